@@ -1,0 +1,19 @@
+//! The vocabulary of Tidelog: identifiers, offsets, epochs, times, callers and the Kafka error facts.
+//!
+//! Every other crate speaks in these words. Nothing here decides anything, performs I/O or reads a clock.
+
+mod caller;
+mod error;
+mod ids;
+pub mod limits;
+mod time;
+mod topic;
+
+pub use caller::{Caller, Door, Principal};
+pub use error::KafkaError;
+pub use ids::{
+    BrokerEpoch, InvalidTopicId, LeaderEpoch, NodeId, Offset, PartitionIndex, ProducerEpoch, ProducerId, Sequence,
+    TopicId,
+};
+pub use time::{Deadline, Now, Timestamp};
+pub use topic::{InvalidTopicName, TopicIdPartition, TopicName, TopicPartition};
