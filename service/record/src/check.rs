@@ -1,0 +1,190 @@
+//! What a leader checks before an append (design §3): decides whether a producer's bytes may enter the log and in which form;
+//! never assigns offsets and knows nothing of the log.
+
+use bytes::Bytes;
+use tidelog_model::limits::{DEFAULT_MAX_BATCH_BYTES, MAX_INFLATED_BATCH_BYTES, MAX_RECORDS_PER_BATCH};
+use tidelog_model::{Sequence, Timestamp};
+
+use crate::header::ATTRIBUTES_AT;
+use crate::{
+    Batch, BatchError, BatchHeader, Codec, RecordViews, TimestampType, recompress, stamp_log_append_time,
+    stamp_max_timestamp,
+};
+
+/// What a topic asks of an append. [`AppendRules::default`] has Kafka's defaults and accepts every timestamp.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AppendRules {
+    /// `max.message.bytes`: largest batch, bytes, as sent.
+    pub max_bytes: usize,
+    /// Largest batch after inflation, bytes; only where a batch is inflated.
+    pub max_inflated_bytes: usize,
+    /// `message.timestamp.type`.
+    pub timestamp_type: TimestampType,
+    /// Earliest create time accepted: now − `message.timestamp.before.max.ms`.
+    pub earliest: Timestamp,
+    /// Latest create time accepted: now + `message.timestamp.after.max.ms`.
+    pub latest: Timestamp,
+    /// Wall time of the append, written where the timestamp type is log-append time.
+    pub now: Timestamp,
+    /// Compacted topics need a key in every record.
+    pub compacted: bool,
+    /// `compression.type`; `None` keeps the producer's.
+    pub codec: Option<Codec>,
+}
+
+impl Default for AppendRules {
+    fn default() -> Self {
+        AppendRules {
+            max_bytes: DEFAULT_MAX_BATCH_BYTES,
+            max_inflated_bytes: MAX_INFLATED_BATCH_BYTES,
+            timestamp_type: TimestampType::CreateTime,
+            earliest: Timestamp(i64::MIN),
+            latest: Timestamp(i64::MAX),
+            now: Timestamp::NONE,
+            compacted: false,
+            codec: None,
+        }
+    }
+}
+
+/// A batch that may be appended, once stamped with offset and epoch.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Checked {
+    /// The batch in the form that the log gets.
+    pub batch: Batch,
+    /// False: these are the producer's own bytes. True: a copy, for log-append time, another codec or a wrong max timestamp.
+    pub rewritten: bool,
+}
+
+/// CRC32C over everything from the attributes on, which the header's CRC must equal.
+pub(crate) fn compute_crc(bytes: &[u8]) -> u32 {
+    crc32c::crc32c(bytes.get(ATTRIBUTES_AT..).unwrap_or_default())
+}
+
+/// Verifies the checksum: all that a follower's append and recovery check beyond length and magic.
+pub fn check_crc(batch: &Batch) -> Result<(), BatchError> {
+    let (stored, computed) = (batch.header().crc, compute_crc(batch.bytes()));
+    if stored == computed { Ok(()) } else { Err(BatchError::Crc { stored, computed }) }
+}
+
+/// Checks what a producer sent for one partition and brings it into the form that the topic asks for.
+///
+/// Exactly one batch; length, magic 2, CRC32C; count = last offset delta + 1 ≥ 1; sequence and flags that a producer may send (no
+/// control batches); size; timestamps. Uncompressed batches are walked record by record, compressed ones only if the topic is
+/// compacted or asks for another codec: no reader may trust the records of the others.
+pub fn check_append(records: &Bytes, rules: &AppendRules) -> Result<Checked, BatchError> {
+    if records.is_empty() {
+        return Err(BatchError::NotOneBatch("none"));
+    }
+    let batch = Batch::parse(records)?;
+    if batch.size() != records.len() {
+        return Err(BatchError::NotOneBatch("more bytes behind the first"));
+    }
+    if batch.size() > rules.max_bytes {
+        return Err(BatchError::TooLarge { size: batch.size(), limit: rules.max_bytes });
+    }
+    check_crc(&batch)?;
+    let header = batch.header();
+    check_producer_header(header)?;
+    check_header_timestamps(header, rules)?;
+    let recode = rules.codec.filter(|codec| *codec != header.codec());
+    let mut true_max = None;
+    if header.codec() == Codec::None || rules.compacted || recode.is_some() {
+        true_max = Some(walk(&batch, rules)?);
+    }
+    transform(batch, rules, recode, true_max)
+}
+
+fn check_producer_header(header: &BatchHeader) -> Result<(), BatchError> {
+    if i64::from(header.record_count) != i64::from(header.last_offset_delta) + 1 {
+        return Err(header.count_error("the count must be the last offset delta + 1"));
+    }
+    // Compressed records are not looked at, but a lie about their number would use up offsets.
+    if header.record_count > MAX_RECORDS_PER_BATCH {
+        return Err(header.count_error("too many records"));
+    }
+    if header.size() == BatchHeader::LEN {
+        return Err(header.count_error("there are no records"));
+    }
+    let attributes = header.attributes;
+    if attributes.is_control() {
+        return Err(BatchError::Producer("control batches are the broker's"));
+    }
+    if attributes.has_delete_horizon() {
+        return Err(BatchError::Producer("delete horizons are the broker's"));
+    }
+    if header.has_producer() {
+        if header.producer_epoch.0 < 0 {
+            return Err(BatchError::Producer("it has a producer id, but no epoch"));
+        }
+        if header.base_sequence < Sequence(0) {
+            return Err(BatchError::Producer("it has a producer id, but no sequence"));
+        }
+    } else if attributes.is_transactional() {
+        return Err(BatchError::Producer("it is transactional, but has no producer id"));
+    }
+    Ok(())
+}
+
+/// The two timestamps of the header are those of records too, so that a compressed batch is checked without inflating it.
+fn check_header_timestamps(header: &BatchHeader, rules: &AppendRules) -> Result<(), BatchError> {
+    if header.attributes.timestamp_type() == TimestampType::LogAppendTime {
+        return Err(BatchError::Timestamp {
+            timestamp: header.max_timestamp,
+            earliest: rules.earliest,
+            latest: rules.latest,
+        });
+    }
+    check_timestamp(header.base_timestamp, rules)?;
+    check_timestamp(header.max_timestamp, rules)
+}
+
+fn check_timestamp(timestamp: Timestamp, rules: &AppendRules) -> Result<(), BatchError> {
+    let unchecked = rules.timestamp_type == TimestampType::LogAppendTime || timestamp == Timestamp::NONE;
+    if unchecked || (rules.earliest <= timestamp && timestamp <= rules.latest) {
+        return Ok(());
+    }
+    Err(BatchError::Timestamp { timestamp, earliest: rules.earliest, latest: rules.latest })
+}
+
+/// Checks every record; answers the largest timestamp found.
+fn walk(batch: &Batch, rules: &AppendRules) -> Result<Timestamp, BatchError> {
+    let body = batch.body(rules.max_inflated_bytes)?;
+    let mut max = Timestamp::NONE;
+    // Ascending deltas up to count − 1 are 0, 1, 2 …: the reader's order check leaves nothing else.
+    for (index, record) in RecordViews::new(batch.header(), &body).enumerate() {
+        let record = record?;
+        if rules.compacted && record.key.is_none() {
+            return Err(BatchError::NoKey { index: i32::try_from(index).unwrap_or(i32::MAX) });
+        }
+        check_timestamp(record.timestamp, rules)?;
+        max = max.max(record.timestamp);
+    }
+    Ok(max)
+}
+
+fn transform(
+    batch: Batch,
+    rules: &AppendRules,
+    recode: Option<Codec>,
+    true_max: Option<Timestamp>,
+) -> Result<Checked, BatchError> {
+    let mut checked = Checked { batch, rewritten: false };
+    if let Some(codec) = recode {
+        let batch = recompress(&checked.batch, codec, rules.max_inflated_bytes)?;
+        if batch.size() > rules.max_bytes {
+            return Err(BatchError::TooLarge { size: batch.size(), limit: rules.max_bytes });
+        }
+        checked = Checked { batch, rewritten: true };
+    }
+    if rules.timestamp_type == TimestampType::LogAppendTime {
+        return Ok(Checked { batch: stamp_log_append_time(&checked.batch, rules.now)?, rewritten: true });
+    }
+    match true_max {
+        // Kafka corrects this silently; the time index is built from it.
+        Some(max) if max != checked.batch.header().max_timestamp => {
+            Ok(Checked { batch: stamp_max_timestamp(&checked.batch, max)?, rewritten: true })
+        }
+        _ => Ok(checked),
+    }
+}

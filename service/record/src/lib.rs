@@ -1,0 +1,46 @@
+//! Kafka record batches, format v2 (KIP-98): view, check, read, build; and what batches add up to in one partition: leader
+//! epochs, producer states, transactions. Decides whether bytes are a valid batch; never does I/O, never trusts a length.
+//!
+//! - One batch: [`BatchHeader`], [`Batch`], [`Batches`], [`check_append`], [`stamped_prefix`].
+//! - Its records: [`Records`], [`RecordViews`], [`BatchBuilder`], [`recompress`], [`retain`], [`EndTransactionMarker`].
+//! - Sums over batches: [`LeaderEpochs`], [`ProducerStates`], [`Transactions`], and [`BatchSums`] which moves all three.
+
+mod batch;
+mod builder;
+mod check;
+mod codec;
+mod control;
+mod epochs;
+mod error;
+mod header;
+pub mod limits;
+mod producer;
+mod read;
+mod rebuild;
+mod snapshot;
+mod stamp;
+mod sums;
+mod transactions;
+mod txnindex;
+mod varint;
+mod wire;
+
+#[cfg(test)]
+mod tests;
+
+pub use batch::{Batch, Batches};
+pub use builder::BatchBuilder;
+pub use check::{AppendRules, Checked, check_append, check_crc};
+pub use codec::Codec;
+pub use control::{ControlRecord, EndTransactionMarker, MarkerKind};
+pub use epochs::{EpochEntry, InvalidEpochCheckpoint, LeaderEpochs};
+pub use error::BatchError;
+pub use header::{Attributes, BatchHeader, TimestampType};
+pub use producer::{Origin, ProducerBatch, ProducerEntry, ProducerStates, Verdict};
+pub use read::{Header, HeaderViews, Record, RecordView, RecordViews, Records};
+pub use rebuild::{Retained, recompress, retain};
+pub use snapshot::SnapshotError;
+pub use stamp::{stamp, stamp_log_append_time, stamp_max_timestamp, stamped_prefix};
+pub use sums::BatchSums;
+pub use transactions::{CompletedTransaction, OpenTransaction, Transactions};
+pub use txnindex::{AbortedTransaction, AbortedTransactions, InvalidTransactionIndex};

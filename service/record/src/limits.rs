@@ -1,0 +1,45 @@
+//! Limits of record batches and of the state they add up to, each with its reason.
+
+use tidelog_model::limits::MAX_INFLATED_BATCH_BYTES;
+
+/// Smallest encoded record, bytes: length, attributes, timestamp delta, offset delta, key length, value length and header
+/// count take one byte each. A record count that exceeds `body / 7` is a lie, found before anything is allocated.
+pub const MIN_RECORD_BYTES: usize = 7;
+
+/// Smallest encoded header, bytes: key length and value length.
+pub const MIN_HEADER_BYTES: usize = 2;
+
+/// Most headers of one record. A header of two bytes takes 64 in memory; without a limit one hostile record of a few MiB would
+/// take hundreds. Kafka has no limit; applications use fewer than a hundred.
+pub const MAX_HEADERS_PER_RECORD: usize = 65_536;
+
+/// First allocation of an inflation, bytes; it doubles from there, so that memory follows what really came out.
+pub const FIRST_INFLATION_BYTES: usize = 16 * 1024;
+
+/// Uncompressed bytes per Snappy block: what Java's Snappy stream writes.
+pub const SNAPPY_BLOCK_BYTES: usize = 32 * 1024;
+
+/// A Snappy block inflates at most to this multiple of its size: a copy of 64 bytes takes 3.
+pub const SNAPPY_MAX_RATIO: usize = 22;
+
+/// Zstandard's default level, which Kafka uses too.
+pub const ZSTD_LEVEL: i32 = 3;
+
+/// Largest Zstandard window accepted, as a power of two: 128 MiB is what the highest level
+/// announces, whatever the size of its data. The decoder reserves it, but touches only as much as it puts out.
+pub const ZSTD_MAX_WINDOW_LOG: u32 = 27;
+
+/// Batches remembered per producer: a producer may have that many in flight (KIP-98).
+pub const BATCHES_PER_PRODUCER: usize = 5;
+
+/// Default bound of one partition's producer states, bytes: about 12,000 producers. Whoever makes up producer ids must not fill the
+/// memory; the producer that was silent longest is forgotten first.
+pub const MAX_PRODUCER_STATE_BYTES: usize = 4 * 1024 * 1024;
+
+/// Most transactions that may be open in one partition at a time: each holds back the last stable offset and cannot be evicted.
+pub const MAX_OPEN_TRANSACTIONS: usize = 10_000;
+
+/// Most entries of a leader epoch checkpoint, and so of its memory: a leader change a minute for two years.
+pub const MAX_LEADER_EPOCHS: usize = 1_000_000;
+
+const _: () = assert!(1usize << ZSTD_MAX_WINDOW_LOG <= MAX_INFLATED_BATCH_BYTES);
