@@ -1,0 +1,224 @@
+//! Every recorded frame of Apache Kafka 4.3.0 for an API that has messages here: decoded and encoded again it must be
+//! the same bytes, header and tagged fields included.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod generate;
+
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use bytes::Bytes;
+use generate::{Chance, injured};
+use tidelog_protocol::header::{read_api_versions_response, read_response, request_frame_with_tags, response_frame};
+use tidelog_protocol::messages::*;
+use tidelog_protocol::{
+    ApiKey, Context, Decoder, HeaderError, Message, Nullable, Pieces, Request, RequestHeader, Str, TABLE,
+};
+
+struct Recorded {
+    key: i16,
+    version: i16,
+    request: Bytes,
+    response: Bytes,
+}
+
+fn recorded() -> Vec<Recorded> {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/data/kafka-4.3.0/frames.ndjson");
+    let text = std::fs::read_to_string(path).unwrap();
+    let decode = |value: &serde_json::Value| {
+        Bytes::from(base64::engine::general_purpose::STANDARD.decode(value.as_str().unwrap()).unwrap())
+    };
+    text.lines()
+        .map(|line| {
+            let value: serde_json::Value = serde_json::from_str(line).unwrap();
+            Recorded {
+                key: value["api_key"].as_i64().unwrap() as i16,
+                version: value["version"].as_i64().unwrap() as i16,
+                request: decode(&value["request"]),
+                response: decode(&value["response"]),
+            }
+        })
+        .collect()
+}
+
+/// The frame's bytes without the size, after checking the size.
+fn unframed(pieces: Pieces) -> Bytes {
+    let announced = pieces.len() - 4;
+    let bytes = pieces.into_bytes().unwrap();
+    assert_eq!(bytes[..4], (announced as u32).to_be_bytes());
+    assert_eq!(bytes.len(), announced + 4);
+    bytes.slice(4..)
+}
+
+fn round_trip<R: Request>(recorded: &Recorded) {
+    let (header, body) = RequestHeader::parse(recorded.request.clone()).unwrap();
+    assert_eq!((header.api.code(), header.version), (recorded.key, recorded.version));
+    let request = R::decode_last(body, header.version).unwrap();
+    let again = request_frame_with_tags(
+        header.version,
+        header.correlation_id,
+        header.client_id.as_ref(),
+        &header.unknown_tags,
+        &request,
+    );
+    assert_eq!(unframed(again.unwrap()), recorded.request, "{} v{} request", R::NAME, header.version);
+
+    let (correlation_id, response) = read_response::<R>(recorded.response.clone(), header.version).unwrap();
+    assert_eq!(correlation_id, header.correlation_id);
+    let again = response_frame(header.version, correlation_id, &response);
+    assert_eq!(unframed(again.unwrap()), recorded.response, "{} v{} response", R::NAME, header.version);
+}
+
+#[test]
+fn recorded_frames_decode_and_encode_to_the_same_bytes() {
+    let mut seen: BTreeMap<ApiKey, usize> = BTreeMap::new();
+    for frame in recorded() {
+        let Some(api) = ApiKey::from_code(frame.key) else { continue };
+        *seen.entry(api).or_default() += 1;
+        match api {
+            ApiKey::Produce => round_trip::<ProduceRequest>(&frame),
+            ApiKey::Fetch => round_trip::<FetchRequest>(&frame),
+            ApiKey::ListOffsets => round_trip::<ListOffsetsRequest>(&frame),
+            ApiKey::Metadata => round_trip::<MetadataRequest>(&frame),
+            ApiKey::OffsetCommit => round_trip::<OffsetCommitRequest>(&frame),
+            ApiKey::OffsetFetch => round_trip::<OffsetFetchRequest>(&frame),
+            ApiKey::FindCoordinator => round_trip::<FindCoordinatorRequest>(&frame),
+            ApiKey::JoinGroup => round_trip::<JoinGroupRequest>(&frame),
+            ApiKey::Heartbeat => round_trip::<HeartbeatRequest>(&frame),
+            ApiKey::LeaveGroup => round_trip::<LeaveGroupRequest>(&frame),
+            ApiKey::SyncGroup => round_trip::<SyncGroupRequest>(&frame),
+            ApiKey::ApiVersions => round_trip::<ApiVersionsRequest>(&frame),
+            ApiKey::CreateTopics => round_trip::<CreateTopicsRequest>(&frame),
+            ApiKey::DeleteTopics => round_trip::<DeleteTopicsRequest>(&frame),
+            ApiKey::InitProducerId => round_trip::<InitProducerIdRequest>(&frame),
+            ApiKey::DescribeConfigs => round_trip::<DescribeConfigsRequest>(&frame),
+            ApiKey::CreatePartitions => round_trip::<CreatePartitionsRequest>(&frame),
+            ApiKey::IncrementalAlterConfigs => round_trip::<IncrementalAlterConfigsRequest>(&frame),
+            ApiKey::DescribeCluster => round_trip::<DescribeClusterRequest>(&frame),
+        }
+    }
+    // The recording has frames of every served API.
+    assert_eq!(seen.len(), TABLE.len());
+    assert!(seen.values().sum::<usize>() >= 100, "{seen:?}");
+}
+
+/// As `round_trip`, for a message whose API the table does not have yet: the header is read by hand.
+fn round_trip_unserved<R: Request>(recorded: &Recorded) {
+    let mut body = Decoder::new(recorded.request.clone());
+    assert_eq!((body.i16().unwrap(), body.i16().unwrap()), (R::KEY, recorded.version));
+    let correlation_id = body.i32().unwrap();
+    let client_id = Str::get_nullable(&mut body, Context { version: 1, flexible: false }).unwrap();
+    if R::is_flexible(recorded.version) {
+        assert_eq!(body.uvarint(), Ok(0));
+    }
+    let request = R::decode_last(body, recorded.version).unwrap();
+    let again = request_frame_with_tags(recorded.version, correlation_id, client_id.as_ref(), &[], &request);
+    assert_eq!(unframed(again.unwrap()), recorded.request);
+    let (_, response) = read_response::<R>(recorded.response.clone(), recorded.version).unwrap();
+    let again = response_frame(recorded.version, correlation_id, &response);
+    assert_eq!(unframed(again.unwrap()), recorded.response);
+}
+
+#[test]
+fn recorded_frames_of_apis_to_come_are_right_too() {
+    let mut seen = 0;
+    for frame in recorded() {
+        match frame.key {
+            DescribeGroupsRequest::KEY => round_trip_unserved::<DescribeGroupsRequest>(&frame),
+            ListGroupsRequest::KEY => round_trip_unserved::<ListGroupsRequest>(&frame),
+            DeleteRecordsRequest::KEY => round_trip_unserved::<DeleteRecordsRequest>(&frame),
+            DeleteGroupsRequest::KEY => round_trip_unserved::<DeleteGroupsRequest>(&frame),
+            _ => continue,
+        }
+        seen += 1;
+    }
+    assert!(seen >= 8, "{seen}");
+}
+
+#[test]
+fn injured_frames_never_panic() {
+    let mut refused = 0;
+    for (frame, seed) in recorded().into_iter().zip(0u64..) {
+        let mut chance = Chance(seed);
+        for _ in 0..300 {
+            let request = injured(&frame.request, &mut chance);
+            let response = injured(&frame.response, &mut chance);
+            let accepted = RequestHeader::parse(request).is_ok_and(|(header, body)| match header.api {
+                ApiKey::Produce => ProduceRequest::decode_last(body, header.version).is_ok(),
+                ApiKey::Fetch => FetchRequest::decode_last(body, header.version).is_ok(),
+                ApiKey::Metadata => MetadataRequest::decode_last(body, header.version).is_ok(),
+                ApiKey::JoinGroup => JoinGroupRequest::decode_last(body, header.version).is_ok(),
+                _ => true,
+            });
+            let read = match frame.key {
+                0 => read_response::<ProduceRequest>(response, frame.version).is_ok(),
+                1 => read_response::<FetchRequest>(response, frame.version).is_ok(),
+                3 => read_response::<MetadataRequest>(response, frame.version).is_ok(),
+                18 => read_api_versions_response(response, frame.version).is_ok(),
+                _ => true,
+            };
+            refused += usize::from(!accepted) + usize::from(!read);
+        }
+    }
+    assert!(refused > 10_000, "{refused}");
+}
+
+#[test]
+fn frames_of_apis_that_are_not_served_say_which() {
+    let mut others = 0;
+    for frame in recorded().into_iter().filter(|frame| ApiKey::from_code(frame.key).is_none()) {
+        let error = RequestHeader::parse(frame.request.clone()).unwrap_err();
+        let HeaderError::UnknownApi { key, version, .. } = error else { panic!("{error}") };
+        assert_eq!((key, version), (frame.key, frame.version));
+        others += 1;
+    }
+    assert!(others > 0);
+}
+
+#[test]
+fn the_table_is_kafkas() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/data/kafka-4.3.0/observed.json");
+    let observed: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    let kafka: BTreeMap<i64, (&str, i64, i64)> = observed["apis"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|api| {
+            let number = |name: &str| api[name].as_i64().unwrap();
+            (number("key"), (api["name"].as_str().unwrap(), number("min"), number("max")))
+        })
+        .collect();
+    for (key, (name, ..)) in &kafka {
+        assert_eq!(tidelog_protocol::api::kafka_name(*key as i16), Some(*name));
+    }
+    for row in TABLE {
+        let ours = (row.name, i64::from(row.advertised.min), i64::from(row.advertised.max));
+        assert_eq!(kafka[&i64::from(row.key.code())], ours);
+        assert_eq!(row.key.row(), *row);
+        assert_eq!(ApiKey::from_code(row.key.code()), Some(row.key));
+    }
+}
+
+#[test]
+fn decoded_values_make_sense() {
+    let frames = recorded();
+    let newest = |key: ApiKey| frames.iter().rev().find(|f| f.key == key.code()).unwrap();
+
+    let frame = newest(ApiKey::ApiVersions);
+    let (_, answer) = read_response::<ApiVersionsRequest>(frame.response.clone(), frame.version).unwrap();
+    assert_eq!(answer.error_code, 0);
+    let produce = answer.api_keys.iter().find(|api| api.api_key == 0).unwrap();
+    assert_eq!((produce.min_version, produce.max_version), (0, 13));
+
+    // Records are slices of the frame, not copies.
+    for frame in frames.iter().filter(|f| f.key == ApiKey::Produce.code()) {
+        let (header, body) = RequestHeader::parse(frame.request.clone()).unwrap();
+        let request = ProduceRequest::decode_last(body, header.version).unwrap();
+        for partition in request.topic_data.iter().flat_map(|topic| &topic.partition_data) {
+            let records = partition.records.as_ref().unwrap().bytes().unwrap();
+            assert!(frame.request.as_ptr_range().contains(&records.as_ptr()));
+            assert_eq!(records[16], 2, "magic of a v2 batch");
+        }
+    }
+}
