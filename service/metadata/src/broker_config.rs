@@ -1,0 +1,248 @@
+//! Every setting of a broker that this version honours, under Kafka's names. Decides whether a value holds; never acts on one.
+//!
+//! What is not in the table is unknown: a setting that would be accepted and ignored does not exist here.
+
+mod table;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+pub use table::BROKER_CONFIGS;
+
+use crate::config::{ConfigDef, ConfigError, ConfigSource, Described, Synonym, Values, find, parse_bool, unknown};
+use crate::topic_config::{TOPIC_CONFIGS, TopicDefaults};
+
+/// The setting of this name, if there is one.
+pub fn broker_config(name: &str) -> Option<&'static ConfigDef> {
+    find(BROKER_CONFIGS, name)
+}
+
+/// Settings changed while brokers run (KIP-226): known names that may change, checked values.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct BrokerOverrides(Values);
+
+impl BrokerOverrides {
+    /// Checks names and values.
+    pub fn new(values: impl IntoIterator<Item = (String, String)>) -> Result<Self, ConfigError> {
+        let mut checked = Values::new();
+        for (name, value) in values {
+            let def = broker_config(&name).ok_or_else(|| unknown(BROKER_CONFIGS, "broker", &name))?;
+            if !def.dynamic {
+                return Err(ConfigError::Conflict(format!("{name} cannot be changed while the broker runs")));
+            }
+            let value = value.trim().to_string();
+            def.validate(&value)?;
+            checked.insert(name, value);
+        }
+        Ok(BrokerOverrides(checked))
+    }
+
+    /// The value of a setting.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+
+    /// Names and values, ascending by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    /// True if nothing is set.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// A broker's settings as they hold from its start. A change needs a restart.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct BrokerConfig {
+    /// `auto.create.topics.enable`
+    pub auto_create_topics: bool,
+    /// `connections.max.idle.ms`
+    pub connections_max_idle: Duration,
+    /// `default.replication.factor`
+    pub default_replication_factor: i16,
+    /// `delete.topic.enable`
+    pub delete_topics: bool,
+    /// `fetch.max.bytes`
+    pub fetch_max_bytes: i32,
+    /// `group.initial.rebalance.delay.ms`
+    pub group_initial_rebalance_delay: Duration,
+    /// `group.max.session.timeout.ms`
+    pub group_max_session_timeout: Duration,
+    /// `group.max.size`
+    pub group_max_size: i32,
+    /// `group.min.session.timeout.ms`
+    pub group_min_session_timeout: Duration,
+    /// `log.retention.check.interval.ms`
+    pub retention_check_interval: Duration,
+    /// `num.partitions`
+    pub num_partitions: i32,
+    /// `offset.metadata.max.bytes`
+    pub offset_metadata_max_bytes: i32,
+    /// `offsets.retention.check.interval.ms`
+    pub offsets_retention_check_interval: Duration,
+    /// `offsets.retention.minutes`
+    pub offsets_retention: Duration,
+    /// `offsets.topic.num.partitions`
+    pub offsets_topic_partitions: i32,
+    /// `offsets.topic.segment.bytes`
+    pub offsets_topic_segment_bytes: i32,
+    /// `producer.id.expiration.ms`
+    pub producer_id_expiration: Duration,
+    /// `remote.fetch.max.wait.ms`
+    pub remote_fetch_max_wait: Duration,
+    /// `socket.request.max.bytes`
+    pub request_max_bytes: i32,
+    explicit: Values,
+}
+
+impl Default for BrokerConfig {
+    fn default() -> Self {
+        BrokerConfig::from_values(Values::new())
+    }
+}
+
+/// Topic settings whose default a broker's setting gives in another unit or has no default of its own:
+/// (topic's, broker's, factor to the topic's unit), best first.
+const CONVERTED: &[(&str, &str, i64)] = &[
+    ("flush.ms", "log.flush.interval.ms", 1),
+    ("retention.ms", "log.retention.ms", 1),
+    ("retention.ms", "log.retention.minutes", 60_000),
+    ("retention.ms", "log.retention.hours", 3_600_000),
+    ("segment.ms", "log.roll.ms", 1),
+    ("segment.ms", "log.roll.hours", 3_600_000),
+];
+
+impl BrokerConfig {
+    /// Settings by name, as the configuration file, environment and flags gave them. Unknown names, unfit values and a name given
+    /// twice are refused.
+    pub fn new<N, V>(pairs: impl IntoIterator<Item = (N, V)>) -> Result<Self, ConfigError>
+    where
+        N: AsRef<str>,
+        V: AsRef<str>,
+    {
+        let mut explicit = Values::new();
+        for (name, value) in pairs {
+            let (name, value) = (name.as_ref(), value.as_ref().trim());
+            let def = broker_config(name).ok_or_else(|| unknown(BROKER_CONFIGS, "broker", name))?;
+            def.validate(value)?;
+            if explicit.insert(name.to_string(), value.to_string()).is_some() {
+                return Err(ConfigError::Conflict(format!("{name} is given twice")));
+            }
+        }
+        let config = BrokerConfig::from_values(explicit);
+        if config.group_min_session_timeout > config.group_max_session_timeout {
+            return Err(ConfigError::Conflict(
+                "group.min.session.timeout.ms is larger than group.max.session.timeout.ms".into(),
+            ));
+        }
+        // The topics' defaults must fit together as a topic's own settings must.
+        let defaults = config.topic_defaults(&BrokerOverrides::default(), &BrokerOverrides::default())?;
+        crate::topic_config::TopicOverrides::default().check(&defaults)?;
+        Ok(config)
+    }
+
+    fn from_values(explicit: Values) -> Self {
+        let text = |name: &str| {
+            let given = explicit.get(name).map(String::as_str);
+            given.or_else(|| broker_config(name)?.default).unwrap_or_default()
+        };
+        let long = |name: &str| text(name).parse::<i64>().unwrap_or(0);
+        let int = |name: &str| i32::try_from(long(name)).unwrap_or(i32::MAX);
+        let millis = |name: &str| Duration::from_millis(u64::try_from(long(name)).unwrap_or(0));
+        let flag = |name: &str| parse_bool(text(name)).unwrap_or(false);
+        BrokerConfig {
+            auto_create_topics: flag("auto.create.topics.enable"),
+            connections_max_idle: millis("connections.max.idle.ms"),
+            default_replication_factor: i16::try_from(long("default.replication.factor")).unwrap_or(i16::MAX),
+            delete_topics: flag("delete.topic.enable"),
+            fetch_max_bytes: int("fetch.max.bytes"),
+            group_initial_rebalance_delay: millis("group.initial.rebalance.delay.ms"),
+            group_max_session_timeout: millis("group.max.session.timeout.ms"),
+            group_max_size: int("group.max.size"),
+            group_min_session_timeout: millis("group.min.session.timeout.ms"),
+            retention_check_interval: millis("log.retention.check.interval.ms"),
+            num_partitions: int("num.partitions"),
+            offset_metadata_max_bytes: int("offset.metadata.max.bytes"),
+            offsets_retention_check_interval: millis("offsets.retention.check.interval.ms"),
+            offsets_retention: Duration::from_secs(
+                u64::try_from(long("offsets.retention.minutes")).unwrap_or(0).saturating_mul(60),
+            ),
+            offsets_topic_partitions: int("offsets.topic.num.partitions"),
+            offsets_topic_segment_bytes: int("offsets.topic.segment.bytes"),
+            producer_id_expiration: millis("producer.id.expiration.ms"),
+            remote_fetch_max_wait: millis("remote.fetch.max.wait.ms"),
+            request_max_bytes: int("socket.request.max.bytes"),
+            explicit,
+        }
+    }
+
+    /// What was given at the start, ascending by name.
+    pub fn explicit(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.explicit.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    /// What topics get where they set nothing: from this start's settings, the running changes for all brokers (`for_all`) and for this
+    /// one (`for_this`). Fails only if values contradict the topics' bounds, which their own checks prevent.
+    pub fn topic_defaults(
+        &self,
+        for_all: &BrokerOverrides,
+        for_this: &BrokerOverrides,
+    ) -> Result<TopicDefaults, ConfigError> {
+        let layers = [
+            (ConfigSource::DynamicBroker, &for_this.0),
+            (ConfigSource::DynamicDefaultBroker, &for_all.0),
+            (ConfigSource::StaticBroker, &self.explicit),
+        ];
+        let mut defaults = TopicDefaults::default();
+        for (source, values) in layers {
+            for def in TOPIC_CONFIGS {
+                if let Some(name) = def.broker_name
+                    && let Some(value) = values.get(name)
+                {
+                    defaults.set(def.name, name, value.clone(), source)?;
+                }
+            }
+            for (topic_name, name, factor) in CONVERTED {
+                if let Some(value) = values.get(*name).and_then(|value| value.parse::<i64>().ok()) {
+                    let value = if value < 0 { -1 } else { value.saturating_mul(*factor) };
+                    defaults.set(topic_name, name, value.to_string(), source)?;
+                }
+            }
+        }
+        Ok(defaults)
+    }
+
+    /// Every setting of the broker as DescribeConfigs answers it, ascending by name.
+    pub fn describe(&self, for_all: &BrokerOverrides, for_this: &BrokerOverrides) -> Vec<Described> {
+        let layers: BTreeMap<ConfigSource, &Values> = BTreeMap::from([
+            (ConfigSource::DynamicBroker, &for_this.0),
+            (ConfigSource::DynamicDefaultBroker, &for_all.0),
+            (ConfigSource::StaticBroker, &self.explicit),
+        ]);
+        BROKER_CONFIGS
+            .iter()
+            .map(|def| {
+                let entry = |source, value: Option<String>| Synonym { name: def.name.to_string(), value, source };
+                let mut synonyms: Vec<Synonym> = layers
+                    .iter()
+                    .filter_map(|(source, values)| Some(entry(*source, Some(values.get(def.name)?.clone()))))
+                    .collect();
+                if let Some(default) = def.default {
+                    synonyms.push(entry(ConfigSource::Default, Some(default.to_string())));
+                }
+                let first = synonyms.first();
+                Described {
+                    def,
+                    value: first.and_then(|s| s.value.clone()),
+                    source: first.map_or(ConfigSource::Default, |s| s.source),
+                    read_only: !def.dynamic,
+                    synonyms,
+                }
+            })
+            .collect()
+    }
+}

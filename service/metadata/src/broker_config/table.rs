@@ -1,0 +1,218 @@
+//! The table: the broker settings that are honoured. Sorted by name (a test proves it, lookup needs it).
+
+use crate::config::{Check, ConfigDef};
+use crate::limits::MIN_SEGMENT_BYTES;
+use tidelog_model::limits::MAX_PARTITIONS_PER_TOPIC;
+
+const MAX: i64 = i64::MAX;
+const MAX_INT: i64 = i32::MAX as i64;
+/// `i64::MAX` as text: "never" in Kafka's tables.
+const NEVER: &str = "9223372036854775807";
+
+/// Every broker setting, ascending by name.
+pub static BROKER_CONFIGS: &[ConfigDef] = &[
+    ConfigDef::boolean(
+        "auto.create.topics.enable",
+        "true",
+        "Create a topic when a client asks for it and allows its creation.",
+    ),
+    ConfigDef::int("compression.gzip.level", "-1", 1, 9, "Topics' default of compression.gzip.level.")
+        .checked(Check::RangeOrMinusOne(1, 9))
+        .dynamic(),
+    ConfigDef::int("compression.lz4.level", "9", 1, 17, "Topics' default of compression.lz4.level.").dynamic(),
+    ConfigDef::one_of(
+        "compression.type",
+        "producer",
+        &["producer", "uncompressed", "gzip", "snappy", "lz4", "zstd"],
+        "Topics' default of compression.type.",
+    )
+    .dynamic(),
+    ConfigDef::int("compression.zstd.level", "3", -131_072, 22, "Topics' default of compression.zstd.level.").dynamic(),
+    ConfigDef::long("connections.max.idle.ms", "600000", 1, MAX, "An idle connection is closed after this time, ms."),
+    ConfigDef::int(
+        "default.replication.factor",
+        "1",
+        1,
+        32,
+        "Replicas of topics that are created without saying how many.",
+    ),
+    ConfigDef::boolean("delete.topic.enable", "true", "May topics be deleted?"),
+    ConfigDef::int(
+        "fetch.max.bytes",
+        "57671680",
+        1024,
+        MAX_INT,
+        "Most bytes of one fetch answer; at least one batch is always sent.",
+    ),
+    ConfigDef::int(
+        "group.initial.rebalance.delay.ms",
+        "0",
+        0,
+        MAX_INT,
+        "How long an empty group waits for more members before its first rebalance, ms.",
+    ),
+    ConfigDef::int(
+        "group.max.session.timeout.ms",
+        "1800000",
+        1,
+        MAX_INT,
+        "Longest session timeout of a group member, ms.",
+    ),
+    ConfigDef::int("group.max.size", "2147483647", 1, MAX_INT, "Most members of one group."),
+    ConfigDef::int(
+        "group.min.session.timeout.ms",
+        "6000",
+        1,
+        MAX_INT,
+        "Shortest session timeout of a group member, ms.",
+    ),
+    ConfigDef::long("log.cleaner.delete.retention.ms", "86400000", 0, MAX, "Topics' default of delete.retention.ms.")
+        .dynamic(),
+    ConfigDef::long("log.cleaner.max.compaction.lag.ms", NEVER, 1, MAX, "Topics' default of max.compaction.lag.ms.")
+        .dynamic(),
+    ConfigDef::double(
+        "log.cleaner.min.cleanable.ratio",
+        "0.5",
+        0.0,
+        1.0,
+        "Topics' default of min.cleanable.dirty.ratio.",
+    )
+    .dynamic(),
+    ConfigDef::long("log.cleaner.min.compaction.lag.ms", "0", 0, MAX, "Topics' default of min.compaction.lag.ms.")
+        .dynamic(),
+    ConfigDef::list(
+        "log.cleanup.policy",
+        "delete",
+        Check::EachOneOf(&["delete", "compact"]),
+        "Topics' default of cleanup.policy.",
+    )
+    .dynamic(),
+    ConfigDef::long("log.flush.interval.messages", NEVER, 1, MAX, "Topics' default of flush.messages.").dynamic(),
+    ConfigDef::long("log.flush.interval.ms", NEVER, 0, MAX, "Topics' default of flush.ms.").unset().dynamic(),
+    ConfigDef::int("log.index.interval.bytes", "4096", 0, MAX_INT, "Topics' default of index.interval.bytes.")
+        .dynamic(),
+    ConfigDef::int("log.index.size.max.bytes", "10485760", 4, MAX_INT, "Topics' default of segment.index.bytes.")
+        .dynamic(),
+    ConfigDef::long("log.local.retention.bytes", "-2", -2, MAX, "Topics' default of local.retention.bytes.").dynamic(),
+    ConfigDef::long("log.local.retention.ms", "-2", -2, MAX, "Topics' default of local.retention.ms.").dynamic(),
+    ConfigDef::long(
+        "log.message.timestamp.after.max.ms",
+        "3600000",
+        0,
+        MAX,
+        "Topics' default of message.timestamp.after.max.ms.",
+    )
+    .dynamic(),
+    ConfigDef::long(
+        "log.message.timestamp.before.max.ms",
+        NEVER,
+        0,
+        MAX,
+        "Topics' default of message.timestamp.before.max.ms.",
+    )
+    .dynamic(),
+    ConfigDef::one_of(
+        "log.message.timestamp.type",
+        "CreateTime",
+        &["CreateTime", "LogAppendTime"],
+        "Topics' default of message.timestamp.type.",
+    )
+    .dynamic(),
+    ConfigDef::long("log.retention.bytes", "-1", -1, MAX, "Topics' default of retention.bytes.").dynamic(),
+    ConfigDef::long(
+        "log.retention.check.interval.ms",
+        "300000",
+        1,
+        MAX,
+        "How often logs are searched for segments past retention, ms.",
+    ),
+    ConfigDef::int(
+        "log.retention.hours",
+        "168",
+        -1,
+        MAX_INT,
+        "Topics' default of retention.ms, in hours; -1 is for ever.",
+    ),
+    ConfigDef::int(
+        "log.retention.minutes",
+        "0",
+        -1,
+        MAX_INT,
+        "As log.retention.hours, which it overrides, in minutes.",
+    )
+    .unset(),
+    ConfigDef::long("log.retention.ms", "0", -1, MAX, "As log.retention.minutes, which it overrides, in ms.")
+        .unset()
+        .dynamic(),
+    ConfigDef::int("log.roll.hours", "168", 1, MAX_INT, "Topics' default of segment.ms, in hours."),
+    ConfigDef::long("log.roll.ms", "1", 1, MAX, "As log.roll.hours, which it overrides, in ms.").unset().dynamic(),
+    ConfigDef::int("log.segment.bytes", "1073741824", MIN_SEGMENT_BYTES, MAX_INT, "Topics' default of segment.bytes.")
+        .dynamic(),
+    ConfigDef::long("log.segment.delete.delay.ms", "60000", 0, MAX, "Topics' default of file.delete.delay.ms.")
+        .dynamic(),
+    ConfigDef::int("message.max.bytes", "1048588", 0, MAX_INT, "Topics' default of max.message.bytes.").dynamic(),
+    ConfigDef::int("min.insync.replicas", "1", 1, MAX_INT, "Topics' default of min.insync.replicas.").dynamic(),
+    ConfigDef::int(
+        "num.partitions",
+        "1",
+        1,
+        MAX_PARTITIONS_PER_TOPIC as i64,
+        "Partitions of topics that are created without saying how many.",
+    ),
+    ConfigDef::int(
+        "offset.metadata.max.bytes",
+        "4096",
+        0,
+        MAX_INT,
+        "Most bytes of metadata beside a committed offset.",
+    ),
+    ConfigDef::long(
+        "offsets.retention.check.interval.ms",
+        "600000",
+        1,
+        MAX,
+        "How often committed offsets are searched for expired ones, ms.",
+    ),
+    ConfigDef::int(
+        "offsets.retention.minutes",
+        "10080",
+        1,
+        MAX_INT,
+        "How long the committed offsets of an empty group are kept, minutes.",
+    ),
+    ConfigDef::int(
+        "offsets.topic.num.partitions",
+        "50",
+        1,
+        1000,
+        "Partitions of __consumer_offsets when it is created.",
+    ),
+    ConfigDef::int(
+        "offsets.topic.segment.bytes",
+        "104857600",
+        MIN_SEGMENT_BYTES,
+        MAX_INT,
+        "Segment size of __consumer_offsets when it is created, bytes.",
+    ),
+    ConfigDef::int(
+        "producer.id.expiration.ms",
+        "86400000",
+        1,
+        MAX_INT,
+        "A producer's state is kept this long after its last batch, ms.",
+    ),
+    ConfigDef::int(
+        "remote.fetch.max.wait.ms",
+        "500",
+        1,
+        MAX_INT,
+        "How long a fetch waits for the object store before it answers empty, ms.",
+    ),
+    ConfigDef::int(
+        "socket.request.max.bytes",
+        "104857600",
+        1024,
+        tidelog_model::limits::MAX_REQUEST_BYTES as i64,
+        "Largest request, bytes.",
+    ),
+];

@@ -1,0 +1,120 @@
+use serde_json::Value;
+
+use super::*;
+use crate::topic_config::{TopicConfig, TopicOverrides};
+
+#[test]
+fn the_table_is_sorted_and_its_defaults_are_values() {
+    assert!(BROKER_CONFIGS.is_sorted_by(|a, b| a.name < b.name));
+    for def in BROKER_CONFIGS {
+        if let Some(default) = def.default {
+            assert_eq!(def.validate(default), Ok(()), "{}", def.name);
+        }
+        assert!(def.doc.ends_with(['.', '?']), "{}", def.name);
+    }
+}
+
+#[test]
+fn names_and_defaults_are_kafkas() {
+    let text = include_str!("../../../../tests/data/kafka-4.3.0/observed.json");
+    let observed: Value = serde_json::from_str(text).unwrap();
+    for def in BROKER_CONFIGS {
+        let kafka = &observed["broker_configs"][def.name];
+        assert!(kafka.is_object(), "Kafka has no {}", def.name);
+        // The recorded broker was started with four partitions.
+        let expected = if def.name == "num.partitions" { Some("1") } else { kafka["value"].as_str() };
+        assert_eq!(def.default, expected, "{}", def.name);
+        if def.dynamic {
+            assert_eq!(kafka["read_only"], false, "Kafka cannot change {} while running", def.name);
+        }
+    }
+}
+
+#[test]
+fn every_broker_default_of_a_topic_setting_can_be_set() {
+    let missing: Vec<&str> = TOPIC_CONFIGS
+        .iter()
+        .filter(|def| def.broker_name.is_some_and(|name| broker_config(name).is_none()))
+        .map(|def| def.name)
+        .collect();
+    // One is inert, the other needs several nodes.
+    assert_eq!(missing, ["preallocate", "unclean.leader.election.enable"]);
+    let converted: Vec<&str> = CONVERTED.iter().map(|(_, name, _)| *name).collect();
+    assert!(converted.iter().all(|name| broker_config(name).is_some()));
+    for def in TOPIC_CONFIGS {
+        let Some(broker) = def.broker_name.and_then(broker_config) else { continue };
+        assert_eq!((def.default, def.kind, def.check), (broker.default, broker.kind, broker.check), "{}", def.name);
+    }
+}
+
+#[test]
+fn values_become_typed() {
+    let config = BrokerConfig::default();
+    assert_eq!((config.num_partitions, config.default_replication_factor), (1, 1));
+    assert!(config.auto_create_topics && config.delete_topics);
+    assert_eq!(config.group_min_session_timeout, Duration::from_secs(6));
+    assert_eq!(config.group_max_session_timeout, Duration::from_secs(1800));
+    assert_eq!(config.group_initial_rebalance_delay, Duration::ZERO);
+    assert_eq!(config.offsets_topic_partitions, 50);
+    assert_eq!(config.offsets_retention, Duration::from_secs(7 * 24 * 3600));
+    assert_eq!(config.producer_id_expiration, Duration::from_secs(24 * 3600));
+    assert_eq!(config.remote_fetch_max_wait, Duration::from_millis(500));
+    assert_eq!(config.request_max_bytes, 104_857_600);
+    let config = BrokerConfig::new([("num.partitions", " 6 "), ("auto.create.topics.enable", "false")]).unwrap();
+    assert_eq!((config.num_partitions, config.auto_create_topics), (6, false));
+}
+
+#[test]
+fn what_cannot_be_honoured_is_refused() {
+    let error = |pairs: &[(&str, &str)]| BrokerConfig::new(pairs.iter().copied()).unwrap_err().to_string();
+    assert_eq!(
+        error(&[("num.partition", "2")]),
+        "Unknown broker config name: num.partition; did you mean num.partitions?"
+    );
+    assert!(error(&[("num.network.threads", "3")]).starts_with("Unknown broker config name"));
+    assert!(error(&[("num.partitions", "0")]).contains("at least 1"));
+    assert!(error(&[("num.partitions", "2"), ("num.partitions", "3")]).contains("twice"));
+    assert!(error(&[("group.min.session.timeout.ms", "10"), ("group.max.session.timeout.ms", "9")]).contains("larger"));
+    assert!(
+        error(&[("log.cleaner.min.compaction.lag.ms", "2"), ("log.cleaner.max.compaction.lag.ms", "1")])
+            .contains("larger")
+    );
+    let fixed = BrokerOverrides::new([("num.partitions".to_string(), "2".to_string())]).unwrap_err();
+    assert!(fixed.to_string().contains("cannot be changed"));
+}
+
+#[test]
+fn topics_get_the_brokers_settings_in_their_units() {
+    let retention = |pairs: &[(&str, &str)]| {
+        let config = BrokerConfig::new(pairs.iter().copied()).unwrap();
+        let none = BrokerOverrides::default();
+        let defaults = config.topic_defaults(&none, &none).unwrap();
+        TopicConfig::effective(&TopicOverrides::default(), &defaults).retention_ms
+    };
+    assert_eq!(retention(&[]), Some(604_800_000));
+    assert_eq!(retention(&[("log.retention.hours", "1")]), Some(3_600_000));
+    assert_eq!(retention(&[("log.retention.hours", "-1")]), None);
+    assert_eq!(retention(&[("log.retention.hours", "1"), ("log.retention.minutes", "1")]), Some(60_000));
+    assert_eq!(retention(&[("log.retention.minutes", "1"), ("log.retention.ms", "7")]), Some(7));
+
+    let config = BrokerConfig::new([("log.segment.bytes", "20000"), ("log.roll.hours", "1")]).unwrap();
+    let over = |name: &str, value: &str| BrokerOverrides::new([(name.to_string(), value.to_string())]).unwrap();
+    let (for_all, for_this) = (over("log.segment.bytes", "30000"), over("log.segment.bytes", "40000"));
+    let none = BrokerOverrides::default();
+    let bytes = |all: &BrokerOverrides, this: &BrokerOverrides| {
+        let config = TopicConfig::effective(&TopicOverrides::default(), &config.topic_defaults(all, this).unwrap());
+        assert_eq!(config.segment_ms, 3_600_000);
+        config.segment_bytes
+    };
+    assert_eq!(bytes(&none, &none), 20_000);
+    assert_eq!(bytes(&for_all, &none), 30_000);
+    assert_eq!(bytes(&for_all, &for_this), 40_000);
+
+    let described = config.describe(&for_all, &none);
+    let segment = described.iter().find(|d| d.def.name == "log.segment.bytes").unwrap();
+    assert_eq!((segment.value.as_deref(), segment.source), (Some("30000"), ConfigSource::DynamicDefaultBroker));
+    assert_eq!(segment.synonyms.iter().map(|s| s.source.code()).collect::<Vec<_>>(), [3, 4, 5]);
+    assert!(!segment.read_only);
+    let unset = described.iter().find(|d| d.def.name == "log.retention.ms").unwrap();
+    assert_eq!((unset.value.as_deref(), unset.synonyms.len()), (None, 0));
+}

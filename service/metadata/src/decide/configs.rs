@@ -1,0 +1,198 @@
+//! Changed settings (KIP-339, KIP-226). Decides what a topic's or broker's settings become; unset ones stay unset.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tidelog_model::{KafkaError, NodeId};
+
+use super::{Refusal, Settings};
+use crate::broker_config::{BrokerOverrides, broker_config};
+use crate::config::{ConfigDef, ConfigType, parse_list};
+use crate::image::ClusterImage;
+use crate::keys::{Key, TopicValue};
+use crate::port::{Compare, Transaction, Write};
+use crate::topic_config::{TopicConfig, TopicOverrides, topic_config};
+
+/// What to do with one setting; the numbers are IncrementalAlterConfigs' codes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(i8)]
+pub enum ConfigOperation {
+    /// Set it.
+    Set = 0,
+    /// Back to the default.
+    Delete = 1,
+    /// Add items to a list.
+    Append = 2,
+    /// Remove items from a list.
+    Subtract = 3,
+}
+
+impl ConfigOperation {
+    /// The operation with this code.
+    pub const fn from_code(code: i8) -> Option<ConfigOperation> {
+        match code {
+            0 => Some(ConfigOperation::Set),
+            1 => Some(ConfigOperation::Delete),
+            2 => Some(ConfigOperation::Append),
+            3 => Some(ConfigOperation::Subtract),
+            _ => None,
+        }
+    }
+}
+
+/// One change of one setting.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ConfigChange {
+    /// The setting.
+    pub name: String,
+    /// What to do.
+    pub operation: ConfigOperation,
+    /// The value, or the items; ignored by [`ConfigOperation::Delete`], needed by the others.
+    pub value: Option<String>,
+}
+
+/// Changes a topic's settings: all of them or, with an error, none. `None` = nothing differs, so there is nothing to write.
+pub fn alter_topic_configs(
+    image: &ClusterImage,
+    settings: Settings<'_>,
+    name: &str,
+    changes: &[ConfigChange],
+) -> Result<Option<Transaction>, Refusal> {
+    let Some(topic) = image.topic(name) else {
+        return Err(Refusal::new(KafkaError::UnknownTopicOrPartition, KafkaError::UnknownTopicOrPartition.message()));
+    };
+    let before = &*topic.configs;
+    let values = changed(before.iter(), changes, topic_config)?;
+    let after = TopicOverrides::new(values)?;
+    after.check(settings.defaults)?;
+    check_remote(settings, before, &after)?;
+    if after == *before {
+        return Ok(None);
+    }
+    let value = TopicValue { name: topic.name.clone(), partitions: topic.partition_count, configs: after };
+    Ok(Some(Transaction {
+        compares: vec![Compare::unchanged(Key::Topic(topic.id), topic.revision)],
+        writes: vec![Write::put(Key::Topic(topic.id), value.encode())],
+    }))
+}
+
+/// Changes the running settings of one broker, or (`None`) the default of all.
+pub fn alter_broker_configs(
+    image: &ClusterImage,
+    settings: Settings<'_>,
+    node: Option<NodeId>,
+    changes: &[ConfigChange],
+) -> Result<Option<Transaction>, Refusal> {
+    if let Some(node) = node
+        && image.broker(node).is_none()
+    {
+        return Err(Refusal::new(KafkaError::InvalidRequest, format!("Broker {node} is not registered.")));
+    }
+    let stored = image.broker_configs(node);
+    let before = stored.map(|stored| stored.value.clone()).unwrap_or_default();
+    let after = BrokerOverrides::new(changed(before.iter(), changes, broker_config)?)?;
+    // What topics then get must still fit together.
+    let for_brokers = image.broker_configs(None).map(|stored| stored.value.clone()).unwrap_or_default();
+    let none = BrokerOverrides::default();
+    let (for_all, for_this) = if node.is_some() { (&for_brokers, &after) } else { (&after, &none) };
+    TopicOverrides::default().check(&settings.broker.topic_defaults(for_all, for_this)?)?;
+    if after == before {
+        return Ok(None);
+    }
+    let key = Key::BrokerConfigs(node);
+    let compare = stored.map_or_else(|| Compare::absent(key.clone()), |s| Compare::unchanged(key.clone(), s.revision));
+    let write = if after.is_empty() { Write::delete(key) } else { Write::put(key, after.encode()) };
+    Ok(Some(Transaction { compares: vec![compare], writes: vec![write] }))
+}
+
+/// The settings after the changes, not yet validated.
+fn changed<'a>(
+    before: impl Iterator<Item = (&'a str, &'a str)>,
+    changes: &[ConfigChange],
+    def_of: fn(&str) -> Option<&'static ConfigDef>,
+) -> Result<BTreeMap<String, String>, Refusal> {
+    let mut values: BTreeMap<String, String> = before.map(|(k, v)| (k.to_string(), v.to_string())).collect();
+    let mut seen = BTreeSet::new();
+    for change in changes {
+        if !seen.insert(change.name.as_str()) {
+            return Err(Refusal::new(
+                KafkaError::InvalidRequest,
+                format!("The setting {} is changed twice.", change.name),
+            ));
+        }
+        if change.operation == ConfigOperation::Delete {
+            // A setting that nobody knows is not at its default either: say so.
+            if def_of(&change.name).is_none() {
+                values.insert(change.name.clone(), String::new());
+            } else {
+                values.remove(&change.name);
+            }
+            continue;
+        }
+        let Some(value) = &change.value else {
+            return Err(Refusal::new(
+                KafkaError::InvalidRequest,
+                format!("Null value not supported for : {}", change.name),
+            ));
+        };
+        let new = match change.operation {
+            ConfigOperation::Append | ConfigOperation::Subtract => {
+                merged(&values, change, value, def_of(&change.name))?
+            }
+            ConfigOperation::Set | ConfigOperation::Delete => value.clone(),
+        };
+        values.insert(change.name.clone(), new);
+    }
+    Ok(values)
+}
+
+/// The list after an append or a subtraction, starting from the default if it is not set.
+fn merged(
+    values: &BTreeMap<String, String>,
+    change: &ConfigChange,
+    items: &str,
+    def: Option<&'static ConfigDef>,
+) -> Result<String, Refusal> {
+    if def.is_some_and(|def| def.kind != ConfigType::List) {
+        let verb = if change.operation == ConfigOperation::Append { "APPEND to" } else { "SUBTRACT from" };
+        return Err(Refusal::new(
+            KafkaError::InvalidConfig,
+            format!("Can't {verb} key {} because its type is not LIST.", change.name),
+        ));
+    }
+    let old = values.get(&change.name).map(String::as_str).or(def.and_then(|def| def.default)).unwrap_or("");
+    let (mut list, items) = (parse_list(old), parse_list(items));
+    if change.operation == ConfigOperation::Append {
+        for item in items {
+            if !list.contains(&item) {
+                list.push(item);
+            }
+        }
+    } else {
+        list.retain(|item| !items.contains(item));
+    }
+    Ok(list.join(","))
+}
+
+/// What must not happen to a topic that is tiered: neither compaction, nor leaving its remote part behind.
+fn check_remote(settings: Settings<'_>, before: &TopicOverrides, after: &TopicOverrides) -> Result<(), Refusal> {
+    let old = TopicConfig::effective(before, settings.defaults);
+    let new = TopicConfig::effective(after, settings.defaults);
+    if !old.remote_storage_enable {
+        return Ok(());
+    }
+    if new.cleanup.compact {
+        return Err(Refusal::new(
+            KafkaError::InvalidConfig,
+            "The topic is tiered (remote.storage.enable), so its cleanup.policy cannot contain compact.",
+        ));
+    }
+    if !new.remote_storage_enable && !new.remote_log_delete_on_disable {
+        return Err(Refusal::new(
+            KafkaError::InvalidConfig,
+            "It is invalid to disable remote storage without deleting remote data. To keep the remote data and upload nothing more, set \
+             remote.storage.enable=true,remote.log.copy.disable=true. To disable remote storage and delete all remote data, set \
+             remote.storage.enable=false,remote.log.delete.on.disable=true.",
+        ));
+    }
+    Ok(())
+}

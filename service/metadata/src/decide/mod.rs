@@ -1,0 +1,63 @@
+//! What the cluster's metadata shall become: requests against the image → plans of transactions, or a Kafka error and its sentence.
+//!
+//! Nothing here writes: the shell runs the plan, waits until its own image has reached the committed revision, then answers. On a conflict
+//! it waits for the conflict's revision and decides again. Decisions with a name or an id that is new take it as an argument.
+
+mod configs;
+mod create;
+mod delete;
+mod partitions;
+mod placement;
+mod plan;
+mod producer_ids;
+mod register;
+mod sweep;
+#[cfg(test)]
+mod tests;
+
+use tidelog_model::KafkaError;
+
+use crate::broker_config::BrokerConfig;
+use crate::config::ConfigError;
+use crate::topic_config::TopicDefaults;
+
+pub use configs::{ConfigChange, ConfigOperation, alter_broker_configs, alter_topic_configs};
+pub use create::{CreateTopic, NewTopic, auto_topic, create_topics};
+pub use delete::{TopicRef, delete_topic, finish_deletion};
+pub use partitions::create_partitions;
+pub use plan::{Plan, settle, settle_key};
+pub use producer_ids::{ProducerIdBlock, reserve_producer_ids};
+pub use register::{LastStop, Registration, claim_controller, register_broker, start_leading};
+pub use sweep::sweep;
+
+/// Why a request is refused: Kafka's error and a sentence for the caller.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{error}: {message}")]
+pub struct Refusal {
+    /// The error.
+    pub error: KafkaError,
+    /// What exactly is wrong.
+    pub message: String,
+}
+
+impl Refusal {
+    /// An error with its sentence.
+    pub fn new(error: KafkaError, message: impl Into<String>) -> Self {
+        Refusal { error, message: message.into() }
+    }
+}
+
+impl From<ConfigError> for Refusal {
+    fn from(error: ConfigError) -> Self {
+        Refusal::new(KafkaError::InvalidConfig, error.to_string())
+    }
+}
+
+/// The broker's settings that decisions obey.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings<'a> {
+    /// The broker's own.
+    pub broker: &'a BrokerConfig,
+    /// What topics get where they set nothing.
+    pub defaults: &'a TopicDefaults,
+}

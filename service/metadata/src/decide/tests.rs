@@ -1,0 +1,6 @@
+mod alter;
+mod crash;
+mod create;
+mod start;
+mod transcript;
+mod world;

@@ -1,0 +1,149 @@
+use tidelog_model::{KafkaError, NodeId, PartitionIndex};
+
+use super::world::{World, given, new_topic};
+use crate::decide::*;
+use crate::image::ImageChange;
+use crate::port::Outcome;
+
+fn change(operation: ConfigOperation, name: &str, value: Option<&str>) -> ConfigChange {
+    ConfigChange { name: name.into(), operation, value: value.map(str::to_string) }
+}
+
+fn alter(world: &mut World, changes: &[ConfigChange]) -> Result<bool, Refusal> {
+    let transaction = alter_topic_configs(&world.image, world.settings(), "t", changes)?;
+    let Some(transaction) = transaction else { return Ok(false) };
+    assert!(matches!(world.txn(&transaction), Outcome::Committed { .. }));
+    Ok(true)
+}
+
+fn configs(world: &World) -> String {
+    let topic = world.image.topic("t").unwrap();
+    topic.configs.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn settings_are_set_removed_appended_and_subtracted() {
+    use ConfigOperation::*;
+    let mut world = World::with_brokers(1);
+    let id = world.create(new_topic("t", 2));
+    assert_eq!(alter(&mut world, &[change(Set, "retention.ms", Some("5"))]), Ok(true));
+    assert_eq!(world.told, [ImageChange::Topic(id)]);
+    assert_eq!(configs(&world), "retention.ms=5");
+    // A list that is not set starts from its default, delete.
+    assert_eq!(alter(&mut world, &[change(Append, "cleanup.policy", Some("compact,delete"))]), Ok(true));
+    assert_eq!(configs(&world), "cleanup.policy=delete,compact retention.ms=5");
+    let two = [change(Subtract, "cleanup.policy", Some("delete")), change(Delete, "retention.ms", None)];
+    assert_eq!(alter(&mut world, &two), Ok(true));
+    assert_eq!(configs(&world), "cleanup.policy=compact");
+    assert_eq!(alter(&mut world, &[change(Set, "cleanup.policy", Some("compact"))]), Ok(false));
+    assert_eq!(alter(&mut world, &[change(Delete, "retention.ms", None)]), Ok(false));
+    assert_eq!(world.image.topic("t").unwrap().partitions().count(), 2);
+}
+
+#[test]
+fn a_refused_change_changes_nothing() {
+    use ConfigOperation::*;
+    let mut world = World::with_brokers(1);
+    world.create(new_topic("t", 1));
+    let good = || change(Set, "retention.ms", Some("5"));
+    for (bad, error) in [
+        (change(Set, "retention.mss", Some("5")), KafkaError::InvalidConfig),
+        (change(Delete, "retention.mss", None), KafkaError::InvalidConfig),
+        (change(Append, "no.such.list", Some("5")), KafkaError::InvalidConfig),
+        (change(Append, "segment.bytes", Some("5")), KafkaError::InvalidConfig),
+        (change(Set, "segment.bytes", Some("5")), KafkaError::InvalidConfig),
+        (change(Set, "segment.bytes", None), KafkaError::InvalidRequest),
+        (change(Set, "retention.ms", Some("6")), KafkaError::InvalidRequest),
+    ] {
+        let shown = format!("{bad:?}");
+        let refusal = alter(&mut world, &[good(), bad]).unwrap_err();
+        assert_eq!(refusal.error, error, "{shown}: {refusal}");
+    }
+    assert_eq!(configs(&world), "");
+    let unknown = alter_topic_configs(&world.image, world.settings(), "u", &[good()]).unwrap_err();
+    assert_eq!(unknown.error, KafkaError::UnknownTopicOrPartition);
+}
+
+#[test]
+fn a_tiered_topic_stays_deletable_and_its_remote_part_is_not_forgotten() {
+    use ConfigOperation::*;
+    for by_default in [true, false] {
+        let mut world = World::with_brokers(1);
+        let mut request = new_topic("t", 1);
+        if by_default {
+            world.defaults = world.defaults.clone().with_remote_storage(true);
+        } else {
+            request.configs = given(&[("remote.storage.enable", "true")]);
+        }
+        world.create(request);
+        let compact = change(Append, "cleanup.policy", Some("compact"));
+        let off = change(Set, "remote.storage.enable", Some("false"));
+        for refused in [vec![compact.clone()], vec![off.clone()], vec![off.clone(), compact.clone()]] {
+            assert_eq!(alter(&mut world, &refused).unwrap_err().error, KafkaError::InvalidConfig);
+        }
+        let delete = change(Set, "remote.log.delete.on.disable", Some("true"));
+        assert_eq!(alter(&mut world, &[off, delete]), Ok(true));
+        assert_eq!(alter(&mut world, &[compact]), Ok(true));
+    }
+}
+
+#[test]
+fn broker_settings_change_for_one_or_all() {
+    use ConfigOperation::*;
+    let mut world = World::with_brokers(1);
+    let mut alter = |node, changes: &[ConfigChange]| -> Result<bool, Refusal> {
+        let transaction = alter_broker_configs(&world.image, world.settings(), node, changes)?;
+        let Some(transaction) = transaction else { return Ok(false) };
+        assert!(matches!(world.txn(&transaction), Outcome::Committed { .. }));
+        Ok(true)
+    };
+    let set = |value: &str| change(Set, "log.segment.bytes", Some(value));
+    assert_eq!(alter(None, &[set("20000")]), Ok(true));
+    assert_eq!(alter(Some(NodeId(1)), &[set("30000")]), Ok(true));
+    assert_eq!(alter(Some(NodeId(1)), &[set("30000")]), Ok(false));
+    assert_eq!(alter(Some(NodeId(2)), &[set("30000")]).unwrap_err().error, KafkaError::InvalidRequest);
+    assert_eq!(alter(None, &[change(Set, "num.partitions", Some("2"))]).unwrap_err().error, KafkaError::InvalidConfig);
+    assert_eq!(alter(None, &[change(Delete, "log.segment.bytes", None)]), Ok(true));
+    assert!(world.image.broker_configs(None).is_none());
+    let left = world.image.broker_configs(Some(NodeId(1))).unwrap();
+    assert_eq!(left.value.get("log.segment.bytes"), Some("30000"));
+}
+
+#[test]
+fn partitions_only_grow() {
+    let mut world = World::with_brokers(2);
+    world.create(NewTopic { replication_factor: 2, ..new_topic("t", 3) });
+    let error = |world: &World, name, count, lists: Option<&[Vec<NodeId>]>| {
+        create_partitions(&world.image, name, count, lists).unwrap_err().error
+    };
+    assert_eq!(error(&world, "u", 4, None), KafkaError::UnknownTopicOrPartition);
+    for count in [3, 2, 0, -1, 10_001] {
+        assert_eq!(error(&world, "t", count, None), KafkaError::InvalidPartitions);
+    }
+    let one = [vec![NodeId(1), NodeId(2)]];
+    assert_eq!(error(&world, "t", 5, Some(&one)), KafkaError::InvalidReplicaAssignment);
+    assert_eq!(error(&world, "t", 4, Some(&[vec![NodeId(1)]])), KafkaError::InvalidReplicaAssignment);
+    let plan = create_partitions(&world.image, "t", 4, Some(&one)).unwrap();
+    // Two administrators at once: the second decides again.
+    let other = create_partitions(&world.image, "t", 7, None).unwrap();
+    assert!(world.run(plan));
+    assert!(!world.run(other));
+    let topic = world.image.topic("t").unwrap();
+    assert_eq!(topic.partition_count, 4);
+    assert_eq!(topic.partition(PartitionIndex(3)).unwrap().state.replicas, one[0]);
+}
+
+#[test]
+fn producer_id_blocks_never_overlap() {
+    let mut world = World::with_brokers(1);
+    let mut end = 0;
+    for _ in 0..3 {
+        let (transaction, block) = reserve_producer_ids(&world.image).unwrap();
+        // Somebody who decided on the same image loses.
+        let (late, _) = reserve_producer_ids(&world.image).unwrap();
+        assert_eq!((block.first.get(), block.end.get()), (end, end + 1000));
+        assert!(matches!(world.txn(&transaction), Outcome::Committed { .. }));
+        assert!(matches!(world.txn(&late), Outcome::Conflict { .. }));
+        end = block.end.get();
+    }
+}

@@ -1,0 +1,423 @@
+//! The cluster's metadata in memory, as of one revision. Decides nothing; changes only by the store's events.
+//!
+//! Copies are cheap ([`SharedMap`]): the shell that applies events publishes a copy after each batch, readers keep it as long as they like.
+//! A topic exists where `topics/<id>` does; partitions of topics that are being created or deleted are kept aside as *halves*.
+
+mod item;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
+use std::sync::Arc;
+
+use tidelog_model::{BrokerEpoch, NodeId, PartitionIndex, TopicId, TopicName};
+
+use crate::broker_config::BrokerOverrides;
+use crate::keys::{
+    BrokerValue, ClusterValue, ControllerValue, DeletionValue, Key, KeyError, PartitionState, ProducerIdsValue,
+};
+use crate::port::{Change, Changes, Listing, Revision};
+use crate::shared_map::SharedMap;
+use crate::topic_config::TopicOverrides;
+use item::Item;
+
+/// A stored value and the revision of its last write: what a compare needs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Versioned<T> {
+    /// The value.
+    pub value: T,
+    /// Its mod revision.
+    pub revision: Revision,
+}
+
+/// One partition.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Partition {
+    /// Its state.
+    pub state: PartitionState,
+    /// The revision of the state's last change.
+    pub revision: Revision,
+}
+
+/// A topic that exists.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Topic {
+    /// Its identity.
+    pub id: TopicId,
+    /// Its name.
+    pub name: TopicName,
+    /// Its own settings.
+    pub configs: Arc<TopicOverrides>,
+    /// The revision of `topics/<id>`.
+    pub revision: Revision,
+    /// How many partitions it has.
+    pub partition_count: i32,
+    stored: Partitions,
+}
+
+type Partitions = SharedMap<PartitionIndex, Arc<Partition>>;
+
+impl Topic {
+    /// The partition of this number, if the topic has it.
+    pub fn partition(&self, index: PartitionIndex) -> Option<&Arc<Partition>> {
+        if index.get() < self.partition_count { self.stored.get(&index) } else { None }
+    }
+
+    /// Its partitions in ascending order.
+    pub fn partitions(&self) -> impl Iterator<Item = (PartitionIndex, &Arc<Partition>)> {
+        let count = self.partition_count;
+        self.stored.iter().map(|(index, partition)| (*index, partition)).take_while(move |(i, _)| i.get() < count)
+    }
+
+    /// Stored partitions that are not part of the topic: an increase that is under way or died.
+    pub(crate) fn beyond(&self) -> impl Iterator<Item = PartitionIndex> {
+        let count = PartitionIndex(self.partition_count);
+        self.stored.iter().map(|(index, _)| *index).skip_while(move |index| *index < count)
+    }
+}
+
+/// Where to look: something there differs now. What it is, the image says.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum ImageChange {
+    /// The cluster's identity.
+    Cluster,
+    /// A broker registered, came back or left.
+    Broker(NodeId),
+    /// The controller.
+    Controller,
+    /// A topic appeared, vanished, got other settings or more partitions. Covers all its partitions.
+    Topic(TopicId),
+    /// A partition's state.
+    Partition(TopicId, PartitionIndex),
+    /// A deleted topic's remains: to be removed, or gone.
+    Deletion(TopicId),
+    /// Settings changed while running, of one broker or of all.
+    BrokerConfigs(Option<NodeId>),
+    /// The producer id blocks.
+    ProducerIds,
+}
+
+/// Why events cannot be applied. The image is as before; the broker must stop, for it no longer knows the truth.
+pub type ImageError = KeyError;
+
+/// All metadata at one revision.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct ClusterImage {
+    revision: Revision,
+    cluster: Option<Versioned<ClusterValue>>,
+    brokers: BTreeMap<NodeId, Arc<Versioned<BrokerValue>>>,
+    controller: Option<Versioned<ControllerValue>>,
+    names: SharedMap<TopicName, Versioned<TopicId>>,
+    topics: SharedMap<TopicId, Arc<Topic>>,
+    halves: SharedMap<TopicId, Partitions>,
+    deletions: SharedMap<TopicId, Arc<Versioned<DeletionValue>>>,
+    broker_configs: BTreeMap<Option<NodeId>, Arc<Versioned<BrokerOverrides>>>,
+    producer_ids: Option<Versioned<ProducerIdsValue>>,
+}
+
+impl ClusterImage {
+    /// The image of a complete listing (prefix `""`).
+    pub fn from_listing(listing: &Listing) -> Result<Self, ImageError> {
+        let mut image = ClusterImage::default();
+        for entry in &listing.entries {
+            let key = Key::parse(&entry.key)?;
+            let item = Item::decode(&key, &entry.value)?;
+            image.set(item, entry.mod_revision, &mut BTreeSet::new());
+        }
+        image.revision = listing.revision;
+        Ok(image)
+    }
+
+    /// Applies the changes of one revision; says where to look. Changes that the image already has are skipped.
+    pub fn apply(&mut self, changes: &Changes) -> Result<Vec<ImageChange>, ImageError> {
+        if changes.revision <= self.revision {
+            return Ok(Vec::new());
+        }
+        // Everything is decoded before anything is changed.
+        let mut decoded = Vec::with_capacity(changes.events.len());
+        for event in &changes.events {
+            let key = Key::parse(&event.key)?;
+            decoded.push(match &event.change {
+                Change::Put { value, .. } => Ok(Item::decode(&key, value)?),
+                Change::Delete => Err(key),
+            });
+        }
+        let mut told = BTreeSet::new();
+        for change in decoded {
+            match change {
+                Ok(item) => self.set(item, changes.revision, &mut told),
+                Err(key) => self.unset(&key, &mut told),
+            }
+        }
+        self.revision = changes.revision;
+        Ok(told.into_iter().collect())
+    }
+
+    /// The revision of the last change it has. A transaction committed at or before it is visible here.
+    pub fn revision(&self) -> Revision {
+        self.revision
+    }
+
+    /// The cluster id.
+    pub fn cluster_id(&self) -> Option<&str> {
+        self.cluster.as_ref().map(|cluster| cluster.value.cluster_id.as_str())
+    }
+
+    /// The registered brokers, ascending by id.
+    pub fn brokers(&self) -> impl Iterator<Item = (NodeId, &Versioned<BrokerValue>)> {
+        self.brokers.iter().map(|(node, broker)| (*node, &**broker))
+    }
+
+    /// A registered broker.
+    pub fn broker(&self, node: NodeId) -> Option<&Versioned<BrokerValue>> {
+        self.brokers.get(&node).map(|broker| &**broker)
+    }
+
+    /// A broker's present registration.
+    pub fn broker_epoch(&self, node: NodeId) -> Option<BrokerEpoch> {
+        self.broker(node).map(|broker| BrokerEpoch(broker.revision.get()))
+    }
+
+    /// Who holds the controller lease.
+    pub fn controller(&self) -> Option<&Versioned<ControllerValue>> {
+        self.controller.as_ref()
+    }
+
+    /// The topic of this name.
+    pub fn topic(&self, name: &str) -> Option<&Arc<Topic>> {
+        self.topics.get(&self.names.get(name)?.value)
+    }
+
+    /// The topic of this id.
+    pub fn topic_by_id(&self, id: TopicId) -> Option<&Arc<Topic>> {
+        self.topics.get(&id)
+    }
+
+    /// How many topics exist.
+    pub fn topic_count(&self) -> usize {
+        self.topics.len()
+    }
+
+    /// Topics in the order of their names.
+    pub fn topics(&self) -> impl Iterator<Item = &Arc<Topic>> {
+        self.topics_from(Bound::Unbounded)
+    }
+
+    /// Topics in the order of their names, from a name on.
+    pub fn topics_from<'a>(&'a self, from: Bound<&'a str>) -> impl Iterator<Item = &'a Arc<Topic>> {
+        self.names.iter_from(from).filter_map(|(_, id)| self.topics.get(&id.value))
+    }
+
+    /// One partition of a topic that exists.
+    pub fn partition(&self, topic: TopicId, index: PartitionIndex) -> Option<&Arc<Partition>> {
+        self.topics.get(&topic)?.partition(index)
+    }
+
+    /// Every partition with a replica on this broker.
+    pub fn replicas_on(&self, node: NodeId) -> impl Iterator<Item = (&Arc<Topic>, PartitionIndex, &Arc<Partition>)> {
+        self.topics
+            .iter()
+            .flat_map(|(_, topic)| topic.partitions().map(move |(index, partition)| (topic, index, partition)))
+            .filter(move |(_, _, partition)| partition.state.replicas.contains(&node))
+    }
+
+    /// Deleted topics whose remains are to be removed.
+    pub fn deletions(&self) -> impl Iterator<Item = (TopicId, &Versioned<DeletionValue>)> {
+        self.deletions.iter().map(|(id, deletion)| (*id, &**deletion))
+    }
+
+    /// One deleted topic whose remains are to be removed.
+    pub fn deletion(&self, topic: TopicId) -> Option<&Versioned<DeletionValue>> {
+        self.deletions.get(&topic).map(|deletion| &**deletion)
+    }
+
+    /// Settings changed while running: of one broker, or (`None`) of all.
+    pub fn broker_configs(&self, node: Option<NodeId>) -> Option<&Versioned<BrokerOverrides>> {
+        self.broker_configs.get(&node).map(|configs| &**configs)
+    }
+
+    /// Where the next block of producer ids begins.
+    pub fn producer_ids(&self) -> Option<&Versioned<ProducerIdsValue>> {
+        self.producer_ids.as_ref()
+    }
+
+    /// The reservation of a name, whether or not its topic exists yet.
+    pub(crate) fn name(&self, name: &str) -> Option<&Versioned<TopicId>> {
+        self.names.get(name)
+    }
+
+    /// Reserved names in order.
+    pub(crate) fn names_from<'a>(
+        &'a self,
+        from: Bound<&'a str>,
+    ) -> impl Iterator<Item = (&'a TopicName, &'a Versioned<TopicId>)> {
+        self.names.iter_from(from)
+    }
+
+    /// Partitions stored for topics that do not exist.
+    pub(crate) fn halves(&self) -> impl Iterator<Item = (TopicId, Vec<PartitionIndex>)> {
+        self.halves.iter().map(|(id, stored)| (*id, stored.iter().map(|(index, _)| *index).collect()))
+    }
+
+    /// Partitions stored for one topic, whether or not it exists.
+    pub(crate) fn stored_partitions(&self, topic: TopicId) -> Vec<PartitionIndex> {
+        let stored = self.topics.get(&topic).map(|topic| &topic.stored).or_else(|| self.halves.get(&topic));
+        stored.map(|stored| stored.iter().map(|(index, _)| *index).collect()).unwrap_or_default()
+    }
+
+    /// Where a newer image differs: for the shells, after the watch was compacted and the image was read anew.
+    pub fn diff(&self, newer: &ClusterImage) -> Vec<ImageChange> {
+        let mut told = BTreeSet::new();
+        let mut tell = |differs: bool, change: ImageChange| {
+            if differs {
+                told.insert(change);
+            }
+        };
+        tell(self.cluster != newer.cluster, ImageChange::Cluster);
+        tell(self.controller != newer.controller, ImageChange::Controller);
+        tell(self.producer_ids != newer.producer_ids, ImageChange::ProducerIds);
+        for node in self.brokers.keys().chain(newer.brokers.keys()) {
+            tell(self.brokers.get(node) != newer.brokers.get(node), ImageChange::Broker(*node));
+        }
+        for node in self.broker_configs.keys().chain(newer.broker_configs.keys()) {
+            let differs = self.broker_configs.get(node) != newer.broker_configs.get(node);
+            tell(differs, ImageChange::BrokerConfigs(*node));
+        }
+        for (id, _) in self.deletions.iter().chain(newer.deletions.iter()) {
+            tell(self.deletions.get(id) != newer.deletions.get(id), ImageChange::Deletion(*id));
+        }
+        for (id, _) in self.topics.iter().chain(newer.topics.iter()) {
+            let (old, new) = (self.topics.get(id), newer.topics.get(id));
+            let (Some(old), Some(new)) = (old, new) else {
+                tell(true, ImageChange::Topic(*id));
+                continue;
+            };
+            if Arc::ptr_eq(old, new) {
+                continue;
+            }
+            let topic_differs = old.revision != new.revision;
+            tell(topic_differs, ImageChange::Topic(*id));
+            for (index, partition) in new.partitions() {
+                let differs = match old.partition(index) {
+                    Some(before) => before.revision != partition.revision,
+                    // A new partition comes with its topic's change.
+                    None => !topic_differs,
+                };
+                tell(differs, ImageChange::Partition(*id, index));
+            }
+        }
+        told.into_iter().collect()
+    }
+
+    fn set(&mut self, item: Item, revision: Revision, told: &mut BTreeSet<ImageChange>) {
+        match item {
+            Item::Cluster(value) => {
+                self.cluster = Some(Versioned { value, revision });
+                told.insert(ImageChange::Cluster);
+            }
+            Item::Broker(node, value) => {
+                self.brokers.insert(node, Arc::new(Versioned { value, revision }));
+                told.insert(ImageChange::Broker(node));
+            }
+            Item::Controller(value) => {
+                self.controller = Some(Versioned { value, revision });
+                told.insert(ImageChange::Controller);
+            }
+            Item::Name(name, value) => {
+                self.names.insert(name, Versioned { value: value.topic, revision });
+            }
+            Item::Topic(id, value) => {
+                let configs = Arc::new(value.configs);
+                let (name, partition_count) = (value.name, value.partitions);
+                let known = self.topics.get(&id).map(|topic| topic.stored.clone());
+                let stored = known.or_else(|| self.halves.remove(&id)).unwrap_or_default();
+                let topic = Topic { id, name, configs, revision, partition_count, stored };
+                self.topics.insert(id, Arc::new(topic));
+                told.insert(ImageChange::Topic(id));
+            }
+            Item::Partition(id, index, state) => {
+                let partition = Arc::new(Partition { state, revision });
+                if let Some(topic) = self.topics.get_mut(&id) {
+                    let visible = index.get() < topic.partition_count;
+                    Arc::make_mut(topic).stored.insert(index, partition);
+                    if visible {
+                        told.insert(ImageChange::Partition(id, index));
+                    }
+                } else if let Some(half) = self.halves.get_mut(&id) {
+                    half.insert(index, partition);
+                } else {
+                    let mut half = Partitions::default();
+                    half.insert(index, partition);
+                    self.halves.insert(id, half);
+                }
+            }
+            Item::Deletion(id, value) => {
+                self.deletions.insert(id, Arc::new(Versioned { value, revision }));
+                told.insert(ImageChange::Deletion(id));
+            }
+            Item::BrokerConfigs(node, value) => {
+                self.broker_configs.insert(node, Arc::new(Versioned { value, revision }));
+                told.insert(ImageChange::BrokerConfigs(node));
+            }
+            Item::ProducerIds(value) => {
+                self.producer_ids = Some(Versioned { value, revision });
+                told.insert(ImageChange::ProducerIds);
+            }
+        }
+    }
+
+    fn unset(&mut self, key: &Key, told: &mut BTreeSet<ImageChange>) {
+        match key {
+            Key::Cluster => {
+                self.cluster = None;
+                told.insert(ImageChange::Cluster);
+            }
+            Key::Broker(node) => {
+                self.brokers.remove(node);
+                told.insert(ImageChange::Broker(*node));
+            }
+            Key::Controller => {
+                self.controller = None;
+                told.insert(ImageChange::Controller);
+            }
+            Key::Name(name) => {
+                self.names.remove(name);
+            }
+            Key::Topic(id) => {
+                if let Some(topic) = self.topics.remove(id) {
+                    if !topic.stored.is_empty() {
+                        self.halves.insert(*id, topic.stored.clone());
+                    }
+                    told.insert(ImageChange::Topic(*id));
+                }
+            }
+            Key::Partition(id, index) => {
+                if let Some(topic) = self.topics.get_mut(id) {
+                    let visible = index.get() < topic.partition_count;
+                    Arc::make_mut(topic).stored.remove(index);
+                    if visible {
+                        told.insert(ImageChange::Partition(*id, *index));
+                    }
+                } else if let Some(half) = self.halves.get_mut(id) {
+                    half.remove(index);
+                    if half.is_empty() {
+                        self.halves.remove(id);
+                    }
+                }
+            }
+            Key::Deletion(id) => {
+                self.deletions.remove(id);
+                told.insert(ImageChange::Deletion(*id));
+            }
+            Key::BrokerConfigs(node) => {
+                self.broker_configs.remove(node);
+                told.insert(ImageChange::BrokerConfigs(*node));
+            }
+            Key::ProducerIds => {
+                self.producer_ids = None;
+                told.insert(ImageChange::ProducerIds);
+            }
+        }
+    }
+}

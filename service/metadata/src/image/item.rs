@@ -1,0 +1,39 @@
+//! One key and its decoded value: what an event puts into the image.
+
+use tidelog_model::{NodeId, PartitionIndex, TopicId, TopicName};
+
+use crate::broker_config::BrokerOverrides;
+use crate::keys::{
+    BrokerValue, ClusterValue, ControllerValue, DeletionValue, Key, KeyError, NameValue, PartitionState,
+    ProducerIdsValue, TopicValue,
+};
+
+/// A stored fact.
+pub(super) enum Item {
+    Cluster(ClusterValue),
+    Broker(NodeId, BrokerValue),
+    Controller(ControllerValue),
+    Name(TopicName, NameValue),
+    Topic(TopicId, TopicValue),
+    Partition(TopicId, PartitionIndex, PartitionState),
+    Deletion(TopicId, DeletionValue),
+    BrokerConfigs(Option<NodeId>, BrokerOverrides),
+    ProducerIds(ProducerIdsValue),
+}
+
+impl Item {
+    /// Decodes the value of a key.
+    pub(super) fn decode(key: &Key, value: &[u8]) -> Result<Item, KeyError> {
+        Ok(match key {
+            Key::Cluster => Item::Cluster(ClusterValue::decode(value)?),
+            Key::Broker(node) => Item::Broker(*node, BrokerValue::decode(*node, value)?),
+            Key::Controller => Item::Controller(ControllerValue::decode(value)?),
+            Key::Name(name) => Item::Name(name.clone(), NameValue::decode(name, value)?),
+            Key::Topic(id) => Item::Topic(*id, TopicValue::decode(*id, value)?),
+            Key::Partition(id, index) => Item::Partition(*id, *index, PartitionState::decode(*id, *index, value)?),
+            Key::Deletion(id) => Item::Deletion(*id, DeletionValue::decode(*id, value)?),
+            Key::BrokerConfigs(node) => Item::BrokerConfigs(*node, BrokerOverrides::decode(*node, value)?),
+            Key::ProducerIds => Item::ProducerIds(ProducerIdsValue::decode(value)?),
+        })
+    }
+}

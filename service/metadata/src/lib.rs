@@ -1,0 +1,27 @@
+//! Decides what the cluster's metadata becomes: which topics, partitions, leaders and settings exist. Never does I/O, reads no clock
+//! and draws no random numbers: every decision is a transaction for somebody else to carry out.
+//!
+//! - [`port`]: what a metadata store promises.
+//! - [`keys`]: what is stored, byte by byte.
+//! - [`image`]: all of it in memory, changed only by the store's events.
+//! - [`decide`]: requests → transactions (or a Kafka error with its sentence).
+//! - [`topic_config`], [`broker_config`]: every setting once, with type, default, bounds and doc.
+
+pub mod broker_config;
+pub mod config;
+pub mod decide;
+pub mod image;
+pub mod keys;
+pub mod limits;
+pub mod port;
+pub mod shared_map;
+pub mod topic_config;
+
+pub use broker_config::{BrokerConfig, BrokerOverrides};
+pub use config::{ConfigDef, ConfigError, ConfigSource, ConfigType, Described, Synonym};
+pub use image::{ClusterImage, ImageChange, ImageError, Partition, Topic, Versioned};
+pub use keys::Key;
+pub use port::{MetadataStore, Outcome, Revision, StoreError, Transaction};
+pub use topic_config::{
+    CleanupPolicy, Compression, KeyFormat, TimestampType, TopicConfig, TopicDefaults, TopicOverrides,
+};

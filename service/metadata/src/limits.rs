@@ -1,0 +1,28 @@
+//! Limits of the metadata: each number once, with its reason.
+
+/// Most compares and writes of one transaction together: etcd accepts 128 by default, and every store gives the same answer.
+pub const MAX_TRANSACTION_OPERATIONS: usize = 100;
+
+/// Most bytes of keys and values in one transaction: etcd refuses requests over 1.5 MiB.
+pub const MAX_TRANSACTION_BYTES: usize = 1024 * 1024;
+
+/// Longest key, bytes: a topic name of 249 characters and its prefix fit twice.
+pub const MAX_KEY_BYTES: usize = 512;
+
+/// Longest value of one setting, bytes: all settings of one topic at this length still fit one transaction.
+pub const MAX_CONFIG_VALUE_BYTES: usize = 16 * 1024;
+
+/// Most replicas of one partition: a state stays a few KiB, so that a full transaction of states stays below its byte limit.
+pub const MAX_REPLICAS: usize = 32;
+
+/// Producer ids reserved at once (Kafka's block): one write to the store per thousand producers.
+pub const PRODUCER_ID_BLOCK: i64 = 1000;
+
+/// Smallest `segment.bytes` (Kafka: 1 MiB): small enough that a demonstration can watch segments roll.
+pub const MIN_SEGMENT_BYTES: i64 = 16 * 1024;
+
+/// Most endpoints of one broker: one per listener.
+pub const MAX_ENDPOINTS: usize = 32;
+
+const _: () = assert!(MAX_KEY_BYTES > 2 * tidelog_model::limits::MAX_TOPIC_NAME_LENGTH);
+const _: () = assert!(MAX_CONFIG_VALUE_BYTES * 50 < MAX_TRANSACTION_BYTES);

@@ -1,0 +1,402 @@
+//! Every setting of a topic, once. Decides which value holds: the topic's, the broker's or the default. Never acts on one.
+
+mod table;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+pub use table::TOPIC_CONFIGS;
+
+use crate::config::{
+    ConfigDef, ConfigError, ConfigSource, Described, Synonym, Values, find, parse_bool, parse_list, unknown,
+};
+
+/// The setting of this name, if there is one.
+pub fn topic_config(name: &str) -> Option<&'static ConfigDef> {
+    find(TOPIC_CONFIGS, name)
+}
+
+/// A topic's own settings: known names, checked values.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct TopicOverrides(Values);
+
+impl TopicOverrides {
+    /// Checks names and values one by one; see [`TopicOverrides::check`] for what they must be together.
+    pub fn new(values: impl IntoIterator<Item = (String, String)>) -> Result<Self, ConfigError> {
+        let mut checked = Values::new();
+        for (name, value) in values {
+            let def = topic_config(&name).ok_or_else(|| unknown(TOPIC_CONFIGS, "topic", &name))?;
+            let value = value.trim().to_string();
+            def.validate(&value)?;
+            checked.insert(name, value);
+        }
+        Ok(TopicOverrides(checked))
+    }
+
+    /// The topic's own value of a setting.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+
+    /// Names and values, ascending by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    /// True if the topic sets nothing.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Do the settings fit together, with the broker's defaults in the places that the topic leaves open?
+    pub fn check(&self, defaults: &TopicDefaults) -> Result<(), ConfigError> {
+        let config = TopicConfig::effective(self, defaults);
+        let conflict = |text: String| Err(ConfigError::Conflict(text));
+        if config.cleanup.compact && self.get(REMOTE).and_then(parse_bool) == Some(true) {
+            return conflict(format!("{REMOTE}=true is not possible with a cleanup.policy that contains compact"));
+        }
+        if config.min_compaction_lag_ms > config.max_compaction_lag_ms {
+            return conflict(format!(
+                "min.compaction.lag.ms ({}) is larger than max.compaction.lag.ms ({})",
+                config.min_compaction_lag_ms, config.max_compaction_lag_ms
+            ));
+        }
+        for (local, total, unit) in [
+            (config.local_retention_ms, config.retention_ms, "ms"),
+            (config.local_retention_bytes, config.retention_bytes, "bytes"),
+        ] {
+            let longer = match (local, total) {
+                (_, None) => false,
+                (None, Some(_)) => true,
+                (Some(local), Some(total)) => local > total,
+            };
+            // Kafka asks this of tiered topics only; local retention means nothing to others.
+            if config.remote_storage_enable && longer {
+                return conflict(format!("local.retention.{unit} must not be larger than retention.{unit}"));
+            }
+        }
+        Ok(())
+    }
+}
+
+const REMOTE: &str = "remote.storage.enable";
+
+/// What the broker puts in the places that topics leave open: per topic setting every value set on the broker's side.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct TopicDefaults(BTreeMap<&'static str, Vec<Synonym>>);
+
+impl TopicDefaults {
+    /// Adds a value that was set on the broker's side; the lowest source wins, among equals the first.
+    /// `topic_name` is the topic's setting, `value` in its unit. An unfit value is refused.
+    pub fn set(
+        &mut self,
+        topic_name: &str,
+        broker_name: &str,
+        value: String,
+        source: ConfigSource,
+    ) -> Result<(), ConfigError> {
+        let def = topic_config(topic_name).ok_or_else(|| unknown(TOPIC_CONFIGS, "topic", topic_name))?;
+        def.validate(&value)?;
+        let list = self.0.entry(def.name).or_default();
+        list.push(Synonym { name: broker_name.to_string(), value: Some(value), source });
+        list.sort_by_key(|synonym| synonym.source);
+        Ok(())
+    }
+
+    /// Is the topics' default for `remote.storage.enable` true?
+    #[must_use]
+    pub fn with_remote_storage(mut self, enabled: bool) -> Self {
+        self.0.remove(REMOTE);
+        if enabled && let Some(def) = topic_config(REMOTE) {
+            let synonym =
+                Synonym { name: REMOTE.into(), value: Some("true".into()), source: ConfigSource::StaticBroker };
+            self.0.insert(def.name, vec![synonym]);
+        }
+        self
+    }
+
+    fn layers(&self, name: &str) -> &[Synonym] {
+        self.0.get(name).map_or(&[], Vec::as_slice)
+    }
+}
+
+/// `cleanup.policy`: neither means that nothing is ever removed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct CleanupPolicy {
+    /// Old segments go.
+    pub delete: bool,
+    /// Records with a newer one of the same key go.
+    pub compact: bool,
+}
+
+/// `compression.type`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Compression {
+    /// Whatever the producer chose; batches stay as they are.
+    Producer,
+    /// None.
+    Uncompressed,
+    /// gzip.
+    Gzip,
+    /// Snappy.
+    Snappy,
+    /// LZ4.
+    Lz4,
+    /// Zstandard.
+    Zstd,
+}
+
+/// `message.timestamp.type`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TimestampType {
+    /// The producer's.
+    CreateTime,
+    /// The broker's, at the append.
+    LogAppendTime,
+}
+
+/// `tidelog.table.key.format`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum KeyFormat {
+    /// The column `_key` holds bytes.
+    Binary,
+    /// The column `_key` holds text.
+    String,
+}
+
+/// How a topic's records become rows.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TableConfig {
+    /// Is the topic exported?
+    pub enable: bool,
+    /// Type of the column `_key`.
+    pub key_format: KeyFormat,
+    /// Fields whose JSON numbers are BIGINT.
+    pub json_integers: Vec<String>,
+    /// A file ends at this many records.
+    pub flush_records: i64,
+    /// A file ends at about this many bytes.
+    pub flush_bytes: i64,
+    /// A file ends this long after its first record arrived, ms.
+    pub flush_interval_ms: i64,
+    /// How long retention waits for the export, ms.
+    pub retention_grace_ms: i64,
+}
+
+/// A topic's settings as they hold: typed, in the units of their names.
+#[derive(Clone, PartialEq, Debug)]
+pub struct TopicConfig {
+    /// What is removed, and how.
+    pub cleanup: CleanupPolicy,
+    /// The codec of stored batches.
+    pub compression: Compression,
+    /// gzip level, −1 = the codec's default.
+    pub gzip_level: i32,
+    /// LZ4 level.
+    pub lz4_level: i32,
+    /// Zstandard level.
+    pub zstd_level: i32,
+    /// How long tombstones stay, ms.
+    pub delete_retention_ms: i64,
+    /// How long files of removed segments stay, ms.
+    pub file_delete_delay_ms: i64,
+    /// A flush after this many records.
+    pub flush_messages: i64,
+    /// A flush after this time, ms.
+    pub flush_ms: i64,
+    /// Bytes of log per entry of the offset index.
+    pub index_interval_bytes: i32,
+    /// Local bytes per partition of a tiered topic; `None` = unlimited. −2 is resolved to `retention_bytes`.
+    pub local_retention_bytes: Option<i64>,
+    /// Local age of a tiered topic, ms; `None` = unlimited. −2 is resolved to `retention_ms`.
+    pub local_retention_ms: Option<i64>,
+    /// A record is compacted after this time at the latest, ms.
+    pub max_compaction_lag_ms: i64,
+    /// Largest batch, bytes.
+    pub max_message_bytes: i32,
+    /// How far a timestamp may lie ahead of the broker's clock, ms.
+    pub timestamp_after_max_ms: i64,
+    /// How far a timestamp may lie behind the broker's clock, ms.
+    pub timestamp_before_max_ms: i64,
+    /// Whose clock stamps records.
+    pub timestamp_type: TimestampType,
+    /// Share of uncompacted bytes that makes compaction start.
+    pub min_cleanable_dirty_ratio: f64,
+    /// A record stays uncompacted at least this long, ms.
+    pub min_compaction_lag_ms: i64,
+    /// In-sync replicas needed for acks=all.
+    pub min_insync_replicas: i32,
+    /// No further uploads of a tiered topic.
+    pub remote_log_copy_disable: bool,
+    /// Turning the tier off deletes the remote part.
+    pub remote_log_delete_on_disable: bool,
+    /// Is the topic tiered? Never true for a compacted one.
+    pub remote_storage_enable: bool,
+    /// Bytes kept per partition; `None` = unlimited.
+    pub retention_bytes: Option<i64>,
+    /// Age kept, ms; `None` = unlimited.
+    pub retention_ms: Option<i64>,
+    /// A segment ends at this size, bytes.
+    pub segment_bytes: i32,
+    /// A segment ends when an index has this size, bytes.
+    pub segment_index_bytes: i32,
+    /// A segment ends at this age, ms.
+    pub segment_ms: i64,
+    /// May a replica outside the ISR become leader?
+    pub unclean_leader_election: bool,
+    /// A tiered topic's segment ends at this age, ms, even if `segment_ms` is longer.
+    pub tier_roll_ms: i64,
+    /// The table.
+    pub table: TableConfig,
+}
+
+impl TopicConfig {
+    /// What holds for a topic: its own settings, then the broker's, then the defaults.
+    pub fn effective(overrides: &TopicOverrides, defaults: &TopicDefaults) -> TopicConfig {
+        let reader = Reader { overrides, defaults };
+        let unlimited = |value: i64| (value >= 0).then_some(value);
+        let cleanup = CleanupPolicy {
+            delete: reader.items("cleanup.policy").contains(&"delete"),
+            compact: reader.items("cleanup.policy").contains(&"compact"),
+        };
+        let retention_bytes = unlimited(reader.long("retention.bytes"));
+        let retention_ms = unlimited(reader.long("retention.ms"));
+        let local = |name: &str, total: Option<i64>| match reader.long(name) {
+            -2 => total,
+            value => unlimited(value),
+        };
+        TopicConfig {
+            cleanup,
+            compression: match reader.text("compression.type") {
+                "uncompressed" => Compression::Uncompressed,
+                "gzip" => Compression::Gzip,
+                "snappy" => Compression::Snappy,
+                "lz4" => Compression::Lz4,
+                "zstd" => Compression::Zstd,
+                _ => Compression::Producer,
+            },
+            gzip_level: reader.int("compression.gzip.level"),
+            lz4_level: reader.int("compression.lz4.level"),
+            zstd_level: reader.int("compression.zstd.level"),
+            delete_retention_ms: reader.long("delete.retention.ms"),
+            file_delete_delay_ms: reader.long("file.delete.delay.ms"),
+            flush_messages: reader.long("flush.messages"),
+            flush_ms: reader.long("flush.ms"),
+            index_interval_bytes: reader.int("index.interval.bytes"),
+            local_retention_bytes: local("local.retention.bytes", retention_bytes),
+            local_retention_ms: local("local.retention.ms", retention_ms),
+            max_compaction_lag_ms: reader.long("max.compaction.lag.ms"),
+            max_message_bytes: reader.int("max.message.bytes"),
+            timestamp_after_max_ms: reader.long("message.timestamp.after.max.ms"),
+            timestamp_before_max_ms: reader.long("message.timestamp.before.max.ms"),
+            timestamp_type: match reader.text("message.timestamp.type") {
+                "LogAppendTime" => TimestampType::LogAppendTime,
+                _ => TimestampType::CreateTime,
+            },
+            min_cleanable_dirty_ratio: reader.text("min.cleanable.dirty.ratio").parse().unwrap_or(0.5),
+            min_compaction_lag_ms: reader.long("min.compaction.lag.ms"),
+            min_insync_replicas: reader.int("min.insync.replicas"),
+            remote_log_copy_disable: reader.flag("remote.log.copy.disable"),
+            remote_log_delete_on_disable: reader.flag("remote.log.delete.on.disable"),
+            remote_storage_enable: reader.flag(REMOTE) && !cleanup.compact,
+            retention_bytes,
+            retention_ms,
+            segment_bytes: reader.int("segment.bytes"),
+            segment_index_bytes: reader.int("segment.index.bytes"),
+            segment_ms: reader.long("segment.ms"),
+            unclean_leader_election: reader.flag("unclean.leader.election.enable"),
+            tier_roll_ms: reader.long("tidelog.tier.roll.ms"),
+            table: reader.table(),
+        }
+    }
+
+    /// The age at which a segment ends, ms: `segment.ms`, for a tiered topic at most `tidelog.tier.roll.ms`.
+    pub fn roll_ms(&self) -> i64 {
+        if self.remote_storage_enable { self.segment_ms.min(self.tier_roll_ms) } else { self.segment_ms }
+    }
+}
+
+/// Every setting of a topic as DescribeConfigs answers it, ascending by name.
+pub fn describe_topic(overrides: &TopicOverrides, defaults: &TopicDefaults) -> Vec<Described> {
+    let config = TopicConfig::effective(overrides, defaults);
+    TOPIC_CONFIGS
+        .iter()
+        .map(|def| {
+            let own = overrides.get(def.name).map(|value| Synonym {
+                name: def.name.to_string(),
+                value: Some(value.to_string()),
+                source: ConfigSource::DynamicTopic,
+            });
+            let mut synonyms: Vec<Synonym> = own.into_iter().collect();
+            // The broker's default for tiering does not reach compacted topics.
+            if def.name != REMOTE || !config.cleanup.compact {
+                synonyms.extend(defaults.layers(def.name).iter().cloned());
+            }
+            if let Some(broker_name) = def.broker_name {
+                synonyms.push(Synonym {
+                    name: broker_name.to_string(),
+                    value: def.default.map(str::to_string),
+                    source: ConfigSource::Default,
+                });
+            }
+            let first = synonyms.first();
+            Described {
+                def,
+                value: first.map_or_else(|| def.default.map(str::to_string), |s| s.value.clone()),
+                source: first.map_or(ConfigSource::Default, |s| s.source),
+                read_only: false,
+                synonyms,
+            }
+        })
+        .collect()
+}
+
+/// Reads effective values. Both sides were checked when they were set, so a value always parses; should one not, the default holds.
+struct Reader<'a> {
+    overrides: &'a TopicOverrides,
+    defaults: &'a TopicDefaults,
+}
+
+impl<'a> Reader<'a> {
+    fn text(&self, name: &str) -> &'a str {
+        let broker = || self.defaults.layers(name).first().and_then(|synonym| synonym.value.as_deref());
+        self.overrides.get(name).or_else(broker).unwrap_or_else(|| default_of(name))
+    }
+
+    fn long(&self, name: &str) -> i64 {
+        self.text(name).parse().or_else(|_| default_of(name).parse()).unwrap_or(0)
+    }
+
+    fn int(&self, name: &str) -> i32 {
+        let long = self.long(name);
+        i32::try_from(long).unwrap_or(if long < 0 { i32::MIN } else { i32::MAX })
+    }
+
+    fn flag(&self, name: &str) -> bool {
+        parse_bool(self.text(name)).unwrap_or(false)
+    }
+
+    fn items(&self, name: &str) -> Vec<&'a str> {
+        parse_list(self.text(name))
+    }
+
+    fn table(&self) -> TableConfig {
+        TableConfig {
+            enable: self.flag("tidelog.table.enable"),
+            key_format: match self.text("tidelog.table.key.format") {
+                "string" => KeyFormat::String,
+                _ => KeyFormat::Binary,
+            },
+            json_integers: self.items("tidelog.table.json.integers").into_iter().map(str::to_string).collect(),
+            flush_records: self.long("tidelog.table.flush.records"),
+            flush_bytes: self.long("tidelog.table.flush.bytes"),
+            flush_interval_ms: self.long("tidelog.table.flush.interval.ms"),
+            retention_grace_ms: self.long("tidelog.table.retention.grace.ms"),
+        }
+    }
+}
+
+fn default_of(name: &str) -> &'static str {
+    topic_config(name).and_then(|def| def.default).unwrap_or("")
+}

@@ -1,0 +1,146 @@
+use serde_json::Value;
+
+use super::*;
+use crate::config::ConfigType;
+
+/// What a real Kafka 4.3 answered.
+fn observed() -> Value {
+    serde_json::from_str(include_str!("../../../../tests/data/kafka-4.3.0/observed.json")).unwrap()
+}
+
+fn overrides(pairs: &[(&str, &str)]) -> TopicOverrides {
+    TopicOverrides::new(pairs.iter().map(|(k, v)| ((*k).to_string(), (*v).to_string()))).unwrap()
+}
+
+#[test]
+fn the_table_is_sorted_and_its_defaults_are_values() {
+    assert!(TOPIC_CONFIGS.is_sorted_by(|a, b| a.name < b.name));
+    for def in TOPIC_CONFIGS {
+        assert_eq!(def.validate(def.default.unwrap()), Ok(()), "{}", def.name);
+        assert!(def.doc.ends_with(['.', '?']), "{}", def.name);
+        assert!(std::ptr::eq(topic_config(def.name).unwrap(), def));
+    }
+}
+
+#[test]
+fn every_topic_setting_of_kafka_is_there_with_its_default() {
+    let observed = observed();
+    let kafka = observed["topic_configs"].as_object().unwrap();
+    for (name, facts) in kafka {
+        let def = topic_config(name).unwrap_or_else(|| panic!("{name} is missing"));
+        assert_eq!(def.default, facts["default"].as_str(), "{name}");
+        let synonyms: Vec<&str> =
+            facts["broker_synonyms"].as_array().unwrap().iter().map(|s| s.as_str().unwrap()).collect();
+        assert_eq!(def.broker_name.into_iter().collect::<Vec<_>>(), synonyms, "{name}");
+    }
+    for def in TOPIC_CONFIGS {
+        assert_eq!(kafka.contains_key(def.name), !def.name.starts_with("tidelog."), "{}", def.name);
+    }
+}
+
+#[test]
+fn unknown_names_are_refused_with_the_nearest_one() {
+    let error = TopicOverrides::new([("retention.mss".to_string(), "1".to_string())]).unwrap_err();
+    assert_eq!(error.to_string(), "Unknown topic config name: retention.mss; did you mean retention.ms?");
+    let error = TopicOverrides::new([("x".repeat(100_000), "1".to_string())]).unwrap_err();
+    assert!(error.to_string().len() < 200);
+    let error = TopicOverrides::new([("retention.ms".to_string(), "soon".to_string())]).unwrap_err();
+    assert_eq!(error.to_string(), "Invalid value soon for configuration retention.ms: not a number of type LONG");
+    let error = TopicOverrides::new([("segment.bytes".to_string(), "16383".to_string())]).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "Invalid value 16383 for configuration segment.bytes: the value must be at least 16384"
+    );
+}
+
+#[test]
+fn defaults_are_kafkas() {
+    let config = TopicConfig::effective(&TopicOverrides::default(), &TopicDefaults::default());
+    assert_eq!(config.cleanup, CleanupPolicy { delete: true, compact: false });
+    assert_eq!(config.compression, Compression::Producer);
+    assert_eq!(config.retention_ms, Some(604_800_000));
+    assert_eq!(config.retention_bytes, None);
+    // −2: as the whole log.
+    assert_eq!(config.local_retention_ms, Some(604_800_000));
+    assert_eq!(config.local_retention_bytes, None);
+    assert_eq!(config.segment_bytes, 1_073_741_824);
+    assert_eq!(config.max_message_bytes, 1_048_588);
+    assert_eq!(config.flush_messages, i64::MAX);
+    assert_eq!(config.min_cleanable_dirty_ratio, 0.5);
+    assert!(!config.remote_storage_enable && !config.table.enable);
+    assert_eq!(config.table.flush_records, 1_000_000);
+    assert_eq!(config.table.flush_bytes, 128 * 1024 * 1024);
+    assert_eq!(config.table.flush_interval_ms, 60_000);
+    assert_eq!(config.table.retention_grace_ms, 7 * 24 * 3_600_000);
+    assert_eq!(config.roll_ms(), 604_800_000);
+}
+
+#[test]
+fn the_topic_wins_over_the_broker_over_the_default() {
+    let mut defaults = TopicDefaults::default();
+    defaults.set("retention.ms", "log.retention.hours", "3600000".into(), ConfigSource::StaticBroker).unwrap();
+    defaults.set("retention.ms", "log.retention.ms", "2000".into(), ConfigSource::DynamicBroker).unwrap();
+    defaults.set("segment.bytes", "log.segment.bytes", "20000".into(), ConfigSource::StaticBroker).unwrap();
+    let own =
+        overrides(&[("segment.bytes", "16384"), ("cleanup.policy", "compact,delete"), ("local.retention.ms", "-1")]);
+    let config = TopicConfig::effective(&own, &defaults);
+    assert_eq!(config.retention_ms, Some(2000));
+    assert_eq!(config.segment_bytes, 16384);
+    assert_eq!(config.local_retention_ms, None);
+    assert_eq!(config.cleanup, CleanupPolicy { delete: true, compact: true });
+    assert!(defaults.set("segment.bytes", "log.segment.bytes", "1".into(), ConfigSource::StaticBroker).is_err());
+
+    let described = describe_topic(&own, &defaults);
+    assert_eq!(described.len(), TOPIC_CONFIGS.len());
+    let find = |name: &str| described.iter().find(|d| d.def.name == name).unwrap();
+    let segment = find("segment.bytes");
+    assert_eq!((segment.value.as_deref(), segment.source), (Some("16384"), ConfigSource::DynamicTopic));
+    let synonyms: Vec<_> =
+        segment.synonyms.iter().map(|s| (s.name.as_str(), s.value.as_deref().unwrap(), s.source.code())).collect();
+    assert_eq!(
+        synonyms,
+        [("segment.bytes", "16384", 1), ("log.segment.bytes", "20000", 4), ("log.segment.bytes", "1073741824", 5)]
+    );
+    let retention = find("retention.ms");
+    assert_eq!((retention.value.as_deref(), retention.source.code()), (Some("2000"), 2));
+    let untouched = find("flush.ms");
+    assert_eq!((untouched.source, untouched.synonyms.len()), (ConfigSource::Default, 0));
+    assert_eq!(find("min.cleanable.dirty.ratio").def.kind.code(), ConfigType::Double.code());
+}
+
+#[test]
+fn a_broker_with_a_tier_tiers_topics_but_not_compacted_ones() {
+    let defaults = TopicDefaults::default().with_remote_storage(true);
+    let plain = TopicOverrides::default();
+    let config = TopicConfig::effective(&plain, &defaults);
+    assert!(config.remote_storage_enable);
+    assert_eq!(config.roll_ms(), 3_600_000);
+    let compacted = overrides(&[("cleanup.policy", "compact")]);
+    assert!(!TopicConfig::effective(&compacted, &defaults).remote_storage_enable);
+    assert_eq!(compacted.check(&defaults), Ok(()));
+    let described = describe_topic(&compacted, &defaults);
+    let remote = described.iter().find(|d| d.def.name == "remote.storage.enable").unwrap();
+    assert_eq!((remote.value.as_deref(), remote.source), (Some("false"), ConfigSource::Default));
+    let off = overrides(&[("remote.storage.enable", "false")]);
+    assert!(!TopicConfig::effective(&off, &defaults).remote_storage_enable);
+    let both = overrides(&[("remote.storage.enable", "TRUE"), ("cleanup.policy", "delete,compact")]);
+    assert!(both.check(&TopicDefaults::default()).is_err());
+}
+
+#[test]
+fn settings_must_fit_together() {
+    let defaults = TopicDefaults::default();
+    let tiered = ("remote.storage.enable", "true");
+    for (pairs, fits) in [
+        (vec![("min.compaction.lag.ms", "10"), ("max.compaction.lag.ms", "9")], false),
+        (vec![("min.compaction.lag.ms", "9"), ("max.compaction.lag.ms", "9")], true),
+        (vec![("local.retention.ms", "10"), ("retention.ms", "9")], true),
+        (vec![tiered, ("local.retention.ms", "10"), ("retention.ms", "9")], false),
+        (vec![tiered, ("local.retention.ms", "-1")], false),
+        (vec![tiered, ("local.retention.ms", "-2"), ("retention.ms", "9")], true),
+        (vec![tiered, ("local.retention.ms", "5"), ("retention.ms", "-1")], true),
+        (vec![tiered, ("local.retention.bytes", "5"), ("retention.bytes", "4")], false),
+    ] {
+        assert_eq!(overrides(&pairs).check(&defaults).is_ok(), fits, "{pairs:?}");
+    }
+}
