@@ -1,0 +1,24 @@
+//! Limits of this crate, each with its reason.
+
+use std::time::Duration;
+
+/// Longest token, bytes: real ones stay under 4 KiB, HTTP servers cut headers at 8 to 16 KiB.
+pub const MAX_TOKEN_BYTES: usize = 16 * 1024;
+
+/// Longest `sub`, bytes: it becomes a principal, which is logged and stored in ACLs.
+pub const MAX_SUBJECT_BYTES: usize = 1024;
+
+/// Most keys of one JWKS: a token without `kid` is checked against each that fits.
+pub const MAX_JWKS_KEYS: usize = 64;
+
+/// Largest JWKS document, bytes: 64 RSA keys with certificate chains fit.
+pub const MAX_JWKS_BYTES: usize = 1024 * 1024;
+
+/// How far two clocks may differ (Kafka's `sasl.oauthbearer.clock.skew.seconds`).
+pub const DEFAULT_LEEWAY: Duration = Duration::from_secs(30);
+
+/// A shared secret below this many bytes is weaker than HS256 itself (RFC 7518 §3.2).
+pub const STRONG_SECRET_BYTES: usize = 32;
+
+/// Smallest RSA modulus, bits (RFC 7518 §3.3).
+pub const MIN_RSA_BITS: usize = 2048;
