@@ -1,0 +1,129 @@
+//! Produce: checks a batch on the caller's task, then lets the partition's log thread append it.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use tidelog_metadata::{Compression, TimestampType, TopicConfig};
+use tidelog_model::limits::MAX_INFLATED_BATCH_BYTES;
+use tidelog_model::{Caller, KafkaError, Now, Timestamp};
+use tidelog_record::{AppendRules, Codec, Origin, check_append};
+use tidelog_security::Operation;
+use tokio::sync::oneshot;
+
+use crate::broker::Broker;
+use crate::replica::{AppendResult, AppendWork, Replica, Work};
+use crate::{Acks, AppendRequest, Appended, BrokerError};
+
+/// An append on its way: the waiting stage of a produce request.
+pub struct AppendTicket(State);
+
+enum State {
+    Refused(Option<BrokerError>),
+    Waiting { reply: oneshot::Receiver<AppendResult>, replica: Arc<Replica> },
+}
+
+impl AppendTicket {
+    /// An append that was refused before it reached a partition.
+    pub fn refused(error: BrokerError) -> Self {
+        AppendTicket(State::Refused(Some(error)))
+    }
+}
+
+impl Future for AppendTicket {
+    type Output = Result<Appended, BrokerError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut self.0 {
+            State::Refused(error) => {
+                Poll::Ready(Err(error.take().unwrap_or_else(|| KafkaError::UnknownServerError.into())))
+            }
+            State::Waiting { reply, replica } => Pin::new(reply).poll(cx).map(|answer| match answer {
+                Ok(Ok((base_offset, log_append_time))) => {
+                    Ok(Appended { base_offset, log_append_time, log_start_offset: replica.offsets().log_start })
+                }
+                Ok(Err(error)) => Err(error.into()),
+                // The partition went away with the entry still in its queue.
+                Err(_) => Err(KafkaError::NotLeaderOrFollower.into()),
+            }),
+        }
+    }
+}
+
+impl Broker {
+    /// The ordered stage of an append: authorizes, checks, takes its place in the partition's queue. Waits only while the queue is full.
+    pub async fn enqueue(&self, caller: &Caller, request: AppendRequest) -> AppendTicket {
+        match self.try_enqueue(caller, request).await {
+            Ok(ticket) => ticket,
+            Err(error) => AppendTicket::refused(error),
+        }
+    }
+
+    /// Appends and waits for the answer.
+    pub async fn append(&self, caller: &Caller, request: AppendRequest) -> Result<Appended, BrokerError> {
+        self.enqueue(caller, request).await.await
+    }
+
+    async fn try_enqueue(&self, caller: &Caller, request: AppendRequest) -> Result<AppendTicket, BrokerError> {
+        let (topic, replica) = self.find_partition(caller, Operation::Write, &request.topic, request.partition)?;
+        if topic.name.is_internal() {
+            return Err(BrokerError::new(
+                KafkaError::InvalidTopicException,
+                format!("{} is written by the service alone", topic.name),
+            ));
+        }
+        let now = self.clock().now();
+        let checked = check_append(&request.batch, &rules(&replica.config(), now))
+            .map_err(|error| BrokerError::new(error.kafka(), error.to_string()))?;
+        if checked.batch.header().attributes.is_transactional() {
+            return Err(BrokerError::new(
+                KafkaError::InvalidTxnState,
+                "transactions are not available on this broker yet",
+            ));
+        }
+        let (reply, answer) = oneshot::channel();
+        let work = Work::Append(AppendWork {
+            batch: checked.batch,
+            acks: acks(request.acks),
+            deadline: Some(now.after(request.timeout)),
+            origin: Origin::Client,
+            reply,
+        });
+        replica.enqueue(work).await;
+        Ok(AppendTicket(State::Waiting { reply: answer, replica }))
+    }
+}
+
+fn acks(acks: Acks) -> tidelog_partition::Acks {
+    match acks {
+        Acks::None => tidelog_partition::Acks::None,
+        Acks::Leader => tidelog_partition::Acks::Leader,
+        Acks::All => tidelog_partition::Acks::All,
+    }
+}
+
+/// What the topic's settings ask of a batch.
+fn rules(config: &TopicConfig, now: Now) -> AppendRules {
+    let wall = now.wall.get();
+    AppendRules {
+        max_bytes: usize::try_from(config.max_message_bytes).unwrap_or(0),
+        max_inflated_bytes: MAX_INFLATED_BATCH_BYTES,
+        timestamp_type: match config.timestamp_type {
+            TimestampType::CreateTime => tidelog_record::TimestampType::CreateTime,
+            TimestampType::LogAppendTime => tidelog_record::TimestampType::LogAppendTime,
+        },
+        earliest: Timestamp(wall.saturating_sub(config.timestamp_before_max_ms)),
+        latest: Timestamp(wall.saturating_add(config.timestamp_after_max_ms)),
+        now: now.wall,
+        compacted: config.cleanup.compact,
+        codec: match config.compression {
+            Compression::Producer => None,
+            Compression::Uncompressed => Some(Codec::None),
+            Compression::Gzip => Some(Codec::Gzip),
+            Compression::Snappy => Some(Codec::Snappy),
+            Compression::Lz4 => Some(Codec::Lz4),
+            Compression::Zstd => Some(Codec::Zstd),
+        },
+    }
+}

@@ -1,0 +1,283 @@
+//! The broker: opens what the image gives it, hosts the partitions, and carries out the use cases of all doors.
+
+use std::path::Path;
+use std::sync::{Arc, Weak};
+
+use tidelog_log::{Disk, FileCache, LocalLog, RemoteLog};
+use tidelog_metadata::decide::{LastStop, Plan, Registration, claim_controller, register_broker, start_leading, sweep};
+use tidelog_metadata::keys::BrokerValue;
+use tidelog_metadata::{BrokerConfig, ClusterImage};
+use tidelog_model::{BrokerEpoch, KafkaError, NodeId, TopicId};
+use tidelog_security::Authorizer;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{error, info};
+use uuid::Uuid;
+
+use crate::cluster::{Cluster, store_error};
+use crate::core::Core;
+use crate::data_dir::DataDir;
+use crate::groups::{OFFSETS_TOPIC, group_config, load_shard};
+use crate::limits::{BROKER_LEASE, OPEN_FILES};
+use crate::producer_ids::ProducerIds;
+use crate::replica::{Replica, TierSource};
+use crate::replicas::Replicas;
+use crate::shell::clock::Clock;
+use crate::shell::pool::{Pool, Work};
+use crate::shell::timers::Timers;
+use crate::{BrokerError, BrokerOptions};
+
+struct Inner {
+    core: Arc<Core>,
+    config: BrokerConfig,
+    tier_by_default: bool,
+    cluster_id: String,
+    cluster: Cluster,
+    replicas: Arc<Replicas>,
+    producer_ids: ProducerIds,
+    authorizer: Arc<dyn Authorizer>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+    /// Locked for as long as the broker lives.
+    _data_dir: DataDir,
+}
+
+/// One broker. Cheap to clone; every door has one.
+#[derive(Clone)]
+pub struct Broker {
+    inner: Arc<Inner>,
+}
+
+impl Broker {
+    /// Registers with the metadata store, raises the leader epochs of what it leads, and begins to open its partitions.
+    ///
+    /// Returns before recovery has ended: partitions that are not ready say so. Must be called within a runtime.
+    pub async fn open(data_dir: DataDir, options: BrokerOptions) -> Result<Self, BrokerError> {
+        let clock = Clock::start();
+        let cluster = Cluster::load(Arc::clone(&options.store)).await?;
+        let core = Arc::new(core(&data_dir, &options, clock)?);
+        let groups = group_config(&options.config);
+        let led: Box<dyn Fn(&Arc<Replica>) + Send + Sync> = Box::new(move |replica| begin(replica, &groups));
+        let replicas = Replicas::new(Arc::clone(&core), data_dir.checkpoints.clone(), led);
+        let inner = Inner {
+            core,
+            config: options.config.clone(),
+            tier_by_default: options.tier_by_default && options.remote.is_some(),
+            cluster_id: data_dir.cluster_id.clone(),
+            cluster,
+            replicas,
+            producer_ids: ProducerIds::default(),
+            authorizer: Arc::clone(&options.authorizer),
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+            _data_dir: data_dir,
+        };
+        let broker = Broker { inner: Arc::new(inner) };
+        broker.spawn_followers();
+        broker.register(&options).await?;
+        broker.reconcile(&broker.image());
+        Ok(broker)
+    }
+
+    /// Registers, takes the controller's role if nobody has it, and raises epochs: a start is an election.
+    async fn register(&self, options: &BrokerOptions) -> Result<(), BrokerError> {
+        let cluster = &self.inner.cluster;
+        let lease = cluster.store().grant(BROKER_LEASE).await.map_err(|error| store_error(&error))?;
+        let value = BrokerValue {
+            incarnation: Uuid::new_v4(),
+            rack: None,
+            endpoints: options.endpoints.clone(),
+            http: options.http.clone(),
+        };
+        let node = options.node;
+        let registration = Registration { node, value, lease, cluster_id: self.inner.cluster_id.clone() };
+        cluster.carry_out(|image| Ok(((), Plan::of(register_broker(image, &registration)?)))).await?;
+        let epoch = cluster.image().broker_epoch(node).unwrap_or(BrokerEpoch(0));
+        let claim = |image: &ClusterImage| {
+            Ok(((), claim_controller(image, node, epoch, lease).map_or_else(Plan::default, Plan::of)))
+        };
+        cluster.carry_out(claim).await?;
+        // What fsync acknowledged is on the disk however the last stop went; on one node nobody else has more.
+        while !start_leading(&cluster.image(), node, epoch, LastStop::Complete).is_empty() {
+            let first = |image: &ClusterImage| {
+                let mut steps = start_leading(image, node, epoch, LastStop::Complete);
+                Ok(((), if steps.is_empty() { Plan::default() } else { Plan::of(steps.swap_remove(0)) }))
+            };
+            cluster.carry_out(first).await?;
+        }
+        cluster.carry_out(|image| Ok(((), sweep(image)))).await?;
+        info!(%node, %epoch, cluster_id = %self.inner.cluster_id, "registered");
+        Ok(())
+    }
+
+    fn spawn_followers(&self) {
+        let inner = &self.inner;
+        let timers = Arc::clone(&inner.core.timers);
+        let replicas = Arc::clone(&inner.replicas);
+        self.spawn(async move { timers.run(move |key| replicas.timer(key)).await });
+        let broker = self.clone();
+        self.spawn(async move {
+            let failure = broker.inner.cluster.follow().await;
+            error!(error = %failure, "the metadata can no longer be followed");
+        });
+        let broker = self.clone();
+        self.spawn(async move { broker.keep_reconciled().await });
+        let stop = inner.stop.clone();
+        inner.tasks.spawn(self.clone().keep_checkpoints(stop.clone()));
+        inner.tasks.spawn(self.clone().keep_logs(stop));
+    }
+
+    /// A task that ends with the broker.
+    fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        let stop = self.inner.stop.clone();
+        self.inner.tasks.spawn(async move {
+            tokio::select! {
+                () = work => {}
+                () = stop.cancelled() => {}
+            }
+        });
+    }
+
+    /// Acts on every difference between the image and what is hosted.
+    async fn keep_reconciled(&self) {
+        let mut revisions = self.inner.cluster.revisions();
+        let mut hosted = self.inner.replicas.changes();
+        loop {
+            revisions.borrow_and_update();
+            hosted.borrow_and_update();
+            let image = self.image();
+            self.reconcile(&image);
+            let gone = self.inner.replicas.take_gone(&image);
+            if !gone.is_empty() || image.deletions().next().is_some() {
+                self.bury(gone).await;
+            }
+            tokio::select! {
+                changed = revisions.changed() => if changed.is_err() { return },
+                changed = hosted.changed() => if changed.is_err() { return },
+            }
+        }
+    }
+
+    fn reconcile(&self, image: &ClusterImage) {
+        self.inner.replicas.reconcile(image, |topic: TopicId| self.topic_config(image, topic));
+    }
+
+    /// Stops in order: refuses new work, flushes and closes every log, gives the metadata up.
+    pub async fn close(&self) {
+        let inner = &self.inner;
+        inner.stop.cancel();
+        inner.tasks.close();
+        self.close_logs().await;
+        inner.tasks.wait().await;
+        let core = Arc::clone(&inner.core);
+        let pools = tokio::task::spawn_blocking(move || {
+            core.log_threads.close();
+            core.flushers.close();
+        });
+        if pools.await.is_err() {
+            error!("the log threads did not end in order");
+        }
+        info!("closed");
+    }
+
+    /// Does the broker still do what it is for: no log offline, the metadata followed?
+    pub fn is_alive(&self) -> bool {
+        !self.inner.stop.is_cancelled() && self.inner.replicas.all().iter().all(|r| r.view.offline().is_none())
+    }
+
+    /// May clients come? Coordinators may still load.
+    pub fn is_ready(&self) -> bool {
+        !self.inner.stop.is_cancelled() && self.inner.replicas.all_open(&self.image())
+    }
+
+    /// The cluster's id.
+    pub fn cluster_id(&self) -> &str {
+        &self.inner.cluster_id
+    }
+
+    /// This broker's number.
+    pub fn node(&self) -> NodeId {
+        self.inner.core.node
+    }
+
+    pub(crate) fn image(&self) -> Arc<ClusterImage> {
+        self.inner.cluster.image()
+    }
+
+    pub(crate) fn cluster_image(&self) -> &Cluster {
+        &self.inner.cluster
+    }
+
+    pub(crate) fn replicas(&self) -> &Arc<Replicas> {
+        &self.inner.replicas
+    }
+
+    pub(crate) fn config(&self) -> &BrokerConfig {
+        &self.inner.config
+    }
+
+    pub(crate) fn tiers_by_default(&self) -> bool {
+        self.inner.tier_by_default
+    }
+
+    pub(crate) fn remote(&self) -> Option<&Arc<dyn RemoteLog>> {
+        self.inner.core.remote.as_ref()
+    }
+
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.inner.core.clock
+    }
+
+    pub(crate) fn authorizer(&self) -> &dyn Authorizer {
+        &*self.inner.authorizer
+    }
+
+    pub(crate) fn producer_ids(&self) -> &ProducerIds {
+        &self.inner.producer_ids
+    }
+
+    pub(crate) fn disk(&self) -> &dyn Disk {
+        &*self.inner.core.disk
+    }
+
+    pub(crate) fn data_dir(&self) -> &Path {
+        &self.inner.core.data_dir
+    }
+}
+
+fn core(data_dir: &DataDir, options: &BrokerOptions, clock: Clock) -> Result<Core, BrokerError> {
+    let cores = std::thread::available_parallelism().map_or(2, usize::from);
+    let or = |count: usize, default: usize| if count == 0 { default } else { count };
+    let failed = |error: std::io::Error| {
+        error!(%error, "cannot start threads");
+        BrokerError::new(KafkaError::UnknownServerError, "cannot start threads")
+    };
+    let drain = Work { slot: Replica::drain_slot, run: Replica::drain, panicked: Replica::panicked };
+    let flush = Work { slot: Replica::flush_slot, run: Replica::flush, panicked: Replica::panicked };
+    Ok(Core {
+        node: options.node,
+        data_dir: data_dir.path.clone(),
+        durability: options.durability,
+        clock,
+        disk: Arc::clone(&data_dir.disk),
+        files: FileCache::new(OPEN_FILES),
+        timers: Timers::new(clock),
+        log_threads: Pool::start("log", or(options.log_threads, cores.clamp(2, 8)), drain).map_err(failed)?,
+        flushers: Pool::start("flush", or(options.flush_threads, 4), flush).map_err(failed)?,
+        remote: options.remote.clone(),
+    })
+}
+
+/// A partition begins to serve: its coordinator loads, its cold tier is told.
+fn begin(replica: &Arc<Replica>, groups: &tidelog_coordinator::group::GroupConfig) {
+    if replica.id.topic.as_str() == OFFSETS_TOPIC {
+        let (replica, config) = (Arc::clone(replica), groups.clone());
+        tokio::task::spawn_blocking(move || load_shard(&replica, config));
+    }
+    if let Some(remote) = replica.core.remote.as_ref().filter(|_| replica.config().remote_storage_enable) {
+        let epoch = replica.with_machine(|machine| machine.epoch());
+        let source: Weak<Replica> = Arc::downgrade(replica);
+        let source: Arc<dyn LocalLog> = Arc::new(TierSource(source));
+        remote.lead(&replica.id, epoch, source);
+    }
+}

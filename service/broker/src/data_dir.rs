@@ -1,0 +1,113 @@
+//! The data directory before a broker uses it: locked, identified, tidied up.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tidelog_log::datadir::{
+    self, DirectoryLock, LOG_STARTS, LockError, MetaProperties, OffsetCheckpoint, RECOVERY_POINTS,
+};
+use tidelog_log::{Checkpoints, Disk, LogError, OsDisk};
+use tidelog_model::{NodeId, Offset, TopicId, TopicPartition};
+use uuid::Uuid;
+
+/// Why a data directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DataDirError {
+    /// Another process has it.
+    #[error(transparent)]
+    Locked(#[from] LockError),
+    /// It cannot be created.
+    #[error("cannot create the data directory {path}: {source}")]
+    Create {
+        /// The directory.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Its files make no sense.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// It belongs to another broker.
+    #[error(
+        "the data directory {path} belongs to node {found}, this is node {node}: set --node-id {found} or another --data-dir"
+    )]
+    Node {
+        /// The directory.
+        path: PathBuf,
+        /// Whose it is.
+        found: NodeId,
+        /// Who we are.
+        node: NodeId,
+    },
+}
+
+/// A locked data directory. The lock ends with this value.
+pub struct DataDir {
+    pub(crate) path: PathBuf,
+    pub(crate) cluster_id: String,
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) checkpoints: BTreeMap<TopicPartition, Checkpoints>,
+    _lock: DirectoryLock,
+}
+
+impl DataDir {
+    /// Creates, locks and reads the directory; finishes deletions that an earlier process began. Blocks.
+    ///
+    /// A new directory gets `cluster_id`, or a random one.
+    pub fn open(path: &Path, node: NodeId, cluster_id: Option<String>) -> Result<Self, DataDirError> {
+        let failed = |source| DataDirError::Create { path: path.to_owned(), source };
+        std::fs::create_dir_all(path).map_err(failed)?;
+        let path = std::path::absolute(path).map_err(failed)?;
+        let lock = DirectoryLock::take(&path)?;
+        let disk: Arc<dyn Disk> = Arc::new(OsDisk);
+        let meta = match datadir::read_meta(&*disk, &path)? {
+            Some(meta) => meta,
+            None => {
+                let meta = MetaProperties {
+                    cluster_id: cluster_id.unwrap_or_else(random_id),
+                    node_id: node,
+                    directory_id: random_id(),
+                };
+                datadir::write_meta(&*disk, &path, &meta)?;
+                meta
+            }
+        };
+        if meta.node_id != node {
+            return Err(DataDirError::Node { path, found: meta.node_id, node });
+        }
+        datadir::remove_deleted(&*disk, &path)?;
+        let checkpoints = read_checkpoints(&*disk, &path)?;
+        Ok(DataDir { path, cluster_id: meta.cluster_id, disk, checkpoints, _lock: lock })
+    }
+
+    /// The cluster that this directory belongs to.
+    pub fn cluster_id(&self) -> &str {
+        &self.cluster_id
+    }
+
+    /// The directory, absolute.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+/// Kafka's text form of a random id.
+fn random_id() -> String {
+    TopicId(Uuid::new_v4()).to_string()
+}
+
+fn read_checkpoints(disk: &dyn Disk, path: &Path) -> Result<BTreeMap<TopicPartition, Checkpoints>, LogError> {
+    let mut all: BTreeMap<TopicPartition, Checkpoints> = BTreeMap::new();
+    for (partition, offset) in OffsetCheckpoint::read(disk, path, RECOVERY_POINTS)?.offsets {
+        all.entry(partition).or_default().recovery_point = offset;
+    }
+    for (partition, offset) in OffsetCheckpoint::read(disk, path, LOG_STARTS)?.offsets {
+        all.entry(partition).or_default().log_start = offset;
+    }
+    // A log that has moved its start is flushed up to there.
+    for checkpoints in all.values_mut() {
+        checkpoints.recovery_point = checkpoints.recovery_point.max(checkpoints.log_start).max(Offset::ZERO);
+    }
+    Ok(all)
+}

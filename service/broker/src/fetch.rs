@@ -1,0 +1,277 @@
+//! Fetch: reads what may be seen of several partitions, waits for more by events, and lets the cold tier load meanwhile.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures::future::join_all;
+use tidelog_log::{BoxFuture, RemoteBatches, RemoteError};
+use tidelog_model::{Caller, KafkaError, Offset, PartitionIndex};
+use tidelog_partition::Offsets;
+use tidelog_security::Operation;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::broker::Broker;
+use crate::limits::MAX_FETCH_BYTES;
+use crate::replica::{HotRead, Replica};
+use crate::{
+    BrokerError, FetchPartition, FetchRequest, FetchedPartition, FilePart, Isolation, Piece, ReadBatches, TopicRef,
+};
+
+/// One partition of a fetch while it runs.
+struct Wanted {
+    asked: FetchPartition,
+    replica: Result<Arc<Replica>, BrokerError>,
+}
+
+/// The cold part of a fetch that is being loaded.
+type Cold = BoxFuture<'static, (usize, Result<RemoteBatches, RemoteError>)>;
+
+/// Removes a fetch from its partitions' lists when it ends, however it ends.
+struct Watching {
+    places: Vec<(Arc<Replica>, u64)>,
+}
+
+impl Watching {
+    fn of(wanted: &[Wanted], notify: &Arc<Notify>) -> Self {
+        let replicas = wanted.iter().filter_map(|wanted| wanted.replica.as_ref().ok());
+        Watching { places: replicas.map(|r| (Arc::clone(r), r.waiters.add(notify))).collect() }
+    }
+}
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        for (replica, id) in &self.places {
+            replica.waiters.remove(*id);
+        }
+    }
+}
+
+impl Broker {
+    /// Reads from several partitions; the answer has their order. Waits until `min_bytes` are there, a partition has an error, or
+    /// `max_wait` is over.
+    pub async fn fetch(&self, caller: &Caller, request: FetchRequest) -> Vec<FetchedPartition> {
+        let deadline = Instant::now() + request.max_wait;
+        let max_bytes = request.max_bytes.min(MAX_FETCH_BYTES);
+        let wanted: Vec<Wanted> = request
+            .partitions
+            .into_iter()
+            .map(|asked| Wanted { replica: self.fetchable(caller, &asked), asked })
+            .collect();
+        let notify = Arc::new(Notify::new());
+        let mut watching = None;
+        loop {
+            let round = read_round(&wanted, request.isolation, max_bytes).await;
+            if !round.cold.is_empty() && round.bytes == 0 {
+                return self.with_cold(round, &wanted, deadline).await;
+            }
+            if !round.cold.is_empty() {
+                // Something hot is there: answer at once, the chunks load meanwhile and serve the next fetch.
+                self.load_meanwhile(&round.cold, &wanted);
+            }
+            if round.bytes >= request.min_bytes || round.failed || Instant::now() >= deadline {
+                return round.answers;
+            }
+            if watching.is_none() {
+                // First watch, then look once more: an event in between is not lost.
+                watching = Some(Watching::of(&wanted, &notify));
+                continue;
+            }
+            let _ = tokio::time::timeout_at(deadline, notify.notified()).await;
+        }
+    }
+
+    fn fetchable(&self, caller: &Caller, asked: &FetchPartition) -> Result<Arc<Replica>, BrokerError> {
+        let (_, replica) = self.find_partition(caller, Operation::Read, &asked.topic, asked.partition)?;
+        replica.check_epoch(asked.leader_epoch)?;
+        Ok(replica)
+    }
+
+    fn cold_reads(&self, cold: &[usize], wanted: &[Wanted]) -> Vec<Cold> {
+        let Some(remote) = self.remote() else { return Vec::new() };
+        let one = |index: &usize| {
+            let wanted = wanted.get(*index)?;
+            let replica = wanted.replica.as_ref().ok()?;
+            let read = remote.read(&replica.id, wanted.asked.offset, wanted.asked.max_bytes);
+            let index = *index;
+            Some(Box::pin(async move { (index, read.await) }) as Cold)
+        };
+        cold.iter().filter_map(one).collect()
+    }
+
+    fn load_meanwhile(&self, cold: &[usize], wanted: &[Wanted]) {
+        for read in self.cold_reads(cold, wanted) {
+            tokio::spawn(read);
+        }
+    }
+
+    /// Nothing hot is there: wait for the cold tier, at most as long as the operator allows, then answer with what has come.
+    async fn with_cold(&self, round: Round, wanted: &[Wanted], deadline: Instant) -> Vec<FetchedPartition> {
+        let patience = deadline.max(Instant::now() + self.config().remote_fetch_max_wait);
+        let mut answers = round.answers;
+        let reads = self.cold_reads(&round.cold, wanted).into_iter().map(|read| async move {
+            // A read that is given up goes on by itself: its chunks are shared and kept.
+            let mut task = tokio::spawn(read);
+            tokio::time::timeout_at(patience, &mut task).await.ok().and_then(Result::ok)
+        });
+        for (index, result) in join_all(reads).await.into_iter().flatten() {
+            let Some(answer) = answers.get_mut(index) else { continue };
+            match result {
+                Ok(batches) => {
+                    answer.aborted = batches.aborted;
+                    answer.records = vec![Piece::Bytes(batches.batches)];
+                }
+                Err(error) => answer.error = Some(remote_error(&error)),
+            }
+        }
+        answers
+    }
+
+    /// Reads one partition into memory, hot or cold; empty if nothing has come within `max_wait`.
+    #[expect(clippy::too_many_arguments, reason = "a read has that many independent parameters")]
+    pub async fn read(
+        &self,
+        caller: &Caller,
+        topic: &TopicRef,
+        partition: PartitionIndex,
+        offset: Offset,
+        max_bytes: usize,
+        max_wait: Duration,
+        isolation: Isolation,
+    ) -> Result<ReadBatches, BrokerError> {
+        let asked = FetchPartition {
+            topic: topic.clone(),
+            partition,
+            offset,
+            leader_epoch: tidelog_model::LeaderEpoch::NONE,
+            max_bytes,
+        };
+        let request = FetchRequest { partitions: vec![asked], max_wait, min_bytes: 1, max_bytes, isolation };
+        let Some(fetched) = self.fetch(caller, request).await.pop() else {
+            return Err(KafkaError::UnknownServerError.into());
+        };
+        if let Some(error) = fetched.error {
+            return Err(error);
+        }
+        let visible_end = match isolation {
+            Isolation::ReadUncommitted => fetched.high_watermark,
+            Isolation::ReadCommitted => fetched.last_stable_offset,
+        };
+        Ok(ReadBatches {
+            batches: in_memory(fetched.records).await?,
+            aborted: fetched.aborted,
+            high_watermark: fetched.high_watermark,
+            visible_end,
+            log_start: fetched.log_start_offset,
+        })
+    }
+}
+
+/// All pieces in one buffer.
+async fn in_memory(mut pieces: Vec<Piece>) -> Result<Bytes, BrokerError> {
+    if let [Piece::Bytes(only)] = &mut pieces[..] {
+        return Ok(std::mem::take(only));
+    }
+    let read = tokio::task::spawn_blocking(move || {
+        let mut all = BytesMut::with_capacity(pieces.iter().map(Piece::len).sum());
+        for piece in pieces {
+            match piece {
+                Piece::Bytes(bytes) => all.extend_from_slice(&bytes),
+                Piece::File(part) => all.extend_from_slice(&part.slice.read()?),
+            }
+        }
+        Ok::<_, std::io::Error>(all.freeze())
+    });
+    match read.await {
+        Ok(Ok(bytes)) => Ok(bytes),
+        Ok(Err(failure)) => {
+            tracing::error!(error = %failure, "cannot read a segment");
+            Err(KafkaError::KafkaStorageError.into())
+        }
+        Err(_) => Err(KafkaError::UnknownServerError.into()),
+    }
+}
+
+/// What one look at all partitions found.
+struct Round {
+    answers: Vec<FetchedPartition>,
+    bytes: usize,
+    failed: bool,
+    /// Indexes of partitions whose offset lies in the cold tier.
+    cold: Vec<usize>,
+}
+
+async fn read_round(wanted: &[Wanted], isolation: Isolation, max_bytes: usize) -> Round {
+    let mut round = Round { answers: Vec::with_capacity(wanted.len()), bytes: 0, failed: false, cold: Vec::new() };
+    for (index, Wanted { asked, replica }) in wanted.iter().enumerate() {
+        let left = max_bytes.saturating_sub(round.bytes);
+        let read = match replica {
+            Ok(replica) => read_one(replica, asked, isolation, left, round.bytes == 0).await,
+            Err(error) => Err((None, error.clone())),
+        };
+        let answer = match read {
+            Ok(HotRead::Local { offsets, read, aborted, recent }) => {
+                let parts = read.slices.into_iter().map(|slice| Piece::File(FilePart { slice, recent }));
+                FetchedPartition { aborted, records: parts.collect(), ..blank(Some(offsets)) }
+            }
+            Ok(HotRead::Remote { offsets }) => {
+                round.cold.push(index);
+                blank(Some(offsets))
+            }
+            Err((offsets, error)) => {
+                round.failed = true;
+                FetchedPartition { error: Some(error), ..blank(offsets) }
+            }
+        };
+        round.bytes += answer.size();
+        round.answers.push(answer);
+    }
+    round
+}
+
+async fn read_one(
+    replica: &Arc<Replica>,
+    asked: &FetchPartition,
+    isolation: Isolation,
+    left: usize,
+    first: bool,
+) -> Result<HotRead, (Option<Offsets>, BrokerError)> {
+    let (offset, max_bytes) = (asked.offset, asked.max_bytes.min(left));
+    // Only the first batch of the whole answer may exceed the limits.
+    let result = if replica.is_recent(offset) {
+        replica.read_hot(offset, isolation, max_bytes, first)
+    } else {
+        let replica = Arc::clone(replica);
+        let read = tokio::task::spawn_blocking(move || replica.read_hot(offset, isolation, max_bytes, first));
+        match read.await {
+            Ok(result) => result,
+            Err(_) => return Err((None, KafkaError::UnknownServerError.into())),
+        }
+    };
+    result.map_err(|(offsets, error)| (Some(offsets), error))
+}
+
+/// An answer without records.
+fn blank(offsets: Option<Offsets>) -> FetchedPartition {
+    FetchedPartition {
+        error: None,
+        high_watermark: offsets.map_or(Offset::NONE, |o| o.high_watermark),
+        last_stable_offset: offsets.map_or(Offset::NONE, |o| o.last_stable),
+        log_start_offset: offsets.map_or(Offset::NONE, |o| o.log_start),
+        aborted: Vec::new(),
+        records: Vec::new(),
+    }
+}
+
+/// The cold tier's trouble as consumers must hear it: never so that they reset.
+pub(crate) fn remote_error(error: &RemoteError) -> BrokerError {
+    match error {
+        RemoteError::Unavailable(_) => BrokerError::new(KafkaError::OffsetNotAvailable, error.to_string()),
+        RemoteError::OutOfRange { .. } => BrokerError::new(KafkaError::OffsetOutOfRange, error.to_string()),
+        RemoteError::Corrupt(reason) => {
+            tracing::error!(reason, "a remote segment is damaged");
+            BrokerError::new(KafkaError::KafkaStorageError, "a remote segment is damaged")
+        }
+    }
+}

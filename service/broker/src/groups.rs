@@ -1,0 +1,436 @@
+//! Groups: finds a group's coordinator, asks it, and resolves topics for offsets.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use tidelog_coordinator::group::{
+    CommitOffsets, CommittedOffset, FetchOffsets, FetchedOffset, Generation, GroupCall, GroupConfig, GroupDescription,
+    GroupId, GroupListing, GroupReply, GroupShard, InstanceId, MemberId, OffsetToCommit,
+};
+use tidelog_coordinator::{CoordinatorRecord, partition_for};
+use tidelog_metadata::{ClusterImage, Topic, decide};
+use tidelog_model::limits::MAX_INFLATED_BATCH_BYTES;
+use tidelog_model::{Caller, KafkaError, LeaderEpoch, NodeId, Offset, PartitionIndex, TopicId, TopicName};
+use tidelog_record::{Batches, EndTransactionMarker, MarkerKind};
+use tidelog_security::{Operation, Resource};
+use tokio::sync::oneshot;
+use uuid::Uuid;
+
+use crate::broker::Broker;
+use crate::limits::LOAD_READ_BYTES;
+use crate::replica::{GroupWork, Replica, Work};
+use crate::{BrokerError, TopicRef};
+
+/// The topic of all groups' records.
+pub(crate) const OFFSETS_TOPIC: &str = "__consumer_offsets";
+
+/// A question to a coordinator on its way: the waiting stage.
+pub struct GroupTicket<T>(oneshot::Receiver<Result<T, KafkaError>>);
+
+impl<T> GroupTicket<T> {
+    fn ready(result: Result<T, KafkaError>) -> Self {
+        let (sender, receiver) = oneshot::channel();
+        let _ = sender.send(result);
+        GroupTicket(receiver)
+    }
+}
+
+impl<T> Future for GroupTicket<T> {
+    type Output = Result<T, BrokerError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0).poll(cx).map(|answer| match answer {
+            Ok(result) => result.map_err(BrokerError::from),
+            Err(_) => Err(KafkaError::NotCoordinator.into()),
+        })
+    }
+}
+
+/// OffsetCommit as a door hands it over.
+#[derive(Clone, Debug)]
+pub struct CommitRequest {
+    /// The group.
+    pub group: GroupId,
+    /// The member's generation; −1 from outside of group management.
+    pub generation: Generation,
+    /// The member's id; empty from outside of group management.
+    pub member_id: MemberId,
+    /// The static member's name.
+    pub instance_id: Option<InstanceId>,
+    /// How long to keep the offsets, milliseconds; `None` for the broker's setting.
+    pub retention_ms: Option<i64>,
+    /// The offsets.
+    pub offsets: Vec<PartitionCommit>,
+}
+
+/// One offset to commit.
+#[derive(Clone, Debug)]
+pub struct PartitionCommit {
+    /// The topic.
+    pub topic: TopicRef,
+    /// The partition.
+    pub partition: PartitionIndex,
+    /// The next offset to read.
+    pub offset: Offset,
+    /// The leader epoch of the last record read; −1 if unknown.
+    pub leader_epoch: LeaderEpoch,
+    /// The client's note.
+    pub metadata: Arc<str>,
+}
+
+/// The results of a commit, in the request's order; some may be refused before the coordinator sees them.
+pub struct CommitTicket {
+    refused: Vec<Option<KafkaError>>,
+    rest: GroupTicket<GroupReply>,
+}
+
+impl CommitTicket {
+    /// Waits for the coordinator.
+    async fn results(self) -> Vec<Result<(), KafkaError>> {
+        let accepted = self.refused.iter().filter(|refused| refused.is_none()).count();
+        let mut answers = match self.rest.await {
+            Ok(GroupReply::Commit(results)) => results,
+            Ok(_) => vec![Err(KafkaError::UnknownServerError); accepted],
+            Err(error) => vec![Err(error.error); accepted],
+        }
+        .into_iter();
+        let result = |refused: Option<KafkaError>| match refused {
+            Some(error) => Err(error),
+            None => answers.next().unwrap_or(Err(KafkaError::UnknownServerError)),
+        };
+        self.refused.into_iter().map(result).collect()
+    }
+}
+
+impl IntoFuture for CommitTicket {
+    type Output = Vec<Result<(), KafkaError>>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.results())
+    }
+}
+
+/// OffsetFetch as a door hands it over.
+#[derive(Clone, Debug)]
+pub struct OffsetsRequest {
+    /// The group.
+    pub group: GroupId,
+    /// The partitions, or all that have an offset.
+    pub topics: Option<Vec<(TopicRef, Vec<PartitionIndex>)>>,
+    /// Refuse offsets that an open transaction may change (KIP-447).
+    pub require_stable: bool,
+}
+
+/// One position of a group.
+#[derive(Clone, Debug)]
+pub struct GroupOffset {
+    /// The topic as it was asked for; by name if all were asked for.
+    pub topic: TopicRef,
+    /// Its id, zero if unknown.
+    pub topic_id: TopicId,
+    /// The partition.
+    pub partition: PartitionIndex,
+    /// The offset, `None` if there is none.
+    pub committed: Result<Option<CommittedOffset>, KafkaError>,
+}
+
+/// The waiting stage of OffsetFetch.
+pub struct OffsetsTicket {
+    asked: Option<Vec<(TopicRef, Option<(TopicName, TopicId)>, Vec<PartitionIndex>)>>,
+    image: Arc<ClusterImage>,
+    rest: GroupTicket<Vec<FetchedOffset>>,
+}
+
+impl OffsetsTicket {
+    async fn results(self) -> Result<Vec<GroupOffset>, BrokerError> {
+        let found = self.rest.await?;
+        let Some(asked) = self.asked else {
+            let known = |name: &TopicName| self.image.topic(name.as_str()).map_or(TopicId::ZERO, |topic| topic.id);
+            let offset = |fetched: FetchedOffset| GroupOffset {
+                topic: TopicRef::from(fetched.topic.as_str()),
+                topic_id: known(&fetched.topic),
+                partition: fetched.partition,
+                committed: fetched.committed,
+            };
+            return Ok(found.into_iter().map(offset).collect());
+        };
+        let mut found = found.into_iter();
+        let mut offsets = Vec::new();
+        for (topic, known, partitions) in asked {
+            for partition in partitions {
+                // The coordinator was asked for the known ones, in this order.
+                let committed = match &known {
+                    Some(_) => found.next().map_or(Ok(None), |fetched| fetched.committed),
+                    None if matches!(topic, TopicRef::Id(_)) => Err(KafkaError::UnknownTopicId),
+                    None => Ok(None),
+                };
+                let topic_id = known.as_ref().map_or(TopicId::ZERO, |(_, id)| *id);
+                offsets.push(GroupOffset { topic: topic.clone(), topic_id, partition, committed });
+            }
+        }
+        Ok(offsets)
+    }
+}
+
+impl IntoFuture for OffsetsTicket {
+    type Output = Result<Vec<GroupOffset>, BrokerError>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.results())
+    }
+}
+
+impl Broker {
+    /// Chance for a new member's id.
+    pub fn fresh_member_id(&self) -> Arc<str> {
+        Arc::from(Uuid::new_v4().to_string())
+    }
+
+    /// The node that coordinates a group. Creates the topic of the groups' records if this is the first.
+    pub async fn group_coordinator(&self, caller: &Caller, group: &str) -> Result<NodeId, BrokerError> {
+        if !self.may(caller, Operation::Describe, Resource::Group(group)) {
+            return Err(KafkaError::GroupAuthorizationFailed.into());
+        }
+        let topic = self.offsets_topic().await?;
+        let index = partition_for(group, topic.partition_count);
+        let leader = topic.partition(index).and_then(|partition| partition.state.leader);
+        leader.ok_or_else(|| KafkaError::CoordinatorNotAvailable.into())
+    }
+
+    async fn offsets_topic(&self) -> Result<Arc<Topic>, BrokerError> {
+        if let Some(topic) = self.image().topic(OFFSETS_TOPIC) {
+            return Ok(Arc::clone(topic));
+        }
+        let name = TopicName::new(OFFSETS_TOPIC)
+            .map_err(|invalid| BrokerError::new(KafkaError::UnknownServerError, invalid.to_string()))?;
+        match self.create(decide::auto_topic(&name, self.config()), false).await {
+            Ok(_) => {}
+            Err(error) if error.error == KafkaError::TopicAlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+        self.image().topic(OFFSETS_TOPIC).cloned().ok_or_else(|| KafkaError::CoordinatorNotAvailable.into())
+    }
+
+    fn coordinator(&self, group: &str) -> Result<Arc<Replica>, KafkaError> {
+        let image = self.image();
+        let topic = image.topic(OFFSETS_TOPIC).ok_or(KafkaError::NotCoordinator)?;
+        let index = partition_for(group, topic.partition_count);
+        self.replicas().leading(topic.id, index).map_err(|error| match error {
+            KafkaError::KafkaStorageError => KafkaError::CoordinatorNotAvailable,
+            _ => KafkaError::CoordinatorLoadInProgress,
+        })
+    }
+
+    /// Enqueues a request to a group's coordinator.
+    pub async fn group(&self, caller: &Caller, group: GroupId, call: GroupCall) -> GroupTicket<GroupReply> {
+        let operation = match call {
+            GroupCall::Delete => Operation::Delete,
+            GroupCall::Join(_)
+            | GroupCall::Sync(_)
+            | GroupCall::Heartbeat(_)
+            | GroupCall::Leave(_)
+            | GroupCall::Commit(_) => Operation::Read,
+        };
+        if !self.may(caller, operation, Resource::Group(group.as_str())) {
+            return GroupTicket::ready(Err(KafkaError::GroupAuthorizationFailed));
+        }
+        self.ask(&group.clone(), |reply| GroupWork::Call { group, call, reply }).await
+    }
+
+    async fn ask<T>(
+        &self,
+        group: &GroupId,
+        work: impl FnOnce(oneshot::Sender<Result<T, KafkaError>>) -> GroupWork,
+    ) -> GroupTicket<T> {
+        match self.coordinator(group.as_str()) {
+            Ok(replica) => {
+                let (reply, answer) = oneshot::channel();
+                replica.enqueue(Work::Group(work(reply))).await;
+                GroupTicket(answer)
+            }
+            Err(error) => GroupTicket::ready(Err(error)),
+        }
+    }
+
+    /// Commits positions of a group. Offsets of topics that do not exist are refused one by one.
+    pub async fn commit_offsets(&self, caller: &Caller, request: CommitRequest) -> CommitTicket {
+        let image = self.image();
+        let mut refused = Vec::with_capacity(request.offsets.len());
+        let mut offsets = Vec::with_capacity(request.offsets.len());
+        for asked in request.offsets {
+            match self.committable(&image, caller, &asked) {
+                Ok(topic) => {
+                    refused.push(None);
+                    offsets.push(OffsetToCommit {
+                        topic: topic.name.clone(),
+                        topic_id: topic.id,
+                        partition: asked.partition,
+                        offset: asked.offset,
+                        leader_epoch: asked.leader_epoch,
+                        metadata: asked.metadata,
+                    });
+                }
+                Err(error) => refused.push(Some(error)),
+            }
+        }
+        if offsets.is_empty() && !refused.is_empty() {
+            return CommitTicket { refused, rest: GroupTicket::ready(Ok(GroupReply::Commit(Vec::new()))) };
+        }
+        let call = GroupCall::Commit(CommitOffsets {
+            generation: request.generation,
+            member_id: request.member_id,
+            instance_id: request.instance_id,
+            retention_ms: request.retention_ms,
+            offsets,
+        });
+        CommitTicket { refused, rest: self.group(caller, request.group, call).await }
+    }
+
+    fn committable(
+        &self,
+        image: &ClusterImage,
+        caller: &Caller,
+        asked: &PartitionCommit,
+    ) -> Result<Arc<Topic>, KafkaError> {
+        let topic = self.find_topic(image, caller, Operation::Read, &asked.topic).map_err(|error| error.error)?;
+        match topic.partition(asked.partition) {
+            Some(_) => Ok(topic),
+            None => Err(KafkaError::UnknownTopicOrPartition),
+        }
+    }
+
+    /// Asks for positions of a group.
+    pub async fn fetch_offsets(&self, caller: &Caller, request: OffsetsRequest) -> OffsetsTicket {
+        let image = self.image();
+        let asked = request.topics.map(|topics| {
+            topics
+                .into_iter()
+                .map(|(topic, partitions)| {
+                    let known = self.find_topic(&image, caller, Operation::Describe, &topic).ok();
+                    // Offsets outlive nothing but their topic: a name alone may still have some.
+                    let named = known.map(|topic| (topic.name.clone(), topic.id)).or_else(|| match &topic {
+                        TopicRef::Name(name) => TopicName::new(name).ok().map(|name| (name, TopicId::ZERO)),
+                        TopicRef::Id(_) => None,
+                    });
+                    (topic, named, partitions)
+                })
+                .collect::<Vec<_>>()
+        });
+        let wanted = asked.as_ref().map(|topics| {
+            let known = topics.iter().filter_map(|(_, named, partitions)| {
+                named.as_ref().map(|(name, _)| (name.clone(), partitions.clone()))
+            });
+            known.collect()
+        });
+        let rest = if self.may(caller, Operation::Describe, Resource::Group(request.group.as_str())) {
+            let fetch =
+                FetchOffsets { group: request.group.clone(), topics: wanted, require_stable: request.require_stable };
+            self.ask(&request.group, |reply| GroupWork::Offsets(fetch, reply)).await
+        } else {
+            GroupTicket::ready(Err(KafkaError::GroupAuthorizationFailed))
+        };
+        OffsetsTicket { asked, image, rest }
+    }
+
+    /// One group as it is; `None` if there is none.
+    pub async fn describe_group(&self, caller: &Caller, group: &str) -> Result<Option<GroupDescription>, BrokerError> {
+        if !self.may(caller, Operation::Describe, Resource::Group(group)) {
+            return Err(KafkaError::GroupAuthorizationFailed.into());
+        }
+        let id = GroupId::from(group);
+        self.ask(&id.clone(), |reply| GroupWork::Describe(id, reply)).await.await
+    }
+
+    /// Every group that this broker coordinates and the caller may see.
+    pub async fn groups(&self, caller: &Caller) -> Result<Vec<GroupListing>, BrokerError> {
+        let mut all = Vec::new();
+        for replica in self.replicas().all() {
+            if replica.id.topic.as_str() != OFFSETS_TOPIC {
+                continue;
+            }
+            let (reply, answer) = oneshot::channel();
+            replica.enqueue(Work::Group(GroupWork::List(reply))).await;
+            all.extend(GroupTicket(answer).await?);
+        }
+        all.retain(|group| self.may(caller, Operation::Describe, Resource::Group(group.group.as_str())));
+        all.sort_by(|a, b| a.group.cmp(&b.group));
+        Ok(all)
+    }
+}
+
+/// The groups' settings from the broker's.
+pub(crate) fn group_config(config: &tidelog_metadata::BrokerConfig) -> GroupConfig {
+    let ms = |duration: std::time::Duration| i32::try_from(duration.as_millis()).unwrap_or(i32::MAX);
+    GroupConfig {
+        min_session_timeout_ms: ms(config.group_min_session_timeout),
+        max_session_timeout_ms: ms(config.group_max_session_timeout),
+        initial_rebalance_delay: config.group_initial_rebalance_delay,
+        max_size: usize::try_from(config.group_max_size).unwrap_or(usize::MAX),
+        offset_metadata_max_bytes: usize::try_from(config.offset_metadata_max_bytes).unwrap_or(0),
+        offsets_retention: config.offsets_retention,
+        offsets_retention_check_interval: config.offsets_retention_check_interval,
+        ..GroupConfig::default()
+    }
+}
+
+/// Reads a coordinator's whole partition and hands the loaded shard to it. Blocks; nothing is appended meanwhile.
+pub(crate) fn load_shard(replica: &Arc<Replica>, config: GroupConfig) {
+    let mut shard = GroupShard::new(config);
+    match replay_log(replica, &mut shard) {
+        Ok(()) => {
+            let counts = shard.replay_counts();
+            if counts.undecodable > 0 {
+                tracing::error!(partition = %replica.id, ?counts, "records of the coordinator cannot be decoded");
+            }
+            replica.enqueue_internal(Work::Group(GroupWork::Loaded(Box::new(shard))));
+        }
+        Err(failure) => {
+            tracing::error!(partition = %replica.id, error = %failure, "the coordinator cannot load its partition");
+            replica.view.take_offline("its coordinator cannot load it");
+        }
+    }
+}
+
+fn replay_log(replica: &Replica, shard: &mut GroupShard) -> Result<(), Box<dyn std::error::Error>> {
+    let view = &replica.view;
+    let (mut next, end) = (view.local_start(), view.log_end());
+    while next < end {
+        let read = view.read(next, end, LOAD_READ_BYTES, true)?;
+        if read.is_empty() {
+            break;
+        }
+        for slice in &read.slices {
+            for batch in Batches::strict(slice.read()?) {
+                replay_batch(&batch?, shard)?;
+            }
+        }
+        next = read.next;
+    }
+    Ok(())
+}
+
+fn replay_batch(batch: &tidelog_record::Batch, shard: &mut GroupShard) -> Result<(), tidelog_record::BatchError> {
+    let header = batch.header();
+    if let Some(marker) = EndTransactionMarker::of_batch(batch)? {
+        shard.replay_end_transaction(header.producer_id, marker.kind == MarkerKind::Commit);
+        return Ok(());
+    }
+    if header.attributes.is_control() {
+        return Ok(());
+    }
+    for record in batch.records(MAX_INFLATED_BATCH_BYTES)? {
+        let record = record?;
+        let Some(key) = record.key else { continue };
+        let record = CoordinatorRecord { key, value: record.value };
+        if header.attributes.is_transactional() {
+            shard.replay_transactional(header.producer_id, &record);
+        } else {
+            shard.replay(&record);
+        }
+    }
+    Ok(())
+}

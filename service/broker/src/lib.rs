@@ -1,0 +1,44 @@
+//! The use cases: append, fetch, list offsets, create topic, join, commit …, the same for every door.
+//!
+//! Every use case takes the [`Caller`](tidelog_model::Caller) first and asks the authorizer itself, so that a door cannot forget it.
+//! State machines (`partition`, `coordinator`, `metadata`) decide; this crate owns their threads, files and timers.
+//!
+//! - `replica/`: one hosted partition: queue, log thread, flusher, reads.
+//! - `replicas`: which partitions are hosted; follows the image.
+//! - `cluster`: the image of the metadata store.
+//! - One file per group of use cases: `append`, `fetch`, `list_offsets`, `topics`, `configs`, `groups`, `producer_ids`.
+
+mod append;
+mod broker;
+mod cluster;
+mod configs;
+mod core;
+mod data_dir;
+mod error;
+mod fetch;
+mod groups;
+mod housekeeping;
+mod limits;
+mod list_offsets;
+mod lookup;
+mod options;
+mod producer_ids;
+mod replica;
+mod replicas;
+mod shell;
+mod topics;
+mod types;
+
+#[cfg(test)]
+mod tests;
+
+pub use append::AppendTicket;
+pub use broker::Broker;
+pub use data_dir::{DataDir, DataDirError};
+pub use error::{BrokerError, CurrentLeader};
+pub use groups::{
+    CommitRequest, CommitTicket, GroupOffset, GroupTicket, OffsetsRequest, OffsetsTicket, PartitionCommit,
+};
+pub use options::BrokerOptions;
+pub use shell::clock::Clock;
+pub use types::*;

@@ -1,0 +1,36 @@
+//! Limits of the broker, each with its reason.
+
+use std::time::Duration;
+
+/// Appends and coordinator events that wait for one partition; further ones make their connection wait.
+pub(crate) const MAX_QUEUE: usize = 1_024;
+
+/// Batches of one vectored write: two buffers each, and Linux takes 1,024 buffers at once.
+pub(crate) const MAX_BATCHES_PER_WRITE: usize = 256;
+
+/// Bytes of one write: larger ones gain nothing and make the next queue entries wait.
+pub(crate) const MAX_BYTES_PER_WRITE: usize = 8 * 1024 * 1024;
+
+/// Recovery checkpoints follow the flushed offsets at least this often.
+pub(crate) const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(5);
+
+/// How long an admin request waits for this broker's own image and partitions.
+pub(crate) const ADMIN_PATIENCE: Duration = Duration::from_secs(30);
+
+/// How often a decision is made again after another writer was faster.
+pub(crate) const MAX_CONFLICTS: usize = 16;
+
+/// Partitions that are opened at once when the broker starts: recovery reads the disk, and the disk is one.
+pub(crate) const OPENING_AT_ONCE: usize = 8;
+
+/// Most bytes that one fetch answers with whatever the client asks for (Kafka's `fetch.max.bytes` of the broker).
+pub(crate) const MAX_FETCH_BYTES: usize = 55 * 1024 * 1024;
+
+/// Bytes of one read while a coordinator loads its partition.
+pub(crate) const LOAD_READ_BYTES: usize = 4 * 1024 * 1024;
+
+/// A lease of a shared store lives this long without a sign of life.
+pub(crate) const BROKER_LEASE: Duration = Duration::from_secs(18);
+
+/// Segment files that stay open beyond the active ones: a fraction of the usual limit of open files.
+pub(crate) const OPEN_FILES: usize = 512;

@@ -1,0 +1,63 @@
+//! How a broker is opened.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tidelog_log::RemoteLog;
+use tidelog_metadata::keys::Endpoint;
+use tidelog_metadata::{BrokerConfig, MetadataStore};
+use tidelog_model::NodeId;
+use tidelog_partition::Durability;
+use tidelog_security::Authorizer;
+
+/// What a broker needs to know at its start. A change needs a restart.
+#[derive(Clone)]
+pub struct BrokerOptions {
+    /// Directory of partitions and checkpoints; created if missing. Locked for as long as the broker lives.
+    pub data_dir: PathBuf,
+    /// This broker's number.
+    pub node: NodeId,
+    /// The cluster id of a new data directory; a random one if `None`.
+    pub cluster_id: Option<String>,
+    /// When a record counts as safe.
+    pub durability: Durability,
+    /// Threads that write; 0 = one per core, at most 8.
+    pub log_threads: usize,
+    /// Threads that flush; 0 = 4 (what one disk can usefully do at once).
+    pub flush_threads: usize,
+    /// Settings under Kafka's names.
+    pub config: BrokerConfig,
+    /// Should new topics be tiered where `remote` is there (`remote.storage.enable` by default)?
+    pub tier_by_default: bool,
+    /// Where clients reach this broker, for its registration.
+    pub endpoints: Vec<Endpoint>,
+    /// The URL of its HTTP door.
+    pub http: Option<String>,
+    /// The metadata store.
+    pub store: Arc<dyn MetadataStore>,
+    /// The cold tier.
+    pub remote: Option<Arc<dyn RemoteLog>>,
+    /// Who may do what.
+    pub authorizer: Arc<dyn Authorizer>,
+}
+
+impl BrokerOptions {
+    /// A single node with defaults: fsync durability, no cold tier, callers may do everything.
+    pub fn new(data_dir: impl Into<PathBuf>, store: Arc<dyn MetadataStore>) -> Self {
+        BrokerOptions {
+            data_dir: data_dir.into(),
+            node: NodeId(1),
+            cluster_id: None,
+            durability: Durability::Fsync,
+            log_threads: 0,
+            flush_threads: 0,
+            config: BrokerConfig::default(),
+            tier_by_default: false,
+            endpoints: Vec::new(),
+            http: None,
+            store,
+            remote: None,
+            authorizer: Arc::new(tidelog_security::AllowAuthenticated),
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! Producer ids: handed out from blocks that are reserved in the metadata store, so that none is given twice.
+
+use tidelog_metadata::decide::{Plan, ProducerIdBlock, reserve_producer_ids};
+use tidelog_model::{Caller, KafkaError, ProducerEpoch, ProducerId};
+use tidelog_security::{Operation, Resource};
+use tokio::sync::Mutex;
+
+use crate::broker::Broker;
+use crate::{BrokerError, ProducerIdentity};
+
+/// What is left of the reserved block.
+#[derive(Default)]
+pub(crate) struct ProducerIds {
+    left: Mutex<Option<ProducerIdBlock>>,
+}
+
+impl Broker {
+    /// A producer id for an idempotent producer. One that comes back with its id gets it again with the next epoch (KIP-360).
+    pub async fn init_producer_id(
+        &self,
+        caller: &Caller,
+        transactional_id: Option<&str>,
+        previous: Option<ProducerIdentity>,
+    ) -> Result<ProducerIdentity, BrokerError> {
+        if transactional_id.is_some() {
+            return Err(BrokerError::new(
+                KafkaError::InvalidRequest,
+                "transactions are not available on this broker yet",
+            ));
+        }
+        if !self.may(caller, Operation::IdempotentWrite, Resource::Cluster) {
+            return Err(KafkaError::ClusterAuthorizationFailed.into());
+        }
+        // Without a transactional id nobody keeps the epoch: a producer that lost its place starts anew.
+        let _ = previous;
+        Ok(ProducerIdentity { id: self.next_producer_id().await?, epoch: ProducerEpoch(0) })
+    }
+
+    async fn next_producer_id(&self) -> Result<ProducerId, BrokerError> {
+        let mut left = self.producer_ids().left.lock().await;
+        let block = match *left {
+            Some(block) if block.first < block.end => block,
+            _ => {
+                self.cluster_image()
+                    .carry_out(|image| {
+                        let (transaction, block) = reserve_producer_ids(image)?;
+                        Ok((block, Plan::of(transaction)))
+                    })
+                    .await?
+            }
+        };
+        *left = Some(ProducerIdBlock { first: ProducerId(block.first.get().saturating_add(1)), end: block.end });
+        Ok(block.first)
+    }
+}

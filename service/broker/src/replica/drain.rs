@@ -1,0 +1,152 @@
+//! The log thread's work on one partition: propose, write, apply, for everything that waits.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tidelog_log::StampedBatch;
+use tidelog_model::{KafkaError, Now, Timestamp};
+use tidelog_partition::{Intent, Placed, Proposal, Token, Verdict};
+use tidelog_record::{Batch, TimestampType};
+use tracing::error;
+
+use super::answers::Answer;
+use super::queue::{AppendWork, Taken, Work};
+use super::{Ending, Replica, Writer};
+
+impl Replica {
+    /// Does one piece of what waits, and asks for another turn if there is more: other partitions get theirs in between.
+    pub(crate) fn drain(self: &Arc<Self>) {
+        let mut place = self.writer.lock();
+        let now = self.core.clock.now();
+        if self.is_gone() {
+            let writer = place.take();
+            return self.finish(writer);
+        }
+        let Some(writer) = place.as_mut() else { return };
+        let expired = self.machine.lock().expire(now);
+        self.carry_out(expired);
+        self.group_timers(writer, now);
+        match self.queue.take() {
+            Taken::Nothing => {}
+            Taken::Appends(appends) => self.write(writer, appends, now),
+            Taken::One(Work::Append(append)) => self.write(writer, vec![append], now),
+            Taken::One(Work::Group(work)) => self.group_work(writer, work, now),
+            Taken::One(Work::Maintain(maintenance, done)) => {
+                self.maintain(writer, maintenance, now);
+                // Whoever asked may have gone.
+                let _ = done.send(());
+            }
+        }
+        let next = self.machine.lock().next_deadline();
+        let groups = writer.groups.as_ref().and_then(|groups| groups.next_deadline());
+        self.core.timers.set(self.key, next.into_iter().chain(groups).min());
+        if !self.queue.is_empty() {
+            self.core.log_threads.submit(self);
+        }
+    }
+
+    /// The replica ends: nothing is written any more.
+    fn finish(self: &Arc<Self>, writer: Option<Writer>) {
+        if let Some(Writer { log, groups }) = writer {
+            if let Some(groups) = groups {
+                groups.resign(KafkaError::NotCoordinator);
+            }
+            if let Some((ending, done)) = self.ending.lock().take() {
+                let ended = match ending {
+                    Ending::Close => {
+                        let snapshot = self.machine.lock().sums().producers.encode_snapshot();
+                        log.close(&Bytes::from(snapshot))
+                    }
+                    Ending::Delete => {
+                        let end = self.view.log_end();
+                        log.delete(&self.id.id.to_string()).map(|()| end)
+                    }
+                };
+                // The broker may have stopped waiting.
+                let _ = done.send(ended);
+            }
+        }
+        loop {
+            match self.queue.take() {
+                Taken::Nothing => return,
+                Taken::Appends(appends) => {
+                    for append in appends {
+                        let _ = append.reply.send(Err(KafkaError::NotLeaderOrFollower));
+                    }
+                }
+                Taken::One(Work::Group(work)) => work.refuse(KafkaError::NotCoordinator),
+                Taken::One(Work::Append(_) | Work::Maintain(..)) => {}
+            }
+        }
+    }
+
+    fn write(self: &Arc<Self>, writer: &mut Writer, appends: Vec<AppendWork>, now: Now) {
+        let mut batches = Vec::with_capacity(appends.len());
+        let mut intents = Vec::with_capacity(appends.len());
+        for append in appends {
+            let header = *append.batch.header();
+            let append_time = match header.attributes.timestamp_type() {
+                TimestampType::LogAppendTime => header.max_timestamp,
+                TimestampType::CreateTime => Timestamp::NONE,
+            };
+            let token = self.answers.open(Answer::Append { reply: append.reply, append_time });
+            let AppendWork { batch, acks, deadline, origin, .. } = append;
+            intents.push(Intent { token, header, acks, deadline, origin });
+            batches.push(batch);
+        }
+        // The result reaches everybody through their tokens.
+        let _ = self.write_group(writer, &intents, &batches, now);
+    }
+
+    /// Proposes, writes and applies one group. `Err` if the disk refused it; then nothing has moved.
+    pub(super) fn write_group(
+        self: &Arc<Self>,
+        writer: &mut Writer,
+        intents: &[Intent],
+        batches: &[Batch],
+        now: Now,
+    ) -> Result<Proposal, KafkaError> {
+        let proposal = self.machine.lock().propose(now, intents);
+        let stamped: Vec<StampedBatch> = proposal
+            .placed
+            .iter()
+            .zip(batches)
+            .filter_map(|(placed, batch)| match placed.verdict {
+                Verdict::Append { base_offset } => Some(StampedBatch::new(batch, base_offset, proposal.epoch)),
+                Verdict::Duplicate { .. } | Verdict::Reject(_) => None,
+            })
+            .collect();
+        let mut snapshot = |_| Bytes::from(self.machine.lock().sums().producers.encode_snapshot());
+        let written =
+            if stamped.is_empty() { Ok(None) } else { writer.log.append(&stamped, &[], &mut snapshot, now).map(Some) };
+        match written {
+            Ok(appended) => {
+                // Clients' control batches are refused before they come here.
+                let effects = self.machine.lock().written(now, &proposal, |_: Token| None);
+                self.carry_out(effects);
+                self.count(&proposal, &stamped);
+                if appended.is_some_and(|appended| appended.rolled.is_some()) {
+                    self.wake_remote();
+                }
+                Ok(proposal)
+            }
+            Err(failure) => {
+                error!(partition = %self.id, error = %failure, "cannot append");
+                let error = failure.kafka();
+                let offline = self.view.offline().is_some();
+                let effects = self.machine.lock().write_failed(&proposal, error, offline);
+                self.carry_out(effects);
+                Err(error)
+            }
+        }
+    }
+
+    fn count(&self, proposal: &Proposal, stamped: &[StampedBatch]) {
+        let bytes: usize = stamped.iter().map(StampedBatch::size).sum();
+        let duplicates = |placed: &&Placed| matches!(placed.verdict, Verdict::Duplicate { .. });
+        metrics::counter!("tidelog_log_appended_bytes_total").increment(bytes as u64);
+        metrics::counter!("tidelog_log_appended_batches_total").increment(stamped.len() as u64);
+        metrics::counter!("tidelog_log_duplicate_batches_total")
+            .increment(proposal.placed.iter().filter(duplicates).count() as u64);
+    }
+}

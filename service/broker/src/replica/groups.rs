@@ -1,0 +1,231 @@
+//! The group coordinator's shell on its own partition: appends what the shard decides, replays it, parks the replies.
+//!
+//! It runs on the partition's log thread, so its append is a call, not a message, and nothing else writes in between.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use tidelog_coordinator::group::{
+    FetchOffsets, FetchedOffset, GroupCall, GroupDescription, GroupId, GroupListing, GroupReply, GroupRequest,
+    GroupShard,
+};
+use tidelog_coordinator::{CoordinatorRecord, Outcome, ReplyToken};
+use tidelog_model::{Deadline, KafkaError, Now, Offset, TopicId, TopicName};
+use tidelog_partition::{Acks, Intent, Token, Verdict};
+use tidelog_record::{Batch, BatchBuilder, BatchError, Origin};
+use tokio::sync::oneshot;
+use tracing::{debug, error};
+
+use super::{Replica, Writer};
+
+/// Where the answer of a question to the coordinator goes.
+pub(crate) type GroupAnswer<T> = oneshot::Sender<Result<T, KafkaError>>;
+
+/// What the coordinator is asked.
+pub(crate) enum GroupWork {
+    /// A request to one group.
+    Call {
+        /// The group.
+        group: GroupId,
+        /// The request.
+        call: GroupCall,
+        /// Where the answer goes.
+        reply: GroupAnswer<GroupReply>,
+    },
+    /// OffsetFetch of one group.
+    Offsets(FetchOffsets, GroupAnswer<Vec<FetchedOffset>>),
+    /// DescribeGroups of one group.
+    Describe(GroupId, GroupAnswer<Option<GroupDescription>>),
+    /// ListGroups of this shard.
+    List(GroupAnswer<Vec<GroupListing>>),
+    /// A topic is gone, and its offsets with it.
+    TopicDeleted(TopicName, TopicId),
+    /// The shard has read its whole partition.
+    Loaded(Box<GroupShard>),
+}
+
+impl GroupWork {
+    /// Answers with an error.
+    pub(crate) fn refuse(self, error: KafkaError) {
+        // Callers that hung up do not hear it.
+        match self {
+            GroupWork::Call { reply, .. } => drop(reply.send(Err(error))),
+            GroupWork::Offsets(_, reply) => drop(reply.send(Err(error))),
+            GroupWork::Describe(_, reply) => drop(reply.send(Err(error))),
+            GroupWork::List(reply) => drop(reply.send(Err(error))),
+            GroupWork::TopicDeleted(..) | GroupWork::Loaded(_) => {}
+        }
+    }
+}
+
+/// A loaded shard, and who waits for it.
+pub(crate) struct GroupHost {
+    shard: GroupShard,
+    /// Every reply parks at least here: nobody sees what could still be lost.
+    last_appended: Offset,
+    callers: HashMap<ReplyToken, GroupAnswer<GroupReply>>,
+    next_token: u64,
+}
+
+impl GroupHost {
+    /// When the shard's timers have work.
+    pub(crate) fn next_deadline(&self) -> Option<Deadline> {
+        self.shard.next_deadline()
+    }
+
+    /// Tells everybody who waits that the coordinator is elsewhere now.
+    pub(crate) fn resign(mut self, error: KafkaError) {
+        for (token, reply) in self.shard.resign(error) {
+            if let Some(caller) = self.callers.remove(&token) {
+                let _ = caller.send(Ok(reply));
+            }
+        }
+        for (_, caller) in self.callers {
+            let _ = caller.send(Err(error));
+        }
+    }
+}
+
+impl Replica {
+    /// Lets the shard's timers act.
+    pub(super) fn group_timers(self: &Arc<Self>, writer: &mut Writer, now: Now) {
+        while let Some(host) = writer.groups.as_mut() {
+            if !host.shard.next_deadline().is_some_and(|deadline| deadline.passed(now)) {
+                return;
+            }
+            let outcome = host.shard.on_timer(now);
+            self.group_outcome(writer, outcome, now);
+        }
+    }
+
+    pub(super) fn group_work(self: &Arc<Self>, writer: &mut Writer, work: GroupWork, now: Now) {
+        if let GroupWork::Loaded(mut shard) = work {
+            shard.loaded(now);
+            let last_appended = self.view.log_end();
+            writer.groups = Some(GroupHost { shard: *shard, last_appended, callers: HashMap::new(), next_token: 0 });
+            return self.group_timers(writer, now);
+        }
+        let Some(host) = writer.groups.as_mut() else {
+            return work.refuse(KafkaError::CoordinatorLoadInProgress);
+        };
+        match work {
+            GroupWork::Call { group, call, reply } => {
+                let token = ReplyToken(host.next_token);
+                host.next_token += 1;
+                host.callers.insert(token, reply);
+                let outcome = host.shard.handle(now, GroupRequest { token, group, call });
+                self.group_outcome(writer, outcome, now);
+            }
+            GroupWork::Offsets(request, reply) => {
+                let answer = host.shard.fetch_offsets(&request);
+                let at = host.last_appended;
+                self.answer_at(at, move |committed| {
+                    let _ = reply.send(committed.and(answer));
+                });
+            }
+            GroupWork::Describe(group, reply) => {
+                let (answer, at) = (host.shard.describe(&group), host.last_appended);
+                self.answer_at(at, move |committed| drop(reply.send(committed.map(|()| answer))));
+            }
+            GroupWork::List(reply) => {
+                let (answer, at) = (host.shard.list(), host.last_appended);
+                self.answer_at(at, move |committed| drop(reply.send(committed.map(|()| answer))));
+            }
+            GroupWork::TopicDeleted(name, id) => {
+                let outcome = host.shard.topic_deleted(now, &name, id);
+                self.group_outcome(writer, outcome, now);
+            }
+            GroupWork::Loaded(_) => {}
+        }
+    }
+
+    /// Appends an outcome's records, replays them, and parks its replies below the offset they depend on.
+    fn group_outcome(self: &Arc<Self>, writer: &mut Writer, outcome: Outcome, now: Now) {
+        for event in &outcome.events {
+            debug!(partition = %self.id, ?event, "group");
+        }
+        if outcome.records.is_empty() && outcome.replies.is_empty() {
+            return;
+        }
+        let appended = if outcome.records.is_empty() {
+            Ok(None)
+        } else {
+            self.append_records(writer, &outcome.records, now).map(Some)
+        };
+        let Some(host) = writer.groups.as_mut() else { return };
+        let replies = match appended {
+            Ok(end) => {
+                for record in &outcome.records {
+                    host.shard.replay(record);
+                }
+                host.last_appended = end.unwrap_or(host.last_appended);
+                outcome.replies
+            }
+            Err(error) => host.shard.refused(now, outcome, coordinator_error(error)),
+        };
+        let callers: Vec<_> = replies
+            .into_iter()
+            .filter_map(|(token, reply)| host.callers.remove(&token).map(|caller| (caller, reply)))
+            .collect();
+        if callers.is_empty() {
+            return;
+        }
+        let at = host.last_appended;
+        self.answer_at(at, move |committed| {
+            for (caller, reply) in callers {
+                let _ = caller.send(committed.map(|()| reply));
+            }
+        });
+    }
+
+    fn append_records(
+        self: &Arc<Self>,
+        writer: &mut Writer,
+        records: &[CoordinatorRecord],
+        now: Now,
+    ) -> Result<Offset, KafkaError> {
+        let batch = batch_of(records, now).map_err(|failure| {
+            error!(partition = %self.id, error = %failure, "a coordinator's records do not make a batch");
+            failure.kafka()
+        })?;
+        // Nobody waits for this token: the replies are parked by themselves.
+        let intent = Intent {
+            token: Token(u64::MAX),
+            header: *batch.header(),
+            acks: Acks::Leader,
+            deadline: None,
+            origin: Origin::Coordinator,
+        };
+        let proposal = self.write_group(writer, &[intent], &[batch], now)?;
+        match proposal.placed.first().map(|placed| placed.verdict) {
+            Some(Verdict::Reject(error)) => Err(error),
+            _ => Ok(proposal.end),
+        }
+    }
+
+    fn answer_at(self: &Arc<Self>, at: Offset, answer: impl FnOnce(Result<(), KafkaError>) + Send + 'static) {
+        let token = self.then(Box::new(move |reached| answer(reached.map(|_| ()).map_err(coordinator_error))));
+        let effects = self.machine.lock().park(token, at, None);
+        self.carry_out(effects);
+    }
+}
+
+fn batch_of(records: &[CoordinatorRecord], now: Now) -> Result<Batch, BatchError> {
+    let mut builder = BatchBuilder::new(Offset::ZERO);
+    for record in records {
+        builder.push(now.wall, Some(&record.key), record.value.as_deref(), &[])?;
+    }
+    builder.build()
+}
+
+/// A partition's trouble as a coordinator's callers must hear it: they look for the coordinator again.
+fn coordinator_error(error: KafkaError) -> KafkaError {
+    match error {
+        KafkaError::NotLeaderOrFollower => KafkaError::NotCoordinator,
+        KafkaError::KafkaStorageError | KafkaError::NotEnoughReplicas | KafkaError::RequestTimedOut => {
+            KafkaError::CoordinatorNotAvailable
+        }
+        KafkaError::MessageTooLarge | KafkaError::RecordListTooLarge => KafkaError::InvalidCommitOffsetSize,
+        other => other,
+    }
+}

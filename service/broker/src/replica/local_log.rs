@@ -1,0 +1,46 @@
+//! The leader's log as the cold tier sees it.
+
+use tidelog_log::{ClosedSegment, LocalLog};
+use tidelog_model::Offset;
+use tidelog_record::LeaderEpochs;
+
+use super::Replica;
+
+/// A replica behind the tier's port; it does not keep the replica alive.
+pub(crate) struct TierSource(pub(crate) std::sync::Weak<Replica>);
+
+impl LocalLog for TierSource {
+    fn closed_segment(&self, from: Offset) -> Option<ClosedSegment> {
+        let replica = self.0.upgrade().filter(|replica| !replica.is_gone())?;
+        let offsets = replica.offsets();
+        match replica.view.closed_segment(from, offsets.last_stable) {
+            Ok(segment) => segment,
+            Err(failure) => {
+                tracing::error!(partition = %replica.id, error = %failure, "cannot hand a segment to the cold tier");
+                None
+            }
+        }
+    }
+
+    fn log_start(&self) -> Offset {
+        self.0.upgrade().map_or(Offset::ZERO, |replica| replica.offsets().log_start)
+    }
+
+    fn local_start(&self) -> Offset {
+        self.0.upgrade().map_or(Offset::ZERO, |replica| replica.view.local_start())
+    }
+
+    fn leader_epochs(&self) -> LeaderEpochs {
+        self.0
+            .upgrade()
+            .map(|replica| replica.with_machine(|machine| machine.sums().epochs.clone()))
+            .unwrap_or_default()
+    }
+
+    fn remote_committed(&self, _end: Offset) {
+        if let Some(replica) = self.0.upgrade().filter(|replica| !replica.is_gone()) {
+            // Files are removed beside the appends: the log excludes nothing but other maintenance.
+            replica.trim_local(replica.core.clock.now());
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! What the log needs from time to time: new settings, rolling, retention, compaction, forgetting producers.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tidelog_log::retention::{RemoteCopy, RetentionPlan, RetentionPolicy, RetentionState, decide};
+use tidelog_log::{CompactionLimits, RemoteExtent};
+use tidelog_metadata::TopicConfig;
+use tidelog_model::{Now, Offset};
+use tracing::{error, info};
+
+use super::{Replica, Writer};
+use crate::replicas::log_config;
+
+/// One piece of work that must not meet an append.
+pub(crate) enum Maintenance {
+    /// The topic's settings changed.
+    Settings(Arc<TopicConfig>),
+    /// Roll what is old enough, remove what retention no longer keeps, forget silent producers.
+    Tidy {
+        /// `producer.id.expiration.ms`.
+        producer_expiration: std::time::Duration,
+    },
+}
+
+impl Replica {
+    pub(super) fn maintain(self: &Arc<Self>, writer: &mut Writer, maintenance: Maintenance, now: Now) {
+        match maintenance {
+            Maintenance::Settings(config) => {
+                let min_insync = usize::try_from(config.min_insync_replicas).unwrap_or(1);
+                writer.log.set_config(log_config(&config));
+                self.machine.lock().set_min_insync(min_insync);
+                *self.config.write() = config;
+            }
+            Maintenance::Tidy { producer_expiration } => {
+                self.machine.lock().sums_mut().producers.expire(now, producer_expiration);
+                self.roll_if_old(writer, now);
+                self.retain(writer, now);
+            }
+        }
+    }
+
+    fn roll_if_old(self: &Arc<Self>, writer: &mut Writer, now: Now) {
+        let roll_ms = self.config().roll_ms();
+        let segments = self.view.segments();
+        let Some(active) = segments.last().filter(|active| active.size > 0) else { return };
+        let old = active.first_timestamp.is_some_and(|first| now.wall.get().saturating_sub(first.get()) > roll_ms);
+        if old {
+            self.roll(writer, now);
+        }
+    }
+
+    fn roll(self: &Arc<Self>, writer: &mut Writer, now: Now) {
+        let mut snapshot = |_| Bytes::from(self.machine.lock().sums().producers.encode_snapshot());
+        match writer.log.roll(&mut snapshot, now) {
+            Ok(_) => {
+                // The closed segment's indexes and the new file's name are durable only after a flush.
+                self.core.flushers.submit(self);
+                self.wake_remote();
+            }
+            Err(failure) => error!(partition = %self.id, error = %failure, "cannot roll"),
+        }
+    }
+
+    fn retain(self: &Arc<Self>, writer: &mut Writer, now: Now) {
+        let plan = self.retention(now);
+        if plan.roll_active {
+            self.roll(writer, now);
+        }
+        let plan = if plan.roll_active { self.retention(now) } else { plan };
+        self.apply_retention(&plan);
+    }
+
+    /// Removes local copies that the cold tier has, as far as the local limits want it. Called from any thread.
+    pub(crate) fn trim_local(self: &Arc<Self>, now: Now) {
+        let plan = self.retention(now);
+        self.apply_retention(&plan);
+    }
+
+    fn apply_retention(&self, plan: &RetentionPlan) {
+        self.move_log_start(plan.log_start);
+        match self.view.apply_retention(plan) {
+            Ok(removed) if removed.is_empty() => {}
+            Ok(removed) => {
+                let bytes: u64 = removed.iter().map(|segment| segment.size).sum();
+                info!(partition = %self.id, segments = removed.len(), bytes, "removed local segments");
+                metrics::counter!("tidelog_log_removed_segments_total").increment(removed.len() as u64);
+            }
+            Err(failure) => error!(partition = %self.id, error = %failure, "cannot remove old segments"),
+        }
+    }
+
+    fn retention(&self, now: Now) -> RetentionPlan {
+        let config = self.config();
+        let bytes = |limit: Option<i64>| limit.and_then(|limit| u64::try_from(limit).ok());
+        let policy = RetentionPolicy {
+            time_ms: config.retention_ms.filter(|_| config.cleanup.delete),
+            bytes: bytes(config.retention_bytes.filter(|_| config.cleanup.delete)),
+            local_time_ms: config.local_retention_ms,
+            local_bytes: bytes(config.local_retention_bytes),
+        };
+        let offsets = self.offsets();
+        let segments = self.view.segments();
+        let tiered = config.remote_storage_enable;
+        let remote = self.core.remote.as_ref().filter(|_| tiered).and_then(|remote| match remote.extent(&self.id) {
+            RemoteExtent::Known { end, .. } => Some(RemoteCopy { end, bytes_before_local: 0 }),
+            RemoteExtent::Unknown => None,
+        });
+        let state = RetentionState {
+            segments: &segments,
+            log_start: offsets.log_start,
+            high_watermark: offsets.high_watermark,
+            remote,
+            tiered,
+        };
+        decide(&policy, &state, now.wall)
+    }
+
+    /// Moves the log start forward, in the machine and in the log.
+    pub(crate) fn move_log_start(&self, to: Offset) {
+        let moved = self.with_machine(|machine| machine.advance_log_start(to));
+        self.view.advance_log_start(moved);
+    }
+
+    /// Compacts closed segments of a compacted topic. Runs beside appends and reads, on a thread that may block.
+    pub(crate) fn compact(&self, now: Now) {
+        let config = self.config();
+        if !config.cleanup.compact || self.view.segments().len() < 2 {
+            return;
+        }
+        let limits = CompactionLimits {
+            delete_retention_ms: config.delete_retention_ms,
+            ..CompactionLimits::new(*self.cleaned.lock(), self.offsets().last_stable)
+        };
+        match self.view.compact(&limits, now.wall) {
+            Ok(done) => {
+                *self.cleaned.lock() = done.clean_to;
+                if done.bytes_before > 0 {
+                    info!(partition = %self.id, before = done.bytes_before, after = done.bytes_after, "compacted");
+                }
+            }
+            Err(failure) => error!(partition = %self.id, error = %failure, "cannot compact"),
+        }
+    }
+}

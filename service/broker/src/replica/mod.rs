@@ -1,0 +1,191 @@
+//! One hosted partition: the shell around the partition machine and its log.
+//!
+//! Three kinds of threads meet here, and never wait for each other under a lock: doors enqueue and read; one log thread at a time
+//! drains the queue (propose, write, apply); a flusher makes the log durable and moves the watermark.
+
+mod answers;
+mod drain;
+mod flush;
+mod groups;
+mod local_log;
+mod maintain;
+mod queue;
+mod read;
+mod waiters;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use parking_lot::{Mutex, RwLock};
+use tidelog_log::{Log, LogError, LogView};
+use tidelog_metadata::TopicConfig;
+use tidelog_model::{KafkaError, Offset, TopicIdPartition};
+use tidelog_partition::{Effects, Offsets, Partition, Token};
+use tokio::sync::oneshot;
+
+pub(crate) use answers::AppendResult;
+pub(crate) use groups::{GroupHost, GroupWork};
+pub(crate) use local_log::TierSource;
+pub(crate) use maintain::Maintenance;
+pub(crate) use queue::{AppendWork, Work};
+pub(crate) use read::HotRead;
+
+use crate::core::Core;
+use crate::shell::pool::Slot;
+use crate::shell::timers::TimerKey;
+use answers::{Answer, Answers};
+use queue::Queue;
+use waiters::Waiters;
+
+/// What only the log thread touches.
+pub(crate) struct Writer {
+    pub(crate) log: Log,
+    /// The group coordinator that lives on this partition, once it is loaded.
+    pub(crate) groups: Option<GroupHost>,
+}
+
+/// A hosted partition that this broker leads.
+pub(crate) struct Replica {
+    pub(crate) id: TopicIdPartition,
+    pub(crate) key: TimerKey,
+    pub(crate) core: Arc<Core>,
+    pub(crate) view: LogView,
+    config: RwLock<Arc<TopicConfig>>,
+    machine: Mutex<Partition>,
+    /// `None` once the replica has ended.
+    writer: Mutex<Option<Writer>>,
+    queue: Queue,
+    answers: Answers,
+    pub(crate) waiters: Waiters,
+    drain_slot: Slot,
+    flush_slot: Slot,
+    gone: AtomicBool,
+    /// How the replica shall end, and who waits for it.
+    ending: Mutex<Option<(Ending, oneshot::Sender<Result<Offset, LogError>>)>>,
+    /// Up to here the log is compacted.
+    cleaned: Mutex<Offset>,
+}
+
+/// How a replica ends.
+pub(crate) enum Ending {
+    /// The broker stops: everything is written and flushed, the next start reads next to nothing.
+    Close,
+    /// The topic is deleted, and the files with it.
+    Delete,
+}
+
+impl Replica {
+    /// A leader over `log`; the machine has been told what the log holds, and all of it is flushed.
+    pub(crate) fn new(
+        id: TopicIdPartition,
+        key: TimerKey,
+        core: Arc<Core>,
+        log: Log,
+        machine: Partition,
+        config: Arc<TopicConfig>,
+    ) -> Arc<Self> {
+        Arc::new(Replica {
+            id,
+            key,
+            core,
+            view: log.view(),
+            config: RwLock::new(config),
+            machine: Mutex::new(machine),
+            writer: Mutex::new(Some(Writer { log, groups: None })),
+            queue: Queue::new(),
+            answers: Answers::default(),
+            waiters: Waiters::default(),
+            drain_slot: Slot::default(),
+            flush_slot: Slot::default(),
+            gone: AtomicBool::new(false),
+            ending: Mutex::default(),
+            cleaned: Mutex::new(Offset::ZERO),
+        })
+    }
+
+    pub(crate) fn config(&self) -> Arc<TopicConfig> {
+        Arc::clone(&self.config.read())
+    }
+
+    /// Where the partition stands.
+    pub(crate) fn offsets(&self) -> Offsets {
+        self.machine.lock().offsets()
+    }
+
+    /// Looks at the machine; must not take long.
+    pub(crate) fn with_machine<T>(&self, look: impl FnOnce(&mut Partition) -> T) -> T {
+        look(&mut self.machine.lock())
+    }
+
+    /// Puts an entry at the end of the queue; waits while the queue is full.
+    pub(crate) async fn enqueue(self: &Arc<Self>, work: Work) {
+        self.queue.push(work).await;
+        self.core.log_threads.submit(self);
+    }
+
+    /// Puts one of the broker's own entries at the end of the queue.
+    pub(crate) fn enqueue_internal(self: &Arc<Self>, work: Work) {
+        self.queue.push_internal(work);
+        self.core.log_threads.submit(self);
+    }
+
+    /// Does what the machine wants done.
+    fn carry_out(self: &Arc<Self>, effects: Effects) {
+        for reply in effects.replies {
+            self.answers.give(reply.token, reply.result);
+        }
+        if effects.flush {
+            self.core.flushers.submit(self);
+        }
+        if effects.visible_moved {
+            self.waiters.wake();
+            self.wake_remote();
+        }
+    }
+
+    /// The cold tier may have something to do.
+    fn wake_remote(&self) {
+        if let Some(remote) = self.core.remote.as_ref().filter(|_| self.config().remote_storage_enable) {
+            remote.wake(&self.id);
+        }
+    }
+
+    /// A token for something that waits for an offset.
+    fn then(&self, then: answers::Then) -> Token {
+        self.answers.open(Answer::Then(then))
+    }
+
+    /// Ends the replica: everybody who waits is told, later entries are refused, and its log thread closes or deletes the log.
+    /// The receiver gets the flushed end of a closed log.
+    pub(crate) fn end(self: &Arc<Self>, ending: Ending) -> oneshot::Receiver<Result<Offset, LogError>> {
+        let (done, ended) = oneshot::channel();
+        *self.ending.lock() = Some((ending, done));
+        self.gone.store(true, Ordering::Release);
+        let effects = self.machine.lock().resign();
+        self.carry_out(effects);
+        self.core.timers.set(self.key, None);
+        self.core.log_threads.submit(self);
+        ended
+    }
+
+    pub(crate) fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::Acquire)
+    }
+
+    /// Its thread panicked: the partition is of no more use, but nobody may wait for it.
+    pub(crate) fn panicked(self: &Arc<Self>) {
+        tracing::error!(partition = %self.id, "a log thread failed on this partition; taking it offline");
+        self.view.take_offline("a log thread failed");
+        let effects = self.machine.lock().flush_failed();
+        self.carry_out(effects);
+        self.answers.fail_all(KafkaError::KafkaStorageError);
+    }
+
+    pub(crate) fn drain_slot(&self) -> &Slot {
+        &self.drain_slot
+    }
+
+    pub(crate) fn flush_slot(&self) -> &Slot {
+        &self.flush_slot
+    }
+}

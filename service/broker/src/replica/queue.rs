@@ -1,0 +1,109 @@
+//! The bounded queue in front of one partition: queue order is log order.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tidelog_model::Deadline;
+use tidelog_partition::Acks;
+use tidelog_record::{Batch, Origin};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+
+use super::answers::AppendReply;
+use super::groups::GroupWork;
+use super::maintain::Maintenance;
+use crate::limits::{MAX_BATCHES_PER_WRITE, MAX_BYTES_PER_WRITE, MAX_QUEUE};
+
+/// A checked batch on its way into the log.
+pub(crate) struct AppendWork {
+    pub(crate) batch: Batch,
+    pub(crate) acks: Acks,
+    pub(crate) deadline: Option<Deadline>,
+    pub(crate) origin: Origin,
+    pub(crate) reply: AppendReply,
+}
+
+/// One entry of the queue.
+pub(crate) enum Work {
+    /// Append a batch.
+    Append(AppendWork),
+    /// Something for the group coordinator that lives on this partition.
+    Group(GroupWork),
+    /// Retention, compaction, settings.
+    Maintain(Maintenance, oneshot::Sender<()>),
+}
+
+struct Entry {
+    work: Work,
+    /// The entry's place, free again once the entry is taken.
+    place: Option<OwnedSemaphorePermit>,
+}
+
+/// The queue. Producers wait for a place; the log thread takes everything that fits one write.
+pub(crate) struct Queue {
+    entries: Mutex<VecDeque<Entry>>,
+    places: Arc<Semaphore>,
+}
+
+/// What the log thread does next.
+pub(crate) enum Taken {
+    /// Write these together.
+    Appends(Vec<AppendWork>),
+    /// Do this alone.
+    One(Work),
+    /// Nothing waits.
+    Nothing,
+}
+
+impl Queue {
+    pub(crate) fn new() -> Self {
+        Queue { entries: Mutex::default(), places: Arc::new(Semaphore::new(MAX_QUEUE)) }
+    }
+
+    /// Waits for a place, first come first served, and takes it.
+    pub(crate) async fn push(&self, work: Work) {
+        let place = match Arc::clone(&self.places).try_acquire_owned() {
+            Ok(place) => Some(place),
+            // The semaphore is never closed.
+            Err(_) => Arc::clone(&self.places).acquire_owned().await.ok(),
+        };
+        self.entries.lock().push_back(Entry { work, place });
+    }
+
+    /// Takes a place beyond the bound: for the broker's own few entries.
+    pub(crate) fn push_internal(&self, work: Work) {
+        self.entries.lock().push_back(Entry { work, place: None });
+    }
+
+    /// The next group of appends, or one other entry.
+    pub(crate) fn take(&self) -> Taken {
+        let mut entries = self.entries.lock();
+        let mut appends = Vec::new();
+        let mut bytes = 0;
+        while let Some(entry) = entries.pop_front() {
+            match entry.work {
+                Work::Append(append) => {
+                    bytes += append.batch.size();
+                    if !appends.is_empty() && bytes > MAX_BYTES_PER_WRITE {
+                        entries.push_front(Entry { work: Work::Append(append), place: entry.place });
+                        break;
+                    }
+                    appends.push(append);
+                    if appends.len() == MAX_BATCHES_PER_WRITE {
+                        break;
+                    }
+                }
+                other if appends.is_empty() => return Taken::One(other),
+                other => {
+                    entries.push_front(Entry { work: other, place: entry.place });
+                    break;
+                }
+            }
+        }
+        if appends.is_empty() { Taken::Nothing } else { Taken::Appends(appends) }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries.lock().is_empty()
+    }
+}

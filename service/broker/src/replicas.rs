@@ -1,0 +1,266 @@
+//! Every partition this broker hosts. Level-triggered: compares the image with what is hosted and acts on the difference.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::{Mutex, RwLock};
+use tidelog_log::{Checkpoints, Log, LogConfig, LogError};
+use tidelog_metadata::{ClusterImage, TopicConfig};
+use tidelog_model::{KafkaError, LeaderEpoch, Offset, PartitionIndex, TopicId, TopicIdPartition, TopicPartition};
+use tidelog_partition::Partition;
+use tidelog_record::BatchSums;
+use tokio::sync::{Semaphore, watch};
+use tracing::{error, info};
+
+use crate::core::Core;
+use crate::limits::OPENING_AT_ONCE;
+use crate::replica::{Maintenance, Replica};
+
+type Key = (TopicId, PartitionIndex);
+
+/// A partition that the image gives to this broker.
+#[derive(Clone)]
+enum Hosted {
+    /// Its log is being recovered.
+    Opening,
+    /// It serves.
+    Leading(Arc<Replica>),
+    /// Its log cannot be opened; everything else goes on.
+    Offline,
+}
+
+/// The hosted partitions of one broker.
+pub(crate) struct Replicas {
+    core: Arc<Core>,
+    hosted: RwLock<HashMap<Key, Hosted>>,
+    /// What the data directory's checkpoints said at the start.
+    checkpoints: BTreeMap<TopicPartition, Checkpoints>,
+    opening: Arc<Semaphore>,
+    next_key: AtomicU64,
+    by_timer: Mutex<HashMap<u64, Arc<Replica>>>,
+    /// Counts changes of `hosted`.
+    version: watch::Sender<u64>,
+    /// Called with every replica that begins to serve.
+    led: Box<dyn Fn(&Arc<Replica>) + Send + Sync>,
+}
+
+impl Replicas {
+    pub(crate) fn new(
+        core: Arc<Core>,
+        checkpoints: BTreeMap<TopicPartition, Checkpoints>,
+        led: Box<dyn Fn(&Arc<Replica>) + Send + Sync>,
+    ) -> Arc<Self> {
+        Arc::new(Replicas {
+            core,
+            hosted: RwLock::default(),
+            checkpoints,
+            opening: Arc::new(Semaphore::new(OPENING_AT_ONCE)),
+            next_key: AtomicU64::new(0),
+            by_timer: Mutex::default(),
+            version: watch::channel(0).0,
+            led,
+        })
+    }
+
+    /// The replica that serves this partition, or why there is none.
+    pub(crate) fn leading(&self, topic: TopicId, partition: PartitionIndex) -> Result<Arc<Replica>, KafkaError> {
+        match self.hosted.read().get(&(topic, partition)) {
+            Some(Hosted::Leading(replica)) => Ok(Arc::clone(replica)),
+            // Clients look again, and Java's consumer throws on anything else.
+            Some(Hosted::Opening) => Err(KafkaError::NotLeaderOrFollower),
+            Some(Hosted::Offline) => Err(KafkaError::KafkaStorageError),
+            None => Err(KafkaError::NotLeaderOrFollower),
+        }
+    }
+
+    /// Is the partition's log broken?
+    pub(crate) fn is_offline(&self, topic: TopicId, partition: PartitionIndex) -> bool {
+        match self.hosted.read().get(&(topic, partition)) {
+            Some(Hosted::Offline) => true,
+            Some(Hosted::Leading(replica)) => replica.view.offline().is_some(),
+            Some(Hosted::Opening) | None => false,
+        }
+    }
+
+    /// Every replica that serves.
+    pub(crate) fn all(&self) -> Vec<Arc<Replica>> {
+        let hosted = self.hosted.read();
+        hosted
+            .values()
+            .filter_map(|hosted| match hosted {
+                Hosted::Leading(replica) => Some(Arc::clone(replica)),
+                Hosted::Opening | Hosted::Offline => None,
+            })
+            .collect()
+    }
+
+    /// The timer wheel fired for this key.
+    pub(crate) fn timer(&self, key: u64) {
+        let replica = self.by_timer.lock().get(&key).cloned();
+        if let Some(replica) = replica {
+            self.core.log_threads.submit(&replica);
+        }
+    }
+
+    /// Sees every change of what is hosted.
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.version.subscribe()
+    }
+
+    /// Is every partition that the image gives to this broker open, or known to be broken?
+    pub(crate) fn settled(&self, image: &ClusterImage, topic: TopicId) -> bool {
+        let Some(topic) = image.topic_by_id(topic) else { return true };
+        let hosted = self.hosted.read();
+        topic
+            .partitions()
+            .filter(|(_, partition)| partition.state.leader == Some(self.core.node))
+            .all(|(index, _)| matches!(hosted.get(&(topic.id, index)), Some(Hosted::Leading(_) | Hosted::Offline)))
+    }
+
+    /// Is everything open (or known to be broken) that the image gives to this broker?
+    pub(crate) fn all_open(&self, image: &ClusterImage) -> bool {
+        let hosted = self.hosted.read();
+        image
+            .replicas_on(self.core.node)
+            .filter(|(_, _, partition)| partition.state.leader == Some(self.core.node))
+            .all(|(topic, index, _)| {
+                matches!(hosted.get(&(topic.id, index)), Some(Hosted::Leading(_) | Hosted::Offline))
+            })
+    }
+
+    /// Opens what is new, gives up what is gone, passes changed settings on.
+    pub(crate) fn reconcile(self: &Arc<Self>, image: &ClusterImage, configs: impl Fn(TopicId) -> Arc<TopicConfig>) {
+        for (topic, index, partition) in image.replicas_on(self.core.node) {
+            if partition.state.leader != Some(self.core.node) {
+                continue;
+            }
+            let key = (topic.id, index);
+            let config = configs(topic.id);
+            let known = self.hosted.read().get(&key).cloned();
+            match known {
+                None => {
+                    self.hosted.write().insert(key, Hosted::Opening);
+                    let id = TopicIdPartition { id: topic.id, topic: topic.name.clone(), partition: index };
+                    self.open(id, partition.state.leader_epoch, config);
+                }
+                Some(Hosted::Leading(replica)) if *replica.config() != *config => {
+                    let (done, _) = tokio::sync::oneshot::channel();
+                    replica.enqueue_internal(crate::replica::Work::Maintain(Maintenance::Settings(config), done));
+                }
+                Some(_) => {}
+            }
+        }
+    }
+
+    /// Takes out the partitions whose topic the image no longer has: they stop serving at once.
+    pub(crate) fn take_gone(&self, image: &ClusterImage) -> Vec<Arc<Replica>> {
+        let mut gone = Vec::new();
+        self.hosted.write().retain(|(topic, _), hosted| {
+            if image.topic_by_id(*topic).is_some() {
+                return true;
+            }
+            match hosted {
+                // Its opening ends first; the next change comes back to it.
+                Hosted::Opening => true,
+                Hosted::Offline => false,
+                Hosted::Leading(replica) => {
+                    self.by_timer.lock().remove(&replica.key);
+                    gone.push(Arc::clone(replica));
+                    false
+                }
+            }
+        });
+        gone
+    }
+
+    fn open(self: &Arc<Self>, id: TopicIdPartition, epoch: LeaderEpoch, config: Arc<TopicConfig>) {
+        let replicas = Arc::clone(self);
+        tokio::spawn(async move {
+            let Ok(_turn) = Arc::clone(&replicas.opening).acquire_owned().await else { return };
+            let (this, partition) = (Arc::clone(&replicas), id.clone());
+            let opened = tokio::task::spawn_blocking(move || this.open_log(partition, epoch, config)).await;
+            let hosted = match opened {
+                Ok(Ok(replica)) => Hosted::Leading(replica),
+                Ok(Err(failure)) => {
+                    error!(partition = %id, error = %failure, "the partition stays offline");
+                    Hosted::Offline
+                }
+                Err(failure) => {
+                    error!(partition = %id, error = %failure, "opening the partition failed");
+                    Hosted::Offline
+                }
+            };
+            if let Hosted::Leading(replica) = &hosted {
+                replicas.by_timer.lock().insert(replica.key, Arc::clone(replica));
+            }
+            replicas.hosted.write().insert((id.id, id.partition), hosted.clone());
+            if let Hosted::Leading(replica) = &hosted {
+                (replicas.led)(replica);
+            }
+            replicas.version.send_modify(|version| *version += 1);
+        });
+    }
+
+    fn open_log(
+        &self,
+        id: TopicIdPartition,
+        epoch: LeaderEpoch,
+        config: Arc<TopicConfig>,
+    ) -> Result<Arc<Replica>, LogError> {
+        let directory = self.directory(&id);
+        let (disk, files) = (Arc::clone(&self.core.disk), Arc::clone(&self.core.files));
+        let settings = log_config(&config);
+        let now = self.core.clock.now();
+        let exists = disk.list(&directory).is_ok_and(|entries| !entries.is_empty());
+        let (mut log, sums, log_start) = if exists {
+            let checkpoints = self.checkpoints.get(&id.topic_partition()).copied().unwrap_or_default();
+            let (log, recovered) = Log::open(disk, files, &directory, settings, checkpoints, now)?;
+            if recovered.topic_id.is_some_and(|found| found != id.id) {
+                return Err(LogError::Format {
+                    path: directory,
+                    reason: "the directory belongs to an earlier topic of this name; move it away".into(),
+                });
+            }
+            if let Some(cut) = &recovered.cut {
+                error!(
+                    partition = %id, offset = %cut.offset, file = cut.file, position = cut.position, bytes = cut.bytes,
+                    batches_followed = cut.batches_followed, reason = cut.reason,
+                    "recovery cut the log; the bytes are kept beside it in .log.cut files"
+                );
+            }
+            (log, recovered.sums, recovered.log_start)
+        } else {
+            let log = Log::create(disk, files, &directory, id.id, settings, Offset::ZERO)?;
+            (log, BatchSums::default(), Offset::ZERO)
+        };
+        let end = log.view().log_end();
+        log.assign_epoch(epoch, end);
+        // What is shown from now on must be durable: also what an earlier process wrote and did not flush.
+        log.view().flush()?;
+        let mut machine = Partition::lead(self.core.node, epoch, self.core.durability, sums, log_start, end);
+        machine.set_min_insync(usize::try_from(config.min_insync_replicas).unwrap_or(1));
+        let key = self.next_key.fetch_add(1, Ordering::Relaxed);
+        info!(partition = %id, %epoch, log_start = %log_start, log_end = %end, "leading");
+        Ok(Replica::new(id, key, Arc::clone(&self.core), log, machine, config))
+    }
+
+    /// Where a partition's files are.
+    pub(crate) fn directory(&self, id: &TopicIdPartition) -> PathBuf {
+        self.core.data_dir.join(id.to_string())
+    }
+}
+
+/// What a topic's settings mean for its logs.
+pub(crate) fn log_config(config: &TopicConfig) -> LogConfig {
+    let unsigned = |value: i32| u64::try_from(value).unwrap_or(0);
+    LogConfig {
+        segment_bytes: unsigned(config.segment_bytes),
+        segment_ms: config.roll_ms(),
+        segment_index_bytes: unsigned(config.segment_index_bytes),
+        index_interval_bytes: unsigned(config.index_interval_bytes),
+        compacted: config.cleanup.compact,
+        remote: config.remote_storage_enable,
+    }
+}

@@ -1,0 +1,190 @@
+//! The broker as a whole, on a real disk and a real metadata store.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tidelog_model::{Caller, KafkaError, LeaderEpoch, NodeId, Offset, PartitionIndex, Timestamp};
+use tidelog_record::{BatchBuilder, Batches};
+use tidelog_store::EmbeddedStore;
+
+use crate::*;
+
+struct Fixture {
+    directory: tempfile::TempDir,
+    broker: Broker,
+    store: EmbeddedStore,
+    caller: Caller,
+}
+
+impl Fixture {
+    async fn start(directory: tempfile::TempDir) -> Self {
+        let store = EmbeddedStore::open(directory.path()).await.unwrap();
+        let data_dir = DataDir::open(&directory.path().join("data"), NodeId(1), None).unwrap();
+        let options = BrokerOptions::new(data_dir.path(), Arc::new(store.clone()));
+        let broker = Broker::open(data_dir, options).await.unwrap();
+        Fixture { directory, broker, store, caller: Caller::internal("test") }
+    }
+
+    async fn new() -> Self {
+        Self::start(tempfile::tempdir().unwrap()).await
+    }
+
+    async fn restart(self) -> Self {
+        self.broker.close().await;
+        self.store.close().await;
+        let directory = self.directory;
+        drop(self.broker);
+        Self::start(directory).await
+    }
+
+    async fn create(&self, name: &str, partitions: i32, config: &[(&str, &str)]) -> TopicDescription {
+        let config = config.iter().map(|(k, v)| ((*k).to_owned(), Some((*v).to_owned()))).collect();
+        let topic = NewTopic { name: name.into(), partitions: Some(partitions), config, ..NewTopic::default() };
+        self.broker.create_topics(&self.caller, vec![topic], false).await.remove(0).unwrap()
+    }
+
+    async fn produce(&self, topic: &str, values: &[&str], acks: Acks) -> Result<Appended, BrokerError> {
+        let mut builder = BatchBuilder::new(Offset::ZERO);
+        let now = self.broker.clock().now().wall;
+        for value in values {
+            builder.push(now, None, Some(value.as_bytes()), &[]).unwrap();
+        }
+        let request = AppendRequest {
+            topic: TopicRef::from(topic),
+            partition: PartitionIndex(0),
+            batch: builder.build().unwrap().into_bytes(),
+            acks,
+            timeout: Duration::from_secs(10),
+        };
+        self.broker.append(&self.caller, request).await
+    }
+
+    async fn read_all(&self, topic: &str) -> Vec<String> {
+        let (mut values, mut next) = (Vec::new(), Offset::ZERO);
+        loop {
+            let read = self
+                .broker
+                .read(
+                    &self.caller,
+                    &TopicRef::from(topic),
+                    PartitionIndex(0),
+                    next,
+                    1 << 20,
+                    Duration::ZERO,
+                    Isolation::ReadUncommitted,
+                )
+                .await
+                .unwrap();
+            if read.batches.is_empty() {
+                return values;
+            }
+            for batch in Batches::strict(read.batches) {
+                let batch = batch.unwrap();
+                for record in batch.records(1 << 20).unwrap() {
+                    let record = record.unwrap();
+                    if record.offset >= next {
+                        values.push(String::from_utf8(record.value.unwrap().to_vec()).unwrap());
+                    }
+                }
+                next = batch.header().next_offset();
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn records_survive_a_clean_restart_and_epochs_rise() {
+    let fixture = Fixture::new().await;
+    let topic = fixture.create("events", 1, &[]).await;
+    assert_eq!(topic.partitions.len(), 1);
+    assert_eq!(topic.partitions[0].leader, Some(NodeId(1)));
+    let appended = fixture.produce("events", &["a", "b"], Acks::All).await.unwrap();
+    assert_eq!(appended.base_offset, Offset(0));
+    assert_eq!(fixture.produce("events", &["c"], Acks::Leader).await.unwrap().base_offset, Offset(2));
+    let before = topic.partitions[0].leader_epoch;
+
+    let fixture = fixture.restart().await;
+    fixture.create("other", 1, &[]).await;
+    assert_eq!(fixture.read_all("events").await, ["a", "b", "c"]);
+    assert_eq!(fixture.produce("events", &["d"], Acks::All).await.unwrap().base_offset, Offset(3));
+    let after = fixture.broker.topic(&fixture.caller, &TopicRef::from("events")).unwrap();
+    assert!(after.partitions[0].leader_epoch > before, "a start is an election");
+    fixture.broker.close().await;
+}
+
+#[tokio::test]
+async fn a_fetch_waits_for_an_event_and_is_woken_by_it() {
+    let fixture = Fixture::new().await;
+    fixture.create("events", 1, &[]).await;
+    let (broker, caller) = (fixture.broker.clone(), fixture.caller.clone());
+    let waiting = tokio::spawn(async move {
+        let wait = Duration::from_secs(30);
+        let topic = TopicRef::from("events");
+        broker.read(&caller, &topic, PartitionIndex(0), Offset(0), 1024, wait, Isolation::ReadCommitted).await
+    });
+    fixture.produce("events", &["x"], Acks::All).await.unwrap();
+    let read = tokio::time::timeout(Duration::from_secs(10), waiting).await.unwrap().unwrap().unwrap();
+    assert!(!read.batches.is_empty());
+    assert_eq!(read.high_watermark, Offset(1));
+}
+
+#[tokio::test]
+async fn bad_requests_get_kafkas_errors() {
+    let fixture = Fixture::new().await;
+    fixture.create("events", 1, &[]).await;
+    let error = fixture.produce("missing", &["x"], Acks::All).await.unwrap_err();
+    assert_eq!(error.error, KafkaError::UnknownTopicOrPartition);
+    let request = AppendRequest {
+        topic: TopicRef::from("events"),
+        partition: PartitionIndex(0),
+        batch: bytes::Bytes::from_static(b"not a batch at all, but long enough to look like one, perhaps, if read"),
+        acks: Acks::All,
+        timeout: Duration::from_secs(1),
+    };
+    assert!(fixture.broker.append(&fixture.caller, request).await.is_err());
+    let list = |spec| {
+        let topic = TopicRef::from("events");
+        let (broker, caller) = (&fixture.broker, &fixture.caller);
+        async move {
+            let none = LeaderEpoch::NONE;
+            broker.list_offsets(caller, &topic, PartitionIndex(0), spec, Isolation::ReadUncommitted, none).await
+        }
+    };
+    assert_eq!(list(OffsetSpec::Latest).await.unwrap().offset, Offset(0));
+    assert_eq!(list(OffsetSpec::At(Timestamp(0))).await.unwrap().offset, Offset::NONE);
+    let topics = vec![NewTopic { name: "a b".into(), ..NewTopic::default() }];
+    let error = fixture.broker.create_topics(&fixture.caller, topics, false).await.remove(0).unwrap_err();
+    assert_eq!(error.error, KafkaError::InvalidTopicException);
+}
+
+#[tokio::test]
+async fn deleted_topics_vanish_with_their_files() {
+    let fixture = Fixture::new().await;
+    fixture.create("events", 2, &[]).await;
+    fixture.produce("events", &["x"], Acks::All).await.unwrap();
+    let data = fixture.directory.path().join("data");
+    assert!(data.join("events-0").exists());
+    let deleted = fixture.broker.delete_topics(&fixture.caller, vec![TopicRef::from("events")]).await;
+    assert!(deleted[0].is_ok());
+    assert!(fixture.broker.topic(&fixture.caller, &TopicRef::from("events")).is_err());
+    let gone = async {
+        while data.join("events-0").exists() || data.join("events-1").exists() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), gone).await.expect("files go");
+    // The name is free again, and nothing of the old topic shows.
+    fixture.create("events", 1, &[]).await;
+    assert_eq!(fixture.read_all("events").await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn producer_ids_are_never_given_twice() {
+    let fixture = Fixture::new().await;
+    let first = fixture.broker.init_producer_id(&fixture.caller, None, None).await.unwrap();
+    let second = fixture.broker.init_producer_id(&fixture.caller, None, None).await.unwrap();
+    assert!(second.id > first.id);
+    let fixture = fixture.restart().await;
+    let third = fixture.broker.init_producer_id(&fixture.caller, None, None).await.unwrap();
+    assert!(third.id > second.id);
+}

@@ -1,0 +1,283 @@
+//! Topics: create, describe, delete, extend.
+
+use std::collections::BTreeMap;
+
+use tidelog_metadata::decide::{self, Plan, Settings};
+use tidelog_metadata::{ClusterImage, Topic};
+use tidelog_model::{Caller, KafkaError, NodeId, PartitionIndex, TopicId, TopicName};
+use tidelog_security::{Operation, Resource};
+use uuid::Uuid;
+
+use crate::broker::Broker;
+use crate::limits::ADMIN_PATIENCE;
+use crate::{
+    BrokerError, ClusterDescription, NewTopic, PartitionDescription, PartitionStatus, TopicDescription, TopicRef,
+};
+
+impl Broker {
+    /// Creates topics; results in the request's order. Answers once their partitions serve.
+    pub async fn create_topics(
+        &self,
+        caller: &Caller,
+        topics: Vec<NewTopic>,
+        validate_only: bool,
+    ) -> Vec<Result<TopicDescription, BrokerError>> {
+        let mut times: BTreeMap<String, usize> = BTreeMap::new();
+        for topic in &topics {
+            *times.entry(topic.name.clone()).or_default() += 1;
+        }
+        let mut results = Vec::with_capacity(topics.len());
+        for topic in topics {
+            let twice = times.get(&topic.name).is_some_and(|count| *count > 1);
+            results.push(if twice {
+                let message = format!("the request names topic {} more than once", topic.name);
+                Err(BrokerError::new(KafkaError::InvalidRequest, message))
+            } else {
+                self.create_topic(caller, topic, validate_only).await
+            });
+        }
+        results
+    }
+
+    async fn create_topic(
+        &self,
+        caller: &Caller,
+        topic: NewTopic,
+        validate_only: bool,
+    ) -> Result<TopicDescription, BrokerError> {
+        let allowed = self.may(caller, Operation::Create, Resource::Cluster)
+            || self.may(caller, Operation::Create, Resource::Topic(&topic.name));
+        if !allowed {
+            return Err(KafkaError::TopicAuthorizationFailed.into());
+        }
+        self.create(decision(topic), validate_only).await
+    }
+
+    /// Creates a topic without asking anybody: for requests that are authorized, and for the service itself.
+    pub(crate) async fn create(
+        &self,
+        topic: decide::NewTopic,
+        validate_only: bool,
+    ) -> Result<TopicDescription, BrokerError> {
+        let request = [topic];
+        // One id for all attempts: a lost answer is found again by it.
+        let id = TopicId(Uuid::new_v4());
+        let created = self
+            .cluster_image()
+            .carry_out(|image| {
+                let defaults = self.topic_defaults(image);
+                let settings = Settings { broker: self.config(), defaults: &defaults };
+                let mut decided = decide::create_topics(image, settings, &request, &mut || id);
+                let topic = decided.pop().unwrap_or_else(|| {
+                    Err(decide::Refusal::new(KafkaError::UnknownServerError, "nothing was decided"))
+                })?;
+                let plan = if validate_only { Plan::default() } else { topic.plan.clone() };
+                Ok((topic, plan))
+            })
+            .await?;
+        if validate_only {
+            return Ok(TopicDescription {
+                name: created.name,
+                id: TopicId::ZERO,
+                internal: false,
+                partitions: would_be(created.partitions, created.replication_factor, self.node()),
+            });
+        }
+        self.wait_until_led(created.id).await?;
+        self.topic_named(&self.image(), created.id)
+    }
+
+    /// Waits until this broker serves what it leads of a topic.
+    async fn wait_until_led(&self, topic: TopicId) -> Result<(), BrokerError> {
+        let mut changes = self.replicas().changes();
+        let settled = changes.wait_for(|_| self.replicas().settled(&self.image(), topic));
+        match tokio::time::timeout(ADMIN_PATIENCE, settled).await {
+            Ok(_) => Ok(()),
+            Err(_) => Err(BrokerError::new(
+                KafkaError::RequestTimedOut,
+                "the topic exists, but its partitions do not serve yet",
+            )),
+        }
+    }
+
+    fn topic_named(&self, image: &ClusterImage, id: TopicId) -> Result<TopicDescription, BrokerError> {
+        let topic = image.topic_by_id(id).ok_or(KafkaError::UnknownTopicOrPartition)?;
+        Ok(self.describe(topic))
+    }
+
+    fn describe(&self, topic: &Topic) -> TopicDescription {
+        let partition = |(index, partition): (PartitionIndex, &std::sync::Arc<tidelog_metadata::Partition>)| {
+            let state = &partition.state;
+            let offline = self.replicas().is_offline(topic.id, index);
+            // A leader that recovers its log, or lost it, leads nobody.
+            let serves = state.leader != Some(self.node()) || self.replicas().leading(topic.id, index).is_ok();
+            PartitionDescription {
+                index,
+                leader: state.leader.filter(|_| serves && !offline),
+                leader_epoch: state.leader_epoch,
+                replicas: state.replicas.clone(),
+                isr: state.isr.iter().map(|member| member.broker).collect(),
+                offline: if offline { vec![self.node()] } else { Vec::new() },
+            }
+        };
+        TopicDescription {
+            name: topic.name.clone(),
+            id: topic.id,
+            internal: topic.name.is_internal(),
+            partitions: topic.partitions().map(partition).collect(),
+        }
+    }
+
+    /// Every topic the caller may see, by name.
+    pub fn topics(&self, caller: &Caller) -> Vec<TopicDescription> {
+        let image = self.image();
+        let visible = |topic: &&std::sync::Arc<Topic>| {
+            self.may(caller, Operation::Describe, Resource::Topic(topic.name.as_str()))
+        };
+        image.topics().filter(visible).map(|topic| self.describe(topic)).collect()
+    }
+
+    /// One topic.
+    pub fn topic(&self, caller: &Caller, topic: &TopicRef) -> Result<TopicDescription, BrokerError> {
+        let found = self.find_topic(&self.image(), caller, Operation::Describe, topic)?;
+        Ok(self.describe(&found))
+    }
+
+    /// One topic, created if it is missing and `auto.create.topics.enable` allows.
+    pub async fn topic_or_create(&self, caller: &Caller, name: &str) -> Result<TopicDescription, BrokerError> {
+        let missing = match self.topic(caller, &TopicRef::from(name)) {
+            Err(error) if error.error == KafkaError::UnknownTopicOrPartition => error,
+            found => return found,
+        };
+        let allowed = self.may(caller, Operation::Create, Resource::Cluster)
+            || self.may(caller, Operation::Create, Resource::Topic(name));
+        let Ok(valid) = TopicName::new(name) else { return Err(missing) };
+        if !self.config().auto_create_topics || !allowed {
+            return Err(missing);
+        }
+        match self.create(decide::auto_topic(&valid, self.config()), false).await {
+            // Somebody else was faster.
+            Err(error) if error.error == KafkaError::TopicAlreadyExists => self.topic(caller, &TopicRef::from(name)),
+            created => created,
+        }
+    }
+
+    /// Deletes topics; results in the request's order. They are gone for everybody when this answers; files and objects follow.
+    pub async fn delete_topics(
+        &self,
+        caller: &Caller,
+        topics: Vec<TopicRef>,
+    ) -> Vec<Result<(TopicName, TopicId), BrokerError>> {
+        let mut results = Vec::with_capacity(topics.len());
+        for topic in topics {
+            results.push(self.delete_topic(caller, &topic).await);
+        }
+        results
+    }
+
+    async fn delete_topic(&self, caller: &Caller, topic: &TopicRef) -> Result<(TopicName, TopicId), BrokerError> {
+        let found = self.find_topic(&self.image(), caller, Operation::Delete, topic)?;
+        if found.name.is_internal() {
+            let message = format!("{} belongs to the service", found.name);
+            return Err(BrokerError::new(KafkaError::InvalidTopicException, message));
+        }
+        self.cluster_image()
+            .carry_out(|image| {
+                let defaults = self.topic_defaults(image);
+                let settings = Settings { broker: self.config(), defaults: &defaults };
+                let plan = decide::delete_topic(image, settings, decide::TopicRef::Id(found.id))?;
+                Ok(((), plan))
+            })
+            .await?;
+        Ok((found.name.clone(), found.id))
+    }
+
+    /// Raises a topic's number of partitions to `total` (KIP-195).
+    pub async fn create_partitions(
+        &self,
+        caller: &Caller,
+        topic: &str,
+        total: i32,
+        assignments: Option<Vec<Vec<NodeId>>>,
+        validate_only: bool,
+    ) -> Result<(), BrokerError> {
+        let found = self.find_topic(&self.image(), caller, Operation::Alter, &TopicRef::from(topic))?;
+        self.cluster_image()
+            .carry_out(|image| {
+                let plan = decide::create_partitions(image, topic, total, assignments.as_deref())?;
+                Ok(((), if validate_only { Plan::default() } else { plan }))
+            })
+            .await?;
+        if validate_only { Ok(()) } else { self.wait_until_led(found.id).await }
+    }
+
+    /// Where a topic's partitions stand.
+    pub fn partition_status(&self, caller: &Caller, topic: &TopicRef) -> Result<Vec<PartitionStatus>, BrokerError> {
+        let found = self.find_topic(&self.image(), caller, Operation::Describe, topic)?;
+        let status = |(index, _)| {
+            let replica = self.find_replica(&found, index).ok()?;
+            let offsets = replica.offsets();
+            Some(PartitionStatus {
+                index,
+                log_start: Some(offsets.log_start),
+                local_start: replica.view.local_start(),
+                high_watermark: offsets.high_watermark,
+                last_stable: offsets.last_stable,
+                log_end: offsets.log_end,
+                local_bytes: replica.view.size(),
+            })
+        };
+        Ok(found.partitions().filter_map(status).collect())
+    }
+
+    /// The cluster's id and brokers. Everybody may know them: without them no client can connect.
+    pub fn cluster(&self, _caller: &Caller) -> Result<ClusterDescription, BrokerError> {
+        let image = self.image();
+        let brokers: Vec<NodeId> = image.brokers().map(|(node, _)| node).collect();
+        Ok(ClusterDescription {
+            cluster_id: self.cluster_id().to_owned(),
+            controller: image.controller().map_or(self.node(), |controller| controller.value.broker),
+            brokers,
+        })
+    }
+
+    /// `authorized_operations` of a topic (KIP-430).
+    pub fn topic_operations(&self, caller: &Caller, topic: &str) -> i32 {
+        self.authorizer().authorized_operations(caller, &Resource::Topic(topic))
+    }
+
+    /// `authorized_operations` of the cluster (KIP-430).
+    pub fn cluster_operations(&self, caller: &Caller) -> i32 {
+        self.authorizer().authorized_operations(caller, &Resource::Cluster)
+    }
+}
+
+fn decision(topic: NewTopic) -> decide::NewTopic {
+    decide::NewTopic {
+        name: topic.name,
+        partitions: topic.partitions.unwrap_or(-1),
+        replication_factor: topic.replication_factor.unwrap_or(-1),
+        assignments: topic
+            .assignments
+            .unwrap_or_default()
+            .into_iter()
+            .map(|(index, nodes)| (PartitionIndex(index), nodes))
+            .collect(),
+        configs: topic.config,
+    }
+}
+
+/// The partitions that a topic would get.
+fn would_be(count: i32, factor: i16, node: NodeId) -> Vec<PartitionDescription> {
+    let replicas = vec![node; usize::try_from(factor).unwrap_or(1)];
+    (0..count)
+        .map(|index| PartitionDescription {
+            index: PartitionIndex(index),
+            leader: None,
+            leader_epoch: tidelog_model::LeaderEpoch::NONE,
+            replicas: replicas.clone(),
+            isr: Vec::new(),
+            offline: Vec::new(),
+        })
+        .collect()
+}

@@ -1,0 +1,291 @@
+//! What the doors say to the broker and hear from it. No wire format appears here.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tidelog_log::FileSlice;
+use tidelog_model::{
+    LeaderEpoch, NodeId, Offset, PartitionIndex, ProducerEpoch, ProducerId, Timestamp, TopicId, TopicName,
+};
+use tidelog_record::AbortedTransaction;
+
+use crate::BrokerError;
+
+/// A topic as a caller names it.
+#[derive(Clone, PartialEq, Eq, Debug, Hash, PartialOrd, Ord)]
+pub enum TopicRef {
+    /// By name; may be invalid or unknown.
+    Name(String),
+    /// By id (KIP-516).
+    Id(TopicId),
+}
+
+impl From<&str> for TopicRef {
+    fn from(name: &str) -> Self {
+        TopicRef::Name(name.to_owned())
+    }
+}
+
+/// How many replicas must have a record before the producer hears of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Acks {
+    /// `acks=0`: nobody waits.
+    None,
+    /// `acks=1`: the leader's log has it (written, not necessarily flushed).
+    Leader,
+    /// `acks=all`: it is below the high watermark, hence durable.
+    All,
+}
+
+/// One record batch for one partition.
+#[derive(Clone, Debug)]
+pub struct AppendRequest {
+    /// The topic.
+    pub topic: TopicRef,
+    /// The partition.
+    pub partition: PartitionIndex,
+    /// Exactly one batch of format v2, as the producer built it; offset and epoch are the broker's to write.
+    pub batch: Bytes,
+    /// When to answer.
+    pub acks: Acks,
+    /// How long `acks=all` may wait.
+    pub timeout: Duration,
+}
+
+/// A batch that was appended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Appended {
+    /// Offset of its first record; the original's if it was a duplicate.
+    pub base_offset: Offset,
+    /// The broker's timestamp if the topic asks for it, otherwise −1.
+    pub log_append_time: Timestamp,
+    /// The partition's first readable offset.
+    pub log_start_offset: Offset,
+}
+
+/// How far a reader may see.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Isolation {
+    /// Up to the high watermark.
+    #[default]
+    ReadUncommitted,
+    /// Up to the last stable offset; the answer lists aborted transactions (KIP-98).
+    ReadCommitted,
+}
+
+/// What to read of one partition.
+#[derive(Clone, Debug)]
+pub struct FetchPartition {
+    /// The topic.
+    pub topic: TopicRef,
+    /// The partition.
+    pub partition: PartitionIndex,
+    /// The first offset wanted.
+    pub offset: Offset,
+    /// The leader epoch the reader believes in; −1 if it does not say.
+    pub leader_epoch: LeaderEpoch,
+    /// Most bytes of this partition; the first batch comes whole whatever its size.
+    pub max_bytes: usize,
+}
+
+/// A long poll over several partitions.
+#[derive(Clone, Debug)]
+pub struct FetchRequest {
+    /// The partitions, in the order in which they may use up `max_bytes`.
+    pub partitions: Vec<FetchPartition>,
+    /// How long to wait for `min_bytes`.
+    pub max_wait: Duration,
+    /// Answer as soon as this many bytes are there.
+    pub min_bytes: usize,
+    /// Most bytes of the whole answer.
+    pub max_bytes: usize,
+    /// How far the reader may see.
+    pub isolation: Isolation,
+}
+
+/// A piece of an answer: bytes in memory, or a part of a file that need not be read into memory.
+#[derive(Clone)]
+pub enum Piece {
+    /// In memory.
+    Bytes(Bytes),
+    /// In a segment file.
+    File(FilePart),
+}
+
+/// A part of a segment file that can go to a socket without passing through this process.
+#[derive(Clone)]
+pub struct FilePart {
+    /// The part; it holds the file open.
+    pub slice: FileSlice,
+    /// Near the log end, so very likely in memory: sending it will not wait for the disk.
+    pub recent: bool,
+}
+
+impl Piece {
+    /// Its size in bytes.
+    pub fn len(&self) -> usize {
+        match self {
+            Piece::Bytes(bytes) => bytes.len(),
+            Piece::File(part) => part.slice.len,
+        }
+    }
+
+    /// True if it holds nothing.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// One partition of a fetch's answer, in the request's order.
+#[derive(Clone)]
+pub struct FetchedPartition {
+    /// The error that stands in place of records.
+    pub error: Option<BrokerError>,
+    /// The offset below which everything is durable on the in-sync replicas; −1 if unknown.
+    pub high_watermark: Offset,
+    /// The offset below which every transaction is decided; −1 if unknown.
+    pub last_stable_offset: Offset,
+    /// First readable offset; −1 if unknown.
+    pub log_start_offset: Offset,
+    /// For read_committed: aborted transactions that touch the records.
+    pub aborted: Vec<AbortedTransaction>,
+    /// Whole record batches; the first may begin below the offset asked for.
+    pub records: Vec<Piece>,
+}
+
+impl FetchedPartition {
+    /// Bytes of records.
+    pub fn size(&self) -> usize {
+        self.records.iter().map(Piece::len).sum()
+    }
+}
+
+/// Which offset is asked for (ListOffsets' timestamps).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum OffsetSpec {
+    /// −2: the first readable one, local or remote.
+    Earliest,
+    /// −1: the end of what the reader may see.
+    Latest,
+    /// −3: the record with the largest timestamp.
+    MaxTimestamp,
+    /// −4: the first one on the local disk (KIP-405).
+    EarliestLocal,
+    /// −5: the last one in the remote part (KIP-1005); −1 if there is none.
+    LatestTiered,
+    /// −6: the first one that waits for upload (KIP-1023).
+    EarliestPendingUpload,
+    /// The first record at or after a time.
+    At(Timestamp),
+}
+
+/// An offset that was asked for; −1 where no record matches.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ListedOffset {
+    /// The offset.
+    pub offset: Offset,
+    /// The record's timestamp where the question was about time, otherwise −1.
+    pub timestamp: Timestamp,
+    /// The leader epoch of the record.
+    pub leader_epoch: LeaderEpoch,
+}
+
+/// A topic to create.
+#[derive(Clone, Debug, Default)]
+pub struct NewTopic {
+    /// Its name.
+    pub name: String,
+    /// Number of partitions; `None` for the broker's default.
+    pub partitions: Option<i32>,
+    /// Replicas of each partition; `None` for the broker's default.
+    pub replication_factor: Option<i16>,
+    /// Replicas per partition by hand; excludes the two above.
+    pub assignments: Option<BTreeMap<i32, Vec<NodeId>>>,
+    /// Settings that differ from the broker's defaults.
+    pub config: Vec<(String, Option<String>)>,
+}
+
+/// A topic as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicDescription {
+    /// Its name.
+    pub name: TopicName,
+    /// Its id.
+    pub id: TopicId,
+    /// Written only by the service itself?
+    pub internal: bool,
+    /// Its partitions, by index.
+    pub partitions: Vec<PartitionDescription>,
+}
+
+/// A partition as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartitionDescription {
+    /// Its number.
+    pub index: PartitionIndex,
+    /// The leader; `None` while there is none or it is recovering.
+    pub leader: Option<NodeId>,
+    /// The leader's epoch.
+    pub leader_epoch: LeaderEpoch,
+    /// All replicas.
+    pub replicas: Vec<NodeId>,
+    /// The replicas in sync.
+    pub isr: Vec<NodeId>,
+    /// Replicas whose broker or directory is offline.
+    pub offline: Vec<NodeId>,
+}
+
+/// Where a partition stands, for people and monitoring.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartitionStatus {
+    /// Its number.
+    pub index: PartitionIndex,
+    /// First readable offset; `None` while the remote part is unknown.
+    pub log_start: Option<Offset>,
+    /// First offset on the local disk.
+    pub local_start: Offset,
+    /// Below it everything is durable.
+    pub high_watermark: Offset,
+    /// Below it every transaction is decided.
+    pub last_stable: Offset,
+    /// After the last record.
+    pub log_end: Offset,
+    /// Bytes on the local disk.
+    pub local_bytes: u64,
+}
+
+/// The cluster as clients see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClusterDescription {
+    /// The cluster's id.
+    pub cluster_id: String,
+    /// The broker that carries out admin requests.
+    pub controller: NodeId,
+    /// Every live broker.
+    pub brokers: Vec<NodeId>,
+}
+
+/// A producer's identity (KIP-98).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ProducerIdentity {
+    /// The producer id.
+    pub id: ProducerId,
+    /// Its epoch.
+    pub epoch: ProducerEpoch,
+}
+
+/// Whole record batches of one partition, in memory: what the gateway and the tables read.
+#[derive(Clone, Debug)]
+pub struct ReadBatches {
+    /// Consecutive batches; empty if nothing is there yet.
+    pub batches: Bytes,
+    /// For read_committed: aborted transactions that touch them.
+    pub aborted: Vec<AbortedTransaction>,
+    /// Below it everything is durable.
+    pub high_watermark: Offset,
+    /// The end of what this reader may see.
+    pub visible_end: Offset,
+    /// First readable offset.
+    pub log_start: Offset,
+}

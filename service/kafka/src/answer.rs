@@ -1,0 +1,76 @@
+//! What a handler leaves behind: a future of pieces to send.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::Pin;
+
+use tidelog_broker::{FilePart, Piece};
+use tidelog_protocol::{Piece as WirePiece, Pieces, Records};
+
+use crate::send::Outgoing;
+
+/// An answer that is ready.
+pub(crate) enum Answer {
+    /// Send these.
+    Send(Vec<Outgoing>),
+    /// `acks=0`: the client expects no answer.
+    Nothing,
+}
+
+/// Why a connection ends.
+#[derive(Debug)]
+pub(crate) enum Hangup {
+    /// The protocol wants it, or the client is gone; nothing to log.
+    Quiet,
+    /// The client sent something that is no request of this protocol.
+    Malformed(String),
+}
+
+/// The waiting stage of a request.
+pub(crate) type Waiting = Pin<Box<dyn Future<Output = Result<Answer, Hangup>> + Send>>;
+
+/// Names file parts while a message is encoded, and puts them into its holes afterwards.
+#[derive(Default)]
+pub(crate) struct Files {
+    parts: Vec<Vec<FilePart>>,
+}
+
+impl Files {
+    /// Record batches as a field of a message: bytes as they are, file parts as a hole.
+    pub(crate) fn records(&mut self, mut pieces: Vec<Piece>) -> Records {
+        if pieces.len() <= 1 && matches!(pieces.first(), None | Some(Piece::Bytes(_))) {
+            let bytes = match pieces.pop() {
+                Some(Piece::Bytes(bytes)) => bytes,
+                _ => bytes::Bytes::new(),
+            };
+            return Records::Bytes(bytes);
+        }
+        let mut parts = Vec::with_capacity(pieces.len());
+        for piece in pieces {
+            // A partition's records are either hot (files) or cold (bytes), never both.
+            if let Piece::File(part) = piece {
+                parts.push(part);
+            }
+        }
+        let len = parts.iter().map(|part| part.slice.len as u32).sum();
+        let token = self.parts.len() as u32;
+        self.parts.push(parts);
+        Records::External { token, len }
+    }
+
+    /// The pieces with their holes filled.
+    pub(crate) fn fill(self, pieces: Pieces) -> Vec<Outgoing> {
+        let mut parts: HashMap<u32, Vec<FilePart>> =
+            self.parts.into_iter().enumerate().map(|(token, parts)| (token as u32, parts)).collect();
+        let mut outgoing = Vec::new();
+        for piece in pieces {
+            match piece {
+                WirePiece::Bytes(bytes) => outgoing.push(Outgoing::Bytes(bytes)),
+                WirePiece::Hole { token, .. } => {
+                    outgoing.extend(parts.remove(&token).unwrap_or_default().into_iter().map(Outgoing::File));
+                }
+            }
+        }
+        outgoing
+    }
+}

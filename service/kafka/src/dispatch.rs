@@ -1,0 +1,68 @@
+//! From a frame to its handler. The match below and the protocol's API table are the only lists of served APIs.
+
+use tidelog_protocol::header::HeaderError;
+use tidelog_protocol::messages::ApiVersionsRequest;
+use tidelog_protocol::{ApiKey, Decoder, Message, RequestHeader};
+
+use crate::answer::{Hangup, Waiting};
+use crate::frame::Frame;
+use crate::handlers;
+use crate::request::{ReplyTo, Request};
+use crate::session::Session;
+
+/// Runs the ordered stage of one request and returns what is left to wait for.
+pub(crate) async fn dispatch(session: &mut Session, frame: Frame) -> Result<Waiting, Hangup> {
+    let Frame { body, reserved } = frame;
+    let (header, body) = match RequestHeader::parse(body) {
+        Ok(parsed) => parsed,
+        Err(HeaderError::UnsupportedVersion { api: ApiKey::ApiVersions, correlation_id, .. }) => {
+            // KIP-511: answered in version 0, so that the client learns what it may ask.
+            let answer = ReplyTo::new(0, correlation_id).answer(&handlers::api_versions::unsupported());
+            return Ok(Box::pin(std::future::ready(answer)));
+        }
+        Err(error) => return Err(Hangup::Malformed(error.to_string())),
+    };
+    let caller = session.caller(header.client_id.as_deref());
+    metrics::counter!("tidelog_kafka_requests_total", "api" => header.api.row().name).increment(1);
+    let request = Request { session, header, caller, reserved };
+    route(request, body).await
+}
+
+fn decode<M: Message>(request: &Request<'_>, body: Decoder) -> Result<M, Hangup> {
+    let version = request.header.version;
+    M::decode_last(body, version).map_err(|error| Hangup::Malformed(format!("{} version {version}: {error}", M::NAME)))
+}
+
+async fn route(request: Request<'_>, body: Decoder) -> Result<Waiting, Hangup> {
+    use handlers as h;
+    macro_rules! call {
+        ($handler:ident) => {{
+            let message = decode(&request, body)?;
+            h::$handler::handle(request, message).await
+        }};
+    }
+    match request.header.api {
+        ApiKey::Produce => call!(produce),
+        ApiKey::Fetch => call!(fetch),
+        ApiKey::ListOffsets => call!(list_offsets),
+        ApiKey::Metadata => call!(metadata),
+        ApiKey::OffsetCommit => call!(offset_commit),
+        ApiKey::OffsetFetch => call!(offset_fetch),
+        ApiKey::FindCoordinator => call!(find_coordinator),
+        ApiKey::JoinGroup => call!(join_group),
+        ApiKey::Heartbeat => call!(heartbeat),
+        ApiKey::LeaveGroup => call!(leave_group),
+        ApiKey::SyncGroup => call!(sync_group),
+        ApiKey::ApiVersions => {
+            let message: ApiVersionsRequest = decode(&request, body)?;
+            h::api_versions::handle(&request, &message)
+        }
+        ApiKey::CreateTopics => call!(create_topics),
+        ApiKey::DeleteTopics => call!(delete_topics),
+        ApiKey::InitProducerId => call!(init_producer_id),
+        ApiKey::DescribeConfigs => call!(describe_configs),
+        ApiKey::IncrementalAlterConfigs => call!(incremental_alter_configs),
+        ApiKey::CreatePartitions => call!(create_partitions),
+        ApiKey::DescribeCluster => call!(describe_cluster),
+    }
+}

@@ -1,0 +1,106 @@
+//! Reads request frames: four bytes of length, then the body, under the request budget and a minimum rate.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use tokio::net::TcpStream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+
+use crate::limits::{
+    BUDGET_UNIT, FRAME_GRACE, FRAME_MIN_RATE, MAX_FRAME_BYTES, MAX_IDLE, READ_BUFFER_BYTES, REQUEST_BUDGET_BYTES,
+};
+
+/// The request budget of one process.
+#[derive(Clone)]
+pub(crate) struct Budget(Arc<Semaphore>);
+
+impl Budget {
+    pub(crate) fn new() -> Self {
+        Budget(Arc::new(Semaphore::new(REQUEST_BUDGET_BYTES / BUDGET_UNIT)))
+    }
+
+    /// Waits for room, first come first served; nobody waits here while holding some.
+    async fn reserve(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        let units = u32::try_from(bytes.div_ceil(BUDGET_UNIT)).ok()?;
+        Arc::clone(&self.0).acquire_many_owned(units).await.ok()
+    }
+}
+
+/// One request as it came, and the budget it holds.
+pub(crate) struct Frame {
+    pub(crate) body: Bytes,
+    pub(crate) reserved: OwnedSemaphorePermit,
+}
+
+/// Why no frame came.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum FrameError {
+    /// The client hung up between two frames, or said nothing for long: nothing is wrong.
+    #[error("closed")]
+    Closed,
+    /// The client hung up, or the network did.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// A length that no frame has.
+    #[error("a frame announces {0} bytes, allowed are 8 to {MAX_FRAME_BYTES}")]
+    Length(i32),
+    /// The body comes too slowly.
+    #[error("a frame of {0} bytes did not arrive in time")]
+    Slow(usize),
+}
+
+/// The reading half of a connection.
+pub(crate) struct FrameReader {
+    stream: Arc<TcpStream>,
+    buffer: BytesMut,
+    budget: Budget,
+}
+
+impl FrameReader {
+    pub(crate) fn new(stream: Arc<TcpStream>, budget: Budget) -> Self {
+        FrameReader { stream, buffer: BytesMut::new(), budget }
+    }
+
+    /// The next frame. Its bytes are a slice of the read buffer: nothing is copied.
+    pub(crate) async fn next(&mut self) -> Result<Frame, FrameError> {
+        match timeout(MAX_IDLE, self.fill(4)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof && self.buffer.is_empty() => {
+                return Err(FrameError::Closed);
+            }
+            Ok(Err(error)) => return Err(error.into()),
+            Err(_) => return Err(FrameError::Closed),
+        }
+        let announced = match self.buffer.split_to(4)[..] {
+            [a, b, c, d] => i32::from_be_bytes([a, b, c, d]),
+            _ => return Err(FrameError::Closed),
+        };
+        let length = match usize::try_from(announced) {
+            Ok(length) if (8..=MAX_FRAME_BYTES).contains(&length) => length,
+            _ => return Err(FrameError::Length(announced)),
+        };
+        let reserved = self.budget.reserve(length).await.ok_or(FrameError::Closed)?;
+        let patience = FRAME_GRACE + Duration::from_secs((length / FRAME_MIN_RATE) as u64);
+        match timeout(patience, self.fill(length)).await {
+            Ok(filled) => filled?,
+            Err(_) => return Err(FrameError::Slow(length)),
+        }
+        Ok(Frame { body: self.buffer.split_to(length).freeze(), reserved })
+    }
+
+    async fn fill(&mut self, need: usize) -> io::Result<()> {
+        while self.buffer.len() < need {
+            self.buffer.reserve((need - self.buffer.len()).max(READ_BUFFER_BYTES));
+            match self.stream.try_read_buf(&mut self.buffer) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.stream.readable().await?,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}

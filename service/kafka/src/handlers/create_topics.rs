@@ -1,0 +1,87 @@
+//! CreateTopics (key 19).
+
+use std::collections::BTreeMap;
+
+use tidelog_broker::{BrokerError, NewTopic, TopicDescription, TopicRef};
+use tidelog_model::NodeId;
+use tidelog_protocol::Str;
+use tidelog_protocol::messages::{
+    CreatableTopic, CreatableTopicConfigs, CreatableTopicResult, CreateTopicsRequest, CreateTopicsResponse,
+};
+
+use crate::answer::{Hangup, Waiting};
+use crate::request::{Request, sentence};
+
+pub(crate) async fn handle(request: Request<'_>, message: CreateTopicsRequest) -> Result<Waiting, Hangup> {
+    let names: Vec<Str> = message.topics.iter().map(|topic| topic.name.clone()).collect();
+    let topics = message.topics.into_iter().map(specification).collect();
+    let broker = &request.session.broker;
+    let results = broker.create_topics(&request.caller, topics, message.validate_only).await;
+    let topics = names
+        .into_iter()
+        .zip(results)
+        .map(|(name, result)| topic(&request, name, result, message.validate_only))
+        .collect();
+    request.ready(&CreateTopicsResponse { topics, ..Default::default() })
+}
+
+fn specification(topic: CreatableTopic) -> NewTopic {
+    let assignments: BTreeMap<i32, Vec<NodeId>> = topic
+        .assignments
+        .iter()
+        .map(|one| (one.partition_index, one.broker_ids.iter().map(|id| NodeId(*id)).collect()))
+        .collect();
+    NewTopic {
+        name: topic.name.to_string(),
+        // −1 leaves the number to the broker (KIP-464), and to the assignments if there are some.
+        partitions: (topic.num_partitions != -1).then_some(topic.num_partitions),
+        replication_factor: (topic.replication_factor != -1).then_some(topic.replication_factor),
+        assignments: (!topic.assignments.is_empty()).then_some(assignments),
+        config: topic.configs.into_iter().map(|c| (c.name.to_string(), c.value.map(|v| v.to_string()))).collect(),
+    }
+}
+
+fn topic(
+    request: &Request<'_>,
+    name: Str,
+    result: Result<TopicDescription, BrokerError>,
+    validate_only: bool,
+) -> CreatableTopicResult {
+    let created = match result {
+        Ok(created) => created,
+        Err(error) => {
+            return CreatableTopicResult {
+                name,
+                error_code: error.error.code(),
+                error_message: sentence(&error),
+                ..Default::default()
+            };
+        }
+    };
+    let replicas = created.partitions.first().map_or(-1, |partition| partition.replicas.len() as i16);
+    let configs = if validate_only {
+        Vec::new()
+    } else {
+        request.session.broker.topic_configs(&request.caller, &TopicRef::Id(created.id)).unwrap_or_default()
+    };
+    CreatableTopicResult {
+        name,
+        topic_id: created.id,
+        error_message: None,
+        num_partitions: created.partitions.len() as i32,
+        replication_factor: replicas,
+        configs: Some(
+            configs
+                .into_iter()
+                .map(|config| CreatableTopicConfigs {
+                    name: Str::from(config.def.name),
+                    value: config.value.as_ref().map(Str::from),
+                    read_only: config.read_only,
+                    config_source: config.source.code(),
+                    ..Default::default()
+                })
+                .collect(),
+        ),
+        ..Default::default()
+    }
+}

@@ -1,0 +1,43 @@
+//! DeleteTopics (key 20).
+
+use tidelog_broker::TopicRef;
+use tidelog_model::TopicId;
+use tidelog_protocol::Str;
+use tidelog_protocol::messages::{DeletableTopicResult, DeleteTopicState, DeleteTopicsRequest, DeleteTopicsResponse};
+
+use crate::answer::{Hangup, Waiting};
+use crate::request::{Request, sentence};
+
+pub(crate) async fn handle(request: Request<'_>, message: DeleteTopicsRequest) -> Result<Waiting, Hangup> {
+    let asked: Vec<DeleteTopicState> = if request.header.version >= 6 {
+        message.topics
+    } else {
+        let by_name = |name| DeleteTopicState { name: Some(name), ..Default::default() };
+        message.topic_names.into_iter().map(by_name).collect()
+    };
+    let references = asked
+        .iter()
+        .map(|topic| match &topic.name {
+            Some(name) => TopicRef::from(name.as_str()),
+            None => TopicRef::Id(topic.topic_id),
+        })
+        .collect();
+    let results = request.session.broker.delete_topics(&request.caller, references).await;
+    let responses = asked
+        .into_iter()
+        .zip(results)
+        .map(|(asked, result)| match result {
+            Ok((name, topic_id)) => {
+                DeletableTopicResult { name: Some(Str::from(&name)), topic_id, ..Default::default() }
+            }
+            Err(error) => DeletableTopicResult {
+                topic_id: if asked.name.is_some() { TopicId::ZERO } else { asked.topic_id },
+                name: asked.name,
+                error_code: error.error.code(),
+                error_message: sentence(&error),
+                ..Default::default()
+            },
+        })
+        .collect();
+    request.ready(&DeleteTopicsResponse { responses, ..Default::default() })
+}

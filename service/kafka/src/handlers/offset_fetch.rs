@@ -1,0 +1,131 @@
+//! OffsetFetch (key 9): positions of one group, from version 8 on of several.
+
+use futures::future::join_all;
+use tidelog_broker::{BrokerError, GroupOffset, OffsetsRequest, TopicRef};
+use tidelog_coordinator::group::GroupId;
+use tidelog_model::{KafkaError, PartitionIndex, TopicId};
+use tidelog_protocol::Str;
+use tidelog_protocol::messages::{
+    OffsetFetchRequest, OffsetFetchRequestGroup, OffsetFetchRequestTopics, OffsetFetchResponse,
+    OffsetFetchResponseGroup, OffsetFetchResponsePartition, OffsetFetchResponsePartitions, OffsetFetchResponseTopic,
+    OffsetFetchResponseTopics,
+};
+
+use crate::answer::{Hangup, Waiting};
+use crate::request::Request;
+
+pub(crate) async fn handle(request: Request<'_>, message: OffsetFetchRequest) -> Result<Waiting, Hangup> {
+    let to = request.reply_to();
+    let require_stable = message.require_stable;
+    let groups = if to.version >= 8 { message.groups } else { vec![single(message)] };
+    let (broker, caller) = (request.session.broker.clone(), request.caller.clone());
+    // Ordered stage: each group's question enters its coordinator's queue now.
+    let mut tickets = Vec::with_capacity(groups.len());
+    for group in groups {
+        let asked = OffsetsRequest {
+            group: GroupId::from(group.group_id.as_str()),
+            topics: group.topics.as_ref().map(|topics| topics.iter().map(|t| wanted(t, to.version)).collect()),
+            require_stable,
+        };
+        tickets.push((group.group_id, broker.fetch_offsets(&caller, asked).await));
+    }
+    drop(request);
+    Ok(Box::pin(async move {
+        let waits = tickets.into_iter().map(|(id, ticket)| async move { answer(id, ticket.await, to.version) });
+        let mut groups = join_all(waits).await;
+        let response = if to.version >= 8 {
+            OffsetFetchResponse { groups, ..Default::default() }
+        } else {
+            old_shape(groups.pop().unwrap_or_default(), to.version)
+        };
+        to.answer(&response)
+    }))
+}
+
+/// Versions before 8 ask for one group.
+fn single(message: OffsetFetchRequest) -> OffsetFetchRequestGroup {
+    OffsetFetchRequestGroup {
+        group_id: message.group_id,
+        topics: message.topics.map(|topics| {
+            topics
+                .into_iter()
+                .map(|topic| OffsetFetchRequestTopics {
+                    name: topic.name,
+                    partition_indexes: topic.partition_indexes,
+                    ..Default::default()
+                })
+                .collect()
+        }),
+        ..Default::default()
+    }
+}
+
+fn wanted(topic: &OffsetFetchRequestTopics, version: i16) -> (TopicRef, Vec<PartitionIndex>) {
+    let reference = if version >= 10 { TopicRef::Id(topic.topic_id) } else { TopicRef::from(topic.name.as_str()) };
+    (reference, topic.partition_indexes.iter().map(|index| PartitionIndex(*index)).collect())
+}
+
+fn answer(group_id: Str, result: Result<Vec<GroupOffset>, BrokerError>, version: i16) -> OffsetFetchResponseGroup {
+    let offsets = match result {
+        Ok(offsets) => offsets,
+        Err(error) => {
+            return OffsetFetchResponseGroup { group_id, error_code: error.error.code(), ..Default::default() };
+        }
+    };
+    let mut topics: Vec<OffsetFetchResponseTopics> = Vec::new();
+    for offset in offsets {
+        let (name, topic_id) = match &offset.topic {
+            TopicRef::Name(name) => (Str::from(name), offset.topic_id),
+            TopicRef::Id(id) => (Str::EMPTY, *id),
+        };
+        let same = |t: &OffsetFetchResponseTopics| if version >= 10 { t.topic_id == topic_id } else { t.name == name };
+        if !topics.last().is_some_and(same) {
+            let topic_id = if version >= 10 { topic_id } else { TopicId::ZERO };
+            topics.push(OffsetFetchResponseTopics { name, topic_id, ..Default::default() });
+        }
+        if let Some(topic) = topics.last_mut() {
+            topic.partitions.push(partition(&offset));
+        }
+    }
+    OffsetFetchResponseGroup { group_id, topics, ..Default::default() }
+}
+
+fn partition(offset: &GroupOffset) -> OffsetFetchResponsePartitions {
+    let (committed, error) = match &offset.committed {
+        Ok(committed) => (committed.as_ref(), KafkaError::None),
+        Err(error) => (None, *error),
+    };
+    OffsetFetchResponsePartitions {
+        partition_index: offset.partition.get(),
+        committed_offset: committed.map_or(-1, |c| c.offset.get()),
+        committed_leader_epoch: committed.map_or(-1, |c| c.leader_epoch.get()),
+        metadata: Some(committed.map_or(Str::EMPTY, |c| Str::from(&*c.metadata))),
+        error_code: error.code(),
+        ..Default::default()
+    }
+}
+
+/// The same answer as versions before 8 have it.
+fn old_shape(group: OffsetFetchResponseGroup, version: i16) -> OffsetFetchResponse {
+    let partition = |partition: OffsetFetchResponsePartitions| OffsetFetchResponsePartition {
+        partition_index: partition.partition_index,
+        committed_offset: partition.committed_offset,
+        committed_leader_epoch: partition.committed_leader_epoch,
+        metadata: partition.metadata,
+        error_code: partition.error_code,
+        ..Default::default()
+    };
+    OffsetFetchResponse {
+        error_code: if version >= 2 { group.error_code } else { KafkaError::None.code() },
+        topics: group
+            .topics
+            .into_iter()
+            .map(|topic| OffsetFetchResponseTopic {
+                name: topic.name,
+                partitions: topic.partitions.into_iter().map(partition).collect(),
+                ..Default::default()
+            })
+            .collect(),
+        ..Default::default()
+    }
+}

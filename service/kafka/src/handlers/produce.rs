@@ -1,0 +1,103 @@
+//! Produce (key 0): one batch per partition into the log.
+
+use std::time::Duration;
+
+use futures::future::join_all;
+use tidelog_broker::{Acks, AppendRequest, AppendTicket, Appended, BrokerError, TopicRef};
+use tidelog_model::{KafkaError, PartitionIndex};
+use tidelog_protocol::Records;
+use tidelog_protocol::messages::{
+    PartitionProduceData, PartitionProduceResponse, ProduceLeader, ProduceRequest, ProduceResponse, TopicProduceData,
+    TopicProduceResponse,
+};
+
+use crate::answer::{Answer, Hangup, Waiting};
+use crate::request::{Request, sentence};
+
+/// A topic of the answer under construction.
+struct Topic {
+    data: TopicProduceData,
+    tickets: Vec<(i32, AppendTicket)>,
+}
+
+pub(crate) async fn handle(request: Request<'_>, mut message: ProduceRequest) -> Result<Waiting, Hangup> {
+    let acks = match message.acks {
+        0 => Ok(Acks::None),
+        1 => Ok(Acks::Leader),
+        -1 => Ok(Acks::All),
+        _ => Err(KafkaError::InvalidRequiredAcks),
+    };
+    let timeout = Duration::from_millis(u64::try_from(message.timeout_ms).unwrap_or(0));
+    let mut topics = Vec::with_capacity(message.topic_data.len());
+    for mut data in std::mem::take(&mut message.topic_data) {
+        let topic = if request.header.version >= 13 {
+            TopicRef::Id(data.topic_id)
+        } else {
+            TopicRef::Name(data.name.to_string())
+        };
+        let mut tickets = Vec::with_capacity(data.partition_data.len());
+        for PartitionProduceData { index, records, .. } in std::mem::take(&mut data.partition_data) {
+            let batch = match records {
+                Some(Records::Bytes(bytes)) => bytes,
+                _ => bytes::Bytes::new(),
+            };
+            let ticket = match acks {
+                Ok(acks) => {
+                    let append =
+                        AppendRequest { topic: topic.clone(), partition: PartitionIndex(index), batch, acks, timeout };
+                    request.session.broker.enqueue(&request.caller, append).await
+                }
+                Err(error) => AppendTicket::refused(BrokerError::from(error)),
+            };
+            tickets.push((index, ticket));
+        }
+        topics.push(Topic { data, tickets });
+    }
+    let (to, reserved, silent) = (request.reply_to(), request.reserved, acks == Ok(Acks::None));
+    Ok(Box::pin(async move {
+        let mut responses = Vec::with_capacity(topics.len());
+        let mut failed = false;
+        for Topic { data, tickets } in topics {
+            let waits = tickets.into_iter().map(|(index, ticket)| async move { (index, ticket.await) });
+            let results = join_all(waits).await;
+            failed |= results.iter().any(|(_, result)| result.is_err());
+            responses.push(TopicProduceResponse {
+                name: data.name,
+                topic_id: data.topic_id,
+                partition_responses: results.into_iter().map(|(index, result)| partition(index, result)).collect(),
+                ..Default::default()
+            });
+        }
+        // The frame's bytes are in the log, or refused.
+        drop(reserved);
+        if silent {
+            // With acks=0 a closed connection is the only way to report an error.
+            return if failed { Err(Hangup::Quiet) } else { Ok(Answer::Nothing) };
+        }
+        to.answer(&ProduceResponse { responses, ..Default::default() })
+    }))
+}
+
+fn partition(index: i32, result: Result<Appended, BrokerError>) -> PartitionProduceResponse {
+    match result {
+        Ok(appended) => PartitionProduceResponse {
+            index,
+            base_offset: appended.base_offset.get(),
+            log_append_time_ms: appended.log_append_time.get(),
+            log_start_offset: appended.log_start_offset.get(),
+            ..Default::default()
+        },
+        Err(error) => PartitionProduceResponse {
+            index,
+            error_code: error.error.code(),
+            base_offset: -1,
+            error_message: sentence(&error),
+            current_leader: error.leader.map_or_else(ProduceLeader::default, |leader| ProduceLeader {
+                leader_id: leader.node.get(),
+                leader_epoch: leader.epoch.get(),
+                ..Default::default()
+            }),
+            ..Default::default()
+        },
+    }
+}

@@ -1,0 +1,18 @@
+//! The Kafka door: listeners, connections, and one handler file per API. It translates; it decides nothing about the log.
+//!
+//! A request passes `listener → connection → frame → dispatch → handlers/<api>`; its answer goes back as pieces, of which
+//! those that lie in segment files reach a plaintext socket by `sendfile`.
+
+mod answer;
+mod connection;
+mod dispatch;
+mod frame;
+mod handlers;
+mod limits;
+mod listener;
+mod request;
+mod send;
+mod session;
+
+pub use listener::KafkaDoor;
+pub use session::ListenerName;

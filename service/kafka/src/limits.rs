@@ -1,0 +1,38 @@
+//! Limits of the Kafka door, each with its reason.
+
+use std::time::Duration;
+
+/// Answers that wait on one connection before reading stops: five produce requests in flight are usual, more are patience.
+pub(crate) const MAX_WAITING_PER_CONNECTION: usize = 32;
+
+/// Bytes of request frames that all connections together may hold (design: the request budget).
+pub(crate) const REQUEST_BUDGET_BYTES: usize = 256 * 1024 * 1024;
+
+/// The budget is counted in units of this size, because a semaphore counts to 2^29.
+pub(crate) const BUDGET_UNIT: usize = 1024;
+
+/// Largest frame, bytes.
+pub(crate) const MAX_FRAME_BYTES: usize = tidelog_model::limits::MAX_REQUEST_BYTES;
+
+/// A frame's body has this long to begin with …
+pub(crate) const FRAME_GRACE: Duration = Duration::from_secs(10);
+
+/// … and must come at this rate, bytes per second; a slower one holds budget that others need.
+pub(crate) const FRAME_MIN_RATE: usize = 128 * 1024;
+
+/// A connection that says nothing for this long is closed (Kafka's `connections.max.idle.ms`).
+pub(crate) const MAX_IDLE: Duration = Duration::from_secs(600);
+
+/// Room reserved for reading at first; small requests need no more.
+pub(crate) const READ_BUFFER_BYTES: usize = 16 * 1024;
+
+/// Most bytes one `sendfile` call moves on the blocking pool, so that one reader does not hold a thread for long.
+pub(crate) const SENDFILE_BYTES: usize = 1024 * 1024;
+
+/// Buffers of one vectored write.
+pub(crate) const MAX_IO_SLICES: usize = 64;
+
+/// Connections at once; each costs two tasks and a read buffer.
+pub(crate) const MAX_CONNECTIONS: usize = 10_000;
+
+const _: () = assert!(REQUEST_BUDGET_BYTES >= 2 * MAX_FRAME_BYTES);

@@ -1,0 +1,47 @@
+//! What is known of one connection: who is at the other end, and where it came in.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tidelog_broker::Broker;
+use tidelog_model::{Caller, Door, Principal};
+
+/// A listener's name and the address it gives to clients.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenerName {
+    /// `PLAINTEXT`, or what the configuration calls it.
+    pub name: Arc<str>,
+    /// Host and port that clients are told; the address they connected to if `None`.
+    pub advertised: Option<(String, u16)>,
+}
+
+/// One connection's state.
+pub(crate) struct Session {
+    pub(crate) broker: Broker,
+    pub(crate) listener: Arc<ListenerName>,
+    /// The client's address.
+    pub(crate) peer: SocketAddr,
+    /// Our own address, as the client reached it.
+    pub(crate) local: SocketAddr,
+    pub(crate) principal: Principal,
+}
+
+impl Session {
+    /// The caller of one request.
+    pub(crate) fn caller(&self, client_id: Option<&str>) -> Caller {
+        Caller {
+            principal: self.principal.clone(),
+            host: self.peer.ip(),
+            client_id: Arc::from(client_id.unwrap_or("")),
+            door: Door::Kafka,
+        }
+    }
+
+    /// Where this client should come back to.
+    pub(crate) fn advertised(&self) -> (String, u16) {
+        match &self.listener.advertised {
+            Some(address) => address.clone(),
+            None => (self.local.ip().to_canonical().to_string(), self.local.port()),
+        }
+    }
+}
