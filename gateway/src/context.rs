@@ -1,0 +1,67 @@
+//! What every handler knows: the broker, the options, the budget, and how a request's caller is found.
+
+use std::sync::Arc;
+
+use axum::extract::FromRequestParts;
+use http::request::Parts;
+use tidelog_broker::Broker;
+use tidelog_model::{Caller, KafkaError, Timestamp};
+use tidelog_security::Authenticator;
+use tokio_util::sync::CancellationToken;
+
+use crate::budget::Budget;
+use crate::error::ApiError;
+use crate::ports::{SqlPort, StatusPort};
+use crate::{GatewayInfo, GatewayOptions};
+
+/// Shared by all handlers of one router.
+pub(crate) struct Context {
+    pub(crate) broker: Broker,
+    pub(crate) authenticator: Option<Authenticator>,
+    pub(crate) sql: Option<Arc<dyn SqlPort>>,
+    pub(crate) status: Option<Arc<dyn StatusPort>>,
+    pub(crate) metrics: Box<dyn Fn() -> String + Send + Sync>,
+    pub(crate) info: GatewayInfo,
+    pub(crate) options: GatewayOptions,
+    pub(crate) budget: Budget,
+    pub(crate) shutdown: CancellationToken,
+}
+
+/// The state of the router.
+pub(crate) type Shared = Arc<Context>;
+
+/// Who calls, and until when its token holds. Put there by the authentication layer; a handler that asks for it on a route
+/// without that layer answers 500 instead of letting anybody in.
+#[derive(Clone)]
+pub(crate) struct Session {
+    pub(crate) caller: Arc<Caller>,
+    pub(crate) expires: Option<Timestamp>,
+}
+
+impl<S: Sync> FromRequestParts<S> for Session {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        parts
+            .extensions
+            .get::<Session>()
+            .cloned()
+            .ok_or_else(|| ApiError::new(KafkaError::UnknownServerError, "The route is not guarded."))
+    }
+}
+
+impl Session {
+    /// Resolves when long answers of this session have to end: at shutdown, or when its token expires.
+    pub(crate) async fn ended(expires: Option<Timestamp>, shutdown: CancellationToken) {
+        let Some(expires) = expires else { return shutdown.cancelled().await };
+        let left = expires.get().saturating_sub(crate::time::wall_clock().get()).max(0);
+        // A timer cannot reach further than some years; nobody waits that long.
+        let left = std::time::Duration::from_millis(u64::try_from(left).unwrap_or(0)).min(YEAR);
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            () = tokio::time::sleep(left) => {}
+        }
+    }
+}
+
+const YEAR: std::time::Duration = std::time::Duration::from_secs(365 * 24 * 3600);

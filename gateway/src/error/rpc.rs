@@ -1,0 +1,75 @@
+//! gRPC errors with google.rpc.ErrorInfo: the reason is Kafka's name of the error. Decides the details' bytes only.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use prost::Message;
+use tidelog_broker::BrokerError;
+use tidelog_model::KafkaError;
+use tonic::{Code, Status};
+
+use super::grpc_code;
+
+/// google.rpc.Status, as `grpc-status-details-bin` carries it.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct RpcStatus {
+    #[prost(int32, tag = "1")]
+    pub(crate) code: i32,
+    #[prost(string, tag = "2")]
+    pub(crate) message: String,
+    #[prost(message, repeated, tag = "3")]
+    pub(crate) details: Vec<prost_types::Any>,
+}
+
+/// google.rpc.ErrorInfo.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct ErrorInfo {
+    #[prost(string, tag = "1")]
+    pub(crate) reason: String,
+    #[prost(string, tag = "2")]
+    pub(crate) domain: String,
+    #[prost(map = "string, string", tag = "3")]
+    pub(crate) metadata: HashMap<String, String>,
+}
+
+const ERROR_INFO: &str = "type.googleapis.com/google.rpc.ErrorInfo";
+const DOMAIN: &str = "tidelog";
+
+/// The status of an error of a use case.
+pub(crate) fn grpc_status(error: &BrokerError) -> Status {
+    let mut metadata = HashMap::new();
+    if let Some(leader) = error.leader {
+        metadata.insert("leader_id".to_owned(), leader.node.0.to_string());
+        metadata.insert("leader_epoch".to_owned(), leader.epoch.0.to_string());
+    }
+    with_info(grpc_code(error.error), error.error, &error.message, metadata)
+}
+
+/// The status of an error that the gateway itself found.
+pub(crate) fn grpc_error(error: KafkaError, message: &str) -> Status {
+    with_info(grpc_code(error), error, message, HashMap::new())
+}
+
+fn with_info(code: Code, error: KafkaError, message: &str, metadata: HashMap<String, String>) -> Status {
+    let info = ErrorInfo { reason: error.name().to_owned(), domain: DOMAIN.to_owned(), metadata };
+    let any = prost_types::Any { type_url: ERROR_INFO.to_owned(), value: info.encode_to_vec() };
+    let details = RpcStatus { code: code as i32, message: message.to_owned(), details: vec![any] };
+    Status::with_details(code, message, Bytes::from(details.encode_to_vec()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn details_name_kafkas_error() {
+        let status = grpc_error(KafkaError::UnknownTopicOrPartition, "no such topic");
+        assert_eq!(status.code(), Code::NotFound);
+        let details = RpcStatus::decode(status.details()).unwrap();
+        assert_eq!((details.code, details.message.as_str()), (5, "no such topic"));
+        let any = details.details.first().unwrap();
+        assert_eq!(any.type_url, ERROR_INFO);
+        let info = ErrorInfo::decode(&*any.value).unwrap();
+        assert_eq!((info.reason.as_str(), info.domain.as_str()), ("UNKNOWN_TOPIC_OR_PARTITION", "tidelog"));
+    }
+}

@@ -1,0 +1,366 @@
+//! Reads events of several partitions for one client: in turn while there is something, waiting on all of them when there
+//! is not. Decides order and fairness; holds one chunk of one partition at a time, whatever the client's pace.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::stream::{FuturesUnordered, StreamExt};
+use tidelog_broker::{Broker, BrokerError, Isolation, OffsetSpec, ReadBatches, TopicRef};
+use tidelog_model::{Caller, KafkaError, LeaderEpoch, Offset, PartitionIndex};
+use tidelog_record::{AbortedTransaction, Batch, Batches, Record, Records};
+
+use super::position::Positions;
+use crate::budget::{Budget, Reservation};
+use crate::limits::{MAX_INFLATED_BYTES, READ_CHUNK_BYTES};
+
+/// A batch whose records cannot be read: its offsets exist, its events do not come out.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Undecodable {
+    pub(crate) base_offset: Offset,
+    pub(crate) last_offset: Offset,
+    pub(crate) message: String,
+}
+
+/// What a reader meets.
+#[derive(Debug)]
+pub(crate) enum Item {
+    /// An event.
+    Record(Record),
+    /// A batch that cannot be decoded.
+    Undecodable(Undecodable),
+    /// Offsets that were deleted before they were read: from the first, up to and without the second.
+    Gap(Offset, Offset),
+}
+
+/// What an attempt to get more found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Fill {
+    /// Items are there.
+    Ready,
+    /// Nothing came in time.
+    Idle,
+    /// Every partition has reached the end that was set for it.
+    Ended,
+}
+
+struct Cursor {
+    partition: PartitionIndex,
+    next: Offset,
+    /// Read no further than this, if set.
+    stop: Option<Offset>,
+}
+
+impl Cursor {
+    fn ended(&self) -> bool {
+        self.stop.is_some_and(|stop| self.next >= stop)
+    }
+}
+
+/// Reads a set of partitions of one topic.
+pub(crate) struct Reader {
+    broker: Broker,
+    caller: Arc<Caller>,
+    topic: TopicRef,
+    cursors: Vec<Cursor>,
+    turn: usize,
+    current: Option<(usize, Decoder)>,
+    gap: Option<(PartitionIndex, Offset, Offset)>,
+    skip_deleted: bool,
+    budget: Budget,
+}
+
+impl Reader {
+    /// A reader that starts at these positions.
+    pub(crate) fn new(
+        broker: Broker,
+        caller: Arc<Caller>,
+        topic: TopicRef,
+        starts: &Positions,
+        budget: Budget,
+    ) -> Self {
+        let cursors = starts.iter().map(|(partition, next)| Cursor { partition: *partition, next: *next, stop: None });
+        Reader {
+            broker,
+            caller,
+            topic,
+            cursors: cursors.collect(),
+            turn: 0,
+            current: None,
+            gap: None,
+            skip_deleted: false,
+            budget,
+        }
+    }
+
+    /// Goes on behind events that were deleted meanwhile, and reports the gap, instead of failing.
+    pub(crate) fn skipping_deleted(mut self) -> Self {
+        self.skip_deleted = true;
+        self
+    }
+
+    /// Ends each partition at its offset in `stops`.
+    pub(crate) fn until(mut self, stops: &Positions) -> Self {
+        for cursor in &mut self.cursors {
+            cursor.stop = stops.get(&cursor.partition).copied();
+        }
+        self
+    }
+
+    /// The next offset of every partition.
+    pub(crate) fn positions(&self) -> Positions {
+        self.cursors.iter().map(|cursor| (cursor.partition, cursor.next)).collect()
+    }
+
+    /// The next item of the chunk at hand; `None` when it is used up: then call [`Reader::fill`].
+    pub(crate) fn next_item(&mut self) -> Option<Result<(PartitionIndex, Item), BrokerError>> {
+        if let Some((partition, from, to)) = self.gap.take() {
+            return Some(Ok((partition, Item::Gap(from, to))));
+        }
+        let (at, decoder) = self.current.as_mut()?;
+        let cursor = self.cursors.get_mut(*at)?;
+        if cursor.ended() {
+            self.current = None;
+            return None;
+        }
+        let before = cursor.next;
+        match decoder.next(&mut cursor.next, cursor.stop) {
+            Some(item) => Some(item.map(|item| (cursor.partition, item))),
+            None => {
+                let stuck = !decoder.yielded && cursor.next == before && !cursor.ended();
+                self.current = None;
+                // A chunk without progress would be read for ever.
+                stuck.then(|| {
+                    Err(BrokerError::new(KafkaError::UnknownServerError, "The log's answer makes no progress."))
+                })
+            }
+        }
+    }
+
+    /// Gets the next chunk: from the next partition in turn that has something, or waits up to `wait` for any.
+    pub(crate) async fn fill(&mut self, wait: Duration) -> Result<Fill, BrokerError> {
+        if self.current.is_some() || self.gap.is_some() {
+            return Ok(Fill::Ready);
+        }
+        let count = self.cursors.len();
+        for step in 0..count {
+            let at = (self.turn + step) % count;
+            if self.cursors.get(at).is_none_or(Cursor::ended) {
+                continue;
+            }
+            if self.read_one(at, Duration::ZERO).await? {
+                self.turn = (at + 1) % count;
+                return Ok(Fill::Ready);
+            }
+        }
+        if self.cursors.iter().all(Cursor::ended) {
+            return Ok(Fill::Ended);
+        }
+        if wait.is_zero() {
+            return Ok(Fill::Idle);
+        }
+        self.wait_for_any(wait).await
+    }
+
+    async fn read_one(&mut self, at: usize, wait: Duration) -> Result<bool, BrokerError> {
+        let Some(cursor) = self.cursors.get(at) else { return Ok(false) };
+        let (partition, next) = (cursor.partition, cursor.next);
+        let read = self.read(partition, next, wait).await;
+        self.take(at, read).await
+    }
+
+    async fn read(&self, partition: PartitionIndex, next: Offset, wait: Duration) -> Result<ReadBatches, BrokerError> {
+        self.broker
+            .read(&self.caller, &self.topic, partition, next, READ_CHUNK_BYTES, wait, Isolation::ReadCommitted)
+            .await
+    }
+
+    /// Makes an answer of the log the current chunk; true if there is something in it.
+    async fn take(&mut self, at: usize, read: Result<ReadBatches, BrokerError>) -> Result<bool, BrokerError> {
+        match read {
+            Ok(read) if read.batches.is_empty() => Ok(false),
+            Ok(read) => {
+                self.current = Some((at, Decoder::new(read, self.budget.clone())));
+                Ok(true)
+            }
+            Err(error) if error.error == KafkaError::OffsetOutOfRange && self.skip_deleted => {
+                self.skip_to_start(at, error).await
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn skip_to_start(&mut self, at: usize, error: BrokerError) -> Result<bool, BrokerError> {
+        let Some(cursor) = self.cursors.get(at) else { return Err(error) };
+        let (partition, next) = (cursor.partition, cursor.next);
+        let start = list(&self.broker, &self.caller, &self.topic, partition, OffsetSpec::Earliest).await?;
+        if start <= next {
+            return Err(error);
+        }
+        if let Some(cursor) = self.cursors.get_mut(at) {
+            cursor.next = start;
+        }
+        self.gap = Some((partition, next, start));
+        Ok(true)
+    }
+
+    async fn wait_for_any(&mut self, wait: Duration) -> Result<Fill, BrokerError> {
+        let found = {
+            let this = &*self;
+            let open = this.cursors.iter().enumerate().filter(|(_, cursor)| !cursor.ended());
+            let mut reads: FuturesUnordered<_> = open
+                .map(|(at, cursor)| async move { (at, this.read(cursor.partition, cursor.next, wait).await) })
+                .collect();
+            let mut found = None;
+            while let Some((at, read)) = reads.next().await {
+                if !read.as_ref().is_ok_and(|read| read.batches.is_empty()) {
+                    found = Some((at, read));
+                    break;
+                }
+            }
+            found
+        };
+        let Some((at, read)) = found else { return Ok(Fill::Idle) };
+        self.turn = (at + 1) % self.cursors.len().max(1);
+        Ok(if self.take(at, read).await? { Fill::Ready } else { Fill::Idle })
+    }
+}
+
+/// One offset of one partition, as a committed reader sees it; −1 if there is none.
+pub(crate) async fn list(
+    broker: &Broker,
+    caller: &Caller,
+    topic: &TopicRef,
+    partition: PartitionIndex,
+    spec: OffsetSpec,
+) -> Result<Offset, BrokerError> {
+    let listed =
+        broker.list_offsets(caller, topic, partition, spec, Isolation::ReadCommitted, LeaderEpoch::NONE).await?;
+    Ok(listed.offset)
+}
+
+/// Unpacks one chunk of batches, record by record.
+struct Decoder {
+    batches: Batches,
+    aborted: Vec<AbortedTransaction>,
+    visible_end: Offset,
+    open: Option<OpenBatch>,
+    budget: Budget,
+    yielded: bool,
+}
+
+struct OpenBatch {
+    records: Records,
+    last_offset: Offset,
+    _inflated: Reservation,
+}
+
+impl Decoder {
+    fn new(read: ReadBatches, budget: Budget) -> Self {
+        Decoder {
+            batches: Batches::new(read.batches),
+            aborted: read.aborted,
+            visible_end: read.visible_end,
+            open: None,
+            budget,
+            yielded: false,
+        }
+    }
+
+    /// The next item at or above `next`, which moves behind it.
+    fn next(&mut self, next: &mut Offset, stop: Option<Offset>) -> Option<Result<Item, BrokerError>> {
+        loop {
+            if let Some(open) = &mut self.open {
+                match open.records.next() {
+                    Some(Ok(record)) if record.offset < *next => continue,
+                    Some(Ok(record)) => {
+                        if stop.is_some_and(|stop| record.offset >= stop) {
+                            *next = record.offset;
+                            return None;
+                        }
+                        *next = record.offset.plus(1);
+                        self.yielded = true;
+                        return Some(Ok(Item::Record(record)));
+                    }
+                    Some(Err(error)) => {
+                        let item = undecodable(*next, open.last_offset, &error);
+                        *next = open.last_offset.plus(1);
+                        self.open = None;
+                        self.yielded = true;
+                        return Some(Ok(item));
+                    }
+                    None => {
+                        *next = (*next).max(open.last_offset.plus(1));
+                        self.open = None;
+                    }
+                }
+            }
+            match self.open_batch(next)? {
+                Ok(None) => {}
+                Ok(Some(item)) => {
+                    self.yielded = true;
+                    return Some(Ok(item));
+                }
+                Err(error) => return Some(Err(error)),
+            }
+        }
+    }
+
+    /// Goes to the next batch; `None` at the end of the chunk, an item if the batch is undecodable.
+    fn open_batch(&mut self, next: &mut Offset) -> Option<Result<Option<Item>, BrokerError>> {
+        let batch = match self.batches.next()? {
+            Ok(batch) => batch,
+            Err(error) => {
+                return Some(Err(BrokerError::new(
+                    KafkaError::CorruptMessage,
+                    format!("The log is damaged: {error}."),
+                )));
+            }
+        };
+        let header = *batch.header();
+        let last_offset = header.last_offset();
+        if header.base_offset >= self.visible_end {
+            return None;
+        }
+        if last_offset < *next {
+            return Some(Ok(None));
+        }
+        if header.attributes.is_control() || self.is_aborted(&batch) {
+            *next = last_offset.plus(1);
+            return Some(Ok(None));
+        }
+        let mut inflated = self.budget.reservation();
+        let records = match batch.records(MAX_INFLATED_BYTES) {
+            Ok(records) => records,
+            Err(error) => {
+                let item = undecodable((*next).max(header.base_offset), last_offset, &error);
+                *next = last_offset.plus(1);
+                return Some(Ok(Some(item)));
+            }
+        };
+        let compressed = header.codec() != tidelog_record::Codec::None;
+        if compressed && !inflated.grow(records.body().len()) {
+            let message = "Too many inflated batches are in memory. Try again.";
+            return Some(Err(BrokerError::new(KafkaError::ThrottlingQuotaExceeded, message)));
+        }
+        self.open = Some(OpenBatch { records, last_offset, _inflated: inflated });
+        Some(Ok(None))
+    }
+
+    fn is_aborted(&self, batch: &Batch) -> bool {
+        let header = batch.header();
+        header.attributes.is_transactional()
+            && self.aborted.iter().any(|aborted| {
+                aborted.producer_id == header.producer_id
+                    && aborted.first_offset <= header.base_offset
+                    && header.base_offset <= aborted.last_offset
+            })
+    }
+}
+
+fn undecodable(base_offset: Offset, last_offset: Offset, error: &tidelog_record::BatchError) -> Item {
+    Item::Undecodable(Undecodable {
+        base_offset,
+        last_offset,
+        message: format!("The batch cannot be decoded: {error}."),
+    })
+}

@@ -1,0 +1,105 @@
+//! The HTTP door: REST, server-sent events and gRPC on one port. It translates between those and the broker's use cases;
+//! it decides nothing about topics or records, and it never names a part of the cold tier: SQL and tiering reach it through
+//! the ports [`SqlPort`] and [`StatusPort`].
+
+mod body;
+mod budget;
+mod context;
+mod error;
+mod events;
+mod grpc;
+mod guard;
+mod http_routes;
+pub mod limits;
+mod media;
+mod observe;
+mod openapi;
+mod partitioner;
+mod ports;
+mod router;
+mod serve;
+mod time;
+mod topic_view;
+
+use std::sync::Arc;
+
+use tidelog_broker::Broker;
+use tidelog_security::Authenticator;
+use tokio_util::sync::CancellationToken;
+
+pub use error::{ApiError, Problem, grpc_code, http_status};
+pub use openapi::document as openapi_document;
+pub use partitioner::{murmur2, partition_of_key};
+pub use ports::{PortError, PortFuture, SqlAnswer, SqlColumn, SqlPort, StatusPort};
+pub use serve::serve;
+
+/// What `GET /` tells about the server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GatewayInfo {
+    /// The version of the binary.
+    pub version: String,
+    /// The commit it was built from.
+    pub commit: String,
+    /// The cluster's id.
+    pub cluster_id: String,
+}
+
+/// Settings of one HTTP listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GatewayOptions {
+    /// Largest body of a publish request and of a gRPC message, bytes.
+    pub max_body_bytes: usize,
+    /// All request bodies and inflated batches in memory at a time, bytes.
+    pub memory_budget_bytes: usize,
+    /// True for a listener without authentication: then Host and Origin are checked.
+    pub open_listener: bool,
+    /// On an open listener: names that Host may have beside the loopback ones, without port.
+    pub allowed_hosts: Vec<String>,
+    /// On an open listener that is reachable from elsewhere: accept a Host that is an IP address.
+    pub allow_address_hosts: bool,
+    /// Origins that web pages may call from, such as `https://example.org`; none turns CORS off.
+    pub allowed_origins: Vec<String>,
+}
+
+impl Default for GatewayOptions {
+    fn default() -> Self {
+        GatewayOptions {
+            max_body_bytes: limits::DEFAULT_MAX_BODY_BYTES,
+            memory_budget_bytes: limits::DEFAULT_MEMORY_BUDGET_BYTES,
+            open_listener: true,
+            allowed_hosts: Vec::new(),
+            allow_address_hosts: false,
+            allowed_origins: Vec::new(),
+        }
+    }
+}
+
+/// Everything that a router is made of.
+pub struct GatewayParts {
+    /// The use cases.
+    pub broker: Broker,
+    /// Verifies bearer tokens; `None` makes everybody `User:ANONYMOUS`.
+    pub authenticator: Option<Authenticator>,
+    /// Answers `POST /v1/query`; without it the route does not exist.
+    pub sql: Option<Arc<dyn SqlPort>>,
+    /// Answers `GET /v1/tier` and `GET /v1/tables`; without it the routes do not exist.
+    pub status: Option<Arc<dyn StatusPort>>,
+    /// Renders the metrics in Prometheus' text format.
+    pub metrics: Box<dyn Fn() -> String + Send + Sync>,
+    /// What `GET /` tells.
+    pub info: GatewayInfo,
+    /// Settings.
+    pub options: GatewayOptions,
+    /// Cancelled when the server stops: event streams and long polls end then. Give the same one to [`serve`].
+    pub shutdown: CancellationToken,
+}
+
+/// The gateway.
+pub struct Gateway;
+
+impl Gateway {
+    /// The one router: REST, gRPC, documents, health and metrics, with one fallback.
+    pub fn router(parts: GatewayParts) -> axum::Router {
+        router::router(parts)
+    }
+}

@@ -1,0 +1,92 @@
+//! Limits of the gateway, each with its reason.
+
+use std::time::Duration;
+
+/// Default of the largest request body, bytes: sixteen of the largest default batches. A bulk load sends several.
+pub const DEFAULT_MAX_BODY_BYTES: usize = 16 * 1024 * 1024;
+
+/// All request bodies and inflated batches in memory at a time, bytes (design §4: the second budget). Beyond it a
+/// request hears 503 instead of the process growing.
+pub const DEFAULT_MEMORY_BUDGET_BYTES: usize = 256 * 1024 * 1024;
+
+/// Largest body of requests that carry no events, bytes: a topic with a thousand settings fits.
+pub const MAX_ADMIN_BODY_BYTES: usize = 256 * 1024;
+
+/// Most records of one publish request: their results are held until the answer.
+pub const MAX_RECORDS_PER_REQUEST: usize = 100_000;
+
+/// Uncompressed bytes after which the gateway closes a batch and begins another: below Kafka's default
+/// `max.message.bytes`, with room for the header.
+pub const TARGET_BATCH_BYTES: usize = 1_000_000;
+
+/// How long an acks=all append may wait for durability and replicas (the Java producer's `request.timeout.ms`).
+pub const APPEND_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A body that sends nothing for this long is given up.
+pub const BODY_STALL_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A connection that takes nothing of its answer for this long is closed: nobody reads it.
+pub const WRITE_STALL_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Headers must be complete after this long.
+pub const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Longest time that an ordinary request (no stream, no long poll, no gRPC) may take.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(65);
+
+/// Events of one GET without `limit`.
+pub const DEFAULT_READ_LIMIT: u64 = 100;
+
+/// Most events of one GET; more is a stream's work.
+pub const MAX_READ_LIMIT: u64 = 100_000;
+
+/// Longest `wait` of a long poll: what proxies usually let an idle request live.
+pub const MAX_WAIT: Duration = Duration::from_secs(60);
+
+/// Bytes asked of the log per read of one partition.
+pub const READ_CHUNK_BYTES: usize = 256 * 1024;
+
+/// Largest inflated batch that a reader unpacks, bytes; what the log itself accepts.
+pub const MAX_INFLATED_BYTES: usize = tidelog_model::limits::MAX_INFLATED_BATCH_BYTES;
+
+/// Most partitions of one event stream or multi-partition read: the id of each server-sent event names all of them and
+/// comes back in one request header.
+pub const MAX_STREAM_PARTITIONS: usize = 256;
+
+/// Server-sent events: a comment goes out after this much silence, so that proxies keep the connection.
+pub const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// How long one wait for new events lasts before it is renewed: shutdown and token expiry are noticed at once anyway.
+pub const FOLLOW_WAIT: Duration = Duration::from_secs(30);
+
+/// Publish requests of one gRPC stream that may wait for durability before the server stops reading.
+pub const MAX_OUTSTANDING_PUBLISHES: usize = 32;
+
+/// Bytes of events per message of a gRPC read stream, below the 4 MiB that clients accept by default.
+pub const MAX_READ_RESPONSE_BYTES: usize = 1024 * 1024;
+
+/// Topics per page of `ListTopics`.
+pub const MAX_TOPICS_PER_PAGE: usize = 1000;
+
+/// Most connections at a time: each costs a task and its buffers.
+pub const MAX_CONNECTIONS: usize = 10_000;
+
+/// HTTP/2 requests of one connection at a time.
+pub const MAX_CONCURRENT_STREAMS: u32 = 256;
+
+/// All headers of one request, bytes.
+pub const MAX_HEADER_BYTES: usize = 64 * 1024;
+
+/// After a stop, connections may finish what they do for this long.
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Longest SQL text, bytes.
+pub const MAX_SQL_BYTES: usize = 64 * 1024;
+
+/// Longest request id taken over from a client, bytes.
+pub const MAX_REQUEST_ID_BYTES: usize = 128;
+
+const _: () = assert!(TARGET_BATCH_BYTES < tidelog_model::limits::DEFAULT_MAX_BATCH_BYTES);
+const _: () = assert!(DEFAULT_MAX_BODY_BYTES < DEFAULT_MEMORY_BUDGET_BYTES);
+const _: () = assert!(MAX_INFLATED_BYTES < DEFAULT_MEMORY_BUDGET_BYTES);
+const _: () = assert!(MAX_WAIT.as_secs() < REQUEST_TIMEOUT.as_secs());

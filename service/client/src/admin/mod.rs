@@ -1,0 +1,11 @@
+//! Administration: topics, configurations, the cluster, groups' offsets. Each call asks one broker; brokers find their controller.
+
+mod cluster;
+mod configs;
+mod groups;
+mod topics;
+
+pub use cluster::{ClusterBroker, ClusterDescription};
+pub use configs::{ConfigChange, ConfigEntry, ConfigResource};
+pub use groups::CommittedOffset;
+pub use topics::{CreatedTopic, NewTopic};

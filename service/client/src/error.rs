@@ -1,0 +1,143 @@
+//! What can go wrong between a client and its brokers.
+
+use std::time::Duration;
+
+use tidelog_model::KafkaError;
+use tidelog_protocol::{DecodeError, EncodeError, Versions};
+use tidelog_record::BatchError;
+
+use crate::BrokerAddress;
+
+/// Why a call failed. Cloneable, because one failed batch fails many records.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ClientError {
+    /// Nobody listens there.
+    #[error("no Tidelog at {0}; start one with `tidelog serve`")]
+    Refused(BrokerAddress),
+    /// The connection could not be opened for another reason.
+    #[error("cannot connect to {address}: {reason}")]
+    Connect {
+        /// Where to.
+        address: BrokerAddress,
+        /// What the system said.
+        reason: String,
+    },
+    /// The connection ended while answers were due; whether the requests were carried out is unknown.
+    #[error("the connection to {address} ended: {reason}")]
+    Closed {
+        /// Where to.
+        address: BrokerAddress,
+        /// What happened.
+        reason: String,
+    },
+    /// No answer in time; whether the request was carried out is unknown.
+    #[error("no answer to {what} within {after:?}")]
+    Timeout {
+        /// The request.
+        what: &'static str,
+        /// The time waited.
+        after: Duration,
+    },
+    /// The server and this client have no version of the API in common.
+    #[error("the server serves {api} {}, this client speaks {ours:?}", match .server { Some(v) => format!("{v:?}"), None => "in no version".into() })]
+    Version {
+        /// Kafka's name of the API.
+        api: &'static str,
+        /// The server's versions, if it serves the API.
+        server: Option<Versions>,
+        /// This client's versions.
+        ours: Versions,
+    },
+    /// The server refused.
+    #[error("{what}: {} ({})", .message, .error.name())]
+    Kafka {
+        /// Kafka's error.
+        error: KafkaError,
+        /// What it is about, such as ``topic `a` ``.
+        what: String,
+        /// The server's sentence, or Kafka's general one.
+        message: String,
+    },
+    /// The server's answer is malformed.
+    #[error("the server's answer cannot be read: {0}")]
+    Decode(#[from] DecodeError),
+    /// The request does not fit the version in use.
+    #[error("the request cannot be written: {0}")]
+    Encode(#[from] EncodeError),
+    /// A batch is malformed, or records do not fit into one.
+    #[error(transparent)]
+    Batch(#[from] BatchError),
+    /// The record exceeds what the producer tries at all.
+    #[error("the record has {size} bytes, more than the {limit} allowed")]
+    RecordTooLarge {
+        /// Its size, bytes.
+        size: usize,
+        /// The limit, bytes.
+        limit: usize,
+    },
+    /// The delivery time passed before the records could be written; if they were sent, whether they were stored is unknown.
+    #[error("the records could not be delivered within {after:?}; last error: {last}")]
+    Expired {
+        /// The time allowed.
+        after: Duration,
+        /// What stood in the way.
+        last: String,
+    },
+    /// An earlier batch of the partition failed, and whether this one was stored is unknown, so it is not sent again.
+    #[error("an earlier batch failed; whether this one was stored is unknown")]
+    OutcomeUnknown,
+    /// The producer was closed.
+    #[error("the producer is closed")]
+    ProducerClosed,
+}
+
+impl ClientError {
+    /// The server's refusal with its own sentence if it gave one.
+    pub(crate) fn kafka(error: KafkaError, what: impl Into<String>, message: Option<&str>) -> Self {
+        let message = message.filter(|text| !text.is_empty()).unwrap_or_else(|| error.message());
+        ClientError::Kafka { error, what: what.into(), message: message.trim_end_matches('.').to_owned() }
+    }
+
+    /// Checks an error code of an answer: 0 is fine. A code that Kafka does not have counts as UNKNOWN_SERVER_ERROR.
+    pub(crate) fn check(code: i16, what: impl FnOnce() -> String, message: Option<&str>) -> Result<(), ClientError> {
+        match code {
+            0 => Ok(()),
+            code => {
+                let error = KafkaError::from_code(code).unwrap_or(KafkaError::UnknownServerError);
+                Err(ClientError::kafka(error, what(), message))
+            }
+        }
+    }
+
+    /// Kafka's error, if the server refused.
+    pub fn kafka_error(&self) -> Option<KafkaError> {
+        match self {
+            ClientError::Kafka { error, .. } => Some(*error),
+            _ => None,
+        }
+    }
+
+    /// May the same call succeed later without a change?
+    pub fn is_retriable(&self) -> bool {
+        match self {
+            ClientError::Refused(_)
+            | ClientError::Connect { .. }
+            | ClientError::Closed { .. }
+            | ClientError::Timeout { .. } => true,
+            ClientError::Kafka { error, .. } => error.is_retriable(),
+            ClientError::Version { .. }
+            | ClientError::Decode(_)
+            | ClientError::Encode(_)
+            | ClientError::Batch(_)
+            | ClientError::RecordTooLarge { .. }
+            | ClientError::Expired { .. }
+            | ClientError::OutcomeUnknown
+            | ClientError::ProducerClosed => false,
+        }
+    }
+
+    /// True if no broker could be reached at all.
+    pub fn is_unreachable(&self) -> bool {
+        matches!(self, ClientError::Refused(_) | ClientError::Connect { .. })
+    }
+}

@@ -1,0 +1,36 @@
+//! A small Kafka client on our own codec: connections, metadata, producer, consumer without group, administration. It moves
+//! records and asks questions; it decides nothing that a broker decides and reads no configuration.
+//!
+//! - [`Client`]: bootstrap, metadata cache, leader routing, administration, offsets.
+//! - [`Producer`]: batches by partition, idempotent by default (KIP-98), bounded memory.
+//! - [`Consumer`]: long-poll fetches over many partitions, read_committed filtering.
+//! - [`Connection`]: one pipelined connection, for whoever needs a single request.
+
+mod address;
+mod admin;
+mod client;
+mod connection;
+mod consumer;
+mod error;
+pub mod limits;
+mod metadata;
+mod offsets;
+mod partitioner;
+mod pool;
+mod producer;
+mod versions;
+mod write;
+
+pub use address::{AddressError, BrokerAddress};
+pub use admin::{
+    ClusterDescription, ClusterBroker, CommittedOffset, ConfigChange, ConfigEntry, ConfigResource, CreatedTopic, NewTopic,
+};
+pub use client::{Client, ClientOptions};
+pub use connection::{Answer, Connection, ConnectionOptions};
+pub use consumer::{Consumer, ConsumerOptions, Fetched, OutOfRange, committed_batches};
+pub use error::ClientError;
+pub use metadata::{BrokerInfo, ClusterMetadata, PartitionInfo, TopicInfo};
+pub use offsets::{Isolation, ListedOffset, OffsetQuery};
+pub use partitioner::{murmur2, partition_of_key};
+pub use producer::{Acks, Delivery, NewRecord, Placed, Producer, ProducerOptions};
+pub use versions::ServerVersions;

@@ -1,0 +1,43 @@
+//! The groups' settings. They keep Kafka's names; all can change while running.
+
+use std::time::Duration;
+
+use crate::limits;
+
+/// Settings of one shard's groups.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct GroupConfig {
+    /// `group.min.session.timeout.ms`, milliseconds, default 6,000: shorter ones get INVALID_SESSION_TIMEOUT.
+    pub min_session_timeout_ms: i32,
+    /// `group.max.session.timeout.ms`, milliseconds, default 1,800,000.
+    pub max_session_timeout_ms: i32,
+    /// `group.initial.rebalance.delay.ms`, default 0 (one node): how long an empty group waits for further members.
+    pub initial_rebalance_delay: Duration,
+    /// `group.max.size`, members, default no limit but memory; at least 1.
+    pub max_size: usize,
+    /// `offset.metadata.max.bytes`, bytes, default 4,096: longer notes get OFFSET_METADATA_TOO_LARGE.
+    pub offset_metadata_max_bytes: usize,
+    /// `offsets.retention.minutes` as a duration, default 7 days: how long offsets outlive their group's last member
+    /// (or, outside of group management, their commit).
+    pub offsets_retention: Duration,
+    /// `offsets.retention.check.interval.ms`, default 10 minutes.
+    pub offsets_retention_check_interval: Duration,
+    /// Most memory of one shard's groups, bytes: beyond it joins get GROUP_MAX_SIZE_REACHED and commits
+    /// INVALID_COMMIT_OFFSET_SIZE.
+    pub shard_bytes: usize,
+}
+
+impl Default for GroupConfig {
+    fn default() -> Self {
+        GroupConfig {
+            min_session_timeout_ms: 6_000,
+            max_session_timeout_ms: 1_800_000,
+            initial_rebalance_delay: Duration::ZERO,
+            max_size: i32::MAX as usize,
+            offset_metadata_max_bytes: 4_096,
+            offsets_retention: Duration::from_secs(7 * 24 * 60 * 60),
+            offsets_retention_check_interval: Duration::from_secs(600),
+            shard_bytes: limits::DEFAULT_SHARD_BYTES,
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! Kafka's own record formats in `__consumer_offsets`, one file per kind; here the keys are told apart. Decides nothing
+//! about groups.
+//!
+//! A key begins with its kind as a 16-bit number, a value with its version. Kinds 0 and 1 are committed offsets, 2 is a
+//! classic group; 3 to 8 belong to KIP-848 groups, higher ones to share and streams groups.
+
+mod group_metadata;
+mod offset_commit;
+mod wire;
+
+pub(crate) use group_metadata::{StoredGroup, StoredMember, group_key, group_record};
+pub(crate) use offset_commit::{OffsetKey, offset_record, offset_tombstone};
+
+use tidelog_model::TopicName;
+
+use super::CommittedOffset;
+use super::ids::GroupId;
+use crate::CoordinatorRecord;
+
+/// Why a record was not understood.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum RecordError {
+    /// The bytes end early, a length is negative, a text is not UTF-8, or a value has a version that we do not know.
+    #[error("the record's bytes do not follow its format")]
+    Malformed,
+    /// A text is longer than the format's 16-bit length.
+    #[error("a text is too long for the record's format")]
+    TooLong,
+}
+
+/// A record that was understood; no value means a tombstone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum GroupRecord {
+    /// Kinds 0 and 1.
+    Offset(OffsetKey, Option<CommittedOffset>),
+    /// Kind 2.
+    Group(GroupId, Option<StoredGroup>),
+    /// A kind that this version does not keep.
+    Unknown,
+}
+
+/// Reads one record.
+pub(crate) fn decode(record: &CoordinatorRecord) -> Result<GroupRecord, RecordError> {
+    let mut key = wire::Reader::new(&record.key);
+    match key.i16()? {
+        0 | 1 => {
+            let group = GroupId::from(key.string()?);
+            let topic = TopicName::new(key.string()?).map_err(|_| RecordError::Malformed)?;
+            let key = OffsetKey { group, topic, partition: key.i32()?.into() };
+            let value = record.value.as_ref().map(|value| offset_commit::decode_value(value)).transpose()?;
+            Ok(GroupRecord::Offset(key, value))
+        }
+        2 => {
+            let group = GroupId::from(key.string()?);
+            let value = record.value.as_ref().map(|value| group_metadata::decode_value(value)).transpose()?;
+            Ok(GroupRecord::Group(group, value))
+        }
+        _ => Ok(GroupRecord::Unknown),
+    }
+}
+
+#[cfg(test)]
+mod tests;

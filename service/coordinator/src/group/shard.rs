@@ -1,0 +1,421 @@
+//! Decides what the requests and timers of one shard's groups lead to: records, replies, deadlines. Durable state is changed by
+//! `replay` alone; nothing here appends, waits or asks for the time.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tidelog_model::{Deadline, KafkaError, Now, ProducerId, TopicName};
+
+use super::api::*;
+use super::classic::{Context, offers_bytes};
+use super::config::GroupConfig;
+use super::ids::{Generation, GroupId};
+use super::records::{self, GroupRecord, OffsetKey};
+use super::refusal;
+use super::state::Group;
+use super::sweep::Sweep;
+use crate::limits::{
+    GROUP_OVERHEAD_BYTES, MAX_ID_BYTES, MAX_MEMBER_METADATA_BYTES, MAX_PROTOCOLS_PER_MEMBER, MEMBER_OVERHEAD_BYTES,
+};
+use crate::{CoordinatorRecord, Outcome, ReplyToken};
+
+/// Every group whose id hashes to one partition of `__consumer_offsets` ([`crate::partition_for`]).
+///
+/// The contract with the shell is in the crate's documentation.
+#[derive(Debug)]
+pub struct GroupShard {
+    pub(super) config: GroupConfig,
+    pub(super) groups: BTreeMap<GroupId, Group>,
+    pub(super) sweep: Sweep,
+    /// Offsets of undecided transactions, by producer; the shell of transactions comes with KIP-98.
+    undecided: BTreeMap<ProducerId, BTreeMap<OffsetKey, Option<CommittedOffset>>>,
+    /// For each group a moment that is not later than anything due in it, and the same in order of time.
+    wakes: BTreeMap<GroupId, Deadline>,
+    agenda: BTreeSet<(Deadline, GroupId)>,
+    counts: ReplayCounts,
+    bytes: usize,
+    loading: bool,
+}
+
+/// What `replay` met since the shard began.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct ReplayCounts {
+    /// Records that were understood and applied.
+    pub applied: u64,
+    /// Records of kinds that this version does not keep (KIP-848, share and streams groups): left as they are in the log.
+    pub unknown_kind: u64,
+    /// Records of a known kind that could not be decoded: a person must look.
+    pub undecodable: u64,
+}
+
+impl GroupShard {
+    /// A shard that has not loaded yet: replay its partition's records, then call [`GroupShard::loaded`].
+    pub fn new(config: GroupConfig) -> Self {
+        GroupShard {
+            config,
+            groups: BTreeMap::new(),
+            sweep: Sweep::default(),
+            undecided: BTreeMap::new(),
+            wakes: BTreeMap::new(),
+            agenda: BTreeSet::new(),
+            counts: ReplayCounts::default(),
+            bytes: 0,
+            loading: true,
+        }
+    }
+
+    /// New settings; they count from the next event on.
+    pub fn reconfigure(&mut self, config: GroupConfig) {
+        self.config = config;
+    }
+
+    /// Applies one record: of the log while loading, of an outcome once it is appended. Never fails: what it cannot read is
+    /// counted ([`GroupShard::replay_counts`]).
+    pub fn replay(&mut self, record: &CoordinatorRecord) {
+        match self.decode(record) {
+            Some(GroupRecord::Offset(key, committed)) => self.replay_offset(key, committed),
+            Some(GroupRecord::Group(id, stored)) => {
+                let running = !self.loading;
+                self.with_group(&id, |group| group.replay(stored, running));
+            }
+            Some(GroupRecord::Unknown) | None => {}
+        }
+    }
+
+    /// Applies one record of a transactional batch: an offset that counts once its transaction commits (KIP-98, 447).
+    pub fn replay_transactional(&mut self, producer: ProducerId, record: &CoordinatorRecord) {
+        if let Some(GroupRecord::Offset(key, committed)) = self.decode(record) {
+            self.undecided.entry(producer).or_default().insert(key, committed);
+        }
+    }
+
+    /// Applies a transaction marker of the partition: the producer's offsets become visible, or are forgotten. They replace
+    /// what is there; whether a plain commit came after them in the log is not looked at yet.
+    pub fn replay_end_transaction(&mut self, producer: ProducerId, committed: bool) {
+        let offsets = self.undecided.remove(&producer).unwrap_or_default();
+        if committed {
+            offsets.into_iter().for_each(|(key, offset)| self.replay_offset(key, offset));
+        }
+    }
+
+    /// Ends loading: every member gets a full session timeout from `now`. A rebalance that was under way is not in the records;
+    /// its members are told to join again by their next request.
+    pub fn loaded(&mut self, now: Now) {
+        self.loading = false;
+        self.sweep.start(now, &self.config);
+        self.sweep.resume_deletion(now);
+        // A group above the allowed size starts a rebalance here; nobody waits yet and it is not empty, so that this
+        // gives neither replies nor records, and its event is not worth keeping.
+        let mut out = Outcome::default();
+        let ids: Vec<GroupId> = self.groups.keys().cloned().collect();
+        for id in ids {
+            let config = &self.config;
+            if let Some(group) = self.groups.get_mut(&id) {
+                group.classic.start_sessions(&mut Context { now, config, out: &mut out });
+            }
+            self.wake(&id);
+        }
+    }
+
+    /// Decides about one request.
+    pub fn handle(&mut self, now: Now, request: GroupRequest) -> Outcome {
+        let GroupRequest { token, group: id, call } = request;
+        let mut out = Outcome::default();
+        if self.loading {
+            let reply = refusal::refusal(&call, KafkaError::CoordinatorLoadInProgress);
+            out.replies.push((token, reply));
+            return out;
+        }
+        if let Err(error) = self.admit(&id, &call) {
+            out.replies.push((token, refusal::refusal(&call, error)));
+            return out;
+        }
+        let room = self.room();
+        let config = self.config.clone();
+        let mut ctx = Context { now, config: &config, out: &mut out };
+        self.with_group(&id, |group| decide(group, &mut ctx, token, call, room));
+        self.wake(&id);
+        out
+    }
+
+    /// When [`GroupShard::on_timer`] wants to be called next. May be earlier than anything that is really due, never later.
+    pub fn next_deadline(&self) -> Option<Deadline> {
+        if self.loading {
+            return None;
+        }
+        let groups = self.agenda.first().map(|(deadline, _)| *deadline);
+        groups.into_iter().chain(self.sweep.next_deadline()).min()
+    }
+
+    /// Handles at most one group, or one step of expiry, whose time has come: call it again while
+    /// [`GroupShard::next_deadline`] has passed.
+    pub fn on_timer(&mut self, now: Now) -> Outcome {
+        let mut out = Outcome::default();
+        if self.loading {
+            return out;
+        }
+        let due = self.agenda.first().filter(|(deadline, _)| deadline.passed(now)).map(|(_, id)| id.clone());
+        let Some(id) = due else { return self.sweep_step(now) };
+        let config = self.config.clone();
+        let mut ctx = Context { now, config: &config, out: &mut out };
+        self.with_group(&id, |group| group.classic.on_timer(&mut ctx));
+        self.unwake(&id);
+        self.wake(&id);
+        out
+    }
+
+    /// The outcome's records could not be appended for this reason: what to answer instead of its replies.
+    pub fn refused(&mut self, now: Now, outcome: Outcome, error: KafkaError) -> Vec<(ReplyToken, GroupReply)> {
+        for record in &outcome.records {
+            if let Ok(GroupRecord::Group(id, _)) = records::decode(record) {
+                self.with_group(&id, |group| group.classic.record_refused(now));
+                self.wake(&id);
+            }
+        }
+        self.sweep.refused(now, &self.config);
+        outcome.replies.into_iter().map(|(token, reply)| (token, refusal::instead_of(reply, error))).collect()
+    }
+
+    /// The shard moves away or is dropped: what to answer to every request that waits in it.
+    pub fn resign(mut self, error: KafkaError) -> Vec<(ReplyToken, GroupReply)> {
+        let mut replies = Vec::new();
+        for group in self.groups.values_mut() {
+            for (token, member_id, joining) in group.classic.take_waiting() {
+                let reply = if joining {
+                    GroupReply::Join(Err(JoinRefused { error, member_id }))
+                } else {
+                    GroupReply::Sync(Err(error))
+                };
+                replies.push((token, reply));
+            }
+        }
+        replies
+    }
+
+    /// OffsetFetch for one group. An unknown group has no offsets; that is no error. Send the answer as a reply without records:
+    /// parked at the shard's last appended offset.
+    pub fn fetch_offsets(&self, request: &FetchOffsets) -> Result<Vec<FetchedOffset>, KafkaError> {
+        if self.loading {
+            return Err(KafkaError::CoordinatorLoadInProgress);
+        }
+        let group = self.groups.get(&request.group);
+        let one = |topic: &TopicName, partition, committed: Option<&CommittedOffset>| FetchedOffset {
+            topic: topic.clone(),
+            partition,
+            committed: if request.require_stable && self.is_undecided(&request.group, topic, partition) {
+                Err(KafkaError::UnstableOffsetCommit)
+            } else {
+                Ok(committed.cloned())
+            },
+        };
+        let Some(topics) = &request.topics else {
+            let offsets = group.into_iter().flat_map(|group| group.offsets.iter());
+            return Ok(offsets.map(|(topic, partition, offset)| one(topic, partition, Some(offset))).collect());
+        };
+        let asked = topics.iter().flat_map(|(topic, partitions)| partitions.iter().map(move |part| (topic, *part)));
+        Ok(asked.map(|(topic, part)| one(topic, part, group.and_then(|g| g.offsets.get(topic, part)))).collect())
+    }
+
+    /// DescribeGroups for one group; `None` if there is none (Kafka: GROUP_ID_NOT_FOUND, state Dead).
+    pub fn describe(&self, group: &GroupId) -> Option<GroupDescription> {
+        self.groups.get(group).map(|group| group.classic.describe())
+    }
+
+    /// ListGroups: every group of the shard, by id.
+    pub fn list(&self) -> Vec<GroupListing> {
+        let listing = |group: &Group| GroupListing {
+            group: group.id.clone(),
+            protocol_type: group.classic.protocol_type().cloned().unwrap_or_else(|| "".into()),
+            state: group.classic.state(),
+        };
+        self.groups.values().map(listing).collect()
+    }
+
+    /// What `replay` met so far.
+    pub fn replay_counts(&self) -> ReplayCounts {
+        self.counts
+    }
+
+    /// Memory that the groups hold, bytes, as the limit counts it.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(super) fn is_loading(&self) -> bool {
+        self.loading
+    }
+
+    /// Bytes that the shard may still take.
+    fn room(&self) -> usize {
+        self.config.shard_bytes.saturating_sub(self.bytes)
+    }
+
+    /// Checks what needs no group, and that a request for a group that does not exist may make one.
+    fn admit(&self, id: &GroupId, call: &GroupCall) -> Result<(), KafkaError> {
+        let commits = matches!(call, GroupCall::Commit(_) | GroupCall::Delete);
+        if (id.is_empty() && !commits) || id.len() > MAX_ID_BYTES {
+            // Old simple consumers commit to the group ''.
+            return Err(KafkaError::InvalidGroupId);
+        }
+        if let GroupCall::Join(join) = call {
+            self.admit_join(id, join)?;
+        }
+        if self.groups.contains_key(id) {
+            return Ok(());
+        }
+        match call {
+            GroupCall::Join(join) if join.member_id.is_empty() => Ok(()),
+            GroupCall::Commit(commit) if commit.generation < Generation(0) => Ok(()),
+            GroupCall::Commit(_) => Err(KafkaError::IllegalGeneration),
+            GroupCall::Delete => Err(KafkaError::GroupIdNotFound),
+            GroupCall::Join(_) | GroupCall::Sync(_) | GroupCall::Heartbeat(_) | GroupCall::Leave(_) => {
+                Err(KafkaError::UnknownMemberId)
+            }
+        }
+    }
+
+    fn admit_join(&self, id: &GroupId, join: &JoinGroup) -> Result<(), KafkaError> {
+        let allowed = self.config.min_session_timeout_ms..=self.config.max_session_timeout_ms;
+        if !allowed.contains(&join.session_timeout_ms) {
+            return Err(KafkaError::InvalidSessionTimeout);
+        }
+        let texts = [&join.client_id, &join.client_host, &join.protocol_type, &join.fresh_member_id];
+        let instance = join.instance_id.as_ref().map_or(0, |instance| instance.len());
+        let metadata = offers_bytes(&join.protocols);
+        let too_long = texts.iter().any(|text| text.len() > MAX_ID_BYTES)
+            || instance > MAX_ID_BYTES
+            || join.protocols.iter().any(|offer| offer.name.len() > MAX_ID_BYTES);
+        if too_long || join.protocols.len() > MAX_PROTOCOLS_PER_MEMBER || metadata > MAX_MEMBER_METADATA_BYTES {
+            return Err(KafkaError::InvalidRequest);
+        }
+        // What is asked for beyond what the member holds already; its record will hold the metadata once more.
+        let held = self.groups.get(id).and_then(|group| group.classic.offers_of(&join.member_id));
+        let texts: usize = texts.iter().map(|text| text.len()).sum();
+        let growth = match held {
+            Some(held) => 2 * metadata.saturating_sub(held),
+            None => GROUP_OVERHEAD_BYTES + 2 * (MEMBER_OVERHEAD_BYTES + texts + instance + metadata),
+        };
+        if growth > self.room() { Err(KafkaError::GroupMaxSizeReached) } else { Ok(()) }
+    }
+
+    fn decode(&mut self, record: &CoordinatorRecord) -> Option<GroupRecord> {
+        let decoded = records::decode(record);
+        match &decoded {
+            Ok(GroupRecord::Unknown) => self.counts.unknown_kind += 1,
+            Ok(_) => self.counts.applied += 1,
+            Err(_) => self.counts.undecodable += 1,
+        }
+        decoded.ok()
+    }
+
+    fn replay_offset(&mut self, key: OffsetKey, committed: Option<CommittedOffset>) {
+        let OffsetKey { group, topic, partition } = key;
+        self.with_group(&group, |group| match committed {
+            Some(committed) => group.offsets.insert(topic, partition, committed),
+            None => group.offsets.remove(&topic, partition),
+        });
+    }
+
+    fn is_undecided(&self, group: &GroupId, topic: &TopicName, partition: tidelog_model::PartitionIndex) -> bool {
+        let key = OffsetKey { group: group.clone(), topic: topic.clone(), partition };
+        self.undecided.values().any(|offsets| offsets.contains_key(&key))
+    }
+
+    /// Does something to a group, which is made if need be and dropped if nothing is left of it, and keeps the bytes counted.
+    pub(super) fn with_group<T>(&mut self, id: &GroupId, change: impl FnOnce(&mut Group) -> T) -> T {
+        let group = match self.groups.get_mut(id) {
+            Some(group) => {
+                self.bytes = self.bytes.saturating_sub(group.bytes());
+                group
+            }
+            None => self.groups.entry(id.clone()).or_insert_with(|| Group::new(id.clone())),
+        };
+        let result = change(group);
+        if group.is_vacant() {
+            self.groups.remove(id);
+            self.unwake(id);
+        } else {
+            self.bytes += group.bytes();
+        }
+        result
+    }
+
+    /// Notes when the group wants its timer. A wake that is too early does no harm, so that a heartbeat, which only moves a
+    /// deadline away, leaves the agenda alone.
+    fn wake(&mut self, id: &GroupId) {
+        let Some(deadline) = self.groups.get(id).and_then(|group| group.classic.next_deadline()) else { return };
+        match self.wakes.get(id) {
+            Some(noted) if *noted <= deadline => {}
+            _ => {
+                self.unwake(id);
+                self.wakes.insert(id.clone(), deadline);
+                self.agenda.insert((deadline, id.clone()));
+            }
+        }
+    }
+
+    fn unwake(&mut self, id: &GroupId) {
+        if let Some(deadline) = self.wakes.remove(id) {
+            self.agenda.remove(&(deadline, id.clone()));
+        }
+    }
+}
+
+fn decide(group: &mut Group, ctx: &mut Context<'_>, token: ReplyToken, call: GroupCall, room: usize) {
+    match call {
+        GroupCall::Join(join) => group.classic.join(ctx, token, own(join)),
+        GroupCall::Sync(sync) => group.classic.sync(ctx, token, sync),
+        GroupCall::Heartbeat(beat) => {
+            let result = group.classic.heartbeat(ctx, &beat);
+            ctx.reply(token, GroupReply::Heartbeat(result));
+        }
+        GroupCall::Leave(members) => {
+            let left = group.classic.leave(ctx, members);
+            ctx.reply(token, GroupReply::Leave(Ok(left)));
+        }
+        GroupCall::Commit(commit) => {
+            let results = group.commit(ctx, commit, room);
+            ctx.reply(token, GroupReply::Commit(results));
+        }
+        GroupCall::Delete => {
+            let result = group.delete(ctx);
+            ctx.reply(token, GroupReply::Delete(result));
+        }
+    }
+}
+
+/// The member's metadata lives as long as the member; it must not keep the request's frame alive.
+fn own(mut join: JoinGroup) -> JoinGroup {
+    for offer in &mut join.protocols {
+        offer.metadata = bytes::Bytes::copy_from_slice(&offer.metadata);
+    }
+    join
+}
+
+#[cfg(test)]
+impl GroupShard {
+    /// The rules that hold between two events.
+    pub(super) fn assert_consistent(&self) {
+        assert_eq!(self.bytes, self.groups.values().map(Group::bytes).sum::<usize>());
+        assert_eq!(self.agenda.len(), self.wakes.len());
+        for (id, group) in &self.groups {
+            assert!(!group.is_vacant(), "{id} is kept for nothing");
+            group.classic.assert_consistent();
+            let due = group.classic.next_deadline();
+            let noted = self.wakes.get(id).copied();
+            assert!(due.is_none_or(|due| noted.is_some_and(|noted| noted <= due)), "{id} would oversleep");
+        }
+        for (id, deadline) in &self.wakes {
+            assert!(self.groups.contains_key(id) && self.agenda.contains(&(*deadline, id.clone())));
+        }
+    }
+
+    /// Everything durable, as text that can be compared.
+    pub(super) fn durable(&self) -> Vec<String> {
+        let one = |group: &Group| {
+            let offsets: Vec<_> = group.offsets.iter().collect();
+            format!("{} {:?} {offsets:?}", group.id, group.stored())
+        };
+        let durable = self.groups.values().filter(|group| group.stored().is_some() || !group.offsets.is_empty());
+        durable.map(one).collect()
+    }
+}

@@ -1,0 +1,7 @@
+//! Groups as a whole: scenario transcripts, random interleavings, what a real Kafka wrote, and single rules.
+
+mod driver;
+mod interleaving;
+mod kafka_data;
+mod rules;
+mod transcript;

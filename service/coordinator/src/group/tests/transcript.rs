@@ -1,0 +1,366 @@
+//! Scenarios as text (`tests/transcripts/*.txt`): a command, `----`, and what came of it; blank lines between them.
+//!
+//! `TIDELOG_UPDATE_TRANSCRIPTS=1 cargo test -p tidelog-coordinator` rewrites the answers; the diff is then read by a person.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tidelog_model::{KafkaError, PartitionIndex, TopicName};
+
+use super::driver::{Done, Driver, join, offset};
+use crate::CoordinatorRecord;
+use crate::group::records::{GroupRecord, decode};
+use crate::group::*;
+
+#[test]
+fn transcripts() {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/transcripts");
+    let mut files: Vec<PathBuf> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    assert!(files.len() >= 13, "the transcripts are not there: {files:?}");
+    let wrong: Vec<String> = files.iter().filter_map(|file| check(file)).collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+fn check(file: &Path) -> Option<String> {
+    let before = std::fs::read_to_string(file).unwrap();
+    let after = run(&before);
+    if before == after {
+        return None;
+    }
+    if std::env::var_os("TIDELOG_UPDATE_TRANSCRIPTS").is_some() {
+        std::fs::write(file, after).unwrap();
+        return None;
+    }
+    let differs = before.lines().zip(after.lines()).position(|(a, b)| a != b);
+    let line = differs.unwrap_or_else(|| before.lines().count().min(after.lines().count()));
+    let (is, was) = (after.lines().nth(line).unwrap_or(""), before.lines().nth(line).unwrap_or(""));
+    Some(format!("{}:{}\n  expected: {was}\n  got:      {is}", file.display(), line + 1))
+}
+
+/// Runs the commands of a transcript and writes it anew.
+fn run(text: &str) -> String {
+    let mut scenario = Scenario { driver: Driver::new(GroupConfig::default()) };
+    let mut out = String::new();
+    for block in text.split("\n\n") {
+        let block = block.trim_matches('\n');
+        if block.is_empty() {
+            continue;
+        }
+        if !out.is_empty() {
+            out.push('\n');
+        }
+        let (head, _) = block.split_once("\n----").unwrap_or((block, ""));
+        out.push_str(head);
+        out.push('\n');
+        if let Some(command) = head.lines().last().filter(|line| !line.starts_with('#')) {
+            out.push_str("----\n");
+            out.push_str(&scenario.command(command));
+        }
+    }
+    out
+}
+
+struct Scenario {
+    driver: Driver,
+}
+
+/// `name=value` words of a command, and the plain ones.
+struct Words<'a> {
+    plain: Vec<&'a str>,
+    named: Vec<(&'a str, &'a str)>,
+}
+
+impl<'a> Words<'a> {
+    fn parse(line: &'a str) -> Self {
+        let (named, plain): (Vec<&str>, Vec<&str>) = line.split_whitespace().partition(|word| word.contains('='));
+        Words { plain, named: named.into_iter().filter_map(|word| word.split_once('=')).collect() }
+    }
+
+    fn get(&self, name: &str) -> Option<&'a str> {
+        self.named.iter().find(|(key, _)| *key == name).map(|(_, value)| *value)
+    }
+
+    fn number(&self, name: &str) -> Option<i32> {
+        self.get(name).map(|value| value.parse().unwrap())
+    }
+}
+
+impl Scenario {
+    fn command(&mut self, line: &str) -> String {
+        let (line, refuse) = match line.strip_prefix("refuse ") {
+            Some(rest) => (rest, Some(KafkaError::NotEnoughReplicas)),
+            None => (line, None),
+        };
+        self.driver.refuse = refuse;
+        let words = Words::parse(line);
+        let group = words.plain.get(1).copied().filter(|group| *group != "''").unwrap_or("");
+        let member = MemberId::from(words.get("as").unwrap_or(""));
+        let instance_id = words.get("static").map(InstanceId::from);
+        let generation = Generation(words.number("gen").unwrap_or(-1));
+        let call = match words.plain[0] {
+            "config" => return self.configure(&words),
+            "advance" => return self.advance(group),
+            "restart" => {
+                self.driver.restart();
+                return self.states();
+            }
+            "fetch" => return self.fetch(&words, group),
+            "delete-topic" => {
+                let done = self.driver.delete_topic(group);
+                return self.show(&done) + &self.states();
+            }
+            "join" => GroupCall::Join(self.join(&words, member, instance_id)),
+            "sync" => GroupCall::Sync(SyncGroup {
+                generation,
+                member_id: member,
+                instance_id,
+                protocol_type: words.get("type").map(Into::into),
+                protocol_name: words.get("protocol").map(Into::into),
+                assignments: pairs(words.get("assign")).map(|(id, part)| (MemberId::from(id), part)).collect(),
+            }),
+            "heartbeat" => GroupCall::Heartbeat(Heartbeat { generation, member_id: member, instance_id }),
+            "leave" => {
+                let ids = words.get("as").into_iter().flat_map(|ids| ids.split(',')).map(MemberId::from);
+                let mut leaving: Vec<MemberId> = ids.collect();
+                if leaving.is_empty() {
+                    leaving.push(member);
+                }
+                let one = |member_id| LeavingMember { member_id, instance_id: instance_id.clone(), reason: None };
+                GroupCall::Leave(leaving.into_iter().map(one).collect())
+            }
+            "commit" => GroupCall::Commit(CommitOffsets {
+                generation,
+                member_id: member,
+                instance_id,
+                retention_ms: words.number("retention").map(i64::from),
+                offsets: words.plain[2..].iter().map(|word| commit(word)).collect(),
+            }),
+            "delete" => GroupCall::Delete,
+            other => panic!("unknown command {other}"),
+        };
+        let (_, done) = self.driver.call(group, call);
+        self.show(&done) + &self.states()
+    }
+
+    fn configure(&mut self, words: &Words<'_>) -> String {
+        let config = &mut self.driver.config;
+        if let Some(size) = words.number("max_size") {
+            config.max_size = size as usize;
+        }
+        if let Some(delay) = words.number("initial_delay") {
+            config.initial_rebalance_delay = Duration::from_millis(delay as u64);
+        }
+        if let Some(bytes) = words.number("shard_bytes") {
+            config.shard_bytes = bytes as usize;
+        }
+        self.driver.shard.reconfigure(config.clone());
+        String::new()
+    }
+
+    fn advance(&mut self, wait: &str) -> String {
+        let seconds = match (wait.strip_suffix('s'), wait.strip_suffix('d')) {
+            (Some(seconds), _) => seconds.parse().unwrap(),
+            (_, Some(days)) => days.parse::<f64>().unwrap() * 86_400.0,
+            _ => panic!("advance {wait}"),
+        };
+        let until = self.driver.now.monotonic + Duration::from_secs_f64(seconds);
+        let mut out = String::new();
+        while let Some(done) = self.driver.step(until) {
+            let text = self.show(&done);
+            if !text.is_empty() {
+                let _ = writeln!(out, "at {}", self.clock(self.driver.now.monotonic));
+                out += &text;
+            }
+        }
+        self.driver.move_clock(until);
+        out + &self.states()
+    }
+
+    /// Seconds since the scenario began.
+    fn clock(&self, at: Duration) -> String {
+        format!("{}s", at.saturating_sub(Duration::from_secs(1_000)).as_secs_f64())
+    }
+
+    fn join(&self, words: &Words<'_>, member_id: MemberId, instance_id: Option<InstanceId>) -> JoinGroup {
+        let base = join("", self.driver.fresh());
+        let version = words.number("v").unwrap_or(9);
+        let offers = words.get("offers").unwrap_or("range:t");
+        JoinGroup {
+            member_id,
+            instance_id,
+            client_id: words.get("client").unwrap_or("c").into(),
+            session_timeout_ms: words.number("session").unwrap_or(base.session_timeout_ms),
+            rebalance_timeout_ms: words.number("rebalance").unwrap_or(base.rebalance_timeout_ms),
+            protocol_type: words.get("type").unwrap_or("consumer").into(),
+            protocols: pairs(Some(offers)).map(|(name, m)| Protocol { name: name.into(), metadata: m }).collect(),
+            requires_member_id: version >= 4,
+            supports_skip_assignment: version >= 9,
+            reason: words.get("reason").map(Into::into),
+            ..base
+        }
+    }
+
+    fn fetch(&self, words: &Words<'_>, group: &str) -> String {
+        let asked = words.plain[2..].iter().map(|word| {
+            let (topic, partition) = word.rsplit_once('-').unwrap();
+            (TopicName::new(topic).unwrap(), vec![PartitionIndex(partition.parse().unwrap())])
+        });
+        let topics: Vec<_> = asked.collect();
+        let topics = if topics.is_empty() { None } else { Some(topics) };
+        let request = FetchOffsets { group: group.into(), topics, require_stable: true };
+        let mut out = String::new();
+        for fetched in self.driver.shard.fetch_offsets(&request).unwrap() {
+            let committed = match fetched.committed {
+                Ok(Some(committed)) => format!("{} {:?}", committed.offset, committed.metadata),
+                Ok(None) => "none".to_owned(),
+                Err(error) => error.name().to_owned(),
+            };
+            let _ = writeln!(out, "{}-{} {committed}", fetched.topic, fetched.partition);
+        }
+        out
+    }
+
+    fn show(&self, done: &Done) -> String {
+        let mut out = String::new();
+        for event in &done.events {
+            let _ = writeln!(out, "event {}", show_event(event));
+        }
+        for record in &done.records {
+            let _ = writeln!(out, "record {}", show_record(record));
+        }
+        for (token, reply) in &done.replies {
+            let _ = writeln!(out, "reply #{} {}", token.0, show_reply(reply));
+        }
+        out
+    }
+
+    /// Every group in a line or two, and the requests that wait.
+    fn states(&self) -> String {
+        let mut out = String::new();
+        for listing in self.driver.shard.list() {
+            let group = self.driver.shard.describe(&listing.group).unwrap();
+            let leader = group.leader.map_or("-".to_owned(), |leader| leader.to_string());
+            let protocol = if group.protocol_name.is_empty() { "-" } else { &*group.protocol_name };
+            let state = group.state.name();
+            let _ =
+                write!(out, "{}: {state} gen={} protocol={protocol} leader={leader}", group.group, group.generation);
+            let member = |m: &MemberDescription| match std::str::from_utf8(&m.assignment) {
+                Ok("") => m.member_id.to_string(),
+                text => format!("{}={}", m.member_id, text.unwrap()),
+            };
+            let members: Vec<String> = group.members.iter().map(member).collect();
+            let _ = writeln!(out, " members=[{}]", members.join(" "));
+        }
+        let open = self.driver.answers.iter().filter(|(_, answer)| answer.is_none());
+        let open: Vec<String> = open.map(|(token, _)| format!("#{}", token.0)).collect();
+        if !open.is_empty() {
+            let _ = writeln!(out, "waiting {}", open.join(" "));
+        }
+        out
+    }
+}
+
+/// `a:x,b:y`.
+fn pairs(text: Option<&str>) -> impl Iterator<Item = (&str, Bytes)> {
+    let words = text.into_iter().flat_map(|text| text.split(','));
+    words.map(|word| word.split_once(':').unwrap()).map(|(key, value)| (key, Bytes::copy_from_slice(value.as_bytes())))
+}
+
+/// `topic-0:42` or `topic-0:42:note`.
+fn commit(word: &str) -> OffsetToCommit {
+    let mut parts = word.splitn(3, ':');
+    let (topic, partition) = parts.next().unwrap().rsplit_once('-').unwrap();
+    let mut commit = offset(topic, partition.parse().unwrap(), parts.next().unwrap().parse().unwrap());
+    if let Some(note) = parts.next() {
+        // `4097*x` is a long note.
+        commit.metadata = match note.split_once('*') {
+            Some((count, text)) => text.repeat(count.parse().unwrap()).into(),
+            None => note.into(),
+        };
+    }
+    commit
+}
+
+fn show_record(record: &CoordinatorRecord) -> String {
+    match decode(record).unwrap() {
+        GroupRecord::Offset(key, Some(c)) => {
+            let expires = if c.expire_timestamp.is_some() { " with expiry" } else { "" };
+            let note =
+                if c.metadata.len() > 20 { format!("{} bytes", c.metadata.len()) } else { format!("{:?}", c.metadata) };
+            format!("offset {} {}-{} {} {note}{expires}", key.group, key.topic, key.partition, c.offset)
+        }
+        GroupRecord::Offset(key, None) => format!("tombstone {} {}-{}", key.group, key.topic, key.partition),
+        GroupRecord::Group(group, None) => format!("tombstone {group}"),
+        GroupRecord::Group(group, Some(stored)) => {
+            let text = |bytes: &Bytes| String::from_utf8_lossy(bytes).into_owned();
+            let member = |m: &crate::group::records::StoredMember| {
+                format!("{}({})={}", m.member_id, text(&m.subscription), text(&m.assignment))
+            };
+            let members: Vec<String> = stored.members.iter().map(member).collect();
+            let protocol = stored.protocol_name.as_deref().unwrap_or("-");
+            let leader = stored.leader.as_ref().map_or("-", |leader| leader.as_str());
+            let generation = stored.generation;
+            format!("group {group} gen={generation} protocol={protocol} leader={leader} [{}]", members.join(" "))
+        }
+        GroupRecord::Unknown => "unknown".to_owned(),
+    }
+}
+
+fn show_result(result: &Result<(), KafkaError>) -> &'static str {
+    match result {
+        Ok(()) => "ok",
+        Err(error) => error.name(),
+    }
+}
+
+fn show_reply(reply: &GroupReply) -> String {
+    match reply {
+        GroupReply::Join(Ok(joined)) => {
+            let text = |m: &JoinedMember| format!("{}({})", m.member_id, String::from_utf8_lossy(&m.metadata));
+            let everyone: Vec<String> = joined.members.iter().map(text).collect();
+            let protocol = joined.protocol_name.as_deref().unwrap_or("-");
+            let skip = if joined.skip_assignment { " skip-assignment" } else { "" };
+            let (me, generation, leader) = (&joined.member_id, joined.generation, &joined.leader);
+            format!("joined {me} gen={generation} protocol={protocol} leader={leader}{skip} [{}]", everyone.join(" "))
+        }
+        GroupReply::Join(Err(refused)) => {
+            format!("join {} member={:?}", refused.error.name(), refused.member_id.as_str())
+        }
+        GroupReply::Sync(Ok(synced)) => {
+            let protocol = synced.protocol_name.as_deref().unwrap_or("-");
+            let assignment = String::from_utf8_lossy(&synced.assignment).into_owned();
+            format!("synced {}/{protocol} {assignment:?}", synced.protocol_type)
+        }
+        GroupReply::Sync(Err(error)) => format!("sync {}", error.name()),
+        GroupReply::Heartbeat(result) => format!("heartbeat {}", show_result(result)),
+        GroupReply::Leave(Ok(left)) => {
+            let words: Vec<&str> = left.iter().map(|member| show_result(&member.result)).collect();
+            format!("left {}", words.join(" "))
+        }
+        GroupReply::Leave(Err(error)) => format!("leave {}", error.name()),
+        GroupReply::Commit(results) => {
+            let words: Vec<&str> = results.iter().map(show_result).collect();
+            format!("committed {}", words.join(" "))
+        }
+        GroupReply::Delete(result) => format!("delete {}", show_result(result)),
+    }
+}
+
+fn show_event(event: &GroupEvent) -> String {
+    match event {
+        GroupEvent::RebalanceStarted { group, generation, cause, reason } => {
+            let reason = reason.as_deref().map(|reason| format!(" {reason:?}")).unwrap_or_default();
+            format!("{group} rebalances after gen={generation}: {cause:?}{reason}")
+        }
+        GroupEvent::GenerationStarted { group, generation, members } => {
+            format!("{group} begins gen={generation} with {members}")
+        }
+        GroupEvent::GroupEmptied { group, generation } => format!("{group} is empty, gen={generation}"),
+        GroupEvent::MemberRemoved { group, member_id, cause } => format!("{group} loses {member_id}: {cause:?}"),
+        GroupEvent::OffsetsRemoved { group, count } => format!("{group} loses {count} offsets"),
+        GroupEvent::GroupRemoved { group } => format!("{group} goes"),
+    }
+}

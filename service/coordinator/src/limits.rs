@@ -1,0 +1,49 @@
+//! Limits of the coordinators, each with its reason.
+
+use std::time::Duration;
+
+/// Longest group id, member id, instance id, protocol type or protocol name, bytes: Kafka's records write them with a
+/// 16-bit length.
+pub const MAX_ID_BYTES: usize = i16::MAX as usize;
+
+/// How much of a client id goes into a generated member id, bytes: a member id is repeated in every record and reply.
+pub const MAX_CLIENT_ID_IN_MEMBER_ID: usize = 255;
+
+/// Most protocols that one member may offer: stock clients offer one per assignor, a handful.
+pub const MAX_PROTOCOLS_PER_MEMBER: usize = 64;
+
+/// Most bytes of protocol metadata that one member may offer: the group's record holds all members' metadata and must
+/// fit one batch of 1 MiB, so that a larger one could never be stored.
+pub const MAX_MEMBER_METADATA_BYTES: usize = 1024 * 1024;
+
+/// Default of the memory that one shard may hold, bytes. 50 shards at this limit are 1.6 GiB, which only an attack
+/// reaches; one group that commits 100,000 partitions needs about 20 MiB.
+pub const DEFAULT_SHARD_BYTES: usize = 32 * 1024 * 1024;
+
+/// What a group costs beyond its strings, bytes: the maps' nodes and fields, rounded up.
+pub const GROUP_OVERHEAD_BYTES: usize = 512;
+
+/// What a member (or a pending member id) costs beyond its strings and metadata, bytes.
+pub const MEMBER_OVERHEAD_BYTES: usize = 256;
+
+/// What a committed offset costs beyond its metadata text, bytes.
+pub const OFFSET_OVERHEAD_BYTES: usize = 128;
+
+/// Most tombstones in one outcome of a timer: with keys of a few hundred bytes they fit one batch of 1 MiB.
+pub const MAX_TOMBSTONES_PER_OUTCOME: usize = 1_000;
+
+/// How long a sweep of deleted topics waits after a refused append: nobody waits for it, and storage may be away for days.
+pub const SWEEP_RETRY: Duration = Duration::from_secs(60);
+
+/// How long a new member's first JoinGroup may stay parked (Kafka's fixed value): it does not know its member id yet
+/// and cannot send heartbeats, so that a vanished one would otherwise stay for ever.
+pub const NEW_MEMBER_JOIN_TIMEOUT: Duration = Duration::from_secs(5 * 60);
+
+/// Least wait before a rebalance that nobody joined is looked at again: a rebalance timeout of 0 must not spin.
+pub const MIN_REBALANCE_RETRY: Duration = Duration::from_secs(1);
+
+/// Most topics that are read from a member's subscription when offsets expire; a longer list counts as unreadable.
+pub const MAX_SUBSCRIBED_TOPICS: usize = 100_000;
+
+const _: () = assert!(MAX_MEMBER_METADATA_BYTES * 4 <= DEFAULT_SHARD_BYTES);
+const _: () = assert!(MAX_CLIENT_ID_IN_MEMBER_ID < MAX_ID_BYTES);

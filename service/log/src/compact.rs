@@ -1,0 +1,231 @@
+//! Compaction by key: closed segments keep the last record of each key. It decides which records are superseded; it never
+//! touches the active segment, what is not flushed, or a batch that nobody can read.
+//!
+//! Tombstones stay for `delete.retention.ms` after the first compaction that has passed them (KIP-534), transaction markers stay, records of aborted
+//! transactions go. Segments are rewritten as `.cleaned`, flushed, renamed to `.swap`, and then take the place of the old ones: at
+//! every moment a start finds either the old segments or the whole new one.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tidelog_model::limits::MAX_INFLATED_BATCH_BYTES;
+use tidelog_model::{Offset, Timestamp};
+use tidelog_record::{AbortedTransaction, Batch, RecordViews, check_crc};
+
+use crate::LogError;
+use crate::limits::{COMPACTION_KEY_OVERHEAD_BYTES, DEFAULT_COMPACTION_MEMORY_BYTES};
+use crate::names::{Kind, Stage};
+use crate::scan::{Scan, ScanError};
+use crate::state::Segment;
+use crate::view::LogView;
+
+mod rewrite;
+
+/// What bounds one compaction.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct CompactionLimits {
+    /// The last compaction ended here: no key has two records below it. Zero for the first one.
+    pub clean_from: Offset,
+    /// Only records below it are looked at: the last stable offset.
+    pub up_to: Offset,
+    /// `delete.retention.ms`: how long tombstones stay, milliseconds.
+    pub delete_retention_ms: i64,
+    /// Memory for keys, bytes. What does not fit is left to the next compaction.
+    pub memory_bytes: usize,
+}
+
+impl CompactionLimits {
+    /// Kafka's defaults.
+    pub fn new(clean_from: Offset, up_to: Offset) -> Self {
+        let day = 24 * 60 * 60 * 1000;
+        CompactionLimits { clean_from, up_to, delete_retention_ms: day, memory_bytes: DEFAULT_COMPACTION_MEMORY_BYTES }
+    }
+}
+
+/// What one compaction did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Compacted {
+    /// The next compaction's `clean_from`.
+    pub clean_to: Offset,
+    /// Bytes of the segments that were looked at.
+    pub bytes_before: u64,
+    /// Bytes of what stands in their place.
+    pub bytes_after: u64,
+}
+
+/// The last offset of each key in the range that was read, and where that range ends.
+struct KeyMap {
+    last: HashMap<Bytes, Offset>,
+    bytes: usize,
+    end: Offset,
+}
+
+/// Everything that decides whether a record stays.
+struct Keep<'a> {
+    keys: &'a KeyMap,
+    aborted: &'a [AbortedTransaction],
+    now: Timestamp,
+    /// Tombstones that are met now stay until then.
+    horizon: Timestamp,
+}
+
+impl LogView {
+    /// Compacts the closed and flushed segments below `limits.up_to`. `now` is the wall clock's time.
+    ///
+    /// Readers go on; retention, truncation and another compaction wait.
+    pub fn compact(&self, limits: &CompactionLimits, now: Timestamp) -> Result<Compacted, LogError> {
+        self.check_online()?;
+        let shared = Arc::clone(&self.shared);
+        let _maintenance = shared.maintenance.lock();
+        let (segments, segment_bytes) = {
+            let state = shared.state.read();
+            let up_to = limits.up_to.min(state.flushed_end);
+            let count = state.closed.partition_point(|segment| segment.end <= up_to);
+            let segments: Vec<_> = state.closed.iter().take(count).cloned().collect();
+            (segments, state.config.max_segment_bytes())
+        };
+        let unchanged = Compacted { clean_to: limits.clean_from, bytes_before: 0, bytes_after: 0 };
+        let (Some(first), Some(last)) = (segments.first(), segments.last()) else { return Ok(unchanged) };
+        if last.end <= limits.clean_from {
+            return Ok(unchanged);
+        }
+        let (from, to) = (first.base, last.end);
+        let aborted = self.aborted_transactions(from, to).map_err(|error| self.unreadable(&error))?;
+        let keys = self.key_map(&segments, limits, &aborted)?;
+        let mut done = Compacted { clean_to: keys.end, bytes_before: 0, bytes_after: 0 };
+        let reached: Vec<_> = segments.into_iter().filter(|segment| segment.base < keys.end).collect();
+        let horizon = Timestamp(now.0.saturating_add(limits.delete_retention_ms.max(0)));
+        let keep = Keep { keys: &keys, aborted: &aborted, now, horizon };
+        for group in groups(&reached, segment_bytes) {
+            done.bytes_before += group.iter().map(|segment| segment.size).sum::<u64>();
+            done.bytes_after += self.rewrite_group(group, &keep)?;
+        }
+        Ok(done)
+    }
+
+    fn unreadable(&self, error: &dyn std::fmt::Display) -> LogError {
+        LogError::Format { path: self.shared.directory.clone(), reason: format!("compaction cannot read it: {error}") }
+    }
+
+    fn key_map(
+        &self,
+        segments: &[Arc<Segment>],
+        limits: &CompactionLimits,
+        aborted: &[AbortedTransaction],
+    ) -> Result<KeyMap, LogError> {
+        let mut keys = KeyMap { last: HashMap::new(), bytes: 0, end: limits.clean_from };
+        for segment in segments.iter().filter(|segment| segment.end > limits.clean_from) {
+            let complete = self.each_batch(segment, |batch| {
+                // One batch always fits: otherwise compaction would never come past it.
+                if keys.bytes > limits.memory_bytes {
+                    return Ok(false);
+                }
+                if !is_aborted(&batch, aborted) {
+                    keys.add(&batch);
+                }
+                keys.end = keys.end.max(batch.header().next_offset());
+                Ok(true)
+            })?;
+            if !complete {
+                return Ok(keys);
+            }
+            keys.end = keys.end.max(segment.end);
+        }
+        Ok(keys)
+    }
+
+    /// Hands over every batch of a segment, checksums verified, until `visit` answers false; true if it saw all.
+    fn each_batch(
+        &self,
+        segment: &Arc<Segment>,
+        mut visit: impl FnMut(Batch) -> Result<bool, LogError>,
+    ) -> Result<bool, LogError> {
+        let path = self.shared.path(segment.base, Kind::Log, segment.stage);
+        let file = self.shared.open(segment, Kind::Log).map_err(LogError::io("cannot open", &path))?;
+        let mut scan = Scan::batches(&*file, 0, segment.size);
+        loop {
+            match scan.next_batch() {
+                Ok(Some((_, batch))) => {
+                    check_crc(&batch).map_err(|error| self.unreadable(&error))?;
+                    if !visit(batch)? {
+                        return Ok(false);
+                    }
+                }
+                Ok(None) => return Ok(true),
+                Err(ScanError::Io(source)) => return Err(LogError::io("cannot read", &path)(source)),
+                Err(ScanError::Batch { position, error }) => {
+                    let reason = format!("damaged at byte {position}: {error}");
+                    return Err(LogError::Format { path, reason });
+                }
+            }
+        }
+    }
+}
+
+impl KeyMap {
+    fn add(&mut self, batch: &Batch) {
+        if batch.header().attributes.is_control() {
+            return;
+        }
+        // A batch that cannot be read supersedes nothing.
+        let Ok(body) = batch.body(MAX_INFLATED_BATCH_BYTES) else { return };
+        let mut found = Vec::new();
+        for record in RecordViews::new(batch.header(), &body) {
+            match record {
+                Ok(record) => found.extend(record.key.map(|key| (key, record.offset))),
+                Err(_) => return,
+            }
+        }
+        for (key, offset) in found {
+            if let Some(last) = self.last.get_mut(key) {
+                *last = (*last).max(offset);
+            } else {
+                self.bytes += key.len() + COMPACTION_KEY_OVERHEAD_BYTES;
+                self.last.insert(Bytes::copy_from_slice(key), offset);
+            }
+        }
+    }
+}
+
+impl Keep<'_> {
+    /// Does a later record have the same key? Records without a key supersede nothing and stay.
+    fn is_superseded(&self, offset: Offset, key: Option<&[u8]>) -> bool {
+        key.and_then(|key| self.keys.last.get(key)).is_some_and(|last| *last > offset)
+    }
+}
+
+fn is_aborted(batch: &Batch, aborted: &[AbortedTransaction]) -> bool {
+    let header = batch.header();
+    header.attributes.is_transactional()
+        && !header.attributes.is_control()
+        && aborted.iter().any(|entry| {
+            entry.producer_id == header.producer_id
+                && entry.first_offset <= header.base_offset
+                && header.base_offset <= entry.last_offset
+        })
+}
+
+/// Neighbours that fit into one segment together.
+fn groups(segments: &[Arc<Segment>], segment_bytes: u64) -> Vec<&[Arc<Segment>]> {
+    let mut groups = Vec::new();
+    let mut rest = segments;
+    while let Some(first) = rest.first() {
+        let mut size = 0u64;
+        let count = rest.iter().take_while(|segment| {
+            size += segment.size;
+            size <= segment_bytes && segment.end.since(first.base) <= i32::MAX as u64
+        });
+        let (group, others) = rest.split_at(count.count().max(1));
+        groups.push(group);
+        rest = others;
+    }
+    groups
+}
+
+/// The path stages that a compaction goes through.
+const STAGES: [Stage; 2] = [Stage::Cleaned, Stage::Swap];
+
+#[cfg(test)]
+#[path = "compact_tests.rs"]
+mod tests;

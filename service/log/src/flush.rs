@@ -1,0 +1,150 @@
+//! Making written batches durable, from any thread while the writer goes on. It decides what a flush covers: everything
+//! written before it began, new names included, nothing that came later.
+//!
+//! One by one: [`LogView::flush`]. Many logs by one `syncfs`: [`LogView::capture`] and [`FlushTicket::prepare`] for each,
+//! then the `syncfs`, then [`LogView::complete`] for each. A failed flush is never tried again: the log goes offline.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use tidelog_model::Offset;
+
+use crate::LogError;
+use crate::disk::{DiskFile, replace_file, unlink_if_there};
+use crate::names::{FLUSH_FAILED, LEADER_EPOCHS};
+use crate::state::Shared;
+use crate::view::LogView;
+
+/// What one flush has to make durable. Without [`LogView::complete`] it proves nothing and changes nothing.
+#[derive(Debug)]
+pub struct FlushTicket {
+    shared: Arc<Shared>,
+    /// The written end when the ticket was taken.
+    end: Offset,
+    files: Vec<Arc<dyn DiskFile>>,
+    closed_before: u64,
+    active_version: u64,
+    names_version: u64,
+    flush_names: bool,
+    new_directory: bool,
+    epochs_version: Option<u64>,
+    truncations: u64,
+}
+
+impl FlushTicket {
+    /// Everything below this offset is durable once the ticket is completed.
+    pub fn end(&self) -> Offset {
+        self.end
+    }
+
+    /// How many files and directories [`FlushTicket::sync`] will flush.
+    pub fn work(&self) -> usize {
+        self.files.len() + usize::from(self.flush_names) + usize::from(self.new_directory)
+    }
+
+    /// Replaces `leader-epoch-checkpoint` if epochs have begun. Part of [`FlushTicket::sync`]; before a `syncfs` it is called alone.
+    pub fn prepare(&self) -> io::Result<()> {
+        if self.epochs_version.is_none() {
+            return Ok(());
+        }
+        let _one_at_a_time = self.shared.epochs_file.lock();
+        let (text, version) = {
+            let state = self.shared.state.read();
+            (state.epochs.encode(), state.epochs_version)
+        };
+        replace_file(&*self.shared.disk, &self.shared.directory.join(LEADER_EPOCHS), text.as_bytes())?;
+        self.shared.state.write().epochs_written = version;
+        Ok(())
+    }
+
+    /// Flushes one by one: the leader epochs, the directories of new names, then every file, oldest first.
+    pub fn sync(&self) -> io::Result<()> {
+        self.prepare()?;
+        let directory = &self.shared.directory;
+        if self.new_directory {
+            self.shared.disk.flush_dir(directory.parent().unwrap_or(Path::new(".")))?;
+        }
+        if self.flush_names {
+            self.shared.disk.flush_dir(directory)?;
+        }
+        self.files.iter().try_for_each(|file| file.flush())
+    }
+}
+
+impl LogView {
+    /// Flushes everything written so far; returns the flushed end. After a failure the log is offline.
+    pub fn flush(&self) -> Result<Offset, LogError> {
+        let ticket = self.capture()?;
+        match ticket.sync() {
+            Ok(()) => Ok(self.complete(ticket)),
+            Err(source) => {
+                self.flush_failed(&source);
+                Err(LogError::Io { action: "cannot flush", path: self.shared.directory.clone(), source })
+            }
+        }
+    }
+
+    /// Takes note of what is written but not flushed.
+    pub fn capture(&self) -> Result<FlushTicket, LogError> {
+        self.check_online()?;
+        let state = self.shared.state.read();
+        let unflushed = &state.unflushed;
+        let mut files: Vec<_> = unflushed.files.iter().map(|(_, file)| Arc::clone(file)).collect();
+        if unflushed.active_version != unflushed.active_flushed {
+            files.extend(state.active.txn_file.clone());
+            files.push(Arc::clone(&state.active.file));
+        }
+        Ok(FlushTicket {
+            shared: Arc::clone(&self.shared),
+            end: state.log_end(),
+            files,
+            closed_before: unflushed.next_number,
+            active_version: unflushed.active_version,
+            names_version: unflushed.names_version,
+            flush_names: unflushed.names_version != unflushed.names_flushed,
+            new_directory: unflushed.new_directory,
+            epochs_version: (state.epochs_version != state.epochs_written).then_some(state.epochs_version),
+            truncations: state.truncations,
+        })
+    }
+
+    /// A flush of this log, or the `syncfs` that stood for it, failed: the log goes offline.
+    ///
+    /// The kernel may count the lost pages as clean from now on, so the next start must write them again before it trusts a flush. A
+    /// file in the log's directory tells it so.
+    pub fn flush_failed(&self, error: &io::Error) {
+        let marker = self.shared.directory.join(FLUSH_FAILED);
+        if let Err(second) = self.shared.disk.create(&marker) {
+            tracing::error!(path = %marker.display(), error = %second, "the failed flush cannot be marked");
+        }
+        self.take_offline(&format!("a flush failed: {error}"));
+    }
+
+    /// The ticket's work is done and durable; returns the flushed end.
+    pub fn complete(&self, ticket: FlushTicket) -> Offset {
+        let (end, marked) = self.complete_locked(ticket);
+        if marked {
+            let marker = self.shared.directory.join(FLUSH_FAILED);
+            if let Err(error) = unlink_if_there(&*self.shared.disk, &marker) {
+                tracing::warn!(path = %marker.display(), %error, "the next start will write again what is durable already");
+            }
+        }
+        end
+    }
+
+    fn complete_locked(&self, ticket: FlushTicket) -> (Offset, bool) {
+        let mut state = self.shared.state.write();
+        if state.truncations != ticket.truncations || state.offline.is_some() {
+            return (state.flushed_end, false);
+        }
+        let unflushed = &mut state.unflushed;
+        unflushed.files.retain(|(number, _)| *number >= ticket.closed_before);
+        unflushed.active_flushed = unflushed.active_flushed.max(ticket.active_version);
+        unflushed.names_flushed = unflushed.names_flushed.max(ticket.names_version);
+        unflushed.new_directory &= !ticket.new_directory;
+        let marked = std::mem::take(&mut unflushed.marked);
+        state.flushed_end = state.flushed_end.max(ticket.end);
+        (state.flushed_end, marked)
+    }
+}

@@ -1,0 +1,53 @@
+//! One partition's local log: segments, indexes, checkpoints, recovery, reads, retention, compaction. It decides which
+//! bytes are in the log and which of them are durable; it never assigns offsets, starts a thread or reads a clock.
+//!
+//! - [`Disk`] is the port for all I/O: [`OsDisk`], or [`sim::SimDisk`] in tests.
+//! - [`Log`] writes; one thread owns it. [`LogView`] reads, flushes, deletes and compacts beside it.
+//! - [`datadir`] has the files of a whole data directory; [`remote`] the port to the older part of a log.
+
+mod aborted;
+mod append;
+mod cache;
+mod compact;
+mod config;
+pub mod datadir;
+mod disk;
+mod error;
+mod flush;
+mod index;
+mod life;
+pub mod limits;
+mod names;
+mod open;
+mod os_disk;
+mod read;
+mod recover;
+pub mod remote;
+pub mod retention;
+mod scan;
+pub mod sim;
+mod slice;
+mod state;
+mod timestamps;
+mod truncate;
+mod view;
+
+#[cfg(test)]
+mod tests;
+
+pub use append::{Appended, Log, StampedBatch};
+pub use cache::FileCache;
+pub use compact::{Compacted, CompactionLimits};
+pub use config::LogConfig;
+pub use disk::{DirEntry, Disk, DiskFile, replace_file};
+pub use error::{Damage, LogError, ReadError};
+pub use flush::FlushTicket;
+pub use open::{Checkpoints, Cut, Recovered};
+pub use os_disk::{OsDisk, SyncFs};
+pub use read::LogRead;
+pub use remote::{
+    BoxFuture, ClosedSegment, LocalLog, RemoteBatches, RemoteError, RemoteExtent, RemoteLog, TimestampedOffset,
+};
+pub use slice::FileSlice;
+pub use state::SegmentInfo;
+pub use view::LogView;

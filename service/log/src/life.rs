@@ -1,0 +1,178 @@
+//! A log's later life: its start moves, old segments go, it is closed or deleted.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tidelog_model::Offset;
+
+use crate::append::Log;
+use crate::disk::{read_file, unlink_if_there};
+use crate::limits::MAX_SMALL_FILE_BYTES;
+use crate::names::{self, Kind, Stage};
+use crate::open::unlink_segment;
+use crate::read::Reader;
+use crate::retention::RetentionPlan;
+use crate::state::{Segment, SegmentInfo};
+use crate::view::LogView;
+use crate::{ClosedSegment, FileSlice, LogError, ReadError};
+
+impl LogView {
+    /// Records below `offset` may no longer be read; it never moves back nor beyond the log's end. The caller keeps it in the
+    /// data directory's checkpoint. Files go later, by retention.
+    pub fn advance_log_start(&self, offset: Offset) -> Offset {
+        let mut state = self.shared.state.write();
+        let start = offset.min(state.log_end()).max(state.log_start);
+        if start > state.log_start {
+            state.log_start = start;
+            if state.epochs.truncate_from_start(start) {
+                state.epochs_version += 1;
+            }
+        }
+        state.log_start
+    }
+
+    /// Carries out what retention decided; returns the segments that went. Slices that were handed out stay readable.
+    pub fn apply_retention(&self, plan: &RetentionPlan) -> Result<Vec<SegmentInfo>, LogError> {
+        self.advance_log_start(plan.log_start);
+        self.delete_before(plan.delete_before)
+    }
+
+    /// Removes the closed segments that end at or before `offset`; returns them.
+    ///
+    /// Flushes first if the segments' successors are not flushed: their producer snapshots must not be lost with the older ones.
+    pub fn delete_before(&self, offset: Offset) -> Result<Vec<SegmentInfo>, LogError> {
+        let shared = &self.shared;
+        let _maintenance = shared.maintenance.lock();
+        let (any, dirty) = {
+            let state = shared.state.read();
+            let any = state.closed.first().is_some_and(|segment| segment.end <= offset);
+            (any, !state.unflushed.files.is_empty())
+        };
+        if any && dirty {
+            self.flush()?;
+        }
+        let gone: Vec<Arc<Segment>> = {
+            let mut state = shared.state.write();
+            let count = state.closed.partition_point(|segment| segment.end <= offset);
+            let gone = state.closed.drain(..count).collect();
+            // What is gone needs no flush, and a descriptor kept for it would keep its space.
+            state.unflushed.names_version += u64::from(count > 0);
+            gone
+        };
+        for segment in &gone {
+            shared.cache.forget(segment.id);
+            unlink_segment(&*shared.disk, &shared.directory, segment.base, segment.stage)?;
+        }
+        if !gone.is_empty() {
+            self.delete_snapshots_below(self.first_base())?;
+        }
+        Ok(gone.iter().map(|segment| segment.info()).collect())
+    }
+
+    fn first_base(&self) -> Offset {
+        let state = self.shared.state.read();
+        state.closed.first().map_or(state.active.base, |segment| segment.base)
+    }
+
+    fn delete_snapshots_below(&self, offset: Offset) -> Result<(), LogError> {
+        let shared = &self.shared;
+        let entries = shared.disk.list(&shared.directory).map_err(LogError::io("cannot list", &shared.directory))?;
+        for entry in entries {
+            if let Some((at, Kind::Snapshot, Stage::Live)) = names::parse(&entry.name)
+                && at < offset
+            {
+                let path = shared.path(at, Kind::Snapshot, Stage::Live);
+                unlink_if_there(&*shared.disk, &path).map_err(LogError::io("cannot remove", &path))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The first closed segment that ends after `from` and at or before `up_to` (what is flushed, replicated and decided), with
+    /// everything that belongs to it. `None` if there is none.
+    pub fn closed_segment(&self, from: Offset, up_to: Offset) -> Result<Option<ClosedSegment>, ReadError> {
+        let shared = &self.shared;
+        let (segment, reader) = {
+            let state = shared.state.read();
+            let first = state.closed.partition_point(|segment| segment.end <= from);
+            match state.closed.get(first) {
+                Some(segment) if segment.end <= up_to => (Arc::clone(segment), shared.reader(segment)?),
+                _ => return Ok(None),
+            }
+        };
+        let (base, end) = (segment.base, segment.end);
+        let first_timestamp = self.first_timestamp(&segment, &reader)?;
+        let path = shared.path(end, Kind::Snapshot, Stage::Live);
+        let snapshot = read_file(&*shared.disk, &path, MAX_SMALL_FILE_BYTES).map_err(ReadError::io(&path))?;
+        let mut aborted = self.aborted_transactions(base, end)?;
+        aborted.retain(|entry| entry.last_offset >= base && entry.last_offset < end);
+        let mut epochs = self.leader_epochs();
+        epochs.truncate_from_end(end);
+        Ok(Some(ClosedSegment {
+            base,
+            end,
+            first_timestamp,
+            max_timestamp: segment.max.map_or(first_timestamp, |(timestamp, _)| timestamp),
+            log: FileSlice { file: reader.log, position: 0, len: segment.size as usize },
+            epochs,
+            producer_snapshot: Bytes::from(snapshot),
+            aborted,
+        }))
+    }
+
+    fn first_timestamp(&self, segment: &Segment, reader: &Reader) -> Result<tidelog_model::Timestamp, ReadError> {
+        if let Some(known) = segment.first_timestamp.get() {
+            return Ok(*known);
+        }
+        let mut scan = crate::scan::Scan::headers(&*reader.log, 0, reader.size);
+        let first = reader.step(&mut scan)?;
+        let timestamp = first.map_or(tidelog_model::Timestamp::NONE, |located| located.header.max_timestamp);
+        Ok(*segment.first_timestamp.get_or_init(|| timestamp))
+    }
+}
+
+impl Log {
+    /// A clean stop: producer states, indexes and epochs are written, everything is flushed. Returns the flushed end, which the
+    /// caller keeps as the recovery checkpoint; the next start then reads next to nothing.
+    pub fn close(self, snapshot: &Bytes) -> Result<Offset, LogError> {
+        let view = self.view();
+        view.check_online()?;
+        let (base, end, mut index) = {
+            let state = self.shared.state.read();
+            (state.active.base, state.active.end, state.active.index.clone())
+        };
+        index.finish();
+        for (offset, kind, bytes) in [
+            (base, Kind::Index, index.offset_file()),
+            (base, Kind::TimeIndex, index.time_file()),
+            (end, Kind::Snapshot, snapshot.to_vec()),
+        ] {
+            let file = self.write_small(offset, kind, &bytes)?;
+            self.shared.state.write().unflushed.push(file);
+        }
+        self.shared.state.write().unflushed.names_version += 1;
+        view.flush()
+    }
+
+    /// Deletes the partition's log. Its directory gets another name first, `<topic>-<partition>.<unique>-delete`, which a start
+    /// recognises and removes, so that an interruption leaves nothing that looks like a log.
+    pub fn delete(self, unique: &str) -> Result<(), LogError> {
+        let view = self.view();
+        let _maintenance = self.shared.maintenance.lock();
+        let directory = &self.shared.directory;
+        {
+            let mut state = self.shared.state.write();
+            state.offline = Some(Arc::from("the partition was deleted"));
+            for segment in &state.closed {
+                self.shared.cache.forget(segment.id);
+            }
+        }
+        drop(view);
+        let mut name = directory.as_os_str().to_owned();
+        name.push(format!(".{unique}-delete"));
+        let doomed = Path::new(&name);
+        self.shared.disk.rename(directory, doomed).map_err(LogError::io("cannot rename", directory))?;
+        crate::datadir::remove_directory(&*self.shared.disk, doomed)
+    }
+}

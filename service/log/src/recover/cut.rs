@@ -1,0 +1,72 @@
+//! Cutting a log at the first damage above the recovery checkpoint, and keeping what is cut.
+
+use std::io::{self, IoSlice};
+
+use tidelog_model::Offset;
+
+use super::tidy::Folder;
+use super::{Break, Found, Recovery};
+use crate::LogError;
+use crate::disk::{DiskFile, read_exact, unlink_if_there};
+use crate::limits::VERIFY_WINDOW_BYTES;
+use crate::names::{self, Kind, Stage};
+use crate::open::Cut;
+use crate::scan::finds_valid_batch;
+
+impl Recovery<'_> {
+    /// Ends the log where it broke. The cut bytes are kept as `<base>.log.cut`, and everything is durable on return.
+    pub(super) fn cut(&self, folder: &Folder, stop: Break, found: &[Found], end: Offset) -> Result<Cut, LogError> {
+        let mut bytes = 0;
+        let mut batches_followed = false;
+        for (&base, &size) in folder.logs.range(stop.base..) {
+            let file = self.open_file(base, Kind::Log, true)?;
+            let path = self.path(base, Kind::Log);
+            let from = if base == stop.base { stop.position } else { 0 };
+            bytes += size.saturating_sub(from);
+            batches_followed = batches_followed
+                || finds_valid_batch(&*file, from, size).map_err(LogError::io("cannot read", &path))?;
+            if base == stop.base && !stop.whole {
+                self.cut_tail(&*file, base, from, size)?;
+            } else {
+                let kept = names::path(self.directory, base, Kind::Log, Stage::Cut);
+                self.disk.rename(&path, &kept).map_err(LogError::io("cannot rename", &path))?;
+            }
+            let drop_txn = base != stop.base || stop.whole;
+            for kind in [Kind::Index, Kind::TimeIndex, Kind::TxnIndex] {
+                // The cut segment's transaction index was merged with what the walk found.
+                if kind != Kind::TxnIndex || drop_txn {
+                    let path = self.path(base, kind);
+                    unlink_if_there(self.disk, &path).map_err(LogError::io("cannot remove", &path))?;
+                }
+            }
+        }
+        if found.is_empty() {
+            tracing::debug!(log = %self.directory.display(), "nothing is left before the cut");
+        }
+        self.disk.flush_dir(self.directory).map_err(LogError::io("cannot flush", self.directory))?;
+        let file = names::path(self.directory, stop.base, Kind::Log, Stage::Live);
+        let file = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        tracing::error!(
+            log = %self.directory.display(), %file, position = stop.position, offset = end.0, bytes, batches_followed,
+            reason = %stop.reason, "the log was cut at damage above its recovery checkpoint; the bytes are kept as .log.cut"
+        );
+        Ok(Cut { offset: end, file, position: stop.position, bytes, batches_followed, reason: stop.reason })
+    }
+
+    fn cut_tail(&self, file: &dyn DiskFile, base: Offset, from: u64, size: u64) -> Result<(), LogError> {
+        let kept = names::path(self.directory, base, Kind::Log, Stage::Cut);
+        self.copy(file, from, size, &kept).map_err(LogError::io("cannot write", &kept))?;
+        file.truncate(from).and_then(|()| file.flush()).map_err(LogError::io("cannot cut", &self.path(base, Kind::Log)))
+    }
+
+    fn copy(&self, file: &dyn DiskFile, from: u64, size: u64, to: &std::path::Path) -> io::Result<()> {
+        let copy = self.disk.create(to)?;
+        let mut at = from;
+        while at < size {
+            let bytes = read_exact(file, at, ((size - at) as usize).min(VERIFY_WINDOW_BYTES))?;
+            copy.write_at(at - from, &[IoSlice::new(&bytes)])?;
+            at += bytes.len() as u64;
+        }
+        copy.flush()
+    }
+}

@@ -1,0 +1,115 @@
+//! Which closed segments go, and why: time, size, log start, and what is safely remote. Pure; the log carries it out.
+
+use tidelog_model::{Offset, Timestamp};
+
+use crate::SegmentInfo;
+
+/// How long a topic's records stay, named as Kafka's topic configs. `None` is "no limit" (−1).
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct RetentionPolicy {
+    /// `retention.ms`: records older than this go, milliseconds.
+    pub time_ms: Option<i64>,
+    /// `retention.bytes`: the oldest segments go while the partition holds more, bytes.
+    pub bytes: Option<u64>,
+    /// `local.retention.ms`, resolved (−2 means `retention.ms`): local copies of remote segments older than this go.
+    pub local_time_ms: Option<i64>,
+    /// `local.retention.bytes`, resolved: local copies of remote segments go while the local log holds more, bytes.
+    pub local_bytes: Option<u64>,
+}
+
+/// What is remote, for retention.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RemoteCopy {
+    /// A committed manifest covers everything below this offset.
+    pub end: Offset,
+    /// Bytes of the remote segments that lie wholly below the first local segment: what is both counts once.
+    pub bytes_before_local: u64,
+}
+
+/// The state that retention looks at.
+#[derive(Clone, Copy, Debug)]
+pub struct RetentionState<'a> {
+    /// All local segments in order, the active one last, as [`crate::LogView::segments`] tells.
+    pub segments: &'a [SegmentInfo],
+    /// First offset that may be read.
+    pub log_start: Offset,
+    /// Records at or above it are not replicated yet and stay.
+    pub high_watermark: Offset,
+    /// The remote part; `None` if the topic has none or its manifest is not known. The latter keeps everything.
+    pub remote: Option<RemoteCopy>,
+    /// Does the topic have a remote part at all (`remote.storage.enable`)?
+    pub tiered: bool,
+}
+
+/// What retention decided.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RetentionPlan {
+    /// Local segments that end at or before this offset go.
+    pub delete_before: Offset,
+    /// The log starts here afterwards.
+    pub log_start: Offset,
+    /// The active segment is wanted gone too: roll it, then ask again.
+    pub roll_active: bool,
+}
+
+/// Decides for one partition.
+///
+/// Records past retention go whether they are remote or not; what is remote may leave the local disk earlier, by the local limits.
+/// Nothing above the high watermark goes. The oldest segments go first, without holes.
+pub fn decide(policy: &RetentionPolicy, state: &RetentionState<'_>, now: Timestamp) -> RetentionPlan {
+    let keep = state.segments.first().map_or(state.log_start, |segment| segment.base);
+    let mut plan = RetentionPlan { delete_before: keep, log_start: state.log_start, roll_active: false };
+    if state.tiered && state.remote.is_none() {
+        return plan;
+    }
+    let remote_bytes = state.remote.map_or(0, |remote| remote.bytes_before_local);
+    let local_bytes: u64 = state.segments.iter().map(|segment| segment.size).sum();
+    let mut excess = policy.bytes.map(|limit| (local_bytes + remote_bytes).saturating_sub(limit));
+    // Remote segments are the older ones: they go first, and the tier takes them away.
+    excess = excess.map(|excess| excess.saturating_sub(remote_bytes));
+    let mut local_excess = policy.local_bytes.map(|limit| local_bytes.saturating_sub(limit));
+    for segment in state.segments {
+        let replicated = segment.end <= state.high_watermark && segment.size > 0;
+        let expired =
+            replicated && (older(segment, policy.time_ms, now) || (segment.closed && fits(excess, segment.size)));
+        let below_start = segment.end <= state.log_start;
+        let remote = state.remote.is_some_and(|remote| segment.end <= remote.end);
+        let local_expired = remote
+            && replicated
+            && segment.closed
+            && (older(segment, policy.local_time_ms, now) || fits(local_excess, segment.size));
+        if !expired && !below_start && !local_expired {
+            break;
+        }
+        if !segment.closed {
+            plan.roll_active = segment.size > 0 && (expired || below_start);
+            break;
+        }
+        excess = excess.map(|excess| excess.saturating_sub(segment.size));
+        local_excess = local_excess.map(|excess| excess.saturating_sub(segment.size));
+        plan.delete_before = segment.end;
+        if expired {
+            plan.log_start = plan.log_start.max(segment.end);
+        }
+    }
+    if !state.tiered {
+        plan.log_start = plan.log_start.max(plan.delete_before);
+    }
+    plan
+}
+
+fn older(segment: &SegmentInfo, limit: Option<i64>, now: Timestamp) -> bool {
+    match (limit, segment.max_timestamp) {
+        (Some(limit), Some(newest)) => now.0.saturating_sub(newest.0) > limit,
+        _ => false,
+    }
+}
+
+/// Is there still more than a whole segment too much? A segment goes only if the limit is kept without it.
+fn fits(excess: Option<u64>, size: u64) -> bool {
+    excess.is_some_and(|excess| excess >= size)
+}
+
+#[cfg(test)]
+#[path = "retention_tests.rs"]
+mod tests;

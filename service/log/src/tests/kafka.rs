@@ -1,0 +1,215 @@
+//! The data directory that Apache Kafka 4.3.0 wrote, opened in a copy: exactly the records that its own clients read.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use tidelog_model::limits::MAX_INFLATED_BATCH_BYTES;
+use tidelog_model::{Now, Offset, Timestamp};
+use tidelog_record::{Batches, Record};
+
+use crate::datadir::{self, OffsetCheckpoint};
+use crate::{Checkpoints, FileCache, Log, LogConfig, LogView, OsDisk, Recovered};
+
+fn data() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/data/kafka-4.3.0")
+}
+
+const NOW: Now = Now { monotonic: Duration::ZERO, wall: Timestamp(1_795_256_700_000) };
+
+/// A copy of one partition's directory.
+fn copy(partition: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for entry in std::fs::read_dir(data().join("log-dir").join(partition)).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), folder.path().join(entry.file_name())).unwrap();
+    }
+    folder
+}
+
+fn open(folder: &Path, compacted: bool, recovery_point: i64) -> (Log, Recovered) {
+    let config = LogConfig { compacted, ..LogConfig::default() };
+    let checkpoints = Checkpoints { recovery_point: Offset(recovery_point), log_start: Offset::ZERO };
+    Log::open(Arc::new(OsDisk), FileCache::new(8), folder, config, checkpoints, NOW).unwrap()
+}
+
+/// All batches from the front on, in reads of at most `max` bytes.
+fn read_all(view: &LogView, max: usize) -> Vec<tidelog_record::Batch> {
+    let (mut at, end) = (view.log_start(), view.log_end());
+    let mut batches = Vec::new();
+    while at < end {
+        let read = view.read(at, end, max, true).unwrap();
+        if read.is_empty() {
+            break;
+        }
+        for slice in &read.slices {
+            assert!(slice.fd().is_some());
+            batches.extend(Batches::strict(slice.read().unwrap()).map(Result::unwrap));
+        }
+        assert!(read.next > at);
+        at = read.next;
+    }
+    batches
+}
+
+fn expected(file: &str) -> Vec<Value> {
+    let text = std::fs::read_to_string(data().join(file)).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn is_same(record: &Record, epoch: i32, line: &Value) -> bool {
+    let text = |bytes: &Option<Bytes>| bytes.as_ref().map_or(Value::Null, |bytes| json!(STANDARD.encode(bytes)));
+    let value_fits = match line.get("value_sha256") {
+        Some(hash) => {
+            let value = record.value.as_ref().unwrap();
+            json!(hex(&Sha256::digest(value))) == *hash && line["value_length"] == json!(value.len())
+        }
+        None => text(&record.value) == line["value"],
+    };
+    let headers: Vec<Value> = record
+        .headers
+        .iter()
+        .map(|header| json!([std::str::from_utf8(&header.key).unwrap(), text(&header.value)]))
+        .collect();
+    json!(record.offset.0) == line["offset"]
+        && json!(record.timestamp.0) == line["timestamp"]
+        && text(&record.key) == line["key"]
+        && value_fits
+        && (json!(headers) == line["headers"] || (headers.is_empty() && line["headers"].is_null()))
+        && line.get("leader_epoch").is_none_or(|expected| json!(epoch) == *expected)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn records(batches: &[tidelog_record::Batch]) -> Vec<(Record, i32)> {
+    let data = batches.iter().filter(|batch| !batch.header().attributes.is_control());
+    data.flat_map(|batch| {
+        let epoch = batch.header().leader_epoch.0;
+        batch.records(MAX_INFLATED_BATCH_BYTES).unwrap().map(move |record| (record.unwrap(), epoch)).collect::<Vec<_>>()
+    })
+    .collect()
+}
+
+fn assert_same(found: &[(Record, i32)], file: &str) {
+    let lines = expected(file);
+    for ((record, epoch), line) in found.iter().zip(&lines) {
+        assert!(is_same(record, *epoch, line), "{record:?}\n{line}");
+    }
+    assert_eq!(found.len(), lines.len());
+}
+
+#[test]
+fn every_record_is_read() {
+    let folder = copy("fixture-0");
+    let (log, recovered) = open(folder.path(), false, 738);
+    assert_eq!((recovered.log_start, recovered.log_end), (Offset(0), Offset(738)));
+    assert_eq!((recovered.verified_bytes, &recovered.cut), (0, &None));
+    assert_eq!(recovered.topic_id.unwrap().to_string(), "Y2jcI9ywSLuNL1RGtilg8A");
+    let view = log.view();
+    for max in [1, 4_000, 100_000, usize::MAX >> 1] {
+        assert_same(&records(&read_all(&view, max)), "read_uncommitted.ndjson");
+    }
+    assert_eq!(view.segments().iter().map(|segment| segment.base.0).collect::<Vec<_>>(), [0, 312, 554]);
+    assert_eq!(view.size(), 226_957 + 555_555 + 555_525);
+}
+
+#[test]
+fn committed_records_are_what_the_aborted_index_leaves() {
+    let folder = copy("fixture-0");
+    let (log, recovered) = open(folder.path(), false, 738);
+    let view = log.view();
+    let aborted = view.aborted_transactions(Offset(0), Offset(738)).unwrap();
+    assert_eq!(aborted.len(), 2);
+    let batches: Vec<_> = read_all(&view, 1 << 20)
+        .into_iter()
+        .filter(|batch| {
+            let header = batch.header();
+            let hit = |entry: &tidelog_record::AbortedTransaction| {
+                entry.producer_id == header.producer_id
+                    && (entry.first_offset..=entry.last_offset).contains(&header.base_offset)
+            };
+            !(header.attributes.is_transactional() && aborted.iter().any(hit))
+        })
+        .collect();
+    assert_same(&records(&batches), "read_committed.ndjson");
+    assert_eq!(recovered.sums.transactions.last_stable_offset(Offset(738)), Offset(738));
+    assert!(view.aborted_transactions(Offset(377), Offset(738)).unwrap().is_empty());
+}
+
+#[test]
+fn a_compacted_log_has_gaps() {
+    let folder = copy("fixture-compact-0");
+    let (log, recovered) = open(folder.path(), true, 121);
+    assert_eq!(recovered.log_end, Offset(121));
+    assert_same(&records(&read_all(&log.view(), 100)), "compacted.ndjson");
+}
+
+#[test]
+fn everything_is_verified_without_checkpoints_and_rebuilt_as_kafka_wrote_it() {
+    let folder = copy("fixture-0");
+    let original = copy("fixture-0");
+    for entry in std::fs::read_dir(folder.path()).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        if !name.ends_with(".log") && name != "partition.metadata" {
+            std::fs::remove_file(folder.path().join(name)).unwrap();
+        }
+    }
+    let (log, recovered) = open(folder.path(), false, 0);
+    assert_eq!(recovered.verified_bytes, log.view().size());
+    assert_eq!(recovered.log_end, Offset(738));
+    let end = log.close(&Bytes::from(recovered.sums.producers.encode_snapshot())).unwrap();
+    assert_eq!(end, Offset(738));
+    for entry in std::fs::read_dir(original.path()).unwrap() {
+        let name = entry.unwrap().file_name();
+        let read = |folder: &tempfile::TempDir| std::fs::read(folder.path().join(&name)).unwrap();
+        assert_eq!(read(&folder), read(&original), "{name:?}");
+    }
+}
+
+#[test]
+fn a_clean_stop_of_kafka_is_a_clean_start() {
+    let directory = data().join("log-dir");
+    let points = OffsetCheckpoint::read(&OsDisk, &directory, datadir::RECOVERY_POINTS).unwrap();
+    for partition in datadir::partitions(&OsDisk, &directory).unwrap() {
+        let folder = copy(&partition.to_string());
+        let point = points.offsets.get(&partition).map_or(0, |offset| offset.0);
+        assert!(point > 0, "{partition}");
+        let (log, recovered) = open(folder.path(), true, point);
+        assert_eq!(recovered.log_end, Offset(point), "{partition}");
+        assert_eq!((recovered.verified_bytes, recovered.cut), (0, None));
+        assert_eq!(log.view().flushed_end(), Offset(point));
+    }
+}
+
+#[test]
+fn offsets_are_found_by_time() {
+    let folder = copy("fixture-0");
+    let (log, _) = open(folder.path(), false, 738);
+    let view = log.view();
+    let all = records(&read_all(&view, 1 << 20));
+    let mut times: Vec<i64> = all.iter().map(|(record, _)| record.timestamp.0).collect();
+    times.sort_unstable();
+    times.dedup();
+    for time in times.iter().step_by(7).flat_map(|time| [*time, time + 1]) {
+        let wanted = all.iter().find(|(record, _)| record.timestamp.0 >= time).map(|(record, _)| record.offset);
+        let found = view.offset_for_timestamp(Timestamp(time), Offset(738)).unwrap();
+        // Markers have timestamps too and are no application records.
+        let found = found.map(|found| found.offset);
+        assert!(found == wanted || found < wanted || wanted.is_none(), "{time}: {found:?} {wanted:?}");
+        if let (Some(found), Some(wanted)) = (found, wanted)
+            && found != wanted
+        {
+            assert!(all.iter().all(|(record, _)| record.offset != found), "{time}: {found} is an application record");
+        }
+    }
+    assert_eq!(view.offset_for_timestamp(Timestamp(i64::MAX), Offset(738)).unwrap(), None);
+    let youngest = view.max_timestamp(Offset(738)).unwrap().unwrap();
+    assert!(all.iter().all(|(record, _)| record.timestamp <= youngest.timestamp));
+}

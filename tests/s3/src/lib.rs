@@ -1,0 +1,138 @@
+//! A signed S3 server in the test's own process: s3s over a temporary folder, on 127.0.0.1 and a port chosen by the system.
+//!
+//! s3s-fs checks `If-None-Match` and then writes, so that two racing creates both win. A lock per key around every write makes
+//! its conditional puts as exclusive as S3's.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::Context;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
+use parking_lot::Mutex;
+use s3s::auth::SimpleAuth;
+use s3s::service::{S3Service, S3ServiceBuilder};
+use tokio::net::{TcpListener, TcpStream};
+
+/// The one bucket that exists from the start.
+pub const BUCKET: &str = "tidelog-test";
+
+/// The access key id that the server knows.
+pub const ACCESS_KEY_ID: &str = "TESTACCESSKEY";
+
+/// Its secret.
+pub const SECRET_ACCESS_KEY: &str = "test-secret-of-no-value";
+
+/// One running server; dropping it stops it and removes its data.
+pub struct S3Server {
+    endpoint: String,
+    folder: tempfile::TempDir,
+    shared: Arc<Shared>,
+    accepting: tokio::task::JoinHandle<()>,
+}
+
+struct Shared {
+    service: S3Service,
+    away: AtomicBool,
+    requests: Mutex<Vec<String>>,
+    locks: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
+}
+
+impl S3Server {
+    /// Starts a server with the bucket [`BUCKET`]. Needs a tokio runtime.
+    pub async fn start() -> anyhow::Result<Self> {
+        let folder = tempfile::tempdir()?;
+        std::fs::create_dir(folder.path().join(BUCKET))?;
+        let files = s3s_fs::FileSystem::new(folder.path()).map_err(|e| anyhow::anyhow!("s3s-fs: {e:?}"))?;
+        let mut builder = S3ServiceBuilder::new(files);
+        builder.set_auth(SimpleAuth::from_single(ACCESS_KEY_ID, SECRET_ACCESS_KEY));
+        let shared = Arc::new(Shared {
+            service: builder.build(),
+            away: AtomicBool::new(false),
+            requests: Mutex::default(),
+            locks: Mutex::default(),
+        });
+        let listener = TcpListener::bind("127.0.0.1:0").await.context("listen")?;
+        let endpoint = format!("http://{}", listener.local_addr()?);
+        let accepting = tokio::spawn(accept(listener, Arc::clone(&shared)));
+        Ok(S3Server { endpoint, folder, shared, accepting })
+    }
+
+    /// `http://127.0.0.1:<port>`.
+    pub fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+
+    /// Where the objects are, as files below the bucket's name.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// While away every request gets 503.
+    pub fn set_away(&self, away: bool) {
+        self.shared.away.store(away, Ordering::SeqCst);
+    }
+
+    /// Every request so far as `METHOD /path?query`, those refused while away included.
+    pub fn requests(&self) -> Vec<String> {
+        self.shared.requests.lock().clone()
+    }
+}
+
+impl Drop for S3Server {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
+
+async fn accept(listener: TcpListener, shared: Arc<Shared>) {
+    // The connections end with this task: a `JoinSet` aborts what it holds.
+    let mut connections = tokio::task::JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => {
+                if let Ok((socket, _)) = accepted {
+                    connections.spawn(serve(socket, Arc::clone(&shared)));
+                }
+            }
+            Some(_) = connections.join_next() => {}
+        }
+    }
+}
+
+async fn serve(socket: TcpStream, shared: Arc<Shared>) {
+    let service = service_fn(move |request| {
+        let shared = Arc::clone(&shared);
+        async move { Ok::<_, Infallible>(answer(&shared, request).await) }
+    });
+    // A client that hangs up is no error of the server's.
+    let _ = auto::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(socket), service).await;
+}
+
+async fn answer(shared: &Shared, request: http::Request<Incoming>) -> http::Response<s3s::Body> {
+    shared.requests.lock().push(format!("{} {}", request.method(), request.uri()));
+    if shared.away.load(Ordering::SeqCst) {
+        return status(http::StatusCode::SERVICE_UNAVAILABLE);
+    }
+    let writes = request.method() != http::Method::GET && request.method() != http::Method::HEAD;
+    let lock = writes.then(|| Arc::clone(shared.locks.lock().entry(request.uri().path().to_owned()).or_default()));
+    let _guard = match &lock {
+        Some(lock) => Some(lock.lock().await),
+        None => None,
+    };
+    match hyper::service::Service::call(&shared.service, request).await {
+        Ok(response) => response,
+        Err(_) => status(http::StatusCode::INTERNAL_SERVER_ERROR),
+    }
+}
+
+fn status(code: http::StatusCode) -> http::Response<s3s::Body> {
+    let mut response = http::Response::new(s3s::Body::empty());
+    *response.status_mut() = code;
+    response
+}

@@ -1,0 +1,1 @@
+//! Nothing to use: the house rules are tests, in `main.rs`.

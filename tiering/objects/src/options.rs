@@ -1,0 +1,63 @@
+//! How a store is reached: what the URL does not say.
+
+use crate::Limits;
+
+/// Where credentials for S3 come from.
+#[derive(Clone, Default)]
+pub enum Credentials {
+    /// AWS's default chain: environment, profile files, web identity, container, instance metadata.
+    #[default]
+    Chain,
+    /// A fixed pair.
+    Static {
+        /// The access key's id.
+        access_key_id: String,
+        /// The secret; never printed.
+        secret_access_key: String,
+    },
+}
+
+impl std::fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Credentials::Chain => f.write_str("Chain"),
+            Credentials::Static { access_key_id, .. } => write!(f, "Static({access_key_id}, …)"),
+        }
+    }
+}
+
+/// Options of a store, beside its URL.
+#[derive(Clone, Debug)]
+pub struct StoreOptions {
+    /// Base URL of an S3-compatible service; none means AWS.
+    pub endpoint: Option<String>,
+    /// AWS region; none means what the AWS chain says, then `us-east-1`.
+    pub region: Option<String>,
+    /// Put the bucket into the path instead of the host name; none means yes if an endpoint is given.
+    pub path_style: Option<bool>,
+    /// Accept `http://` endpoints. Requests are signed but not encrypted then.
+    pub allow_http: bool,
+    /// Send a SHA-256 checksum with every put. Older stores refuse newer checksums; this one is the oldest.
+    pub checksum: bool,
+    /// Create a missing bucket instead of refusing it.
+    pub create_bucket: bool,
+    /// Where S3 credentials come from.
+    pub credentials: Credentials,
+    /// Bounds on waiting.
+    pub limits: Limits,
+}
+
+impl Default for StoreOptions {
+    fn default() -> Self {
+        StoreOptions {
+            endpoint: None,
+            region: None,
+            path_style: None,
+            allow_http: false,
+            checksum: true,
+            create_bucket: false,
+            credentials: Credentials::Chain,
+            limits: Limits::default(),
+        }
+    }
+}

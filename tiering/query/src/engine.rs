@@ -1,0 +1,239 @@
+//! Runs SQL over tables: parse, find the topics, plan, execute, collect; on threads of its own and within limits.
+
+use std::sync::Arc;
+
+use datafusion::common::runtime::SpawnedTask;
+use datafusion::config::Dialect;
+use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
+use datafusion::execution::memory_pool::GreedyMemoryPool;
+use datafusion::execution::object_store::ObjectStoreUrl;
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use datafusion::prelude::{SQLOptions, SessionConfig, SessionContext};
+use datafusion::sql::TableReference;
+use datafusion::sql::parser::Statement;
+use datafusion::sql::sqlparser::ast;
+use futures::StreamExt;
+use tidelog_model::TopicName;
+use tidelog_objects::Objects;
+use tidelog_tables::exporter::ViewError;
+use tidelog_tables::{CommittedLog, Exporter, SourceError, TableTopic, TopicLookup};
+use tokio::runtime::Runtime;
+use tokio::sync::Semaphore;
+
+use crate::limits::{MAX_SQL_BYTES, QueryLimits};
+use crate::table::{STORE_URL, TopicTable};
+use crate::{QueryAnswer, QueryError, names};
+
+/// Tells whether the caller of a query may read a topic.
+pub type MayRead = Arc<dyn Fn(&TopicName) -> bool + Send + Sync>;
+
+/// The query engine of one broker.
+pub struct QueryEngine {
+    shared: Arc<Shared>,
+    /// `None` only while it is dropped.
+    runtime: Option<Runtime>,
+}
+
+struct Shared {
+    exporter: Arc<Exporter>,
+    log: Arc<dyn CommittedLog>,
+    environment: Arc<RuntimeEnv>,
+    limits: QueryLimits,
+    running: Semaphore,
+}
+
+impl Drop for QueryEngine {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            // Waiting is not allowed on an async thread; a query in flight ends at its next step.
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl QueryEngine {
+    /// `objects` and `log` are those that the exporter was given. Starts `limits.threads` threads.
+    pub fn new(
+        objects: &Objects,
+        log: Arc<dyn CommittedLog>,
+        exporter: Arc<Exporter>,
+        limits: QueryLimits,
+    ) -> Result<Self, QueryError> {
+        let internal = |text: String| QueryError::Internal(text);
+        let environment = RuntimeEnvBuilder::new()
+            .with_memory_pool(Arc::new(GreedyMemoryPool::new(limits.memory_bytes)))
+            // Queries touch no local file: what does not fit into memory fails.
+            .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled))
+            .build_arc()
+            .map_err(|e| QueryError::from_datafusion(&e))?;
+        let url = ObjectStoreUrl::parse(STORE_URL).map_err(|e| QueryError::from_datafusion(&e))?;
+        environment.register_object_store(url.as_ref(), objects.object_store());
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(limits.threads.max(1))
+            .thread_name("query")
+            .enable_all()
+            .build()
+            .map_err(|e| internal(format!("no threads for queries: {e}")))?;
+        let running = Semaphore::new(limits.running.max(1));
+        Ok(QueryEngine {
+            shared: Arc::new(Shared { exporter, log, environment, limits, running }),
+            runtime: Some(runtime),
+        })
+    }
+
+    /// Runs one SELECT. `may_read` is asked for every topic that the statement names, before anything is read.
+    ///
+    /// The answer includes every record that was committed when the query was planned. Dropping the future ends the query.
+    pub async fn query(&self, sql: &str, may_read: MayRead) -> Result<QueryAnswer, QueryError> {
+        let Some(runtime) = &self.runtime else {
+            return Err(QueryError::Unavailable("the query engine stops".to_owned()));
+        };
+        let (shared, sql) = (Arc::clone(&self.shared), sql.to_owned());
+        let limit = self.shared.limits.time;
+        let work = async move {
+            match tokio::time::timeout(limit, shared.run(&sql, &may_read)).await {
+                Ok(answer) => answer,
+                Err(_) => Err(QueryError::Time(limit)),
+            }
+        };
+        let task = {
+            let _on_the_engines_threads = runtime.enter();
+            SpawnedTask::spawn(work)
+        };
+        task.await.map_err(|e| QueryError::Internal(e.to_string()))?
+    }
+}
+
+impl Shared {
+    async fn run(&self, sql: &str, may_read: &MayRead) -> Result<QueryAnswer, QueryError> {
+        if sql.len() > MAX_SQL_BYTES {
+            return Err(QueryError::Sql(format!("the statement has {} bytes, at most {MAX_SQL_BYTES} are read", sql.len())));
+        }
+        let _permit = self.running.acquire().await.map_err(|e| QueryError::Internal(e.to_string()))?;
+        match self.attempt(sql, may_read).await {
+            // Between plan and read the records were exported and deleted from the log: now they are in a file.
+            Err(Attempt::Moved(_)) => self.attempt(sql, may_read).await,
+            first => first,
+        }
+        .map_err(|attempt| match attempt {
+            Attempt::Failed(error) | Attempt::Moved(error) => error,
+        })
+    }
+
+    async fn attempt(&self, sql: &str, may_read: &MayRead) -> Result<QueryAnswer, Attempt> {
+        let context = SessionContext::new_with_config_rt(self.config(), Arc::clone(&self.environment));
+        let state = context.state();
+        let topics = self.log.topic_names();
+        let statement = state.sql_to_statement(sql, &Dialect::Generic).map_err(|error| {
+            match (QueryError::from_datafusion(&error), names::quote_hint(sql, &topics)) {
+                (QueryError::Sql(text), Some(hint)) => QueryError::Sql(format!("{text}{hint}")),
+                (error, _) => error,
+            }
+        })?;
+        only_select(&statement)?;
+        let references = state.resolve_table_references(&statement).map_err(|e| QueryError::from_datafusion(&e))?;
+        for reference in references {
+            if context.table_function(reference.table()).is_ok() {
+                continue;
+            }
+            let name = names::topic_name(&reference, &topics)?;
+            let table = self.table(&name, &topics, may_read).await?;
+            context
+                .register_table(TableReference::bare(name), Arc::new(table))
+                .map_err(|e| QueryError::from_datafusion(&e))?;
+        }
+        // The tables are known only now.
+        let plan = context.state().statement_to_plan(statement).await.map_err(|e| QueryError::from_datafusion(&e))?;
+        read_only().verify_plan(&plan).map_err(|e| QueryError::ReadOnly(e.strip_backtrace()))?;
+        let frame = context.execute_logical_plan(plan).await?;
+        let mut stream = frame.execute_stream().await?;
+        let mut answer = QueryAnswer::new(stream.schema());
+        while let Some(batch) = stream.next().await {
+            answer.push(batch?, &self.limits)?;
+        }
+        Ok(answer)
+    }
+
+    fn config(&self) -> SessionConfig {
+        let mut config = SessionConfig::new()
+            .with_target_partitions(self.limits.threads.max(1))
+            .with_create_default_catalog_and_schema(true)
+            .with_information_schema(false);
+        let options = config.options_mut();
+        options.sql_parser.enable_ident_normalization = false;
+        options.execution.parquet.schema_force_view_types = false;
+        options.sql_parser.map_string_types_to_utf8view = false;
+        config
+    }
+
+    async fn table(&self, name: &str, topics: &[TopicName], may_read: &MayRead) -> Result<TopicTable, Attempt> {
+        let topic: TableTopic = match self.log.lookup(name) {
+            TopicLookup::Unknown => return Err(names::unknown(name, topics).into()),
+            TopicLookup::NotATable => {
+                self.authorize(name, may_read)?;
+                return Err(QueryError::NotATable { name: name.to_owned() }.into());
+            }
+            TopicLookup::Table(topic) => *topic,
+        };
+        self.authorize(name, may_read)?;
+        let view = self.exporter.view(&topic.name).map_err(|error| match error {
+            // The topic has just become a table.
+            ViewError::NotATable(_) | ViewError::NotLoaded { .. } => QueryError::Unavailable(error.to_string()),
+        })?;
+        TopicTable::plan(view, &self.log).await.map_err(|error| {
+            let answer = QueryError::Unavailable(error.to_string());
+            if matches!(error, SourceError::OutOfRange { .. }) { Attempt::Moved(answer) } else { answer.into() }
+        })
+    }
+
+    fn authorize(&self, name: &str, may_read: &MayRead) -> Result<(), QueryError> {
+        match TopicName::new(name) {
+            Ok(topic) if may_read(&topic) => Ok(()),
+            _ => Err(QueryError::Denied(name.to_owned())),
+        }
+    }
+}
+
+/// How one attempt failed.
+enum Attempt {
+    Failed(QueryError),
+    /// The log's start went past what was to be read.
+    Moved(QueryError),
+}
+
+impl From<QueryError> for Attempt {
+    fn from(error: QueryError) -> Self {
+        Attempt::Failed(error)
+    }
+}
+
+impl From<datafusion::error::DataFusionError> for Attempt {
+    fn from(error: datafusion::error::DataFusionError) -> Self {
+        let answer = QueryError::from_datafusion(&error);
+        match error.find_root() {
+            datafusion::error::DataFusionError::External(inner)
+                if matches!(inner.downcast_ref(), Some(SourceError::OutOfRange { .. })) =>
+            {
+                Attempt::Moved(answer)
+            }
+            _ => Attempt::Failed(answer),
+        }
+    }
+}
+
+/// Refuses everything but queries by its form; [`read_only`] refuses what hides inside one.
+fn only_select(statement: &Statement) -> Result<(), QueryError> {
+    match statement {
+        Statement::Statement(inner) if matches!(**inner, ast::Statement::Query(_)) => Ok(()),
+        Statement::Explain(explain) => only_select(&explain.statement),
+        other => {
+            let text = other.to_string();
+            let verb = text.split_whitespace().next().unwrap_or_default();
+            Err(QueryError::ReadOnly(format!("{verb} is refused")))
+        }
+    }
+}
+
+fn read_only() -> SQLOptions {
+    SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false)
+}

@@ -1,0 +1,218 @@
+//! Carries out the effects of a manifest machine on the object store, each until the store has answered.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use tidelog_objects::{ObjectInfo, Objects, ObjectsError};
+
+use crate::keys::{ObjectName, PartitionKey, PartitionKeys};
+use crate::limits::{LIST_PAGE, MAX_BACKOFF, MAX_MANIFEST_BYTES, VERSION_READS};
+use crate::manifest::{Event, Found, Image, Version};
+
+/// One partition's objects.
+#[derive(Clone)]
+pub(crate) struct PartitionStore {
+    pub(crate) objects: Objects,
+    pub(crate) keys: PartitionKeys,
+    pub(crate) min_backoff: Duration,
+    /// Told of every failure, and of the first success after it.
+    pub(crate) report: Arc<dyn Fn(Option<String>) + Send + Sync>,
+}
+
+/// Doubles from try to try.
+pub(crate) struct Backoff(Duration);
+
+impl Backoff {
+    pub(crate) const fn new(first: Duration) -> Self {
+        Backoff(first)
+    }
+
+    pub(crate) async fn wait(&mut self) {
+        tokio::time::sleep(self.0.mul_f64(rand::random_range(0.5..=1.0))).await;
+        self.0 = self.0.saturating_mul(2).min(MAX_BACKOFF);
+    }
+}
+
+impl PartitionStore {
+    /// Tries until the store answers.
+    async fn until_answered<T, F>(&self, mut request: impl FnMut() -> F) -> T
+    where
+        F: Future<Output = Result<T, ObjectsError>>,
+    {
+        let mut backoff = Backoff::new(self.min_backoff);
+        let mut failed = false;
+        loop {
+            match request().await {
+                Ok(answer) => {
+                    if failed {
+                        (self.report)(None);
+                    }
+                    return answer;
+                }
+                Err(error) => {
+                    failed = true;
+                    (self.report)(Some(error.to_string()));
+                    backoff.wait().await;
+                }
+            }
+        }
+    }
+
+    async fn get(&self, key: &str) -> Result<Option<bytes::Bytes>, ObjectsError> {
+        match self.objects.get(key).await {
+            Ok(bytes) if bytes.len() as u64 > MAX_MANIFEST_BYTES => {
+                Err(ObjectsError::Other(format!("{key} has {} bytes", bytes.len())))
+            }
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(ObjectsError::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(crate) async fn list_versions(&self, after: u64) -> Event {
+        let start = (after > 0).then(|| self.keys.version(after));
+        let found = self.list_all(&self.keys.versions(), start).await;
+        let number = |object: &ObjectInfo| match self.keys.parse(&object.key) {
+            Some(PartitionKey::Version(number)) => Some(number),
+            _ => None,
+        };
+        Event::Listed(found.iter().filter_map(number).collect())
+    }
+
+    async fn list_all(&self, folder: &str, start: Option<String>) -> Vec<ObjectInfo> {
+        let mut all: Vec<ObjectInfo> = Vec::new();
+        loop {
+            let after = all.last().map(|object| object.key.clone()).or_else(|| start.clone());
+            let page = self.until_answered(|| self.objects.list(folder, after.as_deref(), LIST_PAGE)).await;
+            let end = page.objects.is_empty() || !page.more;
+            all.extend(page.objects);
+            if end {
+                return all;
+            }
+        }
+    }
+
+    pub(crate) async fn read_snapshot(&self, number: u64) -> Event {
+        let key = self.keys.snapshot(number);
+        let bytes = self.until_answered(|| self.get(&key)).await;
+        Event::SnapshotRead(bytes.map(|bytes| Image::decode(&bytes)))
+    }
+
+    pub(crate) async fn read_versions(&self, first: u64, last: u64) -> Event {
+        let reads = futures::stream::iter(first..=last).map(|number| async move {
+            let key = self.keys.version(number);
+            let bytes = self.until_answered(|| self.get(&key)).await;
+            bytes.map(|bytes| (number, Version::decode(&bytes)))
+        });
+        let found: Vec<_> = reads.buffered(VERSION_READS).collect().await;
+        Event::VersionsRead(found.into_iter().flatten().collect())
+    }
+
+    pub(crate) async fn create(&self, version: &Version) -> Event {
+        let key = self.keys.version(version.number);
+        let bytes = bytes::Bytes::from(version.encode());
+        let created = self
+            .until_answered(|| async {
+                match self.objects.create(&key, bytes.clone()).await {
+                    Ok(()) => Ok(true),
+                    Err(ObjectsError::AlreadyExists { .. }) => Ok(false),
+                    Err(error) => Err(error),
+                }
+            })
+            .await;
+        Event::Created(created)
+    }
+
+    pub(crate) async fn write_snapshot(&self, image: &Image) -> Event {
+        let key = self.keys.snapshot(image.number);
+        let bytes = bytes::Bytes::from(image.encode());
+        self.until_answered(|| self.objects.put(&key, bytes.clone())).await;
+        Event::SnapshotWritten(image.number)
+    }
+
+    /// One request after another: a paused writer must never find a version whose predecessor outlived it.
+    pub(crate) async fn delete_versions(&self, numbers: &[u64]) {
+        for number in numbers {
+            let key = self.keys.version(*number);
+            self.until_answered(|| self.objects.delete(&key)).await;
+        }
+    }
+
+    pub(crate) async fn delete_keys(&self, keys: &[String]) {
+        self.until_answered(|| self.objects.delete_all(keys)).await;
+    }
+
+    pub(crate) async fn delete_snapshots(&self, numbers: &[u64]) {
+        let keys: Vec<String> = numbers.iter().map(|number| self.keys.snapshot(*number)).collect();
+        self.delete_keys(&keys).await;
+    }
+
+    pub(crate) async fn delete_objects(&self, names: &[ObjectName]) {
+        let keys: Vec<String> = names.iter().map(|name| self.keys.segment(name)).collect();
+        self.delete_keys(&keys).await;
+        metrics::counter!("tidelog_tier_deleted_objects_total").increment(keys.len() as u64);
+    }
+
+    pub(crate) async fn list_objects(&self) -> Found {
+        let mut found = Found::default();
+        for object in self.list_all(self.keys.folder(), None).await {
+            match self.keys.parse(&object.key) {
+                Some(PartitionKey::Segment(name)) => found.segments.push((name, object.modified)),
+                Some(PartitionKey::Version(number)) => found.versions.push((number, object.modified)),
+                Some(PartitionKey::Snapshot(number)) => found.snapshots.push(number),
+                // Not ours to judge.
+                None => {}
+            }
+        }
+        found
+    }
+
+    /// Everything of the partition, the versions last and in ascending order; then the topic's description, if nothing else is left.
+    pub(crate) async fn delete_all(&self) {
+        let found = self.list_objects().await;
+        let names: Vec<ObjectName> = found.segments.into_iter().map(|(name, _)| name).collect();
+        self.delete_objects(&names).await;
+        self.delete_snapshots(&found.snapshots).await;
+        let numbers: Vec<u64> = found.versions.into_iter().map(|(number, _)| number).collect();
+        self.delete_versions(&numbers).await;
+        let topic = self.keys.topic_folder();
+        let description = format!("{topic}/topic/");
+        let left = self.list_all(topic, None).await;
+        if left.iter().all(|object| object.key.starts_with(&description)) {
+            let keys: Vec<String> = left.into_iter().map(|object| object.key).collect();
+            self.delete_keys(&keys).await;
+        }
+    }
+
+    /// Writes the newest description of the topic, unless the store has it.
+    pub(crate) async fn describe(&self, description: &crate::topic::TopicDescription) {
+        let folder = format!("{}/topic", self.keys.topic_folder());
+        let bytes = bytes::Bytes::from(description.encode());
+        loop {
+            let found = self.list_all(&folder, None).await;
+            let newest = found.last().map(|object| object.key.clone());
+            if let Some(key) = &newest
+                && self.until_answered(|| self.get(key)).await.is_some_and(|there| there == bytes)
+            {
+                return;
+            }
+            let number = newest.and_then(|key| key.rsplit('/').next().and_then(|n| n.parse::<u64>().ok())).unwrap_or(0);
+            let key = format!("{folder}/{:020}", number + 1);
+            let created = self
+                .until_answered(|| async {
+                    match self.objects.create(&key, bytes.clone()).await {
+                        Ok(()) => Ok(true),
+                        Err(ObjectsError::AlreadyExists { .. }) => Ok(false),
+                        Err(error) => Err(error),
+                    }
+                })
+                .await;
+            if created {
+                let old: Vec<String> = found.into_iter().map(|object| object.key).collect();
+                self.delete_keys(&old).await;
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! The cold tier of one broker: implements the log's port over an object store. Decides which partition gets which part of the
+//! limits; all else is decided by each partition's manifest machine.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+use tidelog_log::remote::{BoxFuture, RemoteBatches, RemoteError, RemoteExtent, RemoteLog, TimestampedOffset};
+use tidelog_log::LocalLog;
+use tidelog_model::{LeaderEpoch, Offset, Timestamp, TopicIdPartition};
+use tidelog_objects::{Objects, ObjectsError, Requests};
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
+use uuid::Uuid;
+
+use crate::cache::ChunkCache;
+use crate::keys::PartitionKeys;
+use crate::limits::TierLimits;
+use crate::manifest::{Image, Stop};
+use crate::partition::{Partition, Shared};
+use crate::reader::ColdReader;
+use crate::store::PartitionStore;
+use crate::topic::TopicDescription;
+
+/// Why a tier could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum TierError {
+    /// The cluster id cannot be part of an object key.
+    #[error("the cluster id cannot be part of a key: {0}")]
+    ClusterId(#[from] ObjectsError),
+    /// The cache folder cannot be used.
+    #[error("the cold tier's cache folder: {0}")]
+    Cache(#[from] std::io::Error),
+}
+
+/// What `tier status` shows.
+#[derive(Clone, Debug)]
+pub struct TierStatus {
+    /// The store's URL.
+    pub url: String,
+    /// Requests to the store so far.
+    pub requests: Requests,
+    /// Bytes in the local cache of chunks.
+    pub cache_bytes: u64,
+    /// Every partition that this broker knows, in order.
+    pub partitions: Vec<PartitionStatus>,
+}
+
+/// One partition in [`TierStatus`].
+#[derive(Clone, Debug)]
+pub struct PartitionStatus {
+    /// Which one.
+    pub partition: TopicIdPartition,
+    /// First remote offset and the first that is not remote; `None` while the manifest is unknown.
+    pub remote: Option<(Offset, Offset)>,
+    /// Segment objects that the manifest names.
+    pub segments: usize,
+    /// Their bytes.
+    pub bytes: u64,
+    /// The manifest's newest version.
+    pub version: u64,
+    /// First offset of the upload at work.
+    pub uploading: Option<Offset>,
+    /// The last failure, until the next success.
+    pub last_error: Option<String>,
+    /// Why this broker writes the manifest no longer.
+    pub stopped: Option<Stop>,
+}
+
+/// The cold tier. Cheap to clone; dropping the last clone ends its work.
+#[derive(Clone)]
+pub struct Tier {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    shared: Arc<Shared>,
+    cache: Arc<ChunkCache>,
+    reader: Arc<ColdReader>,
+    partitions: RwLock<HashMap<TopicIdPartition, Arc<Partition>>>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.partitions.get_mut().values().for_each(|partition| partition.resign());
+    }
+}
+
+impl Tier {
+    /// A tier in `objects`, below the cluster's id. `cache` is a folder of this tier alone; its chunks are emptied. Blocks briefly on
+    /// the local disk; the store is not asked for anything yet.
+    pub fn new(
+        objects: &Objects,
+        cluster_id: &str,
+        cache: &Path,
+        limits: TierLimits,
+        handle: Handle,
+    ) -> Result<Self, TierError> {
+        let objects = objects.with_prefix(cluster_id)?;
+        let manifest_folder = cache.join("manifests");
+        std::fs::create_dir_all(&manifest_folder)?;
+        let chunks = ChunkCache::open(
+            &cache.join("chunks"),
+            limits.cache_bytes,
+            limits.downloads,
+            objects.clone(),
+            handle.clone(),
+        )?;
+        let reader = ColdReader::new(Arc::clone(&chunks), limits.chunk_bytes, limits.read_ahead);
+        let shared = Shared {
+            objects,
+            limits,
+            handle,
+            writer: Uuid::new_v4(),
+            uploads: Semaphore::new(limits.uploads.max(1)),
+            manifests: Semaphore::new(limits.manifests.max(1)),
+            manifest_folder,
+        };
+        let inner =
+            Inner { shared: Arc::new(shared), cache: chunks, reader: Arc::new(reader), partitions: RwLock::default() };
+        Ok(Tier { inner: Arc::new(inner) })
+    }
+
+    /// Writes what the bucket says about a topic; to be called when it is created and when its configuration changes.
+    /// Returns at once and is repeated until the store has it.
+    pub fn describe_topic(&self, description: TopicDescription) {
+        let shared = &self.inner.shared;
+        let keys = PartitionKeys::new(&TopicIdPartition {
+            id: description.id,
+            topic: description.name.clone(),
+            partition: tidelog_model::PartitionIndex(0),
+        });
+        let store = PartitionStore {
+            objects: shared.objects.clone(),
+            keys,
+            min_backoff: shared.limits.min_backoff,
+            report: Arc::new(|_| {}),
+        };
+        shared.handle.spawn(async move { store.describe(&description).await });
+    }
+
+    /// What is where, and what went wrong last.
+    pub fn status(&self) -> TierStatus {
+        let known: Vec<Arc<Partition>> = self.inner.partitions.read().values().cloned().collect();
+        let mut partitions: Vec<PartitionStatus> = known.iter().map(|partition| status_of(partition)).collect();
+        partitions.sort_by(|a, b| a.partition.cmp(&b.partition));
+        let objects = &self.inner.shared.objects;
+        TierStatus {
+            url: objects.url().to_owned(),
+            requests: objects.counts().requests(),
+            cache_bytes: self.inner.cache.bytes(),
+            partitions,
+        }
+    }
+
+    fn find(&self, partition: &TopicIdPartition) -> Option<Arc<Partition>> {
+        self.inner.partitions.read().get(partition).cloned()
+    }
+
+    fn find_or_add(&self, partition: &TopicIdPartition) -> Arc<Partition> {
+        let mut partitions = self.inner.partitions.write();
+        Arc::clone(partitions.entry(partition.clone()).or_insert_with(|| Partition::new(partition)))
+    }
+
+    /// The partition's manifest, or why a reader has to wait.
+    fn image(&self, partition: &TopicIdPartition) -> Result<(Arc<Partition>, Arc<Image>), RemoteError> {
+        let unknown = || RemoteError::Unavailable("the manifest is not known yet".to_owned());
+        let partition = self.find(partition).ok_or_else(unknown)?;
+        let image = partition.image.read().clone().ok_or_else(unknown)?;
+        Ok((partition, image))
+    }
+}
+
+fn status_of(partition: &Partition) -> PartitionStatus {
+    let image = partition.image.read().clone();
+    let progress = partition.progress.lock().clone();
+    PartitionStatus {
+        partition: partition.id.clone(),
+        remote: image.as_ref().map(|image| (image.start(), image.next)),
+        segments: image.as_ref().map_or(0, |image| image.entries.len()),
+        bytes: image.as_ref().map_or(0, |image| image.entries.iter().map(|entry| entry.size).sum()),
+        version: image.as_ref().map_or(0, |image| image.number),
+        uploading: progress.uploading,
+        last_error: progress.last_error,
+        stopped: progress.stopped,
+    }
+}
+
+impl RemoteLog for Tier {
+    fn lead(&self, partition: &TopicIdPartition, epoch: LeaderEpoch, source: Arc<dyn LocalLog>) {
+        self.find_or_add(partition).lead(&self.inner.shared, epoch, source);
+    }
+
+    fn resign(&self, partition: &TopicIdPartition) {
+        let known = self.inner.partitions.write().remove(partition);
+        if let Some(partition) = known {
+            partition.resign();
+        }
+    }
+
+    fn extent(&self, partition: &TopicIdPartition) -> RemoteExtent {
+        match self.image(partition) {
+            Ok((_, image)) => RemoteExtent::Known { start: image.start(), end: image.next },
+            Err(_) => RemoteExtent::Unknown,
+        }
+    }
+
+    fn wake(&self, partition: &TopicIdPartition) {
+        if let Some(partition) = self.find(partition) {
+            partition.wake(&self.inner.shared);
+        }
+    }
+
+    fn read(
+        &self,
+        partition: &TopicIdPartition,
+        offset: Offset,
+        max_bytes: usize,
+    ) -> BoxFuture<'static, Result<RemoteBatches, RemoteError>> {
+        let found = self.image(partition);
+        let (tier, reader) = (self.clone(), Arc::clone(&self.inner.reader));
+        Box::pin(async move {
+            let (partition, image) = found?;
+            let read = reader.read(&partition.keys, &image, offset, max_bytes).await;
+            match read {
+                // The object may have gone because the manifest moved on while we read.
+                Err(RemoteError::Unavailable(_)) => match tier.image(&partition.id) {
+                    Ok((_, newer)) if newer.number != image.number => {
+                        reader.read(&partition.keys, &newer, offset, max_bytes).await
+                    }
+                    _ => read,
+                },
+                other => other,
+            }
+        })
+    }
+
+    fn find_timestamp(
+        &self,
+        partition: &TopicIdPartition,
+        at: Timestamp,
+    ) -> BoxFuture<'static, Result<Option<TimestampedOffset>, RemoteError>> {
+        let found = self.image(partition);
+        let reader = Arc::clone(&self.inner.reader);
+        Box::pin(async move {
+            let (partition, image) = found?;
+            reader.find_timestamp(&partition.keys, &image, at).await
+        })
+    }
+
+    fn delete(&self, partition: &TopicIdPartition) -> BoxFuture<'static, Result<(), RemoteError>> {
+        let deleting = self.find_or_add(partition).delete(&self.inner.shared);
+        let (tier, partition) = (self.clone(), partition.clone());
+        Box::pin(async move {
+            deleting.await?;
+            tier.inner.partitions.write().remove(&partition);
+            Ok(())
+        })
+    }
+}

@@ -1,0 +1,59 @@
+//! Limits of tables, each with its reason.
+
+/// Deepest nesting of a column: a top-level column is 1, every struct or list below it adds 1. Readers (Spark, Trino) slow
+/// down far below it, and recursion over it stays small.
+pub const MAX_NESTING: usize = 16;
+
+/// Most leaf columns that values may have: a footer describes every column of every row group, and a topic whose fields are
+/// really keys ("user-4711": …) must not grow without end.
+pub const MAX_COLUMNS: usize = 1_000;
+
+/// Longest field name that becomes a column, bytes.
+pub const MAX_FIELD_NAME_BYTES: usize = 255;
+
+/// Most significant digits that are compared when a number is tested against a double; no double's usual text has more than 17.
+pub const MAX_SIGNIFICANT_DIGITS: usize = 40;
+
+/// First field id of a value column; ids below belong to the columns of our own.
+pub const FIRST_VALUE_FIELD_ID: i32 = 100;
+
+/// Bytes of batches asked of the log at once. One batch may be larger.
+pub const READ_BYTES: usize = 1024 * 1024;
+
+/// Most rows that are converted before they go to the Parquet writer or to a query.
+pub const ROWS_PER_CHUNK: usize = 8_192;
+
+/// Most bytes of keys, values and headers that are converted at once; one larger record makes a chunk of its own. Far below
+/// 2 GiB, where Arrow's 32-bit string offsets end.
+pub const BYTES_PER_CHUNK: usize = 16 * 1024 * 1024;
+
+/// A row group ends when its encoded size reaches this many bytes: it is held in memory until then.
+pub const ROW_GROUP_BYTES: usize = 32 * 1024 * 1024;
+
+/// Most rows of one row group; readers parallelise over row groups of 100,000 to 1,000,000 rows.
+pub const ROW_GROUP_ROWS: usize = 1_000_000;
+
+/// Every commit whose number is a multiple of this carries a snapshot, so that a start reads at most as many.
+pub const COMMITS_PER_SNAPSHOT: u64 = 128;
+
+/// The newest commits that are never deleted.
+pub const NEWEST_COMMITS_KEPT: u64 = 16;
+
+/// Most ranges that one commit names: bounds a commit's size and what a restart puts.
+pub const MAX_RANGES_PER_COMMIT: usize = 256;
+
+/// Largest commit object that is read, bytes: a snapshot of a million files has about half of it.
+pub const MAX_COMMIT_BYTES: usize = 128 * 1024 * 1024;
+
+/// Files that are written at the same time over all tables: each holds up to one encoded file in memory.
+pub const FILES_IN_WRITING: usize = 2;
+
+/// First wait after the store or the log failed, milliseconds; doubles up to [`RETRY_MAX_MS`].
+pub const RETRY_MIN_MS: u64 = 100;
+
+/// Longest wait between two tries, milliseconds.
+pub const RETRY_MAX_MS: u64 = 30_000;
+
+const _: () = assert!(COMMITS_PER_SNAPSHOT > NEWEST_COMMITS_KEPT);
+const _: () = assert!(BYTES_PER_CHUNK < i32::MAX as usize / 2);
+const _: () = assert!(RETRY_MIN_MS < RETRY_MAX_MS);
