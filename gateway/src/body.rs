@@ -10,7 +10,7 @@ use tidelog_model::KafkaError;
 
 use crate::budget::{Budget, Reservation};
 use crate::error::ApiError;
-use crate::limits::BODY_STALL_TIMEOUT;
+use crate::limits::{BODY_STALL_TIMEOUT, DISCARD_TIMEOUT, MAX_DISCARDED_BYTES};
 
 /// A body and the budget that it occupies.
 pub(crate) struct Buffered {
@@ -37,6 +37,7 @@ async fn read_while_it_comes(
 ) -> Result<Buffered, ApiError> {
     let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|announced| announced > limit as u64) {
+        discard(body).await;
         return Err(ApiError::too_large(limit));
     }
     let mut reservation = budget.reservation();
@@ -54,6 +55,8 @@ async fn read_while_it_comes(
         let Ok(data) = frame.into_data() else { continue };
         size = size.saturating_add(data.len());
         if size > limit {
+            drop((first, rest, reservation));
+            discard(body).await;
             return Err(ApiError::too_large(limit));
         }
         if !reservation.grow(data.len()) {
@@ -76,6 +79,19 @@ async fn read_while_it_comes(
     }
     let bytes = first.unwrap_or_else(|| rest.freeze());
     Ok(Buffered { bytes, _reservation: reservation })
+}
+
+/// Reads what a client still sends, within limits, so that it lives to see the answer.
+async fn discard(mut body: Body) {
+    let rest = async {
+        let mut size = 0usize;
+        while size < MAX_DISCARDED_BYTES {
+            let Some(Ok(frame)) = body.frame().await else { break };
+            size = size.saturating_add(frame.data_ref().map_or(0, Bytes::len));
+        }
+    };
+    // Whether it ended or ran out of time makes no difference.
+    let _ = tokio::time::timeout(DISCARD_TIMEOUT, rest).await;
 }
 
 /// Reads a JSON body into `T`; the content type must be JSON, missing, or curl's form default.

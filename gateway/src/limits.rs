@@ -25,6 +25,13 @@ pub const APPEND_TIMEOUT: Duration = Duration::from_secs(30);
 /// A body that sends nothing for this long is given up.
 pub const BODY_STALL_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// Bytes of a body that is too large which are still read and thrown away: a client that is cut off while it sends often
+/// sees a broken connection instead of the 413.
+pub const MAX_DISCARDED_BYTES: usize = 64 * 1024 * 1024;
+
+/// The same, in time.
+pub const DISCARD_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// A connection that takes nothing of its answer for this long is closed: nobody reads it.
 pub const WRITE_STALL_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -45,6 +52,16 @@ pub const MAX_WAIT: Duration = Duration::from_secs(60);
 
 /// Bytes asked of the log per read of one partition.
 pub const READ_CHUNK_BYTES: usize = 256 * 1024;
+
+/// Smallest share of that when many partitions are asked at once: below it answers are mostly overhead.
+pub const MIN_CHUNK_BYTES: usize = 16 * 1024;
+
+/// One wait for events that are in the object store; then others get their turn.
+pub const LOADING_WAIT: Duration = Duration::from_secs(1);
+
+/// After this long without a single event from the object store a GET answers 503: a store that is away must look like an
+/// error, never like the end of the topic.
+pub const LOADING_PATIENCE: Duration = Duration::from_secs(30);
 
 /// Largest inflated batch that a reader unpacks, bytes; what the log itself accepts.
 pub const MAX_INFLATED_BYTES: usize = tidelog_model::limits::MAX_INFLATED_BATCH_BYTES;

@@ -11,7 +11,7 @@ use tidelog_record::{AbortedTransaction, Batch, Batches, Record, Records};
 
 use super::position::Positions;
 use crate::budget::{Budget, Reservation};
-use crate::limits::{MAX_INFLATED_BYTES, READ_CHUNK_BYTES};
+use crate::limits::{LOADING_WAIT, MAX_INFLATED_BYTES, MIN_CHUNK_BYTES, READ_CHUNK_BYTES};
 
 /// A batch whose records cannot be read: its offsets exist, its events do not come out.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -37,8 +37,10 @@ pub(crate) enum Item {
 pub(crate) enum Fill {
     /// Items are there.
     Ready,
-    /// Nothing came in time.
+    /// Nothing came in time: every partition has been read to its end.
     Idle,
+    /// Nothing came in time, but there is something: the cold tier is still loading it.
+    Loading,
     /// Every partition has reached the end that was set for it.
     Ended,
 }
@@ -147,9 +149,14 @@ impl Reader {
             if self.cursors.get(at).is_none_or(Cursor::ended) {
                 continue;
             }
-            if self.read_one(at, Duration::ZERO).await? {
-                self.turn = (at + 1) % count;
-                return Ok(Fill::Ready);
+            match self.read_one(at).await? {
+                Fill::Ready => {
+                    self.turn = (at + 1) % count;
+                    return Ok(Fill::Ready);
+                }
+                // One partition that loads must not hold up the others: from here on all are asked at once.
+                Fill::Loading => return self.wait_for_any(wait.max(LOADING_WAIT)).await,
+                Fill::Idle | Fill::Ended => {}
             }
         }
         if self.cursors.iter().all(Cursor::ended) {
@@ -161,26 +168,33 @@ impl Reader {
         self.wait_for_any(wait).await
     }
 
-    async fn read_one(&mut self, at: usize, wait: Duration) -> Result<bool, BrokerError> {
-        let Some(cursor) = self.cursors.get(at) else { return Ok(false) };
-        let (partition, next) = (cursor.partition, cursor.next);
-        let read = self.read(partition, next, wait).await;
+    async fn read_one(&mut self, at: usize) -> Result<Fill, BrokerError> {
+        let Some(cursor) = self.cursors.get(at) else { return Ok(Fill::Idle) };
+        let read = self.read(cursor.partition, cursor.next, READ_CHUNK_BYTES, Duration::ZERO).await;
         self.take(at, read).await
     }
 
-    async fn read(&self, partition: PartitionIndex, next: Offset, wait: Duration) -> Result<ReadBatches, BrokerError> {
-        self.broker
-            .read(&self.caller, &self.topic, partition, next, READ_CHUNK_BYTES, wait, Isolation::ReadCommitted)
-            .await
+    async fn read(
+        &self,
+        partition: PartitionIndex,
+        next: Offset,
+        max_bytes: usize,
+        wait: Duration,
+    ) -> Result<ReadBatches, BrokerError> {
+        self.broker.read(&self.caller, &self.topic, partition, next, max_bytes, wait, Isolation::ReadCommitted).await
     }
 
-    /// Makes an answer of the log the current chunk; true if there is something in it.
-    async fn take(&mut self, at: usize, read: Result<ReadBatches, BrokerError>) -> Result<bool, BrokerError> {
+    /// Makes an answer of the log the current chunk. An empty answer below the visible end means that the cold tier was asked
+    /// and has not answered yet; to take it for the end would hide events.
+    async fn take(&mut self, at: usize, read: Result<ReadBatches, BrokerError>) -> Result<Fill, BrokerError> {
         match read {
-            Ok(read) if read.batches.is_empty() => Ok(false),
+            Ok(read) if read.batches.is_empty() => {
+                let behind = self.cursors.get(at).is_some_and(|cursor| cursor.next < read.visible_end);
+                Ok(if behind { Fill::Loading } else { Fill::Idle })
+            }
             Ok(read) => {
                 self.current = Some((at, Decoder::new(read, self.budget.clone())));
-                Ok(true)
+                Ok(Fill::Ready)
             }
             Err(error) if error.error == KafkaError::OffsetOutOfRange && self.skip_deleted => {
                 self.skip_to_start(at, error).await
@@ -189,7 +203,7 @@ impl Reader {
         }
     }
 
-    async fn skip_to_start(&mut self, at: usize, error: BrokerError) -> Result<bool, BrokerError> {
+    async fn skip_to_start(&mut self, at: usize, error: BrokerError) -> Result<Fill, BrokerError> {
         let Some(cursor) = self.cursors.get(at) else { return Err(error) };
         let (partition, next) = (cursor.partition, cursor.next);
         let start = list(&self.broker, &self.caller, &self.topic, partition, OffsetSpec::Earliest).await?;
@@ -200,28 +214,39 @@ impl Reader {
             cursor.next = start;
         }
         self.gap = Some((partition, next, start));
-        Ok(true)
+        Ok(Fill::Ready)
     }
 
     async fn wait_for_any(&mut self, wait: Duration) -> Result<Fill, BrokerError> {
+        // Several may answer at once, and each answer is in memory until it is looked at.
+        let max_bytes = (READ_CHUNK_BYTES / self.cursors.len().max(1)).max(MIN_CHUNK_BYTES);
+        let mut loading = false;
         let found = {
             let this = &*self;
             let open = this.cursors.iter().enumerate().filter(|(_, cursor)| !cursor.ended());
             let mut reads: FuturesUnordered<_> = open
-                .map(|(at, cursor)| async move { (at, this.read(cursor.partition, cursor.next, wait).await) })
+                .map(|(at, cursor)| async move {
+                    let read = this.read(cursor.partition, cursor.next, max_bytes, wait).await;
+                    (at, cursor.next, read)
+                })
                 .collect();
             let mut found = None;
-            while let Some((at, read)) = reads.next().await {
-                if !read.as_ref().is_ok_and(|read| read.batches.is_empty()) {
-                    found = Some((at, read));
-                    break;
+            while let Some((at, next, read)) = reads.next().await {
+                match &read {
+                    Ok(empty) if empty.batches.is_empty() => loading |= next < empty.visible_end,
+                    _ => {
+                        found = Some((at, read));
+                        break;
+                    }
                 }
             }
             found
         };
-        let Some((at, read)) = found else { return Ok(Fill::Idle) };
+        let Some((at, read)) = found else {
+            return Ok(if loading { Fill::Loading } else { Fill::Idle });
+        };
         self.turn = (at + 1) % self.cursors.len().max(1);
-        Ok(if self.take(at, read).await? { Fill::Ready } else { Fill::Idle })
+        self.take(at, read).await
     }
 }
 
@@ -364,3 +389,7 @@ fn undecodable(base_offset: Offset, last_offset: Offset, error: &tidelog_record:
         message: format!("The batch cannot be decoded: {error}."),
     })
 }
+
+#[cfg(test)]
+#[path = "read_tests.rs"]
+mod tests;

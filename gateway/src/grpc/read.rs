@@ -114,7 +114,7 @@ impl State {
                 Some(Err(error)) => return Err(grpc_status(&error)),
                 None if !is_empty(&response) => break,
                 None => match self.reader.fill(FOLLOW_WAIT).await.map_err(|error| grpc_status(&error))? {
-                    Fill::Ready | Fill::Idle => {}
+                    Fill::Ready | Fill::Idle | Fill::Loading => {}
                     Fill::Ended => break,
                 },
             }

@@ -8,12 +8,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::Stream;
 use tidelog_broker::BrokerError;
+use tidelog_model::KafkaError;
 use tokio::time::Instant;
 
 use crate::events::line::{write_record, write_undecodable};
 use crate::events::position;
 use crate::events::read::{Fill, Item, Reader};
-use crate::limits::KEEP_ALIVE;
+use crate::limits::{KEEP_ALIVE, LOADING_PATIENCE};
 
 /// Bytes after which a piece goes out.
 const PIECE: usize = 64 * 1024;
@@ -24,12 +25,14 @@ pub(crate) struct Lines {
     topic: String,
     left: u64,
     deadline: Instant,
+    /// Since when the object store has been asked in vain.
+    loading: Option<Instant>,
     sent: bool,
 }
 
 impl Lines {
     pub(crate) fn new(reader: Reader, topic: String, limit: u64, deadline: Instant) -> Self {
-        Lines { reader, topic, left: limit, deadline, sent: false }
+        Lines { reader, topic, left: limit, deadline, loading: None, sent: false }
     }
 
     /// The next piece; `None` at the end.
@@ -58,8 +61,19 @@ impl Lines {
                     // Only the first event is waited for.
                     let wait = if self.sent { Duration::ZERO } else { self.deadline.duration_since(Instant::now()) };
                     match self.reader.fill(wait).await {
-                        Ok(Fill::Ready) => {}
+                        Ok(Fill::Ready) => self.loading = None,
                         Ok(Fill::Ended) => self.left = 0,
+                        Ok(Fill::Loading) => {
+                            let since = *self.loading.get_or_insert_with(Instant::now);
+                            if since.elapsed() >= LOADING_PATIENCE {
+                                let error = still_loading();
+                                if !self.sent {
+                                    return Err(error);
+                                }
+                                write_error(&mut out, &error);
+                                self.left = 0;
+                            }
+                        }
                         Ok(Fill::Idle) if wait.is_zero() || Instant::now() >= self.deadline => self.left = 0,
                         Ok(Fill::Idle) => {}
                         Err(error) if !self.sent => return Err(error),
@@ -102,6 +116,11 @@ impl Lines {
             }
         })
     }
+}
+
+fn still_loading() -> BrokerError {
+    let message = "The events are in the object store, which does not answer. Try again.";
+    BrokerError::new(KafkaError::OffsetNotAvailable, message)
 }
 
 fn error_json(error: &BrokerError) -> serde_json::Value {
@@ -185,7 +204,7 @@ impl Sse {
                 None if !out.is_empty() => break,
                 None => match self.reader.fill(KEEP_ALIVE).await {
                     Ok(Fill::Ready) => {}
-                    Ok(Fill::Idle) => out.extend_from_slice(b": nothing new\n\n"),
+                    Ok(Fill::Idle | Fill::Loading) => out.extend_from_slice(b": nothing new\n\n"),
                     Ok(Fill::Ended) => self.over = true,
                     Err(error) => self.write_failure(&mut out, &error),
                 },

@@ -102,7 +102,7 @@ impl From<&Outcome> for PublishEntry {
         content(
             (serde_json::Value = "application/json"),
             (String = "application/x-ndjson"),
-            (Vec<u8> = "application/octet-stream"),
+            (String = "application/octet-stream"),
         )
     ),
     responses(

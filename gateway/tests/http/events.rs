@@ -52,7 +52,8 @@ async fn arrays_and_sequences_are_many_records() {
     let unsaid = server.send(request("POST", EVENTS).body(Body::from("{\"n\":6}")).unwrap()).await.json();
     assert_eq!(offsets(&unsaid), [(0, 6)]);
     assert_eq!(offsets(&server.json("POST", EVENTS, json!([])).await.json()), []);
-    let read: Vec<i64> = server.get(EVENTS).await.lines().iter().map(|line| line["value"]["n"].as_i64().unwrap()).collect();
+    let read: Vec<i64> =
+        server.get(EVENTS).await.lines().iter().map(|line| line["value"]["n"].as_i64().unwrap()).collect();
     assert_eq!(read, [0, 1, 2, 3, 4, 5, 6]);
 }
 
@@ -102,7 +103,10 @@ async fn large_requests_are_split_into_batches_that_fit() {
     // One record above the topic's limit fails alone.
     let huge = json!([{ "n": 1 }, { "x": "y".repeat(1_200_000) }, { "n": 2 }]);
     let entries = server.json("POST", EVENTS, huge).await.json()["offsets"].clone();
-    assert_eq!((&entries[0]["offset"], &entries[1]["error_code"], &entries[2]["offset"]), (&json!(2500), &json!("MESSAGE_TOO_LARGE"), &json!(2501)));
+    assert_eq!(
+        (&entries[0]["offset"], &entries[1]["error_code"], &entries[2]["offset"]),
+        (&json!(2500), &json!("MESSAGE_TOO_LARGE"), &json!(2501))
+    );
     let single = server.json("POST", EVENTS, json!({ "x": "y".repeat(1_200_000) })).await;
     single.is_problem(413, "MESSAGE_TOO_LARGE");
     // A topic with a smaller limit gets smaller batches.
@@ -129,9 +133,15 @@ async fn malformed_publishes_are_refused_whole() {
         let answer = server.json("POST", &format!("{EVENTS}?{query}"), json!([1, 2])).await;
         answer.is_problem(400, "INVALID_REQUEST");
     }
-    server.json("POST", "/v1/topics/t/events?partition=1", json!({})).await.is_problem(404, "UNKNOWN_TOPIC_OR_PARTITION");
+    server
+        .json("POST", "/v1/topics/t/events?partition=1", json!({}))
+        .await
+        .is_problem(404, "UNKNOWN_TOPIC_OR_PARTITION");
     server.json("POST", "/v1/topics/a%2Fb/events", json!({})).await.is_problem(400, "INVALID_TOPIC_EXCEPTION");
-    server.post(EVENTS, "application/octet-stream", vec![0u8; 4 * 1024 * 1024 + 1]).await.is_problem(413, "MESSAGE_TOO_LARGE");
+    server
+        .post(EVENTS, "application/octet-stream", vec![0u8; 4 * 1024 * 1024 + 1])
+        .await
+        .is_problem(413, "MESSAGE_TOO_LARGE");
     assert!(server.get(EVENTS).await.body.is_empty(), "nothing was stored");
 }
 
@@ -165,14 +175,17 @@ async fn reading_starts_where_it_is_told() {
     assert_eq!(read("from=1970-01-01T00:00:00Z").await.len(), 6);
     assert_eq!(read("from=2100-01-01T00:00:00%2B01:00").await, Vec::<i64>::new());
     assert_eq!(read("limit=4").await.len(), 4);
-    let time = server.get(&format!("{EVENTS}?partition=0&from=1&limit=1")).await.lines()[0]["timestamp"].as_i64().unwrap();
+    let time =
+        server.get(&format!("{EVENTS}?partition=0&from=1&limit=1")).await.lines()[0]["timestamp"].as_i64().unwrap();
     let (seconds, millis) = (time / 1000, time % 1000);
     let day = seconds / 86_400;
     assert!(day > 0);
     let text = rfc3339(seconds, millis);
     assert!(read(&format!("partition=0&from={text}")).await.contains(&2), "{text}");
     server.get(&format!("{EVENTS}?partition=0&from=99")).await.is_problem(416, "OFFSET_OUT_OF_RANGE");
-    for bad in ["from=first", "partition=x", "partition=-1", "limit=0", "limit=1000000", "wait=1h", "wait=61s", "form=1"] {
+    for bad in
+        ["from=first", "partition=x", "partition=-1", "limit=0", "limit=1000000", "wait=1h", "wait=61s", "form=1"]
+    {
         server.get(&format!("{EVENTS}?{bad}")).await.is_problem(400, "INVALID_REQUEST");
     }
     server.get(&format!("{EVENTS}?partition=2")).await.is_problem(404, "UNKNOWN_TOPIC_OR_PARTITION");

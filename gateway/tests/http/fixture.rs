@@ -9,7 +9,8 @@ use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use tidelog_broker::{Broker, BrokerOptions, DataDir};
 use tidelog_gateway::{
-    Gateway, GatewayInfo, GatewayOptions, GatewayParts, PortError, PortFuture, SqlAnswer, SqlColumn, SqlPort, StatusPort,
+    Gateway, GatewayInfo, GatewayOptions, GatewayParts, PortError, PortFuture, SqlAnswer, SqlColumn, SqlPort,
+    StatusPort,
 };
 use tidelog_model::{Caller, KafkaError, NodeId, Timestamp};
 use tidelog_security::{Authenticator, KeySet, TokenRequest, TokenRules, issue_token};
@@ -35,7 +36,8 @@ pub(crate) struct Answer {
 
 impl Answer {
     pub(crate) fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("no JSON: {}", String::from_utf8_lossy(&self.body)))
+        serde_json::from_slice(&self.body)
+            .unwrap_or_else(|_| panic!("no JSON: {}", String::from_utf8_lossy(&self.body)))
     }
 
     pub(crate) fn lines(&self) -> Vec<Value> {
@@ -119,7 +121,8 @@ impl Setup {
         let data_dir = DataDir::open(&directory.path().join("data"), NodeId(1), None).unwrap();
         let options = BrokerOptions::new(data_dir.path(), Arc::new(store.clone()));
         let broker = Broker::open(data_dir, options).await.unwrap();
-        let rules = TokenRules { issuer: Some("us".into()), audiences: vec!["tidelog".into()], ..TokenRules::default() };
+        let rules =
+            TokenRules { issuer: Some("us".into()), audiences: vec!["tidelog".into()], ..TokenRules::default() };
         let keys = KeySet::default().with_secret(SECRET).unwrap();
         let shutdown = CancellationToken::new();
         let router = Gateway::router(GatewayParts {

@@ -4,24 +4,9 @@ use axum::body::Body;
 use http::header;
 use serde_json::json;
 
+use crate::cases::{self, Token};
 use crate::fixture::{SECRET, Server, Setup, good_token, now, request, token_for};
 use tidelog_model::Timestamp;
-
-/// Every route that needs a caller: method, path, content type, body, and the status of a good request.
-const GUARDED: [(&str, &str, &str, &str, u16); 10] = [
-    ("GET", "/v1/topics", "", "", 200),
-    ("POST", "/v1/topics", "application/json", r#"{"name":"new"}"#, 201),
-    ("GET", "/v1/topics/t", "", "", 200),
-    ("PATCH", "/v1/topics/t", "application/json", "{}", 200),
-    ("DELETE", "/v1/topics/gone", "", "", 404),
-    ("POST", "/v1/topics/t/events", "application/json", "{}", 200),
-    ("GET", "/v1/topics/t/events", "", "", 200),
-    ("POST", "/v1/query", "application/json", r#"{"sql":"SELECT 1"}"#, 200),
-    ("GET", "/v1/tier", "", "", 200),
-    ("GET", "/v1/tables", "", "", 200),
-];
-
-const OPEN: [&str; 6] = ["/", "/healthz", "/readyz", "/metrics", "/openapi.json", "/docs/"];
 
 /// base64url of `{"alg":"none","typ":"JWT"}`.
 const NONE_HEADER: &str = "eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0";
@@ -32,49 +17,56 @@ fn none_token() -> String {
     format!("{NONE_HEADER}.{claims}.")
 }
 
-#[tokio::test]
-async fn every_route_against_every_token() {
-    let server = Setup::secure().start().await;
-    let create = request("POST", "/v1/topics").header(header::AUTHORIZATION, format!("Bearer {}", good_token()));
-    let created = server.send(create.body(Body::from(r#"{"name":"t"}"#)).unwrap()).await;
-    assert_eq!(created.status.as_u16(), 201);
+fn authorization(token: Token) -> Option<String> {
+    let hour = 3_600_000;
+    let token = match token {
+        Token::None => return None,
+        Token::Good => good_token(),
+        Token::Garbage => "garbage".to_owned(),
+        Token::Expired => token_for("tidelog", Timestamp(now().get() - hour), SECRET),
+        Token::NotYetValid => token_for("tidelog", Timestamp(now().get() + hour), SECRET),
+        Token::WrongSignature => token_for("tidelog", now(), b"another secret of thirty-two byt"),
+        Token::AlgNone => none_token(),
+        Token::WrongAudience => token_for("others", now(), SECRET),
+    };
+    Some(format!("Bearer {token}"))
+}
 
-    let refused = [
-        ("no token", None, "Bearer realm=\"tidelog\""),
-        ("expired", Some(token_for("tidelog", Timestamp(now().get() - 3_600_000), SECRET)), "invalid_token"),
-        ("not yet", Some(token_for("tidelog", Timestamp(now().get() + 3_600_000), SECRET)), "invalid_token"),
-        ("wrong signature", Some(token_for("tidelog", now(), b"another secret of thirty-two byt")), "invalid_token"),
-        ("alg none", Some(none_token()), "invalid_token"),
-        ("wrong audience", Some(token_for("others", now(), SECRET)), "invalid_token"),
-        ("garbage", Some("garbage".to_owned()), "invalid_token"),
-    ];
-    for (method, path, content_type, body, good_status) in GUARDED {
-        let send = |authorization: Option<String>, path: String| {
-            let mut request = request(method, &path);
-            if !content_type.is_empty() {
-                request = request.header(header::CONTENT_TYPE, content_type);
-            }
-            if let Some(authorization) = authorization {
-                request = request.header(header::AUTHORIZATION, authorization);
-            }
-            server.send(request.body(Body::from(body)).unwrap())
-        };
-        for (name, token, challenge) in &refused {
-            let answer = send(token.as_ref().map(|token| format!("Bearer {token}")), path.to_owned()).await;
-            assert_eq!(answer.status.as_u16(), 401, "{method} {path}: {name}");
-            answer.is_problem(401, "SASL_AUTHENTICATION_FAILED");
-            assert!(answer.header("www-authenticate").contains(challenge), "{method} {path}: {name}");
-            let text = String::from_utf8_lossy(&answer.body).into_owned();
-            assert!(token.as_ref().is_none_or(|token| token.len() < 20 || !text.contains(token.as_str())), "{text}");
+#[tokio::test]
+async fn every_route_against_every_wrong_way_to_ask() {
+    let server = Setup::secure().start().await;
+    let send = |method: &str, path: &str, content_type: &str, authorization: Option<String>, body: Vec<u8>| {
+        let mut request = request(method, path);
+        if !content_type.is_empty() {
+            request = request.header(header::CONTENT_TYPE, content_type);
         }
-        let basic = send(Some("Basic dXNlcjpwYXNz".into()), path.to_owned()).await;
-        assert_eq!(basic.status.as_u16(), 401, "{method} {path}");
-        // With a slash at its end the route is the same and as guarded.
-        assert_eq!(send(None, format!("{path}/")).await.status.as_u16(), 401, "{method} {path}/");
-        let good = send(Some(format!("Bearer {}", good_token())), path.to_owned()).await;
-        assert_eq!(good.status.as_u16(), good_status, "{method} {path}: {}", String::from_utf8_lossy(&good.body));
+        if let Some(authorization) = authorization {
+            request = request.header(header::AUTHORIZATION, authorization);
+        }
+        server.send(request.body(Body::from(body)).unwrap())
+    };
+    let topic = br#"{"name":"t"}"#.to_vec();
+    let created = send("POST", "/v1/topics", "application/json", authorization(Token::Good), topic).await;
+    assert_eq!(created.status.as_u16(), 201);
+    for case in cases::table() {
+        let token = authorization(case.token);
+        let answer = send(case.method, &case.path, case.content_type, token.clone(), case.body).await;
+        let text = String::from_utf8_lossy(&answer.body).into_owned();
+        assert_eq!(answer.status.as_u16(), case.status, "{}: {text}", case.name);
+        if !case.error_code.is_empty() {
+            answer.is_problem(case.status, case.error_code);
+        }
+        let challenge = answer.header("www-authenticate");
+        match case.token {
+            Token::Good => assert_eq!(challenge, "", "{}", case.name),
+            Token::None => assert_eq!(challenge, "Bearer realm=\"tidelog\"", "{}", case.name),
+            _ => assert!(challenge.contains("error=\"invalid_token\""), "{}: {challenge}", case.name),
+        }
+        assert!(token.is_none_or(|token| token.len() < 20 || !text.contains(&token[7..])), "{}: {text}", case.name);
     }
-    for path in OPEN {
+    let basic = send("GET", "/v1/topics", "", Some("Basic dXNlcjpwYXNz".into()), vec![]).await;
+    basic.is_problem(401, "SASL_AUTHENTICATION_FAILED");
+    for path in cases::OPEN {
         assert_eq!(server.get(path).await.status.as_u16(), 200, "{path}");
     }
     // What does not exist is the same for everybody.

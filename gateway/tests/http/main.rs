@@ -1,5 +1,10 @@
 //! The gateway over a real broker in a temporary directory: every route, every kind of caller.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test may fail this way
+
+#[path = "../../../tests/e2e/http/cases.rs"]
+mod cases;
+mod connection;
 mod events;
 mod fixture;
 mod grpc;

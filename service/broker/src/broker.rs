@@ -159,6 +159,9 @@ impl Broker {
     }
 
     fn reconcile(&self, image: &ClusterImage) {
+        if let Some(observer) = &self.inner.core.observer {
+            observer.topics_changed();
+        }
         self.inner.replicas.reconcile(image, |topic: TopicId| self.topic_config(image, topic));
     }
 
@@ -265,6 +268,7 @@ fn core(data_dir: &DataDir, options: &BrokerOptions, clock: Clock) -> Result<Cor
         log_threads: Pool::start("log", or(options.log_threads, cores.clamp(2, 8)), drain).map_err(failed)?,
         flushers: Pool::start("flush", or(options.flush_threads, 4), flush).map_err(failed)?,
         remote: options.remote.clone(),
+        observer: options.observer.clone(),
     })
 }
 

@@ -7,6 +7,7 @@ use tidelog_log::{Disk, FileCache, RemoteLog};
 use tidelog_model::NodeId;
 use tidelog_partition::Durability;
 
+use crate::Observer;
 use crate::replica::Replica;
 use crate::shell::clock::Clock;
 use crate::shell::pool::Pool;
@@ -27,4 +28,6 @@ pub(crate) struct Core {
     pub(crate) flushers: Pool<Replica>,
     /// The cold tier, if there is one.
     pub(crate) remote: Option<Arc<dyn RemoteLog>>,
+    /// Hears what happens.
+    pub(crate) observer: Option<Arc<dyn Observer>>,
 }

@@ -21,6 +21,7 @@ mod housekeeping;
 mod limits;
 mod list_offsets;
 mod lookup;
+mod observer;
 mod options;
 mod producer_ids;
 mod replica;
@@ -39,6 +40,7 @@ pub use error::{BrokerError, CurrentLeader};
 pub use groups::{
     CommitRequest, CommitTicket, GroupOffset, GroupTicket, OffsetsRequest, OffsetsTicket, PartitionCommit,
 };
+pub use observer::{Observer, TieredTopic, TopicView};
 pub use options::BrokerOptions;
 pub use shell::clock::Clock;
 pub use types::*;

@@ -10,6 +10,8 @@ use tidelog_model::NodeId;
 use tidelog_partition::Durability;
 use tidelog_security::Authorizer;
 
+use crate::Observer;
+
 /// What a broker needs to know at its start. A change needs a restart.
 #[derive(Clone)]
 pub struct BrokerOptions {
@@ -37,6 +39,8 @@ pub struct BrokerOptions {
     pub store: Arc<dyn MetadataStore>,
     /// The cold tier.
     pub remote: Option<Arc<dyn RemoteLog>>,
+    /// Hears what happens to partitions.
+    pub observer: Option<Arc<dyn Observer>>,
     /// Who may do what.
     pub authorizer: Arc<dyn Authorizer>,
 }
@@ -57,6 +61,7 @@ impl BrokerOptions {
             http: None,
             store,
             remote: None,
+            observer: None,
             authorizer: Arc::new(tidelog_security::AllowAuthenticated),
         }
     }

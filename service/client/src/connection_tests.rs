@@ -1,0 +1,175 @@
+//! Connections against a server that is scripted byte by byte.
+
+use std::io::Cursor;
+
+use tidelog_protocol::messages::{
+    ApiVersion, ApiVersionsResponse, InitProducerIdRequest, InitProducerIdResponse, MetadataRequest,
+};
+use tidelog_protocol::RequestHeader;
+use tokio::net::TcpListener;
+use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
+
+use super::*;
+
+async fn listener() -> (TcpListener, BrokerAddress) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    (listener, BrokerAddress { host: "127.0.0.1".into(), port })
+}
+
+async fn read_request(stream: &mut TcpStream) -> RequestHeader {
+    let size = stream.read_u32().await.unwrap();
+    let mut frame = vec![0; size as usize];
+    stream.read_exact(&mut frame).await.unwrap();
+    RequestHeader::parse(Bytes::from(frame)).unwrap().0
+}
+
+async fn write(stream: &mut TcpStream, frame: Pieces) {
+    stream.write_all(&frame.into_bytes().unwrap()).await.unwrap();
+}
+
+fn versions() -> ApiVersionsResponse {
+    let api = |api_key, max_version| ApiVersion { api_key, min_version: 0, max_version, ..Default::default() };
+    ApiVersionsResponse { api_keys: vec![api(18, 4), api(22, 5), api(3, 12)], ..Default::default() }
+}
+
+/// Accepts one connection, answers ApiVersions, then does what the script says.
+fn serve<F: Future<Output = ()> + Send + 'static>(
+    listener: TcpListener,
+    script: impl FnOnce(TcpStream) -> F + Send + 'static,
+) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let header = read_request(&mut stream).await;
+        write(&mut stream, header::response_frame(header.version, header.correlation_id, &versions()).unwrap()).await;
+        script(stream).await;
+    })
+}
+
+fn id(producer_id: i64) -> InitProducerIdResponse {
+    InitProducerIdResponse { producer_id, ..Default::default() }
+}
+
+fn ask() -> InitProducerIdRequest {
+    InitProducerIdRequest { transactional_id: None, ..Default::default() }
+}
+
+#[tokio::test]
+async fn requests_are_pipelined_and_answers_find_theirs() {
+    let (listener, address) = listener().await;
+    let server = serve(listener, |mut stream| async move {
+        // All three are here before the first is answered.
+        let mut headers = Vec::new();
+        for _ in 0..3 {
+            headers.push(read_request(&mut stream).await);
+        }
+        for (number, header) in headers.iter().enumerate() {
+            assert_eq!(header.client_id.as_deref(), Some("tester"));
+            write(&mut stream, header::response_frame(5, header.correlation_id, &id(number as i64)).unwrap()).await;
+        }
+    });
+    let options = ConnectionOptions { client_id: "tester".into(), ..Default::default() };
+    let connection = Connection::open(&address, &options).await.unwrap();
+    let (request, other) = (ask(), ask());
+    let (a, b) = (connection.call(&request), connection.call(&other));
+    let c = connection.submit(5, &request, Duration::ZERO).unwrap();
+    let (a, b, c) = tokio::join!(c.wait(), a, b);
+    assert_eq!((a.unwrap().producer_id, b.unwrap().producer_id, c.unwrap().producer_id), (0, 1, 2));
+    server.await.unwrap();
+}
+
+#[tokio::test]
+async fn an_old_server_is_asked_again_in_its_own_version() {
+    let (listener, address) = listener().await;
+    let server = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let header = read_request(&mut stream).await;
+        assert_eq!(header.version, 4);
+        let api_keys = vec![ApiVersion { api_key: 18, min_version: 0, max_version: 2, ..Default::default() }];
+        let error_code = tidelog_model::KafkaError::UnsupportedVersion.code();
+        let refusal = ApiVersionsResponse { error_code, api_keys, ..Default::default() };
+        write(&mut stream, header::response_frame(0, header.correlation_id, &refusal).unwrap()).await;
+        let header = read_request(&mut stream).await;
+        assert_eq!(header.version, 2);
+        write(&mut stream, header::response_frame(2, header.correlation_id, &versions()).unwrap()).await;
+        // Until the client closes.
+        assert_eq!(stream.read(&mut [0; 1]).await.unwrap(), 0);
+    });
+    let options = ConnectionOptions { version_caps: vec![(3, 9)], ..Default::default() };
+    let connection = Connection::open(&address, &options).await.unwrap();
+    assert_eq!(connection.versions().choose::<MetadataRequest>(i16::MAX), Ok(9));
+    drop(connection);
+    server.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_refused_connection_says_what_to_do() {
+    let (listener, address) = listener().await;
+    drop(listener);
+    let error = Connection::open(&address, &ConnectionOptions::default()).await.unwrap_err();
+    assert_eq!(error.to_string(), format!("no Tidelog at {address}; start one with `tidelog serve`"));
+    assert!(error.is_unreachable() && error.is_retriable());
+}
+
+/// What a caller gets when the server answers a request with these bytes and hangs up.
+async fn outcome_of(bytes: Vec<u8>, options: ConnectionOptions) -> ClientError {
+    let (listener, address) = listener().await;
+    let server = serve(listener, |mut stream| async move {
+        read_request(&mut stream).await;
+        stream.write_all(&bytes).await.unwrap();
+    });
+    let connection = Connection::open(&address, &options).await.unwrap();
+    let error = connection.call(&ask()).await.unwrap_err();
+    server.await.unwrap();
+    error
+}
+
+#[tokio::test]
+async fn malformed_answers_are_errors() {
+    let closed = |error: ClientError| match error {
+        ClientError::Closed { reason, .. } => reason,
+        other => panic!("{other:?}"),
+    };
+    let run = |bytes: &[u8]| outcome_of(bytes.to_vec(), ConnectionOptions::default());
+    assert_eq!(closed(run(b"").await), "the server closed it");
+    assert_eq!(closed(run(&[0, 0, 0, 9, 1]).await), "the server closed it");
+    assert!(closed(run(&[0x7f, 0xff, 0xff, 0xff]).await).contains("2147483647 bytes"));
+    assert!(closed(run(&[0xff; 8]).await).contains("-1 bytes"));
+    assert!(closed(run(&[0, 0, 0, 0]).await).contains("was due"));
+    assert!(closed(run(&[0, 0, 0, 4, 9, 9, 9, 9]).await).contains("was due"));
+    // The right correlation id, but no body.
+    assert!(matches!(run(&[0, 0, 0, 4, 0, 0, 0, 1]).await, ClientError::Decode(_)));
+    let small = ConnectionOptions { max_response_bytes: 100, ..Default::default() };
+    assert!(closed(outcome_of(vec![0, 0, 0, 101], small).await).contains("at most 100"));
+}
+
+#[tokio::test]
+async fn an_announced_length_alone_reserves_little() {
+    // 190 MiB are announced and 10 bytes come.
+    let mut from = Cursor::new([&(190 * 1024 * 1024i32).to_be_bytes()[..], &[0; 10]].concat());
+    let error = read_frame(&mut from, MAX_RESPONSE_BYTES).await.unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+    let body: Vec<u8> = (0..3_000_000u32).map(|n| n as u8).collect();
+    let mut from = Cursor::new([&(body.len() as i32).to_be_bytes()[..], &body, b"next"].concat());
+    assert_eq!(read_frame(&mut from, body.len()).await.unwrap(), body);
+    assert_eq!(from.position(), body.len() as u64 + 4, "what follows belongs to the next frame");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_late_answer_ends_the_connection() {
+    let (listener, address) = listener().await;
+    let server = serve(listener, |mut stream| async move {
+        read_request(&mut stream).await;
+        // No answer; until the client hangs up.
+        let _ = stream.read(&mut [0; 1]).await;
+    });
+    let options = ConnectionOptions { request_timeout: Duration::from_secs(3), ..Default::default() };
+    let connection = Connection::open(&address, &options).await.unwrap();
+    let error = connection.call(&ask()).await.unwrap_err();
+    assert_eq!(error.to_string(), "no answer to InitProducerIdRequest within 3s");
+    server.await.unwrap();
+    let again = connection.call(&ask()).await.unwrap_err();
+    assert!(matches!(again, ClientError::Closed { .. }), "{again:?}");
+    assert!(!connection.is_open());
+}

@@ -131,18 +131,25 @@ impl Client {
         targets: &[Target<'_>],
         found: &[Option<ListedOffset>],
     ) -> Result<Vec<(Leader, Vec<usize>)>, ClientError> {
-        let mut groups: BTreeMap<i32, (Leader, Vec<usize>)> = BTreeMap::new();
+        // A request may name a partition once only, so its second query goes into a second request.
+        let mut groups: BTreeMap<(i32, usize), (Leader, Vec<usize>)> = BTreeMap::new();
+        let mut seen: BTreeMap<(&str, PartitionIndex), usize> = BTreeMap::new();
         for (at, (topic, partition, _)) in targets.iter().enumerate() {
             if found.get(at).is_some_and(Option::is_some) {
                 continue;
             }
-            let info = self.topic(topic, false).await?;
+            let mut info = self.topic(topic, false).await?;
+            if info.partition(*partition).is_none() {
+                info = self.refresh_topic(topic, false).await?;
+            }
             if info.partition(*partition).is_none() {
                 let what = format!("partition {topic}-{partition}");
                 return Err(ClientError::kafka(KafkaError::UnknownTopicOrPartition, what, Some("there is no such partition")));
             }
             if let Some(leader) = self.leader(topic, *partition) {
-                groups.entry(leader.node.0).or_insert_with(|| (leader, Vec::new())).1.push(at);
+                let turn = seen.entry((topic, *partition)).or_default();
+                groups.entry((leader.node.0, *turn)).or_insert_with(|| (leader, Vec::new())).1.push(at);
+                *turn += 1;
             }
         }
         Ok(groups.into_values().collect())

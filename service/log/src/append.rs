@@ -158,7 +158,8 @@ impl Log {
     fn take_back(&mut self, error: LogError) -> LogError {
         self.debris = true;
         if let Err(second) = self.cut_debris() {
-            self.view().take_offline(&format!("{error}; and what was written could not be cut off: {second}"));
+            self.view()
+                .flush_failed(&io::Error::other(format!("{error}, and what was written cannot be cut off: {second}")));
         }
         error
     }
@@ -173,9 +174,12 @@ impl Log {
             let txn_size = txn_bytes(active);
             (Arc::clone(&active.file), active.size, active.txn_file.clone(), txn_size)
         };
+        // Flushed at once: after a power cut the failed batches must not stand there as if they had been accepted.
         file.truncate(size)?;
+        file.flush()?;
         if let Some(txn_file) = txn_file {
             txn_file.truncate(txn_size)?;
+            txn_file.flush()?;
         }
         self.debris = false;
         self.shared.state.write().unflushed.active_version += 1;
@@ -245,6 +249,7 @@ impl Log {
             return Ok(base);
         }
         self.cut_debris().map_err(LogError::io("cannot truncate", &self.active_path()))?;
+        self.flush_names()?;
         let mut index = self.shared.state.read().active.index.clone();
         index.finish();
         let written = self
@@ -260,6 +265,26 @@ impl Log {
         let mut guard = self.shared.state.write();
         begin_segment(&self.shared, &mut guard, index, files, file, end);
         Ok(base)
+    }
+
+    /// A segment's name must be durable before the next segment has one: otherwise a power cut could take the front of the log and
+    /// leave what follows, which would look like a log that begins later. Nothing to do if a flush came by since the last roll.
+    fn flush_names(&self) -> Result<(), LogError> {
+        let version = {
+            let unflushed = &self.shared.state.read().unflushed;
+            if unflushed.names_version == unflushed.names_flushed {
+                return Ok(());
+            }
+            unflushed.names_version
+        };
+        let directory = &self.shared.directory;
+        if let Err(source) = self.shared.disk.flush_dir(directory) {
+            self.view().flush_failed(&io::Error::new(source.kind(), format!("a flush failed: {source}")));
+            return Err(LogError::io("cannot flush", directory)(source));
+        }
+        let mut state = self.shared.state.write();
+        state.unflushed.names_flushed = state.unflushed.names_flushed.max(version);
+        Ok(())
     }
 
     /// Writes a file that belongs to an offset, without flushing it.

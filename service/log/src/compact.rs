@@ -117,6 +117,9 @@ impl LogView {
         let mut keys = KeyMap { last: HashMap::new(), bytes: 0, end: limits.clean_from };
         for segment in segments.iter().filter(|segment| segment.end > limits.clean_from) {
             let complete = self.each_batch(segment, |batch| {
+                if batch.header().next_offset() <= limits.clean_from {
+                    return Ok(true);
+                }
                 // One batch always fits: otherwise compaction would never come past it.
                 if keys.bytes > limits.memory_bytes {
                     return Ok(false);

@@ -11,8 +11,8 @@ use std::sync::Arc;
 use tidelog_model::Offset;
 
 use crate::LogError;
-use crate::disk::{DiskFile, replace_file, unlink_if_there};
-use crate::names::{FLUSH_FAILED, LEADER_EPOCHS};
+use crate::disk::{Disk, DiskFile, replace_file, unlink_if_there};
+use crate::names::{LEADER_EPOCHS, UNSETTLED};
 use crate::state::Shared;
 use crate::view::LogView;
 
@@ -72,6 +72,18 @@ impl FlushTicket {
     }
 }
 
+/// Tells the next start that the page cache may hold what no disk has, or will not keep.
+pub(crate) fn mark_unsettled(disk: &dyn Disk, directory: &Path) -> Result<(), LogError> {
+    let marker = directory.join(UNSETTLED);
+    disk.create(&marker).map(drop).map_err(LogError::io("cannot create", &marker))
+}
+
+/// Takes the mark away: everything is on the disk.
+pub(crate) fn unmark(disk: &dyn Disk, directory: &Path) -> Result<(), LogError> {
+    let marker = directory.join(UNSETTLED);
+    unlink_if_there(disk, &marker).map_err(LogError::io("cannot remove", &marker))
+}
+
 impl LogView {
     /// Flushes everything written so far; returns the flushed end. After a failure the log is offline.
     pub fn flush(&self) -> Result<Offset, LogError> {
@@ -79,7 +91,7 @@ impl LogView {
         match ticket.sync() {
             Ok(()) => Ok(self.complete(ticket)),
             Err(source) => {
-                self.flush_failed(&source);
+                self.flush_failed(&io::Error::new(source.kind(), format!("a flush failed: {source}")));
                 Err(LogError::Io { action: "cannot flush", path: self.shared.directory.clone(), source })
             }
         }
@@ -109,26 +121,22 @@ impl LogView {
         })
     }
 
-    /// A flush of this log, or the `syncfs` that stood for it, failed: the log goes offline.
+    /// A flush of this log, or the `syncfs` that stood for it, failed: the log goes offline, with the error as its reason.
     ///
     /// The kernel may count the lost pages as clean from now on, so the next start must write them again before it trusts a flush. A
     /// file in the log's directory tells it so.
     pub fn flush_failed(&self, error: &io::Error) {
-        let marker = self.shared.directory.join(FLUSH_FAILED);
-        if let Err(second) = self.shared.disk.create(&marker) {
-            tracing::error!(path = %marker.display(), error = %second, "the failed flush cannot be marked");
+        if let Err(second) = mark_unsettled(&*self.shared.disk, &self.shared.directory) {
+            tracing::error!(error = %second, "the failed flush cannot be marked");
         }
-        self.take_offline(&format!("a flush failed: {error}"));
+        self.take_offline(&error.to_string());
     }
 
     /// The ticket's work is done and durable; returns the flushed end.
     pub fn complete(&self, ticket: FlushTicket) -> Offset {
         let (end, marked) = self.complete_locked(ticket);
-        if marked {
-            let marker = self.shared.directory.join(FLUSH_FAILED);
-            if let Err(error) = unlink_if_there(&*self.shared.disk, &marker) {
-                tracing::warn!(path = %marker.display(), %error, "the next start will write again what is durable already");
-            }
+        if marked && let Err(error) = unmark(&*self.shared.disk, &self.shared.directory) {
+            tracing::warn!(%error, "the next start will write again what is durable already");
         }
         end
     }

@@ -52,22 +52,40 @@ impl LogView {
         if any && dirty {
             self.flush()?;
         }
-        let gone: Vec<Arc<Segment>> = {
-            let mut state = shared.state.write();
-            let count = state.closed.partition_point(|segment| segment.end <= offset);
-            let gone = state.closed.drain(..count).collect();
-            // What is gone needs no flush, and a descriptor kept for it would keep its space.
-            state.unflushed.names_version += u64::from(count > 0);
-            gone
-        };
-        for segment in &gone {
-            shared.cache.forget(segment.id);
-            unlink_segment(&*shared.disk, &shared.directory, segment.base, segment.stage)?;
+        let mut gone = Vec::new();
+        if any {
+            // A removal that failed before must be durable before a later one: no power cut may leave a hole.
+            shared.disk.flush_dir(&shared.directory).map_err(LogError::io("cannot flush", &shared.directory))?;
+        }
+        while let Some(segment) = self.delete_first(offset)? {
+            gone.push(segment);
         }
         if !gone.is_empty() {
             self.delete_snapshots_below(self.first_base())?;
         }
-        Ok(gone.iter().map(|segment| segment.info()).collect())
+        Ok(gone)
+    }
+
+    /// Removes the first segment if it is closed and ends at or before `offset`.
+    fn delete_first(&self, offset: Offset) -> Result<Option<SegmentInfo>, LogError> {
+        let shared = &self.shared;
+        let segment = {
+            let mut state = shared.state.write();
+            if state.closed.first().is_none_or(|segment| segment.end > offset) {
+                return Ok(None);
+            }
+            state.closed.remove(0)
+        };
+        shared.cache.forget(segment.id);
+        let result = unlink_segment(&*shared.disk, &shared.directory, segment.base, segment.stage);
+        if result.is_err() {
+            let path = shared.path(segment.base, Kind::Log, segment.stage);
+            // Still there, then it is still part of the log: the next attempt must not begin behind it.
+            if shared.disk.open(&path, false).is_ok() {
+                shared.state.write().closed.insert(0, Arc::clone(&segment));
+            }
+        }
+        result.map(|()| Some(segment.info()))
     }
 
     fn first_base(&self) -> Offset {

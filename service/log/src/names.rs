@@ -10,9 +10,9 @@ pub(crate) const LEADER_EPOCHS: &str = "leader-epoch-checkpoint";
 /// The topic id's file.
 pub(crate) const PARTITION_METADATA: &str = "partition.metadata";
 
-/// Left behind by a failed flush: what is in the page cache may be on no disk, though the kernel believes it is. The file need not
-/// be durable: a power cut takes the page cache too.
-pub(crate) const FLUSH_FAILED: &str = "flush-failed";
+/// Says that what is in the page cache may be on no disk, though the kernel believes it is: a flush has failed, or a cut was not
+/// flushed. The file need not be durable: a power cut takes the page cache too.
+pub(crate) const UNSETTLED: &str = "unsettled";
 
 /// What belongs to an offset.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]

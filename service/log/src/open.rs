@@ -10,6 +10,7 @@ use tidelog_record::{BatchSums, LeaderEpochs};
 use crate::append::Log;
 use crate::cache::FileCache;
 use crate::disk::{Disk, read_file, unlink_if_there, write_file};
+use crate::flush::mark_unsettled;
 use crate::index::SegmentIndex;
 use crate::limits::MAX_SMALL_FILE_BYTES;
 use crate::names::{self, Kind, LEADER_EPOCHS, PARTITION_METADATA, Stage};
@@ -113,7 +114,13 @@ impl Log {
         // A partition that was created shortly before a power cut may have lost even its directory.
         disk.create_dir(directory).map_err(LogError::io("cannot create", directory))?;
         let recovery = Recovery::new(&*disk, &cache, directory, &config, checkpoints);
-        let walked = recovery.run(now)?;
+        let walked = recovery.run(now).inspect_err(|error| {
+            if matches!(error, LogError::Io { .. }) {
+                // It may have been a flush: the next attempt must not believe the page cache.
+                let marked = mark_unsettled(&*disk, directory);
+                tracing::debug!(?marked, "a start failed");
+            }
+        })?;
         let topic_id = read_topic_id(&*disk, directory);
         let Walked { closed, last, mut sums, flushed_end, verified_bytes, cut } = walked;
         let active = match last {
@@ -129,7 +136,8 @@ impl Log {
         sums.epochs.truncate_from_end(log_end);
         sums.epochs.truncate_from_start(log_start);
         let mut unflushed = Unflushed::default();
-        if flushed_end < log_end || cut.is_some() || log_end == first {
+        // A segment that begins at the checkpoint was made after that flush, and so was the snapshot before it.
+        if flushed_end < log_end || cut.is_some() || active.base >= flushed_end {
             unflushed = recovery.unflushed(&closed, flushed_end)?;
         }
         let epochs = sums.epochs.clone();

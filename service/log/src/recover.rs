@@ -1,27 +1,29 @@
 //! The walk over a log's files at a start. It decides which segments are sound, where the log ends, and what its batches add
 //! up to. Below the recovery checkpoint damage is an error; above it the log ends at the first damage, whatever follows.
 
-use std::io::IoSlice;
 use std::path::Path;
 use std::sync::Arc;
 
 use tidelog_model::{Now, Offset};
 use tidelog_record::limits::MAX_PRODUCER_STATE_BYTES;
-use tidelog_record::{AbortedTransactions, BatchSums, EndTransactionMarker, ProducerStates, check_crc};
+use tidelog_record::{AbortedTransactions, BatchSums, ProducerStates};
 
 use crate::cache::{FileCache, SegmentId};
-use crate::disk::{Disk, DiskFile, read_exact, read_file, write_file};
+use crate::disk::{Disk, DiskFile, read_file, write_file};
 use crate::error::Damage;
-use crate::index::{OffsetIndexFile, SegmentIndex, TimeIndexFile};
-use crate::limits::{MAX_INDEX_FILE_BYTES, MAX_SMALL_FILE_BYTES, VERIFY_WINDOW_BYTES};
+use crate::index::SegmentIndex;
+use crate::limits::MAX_SMALL_FILE_BYTES;
 use crate::names::{self, Kind, PARTITION_METADATA, Stage};
 use crate::open::{Checkpoints, Cut, read_epochs};
-use crate::scan::{Located, Scan, ScanError};
+use crate::scan::Scan;
 use crate::state::{Active, Segment, Unflushed};
 use crate::{LogConfig, LogError};
 
 mod cut;
+mod indexes;
+mod rewrite;
 mod tidy;
+mod walk;
 
 use tidy::Folder;
 pub(crate) use tidy::take_place;
@@ -112,7 +114,7 @@ impl<'a> Recovery<'a> {
 
     pub(crate) fn run(&self, now: Now) -> Result<Walked, LogError> {
         let mut folder = tidy::tidy(self.disk, self.directory)?;
-        if folder.flush_failed {
+        if folder.unsettled {
             self.rewrite_small(&folder)?;
         }
         let recovery_point = self.checkpoints.recovery_point;
@@ -171,39 +173,6 @@ impl<'a> Recovery<'a> {
         }
         let sums = BatchSums::load(read_epochs(self.disk, self.directory).unwrap_or_default(), ProducerStates::new());
         Ok(Walked { closed: Vec::new(), last: None, sums, flushed_end: log_start, verified_bytes: 0, cut: None })
-    }
-
-    /// After a failed flush: writes the small files that may be on no disk once more, so that the next flush means something.
-    fn rewrite_small(&self, folder: &Folder) -> Result<(), LogError> {
-        tracing::warn!(log = %self.directory.display(), "an earlier flush failed: everything above the recovery checkpoint is written again");
-        let snapshots = folder.snapshots.iter().map(|offset| (*offset, Kind::Snapshot));
-        let indexes = folder.files.iter().copied();
-        for (offset, kind) in snapshots.chain(indexes) {
-            let path = self.path(offset, kind);
-            let len = self.disk.open(&path, false).and_then(|file| file.len());
-            self.rewrite(&path, 0, len.map_err(LogError::io("cannot open", &path))?)?;
-            let flushed = self.disk.open(&path, false).and_then(|file| file.flush());
-            flushed.map_err(LogError::io("cannot flush", &path))?;
-        }
-        let metadata = self.directory.join(PARTITION_METADATA);
-        match self.disk.open(&metadata, false).and_then(|file| file.len()) {
-            Ok(len) => self.rewrite(&metadata, 0, len),
-            Err(_) => Ok(()),
-        }
-    }
-
-    /// Writes the bytes `[from, to)` of a file over themselves, so that the kernel counts them as changed.
-    fn rewrite(&self, path: &Path, from: u64, to: u64) -> Result<(), LogError> {
-        let failed = || LogError::io("cannot write again", path);
-        let file = self.disk.open(path, true).map_err(failed())?;
-        let mut at = from;
-        while at < to {
-            let len = ((to - at) as usize).min(VERIFY_WINDOW_BYTES);
-            let bytes = read_exact(&*file, at, len).map_err(failed())?;
-            file.write_at(at, &[IoSlice::new(&bytes)]).map_err(failed())?;
-            at += len as u64;
-        }
-        Ok(())
     }
 
     /// Loads leader epochs and the newest producer snapshot that was flushed with the log.
@@ -305,16 +274,6 @@ impl<'a> Recovery<'a> {
         Ok((closed, Some(active)))
     }
 
-    fn write_indexes(&self, base: Offset, index: &SegmentIndex, flush: bool) -> Result<(), LogError> {
-        for (kind, bytes) in [(Kind::Index, index.offset_file()), (Kind::TimeIndex, index.time_file())] {
-            let path = self.path(base, kind);
-            write_file(self.disk, &path, &bytes)
-                .and_then(|file| if flush { file.flush() } else { Ok(()) })
-                .map_err(LogError::io("cannot write", &path))?;
-        }
-        Ok(())
-    }
-
     /// Everything above the checkpoint is in the page cache at best: the next flush takes it along.
     pub(crate) fn unflushed(&self, closed: &[Arc<Segment>], flushed_end: Offset) -> Result<Unflushed, LogError> {
         let mut unflushed = Unflushed {
@@ -328,12 +287,13 @@ impl<'a> Recovery<'a> {
         if let Ok(file) = self.disk.open(&metadata, false) {
             unflushed.push(file);
         }
-        for segment in closed.iter().filter(|segment| segment.end > flushed_end) {
-            for kind in Kind::SEGMENT {
+        for segment in closed.iter().filter(|segment| segment.end >= flushed_end) {
+            for kind in Kind::SEGMENT.into_iter().filter(|_| segment.end > flushed_end) {
                 if kind != Kind::TxnIndex || segment.has_txn_index {
                     unflushed.push(self.open_file(segment.base, kind, false)?);
                 }
             }
+            // The snapshot at the checkpoint itself was written when the segment rolled, after that flush.
             if let Ok(file) = self.open_file(segment.end, Kind::Snapshot, false) {
                 unflushed.push(file);
             }
@@ -356,299 +316,5 @@ impl Found {
             stage: Stage::Live,
             index_refuted: Default::default(),
         }
-    }
-}
-
-impl Walk<'_> {
-    /// The break before a segment that does not continue its predecessor; below the checkpoint it is damage.
-    fn gap_before(&mut self, base: Offset) -> Result<Option<Break>, LogError> {
-        // Compaction may have taken the last records before `base`.
-        if self.end == base || (self.end < base && self.recovery.config.compacted) {
-            self.end = base;
-            return Ok(None);
-        }
-        let reason = format!("the log ends at offset {} before it", self.end);
-        if self.end < self.recovery.checkpoints.recovery_point {
-            return Err(self.recovery.damage(base, 0, self.end, &reason).into());
-        }
-        Ok(Some(Break { base, position: 0, whole: true, reason }))
-    }
-
-    /// A segment wholly below the checkpoint: shapes only, unless the producer snapshot is older.
-    fn closed_segment(&mut self, folder: &Folder, base: Offset, size: u64, next: Offset) -> Result<Found, LogError> {
-        let recovery = self.recovery;
-        if size == 0 && recovery.config.compacted {
-            // Compaction has taken every record.
-            self.end = next;
-            return Ok(Found { base, end: next, size, index: None, max: None, aborted: AbortedTransactions::new() });
-        }
-        let file = recovery.open_file(base, Kind::Log, false)?;
-        let (hint, mut max) = recovery.indexes(base, next, size, &*file);
-        let mut tail = self.tail(&*file, base, size, hint.unwrap_or(0));
-        if tail.is_err() && hint.is_some() {
-            // Perhaps only the index is wrong.
-            tail = self.tail(&*file, base, size, 0);
-        }
-        let end = tail?;
-        let fits = end == next || (end < next && recovery.config.compacted);
-        if !fits {
-            let reason = format!("the segment ends at offset {end}, the next one begins at {next}");
-            return Err(recovery.damage(base, size, end, &reason).into());
-        }
-        if hint.is_none() || max.is_none() {
-            max = recovery.rebuild_indexes(&*file, base, size)?;
-        }
-        let on_disk = recovery.read_aborted(folder, base)?;
-        let mut replayed = AbortedTransactions::new();
-        if next > self.replay_from {
-            let mut scan = Scan::batches(&*file, 0, size);
-            while let Some(located) = self.step(&mut scan, base, base, Offset(i64::MAX), &mut replayed)? {
-                self.end = located.header.next_offset();
-            }
-        }
-        self.end = next;
-        let aborted = recovery.merge_aborted(base, &*file, size, on_disk, replayed, self.replay_from)?;
-        Ok(Found { base, end: next, size, index: None, max, aborted })
-    }
-
-    /// The offset after the last batch, walking from `from` to the very end.
-    fn tail(&self, file: &dyn DiskFile, base: Offset, size: u64, from: u64) -> Result<Offset, LogError> {
-        let mut end = base;
-        let mut scan = Scan::headers(file, from, size);
-        loop {
-            match scan.next_header() {
-                Ok(Some(located)) if located.header.base_offset >= end => end = located.header.next_offset(),
-                Ok(Some(located)) => {
-                    return Err(self.recovery.damage(base, located.position, end, "offsets go back").into());
-                }
-                Ok(None) => return Ok(end),
-                Err(error) => return Err(self.failed(base, end, error)),
-            }
-        }
-    }
-
-    fn failed(&self, base: Offset, offset: Offset, error: ScanError) -> LogError {
-        match error {
-            ScanError::Io(source) => LogError::io("cannot read", &self.recovery.path(base, Kind::Log))(source),
-            ScanError::Batch { position, error } => {
-                self.recovery.damage(base, position, offset, &error.to_string()).into()
-            }
-        }
-    }
-
-    /// A segment that reaches beyond the checkpoint: every batch is walked, those beyond it are verified.
-    fn open_segment(&mut self, folder: &Folder, base: Offset, size: u64) -> Result<(Found, Option<Break>), LogError> {
-        let recovery = self.recovery;
-        let file = recovery.open_file(base, Kind::Log, false)?;
-        let known_below = recovery.checkpoints.recovery_point.min(self.replay_from);
-        let resumed = recovery.resume(folder, base, size, &*file, known_below);
-        let (mut index, start) = resumed.unwrap_or((SegmentIndex::new(base), 0));
-        let interval = recovery.config.index_interval_bytes;
-        let mut replayed = AbortedTransactions::new();
-        let mut scan = Scan::batches(&*file, start, size);
-        let (mut first, mut unflushed_from) = (true, None);
-        let stop = loop {
-            // After a resume the first batch tells where we are.
-            let floor = if first && start > 0 { base } else { self.end };
-            match self.step(&mut scan, base, floor, recovery.checkpoints.recovery_point, &mut replayed) {
-                Ok(Some(located)) => {
-                    if located.header.next_offset() > recovery.checkpoints.recovery_point {
-                        unflushed_from = unflushed_from.or(Some(located.position));
-                    }
-                    index.add(located.position, &located.header, interval);
-                    self.end = located.header.next_offset();
-                    first = false;
-                }
-                Ok(None) => break None,
-                Err(LogError::Damaged(damage)) if self.end >= recovery.checkpoints.recovery_point => {
-                    break Some(Break { base, position: damage.position, whole: false, reason: damage.reason });
-                }
-                Err(error) => return Err(error),
-            }
-        };
-        if folder.flush_failed {
-            let end = stop.as_ref().map_or(size, |stop| stop.position);
-            recovery.rewrite(&recovery.path(base, Kind::Log), unflushed_from.unwrap_or(end), end)?;
-        }
-        let on_disk = recovery.read_aborted(folder, base)?;
-        let size = stop.as_ref().map_or(size, |stop| stop.position);
-        let aborted = recovery.merge_aborted(base, &*file, size, on_disk, replayed, self.replay_from)?;
-        Ok((Found { base, end: self.end, size, max: None, index: Some(index), aborted }, stop))
-    }
-
-    /// One batch: its checksum if it reaches beyond `trusted_below`, its effect if the snapshot does not have it.
-    fn step(
-        &mut self,
-        scan: &mut Scan<'_>,
-        base: Offset,
-        floor: Offset,
-        trusted_below: Offset,
-        aborted: &mut AbortedTransactions,
-    ) -> Result<Option<Located>, LogError> {
-        let failed = |error| self.failed(base, floor, error);
-        let Some(located) = scan.next_header().map_err(failed)? else { return Ok(None) };
-        let header = located.header;
-        let damaged = |reason: &str| LogError::from(self.recovery.damage(base, located.position, floor, reason));
-        if header.base_offset < floor {
-            return Err(damaged(&format!("offset {} comes after {floor}", header.base_offset)));
-        }
-        let replay = header.base_offset >= self.replay_from;
-        let verify = header.next_offset() > trusted_below;
-        let (mut marker, mut verified) = (None, 0);
-        if verify || (replay && header.attributes.is_control()) {
-            scan.rewind(&located);
-            let batch = scan.next_batch().map_err(failed)?.map(|(_, batch)| batch);
-            if let Some(batch) = batch {
-                if verify {
-                    check_crc(&batch).map_err(|error| damaged(&error.to_string()))?;
-                    verified = batch.size() as u64;
-                }
-                marker = EndTransactionMarker::of_batch(&batch).unwrap_or_default();
-            }
-        }
-        self.verified += verified;
-        if replay
-            && let Some(entry) = self.sums.apply(&header, marker, self.now).and_then(|completed| completed.aborted())
-        {
-            aborted.push(entry);
-        }
-        Ok(Some(located))
-    }
-}
-
-impl Recovery<'_> {
-    /// A position near the end from which the tail can be walked, and the largest timestamp, if the indexes look sound.
-    #[allow(clippy::type_complexity)]
-    fn indexes(
-        &self,
-        base: Offset,
-        end: Offset,
-        size: u64,
-        log: &dyn DiskFile,
-    ) -> (Option<u64>, Option<(tidelog_model::Timestamp, Offset)>) {
-        let hint = (|| {
-            let mut index = OffsetIndexFile::open(self.disk.open(&self.path(base, Kind::Index), false).ok()?).ok()?;
-            if !index.is_sane(base, end, size).ok()? {
-                return None;
-            }
-            let position = index.position_of(base, end.plus(-1)).ok()?;
-            let header = Scan::headers(log, position, size).next_header().ok()??.header;
-            (header.base_offset >= base).then_some(position)
-        })();
-        let max = (|| {
-            let mut index = TimeIndexFile::open(self.disk.open(&self.path(base, Kind::TimeIndex), false).ok()?).ok()?;
-            if index.is_empty() || !index.is_sane(base, end).ok()? {
-                return None;
-            }
-            index.max(base).ok()?
-        })();
-        (hint, max)
-    }
-
-    fn rebuild_indexes(
-        &self,
-        file: &dyn DiskFile,
-        base: Offset,
-        size: u64,
-    ) -> Result<Option<(tidelog_model::Timestamp, Offset)>, LogError> {
-        let mut index = SegmentIndex::new(base);
-        let mut scan = Scan::headers(file, 0, size);
-        while let Some(located) = scan.next_header().map_err(|error| match error {
-            ScanError::Io(source) => LogError::io("cannot read", &self.path(base, Kind::Log))(source),
-            ScanError::Batch { position, error } => self.damage(base, position, base, &error.to_string()).into(),
-        })? {
-            index.add(located.position, &located.header, self.config.index_interval_bytes);
-        }
-        index.finish();
-        tracing::warn!(log = %self.directory.display(), base = base.0, "the indexes of a segment were rebuilt");
-        self.write_indexes(base, &index, true)?;
-        Ok(index.max())
-    }
-
-    /// The index of the batches below `below`, if the files of the last clean stop are still good, and where to go on.
-    fn resume(
-        &self,
-        folder: &Folder,
-        base: Offset,
-        size: u64,
-        log: &dyn DiskFile,
-        below: Offset,
-    ) -> Option<(SegmentIndex, u64)> {
-        if below <= base || !folder.files.contains(&(base, Kind::Index)) {
-            return None;
-        }
-        let offsets = read_file(self.disk, &self.path(base, Kind::Index), MAX_INDEX_FILE_BYTES).ok()?;
-        let times = read_file(self.disk, &self.path(base, Kind::TimeIndex), MAX_INDEX_FILE_BYTES).ok()?;
-        let first = Scan::headers(log, 0, size).next_header().ok()??.header;
-        let (index, last, position) = SegmentIndex::resume(base, &offsets, &times, below, first.max_timestamp)?;
-        let header = Scan::headers(log, position, size).next_header().ok()??.header;
-        (header.base_offset >= base && header.last_offset() == last).then_some((index, position))
-    }
-
-    /// The entries of a segment's transaction index; `None` if it is damaged.
-    fn read_aborted(&self, folder: &Folder, base: Offset) -> Result<Option<AbortedTransactions>, LogError> {
-        if !folder.files.contains(&(base, Kind::TxnIndex)) {
-            return Ok(Some(AbortedTransactions::new()));
-        }
-        let path = self.path(base, Kind::TxnIndex);
-        let bytes = read_file(self.disk, &path, MAX_INDEX_FILE_BYTES).map_err(LogError::io("cannot read", &path))?;
-        Ok(AbortedTransactions::decode(&bytes).ok())
-    }
-
-    /// The aborted transactions of one segment, from its batches and the producer states before it.
-    fn rebuild_aborted(&self, base: Offset, log: &dyn DiskFile, size: u64) -> Result<AbortedTransactions, LogError> {
-        let path = self.path(base, Kind::Snapshot);
-        let no_time = Now { monotonic: Default::default(), wall: tidelog_model::Timestamp::NONE };
-        let producers = match read_file(self.disk, &path, MAX_SMALL_FILE_BYTES) {
-            Ok(bytes) => ProducerStates::decode_snapshot(&bytes, no_time, MAX_PRODUCER_STATE_BYTES).ok(),
-            Err(_) => (base == Offset::ZERO).then(ProducerStates::new),
-        };
-        let Some(producers) = producers else {
-            let reason = "its transaction index is damaged and no producer snapshot is there to rebuild it from";
-            return Err(self.damage(base, 0, base, reason).into());
-        };
-        let mut sums = BatchSums::load(Default::default(), producers);
-        let mut aborted = AbortedTransactions::new();
-        let mut scan = Scan::batches(log, 0, size);
-        // Damage among the batches was met before; what lies behind it is no longer in the log.
-        while let Ok(Some((_, batch))) = scan.next_batch() {
-            let marker = EndTransactionMarker::of_batch(&batch).unwrap_or_default();
-            if let Some(entry) = sums.apply(batch.header(), marker, no_time).and_then(|ended| ended.aborted()) {
-                aborted.push(entry);
-            }
-        }
-        Ok(aborted)
-    }
-
-    /// What was flushed before the replay began, then what the replay found; the file is made to say the same.
-    fn merge_aborted(
-        &self,
-        base: Offset,
-        log: &dyn DiskFile,
-        size: u64,
-        on_disk: Option<AbortedTransactions>,
-        replayed: AbortedTransactions,
-        replay_from: Offset,
-    ) -> Result<AbortedTransactions, LogError> {
-        let mut merged = match &on_disk {
-            Some(on_disk) => on_disk.clone(),
-            None if replay_from <= base => AbortedTransactions::new(),
-            None => self.rebuild_aborted(base, log, size)?,
-        };
-        merged.truncate_from_end(replay_from);
-        for entry in replayed.entries() {
-            merged.push(*entry);
-        }
-        if on_disk.as_ref() != Some(&merged) {
-            let path = self.path(base, Kind::TxnIndex);
-            if merged.is_empty() {
-                crate::disk::unlink_if_there(self.disk, &path).map_err(LogError::io("cannot remove", &path))?;
-            } else {
-                write_file(self.disk, &path, &merged.encode())
-                    .and_then(|file| file.flush())
-                    .map_err(LogError::io("cannot write", &path))?;
-            }
-        }
-        Ok(merged)
     }
 }

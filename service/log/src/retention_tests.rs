@@ -1,1 +1,97 @@
+use super::*;
 
+/// Segments of ten offsets and 100 bytes each, one second apart; the last one is active.
+fn segments(count: i64) -> Vec<SegmentInfo> {
+    (0..count)
+        .map(|number| SegmentInfo {
+            base: Offset(number * 10),
+            end: Offset(number * 10 + 10),
+            size: 100,
+            first_timestamp: None,
+            max_timestamp: Some(Timestamp(number * 1000)),
+            closed: number + 1 < count,
+        })
+        .collect()
+}
+
+fn state(segments: &[SegmentInfo]) -> RetentionState<'_> {
+    let high_watermark = segments.last().unwrap().end;
+    RetentionState { segments, log_start: Offset(0), high_watermark, remote: None, tiered: false }
+}
+
+fn plan(delete_before: i64, log_start: i64, roll_active: bool) -> RetentionPlan {
+    RetentionPlan { delete_before: Offset(delete_before), log_start: Offset(log_start), roll_active }
+}
+
+#[test]
+fn time_takes_the_oldest_and_at_last_the_active_one() {
+    let segments = segments(4);
+    let policy = RetentionPolicy { time_ms: Some(1500), ..Default::default() };
+    assert_eq!(decide(&policy, &state(&segments), Timestamp(1500)), plan(0, 0, false));
+    assert_eq!(decide(&policy, &state(&segments), Timestamp(2600)), plan(20, 20, false));
+    assert_eq!(decide(&policy, &state(&segments), Timestamp(9000)), plan(30, 30, true));
+    assert_eq!(decide(&RetentionPolicy::default(), &state(&segments), Timestamp(i64::MAX)), plan(0, 0, false));
+}
+
+#[test]
+fn size_keeps_at_least_what_was_promised() {
+    let segments = segments(4);
+    let decided =
+        |bytes| decide(&RetentionPolicy { bytes: Some(bytes), ..Default::default() }, &state(&segments), Timestamp(0));
+    assert_eq!(decided(400), plan(0, 0, false));
+    assert_eq!(decided(301), plan(0, 0, false));
+    assert_eq!(decided(300), plan(10, 10, false));
+    assert_eq!(decided(0), plan(30, 30, false));
+}
+
+#[test]
+fn nothing_above_the_high_watermark_goes() {
+    let segments = segments(4);
+    let policy = RetentionPolicy { time_ms: Some(0), bytes: Some(0), ..Default::default() };
+    let state = RetentionState { high_watermark: Offset(15), ..state(&segments) };
+    assert_eq!(decide(&policy, &state, Timestamp(99_999)), plan(10, 10, false));
+}
+
+#[test]
+fn deleted_records_take_their_segments_along() {
+    let segments = segments(4);
+    let start = |offset| RetentionState { log_start: Offset(offset), ..state(&segments) };
+    assert_eq!(decide(&RetentionPolicy::default(), &start(25), Timestamp(0)), plan(20, 25, false));
+    assert_eq!(decide(&RetentionPolicy::default(), &start(40), Timestamp(0)), plan(30, 40, true));
+}
+
+#[test]
+fn what_is_remote_leaves_early_and_what_is_not_stays() {
+    let segments = segments(4);
+    let policy = RetentionPolicy { time_ms: Some(100_000), local_time_ms: Some(100), ..Default::default() };
+    let remote = |end| RetentionState {
+        remote: Some(RemoteCopy { end: Offset(end), bytes_before_local: 0 }),
+        tiered: true,
+        ..state(&segments)
+    };
+    // The log's start stays: the records are remote.
+    assert_eq!(decide(&policy, &remote(25), Timestamp(9000)), plan(20, 0, false));
+    assert_eq!(decide(&policy, &remote(0), Timestamp(9000)), plan(0, 0, false));
+    // Past retention nothing waits for an upload.
+    assert_eq!(decide(&policy, &remote(0), Timestamp(101_500)), plan(20, 20, false));
+    // An unknown manifest: nobody may guess.
+    let unknown = RetentionState { tiered: true, ..state(&segments) };
+    assert_eq!(decide(&policy, &unknown, Timestamp(i64::MAX)), plan(0, 0, false));
+}
+
+#[test]
+fn remote_bytes_count_once_and_go_first() {
+    let segments = segments(4);
+    let policy = RetentionPolicy { bytes: Some(600), ..Default::default() };
+    let remote = |bytes| RetentionState {
+        remote: Some(RemoteCopy { end: Offset(30), bytes_before_local: bytes }),
+        tiered: true,
+        ..state(&segments)
+    };
+    // 700 bytes in all: the tier takes its oldest hundred.
+    assert_eq!(decide(&policy, &remote(300), Timestamp(0)), plan(0, 0, false));
+    let tight = RetentionPolicy { bytes: Some(250), ..Default::default() };
+    assert_eq!(decide(&tight, &remote(300), Timestamp(0)), plan(10, 10, false));
+    let local = RetentionPolicy { local_bytes: Some(200), ..Default::default() };
+    assert_eq!(decide(&local, &remote(300), Timestamp(0)), plan(20, 0, false));
+}

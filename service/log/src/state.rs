@@ -82,7 +82,7 @@ pub(crate) struct Unflushed {
     pub(crate) names_flushed: u64,
     /// The log's directory itself is new in its parent.
     pub(crate) new_directory: bool,
-    /// The mark of a failed flush is there; it goes with the first flush that succeeds.
+    /// The mark of an unsettled page cache is there; it goes with the first flush that succeeds.
     pub(crate) marked: bool,
 }
 

@@ -1,4 +1,7 @@
 //! The log as a whole: what a real Kafka wrote, seeded lives, and single hard cases.
 
+mod append;
 mod kafka;
+mod recovery;
 mod seeds;
+pub(crate) mod support;

@@ -8,6 +8,7 @@ use tidelog_record::AbortedTransactions;
 use crate::LogError;
 use crate::append::Log;
 use crate::disk::{read_file, unlink_if_there};
+use crate::flush::{mark_unsettled, unmark};
 use crate::index::SegmentIndex;
 use crate::limits::MAX_INDEX_FILE_BYTES;
 use crate::names::{self, Kind, Stage};
@@ -38,7 +39,10 @@ impl Log {
         }
         let shared = Arc::clone(&self.shared);
         let _maintenance = shared.maintenance.lock();
-        let result = self.truncate_locked(end);
+        // If the process ends before the cut is flushed, the next start must not take the shorter file for a durable one.
+        let result = mark_unsettled(&*shared.disk, &shared.directory)
+            .and_then(|()| self.truncate_locked(end))
+            .and_then(|end| unmark(&*shared.disk, &shared.directory).map(|()| end));
         if let Err(error) = &result {
             self.view().take_offline(&format!("a truncation to offset {end} failed: {error}"));
         }
@@ -50,7 +54,9 @@ impl Log {
         self.view().check_online()?;
         let shared = Arc::clone(&self.shared);
         let _maintenance = shared.maintenance.lock();
-        let result = self.restart_locked(start);
+        let result = mark_unsettled(&*shared.disk, &shared.directory)
+            .and_then(|()| self.restart_locked(start))
+            .and_then(|()| unmark(&*shared.disk, &shared.directory));
         if let Err(error) = &result {
             self.view().take_offline(&format!("a truncation to offset {start} failed: {error}"));
         }

@@ -1,4 +1,5 @@
 //! `file://`: the conformance suite, durability order, faults and the probe.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // helpers of tests fail like tests
 
 use std::sync::Arc;
 use std::time::Duration;

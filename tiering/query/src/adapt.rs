@@ -61,7 +61,8 @@ fn adapt(array: &ArrayRef, target: &DataType) -> Result<ArrayRef> {
         (DataType::List(_), DataType::List(element)) => {
             let source = array.as_list::<i32>();
             let values = adapt(source.values(), element.data_type())?;
-            let list = ListArray::try_new(Arc::clone(element), source.offsets().clone(), values, source.nulls().cloned())?;
+            let list =
+                ListArray::try_new(Arc::clone(element), source.offsets().clone(), values, source.nulls().cloned())?;
             Ok(Arc::new(list))
         }
         (from, to) => Err(DataFusionError::Execution(format!("a file has {from} where the table has {to}"))),

@@ -107,7 +107,10 @@ impl QueryEngine {
 impl Shared {
     async fn run(&self, sql: &str, may_read: &MayRead) -> Result<QueryAnswer, QueryError> {
         if sql.len() > MAX_SQL_BYTES {
-            return Err(QueryError::Sql(format!("the statement has {} bytes, at most {MAX_SQL_BYTES} are read", sql.len())));
+            return Err(QueryError::Sql(format!(
+                "the statement has {} bytes, at most {MAX_SQL_BYTES} are read",
+                sql.len()
+            )));
         }
         let _permit = self.running.acquire().await.map_err(|e| QueryError::Internal(e.to_string()))?;
         match self.attempt(sql, may_read).await {
@@ -180,6 +183,9 @@ impl Shared {
             // The topic has just become a table.
             ViewError::NotATable(_) | ViewError::NotLoaded { .. } => QueryError::Unavailable(error.to_string()),
         })?;
+        if view.topic.id != topic.id {
+            return Err(QueryError::Unavailable(format!("topic {name} was created anew; ask again")).into());
+        }
         TopicTable::plan(view, &self.log).await.map_err(|error| {
             let answer = QueryError::Unavailable(error.to_string());
             if matches!(error, SourceError::OutOfRange { .. }) { Attempt::Moved(answer) } else { answer.into() }

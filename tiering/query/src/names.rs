@@ -38,7 +38,8 @@ fn similar(name: &str, topics: &[TopicName]) -> String {
         return format!("; did you mean \"{other}\"? Names keep their case");
     }
     // `FROM my-topic` is read as `my` minus `topic`.
-    let cut = topics.iter().find(|topic| topic.as_str().strip_prefix(name).is_some_and(|rest| rest.starts_with(['-', '.'])));
+    let cut =
+        topics.iter().find(|topic| topic.as_str().strip_prefix(name).is_some_and(|rest| rest.starts_with(['-', '.'])));
     if let Some(other) = cut {
         return format!("; a name with '.' or '-' needs double quotes: FROM \"{other}\"");
     }
@@ -67,9 +68,15 @@ mod tests {
             text(unknown("earth", &known)),
             r#"there is no topic "earth"; a name with '.' or '-' needs double quotes: FROM "earth-quakes""#
         );
-        assert_eq!(text(unknown("orders", &known)), r#"there is no topic "orders"; did you mean "Orders"? Names keep their case"#);
+        assert_eq!(
+            text(unknown("orders", &known)),
+            r#"there is no topic "orders"; did you mean "Orders"? Names keep their case"#
+        );
         assert_eq!(text(unknown("x", &known)), r#"there is no topic "x"; there are Orders, a.b, earth-quakes"#);
-        assert_eq!(quote_hint("SELECT 1 FROM earth-quakes", &known).unwrap(), r#"; a name with '.' or '-' needs double quotes: "earth-quakes""#);
+        assert_eq!(
+            quote_hint("SELECT 1 FROM earth-quakes", &known).unwrap(),
+            r#"; a name with '.' or '-' needs double quotes: "earth-quakes""#
+        );
         assert_eq!(quote_hint("SELECT x y FROM \"earth-quakes\"", &known), None);
     }
 }

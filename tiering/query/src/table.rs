@@ -153,10 +153,8 @@ impl TableProvider for TopicTable {
             inputs.push(Arc::new(StreamingTableExec::try_new(schema, tails, projection, [], false, limit)?));
         }
         if inputs.is_empty() {
-            let schema = projection.map_or_else(
-                || Ok(Arc::clone(&self.schema)),
-                |columns| self.schema.project(columns).map(Arc::new),
-            )?;
+            let schema = projection
+                .map_or_else(|| Ok(Arc::clone(&self.schema)), |columns| self.schema.project(columns).map(Arc::new))?;
             return Ok(Arc::new(EmptyExec::new(schema)));
         }
         UnionExec::try_new(inputs)

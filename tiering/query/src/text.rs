@@ -18,8 +18,10 @@ pub fn format_table(answer: &Value) -> String {
             values.peek().is_some() && values.all(Value::is_number)
         })
         .collect();
-    let cells: Vec<Vec<String>> =
-        rows.iter().map(|row| names.iter().map(|name| cell(row.get(*name).unwrap_or(&Value::Null))).collect()).collect();
+    let cells: Vec<Vec<String>> = rows
+        .iter()
+        .map(|row| names.iter().map(|name| cell(row.get(*name).unwrap_or(&Value::Null))).collect())
+        .collect();
     let widths: Vec<usize> = names
         .iter()
         .enumerate()
@@ -74,7 +76,11 @@ mod tests {
             "columns": [{"name": "net", "type": "VARCHAR"}, {"name": "events", "type": "BIGINT"}, {"name": "note", "type": "VARCHAR"}],
             "rows": [{"net": "us", "events": 12, "note": null}, {"net": "é\n", "events": 3.5, "note": "x".repeat(80)}],
         });
-        let expected = format!("net  events  note\n───  ──────  {}\nus       12\né       3.5  {}…\n(2 rows)\n", "─".repeat(60), "x".repeat(59));
+        let expected = format!(
+            "net  events  note\n───  ──────  {}\nus       12\né       3.5  {}…\n(2 rows)\n",
+            "─".repeat(60),
+            "x".repeat(59)
+        );
         assert_eq!(format_table(&answer), expected);
         assert_eq!(format_table(&json!({})), "\n\n(0 rows)\n");
     }

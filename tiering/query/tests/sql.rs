@@ -1,5 +1,7 @@
 //! SQL over tables: exported files, the log behind them, and both together.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 #[path = "../../tables/tests/support/mod.rs"]
 mod support;
 
@@ -59,7 +61,8 @@ fn fill(log: &MemoryLog, topic: &str, partitions: i32, lines: &[String]) {
     }
 }
 
-const BY_NETWORK: &str = "SELECT properties['net'] AS net, count(*) AS events FROM quakes GROUP BY net ORDER BY events DESC, net LIMIT 3";
+const BY_NETWORK: &str =
+    "SELECT properties['net'] AS net, count(*) AS events FROM quakes GROUP BY net ORDER BY events DESC, net LIMIT 3";
 const STRONGEST: &str = "SELECT properties.mag AS mag, properties.place AS place, to_timestamp_millis(properties.time) AS at \
                          FROM quakes ORDER BY mag DESC, place LIMIT 5";
 const PER_HOUR: &str = "SELECT date_trunc('hour', to_timestamp_millis(properties.time)) AS hour, count(*) AS events \
@@ -138,14 +141,23 @@ async fn facts_and_misfits_can_be_asked() {
         log.append("t", 1, &[r#"{"id":1}"#, r#"{"id":"one"}"#, "no json"]);
     })
     .await;
-    let answer = bench.try_ask("SELECT _partition, _offset, _key, _timestamp, id, _raw, _value FROM t ORDER BY _offset").await.unwrap();
+    let answer = bench
+        .try_ask("SELECT _partition, _offset, _key, _timestamp, id, _raw, _value FROM t ORDER BY _offset")
+        .await
+        .unwrap();
     let json = serde_json::to_value(&answer).unwrap();
     let types: Vec<_> = json["columns"].as_array().unwrap().iter().map(|c| c["type"].as_str().unwrap()).collect();
     assert_eq!(types, ["INTEGER", "BIGINT", "VARCHAR", "TIMESTAMP WITH TIME ZONE", "DOUBLE", "VARCHAR", "BLOB"]);
-    assert_eq!(json["rows"][0], json!({"_partition": 1, "_offset": 0, "_key": "key 0", "_timestamp": "2017-07-14T02:40:00Z", "id": 1.0, "_raw": null, "_value": null}));
+    assert_eq!(
+        json["rows"][0],
+        json!({"_partition": 1, "_offset": 0, "_key": "key 0", "_timestamp": "2017-07-14T02:40:00Z", "id": 1.0, "_raw": null, "_value": null})
+    );
     assert_eq!(json["rows"][1]["_raw"], r#"{"id":"one"}"#);
     assert_eq!(json["rows"][2]["_value"], "bm8ganNvbg==");
-    assert_eq!(bench.ask("SELECT CAST(_value AS VARCHAR) AS v FROM t WHERE _value IS NOT NULL").await, json!([{"v": "no json"}]));
+    assert_eq!(
+        bench.ask("SELECT CAST(_value AS VARCHAR) AS v FROM t WHERE _value IS NOT NULL").await,
+        json!([{"v": "no json"}])
+    );
     let text = serde_json::to_string(&answer).unwrap();
     assert!(text.contains(r#""rows":[{"_partition":1,"_offset":0,"_key":"key 0""#), "columns keep their order: {text}");
     assert!(answer.to_text().ends_with("(3 rows)\n"), "{}", answer.to_text());
@@ -208,7 +220,13 @@ async fn only_select_is_possible() {
         assert!(matches!(error, QueryError::ReadOnly(_) | QueryError::Sql(_)), "{sql}: {error:?}");
     }
     assert!(matches!(bench.try_ask("DROP TABLE t").await, Err(QueryError::ReadOnly(_))));
-    for sql in ["SELECT 1; SELECT 2", "SELECT * FROM '/etc/passwd'", "SELECT * FROM \"/etc/passwd\"", "SELECT * FROM \"file:///etc/passwd\"", "SELECT * FROM read_parquet('/etc/passwd')"] {
+    for sql in [
+        "SELECT 1; SELECT 2",
+        "SELECT * FROM '/etc/passwd'",
+        "SELECT * FROM \"/etc/passwd\"",
+        "SELECT * FROM \"file:///etc/passwd\"",
+        "SELECT * FROM read_parquet('/etc/passwd')",
+    ] {
         let error = bench.try_ask(sql).await.expect_err(sql);
         assert!(matches!(error, QueryError::Sql(_) | QueryError::UnknownTopic { .. }), "{sql}: {error:?}");
     }
@@ -219,7 +237,12 @@ async fn only_select_is_possible() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn queries_have_limits() {
-    let limits = QueryLimits { rows: 1_000, memory_bytes: 4 * 1024 * 1024, time: Duration::from_secs(3), ..QueryLimits::default() };
+    let limits = QueryLimits {
+        rows: 1_000,
+        memory_bytes: 4 * 1024 * 1024,
+        time: Duration::from_secs(3),
+        ..QueryLimits::default()
+    };
     let bench = bench(limits, |log| {
         log.create("quakes", 1, Some(patient()));
         fill(log, "quakes", 1, &sample());
@@ -227,9 +250,12 @@ async fn queries_have_limits() {
     .await;
     assert_eq!(bench.try_ask("SELECT id FROM quakes").await, Err(QueryError::TooLarge("1000 rows".to_owned())));
     assert_eq!(bench.ask("SELECT id FROM quakes LIMIT 7").await.as_array().unwrap().len(), 7);
-    let memory = bench.try_ask("SELECT a.id, b.id FROM quakes a, quakes b ORDER BY a.id || b.id || a.properties.title LIMIT 500000").await;
+    let memory = bench
+        .try_ask("SELECT a.id, b.id FROM quakes a, quakes b ORDER BY a.id || b.id || a.properties.title LIMIT 500000")
+        .await;
     assert!(matches!(memory, Err(QueryError::Memory(_))), "{memory:?}");
-    let slow = "SELECT count(*) AS n FROM quakes a, quakes b WHERE length(replace(repeat(a.id || b.id, 50), 'u', 'vv')) < 0";
+    let slow =
+        "SELECT count(*) AS n FROM quakes a, quakes b WHERE length(replace(repeat(a.id || b.id, 50), 'u', 'vv')) < 0";
     assert_eq!(bench.try_ask(slow).await, Err(QueryError::Time(Duration::from_secs(3))));
     assert_eq!(bench.ask("SELECT count(*) AS n FROM quakes").await, json!([{"n": 1_707}]), "the engine goes on");
     let long = format!("SELECT '{}'", "x".repeat(70_000));

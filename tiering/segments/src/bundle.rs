@@ -285,7 +285,11 @@ impl Tail {
         let at = |position: u64| usize::try_from(position.saturating_sub(entry.parts.log)).unwrap_or(usize::MAX);
         let cut = |from: u64, to: u64| {
             let range = at(from)..at(to);
-            if range.start <= range.end && range.end <= tail.len() { Ok(tail.slice(range)) } else { Err(BundleError::Part) }
+            if range.start <= range.end && range.end <= tail.len() {
+                Ok(tail.slice(range))
+            } else {
+                Err(BundleError::Part)
+            }
         };
         let footer = Footer::decode(&cut(entry.parts.epochs, entry.size)?)?;
         let same = footer.base == entry.base

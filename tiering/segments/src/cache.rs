@@ -175,7 +175,12 @@ impl ChunkCache {
     }
 
     /// The chunk: from disk, from a download at work, or from a new one.
-    pub(crate) async fn get(self: &Arc<Self>, key: ChunkKey, object_key: &str, range: Range<u64>) -> Result<Chunk, RemoteError> {
+    pub(crate) async fn get(
+        self: &Arc<Self>,
+        key: ChunkKey,
+        object_key: &str,
+        range: Range<u64>,
+    ) -> Result<Chunk, RemoteError> {
         if let Some(chunk) = self.cached(key).await {
             metrics::counter!("tidelog_tier_cache_hits_total").increment(1);
             return Ok(chunk);
@@ -222,7 +227,12 @@ impl ChunkCache {
         flight
     }
 
-    async fn download(self: &Arc<Self>, key: ChunkKey, object_key: &str, range: Range<u64>) -> Result<Chunk, RemoteError> {
+    async fn download(
+        self: &Arc<Self>,
+        key: ChunkKey,
+        object_key: &str,
+        range: Range<u64>,
+    ) -> Result<Chunk, RemoteError> {
         let _permit = self.downloads.acquire().await.map_err(|e| RemoteError::Unavailable(e.to_string()))?;
         let bytes = match self.objects.get_range(object_key, range).await {
             Ok(bytes) => bytes,

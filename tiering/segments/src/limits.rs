@@ -20,6 +20,9 @@ pub const MAX_CHANGES: usize = 64;
 /// Most configuration keys of one topic; Kafka has a few dozen.
 pub const MAX_CONFIGS: usize = 1024;
 
+/// Nonces remembered of the tries of one version: more than an hour of a store that does not answer.
+pub const MAX_TRIED: usize = 1024;
+
 /// Most bytes of a manifest version or snapshot that are read: `MAX_ENTRIES` of typical size.
 pub const MAX_MANIFEST_BYTES: u64 = 256 * 1024 * 1024;
 

@@ -199,7 +199,8 @@ impl Lead {
     fn ensure_running(self: &Arc<Self>, partition: &Arc<Partition>, shared: &Arc<Shared>) {
         let mut task = self.task.lock();
         if task.as_ref().is_none_or(JoinHandle::is_finished) {
-            let runner = Runner { partition: Arc::clone(partition), shared: Arc::clone(shared), lead: Arc::downgrade(self) };
+            let runner =
+                Runner { partition: Arc::clone(partition), shared: Arc::clone(shared), lead: Arc::downgrade(self) };
             *task = Some(shared.handle.spawn(runner.run()));
         }
     }
@@ -288,13 +289,17 @@ impl Runner {
             effects.extend(machine.apply(Event::Collect));
         }
         effects.extend(self.observe(lead, machine).await);
+        let mut creates = Backoff::new(self.shared.limits.min_backoff);
         while let Some(effect) = effects.front().cloned() {
             if let Effect::Upload { .. } = effect {
                 let _ = self.observe(lead, machine).await;
             }
-            let answer = self.carry_out(lead, &store, &effect).await;
+            let answer = self.carry_out(lead, &store, &effect, &mut creates).await;
             effects.pop_front();
             let failed = answer == Some(Event::UploadFailed);
+            if matches!(answer, Some(Event::Created(_))) {
+                creates = Backoff::new(self.shared.limits.min_backoff);
+            }
             if let Some(event) = answer {
                 effects.extend(machine.apply(event));
             }
@@ -334,7 +339,13 @@ impl Runner {
         machine.apply(Event::Observed { log_start, epochs })
     }
 
-    async fn carry_out(&self, lead: &Arc<Lead>, store: &PartitionStore, effect: &Effect) -> Option<Event> {
+    async fn carry_out(
+        &self,
+        lead: &Arc<Lead>,
+        store: &PartitionStore,
+        effect: &Effect,
+        creates: &mut Backoff,
+    ) -> Option<Event> {
         if let Effect::Upload { name, from } = effect {
             return Some(self.upload(lead, store, *name, *from).await);
         }
@@ -343,7 +354,7 @@ impl Runner {
             Effect::ListVersions { after } => Some(store.list_versions(*after).await),
             Effect::ReadSnapshot(number) => Some(store.read_snapshot(*number).await),
             Effect::ReadVersions { first, last } => Some(store.read_versions(*first, *last).await),
-            Effect::Create(version) => Some(store.create(version).await),
+            Effect::Create(version) => Some(store.create(version, creates).await),
             Effect::WriteSnapshot(image) => Some(store.write_snapshot(image).await),
             Effect::ListObjects => Some(Event::Found(store.list_objects().await)),
             Effect::Upload { .. } => None,
@@ -374,7 +385,7 @@ impl Runner {
             Effect::Troubled(why) => {
                 tracing::warn!(partition = %self.partition.id, error = %why, "the remote log's manifest cannot be read");
                 self.partition.progress.lock().last_error = Some(why.clone());
-                tokio::time::sleep(self.shared.limits.min_backoff).await;
+                creates.wait().await;
                 None
             }
         }
@@ -414,7 +425,8 @@ impl Runner {
         let (image, file) = (Arc::clone(image), self.partition.cache_file(&self.shared));
         let tell = move || {
             // A cache and nothing more: no flush, and a failure only means reading it from the store next time.
-            let staged = file.with_extension("new");
+            let mut staged = file.clone().into_os_string();
+            staged.push(".new");
             if std::fs::write(&staged, image.encode()).is_ok() {
                 let _ = std::fs::rename(&staged, &file);
             }

@@ -204,7 +204,13 @@ impl ColdReader {
     }
 
     /// Bytes of the log part, at most `len` and as many as there are.
-    async fn log_bytes(&self, keys: &PartitionKeys, entry: &Entry, from: u64, len: usize) -> Result<Bytes, RemoteError> {
+    async fn log_bytes(
+        &self,
+        keys: &PartitionKeys,
+        entry: &Entry,
+        from: u64,
+        len: usize,
+    ) -> Result<Bytes, RemoteError> {
         let to = from.saturating_add(len as u64).min(entry.parts.log);
         let mut pieces = Vec::new();
         let mut at = from;

@@ -109,19 +109,20 @@ impl PartitionStore {
         Event::VersionsRead(found.into_iter().flatten().collect())
     }
 
-    pub(crate) async fn create(&self, version: &Version) -> Event {
-        let key = self.keys.version(version.number);
-        let bytes = bytes::Bytes::from(version.encode());
-        let created = self
-            .until_answered(|| async {
-                match self.objects.create(&key, bytes.clone()).await {
-                    Ok(()) => Ok(true),
-                    Err(ObjectsError::AlreadyExists { .. }) => Ok(false),
-                    Err(error) => Err(error),
-                }
-            })
-            .await;
-        Event::Created(created)
+    /// Sent once: only the machine may decide what an answer that did not come means.
+    pub(crate) async fn create(&self, version: &Version, backoff: &mut Backoff) -> Event {
+        match self.objects.create(&self.keys.version(version.number), version.encode()).await {
+            Ok(()) => {
+                (self.report)(None);
+                Event::Created(true)
+            }
+            Err(ObjectsError::AlreadyExists { .. }) => Event::Created(false),
+            Err(error) => {
+                (self.report)(Some(error.to_string()));
+                backoff.wait().await;
+                Event::CreateUnclear
+            }
+        }
     }
 
     pub(crate) async fn write_snapshot(&self, image: &Image) -> Event {

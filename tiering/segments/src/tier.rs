@@ -6,8 +6,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use parking_lot::RwLock;
-use tidelog_log::remote::{BoxFuture, RemoteBatches, RemoteError, RemoteExtent, RemoteLog, TimestampedOffset};
 use tidelog_log::LocalLog;
+use tidelog_log::remote::{BoxFuture, RemoteBatches, RemoteError, RemoteExtent, RemoteLog, TimestampedOffset};
 use tidelog_model::{LeaderEpoch, Offset, Timestamp, TopicIdPartition};
 use tidelog_objects::{Objects, ObjectsError, Requests};
 use tokio::runtime::Handle;

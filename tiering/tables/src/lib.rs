@@ -16,6 +16,4 @@ pub mod writer;
 pub use exporter::{Exported, Exporter, ExporterConfig, TableStatus, TableView};
 pub use retention::RetentionHold;
 pub use settings::{KeyFormat, TableSettings};
-pub use source::{
-    BoxFuture, CommittedBatches, CommittedLog, CommittedRange, SourceError, TableTopic, TopicLookup,
-};
+pub use source::{BoxFuture, CommittedBatches, CommittedLog, CommittedRange, SourceError, TableTopic, TopicLookup};

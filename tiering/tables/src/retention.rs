@@ -16,7 +16,14 @@ pub struct RetentionHold {
 impl RetentionHold {
     /// Retention wants to delete below `wanted`, the log starts at `log_start`: the offset below which it may. Call it whenever
     /// retention runs; after `grace` (`tidelog.table.retention.grace.ms`) of blocking it gives way.
-    pub fn allow(&mut self, now: Now, wanted: Offset, log_start: Offset, exported: Exported, grace: Duration) -> Offset {
+    pub fn allow(
+        &mut self,
+        now: Now,
+        wanted: Offset,
+        log_start: Offset,
+        exported: Exported,
+        grace: Duration,
+    ) -> Offset {
         let exported = match exported {
             Exported::NotATable => wanted,
             Exported::Unknown => log_start,

@@ -202,7 +202,13 @@ mod tests {
     fn values_are_checked() {
         let settings = read(&[(ENABLE, "true"), (JSON_INTEGERS, " id, properties.time ,")]).unwrap().unwrap();
         assert_eq!(settings.integers, BTreeSet::from(["id".to_owned(), "properties.time".to_owned()]));
-        for (key, value) in [(ENABLE, "yes"), (KEY_FORMAT, "utf8"), (FLUSH_RECORDS, "0"), (FLUSH_BYTES, "12"), (FLUSH_INTERVAL_MS, "-1")] {
+        for (key, value) in [
+            (ENABLE, "yes"),
+            (KEY_FORMAT, "utf8"),
+            (FLUSH_RECORDS, "0"),
+            (FLUSH_BYTES, "12"),
+            (FLUSH_INTERVAL_MS, "-1"),
+        ] {
             let refused = read(&[(key, value)]).unwrap_err();
             assert_eq!((refused.key, refused.value.as_str()), (key, value));
         }

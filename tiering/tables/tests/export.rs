@@ -1,5 +1,7 @@
 //! The export as a whole: a log of real batches, a store in a folder, and what a reader of that folder finds.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 mod support;
 
 use std::collections::BTreeSet;
@@ -118,7 +120,19 @@ fn check_file(file: &Path) {
     let names: Vec<_> = schema.fields().iter().map(|field| field.name().as_str()).collect();
     assert_eq!(
         names,
-        ["_partition", "_offset", "_timestamp", "_key", "_headers", "type", "properties", "geometry", "id", "_raw", "_value"]
+        [
+            "_partition",
+            "_offset",
+            "_timestamp",
+            "_key",
+            "_headers",
+            "type",
+            "properties",
+            "geometry",
+            "id",
+            "_raw",
+            "_value"
+        ]
     );
     assert!(schema.fields().iter().all(|field| field.metadata().contains_key(PARQUET_FIELD_ID_META_KEY)));
     assert_eq!(schema.field_with_name("_key").unwrap().data_type(), &DataType::Utf8);

@@ -1,6 +1,7 @@
 //! What the log needs from time to time: new settings, rolling, retention, compaction, forgetting producers.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tidelog_log::retention::{RemoteCopy, RetentionPlan, RetentionPolicy, RetentionState, decide};
@@ -78,7 +79,11 @@ impl Replica {
     }
 
     fn apply_retention(&self, plan: &RetentionPlan) {
+        let before = self.offsets().log_start;
         self.move_log_start(plan.log_start);
+        if self.offsets().log_start > before {
+            self.tell_moved();
+        }
         match self.view.apply_retention(plan) {
             Ok(removed) if removed.is_empty() => {}
             Ok(removed) => {
@@ -113,7 +118,16 @@ impl Replica {
             remote,
             tiered,
         };
-        decide(&policy, &state, now.wall)
+        let mut plan = decide(&policy, &state, now.wall);
+        if let Some(observer) = self.core.observer.as_ref().filter(|_| plan.log_start > offsets.log_start) {
+            let grace = Duration::from_millis(u64::try_from(config.table.retention_grace_ms).unwrap_or(0));
+            let allowed = observer.allow_deletion(now, &self.id, plan.log_start, offsets.log_start, grace);
+            plan.log_start = plan.log_start.min(allowed);
+            if !tiered {
+                plan.delete_before = plan.delete_before.min(allowed);
+            }
+        }
+        plan
     }
 
     /// Moves the log start forward, in the machine and in the log.

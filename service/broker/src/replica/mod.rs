@@ -139,7 +139,15 @@ impl Replica {
         }
         if effects.visible_moved {
             self.waiters.wake();
-            self.wake_remote();
+            self.tell_moved();
+        }
+    }
+
+    /// What may be seen has moved.
+    fn tell_moved(&self) {
+        self.wake_remote();
+        if let Some(observer) = &self.core.observer {
+            observer.moved(&self.id);
         }
     }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidelog_model::limits::MAX_INFLATED_BATCH_BYTES;
-use tidelog_model::{KafkaError, NodeId, Offset, PartitionIndex, TopicId};
+use tidelog_model::{KafkaError, LeaderEpoch, NodeId, Offset, PartitionIndex, TopicId};
 use tidelog_protocol::messages::{FetchRequest, FetchResponse, PartitionData};
 use tidelog_record::{Batch, Record};
 use tokio::task::JoinSet;
@@ -108,6 +108,7 @@ impl Fetched {
 struct Assigned {
     topic: Arc<str>,
     topic_id: TopicId,
+    leader_epoch: LeaderEpoch,
     index: PartitionIndex,
     position: Offset,
     /// Part of the fetch that is under way to this leader.
@@ -165,6 +166,7 @@ impl Consumer {
         let assigned = Assigned {
             topic,
             topic_id,
+            leader_epoch: LeaderEpoch::NONE,
             index: partition,
             position,
             fetching: None,
@@ -244,7 +246,7 @@ impl Consumer {
             if busy.contains(&leader.node) {
                 continue;
             }
-            assigned.topic_id = leader.topic_id;
+            (assigned.topic_id, assigned.leader_epoch) = (leader.topic_id, leader.epoch);
             by_leader.entry(leader.node).or_insert_with(|| (leader, Vec::new())).1.push(key.clone());
         }
         for (leader, keys) in by_leader.into_values() {
@@ -262,8 +264,9 @@ impl Consumer {
         for key in keys {
             if let Some(assigned) = self.assigned.get_mut(&key) {
                 assigned.fetching = Some(leader.node);
-                wanted.push(request::Wanted { topic: &key.0, id: assigned.topic_id, index: key.1, offset: assigned.position });
-                asked.push((key.clone(), assigned.position));
+                let (id, epoch, offset) = (assigned.topic_id, assigned.leader_epoch, assigned.position);
+                wanted.push(request::Wanted { topic: Arc::clone(&key.0), id, index: key.1, epoch, offset });
+                asked.push((key, offset));
             }
         }
         let request = request::fetch(&wanted, &self.options);

@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use tidelog_model::{Offset, PartitionIndex, Timestamp};
 use tokio::sync::{Notify, OwnedSemaphorePermit};
+use tokio::time::Instant;
 
 use super::Unsettled;
 use crate::ClientError;
@@ -35,11 +36,16 @@ impl Delivery {
 
     /// The outcome, if it is known.
     pub fn now(&self) -> Option<Result<Placed, ClientError>> {
-        let outcome = self.batch.outcome.get()?.clone();
+        let (outcome, _) = self.batch.outcome.get()?.clone();
         Some(outcome.map(|first| match first.offset {
             Offset::NONE => first,
             offset => Placed { offset: offset.plus(i64::from(self.index)), ..first },
         }))
+    }
+
+    /// When the outcome became known, for measuring.
+    pub fn settled_at(&self) -> Option<Instant> {
+        self.batch.outcome.get().map(|(_, at)| *at)
     }
 
     /// Waits for the outcome.
@@ -66,7 +72,7 @@ impl IntoFuture for Delivery {
 /// One batch's outcome. A batch that is dropped unsettled fails: its producer is gone.
 #[derive(Debug)]
 pub(super) struct BatchOutcome {
-    outcome: OnceLock<Result<Placed, ClientError>>,
+    outcome: OnceLock<(Result<Placed, ClientError>, Instant)>,
     settled: Notify,
 }
 
@@ -91,13 +97,13 @@ impl Settle {
 
     pub(super) fn settle(self, outcome: Result<Placed, ClientError>) {
         // The first outcome stays; `drop` sets none after this.
-        let _ = self.batch.outcome.set(outcome);
+        let _ = self.batch.outcome.set((outcome, Instant::now()));
     }
 }
 
 impl Drop for Settle {
     fn drop(&mut self) {
-        let _ = self.batch.outcome.set(Err(ClientError::ProducerClosed));
+        let _ = self.batch.outcome.set((Err(ClientError::ProducerClosed), Instant::now()));
         self.batch.settled.notify_waiters();
         self.unsettled.remove();
     }

@@ -107,10 +107,9 @@ impl Sender {
             self.active.push(partition);
         }
         let now = Instant::now();
-        let mut again = None;
-        loop {
+        let again = loop {
             let mut groups: BTreeMap<NodeId, Group> = BTreeMap::new();
-            again = None;
+            let mut again = None;
             for partition in std::mem::take(&mut self.active) {
                 let at = self.look_at(&partition, now, &mut groups);
                 again = earlier(again, at);
@@ -119,12 +118,12 @@ impl Sender {
                 }
             }
             if groups.is_empty() {
-                break;
+                break again;
             }
             for (node, group) in groups {
                 self.send(node, group);
             }
-        }
+        };
         self.ask_identity();
         self.refresh();
         again

@@ -8,6 +8,7 @@ use super::tidy::Folder;
 use super::{Break, Found, Recovery};
 use crate::LogError;
 use crate::disk::{DiskFile, read_exact, unlink_if_there};
+use crate::flush::mark_unsettled;
 use crate::limits::VERIFY_WINDOW_BYTES;
 use crate::names::{self, Kind, Stage};
 use crate::open::Cut;
@@ -16,6 +17,8 @@ use crate::scan::finds_valid_batch;
 impl Recovery<'_> {
     /// Ends the log where it broke. The cut bytes are kept as `<base>.log.cut`, and everything is durable on return.
     pub(super) fn cut(&self, folder: &Folder, stop: Break, found: &[Found], end: Offset) -> Result<Cut, LogError> {
+        // If the process ends before the cut is flushed, the next start must not take the shorter file for a durable one.
+        mark_unsettled(self.disk, self.directory)?;
         let mut bytes = 0;
         let mut batches_followed = false;
         for (&base, &size) in folder.logs.range(stop.base..) {

@@ -7,7 +7,7 @@ use tidelog_model::Offset;
 
 use crate::LogError;
 use crate::disk::{Disk, unlink_if_there};
-use crate::names::{self, FLUSH_FAILED, Kind, LEADER_EPOCHS, PARTITION_METADATA, Stage};
+use crate::names::{self, Kind, LEADER_EPOCHS, PARTITION_METADATA, Stage, UNSETTLED};
 use crate::open::unlink_segment;
 use crate::scan::Scan;
 
@@ -18,8 +18,8 @@ pub(super) struct Folder {
     pub(super) logs: BTreeMap<Offset, u64>,
     pub(super) snapshots: BTreeSet<Offset>,
     pub(super) files: BTreeSet<(Offset, Kind)>,
-    /// The mark of a failed flush is there.
-    pub(super) flush_failed: bool,
+    /// The mark of an unsettled page cache is there.
+    pub(super) unsettled: bool,
 }
 
 /// Finishes what was begun and lists what is left.
@@ -44,8 +44,7 @@ pub(super) fn tidy(disk: &dyn Disk, directory: &Path) -> Result<Folder, LogError
     for base in swaps {
         finish_swap(disk, directory, base)?;
     }
-    let mut folder =
-        Folder { flush_failed: disk.open(&directory.join(FLUSH_FAILED), false).is_ok(), ..Folder::default() };
+    let mut folder = Folder { unsettled: disk.open(&directory.join(UNSETTLED), false).is_ok(), ..Folder::default() };
     for (base, kind, stage, len) in list(disk, directory)? {
         match (stage, kind) {
             (Stage::Live, Kind::Log) => {

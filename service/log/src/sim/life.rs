@@ -78,6 +78,8 @@ struct Life {
     view: LogView,
     /// All batches since the beginning, in order.
     written: Vec<Written>,
+    /// Batches of an append that failed and took the log offline.
+    attempted: Vec<Written>,
     flushed: Offset,
     log_start: Offset,
     /// The largest log start there ever was.
@@ -117,6 +119,7 @@ impl Life {
             log: Some(log),
             view,
             written: Vec::new(),
+            attempted: Vec::new(),
             flushed: Offset::ZERO,
             log_start: Offset::ZERO,
             deleted: Offset::ZERO,
@@ -231,6 +234,10 @@ impl Life {
             }
             Err(error) => {
                 self.note(format_args!("append failed: {error}"));
+                if self.view.offline().is_some() {
+                    // Nobody knows what of it is on the disk.
+                    self.attempted = written;
+                }
                 if self.view.log_end() != before {
                     return Err("a failed append moved the end".into());
                 }
@@ -366,7 +373,12 @@ impl Life {
         if end < self.flushed {
             return Err(format!("flushed to {}, but only {end} came back", self.flushed));
         }
-        if end > self.end() && self.written.iter().all(|batch| batch.next != end) {
+        for batch in std::mem::take(&mut self.attempted) {
+            if batch.base == self.end() && batch.next <= end {
+                self.written.push(batch);
+            }
+        }
+        if end > self.end() {
             return Err(format!("{end} came back, only {} was written", self.end()));
         }
         if how == End::CleanStop && (end != self.end() || recovered.verified_bytes > 0 || recovered.cut.is_some()) {
@@ -389,7 +401,8 @@ impl Life {
         expected.epochs.truncate_from_end(end);
         known(&mut expected.epochs);
         if recovered.sums.producers.encode_snapshot() != expected.producers.encode_snapshot() {
-            return Err("the producer states are not those of the batches".into());
+            let (found, expected) = (&recovered.sums.producers, &expected.producers);
+            return Err(format!("the producer states are {found:?}, those of the batches {expected:?}"));
         }
         let mut epochs = recovered.sums.epochs.clone();
         known(&mut epochs);
@@ -405,13 +418,14 @@ impl Life {
 
     fn forget_above(&mut self, end: Offset) {
         self.written.retain(|batch| batch.next <= end);
-        self.aborted.retain(|entry| entry.last_offset < end);
         self.flushed = self.flushed.min(end);
         let mut sums = BatchSums::default();
+        self.aborted.clear();
         for batch in &self.written {
             if let Ok(batch) = Batch::parse(&batch.bytes) {
                 let marker = EndTransactionMarker::of_batch(&batch).unwrap_or_default();
-                sums.apply(batch.header(), marker, Now { monotonic: Duration::ZERO, wall: Timestamp::NONE });
+                let now = Now { monotonic: Duration::ZERO, wall: Timestamp::NONE };
+                self.aborted.extend(sums.apply(batch.header(), marker, now).and_then(|done| done.aborted()));
             }
         }
         self.sums = sums;

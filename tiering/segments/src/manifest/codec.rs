@@ -108,7 +108,11 @@ fn put_entry<'a>(out: &'a mut Writer, entry: &Entry) -> &'a mut Writer {
     let parts = entry.parts;
     out.offset(entry.base).offset(entry.end).timestamp(entry.first_timestamp).timestamp(entry.max_timestamp);
     out.u64(entry.size).u64(parts.log).u64(parts.offset_index).u64(parts.time_index).u64(parts.transaction_index);
-    out.u64(parts.producer_snapshot).u64(parts.epochs).u32(entry.crc).u8(if entry.has_aborted { HAS_ABORTED } else { 0 });
+    out.u64(parts.producer_snapshot).u64(parts.epochs).u32(entry.crc).u8(if entry.has_aborted {
+        HAS_ABORTED
+    } else {
+        0
+    });
     out.epoch(entry.object_epoch).uuid(entry.object_id).count(entry.epochs.len());
     for (epoch, start) in &entry.epochs {
         out.epoch(*epoch).offset(*start);

@@ -12,19 +12,14 @@ impl Manifest {
         Some(second?.min(newest.saturating_sub(self.rules.versions_kept.saturating_sub(1))))
     }
 
-    /// Old versions and snapshots after a new snapshot.
-    pub(super) fn trim(&mut self) -> Vec<Effect> {
-        let (Some(oldest), Some(kept), Some(second)) = (self.oldest, self.kept_from(), self.snapshots.1) else {
-            return Vec::new();
-        };
+    /// Old versions, after a new snapshot.
+    pub(super) fn trim(&mut self) -> Option<Effect> {
+        let (oldest, kept) = (self.oldest?, self.kept_from()?);
         if oldest >= kept {
-            return Vec::new();
+            return None;
         }
         self.oldest = Some(kept);
-        let third = second.checked_sub(self.rules.snapshot_every).filter(|third| *third > 0);
-        let mut effects = vec![Effect::DeleteVersions((oldest..kept).collect())];
-        effects.extend(third.map(|third| Effect::DeleteSnapshots(vec![third])));
-        effects
+        Some(Effect::DeleteVersions((oldest..kept).collect()))
     }
 
     /// What nobody names. A paused leader of a lower epoch cannot commit any more, so its objects go at once; our own epoch's

@@ -26,6 +26,8 @@ pub enum Event {
     VersionsRead(Vec<(u64, Result<Version, ManifestError>)>),
     /// Answer to [`Effect::Create`]: `false` if a version with this number exists.
     Created(bool),
+    /// Answer to [`Effect::Create`]: none came, so the version may exist or not.
+    CreateUnclear,
     /// Answer to [`Effect::Upload`]: no segment that ends after the offset is closed.
     NothingClosed,
     /// Answer to [`Effect::Upload`]: the object is in the store.
@@ -68,7 +70,7 @@ pub enum Effect {
         /// The last.
         last: u64,
     },
-    /// Create a version if its number is free.
+    /// Create a version if its number is free; sent once.
     Create(Version),
     /// The manifest could not be read; wait before the next effect, and tell the operator.
     Troubled(String),

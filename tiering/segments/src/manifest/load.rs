@@ -1,4 +1,9 @@
 //! Finding the newest version: one LIST, one snapshot, the versions after it. Decides what to read; never writes.
+//!
+//! A version that was listed may have been deleted, and its number used again by a paused writer, before it was read. Versions are
+//! deleted in ascending order, so the newest counts only once its predecessor is found after it was read.
+
+use uuid::Uuid;
 
 use super::codec::ManifestError;
 use super::image::{Image, Version};
@@ -16,6 +21,8 @@ pub(super) struct Load {
     base: Option<Image>,
     /// The snapshot that `base` came from.
     snapshot: Option<u64>,
+    /// What was loaded, and the nonce that its predecessor must have.
+    loaded: Option<(Image, Uuid)>,
 }
 
 /// What a load says next.
@@ -35,14 +42,25 @@ impl Load {
     /// Begins with a listing: after the cached version, or of everything.
     pub(super) fn start(snapshot_every: u64, cached: Option<Image>) -> (Self, Vec<Effect>) {
         let after = cached.as_ref().map_or(0, |image| image.number);
-        (Load { snapshot_every, cached, newest: 0, base: None, snapshot: None }, vec![Effect::ListVersions { after }])
+        (
+            Load { snapshot_every, cached, newest: 0, base: None, snapshot: None, loaded: None },
+            vec![Effect::ListVersions { after }],
+        )
     }
 
     pub(super) fn apply(&mut self, event: Event, dropping: bool) -> Step {
         match event {
+            Event::Listed(numbers) if self.loaded.is_some() => self.confirmed(numbers.is_empty()),
             Event::Listed(numbers) => self.listed(&numbers, dropping),
             Event::SnapshotRead(found) => self.snapshot_read(found),
-            Event::VersionsRead(found) => self.versions_read(&found, dropping),
+            Event::VersionsRead(found) => match &self.loaded {
+                Some((_, previous)) => {
+                    let there = found.first().and_then(|(_, version)| version.as_ref().ok());
+                    let same = there.is_some_and(|version| version.nonce == *previous);
+                    self.confirmed(same)
+                }
+                None => self.versions_read(&found, dropping),
+            },
             _ => Step::More(Vec::new()),
         }
     }
@@ -116,14 +134,11 @@ impl Load {
             _ => return self.again(Some("a manifest version vanished while it was read".to_owned())),
         };
         if newest.is_drop() || dropping {
-            let image = Image {
-                number: newest.number,
-                epoch: newest.epoch,
-                nonce: newest.nonce,
-                dropped: newest.is_drop(),
-                ..Image::default()
-            };
-            return Step::Loaded { image, snapshot: None };
+            let dropped = newest.is_drop();
+            let image =
+                Image { number: newest.number, epoch: newest.epoch, nonce: newest.nonce, dropped, ..Image::default() };
+            // The predecessors of a drop are deleted with everything else.
+            return if dropped { Step::Loaded { image, snapshot: None } } else { self.confirm(image, newest.previous) };
         }
         if self.base.is_none() {
             // The cached image against the version of its number.
@@ -133,9 +148,26 @@ impl Load {
             };
         }
         match self.replay(found) {
-            Ok(image) => Step::Loaded { image, snapshot: self.snapshot },
+            Ok(image) => self.confirm(image, newest.previous),
             Err(_) if self.cached.is_some() => self.again(None),
             Err(error) => self.again(Some(error.to_string())),
+        }
+    }
+
+    /// Asks for what proves that the newest version is in the chain.
+    fn confirm(&mut self, image: Image, previous: Uuid) -> Step {
+        let number = image.number;
+        self.loaded = Some((image, previous));
+        Step::More(vec![match number.checked_sub(1) {
+            None | Some(0) => Effect::ListVersions { after: number },
+            Some(before) => Effect::ReadVersions { first: before, last: before },
+        }])
+    }
+
+    fn confirmed(&mut self, holds: bool) -> Step {
+        match self.loaded.take() {
+            Some((image, _)) if holds => Step::Loaded { image, snapshot: self.snapshot },
+            _ => self.again(Some("the newest manifest version was not the newest any more".to_owned())),
         }
     }
 

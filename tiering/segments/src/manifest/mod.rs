@@ -3,7 +3,8 @@
 //!
 //! Versions are numbered objects, created only if absent. The contract of the shell:
 //!
-//! - effects are carried out one after another, each until the store has answered (a create whose answer was lost is sent again);
+//! - effects are carried out one after another, each until the store has answered; only a create is sent once, and
+//!   [`Event::CreateUnclear`] says that no answer came;
 //! - the answer goes back through [`Manifest::apply`] before the next effect starts;
 //! - whenever nothing is left to do, [`Event::Observed`] asks again.
 //!
@@ -12,6 +13,7 @@
 
 mod codec;
 mod collect;
+mod commit;
 mod event;
 mod image;
 mod load;
@@ -23,6 +25,7 @@ use tidelog_model::{LeaderEpoch, Offset};
 use uuid::Uuid;
 
 pub use codec::ManifestError;
+use commit::Attempt;
 pub use event::{Effect, Event, Found, Stop};
 pub use image::{Change, Entry, Image, Parts, Version};
 use load::Load;
@@ -43,11 +46,11 @@ enum State {
     /// Reading the newest version.
     Loading(Load),
     /// A version is being created; the image is what it leads to.
-    Creating(Version, Arc<Image>),
+    Creating(Attempt),
     /// It exists: by whom?
-    Settling(Version, Arc<Image>),
+    Settling(Attempt),
     /// It was created: does its predecessor still exist?
-    Checking(Version, Arc<Image>),
+    Checking(Attempt),
     /// Waiting for the answer to an upload, a snapshot or a listing.
     Waiting,
     /// Nothing to do.
@@ -161,8 +164,7 @@ impl Manifest {
 
     /// A machine that only deletes the partition: it outranks every leader.
     pub fn drop_all(writer: Uuid, rules: Rules, ids: Ids) -> (Self, Vec<Effect>) {
-        let (mut manifest, effects) =
-            Self::lead(LeaderEpoch(i32::MAX), writer, rules, None, ids);
+        let (mut manifest, effects) = Self::lead(LeaderEpoch(i32::MAX), writer, rules, None, ids);
         manifest.dropping = true;
         (manifest, effects)
     }
@@ -202,8 +204,7 @@ impl Manifest {
                 self.when_idle()
             }
             Event::Listed(later) => match std::mem::replace(&mut self.state, State::Waiting) {
-                State::Checking(_, image) if later.is_empty() => self.committed(image),
-                State::Checking(..) => self.reload(),
+                State::Checking(attempt) => self.checked(attempt, later.is_empty()),
                 other => {
                     self.state = other;
                     self.load(Event::Listed(later))
@@ -211,15 +212,22 @@ impl Manifest {
             },
             Event::SnapshotRead(_) => self.load(event),
             Event::VersionsRead(found) => match std::mem::replace(&mut self.state, State::Waiting) {
-                State::Settling(version, image) => self.settle(version, image, found),
-                State::Checking(version, image) => self.check(version, image, found),
+                State::Settling(attempt) => self.settle(attempt, found),
+                State::Checking(attempt) => self.check(attempt, found),
                 other => {
                     self.state = other;
                     self.load(Event::VersionsRead(found))
                 }
             },
             Event::Created(created) => match std::mem::replace(&mut self.state, State::Waiting) {
-                State::Creating(version, image) => self.created(created, version, image),
+                State::Creating(attempt) => self.created(created, attempt),
+                other => {
+                    self.state = other;
+                    Vec::new()
+                }
+            },
+            Event::CreateUnclear => match std::mem::replace(&mut self.state, State::Waiting) {
+                State::Creating(attempt) => self.try_again(attempt),
                 other => {
                     self.state = other;
                     Vec::new()
@@ -247,10 +255,13 @@ impl Manifest {
                 self.advance()
             }
             Event::SnapshotWritten(number) => {
+                let mut effects = Vec::new();
                 if self.snapshots.0 != Some(number) {
+                    let outdated = self.snapshots.1;
                     self.snapshots = (Some(number), self.snapshots.0);
+                    effects.extend(outdated.map(|old| Effect::DeleteSnapshots(vec![old])));
                 }
-                let mut effects = self.trim();
+                effects.extend(self.trim());
                 effects.extend(self.advance());
                 effects
             }
@@ -416,110 +427,5 @@ impl Manifest {
             garbage.into_iter().filter(|name| !image.is_some_and(|image| image.names(name))).collect();
         self.state = State::Stopped(Stop::Fenced);
         if unnamed.is_empty() { Vec::new() } else { vec![Effect::DeleteObjects(unnamed)] }
-    }
-
-    fn create(&mut self, image: &Arc<Image>, changes: Vec<Change>) -> Vec<Effect> {
-        let version = Version {
-            number: image.number.saturating_add(1),
-            epoch: self.epoch,
-            writer: self.writer,
-            nonce: (self.ids)(),
-            previous: image.nonce,
-            changes,
-        };
-        match image.followed_by(&version) {
-            Ok(after) => {
-                self.state = State::Creating(version.clone(), Arc::new(after));
-                vec![Effect::Create(version)]
-            }
-            Err(error) => {
-                // Only an upload of ours can be at fault: without it the next try is sound.
-                self.abandon_upload();
-                let mut effects = vec![Effect::Troubled(error.to_string())];
-                effects.extend(self.reload());
-                effects
-            }
-        }
-    }
-
-    fn created(&mut self, created: bool, version: Version, image: Arc<Image>) -> Vec<Effect> {
-        let number = version.number;
-        if !created {
-            self.state = State::Settling(version, image);
-            return vec![Effect::ReadVersions { first: number, last: number }];
-        }
-        self.check_predecessor(version, image)
-    }
-
-    fn check_predecessor(&mut self, version: Version, image: Arc<Image>) -> Vec<Effect> {
-        let number = version.number;
-        self.state = State::Checking(version, image);
-        match number.checked_sub(1) {
-            // The first version has no predecessor; but if it had been deleted before, there are later ones.
-            None | Some(0) => vec![Effect::ListVersions { after: number }],
-            Some(before) => vec![Effect::ReadVersions { first: before, last: before }],
-        }
-    }
-
-    /// A version with our number exists. Absent after all: try again. Our nonce: ours. Otherwise another was faster: read the
-    /// newest, and stop if its epoch is higher, or begin again from there.
-    fn settle(
-        &mut self,
-        version: Version,
-        image: Arc<Image>,
-        found: Vec<(u64, Result<Version, ManifestError>)>,
-    ) -> Vec<Effect> {
-        match found.into_iter().find(|(number, _)| *number == version.number) {
-            None => {
-                self.state = State::Creating(version.clone(), image);
-                vec![Effect::Create(version)]
-            }
-            Some((_, Ok(there))) if there.nonce == version.nonce => self.check_predecessor(version, image),
-            // Another's. It may even be one that is not in the chain, so the newest decides what comes next.
-            Some(_) => self.reload(),
-        }
-    }
-
-    /// Ours was created. If its predecessor is gone, our number had been used and deleted before: the version is not in the chain.
-    fn check(
-        &mut self,
-        version: Version,
-        image: Arc<Image>,
-        found: Vec<(u64, Result<Version, ManifestError>)>,
-    ) -> Vec<Effect> {
-        let there = found.into_iter().find_map(|(_, found)| found.ok());
-        if there.is_some_and(|before| before.nonce == version.previous) {
-            return self.committed(image);
-        }
-        let mut effects = vec![Effect::DeleteVersions(vec![version.number])];
-        effects.extend(self.reload());
-        effects
-    }
-
-    fn committed(&mut self, image: Arc<Image>) -> Vec<Effect> {
-        let before = self.image.replace(Arc::clone(&image));
-        self.verified = true;
-        if matches!(&self.upload, Upload::Ready(entry) if image.names(&entry.object())) {
-            self.upload = Upload::None;
-        }
-        let mut effects = vec![Effect::Committed(Arc::clone(&image))];
-        if self.dropping {
-            effects.extend(self.advance());
-            return effects;
-        }
-        let unnamed: Vec<ObjectName> = before
-            .iter()
-            .flat_map(|before| &before.entries)
-            .map(|entry| entry.object())
-            .filter(|object| !image.names(object))
-            .collect();
-        self.garbage.extend(unnamed);
-        if image.number.is_multiple_of(self.rules.snapshot_every) {
-            self.state = State::Waiting;
-            effects.push(Effect::WriteSnapshot(image));
-        } else {
-            effects.extend(self.advance());
-        }
-        effects
     }
 }

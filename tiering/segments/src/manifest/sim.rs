@@ -159,7 +159,7 @@ impl Sim {
     fn step(&mut self) {
         self.store.clock += self.rng.random_range(1..30);
         match self.rng.random_range(0..100) {
-            0..2 => {
+            0..1 => {
                 // A clean election: the new leader has everything.
                 let log = self.leader().log.clone();
                 if self.rng.random_bool(0.7) {
@@ -168,7 +168,7 @@ impl Sim {
                 self.elect(log);
                 self.note(format!("clean election {}", self.epoch));
             }
-            2..3 => {
+            1..2 if self.rng.random_bool(0.3) => {
                 // An unclean one: the new leader's log ends earlier. Nothing below the log start is missing.
                 let mut log = self.leader().log.clone();
                 let least = self.log_start.get().min(log.end.get());
@@ -177,13 +177,13 @@ impl Sim {
                 self.note(format!("unclean election {} at {}", self.epoch + 1, log.end));
                 self.elect(log);
             }
-            3..6 => {
+            2..5 => {
                 let at = self.rng.random_range(0..self.writers.len());
                 self.writers[at].paused = !self.writers[at].paused;
                 let (epoch, paused) = (self.writers[at].epoch, self.writers[at].paused);
                 self.note(format!("writer {epoch} paused: {paused}"));
             }
-            6..7 if self.writers.len() > 1 => {
+            5..6 if self.writers.len() > 1 => {
                 let at = self.rng.random_range(0..self.writers.len());
                 let dead = self.writers.remove(at);
                 self.note(format!("writer {} died", dead.epoch));
@@ -191,7 +191,7 @@ impl Sim {
                     self.elect(dead.log);
                 }
             }
-            7..25 => {
+            6..25 => {
                 let records = self.rng.random_range(1..20);
                 let log = &mut self.leader().log;
                 log.end = log.end.plus(records);
@@ -202,7 +202,9 @@ impl Sim {
                 self.log_start = Offset(start);
             }
             _ => {
-                let at = self.rng.random_range(0..self.writers.len());
+                // Mostly the newest leader, so that others are left far behind.
+                let last = self.writers.len() - 1;
+                let at = if self.rng.random_bool(0.6) { last } else { self.rng.random_range(0..=last) };
                 if !self.writers[at].paused {
                     self.advance(at, true);
                 }
@@ -227,8 +229,12 @@ impl Sim {
         };
         let epoch = writer.epoch;
         if faults && self.rng.random_bool(0.1) {
-            // The request never arrives: it is sent again.
-            self.writers[at].effects.push_front(effect);
+            // The request never arrives: it is sent again, or said to be unclear.
+            let writer = &mut self.writers[at];
+            match effect {
+                Effect::Create(_) => writer.effects.extend(writer.machine.apply(Event::CreateUnclear)),
+                other => writer.effects.push_front(other),
+            }
             return;
         }
         let lost = faults && self.rng.random_bool(0.1);
@@ -267,7 +273,10 @@ impl Sim {
                 let found = store.versions.range(first..=last).map(|(n, (bytes, _))| (*n, Version::decode(bytes)));
                 Event::VersionsRead(found.collect())
             }
-            Effect::Create(version) => Event::Created(store.create(version)),
+            Effect::Create(version) => {
+                let created = store.create(version);
+                return Some(if lost { Event::CreateUnclear } else { Event::Created(created) });
+            }
             Effect::Upload { name, from } => match writer.log.closed_after(*from) {
                 None => Event::NothingClosed,
                 Some(end) => {
@@ -323,7 +332,10 @@ impl Sim {
                 return None;
             }
             Effect::Troubled(why) => {
-                assert!(["vanished", "missing", "chain", "follow"].iter().any(|word| why.contains(word)), "{why}");
+                assert!(
+                    ["vanished", "missing", "chain", "follow", "not the newest"].iter().any(|word| why.contains(word)),
+                    "{why}"
+                );
                 return None;
             }
         };
@@ -378,11 +390,22 @@ impl Sim {
             let entry = image.entry_of(Offset(offset)).unwrap_or_else(|| panic!("offset {offset} is lost"));
             assert_eq!(epoch_at(&entry.epochs, Offset(offset)), epoch_at(&writer.log.epochs, Offset(offset)));
         }
-        assert!(image.entries.first().is_none_or(|first| first.end > self.log_start), "retention left {:?}", image.entries.first());
-        let numbers: Vec<u64> = store.versions.keys().copied().collect();
+        assert!(
+            image.entries.first().is_none_or(|first| first.end > self.log_start),
+            "retention left {:?}",
+            image.entries.first()
+        );
+        // A leader that was paused for longer than the grace period may have left an old snapshot, or a version outside the
+        // chain if it died at that moment; the next leader removes them.
+        let log = writer.log.clone();
+        self.writers.clear();
+        self.elect(log);
+        self.rest();
+        let numbers: Vec<u64> = self.store.versions.keys().copied().collect();
         assert!(numbers.windows(2).all(|pair| pair[0] + 1 == pair[1]), "strays left: {numbers:?}");
         assert!(numbers.len() as u64 <= 6 * RULES.snapshot_every, "old versions left: {numbers:?}");
-        assert!(store.snapshots.len() <= 3, "old snapshots left: {:?}", store.snapshots.keys());
+        let snapshots: Vec<u64> = self.store.snapshots.keys().copied().collect();
+        assert!(snapshots.len() <= 2, "old snapshots left: {snapshots:?}");
     }
 }
 
@@ -403,7 +426,14 @@ fn upload(store: &mut Store, name: ObjectName, from: Offset, end: Offset, log: &
         first_timestamp: Timestamp(0),
         max_timestamp: Timestamp(end.get()),
         size: 100,
-        parts: Parts { log: 50, offset_index: 60, time_index: 70, transaction_index: 70, producer_snapshot: 80, epochs: 90 },
+        parts: Parts {
+            log: 50,
+            offset_index: 60,
+            time_index: 70,
+            transaction_index: 70,
+            producer_snapshot: 80,
+            epochs: 90,
+        },
         crc: 7,
         object_epoch: name.epoch,
         object_id: name.id,
@@ -435,12 +465,20 @@ fn run(seed: u64) -> (Sim, std::thread::Result<()>) {
 #[test]
 fn no_offset_is_lost_or_doubled_and_no_object_deleted_or_leaked() {
     let first: u64 = std::env::var("TIDELOG_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or(0);
-    let count: u64 = std::env::var("TIDELOG_SEEDS").ok().and_then(|s| s.parse().ok()).unwrap_or(60);
+    let count: u64 = std::env::var("TIDELOG_SEEDS").ok().and_then(|s| s.parse().ok()).unwrap_or(100);
     let (mut versions, mut strays, mut leaders) = (0, 0, 0);
     for seed in first..first + count {
         let (sim, outcome) = run(seed);
         if let Err(panic) = outcome {
-            let tail = sim.trace.iter().rev().take(60).rev().cloned().collect::<Vec<_>>().join("\n");
+            let tail = sim
+                .trace
+                .iter()
+                .rev()
+                .take(std::env::var("TIDELOG_TRACE").map_or(60, |n| n.parse().unwrap()))
+                .rev()
+                .cloned()
+                .collect::<Vec<_>>()
+                .join("\n");
             eprintln!("{tail}\nseed {seed} fails; rerun with TIDELOG_SEED={seed} TIDELOG_SEEDS=1");
             std::panic::resume_unwind(panic);
         }
@@ -449,7 +487,8 @@ fn no_offset_is_lost_or_doubled_and_no_object_deleted_or_leaked() {
         leaders += sim.epoch;
     }
     // The runs must reach what they are for.
-    assert!(versions > 50 * count && leaders as u64 > 10 * count, "{versions} versions, {leaders} leaders");
+    println!("{versions} versions, {leaders} leaders, {strays} versions outside the chain");
+    assert!(versions > 100 * count && leaders as u64 > 10 * count, "{versions} versions, {leaders} leaders");
     assert!(count < 60 || strays > 0, "no paused leader ever re-created a deleted version");
 }
 

@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field as ArrowField, Fields as ArrowFields, Schema as ArrowSchema, SchemaRef, TimeUnit};
+use arrow::datatypes::{
+    DataType, Field as ArrowField, Fields as ArrowFields, Schema as ArrowSchema, SchemaRef, TimeUnit,
+};
 use parquet::arrow::PARQUET_FIELD_ID_META_KEY;
 
 use crate::infer::{Fields, Kind, Schema};

@@ -3,8 +3,8 @@
 
 use std::ops::Range;
 
-use tidelog_model::limits::MAX_INFLATED_BATCH_BYTES;
 use tidelog_model::Offset;
+use tidelog_model::limits::MAX_INFLATED_BATCH_BYTES;
 use tidelog_record::{AbortedTransaction, Batch, BatchError, Batches, RecordViews};
 
 use super::rows::Row;

@@ -224,7 +224,10 @@ fn facts_have_their_columns() {
     let first = headers.value(0);
     let entries = first.as_struct();
     assert_eq!(entries.column(0).as_string::<i32>().iter().collect::<Vec<_>>(), [Some("h"), Some("h"), Some("")]);
-    assert_eq!(entries.column(1).as_binary::<i32>().iter().collect::<Vec<_>>(), [Some(&b"1"[..]), None, Some(&b"\xff"[..])]);
+    assert_eq!(
+        entries.column(1).as_binary::<i32>().iter().collect::<Vec<_>>(),
+        [Some(&b"1"[..]), None, Some(&b"\xff"[..])]
+    );
     for name in ["_raw", "_value"] {
         assert_eq!(column(&batch, name).null_count(), 2);
     }
@@ -302,7 +305,11 @@ fn a_batch_that_cannot_be_read_is_one_opaque_row() {
     })
     .unwrap();
     let rows = builder.finish().unwrap();
-    assert_eq!(column(&rows, "_offset").as_primitive::<Int64Type>().values(), &[3, 5], "the log starts inside the first");
+    assert_eq!(
+        column(&rows, "_offset").as_primitive::<Int64Type>().values(),
+        &[3, 5],
+        "the log starts inside the first"
+    );
     assert_eq!(column(&rows, "_value").as_binary::<i32>().value(0), damaged);
     let headers = column(&rows, "_headers").as_list::<i32>().value(0);
     let keys: Vec<_> = headers.as_struct().column(0).as_string::<i32>().iter().flatten().collect();

@@ -227,8 +227,14 @@ impl Commits {
             (Phase::Settling(pending), Event::Read { number, body }) if number == pending.number => {
                 self.settle(pending, body)
             }
-            (Phase::Checking(pending), Event::Exists { number, exists }) if number.saturating_add(1) == pending.number => {
-                if exists { self.succeed(*pending) } else { self.list(Outcome::Superseded, None) }
+            (Phase::Checking(pending), Event::Exists { number, exists })
+                if number.saturating_add(1) == pending.number =>
+            {
+                if exists {
+                    self.succeed(*pending)
+                } else {
+                    self.list(Outcome::Superseded, None)
+                }
             }
             (phase, _) => {
                 self.phase = phase;

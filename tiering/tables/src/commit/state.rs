@@ -158,7 +158,10 @@ impl TableState {
             return Err(InvalidCommit(format!("partition {partition} has no range [{start}, {end})")));
         }
         if let Some(range) = self.partitions.get(&partition.get()).and_then(PartitionState::unwritten) {
-            return Err(InvalidCommit(format!("partition {partition}: the file from {} is not confirmed", range.start)));
+            return Err(InvalidCommit(format!(
+                "partition {partition}: the file from {} is not confirmed",
+                range.start
+            )));
         }
         let state = self.partitions.entry(partition.get()).or_insert_with(|| PartitionState {
             end: start.get(),

@@ -153,7 +153,11 @@ fn a_file_is_confirmed_before_its_partition_goes_on() {
     store.drive(&mut writer, propose(Plan::default(), 0));
     store.drive(&mut writer, propose(export(0, 10, 20), 1));
     let partition = PartitionIndex(0);
-    assert_eq!(writer.state().exported_end(partition), Some(Offset(10)), "the log keeps the range until the file is put");
+    assert_eq!(
+        writer.state().exported_end(partition),
+        Some(Offset(10)),
+        "the log keeps the range until the file is put"
+    );
     assert_eq!(writer.state().end(partition), Some(Offset(20)));
 
     // A crash between commit and put: the next leader learns what to put.
@@ -165,7 +169,11 @@ fn a_file_is_confirmed_before_its_partition_goes_on() {
     assert_eq!(writer.state().exported_end(partition), Some(Offset(20)));
     assert_eq!(store.drive(&mut writer, propose(export(0, 20, 30), 3)), Outcome::Committed(2));
     let loaded = store.load(1);
-    assert_eq!(loaded.state().exported_end(partition), Some(Offset(20)), "the confirmation travels with the next commit");
+    assert_eq!(
+        loaded.state().exported_end(partition),
+        Some(Offset(20)),
+        "the confirmation travels with the next commit"
+    );
 }
 
 #[test]
@@ -192,7 +200,10 @@ fn ranges_follow_one_another() {
     assert_eq!(store.drive(&mut writer, propose(plan, 1)), Outcome::Committed(1));
     let inside = Skipped { partition: PartitionIndex(0), start: Offset(26), end: Offset(30) };
     writer.apply(written(0, 25));
-    assert_eq!(store.drive(&mut writer, propose(Plan { skipped: vec![inside], ..Plan::default() }, 2)), Outcome::Committed(2));
+    assert_eq!(
+        store.drive(&mut writer, propose(Plan { skipped: vec![inside], ..Plan::default() }, 2)),
+        Outcome::Committed(2)
+    );
     assert_eq!(writer.state().partitions[&0].skipped, [(20, 25), (26, 30)]);
     assert_eq!(writer.state().end(PartitionIndex(0)), Some(Offset(30)));
 }
@@ -221,7 +232,10 @@ fn old_commits_are_collected_and_a_sleeper_notices() {
     let mut writer = store.load(0);
     let mut sleeper = None;
     for number in 0..600_i64 {
-        assert_eq!(store.drive(&mut writer, propose(export(0, number, number + 1), number)), Outcome::Committed(number as u64));
+        assert_eq!(
+            store.drive(&mut writer, propose(export(0, number, number + 1), number)),
+            Outcome::Committed(number as u64)
+        );
         writer.apply(written(0, number));
         if number == 5 {
             sleeper = Some(store.load(0));

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tidelog_model::{TopicId, TopicIdPartition, TopicName};
 use tidelog_objects::{Objects, ObjectsError};
+use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -47,7 +48,11 @@ struct Inner {
     /// `<cluster id>/tables`.
     root: String,
     tables: Mutex<BTreeMap<TopicId, Table>>,
+    /// One synchronisation at a time. The log is asked under this lock alone: it may call [`Exporter::wake`] under its own.
+    syncing: Mutex<()>,
     refresh: Notify,
+    /// The runtime of all tasks, whoever starts them.
+    runtime: Handle,
 }
 
 struct Table {
@@ -79,7 +84,14 @@ impl Exporter {
             writing: Arc::new(Semaphore::new(FILES_IN_WRITING)),
             started: Instant::now(),
         };
-        let inner = Arc::new(Inner { around, root, tables: Mutex::new(BTreeMap::new()), refresh: Notify::new() });
+        let inner = Arc::new(Inner {
+            around,
+            root,
+            tables: Mutex::new(BTreeMap::new()),
+            syncing: Mutex::new(()),
+            refresh: Notify::new(),
+            runtime: Handle::current(),
+        });
         inner.refresh.notify_one();
         let supervised = Arc::clone(&inner);
         let supervisor = tokio::spawn(async move {
@@ -118,8 +130,7 @@ impl Exporter {
         let Some(shared) = self.inner.tables.lock().get(&partition.id).map(|table| Arc::clone(&table.shared)) else {
             return Exported::NotATable;
         };
-        let published = shared.published();
-        match published.state.and_then(|state| state.exported_end(partition.partition)) {
+        match shared.state().and_then(|state| state.exported_end(partition.partition)) {
             Some(end) => Exported::Below(end),
             None => Exported::Unknown,
         }
@@ -163,6 +174,7 @@ impl Inner {
 
     /// Starts, stops and updates tasks until they are what the log's tables ask for.
     fn sync(&self) {
+        let _one_at_a_time = self.syncing.lock();
         let wanted: BTreeMap<TopicId, TableTopic> =
             self.around.log.tables().into_iter().map(|topic| (topic.id, topic)).collect();
         let mut tables = self.tables.lock();
@@ -183,7 +195,7 @@ impl Inner {
                 None => {
                     let shared = Arc::new(Shared::new(topic.clone()));
                     let folder = table_folder(&topic.name, topic.id);
-                    let task = tokio::spawn(task::run(self.around.clone(), Arc::clone(&shared), folder));
+                    let task = self.runtime.spawn(task::run(self.around.clone(), Arc::clone(&shared), folder));
                     tables.insert(id, Table { shared, topic, task });
                 }
             }

@@ -105,6 +105,11 @@ impl Shared {
         self.inner.lock().flushes.push(flush);
     }
 
+    /// The committed state alone: retention asks often.
+    pub(super) fn state(&self) -> Option<Arc<TableState>> {
+        self.inner.lock().published.state.clone()
+    }
+
     pub(super) fn published(&self) -> Published {
         self.inner.lock().published.clone()
     }

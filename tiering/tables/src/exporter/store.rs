@@ -9,7 +9,8 @@ use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use crate::commit::{
-    COMMITS, Commits, Effect, Event, ExportedRange, Outcome, Plan, Skipped, Written, commit_key, commit_number, file_key,
+    COMMITS, Commits, Effect, Event, ExportedRange, Outcome, Plan, Skipped, Written, commit_key, commit_number,
+    file_key,
 };
 use crate::infer::Schema;
 use crate::limits::{MAX_COMMIT_BYTES, READ_BYTES};
@@ -79,7 +80,9 @@ impl Committer {
                 Effect::List => Event::Listed(self.list().await?),
                 Effect::Read(number) => Event::Read { number, body: self.read(number).await? },
                 Effect::Create { number, body } => self.create(number, body).await?,
-                Effect::Check(number) => Event::Exists { number, exists: self.size(&commit_key(number)).await?.is_some() },
+                Effect::Check(number) => {
+                    Event::Exists { number, exists: self.size(&commit_key(number)).await?.is_some() }
+                }
                 Effect::Delete { from, below } => Event::DeletedBelow(self.delete(from, below).await),
                 Effect::Done(Outcome::Fenced(epoch)) => {
                     return Err(TableError::Ended(format!("a later leader (epoch {epoch}) commits this table")));
@@ -114,7 +117,9 @@ impl Committer {
         match self.size(&key).await? {
             None => return Ok(None),
             Some(size) if size > MAX_COMMIT_BYTES as u64 => {
-                return Err(TableError::Ended(format!("commit {number} has {size} bytes, at most {MAX_COMMIT_BYTES} are read")));
+                return Err(TableError::Ended(format!(
+                    "commit {number} has {size} bytes, at most {MAX_COMMIT_BYTES} are read"
+                )));
             }
             Some(_) => {}
         }

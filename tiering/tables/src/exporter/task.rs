@@ -98,12 +98,8 @@ impl<'a> Session<'a> {
     /// Loads, claims the table, and puts the files that commits name and the store lacks.
     async fn open(around: &'a Surroundings, shared: &'a Shared, folder: &str) -> Result<Self, TableError> {
         let topic = shared.topic();
-        let writer = Writer {
-            topic: topic.name.clone(),
-            topic_id: topic.id,
-            epoch: topic.epoch,
-            name: around.writer.clone(),
-        };
+        let writer =
+            Writer { topic: topic.name.clone(), topic_id: topic.id, epoch: topic.epoch, name: around.writer.clone() };
         let commits = Commits::new(writer, Schema::new(topic.settings.key_format));
         let mut committer = Committer::new(around.objects.with_prefix(folder)?, commits);
         committer.load().await?;

@@ -46,16 +46,20 @@ fn shown(lines: &[&str]) -> String {
 fn a_column_appears_with_its_first_value_that_is_not_null() {
     assert_eq!(shown(&[r#"{"a":null}"#]), "");
     assert_eq!(shown(&[r#"{"a":null,"b":1}"#, r#"{"a":"x"}"#]), "b double, a text");
-    assert_eq!(shown(&[r#"{"t":true,"n":-1.5e3,"s":"","o":{"x":{"y":1}},"l":[[1],[2]]}"#]),
-        "t boolean, n double, s text, o (x (y double)), l [[double]]");
+    assert_eq!(
+        shown(&[r#"{"t":true,"n":-1.5e3,"s":"","o":{"x":{"y":1}},"l":[[1],[2]]}"#]),
+        "t boolean, n double, s text, o (x (y double)), l [[double]]"
+    );
 }
 
 #[test]
 fn a_column_never_changes_its_type() {
     assert_eq!(shown(&[r#"{"a":1}"#, r#"{"a":"x"}"#, r#"{"a":{"b":1}}"#, r#"{"a":[1]}"#]), "a double");
     assert_eq!(shown(&[r#"{"a":{"b":1}}"#, r#"{"a":{"c":"x"}}"#, r#"{"a":7}"#]), "a (b double, c text)");
-    assert_eq!(shown(&[r#"{"a":[null,{"b":1},{"c":true}]}"#, r#"{"a":[{"d":[]},{"d":["x"]}]}"#]),
-        "a [(b double, c boolean, d [text])]");
+    assert_eq!(
+        shown(&[r#"{"a":[null,{"b":1},{"c":true}]}"#, r#"{"a":[{"d":[]},{"d":["x"]}]}"#]),
+        "a [(b double, c boolean, d [text])]"
+    );
 }
 
 #[test]
@@ -71,7 +75,10 @@ fn what_shows_no_type_makes_no_column() {
 #[test]
 fn listed_fields_are_bigint_while_they_are_new() {
     let lines = [r#"{"id":1,"n":{"t":2,"u":3},"l":[4]}"#];
-    assert_eq!(shape(&inferred_with(&lines, &["id", "n.t", "l"]).fields), "id bigint, n (t bigint, u double), l [bigint]");
+    assert_eq!(
+        shape(&inferred_with(&lines, &["id", "n.t", "l"]).fields),
+        "id bigint, n (t bigint, u double), l [bigint]"
+    );
     assert_eq!(shape(&inferred_with(&[r#"{"id":1.5}"#], &["id"]).fields), "");
 
     let mut schema = inferred(&[r#"{"id":1}"#]);

@@ -82,7 +82,9 @@ impl MemoryLog {
         let mut builder = BatchBuilder::new(Offset(base)).codec(codec);
         for (at, value) in values.iter().enumerate() {
             let key = format!("key {}", base + at as i64);
-            builder.push(Timestamp(1_500_000_000_000 + base), Some(key.as_bytes()), Some(value.as_bytes()), &[]).unwrap();
+            builder
+                .push(Timestamp(1_500_000_000_000 + base), Some(key.as_bytes()), Some(value.as_bytes()), &[])
+                .unwrap();
         }
         log.batches.push(builder.build().unwrap());
         drop(topics);

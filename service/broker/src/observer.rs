@@ -1,0 +1,114 @@
+//! The port through which other parts of the process hear what happens to partitions, and may hold retention back.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tidelog_metadata::TopicConfig;
+use tidelog_model::{
+    Caller, KafkaError, LeaderEpoch, Now, Offset, PartitionIndex, TopicId, TopicIdPartition, TopicName,
+};
+use tidelog_security::Operation;
+
+use crate::broker::Broker;
+use crate::{BrokerError, TopicRef};
+
+/// Hears of changes. Every call must return at once; it may come from a log thread.
+pub trait Observer: Send + Sync {
+    /// The committed end or the log start of a partition moved.
+    fn moved(&self, partition: &TopicIdPartition);
+
+    /// A topic was created, deleted, reconfigured, or began to be led here.
+    fn topics_changed(&self);
+
+    /// Retention wants to delete records below `wanted`: the offset below which it may. `grace` is the topic's
+    /// `tidelog.table.retention.grace.ms`.
+    fn allow_deletion(
+        &self,
+        now: Now,
+        partition: &TopicIdPartition,
+        wanted: Offset,
+        log_start: Offset,
+        grace: Duration,
+    ) -> Offset;
+}
+
+/// A topic as the service's own parts see it.
+#[derive(Clone, Debug)]
+pub struct TopicView {
+    /// Its name.
+    pub name: TopicName,
+    /// Its id.
+    pub id: TopicId,
+    /// How many partitions it has.
+    pub partitions: i32,
+    /// Its settings as they hold.
+    pub config: Arc<TopicConfig>,
+    /// The leader epoch of partition 0, if this broker leads it.
+    pub epoch: Option<LeaderEpoch>,
+}
+
+impl Broker {
+    /// Every topic, for the service's own parts; asks no authorizer.
+    pub fn topic_views(&self) -> Vec<TopicView> {
+        let image = self.image();
+        image
+            .topics()
+            .map(|topic| TopicView {
+                name: topic.name.clone(),
+                id: topic.id,
+                partitions: topic.partition_count,
+                config: self.topic_config(&image, topic.id),
+                epoch: topic
+                    .partition(PartitionIndex(0))
+                    .filter(|partition| partition.state.leader == Some(self.node()))
+                    .map(|partition| partition.state.leader_epoch),
+            })
+            .collect()
+    }
+
+    /// The readable and committed range `[log start, last stable offset)` of a partition led here; from memory.
+    pub fn committed_range(&self, partition: &TopicIdPartition) -> Result<(Offset, Offset), BrokerError> {
+        let replica = self.replicas().leading(partition.id, partition.partition)?;
+        if replica.view.offline().is_some() {
+            return Err(KafkaError::KafkaStorageError.into());
+        }
+        let offsets = replica.offsets();
+        Ok((offsets.log_start, offsets.last_stable))
+    }
+}
+
+/// A tiered topic with the settings that it has of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TieredTopic {
+    /// Its name.
+    pub name: TopicName,
+    /// Its id.
+    pub id: TopicId,
+    /// How many partitions it has.
+    pub partitions: i32,
+    /// Its own settings, without defaults.
+    pub own_configs: BTreeMap<String, String>,
+}
+
+impl Broker {
+    /// Every topic whose older part goes to the cold tier, for the tier's descriptions; asks no authorizer.
+    pub fn tiered_topics(&self) -> Vec<TieredTopic> {
+        let image = self.image();
+        image
+            .topics()
+            .filter(|topic| self.topic_config(&image, topic.id).remote_storage_enable)
+            .map(|topic| TieredTopic {
+                name: topic.name.clone(),
+                id: topic.id,
+                partitions: topic.partition_count,
+                own_configs: topic.configs.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+            })
+            .collect()
+    }
+
+    /// May the caller read this topic's records?
+    pub fn may_read(&self, caller: &Caller, topic: &TopicRef) -> bool {
+        self.find_topic(&self.image(), caller, Operation::Read, topic).is_ok()
+    }
+}

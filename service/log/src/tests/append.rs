@@ -1,0 +1,169 @@
+//! Writes that fail, segments that roll, slices that outlive their segments.
+
+use tidelog_model::{KafkaError, LeaderEpoch, Offset};
+
+use super::support::*;
+use crate::sim::{Faults, Operation, SimDisk};
+use crate::{LogError, ReadError, StampedBatch};
+
+#[test]
+fn a_full_disk_moves_nothing_and_the_next_append_succeeds() {
+    let disk = SimDisk::new(1);
+    let mut log = create(&disk);
+    fill(&mut log, 3, 100);
+    let view = log.view();
+    let before = view.size();
+    disk.set_faults(Faults { capacity: Some(before + 200), ..Faults::default() });
+    let error = append(&mut log, &filled(Offset(3), 1000)).unwrap_err();
+    assert_eq!(error.kafka(), KafkaError::KafkaStorageError);
+    assert_eq!((view.log_end(), view.size(), view.offline()), (Offset(3), before, None));
+    disk.set_faults(Faults::default());
+    append(&mut log, &filled(Offset(3), 50)).unwrap();
+    assert_eq!(bases(&view), [0, 1, 2, 3]);
+    // Nothing of the failed write is left behind it.
+    view.flush().unwrap();
+    disk.power_cut();
+    let (log, recovered) = open(&disk, 0).unwrap();
+    assert_eq!((recovered.log_end, recovered.cut), (Offset(4), None));
+    assert_eq!(bases(&log.view()), [0, 1, 2, 3]);
+}
+
+#[test]
+fn a_write_that_cannot_be_taken_back_takes_the_log_offline() {
+    let disk = SimDisk::new(2);
+    let mut log = create(&disk);
+    fill(&mut log, 1, 100);
+    disk.set_faults(Faults { fail_all: Some(Operation::Truncate), capacity: Some(300), ..Faults::default() });
+    append(&mut log, &filled(Offset(1), 1000)).unwrap_err();
+    disk.set_faults(Faults::default());
+    assert!(matches!(append(&mut log, &filled(Offset(1), 10)), Err(LogError::Offline { .. })));
+    // Readers go on.
+    assert_eq!(bases(&log.view()), [0]);
+    assert!(matches!(log.view().flush(), Err(LogError::Offline { .. })));
+}
+
+#[test]
+fn a_failed_flush_is_never_tried_again_and_the_next_start_does_not_believe_it() {
+    let disk = SimDisk::new(3);
+    let mut log = create(&disk);
+    fill(&mut log, 5, 100);
+    disk.set_faults(Faults { fail_all: Some(Operation::Flush), ..Faults::default() });
+    log.view().flush().unwrap_err();
+    disk.set_faults(Faults::default());
+    assert!(matches!(log.view().flush(), Err(LogError::Offline { .. })));
+    assert_eq!(log.view().flushed_end(), Offset(0));
+    // The kernel counts the pages as clean now. After a restart the flush must reach the disk all the same.
+    disk.process_crash();
+    let (log, recovered) = open(&disk, 0).unwrap();
+    assert_eq!((recovered.log_end, recovered.flushed_end), (Offset(5), Offset(0)));
+    assert_eq!(log.view().flush().unwrap(), Offset(5));
+    disk.power_cut();
+    let (log, _) = open(&disk, 5).unwrap();
+    assert_eq!(bases(&log.view()), [0, 1, 2, 3, 4]);
+}
+
+#[test]
+fn segments_roll_before_a_group_that_does_not_fit() {
+    let disk = SimDisk::new(4);
+    let mut log = create(&disk);
+    fill(&mut log, 40, 1000);
+    let view = log.view();
+    let segments = view.segments();
+    assert_eq!(segments.len(), 3);
+    assert!(segments.iter().all(|segment| segment.size <= 16 * 1024));
+    assert_eq!(segments.iter().map(|segment| segment.closed).collect::<Vec<_>>(), [true, true, false]);
+    assert!(segments.windows(2).all(|pair| pair[0].end == pair[1].base));
+    assert_eq!(bases(&view), (0..40).collect::<Vec<_>>());
+    // A group is never split.
+    let group: Vec<StampedBatch> = (0..30)
+        .map(|number| StampedBatch::new(&filled(Offset(0), 1000), Offset(40 + number), LeaderEpoch(0)))
+        .collect();
+    let appended = log.append(&group, &[], &mut |_| empty_snapshot(), NOW).unwrap();
+    assert!(appended.rolled.is_some());
+    assert_eq!(view.segments().last().unwrap().base, Offset(40));
+    assert_eq!(view.log_end(), Offset(70));
+}
+
+#[test]
+fn what_does_not_continue_the_log_is_refused() {
+    let disk = SimDisk::new(5);
+    let mut log = create(&disk);
+    fill(&mut log, 2, 10);
+    let back = StampedBatch::new(&filled(Offset(0), 10), Offset(1), LeaderEpoch(0));
+    for group in [vec![], vec![back]] {
+        let refused = log.append(&group, &[], &mut |_| empty_snapshot(), NOW);
+        assert!(matches!(refused, Err(LogError::Refused(_))));
+    }
+    assert_eq!(log.view().log_end(), Offset(2));
+}
+
+#[test]
+fn a_slice_outlives_its_segment() {
+    let disk = SimDisk::new(6);
+    let mut log = create(&disk);
+    fill(&mut log, 40, 1000);
+    let view = log.view();
+    view.flush().unwrap();
+    let read = view.read(Offset(0), Offset(40), 5000, true).unwrap();
+    let gone = view.delete_before(Offset(30)).unwrap();
+    assert!(!gone.is_empty());
+    assert_eq!(read.slices[0].read().unwrap().len(), read.slices[0].len);
+    let start = view.advance_log_start(view.local_start());
+    assert!(matches!(view.read(Offset(0), Offset(40), 100, true), Err(ReadError::OutOfRange { .. })));
+    assert!(matches!(view.read(Offset(41), Offset(41), 100, true), Err(ReadError::OutOfRange { .. })));
+    assert_eq!(bases(&view).first(), Some(&start.0));
+}
+
+#[test]
+fn reads_keep_their_limits() {
+    let disk = SimDisk::new(7);
+    let mut log = create(&disk);
+    fill(&mut log, 40, 1000);
+    let view = log.view();
+    let size = filled(Offset(0), 1000).size();
+    let read = |from, up_to, max, min_one| view.read(Offset(from), Offset(up_to), max, min_one).unwrap();
+    assert!(read(5, 40, size - 1, false).is_empty());
+    assert_eq!(read(5, 40, size - 1, true).len(), size);
+    assert_eq!(read(5, 40, 3 * size + 7, true).next, Offset(8));
+    assert_eq!(read(5, 7, 100 * size, true).next, Offset(7));
+    assert!(read(5, 5, 100 * size, true).is_empty());
+    assert!(read(40, 40, 100 * size, true).is_empty());
+    let all = read(0, 40, 100 * size, true);
+    assert_eq!((all.len(), all.slices.len(), all.next), (40 * size, 3, Offset(40)));
+}
+
+#[test]
+fn a_truncation_is_durable_and_offsets_continue_from_it() {
+    let disk = SimDisk::new(8);
+    let mut log = create(&disk);
+    fill(&mut log, 40, 1000);
+    log.view().flush().unwrap();
+    assert_eq!(log.truncation_point(Offset(10)).unwrap(), Offset(10));
+    assert_eq!(log.truncate_to(Offset(10)).unwrap(), Offset(10));
+    assert_eq!((log.view().log_end(), log.view().flushed_end()), (Offset(10), Offset(10)));
+    disk.power_cut();
+    let (mut log, recovered) = open(&disk, 10).unwrap();
+    assert_eq!((recovered.log_end, &recovered.cut), (Offset(10), &None));
+    fill(&mut log, 2, 10);
+    assert_eq!(bases(&log.view()), (0..12).collect::<Vec<_>>());
+    log.truncate_fully(Offset(100)).unwrap();
+    fill(&mut log, 2, 10);
+    assert_eq!(bases(&log.view()), [100, 101]);
+}
+
+#[test]
+fn closed_segments_come_with_everything_that_belongs_to_them() {
+    let disk = SimDisk::new(9);
+    let mut log = create(&disk);
+    fill(&mut log, 40, 1000);
+    let view = log.view();
+    let end = view.segments()[0].end;
+    assert!(view.closed_segment(Offset(0), end.plus(-1)).unwrap().is_none());
+    let segment = view.closed_segment(Offset(3), end).unwrap().unwrap();
+    assert_eq!((segment.base, segment.end), (Offset(0), end));
+    assert_eq!((segment.first_timestamp, segment.max_timestamp), (NOW.wall, NOW.wall));
+    assert_eq!(segment.log.read().unwrap().len() as u64, view.segments()[0].size);
+    assert_eq!(segment.producer_snapshot, empty_snapshot());
+    assert_eq!(segment.epochs.entries().len(), 1);
+    assert!(view.closed_segment(Offset(39), Offset(40)).unwrap().is_none());
+}

@@ -1,0 +1,203 @@
+//! Damage below the recovery checkpoint takes the log offline; above it the log is cut there; indexes are only caches.
+
+use std::path::{Path, PathBuf};
+
+use proptest::prelude::*;
+use tidelog_model::Offset;
+
+use super::support::*;
+use crate::sim::SimDisk;
+use crate::{Damage, Disk, LogError};
+
+fn file(base: i64, extension: &str) -> PathBuf {
+    Path::new(DIRECTORY).join(format!("{base:020}.{extension}"))
+}
+
+/// Three segments, all flushed; returns their bases.
+fn flushed_log(disk: &SimDisk) -> Vec<i64> {
+    let mut log = create(disk);
+    fill(&mut log, 40, 1000);
+    log.view().flush().unwrap();
+    log.view().segments().iter().map(|segment| segment.base.0).collect()
+}
+
+fn damage(disk: &SimDisk, recovery_point: i64) -> Box<Damage> {
+    match open(disk, recovery_point) {
+        Err(LogError::Damaged(damage)) => damage,
+        other => panic!("expected damage, got {:?}", other.map(|(_, recovered)| recovered)),
+    }
+}
+
+#[test]
+fn damage_below_the_checkpoint_is_an_error_that_says_what_to_do() {
+    // The first segment cannot be missed: retention may have taken it.
+    for (missing, number) in [(true, 1), (true, 2), (false, 0), (false, 1), (false, 2)] {
+        let disk = SimDisk::new(1);
+        let bases = flushed_log(&disk);
+        let path = file(bases[number], "log");
+        if missing {
+            disk.unlink(&path).unwrap();
+        } else {
+            let file = disk.open(&path, true).unwrap();
+            file.truncate(file.len().unwrap() - 3).unwrap();
+        }
+        let found = damage(&disk, 40);
+        assert!(found.to_string().contains("tidelog log repair t-0"), "{found}");
+        assert_eq!(found.recovery_point, Offset(40));
+    }
+}
+
+#[test]
+fn a_missing_log_is_damage_only_if_there_was_one() {
+    let disk = SimDisk::new(1);
+    assert_eq!(damage(&disk, 7).offset, Offset(0));
+    let (mut log, recovered) = open(&disk, 0).unwrap();
+    assert_eq!((recovered.log_end, recovered.topic_id), (Offset(0), None));
+    fill(&mut log, 1, 10);
+}
+
+#[test]
+fn above_the_checkpoint_the_log_is_cut_and_what_is_cut_is_kept() {
+    let disk = SimDisk::new(1);
+    let bases = flushed_log(&disk);
+    let size = filled(Offset(0), 1000).size() as u64;
+    // One byte of the third batch of the second segment.
+    disk.corrupt(&file(bases[1], "log"), 2 * size + 100, b"!").unwrap();
+    let before = disk.list(Path::new(DIRECTORY)).unwrap();
+    let bytes_of = |base: i64| before.iter().find(|e| file(base, "log").ends_with(&e.name)).unwrap().len;
+    let (log, recovered) = open(&disk, bases[1]).unwrap();
+    let cut = recovered.cut.unwrap();
+    assert_eq!(recovered.log_end, Offset(bases[1] + 2));
+    assert_eq!((cut.offset, cut.position, cut.batches_followed), (recovered.log_end, 2 * size, true));
+    assert_eq!(cut.bytes, bytes_of(bases[1]) - 2 * size + bytes_of(bases[2]));
+    let kept = |base| disk.open(&file(base, "log.cut"), false).unwrap().len().unwrap();
+    assert_eq!((kept(bases[1]), kept(bases[2])), (bytes_of(bases[1]) - 2 * size, bytes_of(bases[2])));
+    assert_eq!(log.view().log_end(), recovered.log_end);
+    // What was cut stays cut.
+    drop(log);
+    disk.power_cut();
+    let (_, again) = open(&disk, bases[1]).unwrap();
+    assert_eq!((again.log_end, again.cut), (Offset(bases[1] + 2), None));
+}
+
+#[test]
+fn a_torn_last_batch_loses_nothing_that_was_valid() {
+    let disk = SimDisk::new(1);
+    let bases = flushed_log(&disk);
+    let path = file(bases[2], "log");
+    let size = disk.open(&path, false).unwrap().len().unwrap();
+    disk.open(&path, true).unwrap().truncate(size - 10).unwrap();
+    let (_, recovered) = open(&disk, bases[2]).unwrap();
+    let cut = recovered.cut.unwrap();
+    assert_eq!((recovered.log_end, cut.batches_followed), (Offset(39), false));
+}
+
+#[test]
+fn a_batch_that_was_lost_before_a_later_one_cuts_there() {
+    let disk = SimDisk::new(1);
+    let bases = flushed_log(&disk);
+    // The middle segment never reached the disk, the last one did.
+    disk.unlink(&file(bases[1], "log")).unwrap();
+    let (log, recovered) = open(&disk, bases[1]).unwrap();
+    let cut = recovered.cut.unwrap();
+    assert_eq!((recovered.log_end, cut.batches_followed), (Offset(bases[1]), true));
+    assert_eq!(log.view().segments().len(), 1);
+}
+
+#[test]
+fn lost_and_damaged_indexes_are_rebuilt_or_ignored() {
+    for extension in ["index", "timeindex"] {
+        for change in 0..3 {
+            let disk = SimDisk::new(1);
+            let bases = flushed_log(&disk);
+            let path = file(bases[0], extension);
+            let len = disk.open(&path, false).unwrap().len().unwrap();
+            match change {
+                0 => disk.unlink(&path).unwrap(),
+                1 => disk.corrupt(&path, 0, &vec![0; len as usize]).unwrap(),
+                _ => disk.open(&path, true).unwrap().truncate(len - 1).unwrap(),
+            }
+            let (log, recovered) = open(&disk, 40).unwrap();
+            assert_eq!(recovered.log_end, Offset(40));
+            let view = log.view();
+            for from in 0..40 {
+                let read = view.read(Offset(from), Offset(40), 1, true).unwrap();
+                assert_eq!(read.base, Offset(from), "{extension} {change}");
+            }
+            assert_eq!(view.segments()[0].max_timestamp, Some(NOW.wall));
+        }
+    }
+}
+
+#[test]
+fn an_index_that_leads_astray_is_found_out_while_reading() {
+    let disk = SimDisk::new(1);
+    let bases = flushed_log(&disk);
+    let (log, _) = open(&disk, 40).unwrap();
+    let view = log.view();
+    // Every position is wrong by a few bytes; the last entry still looks sane.
+    let path = file(bases[0], "index");
+    let entries = disk.open(&path, false).unwrap().len().unwrap() / 8;
+    for entry in 0..entries {
+        disk.corrupt(&path, entry * 8 + 4, &(7 + entry as i32 * 11).to_be_bytes()).unwrap();
+    }
+    for from in 0..bases[1] {
+        assert_eq!(view.read(Offset(from), Offset(40), 1, true).unwrap().base, Offset(from));
+    }
+}
+
+#[test]
+fn a_clean_stop_is_read_back_without_verifying() {
+    let disk = SimDisk::new(1);
+    let mut log = create(&disk);
+    fill(&mut log, 40, 1000);
+    assert_eq!(log.close(&empty_snapshot()).unwrap(), Offset(40));
+    disk.power_cut();
+    let before = disk.operations();
+    let (log, recovered) = open(&disk, 40).unwrap();
+    assert_eq!((recovered.log_end, recovered.verified_bytes), (Offset(40), 0));
+    assert!(disk.operations() - before < 80, "{} operations", disk.operations() - before);
+    assert_eq!(bases(&log.view()), (0..40).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_log_can_be_deleted_half_and_the_rest_is_recognised() {
+    let disk = SimDisk::new(1);
+    flushed_log(&disk);
+    let (log, _) = open(&disk, 40).unwrap();
+    disk.rename(Path::new(DIRECTORY), Path::new("t-0.abc-delete")).unwrap();
+    assert_eq!(crate::datadir::remove_deleted(&disk, Path::new("")).unwrap(), 1);
+    assert!(disk.list(Path::new("")).unwrap().is_empty());
+    drop(log);
+    let log = create(&disk);
+    log.delete("xyz").unwrap();
+    assert!(disk.list(Path::new("")).unwrap().is_empty());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Whatever bytes change above the checkpoint, what comes back is a prefix of what was written; nothing panics.
+    #[test]
+    fn any_damage_above_the_checkpoint_leaves_a_prefix(
+        at in 0u64..40_000,
+        junk in proptest::collection::vec(any::<u8>(), 1..80),
+        segment in 0usize..3,
+    ) {
+        let disk = SimDisk::new(1);
+        let bases = flushed_log(&disk);
+        let path = file(bases[segment], "log");
+        let len = disk.open(&path, false).unwrap().len().unwrap();
+        disk.corrupt(&path, at % len, &junk).unwrap();
+        let (log, recovered) = open(&disk, 0).unwrap();
+        let found = read_all(&log.view());
+        prop_assert!(recovered.log_end <= Offset(40));
+        for (number, batch) in found.iter().enumerate() {
+            let whole = filled(Offset(number as i64), 1000);
+            // Offset and epoch lie outside the checksum: the epoch may be what the junk says.
+            prop_assert_eq!(&batch.bytes()[16..], &whole.bytes()[16..]);
+            prop_assert_eq!(batch.header().base_offset, Offset(number as i64));
+        }
+        prop_assert_eq!(found.len() as i64, recovered.log_end.0);
+    }
+}

@@ -1,0 +1,116 @@
+//! The command line as data: every command, option and help text. What a command does lives in `commands`.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::commands::{bench, completions, consume, http, produce, status, table, tier, token, topic};
+use crate::demo::args::DemoArgs;
+use crate::serve::args::ServeArgs;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0    done
+  1    failed
+  2    wrong usage
+  3    no server could be reached
+  4    the topic, partition or path does not exist
+  5    not authenticated or not authorized
+  130  interrupted
+
+Every option that names an environment variable can be set by it; the command line wins.";
+
+/// Event streaming: Kafka protocol, REST and gRPC over one log, tiered to object storage and readable as tables.
+#[derive(Debug, Parser)]
+#[command(name = "tidelog", version, after_long_help = EXIT_CODES, disable_help_subcommand = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a server.
+    Serve(Box<ServeArgs>),
+    /// Send sample events through the whole of Tidelog and query them.
+    Demo(Box<DemoArgs>),
+    /// Create, list, describe, change and delete topics.
+    Topic(topic::TopicArgs),
+    /// Send lines of standard input or of a file as records.
+    Produce(produce::ProduceArgs),
+    /// Print records.
+    Consume(consume::ConsumeArgs),
+    /// Show the cluster, its topics, and whether it is ready.
+    Status(status::StatusArgs),
+    /// Measure a server: produce, fetch, latency.
+    Bench(bench::BenchArgs),
+    /// Issue a token for a server that runs with the same shared secret.
+    Token(token::TokenArgs),
+    /// Run one SQL statement over topics that are exported as tables.
+    Query(http::QueryArgs),
+    /// Show what is in the object store.
+    Tier(tier::TierArgs),
+    /// Show the topics that are exported as tables.
+    Table(table::TableArgs),
+    /// Print a completion script for a shell.
+    Completions(completions::CompletionsArgs),
+}
+
+/// How a command prints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum Format {
+    /// For people.
+    #[default]
+    Table,
+    /// For programs.
+    Json,
+}
+
+/// Options of commands that print.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct OutputArgs {
+    /// How to print.
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub(crate) output: Format,
+}
+
+/// Options of commands that speak the Kafka protocol.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct KafkaArgs {
+    /// Brokers to connect to, separated by commas.
+    #[arg(short, long, env = "TIDELOG_BROKERS", default_value = "127.0.0.1:9092", value_name = "HOST:PORT,...")]
+    pub(crate) brokers: String,
+}
+
+/// Options of commands that speak HTTP.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct HttpArgs {
+    /// The server's HTTP address.
+    #[arg(long, env = "TIDELOG_URL", default_value = "http://127.0.0.1:8082", value_name = "URL")]
+    pub(crate) url: String,
+    /// Bearer token.
+    #[arg(long, env = "TIDELOG_TOKEN", hide_env_values = true, value_name = "TOKEN")]
+    pub(crate) token: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_and_option_has_a_help_text() {
+        fn check(command: &clap::Command) {
+            assert!(command.get_about().is_some(), "{} has no help", command.get_name());
+            for arg in command.get_arguments() {
+                assert!(arg.get_help().is_some(), "{} of {} has no help", arg.get_id(), command.get_name());
+            }
+            command.get_subcommands().for_each(check);
+        }
+        check(&Cli::command());
+    }
+}

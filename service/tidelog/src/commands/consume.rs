@@ -1,0 +1,163 @@
+//! `tidelog consume`: records out of a topic, in offset order per partition.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::time::Duration;
+
+use anyhow::bail;
+use clap::Args;
+use tidelog_client::{
+    Client, Consumer, ConsumerOptions, Fetched, Isolation, OffsetQuery, OutOfRange, TopicInfo,
+};
+use tidelog_model::{Offset, PartitionIndex};
+
+use super::connect;
+use super::parse::{Position, position};
+use super::record_line::{LineFormat, write_json};
+use super::topic::is_json;
+use crate::cli::{KafkaArgs, OutputArgs};
+use crate::output::Usage;
+
+/// How long one poll may wait; only decides how often Ctrl-C and the end are looked at.
+const POLL: Duration = Duration::from_secs(1);
+
+#[derive(Debug, Args)]
+pub(crate) struct ConsumeArgs {
+    /// Name of the topic.
+    topic: String,
+    /// Where to begin: beginning, end, an offset, -N for N records before the end of each partition, or a time such as
+    /// 2026-11-21T10:00:00Z.
+    #[arg(long, default_value = "beginning", value_name = "POSITION", value_parser = position, allow_hyphen_values = true)]
+    from: Position,
+    /// Read only this partition; may be repeated.
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(i32).range(0..))]
+    partition: Vec<i32>,
+    /// Stop after this many records.
+    #[arg(short = 'n', long, value_name = "N")]
+    limit: Option<u64>,
+    /// Do not stop at the end of the topic: wait for new records until Ctrl-C.
+    #[arg(short, long)]
+    follow: bool,
+    /// How to print a record: %t topic, %p partition, %o offset, %k key, %s value, %T timestamp, %h headers, %K and %S sizes,
+    /// %% percent; \n \t \r \0 \\.
+    #[arg(long, default_value = "%s\\n", value_name = "FORMAT", value_parser = LineFormat::parse)]
+    format: LineFormat,
+    /// Show records of open and aborted transactions too.
+    #[arg(long)]
+    read_uncommitted: bool,
+    #[command(flatten)]
+    kafka: KafkaArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+pub(crate) async fn run(args: ConsumeArgs) -> anyhow::Result<()> {
+    let client = connect(&args.kafka, "tidelog-consume").await?;
+    let topic = client.topic(&args.topic, false).await?;
+    let isolation = if args.read_uncommitted { Isolation::ReadUncommitted } else { Isolation::ReadCommitted };
+    // A position that was looked up may fall to retention before it is read; one that the user named is an error.
+    let out_of_range = if matches!(args.from, Position::At(_)) { OutOfRange::Fail } else { OutOfRange::Earliest };
+    let mut consumer = Consumer::new(&client, ConsumerOptions { isolation, out_of_range, ..ConsumerOptions::default() });
+    let mut ends = BTreeMap::new();
+    for (partition, start, end) in range(&client, &topic, &args, isolation).await? {
+        if args.follow || start < end {
+            consumer.assign(&args.topic, partition, start);
+            ends.insert(partition, end);
+        }
+    }
+    let mut printer = Printer { json: is_json(&args.output), format: &args.format, left: args.limit, buffer: Vec::new() };
+    tokio::select! {
+        result = follow(&mut consumer, &mut printer, &args, &mut ends) => result,
+        // Ctrl-C is how following ends; what was read is printed.
+        _ = tokio::signal::ctrl_c() => Ok(()),
+    }
+}
+
+async fn follow(
+    consumer: &mut Consumer,
+    printer: &mut Printer<'_>,
+    args: &ConsumeArgs,
+    ends: &mut BTreeMap<PartitionIndex, Offset>,
+) -> anyhow::Result<()> {
+    while consumer.assigned() > 0 && printer.left != Some(0) {
+        let Some(fetched) = consumer.poll(POLL).await? else { continue };
+        let end = if args.follow { None } else { ends.get(&fetched.partition).copied() };
+        printer.print(&fetched, end)?;
+        if end.is_some_and(|end| fetched.next >= end) {
+            consumer.unassign(&args.topic, fetched.partition);
+        }
+    }
+    Ok(())
+}
+
+/// First and end offset of every partition to read.
+async fn range(
+    client: &Client,
+    topic: &TopicInfo,
+    args: &ConsumeArgs,
+    isolation: Isolation,
+) -> anyhow::Result<Vec<(PartitionIndex, Offset, Offset)>> {
+    let mut partitions: Vec<PartitionIndex> = topic.partitions.iter().map(|p| p.index).collect();
+    for wanted in &args.partition {
+        if !partitions.contains(&PartitionIndex(*wanted)) {
+            let count = partitions.len();
+            bail!(Usage(format!("{} has {count} partitions, numbered from 0; there is no {wanted}", topic.name)));
+        }
+    }
+    partitions.retain(|partition| args.partition.is_empty() || args.partition.contains(&partition.get()));
+    let query = |query| partitions.iter().map(|p| (topic.name.as_str(), *p, query)).collect::<Vec<_>>();
+    let look_up = async |kind| -> anyhow::Result<Vec<Option<Offset>>> {
+        let listed = client.list_offsets(&query(kind), isolation).await?;
+        Ok(listed.into_iter().map(|listed| listed.offset).collect())
+    };
+    let ends = look_up(OffsetQuery::Latest).await?;
+    let starts = match args.from {
+        Position::Beginning | Position::BeforeEnd(_) => look_up(OffsetQuery::Earliest).await?,
+        Position::End => ends.clone(),
+        Position::At(offset) => vec![Some(offset); partitions.len()],
+        Position::Time(time) => look_up(OffsetQuery::AtOrAfter(time)).await?,
+    };
+    let mut ranges = Vec::with_capacity(partitions.len());
+    for ((partition, start), end) in partitions.into_iter().zip(starts).zip(ends) {
+        let end = end.unwrap_or(Offset::ZERO);
+        // No record is that late: begin at the end.
+        let mut start = start.unwrap_or(end);
+        if let Position::BeforeEnd(count) = args.from {
+            start = start.max(end.plus(count.saturating_neg()));
+        }
+        ranges.push((partition, start, end));
+    }
+    Ok(ranges)
+}
+
+struct Printer<'a> {
+    json: bool,
+    format: &'a LineFormat,
+    left: Option<u64>,
+    buffer: Vec<u8>,
+}
+
+impl Printer<'_> {
+    /// Prints the records below `end`, as many as are left.
+    fn print(&mut self, fetched: &Fetched, end: Option<Offset>) -> anyhow::Result<()> {
+        let mut out = io::stdout().lock();
+        for record in fetched.records() {
+            let record = record?;
+            if self.left == Some(0) || end.is_some_and(|end| record.offset >= end) {
+                break;
+            }
+            self.left = self.left.map(|left| left.saturating_sub(1));
+            match self.json {
+                true => write_json(&mut self.buffer, &fetched.topic, fetched.partition, &record)?,
+                false => self.format.write(&mut self.buffer, &fetched.topic, fetched.partition, &record),
+            }
+            if self.buffer.len() >= 64 * 1024 {
+                out.write_all(&self.buffer)?;
+                self.buffer.clear();
+            }
+        }
+        out.write_all(&self.buffer)?;
+        self.buffer.clear();
+        Ok(out.flush()?)
+    }
+}

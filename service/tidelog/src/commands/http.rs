@@ -1,0 +1,286 @@
+//! The HTTP side of the command line: requests, errors, and `tidelog query`.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Args;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use crate::cli::{Format, HttpArgs, OutputArgs};
+use crate::output::{Table, Usage, print};
+
+/// Largest answer read, bytes: more than that nobody reads on a terminal, and memory stays bounded.
+const MAX_ANSWER_BYTES: usize = 256 * 1024 * 1024;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Why an HTTP request failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum HttpError {
+    /// Nobody listens there.
+    #[error("no Tidelog at {0}; start one with `tidelog serve`")]
+    Refused(String),
+    /// The server refused.
+    #[error("{message} ({code}, HTTP {status})")]
+    Status {
+        /// HTTP status.
+        status: u16,
+        /// Kafka's name of the error, or the status' own.
+        code: String,
+        /// The server's sentence.
+        message: String,
+    },
+    /// The answer is longer than is read.
+    #[error("the answer has more than {MAX_ANSWER_BYTES} bytes; add a LIMIT")]
+    TooLarge,
+}
+
+impl HttpError {
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
+            HttpError::Refused(_) => 3,
+            HttpError::Status { status: 404, .. } => 4,
+            HttpError::Status { status: 401 | 403, .. } => 5,
+            HttpError::Status { .. } | HttpError::TooLarge => 1,
+        }
+    }
+}
+
+/// A client of one server.
+pub(crate) struct Http {
+    base: reqwest::Url,
+    token: Option<String>,
+    client: reqwest::Client,
+}
+
+impl Http {
+    pub(crate) fn new(args: &HttpArgs) -> anyhow::Result<Self> {
+        let mut base = reqwest::Url::parse(&args.url).map_err(|error| Usage(format!("--url {}: {error}", args.url)))?;
+        if base.scheme() != "http" {
+            return Err(Usage(format!("--url {}: only http:// is supported", args.url)).into());
+        }
+        if !base.path().ends_with('/') {
+            base.set_path(&format!("{}/", base.path()));
+        }
+        let client = reqwest::Client::builder()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .user_agent(concat!("tidelog/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .context("cannot make an HTTP client")?;
+        Ok(Http { base, token: args.token.clone(), client })
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> anyhow::Result<Vec<u8>> {
+        self.send(self.client.get(self.url(path)?)).await
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Vec<u8>> {
+        self.send(self.client.post(self.url(path)?).json(body)).await
+    }
+
+    fn url(&self, path: &str) -> anyhow::Result<reqwest::Url> {
+        Ok(self.base.join(path)?)
+    }
+
+    async fn send(&self, mut request: reqwest::RequestBuilder) -> anyhow::Result<Vec<u8>> {
+        if let Some(token) = &self.token {
+            request = request.bearer_auth(token);
+        }
+        let mut response = match request.send().await {
+            Ok(response) => response,
+            Err(error) if error.is_connect() => return Err(HttpError::Refused(self.base.to_string()).into()),
+            Err(error) => return Err(anyhow::Error::new(error).context("the request failed")),
+        };
+        let status = response.status();
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.context("the answer was cut off")? {
+            if body.len().saturating_add(chunk.len()) > MAX_ANSWER_BYTES {
+                return Err(HttpError::TooLarge.into());
+            }
+            body.extend_from_slice(&chunk);
+        }
+        if status.is_success() {
+            return Ok(body);
+        }
+        Err(problem(status.as_u16(), status.canonical_reason().unwrap_or("error"), &body).into())
+    }
+}
+
+/// An error answer; `application/problem+json` if it is one (RFC 9457).
+fn problem(status: u16, reason: &str, body: &[u8]) -> HttpError {
+    #[derive(Deserialize, Default)]
+    struct Problem {
+        title: Option<String>,
+        detail: Option<String>,
+        error_code: Option<Value>,
+    }
+    let problem: Problem = serde_json::from_slice(body).unwrap_or_default();
+    let code = match problem.error_code {
+        Some(Value::String(code)) => code,
+        Some(other) => other.to_string(),
+        None => reason.to_owned(),
+    };
+    let message = problem.detail.or(problem.title).unwrap_or_else(|| reason.to_owned());
+    HttpError::Status { status, code, message: message.trim_end_matches('.').to_owned() }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct QueryArgs {
+    /// The statement; topics are tables, names with `.` or `-` need double quotes.
+    sql: String,
+    #[command(flatten)]
+    http: HttpArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    columns: Vec<Column>,
+    rows: Vec<Map<String, Value>>,
+}
+
+#[derive(Deserialize)]
+struct Column {
+    name: String,
+}
+
+/// `tidelog query`.
+pub(crate) async fn query(args: QueryArgs) -> anyhow::Result<()> {
+    let body = Http::new(&args.http)?.post("v1/query", &json!({ "sql": args.sql })).await?;
+    if args.output.output == Format::Json {
+        return print_json(body);
+    }
+    let answer: Answer = serde_json::from_slice(&body).context("the server's answer is not a query's")?;
+    let count = answer.rows.len();
+    let mut text = render(&answer);
+    text.push_str(&format!("({count} row{})\n", if count == 1 { "" } else { "s" }));
+    Ok(print(&text)?)
+}
+
+/// The server's own JSON, so that no number is read and written again.
+pub(crate) fn print_json(mut body: Vec<u8>) -> anyhow::Result<()> {
+    if body.last() != Some(&b'\n') {
+        body.push(b'\n');
+    }
+    Ok(print(&String::from_utf8_lossy(&body))?)
+}
+
+/// A query's answer as a table.
+pub(crate) fn table_of(answer: &Value) -> anyhow::Result<String> {
+    let answer: Answer = serde_json::from_value(answer.clone()).context("the server's answer is not a query's")?;
+    Ok(render(&answer))
+}
+
+fn render(answer: &Answer) -> String {
+    let mut table = Table::new(answer.columns.iter().map(|column| column.name.clone()));
+    for row in &answer.rows {
+        table.row(answer.columns.iter().map(|column| row.get(&column.name).map(cell).unwrap_or_default()));
+    }
+    table.render()
+}
+
+/// A value as a cell: text without quotes, null empty, the rest as JSON.
+pub(crate) fn cell(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// A status answer as tables: scalars first, then each list of objects with its name.
+pub(crate) fn render_status(value: &Value) -> String {
+    let mut text = String::new();
+    match value {
+        Value::Object(fields) => {
+            let mut scalars = Table::new(["", ""]);
+            let mut lists = String::new();
+            let mut any = false;
+            for (name, value) in fields {
+                match value {
+                    Value::Array(list) => lists.push_str(&format!("\n{name}\n{}", render_list(list))),
+                    other => {
+                        any = true;
+                        scalars.row([name.clone(), cell(other)]);
+                    }
+                }
+            }
+            if any {
+                // Without its empty heading.
+                text.push_str(scalars.render().split_once('\n').map_or("", |(_, rows)| rows));
+            }
+            text.push_str(if any { &lists } else { lists.trim_start_matches('\n') });
+        }
+        Value::Array(list) => text.push_str(&render_list(list)),
+        other => text.push_str(&format!("{}\n", cell(other))),
+    }
+    text
+}
+
+fn render_list(list: &[Value]) -> String {
+    if list.is_empty() {
+        return "(none)\n".into();
+    }
+    let mut columns: Vec<&str> = Vec::new();
+    for row in list.iter().filter_map(Value::as_object) {
+        for name in row.keys() {
+            if !columns.contains(&name.as_str()) {
+                columns.push(name);
+            }
+        }
+    }
+    if columns.is_empty() {
+        return list.iter().map(|value| format!("{}\n", cell(value))).collect();
+    }
+    let mut table = Table::new(columns.iter().map(|name| name.to_uppercase()));
+    for row in list {
+        table.row(columns.iter().map(|name| row.get(*name).map(cell).unwrap_or_default()));
+    }
+    table.render()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_become_tables() {
+        let answer: Answer = serde_json::from_str(
+            r#"{"columns":[{"name":"net","type":"UTF8"},{"name":"n","type":"BIGINT"}],"rows":[{"net":"us","n":12},{"net":null,"n":3}]}"#,
+        )
+        .unwrap();
+        assert_eq!(render(&answer), "net   n\nus   12\n      3\n");
+    }
+
+    #[test]
+    fn status_answers_become_tables() {
+        let value = json!({"store": "file:///x", "topics": [{"topic": "a", "bytes": 10}, {"topic": "b", "lag": 2}], "none": []});
+        let text = render_status(&value);
+        assert!(text.starts_with("store  file:///x\n"), "{text}");
+        assert!(text.contains("\ntopics\n"), "{text}");
+        assert!(text.contains("(none)"), "{text}");
+        assert_eq!(render_status(&json!([])), "(none)\n");
+        assert_eq!(render_status(&json!(["x", 1])), "x\n1\n");
+    }
+
+    #[test]
+    fn problems_are_told_in_the_servers_words() {
+        let error = problem(404, "Not Found", br#"{"title":"T","detail":"There is no such table.","error_code":"UNKNOWN"}"#);
+        assert_eq!(error.to_string(), "There is no such table (UNKNOWN, HTTP 404)");
+        assert_eq!(error.exit_code(), 4);
+        let error = problem(401, "Unauthorized", b"<html>");
+        assert_eq!(error.to_string(), "Unauthorized (Unauthorized, HTTP 401)");
+        assert_eq!(error.exit_code(), 5);
+    }
+
+    #[test]
+    fn addresses_are_checked() {
+        let args = |url: &str| HttpArgs { url: url.into(), token: None };
+        assert_eq!(Http::new(&args("http://h:1/p")).unwrap().url("v1/query").unwrap().as_str(), "http://h:1/p/v1/query");
+        for bad in ["h:1", "https://h", "", "/v1"] {
+            assert!(Http::new(&args(bad)).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! One file per command. Each is a client of a server, but `token` and `completions`, which need none.
+
+pub(crate) mod bench;
+pub(crate) mod completions;
+pub(crate) mod consume;
+pub(crate) mod http;
+pub(crate) mod lines;
+pub(crate) mod parse;
+pub(crate) mod produce;
+pub(crate) mod record_line;
+pub(crate) mod status;
+pub(crate) mod table;
+pub(crate) mod tier;
+pub(crate) mod token;
+pub(crate) mod topic;
+
+use anyhow::Context;
+use tidelog_client::{BrokerAddress, Client, ClientOptions};
+
+use crate::cli::{Cli, Command, KafkaArgs};
+use crate::output::Usage;
+use crate::{demo, serve};
+
+/// Runs the command to its end.
+pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
+    let result = runtime.block_on(dispatch(cli.command));
+    // A thread that still reads standard input must not keep the process alive.
+    runtime.shutdown_background();
+    result
+}
+
+async fn dispatch(command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Serve(args) => serve::run(*args).await,
+        Command::Demo(args) => demo::run(*args).await,
+        Command::Topic(args) => topic::run(args).await,
+        Command::Produce(args) => produce::run(args).await,
+        Command::Consume(args) => consume::run(args).await,
+        Command::Status(args) => status::run(args).await,
+        Command::Bench(args) => bench::run(args).await,
+        Command::Token(args) => token::run(&args),
+        Command::Query(args) => http::query(args).await,
+        Command::Tier(args) => tier::run(args).await,
+        Command::Table(args) => table::run(args).await,
+        Command::Completions(args) => completions::run(&args),
+    }
+}
+
+/// Connects to the brokers of the command line.
+pub(crate) async fn connect(args: &KafkaArgs, client_id: &str) -> anyhow::Result<Client> {
+    let brokers = BrokerAddress::list(&args.brokers).map_err(|error| Usage(format!("--brokers: {error}")))?;
+    let mut options = ClientOptions::new(brokers);
+    options.connection.client_id = client_id.to_owned();
+    Ok(Client::connect(options).await?)
+}

@@ -1,0 +1,143 @@
+//! `tidelog status`: the cluster at a glance, by Kafka and HTTP.
+
+use anyhow::bail;
+use clap::Args;
+use serde::Serialize;
+use tidelog_client::TopicInfo;
+
+use super::http::{Http, HttpError};
+use super::{connect, topic};
+use crate::cli::{HttpArgs, KafkaArgs, OutputArgs};
+use crate::output::{Table, show};
+
+#[derive(Debug, Args)]
+pub(crate) struct StatusArgs {
+    /// Show every topic with its records.
+    #[arg(long)]
+    topics: bool,
+    #[command(flatten)]
+    kafka: KafkaArgs,
+    #[command(flatten)]
+    http: HttpArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+#[derive(Serialize)]
+struct Status {
+    cluster_id: String,
+    controller: i32,
+    ready: bool,
+    http: String,
+    brokers: Vec<Broker>,
+    topics: usize,
+    partitions: usize,
+    leaderless_partitions: usize,
+    under_replicated_partitions: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    topic_list: Option<Vec<Topic>>,
+}
+
+#[derive(Serialize)]
+struct Broker {
+    id: i32,
+    address: String,
+    rack: Option<String>,
+    leads: usize,
+}
+
+#[derive(Serialize)]
+struct Topic {
+    name: String,
+    partitions: usize,
+    records: i64,
+}
+
+pub(crate) async fn run(args: StatusArgs) -> anyhow::Result<()> {
+    let client = connect(&args.kafka, "tidelog-status").await?;
+    let cluster = client.describe_cluster().await?;
+    let metadata = client.metadata(None, false).await?;
+    let (ready, http) = readiness(&args.http).await?;
+    let partitions = || metadata.topics.iter().flat_map(|topic| &topic.partitions);
+    let brokers = cluster.brokers.iter().map(|broker| Broker {
+        id: broker.id.get(),
+        address: broker.address.to_string(),
+        rack: broker.rack.clone(),
+        leads: partitions().filter(|partition| partition.leader == broker.id).count(),
+    });
+    let mut topic_list = None;
+    if args.topics {
+        let mut list = Vec::new();
+        for topic in metadata.topics.iter().filter(|topic| !topic.is_internal) {
+            list.push(records(&client, topic).await?);
+        }
+        list.sort_by(|a, b| a.name.cmp(&b.name));
+        topic_list = Some(list);
+    }
+    let status = Status {
+        cluster_id: cluster.cluster_id.clone(),
+        controller: cluster.controller.get(),
+        ready,
+        http,
+        brokers: brokers.collect(),
+        topics: metadata.topics.iter().filter(|topic| !topic.is_internal).count(),
+        partitions: partitions().count(),
+        leaderless_partitions: partitions().filter(|partition| partition.leader.get() < 0).count(),
+        under_replicated_partitions: partitions().filter(|p| p.isr.len() < p.replicas.len()).count(),
+        topic_list,
+    };
+    show(args.output.output, &status, || status.render())?;
+    if !status.ready {
+        bail!("the server is not ready ({})", status.http);
+    }
+    Ok(())
+}
+
+async fn records(client: &tidelog_client::Client, info: &TopicInfo) -> anyhow::Result<Topic> {
+    let ends = topic::ends(client, info).await?;
+    let records = ends.iter().map(|(start, end)| end.saturating_sub(*start)).sum();
+    Ok(Topic { name: info.name.clone(), partitions: info.partitions.len(), records })
+}
+
+/// Is the server ready, and in which words?
+async fn readiness(args: &HttpArgs) -> anyhow::Result<(bool, String)> {
+    match Http::new(args)?.get("readyz").await {
+        Ok(_) => Ok((true, format!("{} ready", args.url))),
+        Err(error) => match error.downcast_ref::<HttpError>() {
+            Some(HttpError::Refused(url)) => Ok((false, format!("{url} refused"))),
+            Some(HttpError::Status { status: 503, .. }) => Ok((false, format!("{} not ready", args.url))),
+            Some(other) => Ok((false, format!("{} {other}", args.url))),
+            None => Ok((false, format!("{} {error:#}", args.url))),
+        },
+    }
+}
+
+impl Status {
+    fn render(&self) -> String {
+        let mut text = format!("Cluster     {}\nHTTP        {}\n", self.cluster_id, self.http);
+        text.push_str(&format!("Topics      {}\nPartitions  {}", self.topics, self.partitions));
+        if self.leaderless_partitions > 0 {
+            text.push_str(&format!(", {} without a leader", self.leaderless_partitions));
+        }
+        if self.under_replicated_partitions > 0 {
+            text.push_str(&format!(", {} with too few replicas in sync", self.under_replicated_partitions));
+        }
+        text.push_str("\n\n");
+        let mut table = Table::new(["BROKER", "ADDRESS", "RACK", "LEADS", ""]);
+        for broker in &self.brokers {
+            let role = if broker.id == self.controller { "controller" } else { "" };
+            let rack = broker.rack.as_deref().unwrap_or("-");
+            table.row([&broker.id.to_string(), &broker.address, rack, &broker.leads.to_string(), role]);
+        }
+        text.push_str(&table.render());
+        if let Some(topics) = &self.topic_list {
+            let mut table = Table::new(["TOPIC", "PARTITIONS", "RECORDS"]);
+            for topic in topics {
+                table.row([topic.name.clone(), topic.partitions.to_string(), topic.records.to_string()]);
+            }
+            text.push('\n');
+            text.push_str(&table.render());
+        }
+        text
+    }
+}

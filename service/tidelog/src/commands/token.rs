@@ -1,0 +1,45 @@
+//! `tidelog token`: signs a token locally; the secret comes from the environment and is never printed.
+
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context, bail};
+use clap::Args;
+use tidelog_model::Timestamp;
+use tidelog_security::{TokenRequest, issue_token};
+
+use super::parse::duration;
+use crate::output::{Usage, print};
+
+#[derive(Debug, Args)]
+pub(crate) struct TokenArgs {
+    /// Whom the token names: the principal is User:SUBJECT.
+    subject: String,
+    /// Environment variable that holds the secret which the server shares (see `serve --jwt-secret-env`).
+    #[arg(long, value_name = "NAME", default_value = "TIDELOG_JWT_SECRET")]
+    secret_env: String,
+    /// How long the token is valid.
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = duration)]
+    ttl: Duration,
+    /// Audience; may be repeated.
+    #[arg(long, value_name = "AUDIENCE")]
+    audience: Vec<String>,
+    /// Issuer.
+    #[arg(long, value_name = "ISSUER")]
+    issuer: Option<String>,
+}
+
+pub(crate) fn run(args: &TokenArgs) -> anyhow::Result<()> {
+    let Some(secret) = std::env::var_os(&args.secret_env) else {
+        bail!(Usage(format!("the environment variable {} is not set; it holds the shared secret", args.secret_env)));
+    };
+    let request = TokenRequest {
+        subject: args.subject.clone(),
+        ttl: args.ttl,
+        audiences: args.audience.clone(),
+        issuer: args.issuer.clone(),
+    };
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).context("the clock is before 1970")?;
+    let now = Timestamp(i64::try_from(now.as_millis()).unwrap_or(i64::MAX));
+    let token = issue_token(&request, secret.as_encoded_bytes(), now)?;
+    Ok(print(&format!("{token}\n"))?)
+}

@@ -1,0 +1,47 @@
+//! `tidelog serve`: configuration, wiring, signals.
+
+pub(crate) mod args;
+mod committed;
+pub(crate) mod config;
+pub(crate) mod endpoints;
+mod file;
+mod observer;
+mod safety;
+#[cfg(feature = "sql")]
+mod sql;
+pub(crate) mod start;
+mod status;
+
+use anyhow::Result;
+use tokio::signal::unix::{SignalKind, signal};
+
+pub(crate) use start::start;
+
+/// Serves until SIGINT or SIGTERM, then stops in order.
+pub(crate) async fn run(args: args::ServeArgs) -> Result<()> {
+    log_to_stderr(&args.log)?;
+    let config = args.resolve()?;
+    // Signals count from the first moment on.
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let running = start(config).await?;
+    println!("kafka  {}", running.kafka);
+    println!("http   http://{}", running.http);
+    println!("data   {}", running.data_dir.display());
+    println!("store  {}", running.object_store);
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!("stopping");
+    running.stop().await
+}
+
+/// Logs go to stderr, so that stdout holds only what was asked for.
+pub(crate) fn log_to_stderr(filter: &str) -> Result<()> {
+    let filter = tracing_subscriber::EnvFilter::try_new(filter)?;
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false);
+    // A second call (a demo that logs already) changes nothing.
+    let _ = subscriber.try_init();
+    Ok(())
+}

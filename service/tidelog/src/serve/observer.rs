@@ -1,0 +1,83 @@
+//! Passes the broker's events on: to the export, and to the cold tier's descriptions of topics.
+
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tidelog_broker::{Broker, Observer};
+use tidelog_model::{Now, Offset, TopicId, TopicIdPartition};
+use tidelog_segments::{Tier, TopicDescription};
+use tidelog_tables::{Exporter, RetentionHold};
+
+/// Knows the parts that are built after the broker.
+#[derive(Default)]
+pub(super) struct Events {
+    exporter: OnceLock<Arc<Exporter>>,
+    tier: OnceLock<(Broker, Arc<Tier>)>,
+    described: Mutex<HashMap<TopicId, TopicDescription>>,
+    holds: Mutex<HashMap<TopicIdPartition, RetentionHold>>,
+}
+
+impl Events {
+    /// From now on the export hears of everything.
+    pub(super) fn set_exporter(&self, exporter: Arc<Exporter>) {
+        // Set once, by the one who assembles the server.
+        let _ = self.exporter.set(exporter);
+    }
+
+    /// From now on the bucket knows what topics are.
+    pub(super) fn set_tier(&self, broker: Broker, tier: Arc<Tier>) {
+        let _ = self.tier.set((broker, tier));
+        self.describe_topics();
+    }
+
+    fn describe_topics(&self) {
+        let Some((broker, tier)) = self.tier.get() else { return };
+        let mut described = self.described.lock();
+        let topics = broker.tiered_topics();
+        described.retain(|id, _| topics.iter().any(|topic| topic.id == *id));
+        for topic in topics {
+            let description = TopicDescription {
+                name: topic.name,
+                id: topic.id,
+                partitions: u32::try_from(topic.partitions).unwrap_or(0),
+                configs: topic.own_configs,
+            };
+            if described.get(&topic.id) != Some(&description) {
+                described.insert(topic.id, description.clone());
+                tier.describe_topic(description);
+            }
+        }
+    }
+}
+
+impl Observer for Events {
+    fn moved(&self, partition: &TopicIdPartition) {
+        if let Some(exporter) = self.exporter.get() {
+            exporter.wake(partition);
+        }
+    }
+
+    fn topics_changed(&self) {
+        if let Some(exporter) = self.exporter.get() {
+            exporter.refresh();
+        }
+        self.describe_topics();
+    }
+
+    fn allow_deletion(
+        &self,
+        now: Now,
+        partition: &TopicIdPartition,
+        wanted: Offset,
+        log_start: Offset,
+        grace: Duration,
+    ) -> Offset {
+        // While the server is being assembled nobody knows what is exported: everything stays.
+        let Some(exporter) = self.exporter.get() else { return log_start };
+        let exported = exporter.exported(partition);
+        let mut holds = self.holds.lock();
+        holds.entry(partition.clone()).or_default().allow(now, wanted, log_start, exported, grace)
+    }
+}

@@ -1,0 +1,92 @@
+//! Decides whether a configuration may listen where it wants to. Secure by default: loopback only, unless authenticated.
+
+use std::net::SocketAddr;
+
+use super::config::ServeConfig;
+
+/// Why the server does not start, with the ways out.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{door} would listen on {address}, which others can reach, without authentication; {configure}, or pass \
+     --allow-unauthenticated if everybody who can reach it may read and write everything"
+)]
+pub(crate) struct Unsafe {
+    door: &'static str,
+    address: SocketAddr,
+    configure: &'static str,
+}
+
+/// Refuses open listeners beyond loopback; returns warnings to log otherwise.
+pub(crate) fn check(config: &ServeConfig) -> Result<Vec<String>, Unsafe> {
+    let mut warnings = Vec::new();
+    let reachable = |address: &SocketAddr| !address.ip().to_canonical().is_loopback();
+    if reachable(&config.kafka.listen) && !config.allow_unauthenticated {
+        return Err(Unsafe {
+            door: "Kafka",
+            address: config.kafka.listen,
+            configure: "listen on a loopback address (the Kafka door has no authentication yet)",
+        });
+    }
+    if reachable(&config.http) && config.jwt.is_none() && !config.allow_unauthenticated {
+        return Err(Unsafe {
+            door: "HTTP",
+            address: config.http,
+            configure: "configure tokens with --jwt-secret-env or --jwt-jwks",
+        });
+    }
+    if let Some(jwt) = &config.jwt {
+        warnings.push(format!(
+            "tokens protect HTTP and gRPC only: the Kafka door on {} is open to whoever reaches it",
+            config.kafka.listen
+        ));
+        if jwt.issuer.is_none() || jwt.audiences.is_empty() {
+            warnings.push(
+                "--jwt-issuer or --jwt-audience is not set: tokens of any issuer or for any audience are accepted if \
+                 their signature is right"
+                    .into(),
+            );
+        }
+    }
+    Ok(warnings)
+}
+
+#[cfg(test)]
+mod tests {
+    use tidelog_model::NodeId;
+    use tidelog_partition::Durability;
+
+    use super::*;
+    use crate::serve::config::{JwtConfig, KafkaListener, StoreConfig};
+
+    fn config(kafka: &str, http: &str) -> ServeConfig {
+        ServeConfig {
+            data_dir: "data".into(),
+            node: NodeId(1),
+            kafka: KafkaListener { name: "PLAINTEXT".into(), listen: kafka.parse().unwrap(), advertise: None },
+            http: http.parse().unwrap(),
+            http_advertise: None,
+            object_store: None,
+            store: StoreConfig::default(),
+            durability: Durability::Fsync,
+            allow_unauthenticated: false,
+            jwt: None,
+            broker: Vec::new(),
+            allowed_origins: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn only_loopback_may_be_open() {
+        assert_eq!(check(&config("127.0.0.1:9092", "[::1]:8082")), Ok(vec![]));
+        let refused = check(&config("0.0.0.0:9092", "127.0.0.1:8082")).unwrap_err().to_string();
+        assert!(refused.contains("Kafka") && refused.contains("--allow-unauthenticated"), "{refused}");
+        let refused = check(&config("127.0.0.1:9092", "0.0.0.0:8082")).unwrap_err().to_string();
+        assert!(refused.contains("--jwt-secret-env"), "{refused}");
+        let mut tokens = config("127.0.0.1:9092", "0.0.0.0:8082");
+        tokens.jwt = Some(JwtConfig { secret_env: Some("X".into()), jwks: None, issuer: None, audiences: vec![] });
+        assert_eq!(check(&tokens).unwrap().len(), 2);
+        let mut open = config("0.0.0.0:9092", "0.0.0.0:8082");
+        open.allow_unauthenticated = true;
+        assert!(check(&open).is_ok());
+    }
+}

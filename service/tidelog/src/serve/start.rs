@@ -1,0 +1,258 @@
+//! Assembles a server: the only place where broker, doors, cold tier, tables and SQL meet.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use tidelog_broker::{Broker, BrokerOptions, DataDir};
+use tidelog_gateway::{Gateway, GatewayInfo, GatewayOptions, GatewayParts};
+use tidelog_kafka::{KafkaDoor, ListenerName};
+use tidelog_metadata::BrokerConfig;
+use tidelog_metadata::keys::Endpoint;
+use tidelog_objects::{Objects, StoreOptions};
+use tidelog_security::{Authenticator, KeySet, TokenRules};
+use tidelog_segments::{Tier, TierLimits};
+use tidelog_store::EmbeddedStore;
+use tidelog_tables::{CommittedLog, Exporter, ExporterConfig};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::committed::Committed;
+use super::config::{JwtConfig, ServeConfig};
+use super::observer::Events;
+use super::status::Status;
+use super::{endpoints, safety};
+
+/// How long clients may take to let go at a stop.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// A server that accepts on all its listeners.
+pub(crate) struct Running {
+    /// Where Kafka clients connect.
+    pub(crate) kafka: SocketAddr,
+    /// Where HTTP and gRPC clients connect.
+    pub(crate) http: SocketAddr,
+    /// The data directory, absolute.
+    pub(crate) data_dir: PathBuf,
+    /// The object store's URL.
+    pub(crate) object_store: String,
+    /// The cluster's id.
+    pub(crate) cluster_id: String,
+    broker: Broker,
+    door: KafkaDoor,
+    http_task: JoinHandle<()>,
+    exporter: Arc<Exporter>,
+    store: EmbeddedStore,
+    stop: CancellationToken,
+}
+
+/// Opens everything; returns when all listeners accept. Recovery of partitions goes on behind them.
+pub(crate) async fn start(config: ServeConfig) -> Result<Running> {
+    for warning in safety::check(&config)? {
+        warn!("{warning}");
+    }
+    raise_open_files();
+    let settings = BrokerConfig::new(config.broker.iter().map(|(name, value)| (name, value)))?;
+    let authenticator = config.jwt.as_ref().map(authenticator).transpose()?;
+
+    let (path, node) = (config.data_dir.clone(), config.node);
+    let data_dir = tokio::task::spawn_blocking(move || DataDir::open(&path, node, None)).await??;
+    let root = data_dir.path().to_owned();
+    endpoints::remove(&root).context("cannot remove an earlier endpoints.json")?;
+    // Ports first: a start that cannot listen should not touch anything.
+    let kafka_socket = bind(config.kafka.listen, "--kafka-listen").await?;
+    let http_socket = bind(config.http, "--http-listen").await?;
+    let (kafka, http) = (kafka_socket.local_addr()?, http_socket.local_addr()?);
+
+    let metadata = root.join("metadata");
+    std::fs::create_dir_all(&metadata).with_context(|| format!("cannot create {}", metadata.display()))?;
+    let store = EmbeddedStore::open(&metadata).await?;
+    let objects = open_objects(&config, &root).await?;
+    let object_store = objects.url().to_owned();
+    let cluster_id = data_dir.cluster_id().to_owned();
+    let tier = Arc::new(Tier::new(
+        &objects,
+        &cluster_id,
+        &root.join("tier-cache"),
+        TierLimits::default(),
+        tokio::runtime::Handle::current(),
+    )?);
+
+    let events = Arc::new(Events::default());
+    let (host, port) = config.kafka.advertise.clone().unwrap_or((kafka.ip().to_string(), kafka.port()));
+    let options = BrokerOptions {
+        node,
+        durability: config.durability,
+        config: settings,
+        tier_by_default: true,
+        endpoints: vec![Endpoint {
+            listener: config.kafka.name.clone(),
+            security: "PLAINTEXT".into(),
+            host,
+            port,
+        }],
+        http: Some(config.http_advertise.clone().unwrap_or_else(|| format!("http://{http}"))),
+        remote: Some(Arc::clone(&tier) as Arc<dyn tidelog_log::RemoteLog>),
+        observer: Some(Arc::clone(&events) as Arc<dyn tidelog_broker::Observer>),
+        ..BrokerOptions::new(&root, Arc::new(store.clone()))
+    };
+    let broker = Broker::open(data_dir, options).await?;
+    events.set_tier(broker.clone(), Arc::clone(&tier));
+    let committed: Arc<dyn CommittedLog> = Arc::new(Committed::new(broker.clone()));
+    let export = ExporterConfig { cluster_id: cluster_id.clone(), writer: format!("node {node}") };
+    let exporter = Arc::new(Exporter::start(&objects, Arc::clone(&committed), &export)?);
+    events.set_exporter(Arc::clone(&exporter));
+    exporter.refresh();
+
+    let stop = CancellationToken::new();
+    let parts = GatewayParts {
+        broker: broker.clone(),
+        sql: sql(&objects, committed, &exporter, &broker)?,
+        status: Some(Arc::new(Status { broker: broker.clone(), tier, exporter: Arc::clone(&exporter) })),
+        metrics: metrics(),
+        info: GatewayInfo {
+            version: env!("CARGO_PKG_VERSION").into(),
+            commit: option_env!("TIDELOG_COMMIT").unwrap_or("unknown").into(),
+            cluster_id: cluster_id.clone(),
+        },
+        options: GatewayOptions {
+            open_listener: authenticator.is_none(),
+            allow_address_hosts: config.allow_unauthenticated,
+            allowed_origins: config.allowed_origins.clone(),
+            ..GatewayOptions::default()
+        },
+        authenticator,
+        shutdown: stop.clone(),
+    };
+    let door = KafkaDoor::new(broker.clone());
+    let name = ListenerName { name: Arc::from(config.kafka.name.as_str()), advertised: config.kafka.advertise.clone() };
+    door.listen(kafka_socket, name)?;
+    let http_task = tokio::spawn(tidelog_gateway::serve(http_socket, Gateway::router(parts), stop.clone()));
+    endpoints::write(&root, kafka, http).context("cannot write endpoints.json")?;
+    info!(%kafka, %http, data_dir = %root.display(), object_store, "ready");
+    Ok(Running {
+        kafka,
+        http,
+        data_dir: root,
+        object_store,
+        cluster_id,
+        broker,
+        door,
+        http_task,
+        exporter,
+        store,
+        stop,
+    })
+}
+
+impl Running {
+    /// Stops in order: no new clients, answers what was accepted, flushes and closes every log.
+    pub(crate) async fn stop(self) -> Result<()> {
+        endpoints::remove(&self.data_dir)?;
+        self.stop.cancel();
+        self.door.close(DRAIN).await;
+        self.http_task.await?;
+        self.exporter.stop().await;
+        self.broker.close().await;
+        self.store.close().await;
+        Ok(())
+    }
+}
+
+async fn bind(address: SocketAddr, flag: &str) -> Result<TcpListener> {
+    TcpListener::bind(address)
+        .await
+        .with_context(|| format!("cannot listen on {address}; choose another address with {flag}, port 0 for a free one"))
+}
+
+async fn open_objects(config: &ServeConfig, root: &Path) -> Result<Objects> {
+    let url = match &config.object_store {
+        Some(url) => url.clone(),
+        None => format!("file://{}", root.join("object-store").display()),
+    };
+    let options = StoreOptions {
+        endpoint: config.store.endpoint.clone(),
+        region: config.store.region.clone(),
+        allow_http: config.store.allow_http,
+        checksum: !config.store.no_checksum,
+        ..StoreOptions::default()
+    };
+    Objects::open(&url, &options).await.with_context(|| format!("cannot use the object store {url}"))
+}
+
+fn authenticator(jwt: &JwtConfig) -> Result<Authenticator> {
+    let mut keys = KeySet::default();
+    if let Some(name) = &jwt.secret_env {
+        let secret = std::env::var(name)
+            .ok()
+            .filter(|secret| !secret.is_empty())
+            .with_context(|| format!("--jwt-secret-env names {name}, but that variable is not set"))?;
+        keys = keys.with_secret(secret.as_bytes())?;
+    }
+    if let Some(path) = &jwt.jwks {
+        let document = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+        keys = keys.with_jwks(&document).with_context(|| format!("{} is no usable key set", path.display()))?;
+    }
+    if keys.is_empty() {
+        bail!("tokens are configured, but no key: pass --jwt-secret-env or --jwt-jwks");
+    }
+    let rules =
+        TokenRules { issuer: jwt.issuer.clone(), audiences: jwt.audiences.clone(), ..TokenRules::default() };
+    let authenticator = Authenticator::new(keys, rules)?;
+    if authenticator.has_weak_secret() {
+        warn!("the shared secret for tokens is shorter than 32 bytes: it can be guessed");
+    }
+    Ok(authenticator)
+}
+
+#[cfg(feature = "sql")]
+fn sql(
+    objects: &Objects,
+    committed: Arc<dyn CommittedLog>,
+    exporter: &Arc<Exporter>,
+    broker: &Broker,
+) -> Result<Option<Arc<dyn tidelog_gateway::SqlPort>>> {
+    let limits = tidelog_query::QueryLimits::default();
+    let engine = tidelog_query::QueryEngine::new(objects, committed, Arc::clone(exporter), limits)?;
+    Ok(Some(Arc::new(super::sql::Sql { engine, broker: broker.clone() })))
+}
+
+#[cfg(not(feature = "sql"))]
+fn sql(
+    _: &Objects,
+    _: Arc<dyn CommittedLog>,
+    _: &Arc<Exporter>,
+    _: &Broker,
+) -> Result<Option<Arc<dyn tidelog_gateway::SqlPort>>> {
+    Ok(None)
+}
+
+/// The process has one recorder, however many servers it starts (a test may start several).
+fn metrics() -> Box<dyn Fn() -> String + Send + Sync> {
+    static RECORDER: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
+    let handle = RECORDER.get_or_init(|| match PrometheusBuilder::new().install_recorder() {
+        Ok(handle) => Some(handle),
+        Err(error) => {
+            warn!(%error, "no metrics");
+            None
+        }
+    });
+    Box::new(move || handle.as_ref().map(PrometheusHandle::render).unwrap_or_default())
+}
+
+/// A broker holds a file per partition and a socket per client: the soft limit is meant for shells.
+fn raise_open_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum
+        && let Err(error) =
+            setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })
+    {
+        warn!(%error, "cannot raise the limit of open files");
+    }
+}

@@ -1,0 +1,69 @@
+//! Where tiering and tables stand, for the gateway.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use tidelog_broker::{Broker, TopicRef};
+use tidelog_gateway::{PortError, PortFuture, StatusPort};
+use tidelog_model::{Caller, KafkaError};
+use tidelog_segments::Tier;
+use tidelog_tables::Exporter;
+
+/// The tier and the export behind the gateway's port.
+pub(super) struct Status {
+    pub(super) broker: Broker,
+    pub(super) tier: Arc<Tier>,
+    pub(super) exporter: Arc<Exporter>,
+}
+
+impl StatusPort for Status {
+    fn tier<'a>(&'a self, caller: &'a Caller) -> PortFuture<'a, Value> {
+        Box::pin(async move {
+            let status = self.tier.status();
+            let mut partitions = Vec::with_capacity(status.partitions.len());
+            for partition in &status.partitions {
+                let topic = TopicRef::Id(partition.partition.id);
+                let Ok(local) = self.broker.partition_status(caller, &topic) else { continue };
+                let local = local.iter().find(|local| local.index == partition.partition.partition);
+                partitions.push(json!({
+                    "topic": partition.partition.topic.as_str(),
+                    "partition": partition.partition.partition.get(),
+                    "log_start": local.and_then(|l| l.log_start).map(|o| o.get()),
+                    "remote_start": partition.remote.map(|(start, _)| start.get()),
+                    "remote_end": partition.remote.map(|(_, end)| end.get()),
+                    "local_start": local.map(|l| l.local_start.get()),
+                    "log_end": local.map(|l| l.log_end.get()),
+                    "remote_segments": partition.segments,
+                    "remote_bytes": partition.bytes,
+                    "local_bytes": local.map(|l| l.local_bytes),
+                    "last_error": partition.last_error,
+                }));
+            }
+            let requests = status.requests;
+            Ok(json!({
+                "store": status.url,
+                "cache_bytes": status.cache_bytes,
+                "requests": {
+                    "put": requests.put, "put_part": requests.put_part, "multipart": requests.multipart,
+                    "get": requests.get, "head": requests.head, "list": requests.list, "delete": requests.delete,
+                    "bytes_put": requests.bytes_put, "bytes_got": requests.bytes_got,
+                },
+                "partitions": partitions,
+            }))
+        })
+    }
+
+    fn tables<'a>(&'a self, caller: &'a Caller) -> PortFuture<'a, Value> {
+        Box::pin(async move {
+            let visible: Vec<_> = self
+                .exporter
+                .status()
+                .into_iter()
+                .filter(|table| self.broker.may_read(caller, &TopicRef::from(table.topic.as_str())))
+                .collect();
+            let tables = serde_json::to_value(visible)
+                .map_err(|error| PortError::new(KafkaError::UnknownServerError, error.to_string()))?;
+            Ok(json!({ "tables": tables }))
+        })
+    }
+}

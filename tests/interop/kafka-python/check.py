@@ -1,0 +1,347 @@
+"""kafka-python against a server at TIDELOG_KAFKA."""
+
+import threading
+import time
+
+from checks import ACKS, BROKERS, CODECS, Checks, equal, topic, wait_for
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, OffsetAndMetadata, TopicPartition
+from kafka.admin import ConfigResource, NewPartitions, NewTopic, OffsetSpec
+from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyPartitionAssignor
+from kafka.coordinator.assignors.range import RangePartitionAssignor
+from kafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
+from kafka.errors import (
+    InvalidConfigurationError,
+    InvalidPartitionsError,
+    InvalidReplicationFactorError,
+    InvalidTopicError,
+    MessageSizeTooLargeError,
+    OffsetOutOfRangeError,
+    TopicAlreadyExistsError,
+    UnknownTopicOrPartitionError,
+)
+
+ADMIN = KafkaAdminClient(bootstrap_servers=BROKERS)
+
+
+def create(name, partitions=1, config=None):
+    ADMIN.create_topics([NewTopic(name, partitions, 1, topic_configs=config or {})])
+
+
+def produce(name, records, **options):
+    """Sends dicts of KafkaProducer.send's arguments; returns their metadata in order."""
+    producer = KafkaProducer(bootstrap_servers=BROKERS, **options)
+    try:
+        futures = [producer.send(name, **record) for record in records]
+        producer.flush(30)
+        return [future.get(30) for future in futures]
+    finally:
+        producer.close(10)
+
+
+def consumer(**options):
+    return KafkaConsumer(bootstrap_servers=BROKERS, enable_auto_commit=False, **options)
+
+
+def consume(name, count, partition=0, offset=None, **options):
+    reader = consumer(**options)
+    try:
+        position = TopicPartition(name, partition)
+        reader.assign([position])
+        reader.seek_to_beginning(position) if offset is None else reader.seek(position, offset)
+        return take(reader, count)
+    finally:
+        reader.close()
+
+
+def take(reader, count, seconds=30):
+    records, deadline = [], time.monotonic() + seconds
+    while len(records) < count:
+        if time.monotonic() > deadline:
+            raise AssertionError(f"{len(records)} of {count} records within {seconds} s")
+        for batch in reader.poll(200, max_records=count - len(records)).values():
+            records.extend(batch)
+    return records
+
+
+def refused(error, action):
+    try:
+        action()
+    except error:
+        return
+    raise AssertionError(f"no {error.__name__}")
+
+
+def codec(codec, acks):
+    name = topic(f"codec-{codec}-{acks}")
+    create(name)
+    values = [f"value {n} ".encode() * 50 for n in range(50)]
+    produce(name, [{"key": str(n).encode(), "value": v} for n, v in enumerate(values)], linger_ms=50,
+            compression_type=None if codec == "none" else codec, acks="all" if acks < 0 else acks,
+            enable_idempotence=False)
+    records = consume(name, 50)
+    equal([r.value for r in records], values)
+    equal([r.key for r in records], [str(n).encode() for n in range(50)], "keys")
+    equal([r.offset for r in records], list(range(50)), "offsets")
+
+
+def headers():
+    name = topic("headers")
+    create(name)
+    sent = [("a", b"1"), ("b", b""), ("a", b"2"), ("a", b"1"), ("ü", bytes(range(256)))]
+    produce(name, [{"value": b"x", "headers": sent}, {"value": b"y"}])
+    with_headers, without = consume(name, 2)
+    equal(list(with_headers.headers), sent, "headers")
+    equal(list(without.headers), [], "headers")
+
+
+def nulls():
+    name = topic("nulls")
+    create(name)
+    # This client sends no record with neither key nor value.
+    pairs = [(b"", b""), (None, b"v"), (b"k", None), (b"k", b"v")]
+    produce(name, [{"key": k, "value": v, "partition": 0} for k, v in pairs])
+    equal([(r.key, r.value) for r in consume(name, 4)], pairs)
+
+
+def large():
+    name = topic("large")
+    create(name)
+    value = bytes(i * 7919 % 251 for i in range(1_000_000))
+    produce(name, [{"value": value}], max_request_size=5_000_000)
+    equal(consume(name, 1)[0].value == value, True, "the large record")
+
+
+def too_large():
+    name = topic("too-large")
+    create(name)
+    refused(MessageSizeTooLargeError, lambda: produce(name, [{"value": bytes(2_000_000)}], max_request_size=5_000_000))
+    produce(name, [{"value": b"small"}])
+    equal(consume(name, 1)[0].value, b"small")
+
+
+def seek_by_time():
+    name = topic("times")
+    create(name)
+    start = int(time.time() * 1000) - 100_000
+    produce(name, [{"value": str(n).encode(), "timestamp_ms": start + n * 1000} for n in range(10)])
+    reader, position = consumer(), TopicPartition(name, 0)
+    try:
+        def at(time_ms):
+            found = reader.offsets_for_times({position: time_ms})[position]
+            return found and (found.offset, found.timestamp)
+        equal(at(start - 5000), (0, start), "before the first")
+        equal(at(start + 3000), (3, start + 3000), "exactly the fourth")
+        equal(at(start + 60_000), None, "after the last")
+        reader.assign([position])
+        reader.seek(position, at(start + 6500)[0])
+        records = take(reader, 3)
+        equal([r.value for r in records], [b"7", b"8", b"9"])
+        equal([r.timestamp for r in records], [start + n * 1000 for n in (7, 8, 9)], "timestamps")
+        equal(reader.beginning_offsets([position])[position], 0, "beginning")
+        equal(reader.end_offsets([position])[position], 10, "end")
+    finally:
+        reader.close()
+
+
+def read_committed():
+    name = topic("committed")
+    create(name)
+    produce(name, [{"value": b"a"}])
+    equal(consume(name, 1, isolation_level="read_committed")[0].value, b"a")
+
+
+def reset():
+    name = topic("reset")
+    create(name)
+    produce(name, [{"value": b"a"}, {"value": b"b"}])
+    equal(consume(name, 1, offset=999, auto_offset_reset="earliest")[0].value, b"a")
+    refused(OffsetOutOfRangeError,
+            lambda: consume(name, 1, offset=999, auto_offset_reset="none"))
+
+
+class Member(threading.Thread):
+    """A group member that polls until told to leave, and notes what it has and what it read."""
+
+    def __init__(self, group, name, assignor):
+        super().__init__(daemon=True)
+        self.group, self.name_of_topic, self.assignor = group, name, assignor
+        self.mine, self.seen, self.error = set(), [], None
+        self.leaving = threading.Event()
+        self.start()
+
+    def run(self):
+        reader = KafkaConsumer(bootstrap_servers=BROKERS, group_id=self.group, auto_offset_reset="earliest",
+                               partition_assignment_strategy=[self.assignor], session_timeout_ms=10000,
+                               heartbeat_interval_ms=300)
+        try:
+            reader.subscribe([self.name_of_topic])
+            while not self.leaving.is_set():
+                for batch in reader.poll(100).values():
+                    self.seen.extend(batch)
+                self.mine = {p.partition for p in reader.assignment()}
+        except Exception as error:  # noqa: BLE001: the check's own thread reports it
+            self.error = error
+        finally:
+            reader.close()
+
+    def leave(self):
+        self.leaving.set()
+        self.join(30)
+        equal(self.is_alive(), False, "member still there")
+        equal(self.error, None, "error of the member")
+
+
+def group(assignor):
+    name, group_id = topic(f"group-{assignor.name}"), topic(f"g-{assignor.name}")
+    create(name, 4)
+    first = Member(group_id, name, assignor)
+    wait_for(lambda: first.mine == {0, 1, 2, 3}, "the first member has all partitions")
+    second = Member(group_id, name, assignor)
+    wait_for(lambda: len(first.mine) == 2 and len(second.mine) == 2 and first.mine | second.mine == {0, 1, 2, 3},
+             "two partitions each")
+    produce(name, [{"value": str(n).encode(), "partition": n % 4} for n in range(40)])
+    wait_for(lambda: len(first.seen) + len(second.seen) >= 40, "all records")
+    equal(sorted(int(r.value) for r in first.seen + second.seen), list(range(40)), "records, each once")
+    equal({r.partition for r in first.seen} & {r.partition for r in second.seen}, set(), "partitions of both")
+    second.leave()
+    wait_for(lambda: first.mine == {0, 1, 2, 3}, "the first member has all partitions again")
+    produce(name, [{"value": b"more", "partition": p} for p in range(4)])
+    wait_for(lambda: len(first.seen) + len(second.seen) >= 44, "records after the second left")
+    first.leave()
+
+
+def commit_and_resume():
+    name, group_id = topic("resume"), topic("g-resume")
+    position = TopicPartition(name, 0)
+    create(name)
+    produce(name, [{"value": str(n).encode()} for n in range(30)])
+    reader = consumer(group_id=group_id, auto_offset_reset="earliest")
+    reader.subscribe([name])
+    take(reader, 10)
+    reader.commit({position: OffsetAndMetadata(10, "ten read", -1)})
+    committed = reader.committed(position, metadata=True)
+    equal((committed.offset, committed.metadata), (10, "ten read"), "committed")
+    reader.close()
+    reader = consumer(group_id=group_id, auto_offset_reset="earliest")
+    reader.subscribe([name])
+    try:
+        equal([int(r.value) for r in take(reader, 20)], list(range(10, 30)), "records after the commit")
+    finally:
+        reader.close()
+    reader = consumer(group_id=topic("g-never"))
+    try:
+        equal(reader.committed(position), None, "a group that never committed")
+    finally:
+        reader.close()
+
+
+def idempotence():
+    name = topic("idempotent")
+    create(name, 2)
+    sent = produce(name, [{"value": str(n).encode(), "partition": n % 2} for n in range(2000)],
+                   enable_idempotence=True, batch_size=300)
+    equal(sorted(m.offset for m in sent if m.partition == 0), list(range(1000)), "offsets")
+    for partition in (0, 1):
+        equal([int(r.value) for r in consume(name, 1000, partition)], list(range(partition, 2000, 2)))
+
+
+def described(name):
+    return next(t for t in ADMIN.describe_topics([name]) if t.get("name", t.get("topic")) == name)
+
+
+def admin_topics():
+    name = topic("admin")
+    create(name, 3, {"retention.ms": "3600000"})
+    wait_for(lambda: name in ADMIN.list_topics(), "the topic is listed")
+    description = described(name)
+    equal((len(description["partitions"]), description["is_internal"]), (3, False), "description")
+    cluster = ADMIN.describe_cluster()
+    equal((len(cluster["brokers"]), bool(cluster["cluster_id"])), (1, True), "cluster")
+    refused(TopicAlreadyExistsError, lambda: create(name))
+    refused(InvalidTopicError, lambda: create("bad name"))
+    refused(InvalidReplicationFactorError, lambda: ADMIN.create_topics([NewTopic(topic("rf"), 1, 9)]))
+    refused(InvalidConfigurationError, lambda: create(topic("cfg"), 1, {"retention.ms": "x"}))
+    ADMIN.create_topics([NewTopic(topic("dry"), 1, 1)], validate_only=True)
+    equal(topic("dry") in ADMIN.list_topics(), False, "a dry run creates")
+
+
+def admin_configs():
+    name = topic("configs")
+    create(name, 1, {"retention.ms": "3600000"})
+
+    def configs():
+        answer = ADMIN.describe_configs([ConfigResource("topic", name)], config_filter="all")
+        return answer["topic"][name] if "topic" in answer else next(iter(next(iter(answer.values())).values()))
+
+    equal(value_of(configs()["retention.ms"]), "3600000", "retention.ms")
+    ADMIN.alter_configs([ConfigResource("topic", name, configs={"segment.bytes": "1048576"})])
+    wait_for(lambda: value_of(configs()["segment.bytes"]) == "1048576", "the change is seen")
+    equal(value_of(configs()["retention.ms"]), "3600000", "retention.ms")
+    ADMIN.reset_configs([ConfigResource("topic", name, configs=["retention.ms"])])
+    wait_for(lambda: value_of(configs()["retention.ms"]) == "604800000", "the default is back")
+
+
+def value_of(config):
+    return config["value"] if isinstance(config, dict) else getattr(config, "value", config)
+
+
+def admin_partitions():
+    name = topic("grow")
+    create(name, 1)
+    ADMIN.create_partitions({name: NewPartitions(3)})
+    wait_for(lambda: len(described(name)["partitions"]) == 3, "three partitions")
+    produce(name, [{"value": b"x", "partition": 2}])
+    equal(consume(name, 1, 2)[0].value, b"x")
+    refused(InvalidPartitionsError, lambda: ADMIN.create_partitions({name: NewPartitions(2)}))
+
+
+def admin_offsets():
+    name = topic("offsets")
+    create(name, 1)
+    now = int(time.time() * 1000)
+    produce(name, [{"value": v, "timestamp_ms": t} for v, t in ((b"a", now - 1000), (b"b", now + 1000), (b"c", now))])
+    position = TopicPartition(name, 0)
+    for spec, expected in ((OffsetSpec.EARLIEST, 0), (OffsetSpec.LATEST, 3), (OffsetSpec.MAX_TIMESTAMP, 1)):
+        equal(ADMIN.list_partition_offsets({position: spec})[position].offset, expected, str(spec))
+
+
+def admin_delete():
+    name = topic("delete")
+    create(name, 2)
+    produce(name, [{"value": b"old", "partition": 0}])
+    ADMIN.delete_topics([name])
+    wait_for(lambda: name not in ADMIN.list_topics(), "the topic is gone")
+    refused(UnknownTopicOrPartitionError, lambda: ADMIN.delete_topics([name]))
+    create(name, 1)
+    produce(name, [{"value": b"new"}])
+    equal(consume(name, 1)[0].value, b"new")
+
+
+def auto_creation():
+    name = topic("auto")
+    produce(name, [{"value": b"x"}])
+    equal(consume(name, 1)[0].value, b"x")
+
+
+checks = Checks("kafka-python")
+for c in CODECS:
+    for a in ACKS:
+        checks.check(f"codec {c}, acks {'all' if a < 0 else a}", codec, c, a)
+checks.check("headers, repeated keys", headers)
+checks.check("null and empty keys and values", nulls)
+checks.check("large record", large)
+checks.check("too large record is refused, the next one stored", too_large)
+checks.check("seek by time", seek_by_time)
+checks.check("read_committed", read_committed)
+checks.check("offset out of range", reset)
+for s in (RangePartitionAssignor, RoundRobinPartitionAssignor, CooperativeStickyPartitionAssignor):
+    checks.check(f"group of two, {s.name}", group, s)
+checks.check("commit and resume", commit_and_resume)
+checks.check("idempotence", idempotence)
+checks.check("admin: create, list, describe, errors", admin_topics)
+checks.check("admin: describe and alter configs", admin_configs)
+checks.check("admin: add partitions", admin_partitions)
+checks.check("admin: list offsets", admin_offsets)
+checks.check("admin: delete and create again", admin_delete)
+checks.check("auto-creation", auto_creation)
+checks.done()

@@ -1,0 +1,97 @@
+# Shell functions that the parts of tests/interop and tests/full share. Sourced, never run.
+
+# Where installed clients live between runs.
+interop_cache() {
+  local dir="${XDG_CACHE_HOME:-$HOME/.cache}/tidelog-interop"
+  mkdir -p "$dir"
+  echo "$dir"
+}
+
+# The server's binary: TIDELOG_BIN, or what `cargo build` made last.
+tidelog_bin() {
+  local root="$1"
+  local bin="${TIDELOG_BIN:-${CARGO_TARGET_DIR:-$root/target}/debug/tidelog}"
+  if [[ ! -x "$bin" ]]; then
+    echo "no binary at $bin; build it with \`cargo build --bin tidelog\` or set TIDELOG_BIN" >&2
+    return 1
+  fi
+  realpath "$bin"
+}
+
+# start_tidelog DIR [OPTION...]: starts a server on free ports and waits until it accepts. Sets TIDELOG_PID, TIDELOG_KAFKA,
+# TIDELOG_HTTP. Its log is DIR.log.
+start_tidelog() {
+  local dir="$1"; shift
+  mkdir -p "$dir"
+  rm -f "$dir/endpoints.json"
+  "$BIN" serve --data-dir "$dir" --kafka-listen 127.0.0.1:0 --http-listen 127.0.0.1:0 "$@" >"$dir.out" 2>>"$dir.log" </dev/null &
+  TIDELOG_PID=$!
+  local deadline=$((SECONDS + 60))
+  until [[ -s "$dir/endpoints.json" ]]; do
+    if ! kill -0 "$TIDELOG_PID" 2>/dev/null; then
+      echo "tidelog serve ended before it was ready:" >&2
+      tail -n 20 "$dir.log" >&2
+      return 1
+    fi
+    if ((SECONDS > deadline)); then
+      echo "tidelog serve was not ready within 60 s:" >&2
+      tail -n 20 "$dir.log" >&2
+      return 1
+    fi
+    sleep 0.05
+  done
+  TIDELOG_KAFKA=$(python3 -c 'import json,sys; print(json.load(open(sys.argv[1]))["kafka"])' "$dir/endpoints.json")
+  TIDELOG_HTTP=$(python3 -c 'import json,sys; print("http://" + json.load(open(sys.argv[1]))["http"])' "$dir/endpoints.json")
+  export TIDELOG_PID TIDELOG_KAFKA TIDELOG_HTTP
+}
+
+# stop_tidelog: asks the server to end; true if it ended with status 0 within 30 s.
+stop_tidelog() {
+  local pid="${TIDELOG_PID:-}"
+  TIDELOG_PID=
+  [[ -n "$pid" ]] || return 0
+  kill -TERM "$pid" 2>/dev/null || { echo "the server had ended already" >&2; return 1; }
+  local deadline=$((SECONDS + 30))
+  while kill -0 "$pid" 2>/dev/null; do
+    if ((SECONDS > deadline)); then
+      echo "the server did not end within 30 s of SIGTERM" >&2
+      kill -KILL "$pid"
+      return 1
+    fi
+    sleep 0.05
+  done
+  wait "$pid"
+}
+
+# python_env NAME REQUIREMENTS: a virtual environment with exactly these packages, made once per content of the file.
+# Prints its python.
+python_env() {
+  local name="$1" requirements="$2"
+  local sum dir
+  sum=$(sha256sum "$requirements" | cut -c1-16)
+  dir="$(interop_cache)/python-$name-$sum"
+  if [[ ! -e "$dir/ready" ]]; then
+    rm -rf "$dir"
+    python3 -m venv "$dir" >&2
+    "$dir/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps -r "$requirements" >&2
+    touch "$dir/ready"
+  fi
+  echo "$dir/bin/python"
+}
+
+# node_env NAME FOLDER: the packages of FOLDER/package-lock.json, installed once per content. Prints the folder that holds
+# node_modules.
+node_env() {
+  local name="$1" folder="$2"
+  local sum dir
+  sum=$(sha256sum "$folder/package-lock.json" | cut -c1-16)
+  dir="$(interop_cache)/node-$name-$sum"
+  if [[ ! -e "$dir/ready" ]]; then
+    rm -rf "$dir"
+    mkdir -p "$dir"
+    cp "$folder/package.json" "$folder/package-lock.json" "$dir/"
+    (cd "$dir" && npm ci --no-audit --no-fund --ignore-scripts --loglevel=error >&2)
+    touch "$dir/ready"
+  fi
+  echo "$dir"
+}

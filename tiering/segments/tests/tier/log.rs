@@ -1,0 +1,163 @@
+//! A leader's log for tests: closed segments as real files, everything the tier asks answered from memory.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tidelog_log::{ClosedSegment, Disk, FileSlice, LocalLog, OsDisk};
+use tidelog_model::{LeaderEpoch, Offset, ProducerId, Timestamp};
+use tidelog_record::{AbortedTransaction, BatchBuilder, LeaderEpochs};
+
+#[derive(Clone)]
+struct Closed {
+    base: Offset,
+    end: Offset,
+    path: PathBuf,
+    aborted: Vec<AbortedTransaction>,
+}
+
+struct State {
+    segments: BTreeMap<Offset, Closed>,
+    epochs: LeaderEpochs,
+    log_start: Offset,
+    end: Offset,
+    committed: Vec<Offset>,
+    asked: usize,
+}
+
+pub(crate) struct TestLog {
+    folder: tempfile::TempDir,
+    state: Mutex<State>,
+}
+
+/// The value of the record at `offset` in a log written for `flavour`.
+pub(crate) fn value(flavour: u8, offset: i64, size: usize) -> Vec<u8> {
+    let mut value = format!("{flavour}:{offset}:").into_bytes();
+    value.resize(size.max(value.len()), flavour ^ (offset as u8));
+    value
+}
+
+/// Timestamps grow by ten a record.
+pub(crate) fn timestamp(offset: i64) -> Timestamp {
+    Timestamp(1_000_000 + offset * 10)
+}
+
+impl TestLog {
+    pub(crate) fn new() -> Arc<Self> {
+        let state = State {
+            segments: BTreeMap::new(),
+            epochs: LeaderEpochs::new(),
+            log_start: Offset::ZERO,
+            end: Offset::ZERO,
+            committed: Vec::new(),
+            asked: 0,
+        };
+        Arc::new(TestLog { folder: tempfile::tempdir().unwrap(), state: Mutex::new(state) })
+    }
+
+    /// Appends a closed segment: `batches` of `records` with values of `size` bytes, all of one epoch.
+    pub(crate) fn close(&self, epoch: i32, flavour: u8, batches: i64, records: i64, size: usize) -> Offset {
+        let mut state = self.state.lock();
+        let base = state.end;
+        let epoch = LeaderEpoch(epoch);
+        state.epochs.assign(epoch, base);
+        let mut bytes = Vec::new();
+        let mut next = base.get();
+        for _ in 0..batches {
+            let mut builder = BatchBuilder::new(Offset(next)).leader_epoch(epoch);
+            for offset in next..next + records {
+                builder.push(timestamp(offset), None, Some(&value(flavour, offset, size)), &[]).unwrap();
+            }
+            bytes.extend_from_slice(builder.build().unwrap().bytes());
+            next += records;
+        }
+        let path = self.folder.path().join(format!("{:020}-{flavour}.log", base.get()));
+        std::fs::write(&path, bytes).unwrap();
+        let end = Offset(next);
+        state.segments.insert(base, Closed { base, end, path, aborted: Vec::new() });
+        state.end = end;
+        end
+    }
+
+    /// An aborted transaction in the segment that was closed last.
+    pub(crate) fn abort(&self, producer: i64, first: i64, last: i64) {
+        let mut state = self.state.lock();
+        let mut segment = state.segments.last_entry().unwrap();
+        segment.get_mut().aborted.push(AbortedTransaction {
+            producer_id: ProducerId(producer),
+            first_offset: Offset(first),
+            last_offset: Offset(last),
+            last_stable_offset: Offset(last + 1),
+        });
+    }
+
+    pub(crate) fn set_log_start(&self, start: i64) {
+        self.state.lock().log_start = Offset(start);
+    }
+
+    pub(crate) fn end(&self) -> Offset {
+        self.state.lock().end
+    }
+
+    /// What it was told to be safely remote.
+    pub(crate) fn committed(&self) -> Vec<Offset> {
+        self.state.lock().committed.clone()
+    }
+
+    pub(crate) fn asked(&self) -> usize {
+        self.state.lock().asked
+    }
+
+    pub(crate) fn path_of(&self, base: i64) -> PathBuf {
+        self.state.lock().segments[&Offset(base)].path.clone()
+    }
+
+    /// The bytes of the segment that begins at `base`.
+    pub(crate) fn bytes(&self, base: i64) -> Vec<u8> {
+        std::fs::read(self.path_of(base)).unwrap()
+    }
+
+    /// All segments' bytes in order.
+    pub(crate) fn all_bytes(&self) -> Vec<u8> {
+        let paths: Vec<PathBuf> = self.state.lock().segments.values().map(|s| s.path.clone()).collect();
+        paths.into_iter().flat_map(|path| std::fs::read(path).unwrap()).collect()
+    }
+}
+
+impl LocalLog for TestLog {
+    fn closed_segment(&self, from: Offset) -> Option<ClosedSegment> {
+        let mut state = self.state.lock();
+        state.asked += 1;
+        let segment = state.segments.values().find(|segment| segment.end > from)?.clone();
+        let file = OsDisk.open(&segment.path, false).unwrap();
+        let len = file.len().unwrap() as usize;
+        Some(ClosedSegment {
+            base: segment.base,
+            end: segment.end,
+            first_timestamp: timestamp(segment.base.get()),
+            max_timestamp: timestamp(segment.end.get() - 1),
+            log: FileSlice { file, position: 0, len },
+            epochs: state.epochs.range(Offset::ZERO, segment.end),
+            producer_snapshot: Bytes::from_static(b"producer states"),
+            aborted: segment.aborted,
+        })
+    }
+
+    fn log_start(&self) -> Offset {
+        self.state.lock().log_start
+    }
+
+    fn local_start(&self) -> Offset {
+        self.state.lock().segments.values().next().map_or(Offset::ZERO, |segment| segment.base)
+    }
+
+    fn leader_epochs(&self) -> LeaderEpochs {
+        self.state.lock().epochs.clone()
+    }
+
+    fn remote_committed(&self, end: Offset) {
+        self.state.lock().committed.push(end);
+    }
+}
