@@ -64,7 +64,8 @@ mod tests {
         let list = BrokerAddress::list("localhost:9092, [::1]:9093").unwrap();
         assert_eq!(list.iter().map(ToString::to_string).collect::<Vec<_>>(), ["localhost:9092", "[::1]:9093"]);
         assert_eq!(list.last().unwrap().host, "::1");
-        for bad in ["", "host", ":9092", "host:", "host:0", "host:70000", "::1:9092", "http://host:1", "a:1,", "a b:1"] {
+        for bad in ["", "host", ":9092", "host:", "host:0", "host:70000", "::1:9092", "http://host:1", "a:1,", "a b:1"]
+        {
             assert!(BrokerAddress::list(bad).is_err(), "{bad}");
         }
     }

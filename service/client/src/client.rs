@@ -122,13 +122,13 @@ impl Client {
     /// create them. The answer refreshes the cache.
     pub async fn metadata(&self, topics: Option<&[&str]>, auto_create: bool) -> Result<ClusterMetadata, ClientError> {
         let names = |topics: &[&str]| {
-            topics.iter().map(|name| MetadataRequestTopic { name: Some(Str::from(*name)), ..Default::default() }).collect()
+            topics
+                .iter()
+                .map(|name| MetadataRequestTopic { name: Some(Str::from(*name)), ..Default::default() })
+                .collect()
         };
-        let request = MetadataRequest {
-            topics: topics.map(names),
-            allow_auto_topic_creation: auto_create,
-            ..Default::default()
-        };
+        let request =
+            MetadataRequest { topics: topics.map(names), allow_auto_topic_creation: auto_create, ..Default::default() };
         let metadata = ClusterMetadata::of(self.call(&request).await?)?;
         self.remember(&metadata);
         Ok(metadata)
@@ -138,7 +138,9 @@ impl Client {
         let mut cache = self.inner.cache.lock();
         cache.brokers = metadata.brokers.iter().map(|broker| (broker.id, broker.clone())).collect();
         for topic in &metadata.topics {
-            if topic.error.is_some() || (cache.topics.len() >= MAX_CACHED_TOPICS && !cache.topics.contains_key(&topic.name)) {
+            if topic.error.is_some()
+                || (cache.topics.len() >= MAX_CACHED_TOPICS && !cache.topics.contains_key(&topic.name))
+            {
                 cache.topics.remove(&topic.name);
             } else {
                 cache.topics.insert(topic.name.clone(), Arc::new(topic.clone()));
@@ -188,7 +190,12 @@ impl Client {
         let topic = cache.topics.get(topic)?;
         let info = topic.partition(partition)?;
         let broker = cache.brokers.get(&info.leader)?;
-        Some(Leader { node: info.leader, address: broker.address.clone(), epoch: info.leader_epoch, topic_id: topic.id })
+        Some(Leader {
+            node: info.leader,
+            address: broker.address.clone(),
+            epoch: info.leader_epoch,
+            topic_id: topic.id,
+        })
     }
 
     /// The topic's id as the cache knows it; zero if it does not.

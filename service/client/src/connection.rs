@@ -343,7 +343,8 @@ async fn read_answers(mut from: impl AsyncRead + Unpin, state: &State, max_bytes
 async fn read_frame(from: &mut (impl AsyncRead + Unpin), max_bytes: usize) -> io::Result<Bytes> {
     let announced = from.read_i32().await?;
     let size = usize::try_from(announced).ok().filter(|size| *size <= max_bytes);
-    let size = size.ok_or_else(|| io::Error::other(format!("an answer of {announced} bytes, at most {max_bytes} are accepted")))?;
+    let size = size
+        .ok_or_else(|| io::Error::other(format!("an answer of {announced} bytes, at most {max_bytes} are accepted")))?;
     let mut frame = BytesMut::with_capacity(size.min(READ_STEP_BYTES));
     while frame.len() < size {
         let left = size - frame.len();

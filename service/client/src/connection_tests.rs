@@ -2,10 +2,10 @@
 
 use std::io::Cursor;
 
+use tidelog_protocol::RequestHeader;
 use tidelog_protocol::messages::{
     ApiVersion, ApiVersionsResponse, InitProducerIdRequest, InitProducerIdResponse, MetadataRequest,
 };
-use tidelog_protocol::RequestHeader;
 use tokio::net::TcpListener;
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;

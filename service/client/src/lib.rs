@@ -23,7 +23,8 @@ mod write;
 
 pub use address::{AddressError, BrokerAddress};
 pub use admin::{
-    ClusterDescription, ClusterBroker, CommittedOffset, ConfigChange, ConfigEntry, ConfigResource, CreatedTopic, NewTopic,
+    ClusterBroker, ClusterDescription, CommittedOffset, ConfigChange, ConfigEntry, ConfigResource, CreatedTopic,
+    NewTopic,
 };
 pub use client::{Client, ClientOptions};
 pub use connection::{Answer, Connection, ConnectionOptions};

@@ -144,7 +144,11 @@ impl Client {
             }
             if info.partition(*partition).is_none() {
                 let what = format!("partition {topic}-{partition}");
-                return Err(ClientError::kafka(KafkaError::UnknownTopicOrPartition, what, Some("there is no such partition")));
+                return Err(ClientError::kafka(
+                    KafkaError::UnknownTopicOrPartition,
+                    what,
+                    Some("there is no such partition"),
+                ));
             }
             if let Some(leader) = self.leader(topic, *partition) {
                 let turn = seen.entry((topic, *partition)).or_default();

@@ -1,13 +1,16 @@
 //! The client against a real server that speaks the Kafka protocol: `KAFKA=127.0.0.1:9092 cargo test -p tidelog-client --test
 //! real -- --ignored`. Apache Kafka 4.3 and Tidelog must both pass. Every test makes a topic of its own.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use tidelog_client::{
-    Acks, BrokerAddress, Client, ClientOptions, CommittedOffset, ConfigChange, ConfigResource, Consumer, ConsumerOptions,
-    Isolation, NewRecord, NewTopic, OffsetQuery, OutOfRange, Producer, ProducerOptions, partition_of_key,
+    Acks, BrokerAddress, Client, ClientOptions, CommittedOffset, ConfigChange, ConfigResource, Consumer,
+    ConsumerOptions, Isolation, NewRecord, NewTopic, OffsetQuery, OutOfRange, Producer, ProducerOptions,
+    partition_of_key,
 };
 use tidelog_model::{KafkaError, LeaderEpoch, NodeId, Offset, PartitionIndex, Timestamp};
 use tidelog_record::{Codec, Header, Record};
@@ -27,7 +30,8 @@ async fn client(caps: &[(i16, i16)]) -> Client {
 async fn topic(client: &Client, name: &str, partitions: i32) -> String {
     let nanos = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_nanos();
     let name = format!("{name}-{nanos}");
-    let new = NewTopic { name: name.clone(), partitions: Some(partitions), replication_factor: Some(1), config: vec![] };
+    let new =
+        NewTopic { name: name.clone(), partitions: Some(partitions), replication_factor: Some(1), config: vec![] };
     let created = client.create_topics(&[new], false).await.unwrap().pop().unwrap().unwrap();
     assert_eq!(created.partitions, partitions);
     // Another broker, or this one's view, may be a moment behind.
@@ -47,8 +51,8 @@ async fn until(condition: impl AsyncFn() -> bool) {
 
 fn record(n: usize) -> NewRecord {
     NewRecord {
-        key: (n % 3 != 0).then(|| Bytes::from(format!("key-{n}"))),
-        value: (n % 7 != 0).then(|| Bytes::from(format!("value {n} {}", "x".repeat(n % 100)))),
+        key: (!n.is_multiple_of(3)).then(|| Bytes::from(format!("key-{n}"))),
+        value: (!n.is_multiple_of(7)).then(|| Bytes::from(format!("value {n} {}", "x".repeat(n % 100)))),
         headers: (0..n % 3)
             .map(|h| Header { key: Bytes::from("h"), value: (h > 0).then(|| Bytes::from(n.to_string())) })
             .collect(),
@@ -160,10 +164,12 @@ async fn a_record_that_is_too_large_fails_alone_and_the_producer_goes_on() {
     let topic = topic(&client, "large", 1).await;
     let changes = [ConfigChange::Set("max.message.bytes".into(), "10000".into())];
     client.alter_configs(&ConfigResource::Topic(topic.clone()), &changes, false).await.unwrap();
-    let options = ProducerOptions { linger: Duration::from_millis(50), batch_bytes: 1000, ..ProducerOptions::default() };
+    let options =
+        ProducerOptions { linger: Duration::from_millis(50), batch_bytes: 1000, ..ProducerOptions::default() };
     let sender = Producer::start(&client, options).await.unwrap();
     let value = |size: usize| NewRecord { value: Some(Bytes::from(vec![b'x'; size])), ..NewRecord::default() };
-    let (small, large) = (sender.send(&topic, value(10)).await.unwrap(), sender.send(&topic, value(20_000)).await.unwrap());
+    let (small, large) =
+        (sender.send(&topic, value(10)).await.unwrap(), sender.send(&topic, value(20_000)).await.unwrap());
     let mut rest = Vec::new();
     for _ in 0..50 {
         rest.push(sender.send(&topic, value(500)).await.unwrap());
@@ -205,7 +211,8 @@ async fn offsets_by_position_and_time() {
         assert_eq!(offsets, [Some(0), Some(0), Some(0), Some(10), Some(3), Some(0), None], "version {version}");
         assert_eq!(listed[4].timestamp, Some(Timestamp(1_700_000_003_000)));
         if version >= 7 {
-            let listed = client.list_offsets(&[at(1, OffsetQuery::MaxTimestamp)], Isolation::ReadCommitted).await.unwrap();
+            let listed =
+                client.list_offsets(&[at(1, OffsetQuery::MaxTimestamp)], Isolation::ReadCommitted).await.unwrap();
             assert_eq!(listed[0].offset, Some(Offset(9)));
         }
         let missing = client.list_offsets(&[at(7, OffsetQuery::Latest)], Isolation::ReadUncommitted).await.unwrap_err();
@@ -235,7 +242,10 @@ async fn positions_outside_the_log() {
     assert!(consumer.poll(Duration::from_millis(100)).await.unwrap().is_none());
     sender.send(&topic, record(2)).await.unwrap();
     let fetched = consumer.poll(Duration::from_secs(10)).await.unwrap().unwrap();
-    assert_eq!((fetched.from, fetched.next, consumer.position(&topic, PartitionIndex(0))), (Offset(1), Offset(2), Some(Offset(2))));
+    assert_eq!(
+        (fetched.from, fetched.next, consumer.position(&topic, PartitionIndex(0))),
+        (Offset(1), Offset(2), Some(Offset(2)))
+    );
 }
 
 #[tokio::test]

@@ -153,7 +153,7 @@ fn bodies_that_announce_too_much_cost_nothing() {
             for version in row.implemented.iter() {
                 for rest in bodies {
                     let mut raw = Raw::connect(server.kafka());
-                    raw.send_frame(&body(row.api.code(), version, version >= row.first_flexible, rest));
+                    raw.send_frame(&body(row.key.code(), version, version >= row.first_flexible, rest));
                     raw.shut();
                     // Some of these are requests by chance; all of them end.
                     while raw.frame().unwrap().is_some() {}

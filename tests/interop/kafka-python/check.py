@@ -6,7 +6,7 @@ import time
 from checks import ACKS, BROKERS, CODECS, Checks, equal, topic, wait_for
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, OffsetAndMetadata, TopicPartition
 from kafka.admin import ConfigResource, NewPartitions, NewTopic, OffsetSpec
-from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyPartitionAssignor
+from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 from kafka.coordinator.assignors.range import RangePartitionAssignor
 from kafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from kafka.errors import (
@@ -334,7 +334,7 @@ checks.check("too large record is refused, the next one stored", too_large)
 checks.check("seek by time", seek_by_time)
 checks.check("read_committed", read_committed)
 checks.check("offset out of range", reset)
-for s in (RangePartitionAssignor, RoundRobinPartitionAssignor, CooperativeStickyPartitionAssignor):
+for s in (RangePartitionAssignor, RoundRobinPartitionAssignor, CooperativeStickyAssignor):
     checks.check(f"group of two, {s.name}", group, s)
 checks.check("commit and resume", commit_and_resume)
 checks.check("idempotence", idempotence)

@@ -96,15 +96,31 @@ impl Client {
         for topic in &response.topics {
             for p in &topic.partitions {
                 ClientError::check(p.error_code, || format!("offset of {}-{}", topic.name, p.partition_index), None)?;
-                found.push(committed(&topic.name, p.partition_index, p.committed_offset, p.committed_leader_epoch, &p.metadata));
+                found.push(committed(
+                    &topic.name,
+                    p.partition_index,
+                    p.committed_offset,
+                    p.committed_leader_epoch,
+                    &p.metadata,
+                ));
             }
         }
         for answer in &response.groups {
             ClientError::check(answer.error_code, what, None)?;
             for topic in &answer.topics {
                 for p in &topic.partitions {
-                    ClientError::check(p.error_code, || format!("offset of {}-{}", topic.name, p.partition_index), None)?;
-                    found.push(committed(&topic.name, p.partition_index, p.committed_offset, p.committed_leader_epoch, &p.metadata));
+                    ClientError::check(
+                        p.error_code,
+                        || format!("offset of {}-{}", topic.name, p.partition_index),
+                        None,
+                    )?;
+                    found.push(committed(
+                        &topic.name,
+                        p.partition_index,
+                        p.committed_offset,
+                        p.committed_leader_epoch,
+                        &p.metadata,
+                    ));
                 }
             }
         }

@@ -60,7 +60,8 @@ mod tests {
     fn data(offset: i64, producer: i64, transactional: bool) -> Bytes {
         let mut builder = BatchBuilder::new(Offset(offset));
         if producer >= 0 {
-            builder = builder.producer(ProducerId(producer), ProducerEpoch(0), Sequence(0)).transactional(transactional);
+            builder =
+                builder.producer(ProducerId(producer), ProducerEpoch(0), Sequence(0)).transactional(transactional);
         }
         builder.push(Timestamp(1), None, Some(b"v"), &[]).unwrap();
         builder.build().unwrap().into_bytes()

@@ -293,7 +293,10 @@ impl Consumer {
             Ok(Ok(())) | Err(_) => Ok(()),
             Ok(Err(error)) if error.is_retriable() => {
                 let (now, timeout) = (Instant::now(), self.client.timeout());
-                self.assigned.values_mut().filter(|a| a.fetching.is_none()).try_for_each(|a| fail_later(a, &error, now, timeout))
+                self.assigned
+                    .values_mut()
+                    .filter(|a| a.fetching.is_none())
+                    .try_for_each(|a| fail_later(a, &error, now, timeout))
             }
             Ok(Err(error)) => Err(error),
         }
@@ -363,7 +366,8 @@ impl Consumer {
         };
         for key in lost {
             let found = self.client.list_offsets(&[(&key.0, key.1, query)], self.options.isolation).await?;
-            if let (Some(assigned), Some(offset)) = (self.assigned.get_mut(&key), found.first().and_then(|f| f.offset)) {
+            if let (Some(assigned), Some(offset)) = (self.assigned.get_mut(&key), found.first().and_then(|f| f.offset))
+            {
                 assigned.position = offset;
             }
         }
@@ -396,7 +400,12 @@ fn accept(assigned: &mut Assigned, data: PartitionData, options: &ConsumerOption
 }
 
 /// Pauses a partition after an error that may pass; others, and those that have lasted too long, are reported.
-fn fail_later(assigned: &mut Assigned, error: &ClientError, now: Instant, timeout: Duration) -> Result<(), ClientError> {
+fn fail_later(
+    assigned: &mut Assigned,
+    error: &ClientError,
+    now: Instant,
+    timeout: Duration,
+) -> Result<(), ClientError> {
     let since = *assigned.failing_since.get_or_insert(now);
     // A topic that was just created may not be known everywhere yet, so "unknown" gets its time as well.
     if !error.is_retriable() || now.duration_since(since) >= timeout {

@@ -5,9 +5,9 @@
 
 mod delivery;
 mod queue;
-mod sender;
 #[cfg(test)]
 mod queue_tests;
+mod sender;
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
@@ -207,7 +207,9 @@ impl Producer {
         let options = &self.shared.options;
         let partition = Arc::clone(topic.place(&record)?);
         let timestamp = record.timestamp.unwrap_or_else(wall_clock);
-        if let Some(delivery) = self.settle_push(topic, &partition, |queue| queue.push(&record, size, timestamp, options))? {
+        if let Some(delivery) =
+            self.settle_push(topic, &partition, |queue| queue.push(&record, size, timestamp, options))?
+        {
             return Ok(delivery);
         }
         let wanted = size.max(options.batch_bytes).min(options.buffer_bytes.max(1));
@@ -339,7 +341,8 @@ fn wall_clock() -> Timestamp {
 
 /// A producer id and epoch from the cluster; waits while coordinators load.
 async fn new_identity(client: &Client) -> Result<Identity, ClientError> {
-    let request = InitProducerIdRequest { transactional_id: None, transaction_timeout_ms: 60_000, ..Default::default() };
+    let request =
+        InitProducerIdRequest { transactional_id: None, transaction_timeout_ms: 60_000, ..Default::default() };
     let mut backoff = Backoff::until(Instant::now() + client.timeout());
     loop {
         let error = match client.call(&request).await {

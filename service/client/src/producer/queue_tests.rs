@@ -158,7 +158,8 @@ async fn after_a_failed_batch_the_rest_gets_a_new_identity() {
     bench.queue.restart(Identity::new(8, 0));
     let again = bench.take();
     assert_eq!((header(&again).producer_id, header(&again).base_sequence), (ProducerId(8), Sequence(0)));
-    let records: Vec<_> = Batch::parse(&again.bytes).unwrap().records(1000).unwrap().map(|r| r.unwrap().value).collect();
+    let records: Vec<_> =
+        Batch::parse(&again.bytes).unwrap().records(1000).unwrap().map(|r| r.unwrap().value).collect();
     assert_eq!(records, [Some(Bytes::from("good"))]);
     tidelog_record::check_append(&again.bytes, &Default::default()).unwrap();
     bench.answer(again, stored(0));

@@ -130,7 +130,12 @@ impl Sender {
     }
 
     /// Takes at most one batch of a partition into its leader's group.
-    fn look_at(&mut self, partition: &Arc<Partition>, now: Instant, groups: &mut BTreeMap<NodeId, Group>) -> Option<Instant> {
+    fn look_at(
+        &mut self,
+        partition: &Arc<Partition>,
+        now: Instant,
+        groups: &mut BTreeMap<NodeId, Group>,
+    ) -> Option<Instant> {
         let shared = Arc::clone(&self.shared);
         let options = &shared.options;
         let mut queue = partition.queue.lock();
@@ -366,7 +371,11 @@ fn answer_of(response: &ProduceResponse, partition: &Partition, id: TopicId) -> 
     let mut of_topic = topics.filter(|t| (id != TopicId::ZERO && t.topic_id == id) || t.name == *partition.topic);
     let answer = of_topic.find_map(|t| t.partition_responses.iter().find(|p| p.index == partition.index.0));
     let Some(answer) = answer else {
-        return Answered::Unknown(ClientError::kafka(KafkaError::UnknownServerError, what(), Some("the answer lacks it")));
+        return Answered::Unknown(ClientError::kafka(
+            KafkaError::UnknownServerError,
+            what(),
+            Some("the answer lacks it"),
+        ));
     };
     match KafkaError::from_code(answer.error_code) {
         Some(KafkaError::None) => Answered::Stored(placed(partition, answer)),

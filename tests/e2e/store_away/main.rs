@@ -1,0 +1,129 @@
+//! The object store goes away and comes back: hot traffic goes on, readers of the cold part wait and never jump.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test may fail this way
+
+use std::time::{Duration, Instant};
+
+use tidelog_harness::kafka::{PATIENCE, Producer, assigned, is_transport, take, texts};
+use tidelog_harness::rdkafka::consumer::BaseConsumer;
+use tidelog_harness::rdkafka::{Message, Offset};
+use tidelog_harness::s3::{ACCESS_KEY_ID, BUCKET, S3Server, SECRET_ACCESS_KEY};
+use tidelog_harness::serde_json::Value;
+use tidelog_harness::{Server, tokio, wait_until};
+
+const TOPIC: &str = "t";
+
+/// Uploads and their retries: the longest pause between two tries is 5 s.
+const WORK: Duration = Duration::from_secs(40);
+
+/// How long a reader is watched while nothing can come.
+const WATCHED: Duration = Duration::from_secs(3);
+
+fn value(n: usize) -> String {
+    format!("{n} {}", "y".repeat(300))
+}
+
+fn start(s3: &S3Server) -> Server {
+    let url = format!("s3://{BUCKET}/some/prefix");
+    let options = tidelog_harness::options!()
+        .args(["--object-store", &url, "--s3-endpoint", s3.endpoint(), "--s3-region", "us-east-1", "--s3-allow-http"])
+        .env("AWS_ACCESS_KEY_ID", ACCESS_KEY_ID)
+        .env("AWS_SECRET_ACCESS_KEY", SECRET_ACCESS_KEY)
+        .env("AWS_EC2_METADATA_DISABLED", "true");
+    let server = Server::start(options);
+    let configs = ["segment.bytes=16384", "local.retention.bytes=1"];
+    server.run(&["topic", "create", TOPIC, "--config", configs[0], "--config", configs[1]]).expect(0);
+    server
+}
+
+fn produce(server: &Server, from: usize, count: usize) {
+    let settings = [("enable.idempotence", "true"), ("batch.num.messages", "10"), ("linger.ms", "1")];
+    let producer = Producer::new(server.kafka(), &settings);
+    for n in from..from + count {
+        producer.send_value(TOPIC, 0, value(n).as_bytes());
+    }
+    producer.finish_well();
+}
+
+fn tier(server: &Server) -> Value {
+    let status = server.run(&["tier", "status", "--output", "json"]).expect(0).json();
+    let found = status["partitions"].as_array().unwrap().iter().find(|p| p["topic"] == TOPIC).cloned();
+    found.unwrap_or_default()
+}
+
+fn wait_cold(server: &Server, remote_end: usize) {
+    let cold = || {
+        let tier = tier(server);
+        tier["remote_end"].as_i64() >= Some(remote_end as i64) && tier["local_start"].as_i64() >= Some(remote_end as i64)
+    };
+    wait_until(cold, WORK, "the older part is only in the store");
+}
+
+/// Polls for a while; a reader that waits gets nothing and is not sent elsewhere.
+fn waits(consumer: &BaseConsumer, server: &Server) {
+    let start = Instant::now();
+    while start.elapsed() < WATCHED {
+        match consumer.poll(Duration::from_millis(100)) {
+            None => {}
+            Some(Ok(record)) => panic!("offset {} came while the store is away", record.offset()),
+            Some(Err(error)) if is_transport(&error) => {}
+            Some(Err(error)) => panic!("the reader was told: {error}; {}", tier(server)),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hot_traffic_goes_on_and_cold_readers_wait() {
+    let s3 = S3Server::start().await.unwrap();
+    let mut server = start(&s3);
+    produce(&server, 0, 600);
+    wait_cold(&server, 400);
+
+    // Away while running. The cache must not answer: nobody has read the cold part yet.
+    s3.set_away(true);
+    let reader = assigned(server.kafka(), TOPIC, &[0], Offset::Beginning);
+    produce(&server, 600, 300);
+    let hot = take(&assigned(server.kafka(), TOPIC, &[0], Offset::Offset(600)), 300, PATIENCE);
+    assert!(texts(&hot) == (600..900).map(value).collect::<Vec<_>>());
+    waits(&reader, &server);
+    s3.set_away(false);
+    let read = take(&reader, 900, WORK);
+    assert!(texts(&read) == (0..900).map(value).collect::<Vec<_>>(), "the reader lost its way");
+    drop(reader);
+    wait_cold(&server, 700);
+
+    // Away at a restart after a crash: what is hot works, what is cold waits.
+    s3.set_away(true);
+    server.kill();
+    server.start_again();
+    produce(&server, 900, 100);
+    let hot = take(&assigned(server.kafka(), TOPIC, &[0], Offset::Offset(900)), 100, PATIENCE);
+    assert!(texts(&hot) == (900..1000).map(value).collect::<Vec<_>>());
+    let reader = assigned(server.kafka(), TOPIC, &[0], Offset::Beginning);
+    // Offsets below may come from the local cache of chunks; a jump may not.
+    s3.set_away(false);
+    let read = take(&reader, 1000, WORK);
+    assert!(texts(&read) == (0..1000).map(value).collect::<Vec<_>>(), "the reader lost its way after the restart");
+    server.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_deleted_locally_before_it_is_remote() {
+    let s3 = S3Server::start().await.unwrap();
+    let mut server = start(&s3);
+    s3.set_away(true);
+    produce(&server, 0, 400);
+    let reader = assigned(server.kafka(), TOPIC, &[0], Offset::Beginning);
+    assert_eq!(take(&reader, 400, PATIENCE).len(), 400);
+    assert!(server.data_dir().join("t-0/00000000000000000000.log").exists());
+    server.kill();
+    server.start_again();
+    assert!(server.data_dir().join("t-0/00000000000000000000.log").exists());
+    let told = || tier(&server)["last_error"].is_string();
+    wait_until(told, WORK, "the status says why nothing is uploaded");
+    s3.set_away(false);
+    wait_cold(&server, 200);
+    let read = take(&assigned(server.kafka(), TOPIC, &[0], Offset::Beginning), 400, PATIENCE);
+    assert!(texts(&read) == (0..400).map(value).collect::<Vec<_>>());
+    server.stop();
+}
