@@ -60,8 +60,8 @@ fn code_of(error: &anyhow::Error) -> u8 {
 
 fn client_code(error: &ClientError) -> u8 {
     use KafkaError::{
-        ClusterAuthorizationFailed, GroupAuthorizationFailed, GroupIdNotFound, ResourceNotFound, SaslAuthenticationFailed,
-        TopicAuthorizationFailed, UnknownTopicId, UnknownTopicOrPartition,
+        ClusterAuthorizationFailed, GroupAuthorizationFailed, GroupIdNotFound, ResourceNotFound,
+        SaslAuthenticationFailed, TopicAuthorizationFailed, UnknownTopicId, UnknownTopicOrPartition,
     };
     match error.kafka_error() {
         _ if error.is_unreachable() => 3,
@@ -192,9 +192,7 @@ mod tests {
         let refused = anyhow::Error::from(ClientError::Refused(address));
         assert_eq!(refused.to_string(), "no Tidelog at 127.0.0.1:9092; start one with `tidelog serve`");
         assert_eq!(code_of(&refused.context("produce")), 3);
-        let kafka = |error| {
-            code_of(&ClientError::Kafka { error, what: String::new(), message: String::new() }.into())
-        };
+        let kafka = |error| code_of(&ClientError::Kafka { error, what: String::new(), message: String::new() }.into());
         assert_eq!(kafka(KafkaError::UnknownTopicOrPartition), 4);
         assert_eq!(kafka(KafkaError::TopicAuthorizationFailed), 5);
         assert_eq!(kafka(KafkaError::TopicAlreadyExists), 1);

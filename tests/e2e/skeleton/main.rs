@@ -122,7 +122,7 @@ impl Walk {
 /// First and last offset of a file of the table, from its name.
 fn range(path: &Path) -> (i64, i64) {
     let name = path.file_stem().unwrap().to_str().unwrap();
-    let numbers: Vec<i64> = name.split(['-', '_', '.']).filter_map(|part| part.parse().ok()).collect();
+    let numbers: Vec<i64> = name.split('+').filter_map(|part| part.parse().ok()).collect();
     assert!(numbers.len() >= 2, "no range in {name}");
     (numbers[numbers.len() - 2], numbers[numbers.len() - 1])
 }

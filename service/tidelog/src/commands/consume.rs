@@ -7,16 +7,15 @@ use std::time::Duration;
 use anyhow::bail;
 use clap::Args;
 use tidelog_client::{
-    Client, Consumer, ConsumerOptions, Fetched, Isolation, OffsetQuery, OutOfRange, TopicInfo,
+    Client, ClientError, Consumer, ConsumerOptions, Fetched, Isolation, OffsetQuery, OutOfRange, TopicInfo,
 };
-use tidelog_model::{Offset, PartitionIndex};
+use tidelog_model::{KafkaError, Offset, PartitionIndex};
 
 use super::connect;
 use super::parse::{Position, position};
 use super::record_line::{LineFormat, write_json};
 use super::topic::is_json;
 use crate::cli::{KafkaArgs, OutputArgs};
-use crate::output::Usage;
 
 /// How long one poll may wait; only decides how often Ctrl-C and the end are looked at.
 const POLL: Duration = Duration::from_secs(1);
@@ -57,7 +56,8 @@ pub(crate) async fn run(args: ConsumeArgs) -> anyhow::Result<()> {
     let isolation = if args.read_uncommitted { Isolation::ReadUncommitted } else { Isolation::ReadCommitted };
     // A position that was looked up may fall to retention before it is read; one that the user named is an error.
     let out_of_range = if matches!(args.from, Position::At(_)) { OutOfRange::Fail } else { OutOfRange::Earliest };
-    let mut consumer = Consumer::new(&client, ConsumerOptions { isolation, out_of_range, ..ConsumerOptions::default() });
+    let mut consumer =
+        Consumer::new(&client, ConsumerOptions { isolation, out_of_range, ..ConsumerOptions::default() });
     let mut ends = BTreeMap::new();
     for (partition, start, end) in range(&client, &topic, &args, isolation).await? {
         if args.follow || start < end {
@@ -65,7 +65,8 @@ pub(crate) async fn run(args: ConsumeArgs) -> anyhow::Result<()> {
             ends.insert(partition, end);
         }
     }
-    let mut printer = Printer { json: is_json(&args.output), format: &args.format, left: args.limit, buffer: Vec::new() };
+    let mut printer =
+        Printer { json: is_json(&args.output), format: &args.format, left: args.limit, buffer: Vec::new() };
     tokio::select! {
         result = follow(&mut consumer, &mut printer, &args, &mut ends) => result,
         // Ctrl-C is how following ends; what was read is printed.
@@ -100,8 +101,11 @@ async fn range(
     let mut partitions: Vec<PartitionIndex> = topic.partitions.iter().map(|p| p.index).collect();
     for wanted in &args.partition {
         if !partitions.contains(&PartitionIndex(*wanted)) {
-            let count = partitions.len();
-            bail!(Usage(format!("{} has {count} partitions, numbered from 0; there is no {wanted}", topic.name)));
+            bail!(ClientError::Kafka {
+                error: KafkaError::UnknownTopicOrPartition,
+                what: format!("partition {}-{wanted}", topic.name),
+                message: format!("there are {} partitions, numbered from 0", partitions.len()),
+            });
         }
     }
     partitions.retain(|partition| args.partition.is_empty() || args.partition.contains(&partition.get()));

@@ -267,7 +267,8 @@ mod tests {
 
     #[test]
     fn problems_are_told_in_the_servers_words() {
-        let error = problem(404, "Not Found", br#"{"title":"T","detail":"There is no such table.","error_code":"UNKNOWN"}"#);
+        let error =
+            problem(404, "Not Found", br#"{"title":"T","detail":"There is no such table.","error_code":"UNKNOWN"}"#);
         assert_eq!(error.to_string(), "There is no such table (UNKNOWN, HTTP 404)");
         assert_eq!(error.exit_code(), 4);
         let error = problem(401, "Unauthorized", b"<html>");
@@ -278,7 +279,10 @@ mod tests {
     #[test]
     fn addresses_are_checked() {
         let args = |url: &str| HttpArgs { url: url.into(), token: None };
-        assert_eq!(Http::new(&args("http://h:1/p")).unwrap().url("v1/query").unwrap().as_str(), "http://h:1/p/v1/query");
+        assert_eq!(
+            Http::new(&args("http://h:1/p")).unwrap().url("v1/query").unwrap().as_str(),
+            "http://h:1/p/v1/query"
+        );
         for bad in ["h:1", "https://h", "", "/v1"] {
             assert!(Http::new(&args(bad)).is_err(), "{bad}");
         }

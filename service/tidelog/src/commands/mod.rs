@@ -23,7 +23,8 @@ use crate::{demo, serve};
 
 /// Runs the command to its end.
 pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
     let result = runtime.block_on(dispatch(cli.command));
     // A thread that still reads standard input must not keep the process alive.
     runtime.shutdown_background();

@@ -4,13 +4,14 @@ use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use bytes::Bytes;
 use clap::{Args, ValueEnum};
 use serde_json::json;
 use tidelog_client::{Acks, ClientError, Delivery, NewRecord, Producer, ProducerOptions};
 use tidelog_model::PartitionIndex;
 use tidelog_record::{Codec, Header};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::parse::key_value;
@@ -101,14 +102,27 @@ pub(crate) async fn run(args: ProduceArgs) -> anyhow::Result<()> {
     let producer = Producer::start(&client, options).await?;
     let mut input = lines::read(args.file.as_deref())?;
     let mut tally = Tally { json: is_json(&args.output), ..Tally::default() };
+    let result = tokio::select! {
+        result = send_all(&args, &producer, &mut input, &mut tally) => result,
+        _ = tokio::signal::ctrl_c() => Err(Interrupted.into()),
+    };
+    // Whatever ended it: what was sent is settled and counted.
+    producer.flush().await;
+    tally.finish().await?;
+    note(&format!("{} of {} records stored in {}", tally.stored, tally.sent, args.topic));
+    result?;
+    tally.first_error.map_or(Ok(()), |error| Err(error.into()))
+}
+
+async fn send_all(
+    args: &ProduceArgs,
+    producer: &Producer,
+    input: &mut mpsc::Receiver<lines::Portion>,
+    tally: &mut Tally,
+) -> anyhow::Result<()> {
     let start = Instant::now();
-    let interrupted = loop {
-        let portion = tokio::select! {
-            portion = input.recv() => portion,
-            _ = tokio::signal::ctrl_c() => break true,
-        };
-        let Some(portion) = portion else { break false };
-        for line in portion? {
+    while let Some(portion) = input.recv().await {
+        for line in portion.context("cannot read the input")? {
             if let Some(rate) = args.rate {
                 let due = Duration::from_secs_f64(tally.sent as f64 / f64::from(rate));
                 tokio::time::sleep_until(start + due).await;
@@ -116,15 +130,8 @@ pub(crate) async fn run(args: ProduceArgs) -> anyhow::Result<()> {
             let delivery = producer.send(&args.topic, args.record(line, tally.sent + 1)?).await?;
             tally.add(delivery).await?;
         }
-    };
-    producer.flush().await;
-    tally.finish().await?;
-    note(&format!("{} of {} records stored in {}", tally.stored, tally.sent, args.topic));
-    match (tally.first_error, interrupted) {
-        (Some(error), _) => Err(error.into()),
-        (None, true) => Err(Interrupted.into()),
-        (None, false) => Ok(()),
     }
+    Ok(())
 }
 
 impl ProduceArgs {
@@ -161,7 +168,9 @@ fn key_of(line: &[u8], pointer: &str) -> Result<Bytes, String> {
     let value: serde_json::Value = serde_json::from_slice(line).map_err(|error| format!("not JSON: {error}"))?;
     match value.pointer(pointer) {
         Some(serde_json::Value::String(text)) => Ok(Bytes::from(text.clone())),
-        Some(scalar @ (serde_json::Value::Number(_) | serde_json::Value::Bool(_))) => Ok(Bytes::from(scalar.to_string())),
+        Some(scalar @ (serde_json::Value::Number(_) | serde_json::Value::Bool(_))) => {
+            Ok(Bytes::from(scalar.to_string()))
+        }
         Some(_) => Err(format!("{pointer} is not a string, number or boolean")),
         None => Err(format!("there is no {pointer}")),
     }

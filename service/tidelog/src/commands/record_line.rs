@@ -213,7 +213,9 @@ mod tests {
         let one = record(Some(b"key"), Some(b"value"));
         assert_eq!(formatted("%t-%p@%o %k=%s %T%%\\t%h\\n", &one), "t-2@41 key=value 7%\th=v,h=NULL\n");
         assert_eq!(formatted("%K %S|%k%s", &record(None, Some(b""))), "-1 0|");
-        assert!(LineFormat::parse("%x").is_err() && LineFormat::parse("100%").is_err() && LineFormat::parse("\\q").is_err());
+        assert!(
+            LineFormat::parse("%x").is_err() && LineFormat::parse("100%").is_err() && LineFormat::parse("\\q").is_err()
+        );
     }
 
     #[test]

@@ -123,8 +123,7 @@ async fn stages(server: &Running, report: &mut Report) -> Result<Answers> {
     let client = Client::connect(ClientOptions::new(brokers)).await?;
     let events = sample::events()?;
     let config = TOPIC_CONFIG.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-    let topic =
-        NewTopic { name: TOPIC.to_owned(), partitions: Some(PARTITIONS), replication_factor: None, config };
+    let topic = NewTopic { name: TOPIC.to_owned(), partitions: Some(PARTITIONS), replication_factor: None, config };
     client.create_topics(&[topic], false).await?.pop().context("no answer about the topic")??;
 
     publish_all(&client, &http, &url, &events, report).await?;
@@ -265,7 +264,8 @@ async fn sql_stage(
     expected: usize,
 ) -> Result<Vec<(&'static str, Value)>> {
     let started = Instant::now();
-    let counted = read::sql(http, url, "SELECT count(*) AS records, count(DISTINCT id) AS ids FROM earthquakes").await?;
+    let counted =
+        read::sql(http, url, "SELECT count(*) AS records, count(DISTINCT id) AS ids FROM earthquakes").await?;
     let figure = |name: &str| counted["rows"][0][name].as_u64().map(|count| count as usize);
     report.stage(
         started.elapsed(),

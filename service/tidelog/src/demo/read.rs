@@ -60,7 +60,8 @@ pub(super) async fn kafka(client: &Client, topic: &str, ends: &[i64]) -> Result<
 
 /// With one HTTP request over all partitions.
 pub(super) async fn rest(http: &reqwest::Client, url: &str, topic: &str, count: usize) -> Result<Seen> {
-    let response = http.get(format!("{url}/v1/topics/{topic}/events?from=earliest&limit={count}&wait=5s")).send().await?;
+    let response =
+        http.get(format!("{url}/v1/topics/{topic}/events?from=earliest&limit={count}&wait=5s")).send().await?;
     let status = response.status();
     let text = response.text().await?;
     ensure!(status.is_success(), "REST answered {status}: {text}");

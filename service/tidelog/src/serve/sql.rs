@@ -18,15 +18,14 @@ pub(super) struct Sql {
 impl SqlPort for Sql {
     fn query<'a>(&'a self, caller: &'a Caller, sql: &'a str) -> PortFuture<'a, SqlAnswer> {
         let (broker, caller) = (self.broker.clone(), caller.clone());
-        let may_read = Arc::new(move |topic: &tidelog_model::TopicName| {
-            broker.may_read(&caller, &TopicRef::from(topic.as_str()))
-        });
+        let may_read =
+            Arc::new(move |topic: &tidelog_model::TopicName| broker.may_read(&caller, &TopicRef::from(topic.as_str())));
         Box::pin(async move {
             let answer = self.engine.query(sql, may_read).await.map_err(|error| port_error(&error))?;
             let columns = answer.columns().iter();
             let columns = columns.map(|c| SqlColumn { name: c.name.clone(), kind: c.kind.clone() }).collect();
-            let rows = rows_of(&answer)
-                .map_err(|error| PortError::new(KafkaError::UnknownServerError, error.to_string()))?;
+            let rows =
+                rows_of(&answer).map_err(|error| PortError::new(KafkaError::UnknownServerError, error.to_string()))?;
             Ok(SqlAnswer { columns, rows })
         })
     }

@@ -90,12 +90,7 @@ pub(crate) async fn start(config: ServeConfig) -> Result<Running> {
         durability: config.durability,
         config: settings,
         tier_by_default: true,
-        endpoints: vec![Endpoint {
-            listener: config.kafka.name.clone(),
-            security: "PLAINTEXT".into(),
-            host,
-            port,
-        }],
+        endpoints: vec![Endpoint { listener: config.kafka.name.clone(), security: "PLAINTEXT".into(), host, port }],
         http: Some(config.http_advertise.clone().unwrap_or_else(|| format!("http://{http}"))),
         remote: Some(Arc::clone(&tier) as Arc<dyn tidelog_log::RemoteLog>),
         observer: Some(Arc::clone(&events) as Arc<dyn tidelog_broker::Observer>),
@@ -165,9 +160,9 @@ impl Running {
 }
 
 async fn bind(address: SocketAddr, flag: &str) -> Result<TcpListener> {
-    TcpListener::bind(address)
-        .await
-        .with_context(|| format!("cannot listen on {address}; choose another address with {flag}, port 0 for a free one"))
+    TcpListener::bind(address).await.with_context(|| {
+        format!("cannot listen on {address}; choose another address with {flag}, port 0 for a free one")
+    })
 }
 
 async fn open_objects(config: &ServeConfig, root: &Path) -> Result<Objects> {
@@ -201,8 +196,7 @@ fn authenticator(jwt: &JwtConfig) -> Result<Authenticator> {
     if keys.is_empty() {
         bail!("tokens are configured, but no key: pass --jwt-secret-env or --jwt-jwks");
     }
-    let rules =
-        TokenRules { issuer: jwt.issuer.clone(), audiences: jwt.audiences.clone(), ..TokenRules::default() };
+    let rules = TokenRules { issuer: jwt.issuer.clone(), audiences: jwt.audiences.clone(), ..TokenRules::default() };
     let authenticator = Authenticator::new(keys, rules)?;
     if authenticator.has_weak_secret() {
         warn!("the shared secret for tokens is shorter than 32 bytes: it can be guessed");
@@ -250,8 +244,7 @@ fn raise_open_files() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
     if limit.current != limit.maximum
-        && let Err(error) =
-            setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })
+        && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })
     {
         warn!(%error, "cannot raise the limit of open files");
     }

@@ -83,7 +83,8 @@ pub(crate) async fn run(args: LatencyBenchArgs) -> anyhow::Result<()> {
     }
     let bytes = args.records.saturating_mul(args.record_size as u64);
     let mut figures = Figures::new("latency", start.elapsed(), args.records, bytes);
-    figures.latencies = vec![Latency::new("send to acknowledgement", &acknowledged), Latency::new("send to reader", &received)];
+    figures.latencies =
+        vec![Latency::new("send to acknowledgement", &acknowledged), Latency::new("send to reader", &received)];
     figures.client_cpu_seconds = usage::cpu_seconds().zip(cpu).map(|(end, start)| end - start);
     figures.print(&args.output)
 }

@@ -77,7 +77,8 @@ async fn ensure_topic(client: &Client, name: &str, partitions: i32, config: &[(S
             Err(error) => return Err(error.into()),
         }
     }
-    client.refresh_topic(name, false).await?;
+    // Apache Kafka answers before its own view has the topic: wait for it as for one that is being created.
+    client.refresh_topic(name, true).await?;
     Ok(())
 }
 

@@ -96,7 +96,8 @@ pub(crate) async fn run(args: ProduceBenchArgs) -> anyhow::Result<()> {
     let limit = Limit::new(args.records, args.duration);
     let mut tasks = JoinSet::new();
     for task in 0..args.tasks {
-        let share = |total: u64| total / u64::from(args.tasks) + u64::from(u64::from(task) < total % u64::from(args.tasks));
+        let share =
+            |total: u64| total / u64::from(args.tasks) + u64::from(u64::from(task) < total % u64::from(args.tasks));
         let limit = Limit { records: limit.records.map(share), ..limit };
         let pace = args.rate.map(|rate| f64::from(rate) / f64::from(args.tasks));
         tasks.spawn(send(Arc::clone(&producer), args.topic.clone(), Arc::clone(&values), limit, pace));

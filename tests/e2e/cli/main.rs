@@ -1,0 +1,176 @@
+//! The command line against a server, and a server that must not start: what it says, and with which exit code.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test may fail this way
+
+use std::process::Command;
+use std::time::Duration;
+
+use tidelog_harness::serde_json::{Value, json};
+use tidelog_harness::{Output, Server, run, serde_json};
+
+const QUICK: Duration = Duration::from_secs(40);
+
+fn server() -> Server {
+    Server::start(tidelog_harness::options!())
+}
+
+/// `tidelog` with no server behind it.
+fn alone(args: &[&str]) -> Output {
+    run(tidelog_harness::options!().tidelog().args(args), b"", QUICK)
+}
+
+fn ends(mut command: Command) -> Output {
+    run(&mut command, b"", QUICK)
+}
+
+#[test]
+fn topics_from_creation_to_deletion() {
+    let server = server();
+    let created = server.run(&["topic", "create", "a", "b", "-p", "2", "-c", "retention.ms=1000000"]).expect(0);
+    assert_eq!(created.stdout, "created a\ncreated b\n");
+    let again = server.run(&["topic", "create", "a"]).expect(1);
+    assert!(again.stderr.contains("TOPIC_ALREADY_EXISTS"), "{}", again.stderr);
+    server.run(&["topic", "create", "a", "--if-not-exists"]).expect(0);
+    let listed = server.run(&["topic", "list", "--output", "json"]).expect(0).json();
+    let names: Vec<&str> = listed.as_array().unwrap().iter().map(|topic| topic["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["a", "b"]);
+    server.run(&["topic", "alter", "a", "-p", "3", "-c", "segment.bytes=65536"]).expect(0);
+    let described = server.run(&["topic", "describe", "a", "--output", "json"]).expect(0).json();
+    assert_eq!(described["partitions"].as_array().unwrap().len(), 3);
+    let value = |name: &str| {
+        let entries = described["config"].as_array().unwrap();
+        entries.iter().find(|entry| entry["name"] == name).map(|entry| entry["value"].clone())
+    };
+    assert_eq!((value("retention.ms"), value("segment.bytes")), (Some(json!("1000000")), Some(json!("65536"))));
+    server.run(&["topic", "alter", "a", "-c", "no.such.key=1"]).expect(1);
+    server.run(&["topic", "alter", "a", "-c", "retention.ms=soon"]).expect(1);
+    server.run(&["topic", "alter", "a", "-p", "1"]).expect(1);
+    server.run(&["topic", "alter", "a"]).expect(2);
+    server.run(&["topic", "create", "no/slash"]).expect(1);
+    server.run(&["topic", "describe", "none"]).expect(4);
+    server.run(&["topic", "delete", "b"]).expect(0);
+    server.run(&["topic", "delete", "b"]).expect(4);
+    server.run(&["topic", "delete", "b", "--if-exists"]).expect(0);
+    let people = server.run(&["topic", "list"]).expect(0).stdout;
+    assert!(people.starts_with("TOPIC") && people.contains("\na ") && !people.contains("\nb "), "{people}");
+}
+
+#[test]
+fn records_in_and_out() {
+    let server = server();
+    server.run(&["topic", "create", "t", "-p", "3"]).expect(0);
+    let input: String = (0..500).map(|n| format!("key{}:value {n}\n", n % 10)).collect();
+    let sent = server.run_with(&["produce", "t", "-K", ":", "-z", "zstd", "-H", "h=1"], input.as_bytes()).expect(0);
+    assert_eq!((sent.stdout.as_str(), sent.stderr.trim()), ("", "500 of 500 records stored in t"));
+    let read = server.run(&["consume", "t", "--format", "%k:%s\\n"]).expect(0).stdout;
+    let mut lines: Vec<&str> = read.lines().collect();
+    let mut expected: Vec<&str> = input.lines().collect();
+    lines.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!(lines, expected);
+    let json = server.run(&["consume", "t", "-n", "1", "--output", "json"]).expect(0).stdout;
+    let record: Value = serde_json::from_str(json.trim()).unwrap();
+    assert_eq!((&record["topic"], &record["headers"][0]["value"]), (&json!("t"), &json!("1")));
+    let offsets = server.run_with(&["produce", "t", "-p", "1", "--output", "json"], b"x\ny\n").expect(0).stdout;
+    let offsets: Vec<Value> = offsets.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(offsets.len(), 2);
+    assert_eq!(offsets[1]["offset"].as_i64(), offsets[0]["offset"].as_i64().map(|offset| offset + 1));
+    let tail = server.run(&["consume", "t", "-p", "1", "--from", "-2"]).expect(0).stdout;
+    assert_eq!(tail, "x\ny\n");
+    assert_eq!(server.run(&["consume", "t", "--from", "end"]).expect(0).stdout, "");
+    server.run(&["consume", "none"]).expect(4);
+    server.run(&["consume", "t", "-p", "7"]).expect(2);
+    server.run(&["consume", "t", "-p", "0", "--from", "100000"]).expect(1);
+    server.run_with(&["produce", "t", "-K", ":"], b"no separator\n").expect(1);
+}
+
+#[test]
+fn status_tier_table_and_query() {
+    let server = server();
+    server.run(&["topic", "create", "t", "-c", "tidelog.table.enable=true"]).expect(0);
+    server.run_with(&["produce", "t"], b"{\"a\":1}\n{\"a\":2}\n").expect(0);
+    let status = server.run(&["status", "--topics", "--output", "json"]).expect(0).json();
+    assert_eq!((&status["ready"], &status["topics"]), (&json!(true), &json!(1)), "{status}");
+    assert_eq!(status["topic_list"], json!([{"name": "t", "partitions": 1, "records": 2}]));
+    let tier = server.run(&["tier", "status", "--output", "json"]).expect(0).json();
+    assert!(tier["store"].as_str().unwrap().starts_with("file://"), "{tier}");
+    let table = server.run(&["table", "status", "--output", "json"]).expect(0).json();
+    assert_eq!(table["tables"][0]["topic"], "t", "{table}");
+    for command in [["tier", "status"], ["table", "status"]] {
+        assert!(!server.run(&command).expect(0).stdout.trim().is_empty());
+    }
+    assert!(server.run(&["status"]).expect(0).stdout.contains(server.kafka()));
+    let people = server.run(&["query", "SELECT a FROM t ORDER BY a"]).expect(0).stdout;
+    assert!(people.ends_with("(2 rows)\n"), "{people}");
+    let json = server.run(&["query", "SELECT sum(a) AS s FROM t", "--output", "json"]).expect(0).json();
+    assert_eq!(json["rows"], json!([{"s": 3.0}]));
+    server.run(&["query", "SELEC"]).expect(1);
+    server.run(&["query", "SELECT * FROM none"]).expect(4);
+}
+
+#[test]
+fn without_a_server() {
+    let commands: [&[&str]; 4] =
+        [&["topic", "list", "-b", "127.0.0.1:1"], &["produce", "t", "-b", "127.0.0.1:1"], &["consume", "t", "-b", "127.0.0.1:1"], &["query", "SELECT 1", "--url", "http://127.0.0.1:1"]];
+    for args in commands {
+        let refused = alone(args).expect(3);
+        assert!(refused.stderr.contains("no Tidelog at "), "{args:?}: {}", refused.stderr);
+        assert!(refused.stderr.contains("start one with `tidelog serve`"), "{args:?}: {}", refused.stderr);
+    }
+    alone(&["topic"]).expect(2);
+    alone(&["no-such-command"]).expect(2);
+    alone(&["consume", "t", "--from", "somewhere"]).expect(2);
+    alone(&["produce", "t", "-z", "rar"]).expect(2);
+    alone(&["token", "alice", "--secret-env", "NOT_SET"]).expect(2);
+    assert!(alone(&["--version"]).expect(0).stdout.starts_with("tidelog "));
+    assert!(alone(&["completions", "bash"]).expect(0).stdout.contains("tidelog"));
+}
+
+#[test]
+fn a_server_that_cannot_start_says_why() {
+    let server = server();
+    let folder = server.folder();
+    let serve = |data: &str, kafka: &str, http: &str| {
+        let mut command = tidelog_harness::options!().tidelog();
+        command.arg("serve").arg("--data-dir").arg(folder.join(data));
+        command.args(["--kafka-listen", kafka, "--http-listen", http]);
+        command
+    };
+    let free = "127.0.0.1:0";
+    for (refused, flag) in [
+        (ends(serve("x", server.kafka(), free)), "--kafka-listen"),
+        (ends(serve("y", free, server.http())), "--http-listen"),
+    ] {
+        let refused = refused.expect(1);
+        assert!(refused.stderr.contains(flag) && refused.stderr.contains("in use"), "{}", refused.stderr);
+    }
+    let second = ends(serve("data", free, free)).expect(1);
+    let pid = server.pid().as_raw_nonzero().to_string();
+    assert!(second.stderr.contains(&pid), "no pid {pid} in: {}", second.stderr);
+    // The first one does not notice.
+    server.run(&["status"]).expect(0);
+    for (kafka, http, way_out) in
+        [("0.0.0.0:0", free, "--allow-unauthenticated"), (free, "0.0.0.0:0", "--jwt-secret-env")]
+    {
+        let refused = ends(serve("z", kafka, http)).expect(1);
+        assert!(refused.stderr.contains(way_out), "{}", refused.stderr);
+        assert!(!folder.join("z").exists(), "a refused start leaves nothing behind");
+    }
+    let mut setting = serve("z", free, free);
+    setting.args(["-s", "num.partition=3"]);
+    let refused = ends(setting).expect(1);
+    assert!(refused.stderr.contains("num.partitions"), "the nearest known key is not named: {}", refused.stderr);
+    let mut store = serve("z", free, free);
+    store.args(["--object-store", "ftp://example.org/x"]);
+    let refused = ends(store).expect(1);
+    assert!(refused.stderr.contains("ftp"), "{}", refused.stderr);
+}
+
+#[test]
+fn a_configuration_file_with_an_unknown_key_is_refused() {
+    let folder = tidelog_harness::tempfile::tempdir().unwrap();
+    let file = folder.path().join("tidelog.toml");
+    std::fs::write(&file, "[kafka]\nlisten = \"127.0.0.1:0\"\nlistne = 1\n").unwrap();
+    let refused = alone(&["serve", "--config", file.to_str().unwrap()]).expect(1);
+    assert!(refused.stderr.contains("listne"), "{}", refused.stderr);
+}
