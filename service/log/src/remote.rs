@@ -11,7 +11,7 @@ use bytes::Bytes;
 use tidelog_model::{LeaderEpoch, Offset, Timestamp, TopicIdPartition};
 use tidelog_record::{AbortedTransaction, LeaderEpochs};
 
-use crate::FileSlice;
+use crate::{FileSlice, SegmentInfo};
 
 /// A boxed future, so that the port can stand behind `dyn`.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -83,6 +83,9 @@ pub trait RemoteLog: Send + Sync {
 
     /// What is remote now, from memory.
     fn extent(&self, partition: &TopicIdPartition) -> RemoteExtent;
+
+    /// The remote segments in order, from memory; `None` while the manifest is unknown. For retention.
+    fn segments(&self, partition: &TopicIdPartition) -> Option<Vec<SegmentInfo>>;
 
     /// A segment was closed, or the watermark, the log start or the configuration moved: there may be something to do.
     fn wake(&self, partition: &TopicIdPartition);

@@ -19,11 +19,11 @@ pub struct RetentionPolicy {
 
 /// What is remote, for retention.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct RemoteCopy {
+pub struct RemoteCopy<'a> {
     /// A committed manifest covers everything below this offset.
     pub end: Offset,
-    /// Bytes of the remote segments that lie wholly below the first local segment: what is both counts once.
-    pub bytes_before_local: u64,
+    /// All remote segments in order; those that are local too count once.
+    pub segments: &'a [SegmentInfo],
 }
 
 /// The state that retention looks at.
@@ -36,7 +36,7 @@ pub struct RetentionState<'a> {
     /// Records at or above it are not replicated yet and stay.
     pub high_watermark: Offset,
     /// The remote part; `None` if the topic has none or its manifest is not known. The latter keeps everything.
-    pub remote: Option<RemoteCopy>,
+    pub remote: Option<RemoteCopy<'a>>,
     /// Does the topic have a remote part at all (`remote.storage.enable`)?
     pub tiered: bool,
 }
@@ -62,17 +62,29 @@ pub fn decide(policy: &RetentionPolicy, state: &RetentionState<'_>, now: Timesta
     if state.tiered && state.remote.is_none() {
         return plan;
     }
-    let remote_bytes = state.remote.map_or(0, |remote| remote.bytes_before_local);
-    let local_bytes: u64 = state.segments.iter().map(|segment| segment.size).sum();
-    let mut excess = policy.bytes.map(|limit| (local_bytes + remote_bytes).saturating_sub(limit));
-    // Remote segments are the older ones: they go first, and the tier takes them away.
-    excess = excess.map(|excess| excess.saturating_sub(remote_bytes));
+    let older_part = remote_only(state);
+    let bytes = |segments: &mut dyn Iterator<Item = &SegmentInfo>| segments.map(|segment| segment.size).sum::<u64>();
+    let local_bytes = bytes(&mut state.segments.iter());
+    let all_bytes = local_bytes + bytes(&mut older_part.iter().copied());
+    let mut excess = policy.bytes.map(|limit| all_bytes.saturating_sub(limit));
     let mut local_excess = policy.local_bytes.map(|limit| local_bytes.saturating_sub(limit));
+    // The oldest go first, without holes: once a segment stays, every later one does.
+    let mut expiring = true;
+    for segment in older_part {
+        expiring = older(segment, policy.time_ms, now) || fits(excess, segment.size);
+        if !expiring {
+            break;
+        }
+        excess = excess.map(|excess| excess.saturating_sub(segment.size));
+        plan.log_start = plan.log_start.max(segment.end);
+    }
     for segment in state.segments {
         let replicated = segment.end <= state.high_watermark && segment.size > 0;
-        let expired =
-            replicated && (older(segment, policy.time_ms, now) || (segment.closed && fits(excess, segment.size)));
+        let expired = expiring
+            && replicated
+            && (older(segment, policy.time_ms, now) || (segment.closed && fits(excess, segment.size)));
         let below_start = segment.end <= state.log_start;
+        expiring = expired || below_start;
         let remote = state.remote.is_some_and(|remote| segment.end <= remote.end);
         let local_expired = remote
             && replicated
@@ -96,6 +108,13 @@ pub fn decide(policy: &RetentionPolicy, state: &RetentionState<'_>, now: Timesta
         plan.log_start = plan.log_start.max(plan.delete_before);
     }
     plan
+}
+
+/// The readable remote segments that are not on the local disk any more.
+fn remote_only<'a>(state: &RetentionState<'a>) -> Vec<&'a SegmentInfo> {
+    let local_start = state.segments.first().map_or(Offset(i64::MAX), |segment| segment.base);
+    let remote = state.remote.map_or(&[][..], |remote| remote.segments);
+    remote.iter().filter(|segment| segment.end <= local_start && segment.end > state.log_start).collect()
 }
 
 fn older(segment: &SegmentInfo, limit: Option<i64>, now: Timestamp) -> bool {

@@ -65,7 +65,7 @@ fn what_is_remote_leaves_early_and_what_is_not_stays() {
     let segments = segments(4);
     let policy = RetentionPolicy { time_ms: Some(100_000), local_time_ms: Some(100), ..Default::default() };
     let remote = |end| RetentionState {
-        remote: Some(RemoteCopy { end: Offset(end), bytes_before_local: 0 }),
+        remote: Some(RemoteCopy { end: Offset(end), segments: &[] }),
         tiered: true,
         ..state(&segments)
     };
@@ -80,18 +80,48 @@ fn what_is_remote_leaves_early_and_what_is_not_stays() {
 }
 
 #[test]
-fn remote_bytes_count_once_and_go_first() {
-    let segments = segments(4);
-    let policy = RetentionPolicy { bytes: Some(600), ..Default::default() };
-    let remote = |bytes| RetentionState {
-        remote: Some(RemoteCopy { end: Offset(30), bytes_before_local: bytes }),
-        tiered: true,
-        ..state(&segments)
+fn the_remote_part_counts_once_and_goes_first() {
+    // Offsets 100 to 139 are local; ten remote segments of 30 bytes and ten offsets each lie before them, and two more
+    // are copies of local ones.
+    let local: Vec<SegmentInfo> = segments(4).into_iter().map(|s| shifted(s, 100)).collect();
+    let remote: Vec<SegmentInfo> = (0..12).map(|n| remote_segment(n * 10)).collect();
+    let with = |policy: RetentionPolicy, now| {
+        let state = RetentionState {
+            segments: &local,
+            log_start: Offset(0),
+            high_watermark: Offset(140),
+            remote: Some(RemoteCopy { end: Offset(120), segments: &remote }),
+            tiered: true,
+        };
+        decide(&policy, &state, Timestamp(now))
     };
-    // 700 bytes in all: the tier takes its oldest hundred.
-    assert_eq!(decide(&policy, &remote(300), Timestamp(0)), plan(0, 0, false));
-    let tight = RetentionPolicy { bytes: Some(250), ..Default::default() };
-    assert_eq!(decide(&tight, &remote(300), Timestamp(0)), plan(10, 10, false));
-    let local = RetentionPolicy { local_bytes: Some(200), ..Default::default() };
-    assert_eq!(decide(&local, &remote(300), Timestamp(0)), plan(20, 0, false));
+    let bytes = |limit| RetentionPolicy { bytes: Some(limit), ..Default::default() };
+    // 400 local and 300 remote bytes in all.
+    assert_eq!(with(bytes(700), 0), plan(100, 0, false));
+    assert_eq!(with(bytes(640), 0), plan(100, 20, false), "two remote segments go, nothing local");
+    assert_eq!(with(bytes(250), 0), plan(110, 110, false), "the whole older part goes, then the oldest local one");
+    let local_only = RetentionPolicy { local_bytes: Some(200), ..Default::default() };
+    assert_eq!(
+        with(local_only, 0),
+        plan(120, 0, false),
+        "local copies of remote segments go, the log starts where it did"
+    );
+    // A remote segment of age n * 10 ms: time takes the older part without touching the younger local one.
+    let time = RetentionPolicy { time_ms: Some(100), ..Default::default() };
+    assert_eq!(with(time, 145), plan(100, 50, false), "timestamps 0, 10, 20, 30 and 40 are more than 100 ms old");
+}
+
+fn shifted(segment: SegmentInfo, by: i64) -> SegmentInfo {
+    SegmentInfo { base: segment.base.plus(by), end: segment.end.plus(by), ..segment }
+}
+
+fn remote_segment(base: i64) -> SegmentInfo {
+    SegmentInfo {
+        base: Offset(base),
+        end: Offset(base + 10),
+        size: 30,
+        first_timestamp: Some(Timestamp(base)),
+        max_timestamp: Some(Timestamp(base)),
+        closed: true,
+    }
 }

@@ -27,9 +27,10 @@ fn options() -> AdminOptions {
 
 async fn value(admin: &AdminClient<DefaultClientContext>, key: &str) -> (Option<String>, ConfigSource) {
     let topic = [ResourceSpecifier::Topic("t")];
-    let described = admin.describe_configs(&topic, &options()).await.unwrap().remove(0).unwrap();
-    let entry = described.get(key).unwrap();
-    (entry.value.clone(), entry.source.clone())
+    let mut described = admin.describe_configs(&topic, &options()).await.unwrap().remove(0).unwrap();
+    let at = described.entries.iter().position(|entry| entry.name == key).unwrap();
+    let entry = described.entries.remove(at);
+    (entry.value, entry.source)
 }
 
 #[tokio::test(flavor = "multi_thread")]

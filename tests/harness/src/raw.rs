@@ -30,6 +30,11 @@ impl Raw {
         Raw { stream, next: 1 }
     }
 
+    /// The correlation id of the next request.
+    pub fn set_next(&mut self, correlation_id: i32) {
+        self.next = correlation_id;
+    }
+
     /// Sends bytes as they are. A server that hung up meanwhile is seen when reading.
     pub fn send(&mut self, bytes: &[u8]) {
         let _ = self.stream.write_all(bytes);

@@ -2,7 +2,7 @@
 'use strict'
 
 const assert = require('node:assert/strict')
-const { AssignerProtocol, CompressionCodecs, CompressionTypes, ConfigResourceTypes, Kafka, logLevel } = require('kafkajs')
+const { CompressionCodecs, CompressionTypes, ConfigResourceTypes, Kafka, logLevel } = require('kafkajs')
 const lz4 = require('lz4-napi')
 const snappy = require('snappyjs')
 const zstd = require('@bokuweb/zstd-wasm')
@@ -71,7 +71,7 @@ class Member {
     this.seen = []
     this.mine = new Set()
     this.crash = null
-    this.consumer = kafka.consumer({ groupId: group, sessionTimeout: 10_000, heartbeatInterval: 300, ...options })
+    this.consumer = kafka.consumer({ groupId: group, sessionTimeout: 10_000, heartbeatInterval: 300, maxWaitTimeInMs: 200, ...options })
     this.consumer.on(this.consumer.events.GROUP_JOIN, ({ payload }) => { this.mine = new Set(payload.memberAssignment[name] ?? []) })
     this.consumer.on(this.consumer.events.CRASH, ({ payload }) => { this.crash = payload.error })
     this.name = name
@@ -112,7 +112,7 @@ async function refused (type, action) {
   try {
     result = await action()
   } catch (error) {
-    const types = [error.type, ...(error.errors ?? []).map((e) => e.type)]
+    const types = [error.type, error.cause?.type, ...(error.errors ?? []).map((e) => e.type)]
     assert.ok(types.includes(type), `${types}, expected ${type}: ${error}`)
     return
   }

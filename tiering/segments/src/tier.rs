@@ -6,8 +6,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use parking_lot::RwLock;
-use tidelog_log::LocalLog;
 use tidelog_log::remote::{BoxFuture, RemoteBatches, RemoteError, RemoteExtent, RemoteLog, TimestampedOffset};
+use tidelog_log::{LocalLog, SegmentInfo};
 use tidelog_model::{LeaderEpoch, Offset, Timestamp, TopicIdPartition};
 use tidelog_objects::{Objects, ObjectsError, Requests};
 use tokio::runtime::Handle;
@@ -17,7 +17,7 @@ use uuid::Uuid;
 use crate::cache::ChunkCache;
 use crate::keys::PartitionKeys;
 use crate::limits::TierLimits;
-use crate::manifest::{Image, Stop};
+use crate::manifest::{Entry, Image, Stop};
 use crate::partition::{Partition, Shared};
 use crate::reader::ColdReader;
 use crate::store::PartitionStore;
@@ -204,6 +204,19 @@ impl RemoteLog for Tier {
             Ok((_, image)) => RemoteExtent::Known { start: image.start(), end: image.next },
             Err(_) => RemoteExtent::Unknown,
         }
+    }
+
+    fn segments(&self, partition: &TopicIdPartition) -> Option<Vec<SegmentInfo>> {
+        let (_, image) = self.image(partition).ok()?;
+        let info = |entry: &Arc<Entry>| SegmentInfo {
+            base: entry.base,
+            end: entry.end,
+            size: entry.size,
+            first_timestamp: Some(entry.first_timestamp),
+            max_timestamp: Some(entry.max_timestamp),
+            closed: true,
+        };
+        Some(image.entries.iter().map(info).collect())
     }
 
     fn wake(&self, partition: &TopicIdPartition) {

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use tidelog_log::CompactionLimits;
 use tidelog_log::retention::{RemoteCopy, RetentionPlan, RetentionPolicy, RetentionState, decide};
-use tidelog_log::{CompactionLimits, RemoteExtent};
 use tidelog_metadata::TopicConfig;
 use tidelog_model::{Now, Offset};
 use tracing::{error, info};
@@ -107,10 +107,10 @@ impl Replica {
         let offsets = self.offsets();
         let segments = self.view.segments();
         let tiered = config.remote_storage_enable;
-        let remote = self.core.remote.as_ref().filter(|_| tiered).and_then(|remote| match remote.extent(&self.id) {
-            RemoteExtent::Known { end, .. } => Some(RemoteCopy { end, bytes_before_local: 0 }),
-            RemoteExtent::Unknown => None,
-        });
+        let remote_segments = self.core.remote.as_ref().filter(|_| tiered).and_then(|remote| remote.segments(&self.id));
+        let remote = remote_segments
+            .as_ref()
+            .map(|segments| RemoteCopy { end: segments.last().map_or(Offset::ZERO, |last| last.end), segments });
         let state = RetentionState {
             segments: &segments,
             log_start: offsets.log_start,

@@ -190,6 +190,9 @@ pub(crate) fn cell(value: &Value) -> String {
     }
 }
 
+/// What names a row, in this order; JSON objects have none.
+const FIRST_COLUMNS: [&str; 3] = ["topic", "partition", "name"];
+
 /// A status answer as tables: scalars first, then each list of objects with its name.
 pub(crate) fn render_status(value: &Value) -> String {
     let mut text = String::new();
@@ -201,6 +204,12 @@ pub(crate) fn render_status(value: &Value) -> String {
             for (name, value) in fields {
                 match value {
                     Value::Array(list) => lists.push_str(&format!("\n{name}\n{}", render_list(list))),
+                    Value::Object(inner) => {
+                        any = any || !inner.is_empty();
+                        for (field, value) in inner {
+                            scalars.row([format!("{name}.{field}"), cell(value)]);
+                        }
+                    }
                     other => {
                         any = true;
                         scalars.row([name.clone(), cell(other)]);
@@ -224,6 +233,7 @@ fn render_list(list: &[Value]) -> String {
         return "(none)\n".into();
     }
     let mut columns: Vec<&str> = Vec::new();
+    columns.extend(FIRST_COLUMNS.iter().filter(|name| list.iter().any(|row| row.get(*name).is_some())));
     for row in list.iter().filter_map(Value::as_object) {
         for name in row.keys() {
             if !columns.contains(&name.as_str()) {
@@ -256,11 +266,10 @@ mod tests {
 
     #[test]
     fn status_answers_become_tables() {
-        let value = json!({"store": "file:///x", "topics": [{"topic": "a", "bytes": 10}, {"topic": "b", "lag": 2}], "none": []});
+        let value = json!({"store": "file:///x", "topics": [{"topic": "a", "bytes": 10}, {"topic": "b", "lag": 2}], "none": [], "requests": {"put": 3}});
         let text = render_status(&value);
-        assert!(text.starts_with("store  file:///x\n"), "{text}");
-        assert!(text.contains("\ntopics\n"), "{text}");
-        assert!(text.contains("(none)"), "{text}");
+        let expected = "requests.put  3\nstore         file:///x\n\nnone\n(none)\n\ntopics\nTOPIC  BYTES  LAG\na         10\nb               2\n";
+        assert_eq!(text, expected);
         assert_eq!(render_status(&json!([])), "(none)\n");
         assert_eq!(render_status(&json!(["x", 1])), "x\n1\n");
     }
