@@ -14,7 +14,6 @@ pub mod limits;
 mod media;
 mod observe;
 mod openapi;
-mod partitioner;
 mod ports;
 mod router;
 mod serve;
@@ -29,9 +28,9 @@ use tokio_util::sync::CancellationToken;
 
 pub use error::{ApiError, Problem, grpc_code, http_status};
 pub use openapi::document as openapi_document;
-pub use partitioner::{murmur2, partition_of_key};
 pub use ports::{PortError, PortFuture, SqlAnswer, SqlColumn, SqlPort, StatusPort};
 pub use serve::serve;
+pub use tidelog_model::{murmur2, partition_of_key};
 
 /// What `GET /` tells about the server.
 #[derive(Clone, Debug, PartialEq, Eq)]

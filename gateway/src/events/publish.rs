@@ -11,7 +11,7 @@ use tidelog_model::{Caller, KafkaError, Offset, PartitionIndex, Timestamp};
 use tidelog_record::{BatchBuilder, Header};
 
 use crate::limits::{APPEND_TIMEOUT, TARGET_BATCH_BYTES};
-use crate::partitioner::partition_of_key;
+use tidelog_model::partition_of_key;
 
 /// A record to publish.
 #[derive(Clone, Debug)]

@@ -15,7 +15,6 @@ mod error;
 pub mod limits;
 mod metadata;
 mod offsets;
-mod partitioner;
 mod pool;
 mod producer;
 mod versions;
@@ -32,6 +31,6 @@ pub use consumer::{Consumer, ConsumerOptions, Fetched, OutOfRange, committed_bat
 pub use error::ClientError;
 pub use metadata::{BrokerInfo, ClusterMetadata, PartitionInfo, TopicInfo};
 pub use offsets::{Isolation, ListedOffset, OffsetQuery};
-pub use partitioner::{murmur2, partition_of_key};
 pub use producer::{Acks, Delivery, NewRecord, Placed, Producer, ProducerOptions};
+pub use tidelog_model::{murmur2, partition_of_key};
 pub use versions::ServerVersions;

@@ -6,6 +6,7 @@ mod caller;
 mod error;
 mod ids;
 pub mod limits;
+mod partitioner;
 mod time;
 mod topic;
 
@@ -15,5 +16,6 @@ pub use ids::{
     BrokerEpoch, InvalidTopicId, LeaderEpoch, NodeId, Offset, PartitionIndex, ProducerEpoch, ProducerId, Sequence,
     TopicId,
 };
+pub use partitioner::{murmur2, partition_of_key};
 pub use time::{Deadline, Now, Timestamp};
 pub use topic::{InvalidTopicName, TopicIdPartition, TopicName, TopicPartition};

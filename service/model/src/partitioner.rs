@@ -1,6 +1,6 @@
 //! Decides a record's partition from its key, exactly as Java's default partitioner does. Pure.
 
-use tidelog_model::PartitionIndex;
+use crate::PartitionIndex;
 
 /// The partition of a key among `partitions` ≥ 1: murmur2 without its sign bit, modulo the count.
 pub fn partition_of_key(key: &[u8], partitions: i32) -> PartitionIndex {
