@@ -112,6 +112,7 @@ pub(crate) async fn enqueue(
                         batch: batch.into_bytes(),
                         acks: Acks::All,
                         timeout: APPEND_TIMEOUT,
+                        keep: None,
                     };
                     let ticket = broker.enqueue(caller, request).await;
                     batches.push(EnqueuedBatch { partition, places, ticket });

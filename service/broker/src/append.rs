@@ -73,6 +73,10 @@ impl Broker {
                 format!("{} is written by the service alone", topic.name),
             ));
         }
+        if self.disk_failed() {
+            let message = "the broker's disk failed; an operator has to look at it and restart the broker";
+            return Err(BrokerError::new(KafkaError::KafkaStorageError, message));
+        }
         let now = self.clock().now();
         let checked = check_append(&request.batch, &rules(&replica.config(), now))
             .map_err(|error| BrokerError::new(error.kafka(), error.to_string()))?;
@@ -89,6 +93,7 @@ impl Broker {
             deadline: Some(now.after(request.timeout)),
             origin: Origin::Client,
             reply,
+            keep: request.keep,
         });
         replica.enqueue(work).await;
         Ok(AppendTicket(State::Waiting { reply: answer, replica }))

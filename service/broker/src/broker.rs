@@ -1,29 +1,31 @@
 //! The broker: opens what the image gives it, hosts the partitions, and carries out the use cases of all doors.
 
-use std::path::Path;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use tidelog_log::{Disk, FileCache, LocalLog, RemoteLog};
+use tidelog_log::{FileCache, RemoteLog, SyncFs};
 use tidelog_metadata::decide::{LastStop, Plan, Registration, claim_controller, register_broker, start_leading, sweep};
 use tidelog_metadata::keys::BrokerValue;
 use tidelog_metadata::{BrokerConfig, ClusterImage};
 use tidelog_model::{BrokerEpoch, KafkaError, NodeId, TopicId};
 use tidelog_security::Authorizer;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info};
 use uuid::Uuid;
 
+use crate::checkpoints::CheckpointFiles;
 use crate::cluster::{Cluster, store_error};
 use crate::core::Core;
 use crate::data_dir::DataDir;
 use crate::groups::{OFFSETS_TOPIC, group_config, load_shard};
-use crate::limits::{BROKER_LEASE, OPEN_FILES};
+use crate::limits::{BROKER_LEASE, OPEN_FILES, SYNCFS_FROM, SYNCFS_MOST};
 use crate::producer_ids::ProducerIds;
-use crate::replica::{Replica, TierSource};
-use crate::replicas::Replicas;
+use crate::replica::Replica;
+use crate::replicas::{Led, Replicas};
 use crate::shell::clock::Clock;
-use crate::shell::pool::{Pool, Work};
+use crate::shell::pool::{Many, Pool, Work};
 use crate::shell::timers::Timers;
 use crate::{BrokerError, BrokerOptions};
 
@@ -36,6 +38,10 @@ struct Inner {
     replicas: Arc<Replicas>,
     producer_ids: ProducerIds,
     authorizer: Arc<dyn Authorizer>,
+    /// The metadata can no longer be followed.
+    blind: AtomicBool,
+    /// Deleted topics may have remains.
+    deletions: Notify,
     tasks: TaskTracker,
     stop: CancellationToken,
     /// Locked for as long as the broker lives.
@@ -57,8 +63,8 @@ impl Broker {
         let cluster = Cluster::load(Arc::clone(&options.store)).await?;
         let core = Arc::new(core(&data_dir, &options, clock)?);
         let groups = group_config(&options.config);
-        let led: Box<dyn Fn(&Arc<Replica>) + Send + Sync> = Box::new(move |replica| begin(replica, &groups));
-        let replicas = Replicas::new(Arc::clone(&core), data_dir.checkpoints.clone(), led);
+        let led: Led = Box::new(move |replica| begin(replica, &groups));
+        let replicas = Replicas::new(Arc::clone(&core), led);
         let inner = Inner {
             core,
             config: options.config.clone(),
@@ -68,14 +74,21 @@ impl Broker {
             replicas,
             producer_ids: ProducerIds::default(),
             authorizer: Arc::clone(&options.authorizer),
+            blind: AtomicBool::new(false),
+            deletions: Notify::new(),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
             _data_dir: data_dir,
         };
         let broker = Broker { inner: Arc::new(inner) };
-        broker.spawn_followers();
+        // First the image follows the store, then the epochs rise, and only then partitions open: with the new epochs.
+        broker.spawn_follower();
         broker.register(&options).await?;
-        broker.reconcile(&broker.image());
+        broker.remove_deleted().await;
+        broker.spawn_keepers();
+        // Not before: partitions open with the epochs that this start was elected with.
+        let reconciler = broker.clone();
+        broker.spawn(async move { reconciler.keep_reconciled().await });
         Ok(broker)
     }
 
@@ -110,18 +123,22 @@ impl Broker {
         Ok(())
     }
 
-    fn spawn_followers(&self) {
+    fn spawn_follower(&self) {
+        let broker = self.clone();
+        self.spawn(async move {
+            let failure = broker.inner.cluster.follow().await;
+            broker.inner.blind.store(true, Ordering::Release);
+            error!(error = %failure, "the metadata can no longer be followed; restart this broker");
+        });
+    }
+
+    fn spawn_keepers(&self) {
         let inner = &self.inner;
         let timers = Arc::clone(&inner.core.timers);
         let replicas = Arc::clone(&inner.replicas);
         self.spawn(async move { timers.run(move |key| replicas.timer(key)).await });
         let broker = self.clone();
-        self.spawn(async move {
-            let failure = broker.inner.cluster.follow().await;
-            error!(error = %failure, "the metadata can no longer be followed");
-        });
-        let broker = self.clone();
-        self.spawn(async move { broker.keep_reconciled().await });
+        self.spawn(async move { broker.keep_deleting().await });
         let stop = inner.stop.clone();
         inner.tasks.spawn(self.clone().keep_checkpoints(stop.clone()));
         inner.tasks.spawn(self.clone().keep_logs(stop));
@@ -146,10 +163,12 @@ impl Broker {
             revisions.borrow_and_update();
             hosted.borrow_and_update();
             let image = self.image();
+            // First the old, then the new: a topic may have been created again under its name.
+            let (gone, offline) = self.inner.replicas.take_gone(&image);
+            self.end_gone(gone, offline).await;
             self.reconcile(&image);
-            let gone = self.inner.replicas.take_gone(&image);
-            if !gone.is_empty() || image.deletions().next().is_some() {
-                self.bury(gone).await;
+            if image.deletions().next().is_some() {
+                self.inner.deletions.notify_one();
             }
             tokio::select! {
                 changed = revisions.changed() => if changed.is_err() { return },
@@ -185,7 +204,8 @@ impl Broker {
 
     /// Does the broker still do what it is for: no log offline, the metadata followed?
     pub fn is_alive(&self) -> bool {
-        !self.inner.stop.is_cancelled() && self.inner.replicas.all().iter().all(|r| r.view.offline().is_none())
+        let blind = self.inner.blind.load(Ordering::Acquire) || self.inner.core.disk_failed.load(Ordering::Acquire);
+        !self.inner.stop.is_cancelled() && !blind && !self.inner.replicas.any_offline()
     }
 
     /// May clients come? Coordinators may still load.
@@ -239,12 +259,17 @@ impl Broker {
         &self.inner.producer_ids
     }
 
-    pub(crate) fn disk(&self) -> &dyn Disk {
-        &*self.inner.core.disk
+    pub(crate) fn checkpoints(&self) -> &CheckpointFiles {
+        &self.inner.core.checkpoints
     }
 
-    pub(crate) fn data_dir(&self) -> &Path {
-        &self.inner.core.data_dir
+    /// Has the data directory failed?
+    pub(crate) fn disk_failed(&self) -> bool {
+        self.inner.core.disk_failed.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn deletions(&self) -> &Notify {
+        &self.inner.deletions
     }
 }
 
@@ -252,18 +277,30 @@ fn core(data_dir: &DataDir, options: &BrokerOptions, clock: Clock) -> Result<Cor
     let cores = std::thread::available_parallelism().map_or(2, usize::from);
     let or = |count: usize, default: usize| if count == 0 { default } else { count };
     let failed = |error: std::io::Error| {
-        error!(%error, "cannot start threads");
-        BrokerError::new(KafkaError::UnknownServerError, "cannot start threads")
+        error!(%error, "cannot start the log threads");
+        BrokerError::new(KafkaError::UnknownServerError, "cannot start the log threads")
     };
-    let drain = Work { slot: Replica::drain_slot, run: Replica::drain, panicked: Replica::panicked };
-    let flush = Work { slot: Replica::flush_slot, run: Replica::flush, panicked: Replica::panicked };
+    let drain = Work { slot: Replica::drain_slot, run: Replica::drain, panicked: Replica::panicked, many: None };
+    let together = Many {
+        from: SYNCFS_FROM,
+        possible: Replica::may_flush_together,
+        most: SYNCFS_MOST,
+        run: Replica::flush_together,
+    };
+    let flush =
+        Work { slot: Replica::flush_slot, run: Replica::flush, panicked: Replica::panicked, many: Some(together) };
     Ok(Core {
         node: options.node,
         data_dir: data_dir.path.clone(),
         durability: options.durability,
         clock,
+        runtime: tokio::runtime::Handle::current(),
+        disk_failed: AtomicBool::new(false),
         disk: Arc::clone(&data_dir.disk),
+        sync_fs: SyncFs::open(&data_dir.path).map_err(failed)?,
+        foreign_writes: options.foreign_writes.clone(),
         files: FileCache::new(OPEN_FILES),
+        checkpoints: Arc::clone(&data_dir.checkpoints),
         timers: Timers::new(clock),
         log_threads: Pool::start("log", or(options.log_threads, cores.clamp(2, 8)), drain).map_err(failed)?,
         flushers: Pool::start("flush", or(options.flush_threads, 4), flush).map_err(failed)?,
@@ -278,10 +315,7 @@ fn begin(replica: &Arc<Replica>, groups: &tidelog_coordinator::group::GroupConfi
         let (replica, config) = (Arc::clone(replica), groups.clone());
         tokio::task::spawn_blocking(move || load_shard(&replica, config));
     }
-    if let Some(remote) = replica.core.remote.as_ref().filter(|_| replica.config().remote_storage_enable) {
-        let epoch = replica.with_machine(|machine| machine.epoch());
-        let source: Weak<Replica> = Arc::downgrade(replica);
-        let source: Arc<dyn LocalLog> = Arc::new(TierSource(source));
-        remote.lead(&replica.id, epoch, source);
+    if replica.config().remote_storage_enable {
+        replica.lead_remote();
     }
 }

@@ -2,12 +2,15 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
-use tidelog_log::{Disk, FileCache, RemoteLog};
+use tidelog_log::{Disk, FileCache, RemoteLog, SyncFs};
 use tidelog_model::NodeId;
 use tidelog_partition::Durability;
 
 use crate::Observer;
+use crate::checkpoints::CheckpointFiles;
+use crate::options::ForeignWrites;
 use crate::replica::Replica;
 use crate::shell::clock::Clock;
 use crate::shell::pool::Pool;
@@ -19,13 +22,22 @@ pub(crate) struct Core {
     pub(crate) data_dir: PathBuf,
     pub(crate) durability: Durability,
     pub(crate) clock: Clock,
+    /// For the few things that log threads leave to async tasks.
+    pub(crate) runtime: tokio::runtime::Handle,
+    /// A flush failed: the directory takes no more, whatever the other logs on it say.
+    pub(crate) disk_failed: AtomicBool,
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) files: Arc<FileCache>,
+    pub(crate) checkpoints: Arc<CheckpointFiles>,
     pub(crate) timers: Arc<Timers>,
     /// Drain the partitions' queues.
     pub(crate) log_threads: Pool<Replica>,
     /// Flush logs.
     pub(crate) flushers: Pool<Replica>,
+    /// One `syncfs` for many logs, where the system reports its errors. Opened before the first write, or it would miss some.
+    pub(crate) sync_fs: Option<SyncFs>,
+    /// Is somebody else writing files to the same file system whose errors a `syncfs` would take away?
+    pub(crate) foreign_writes: Option<ForeignWrites>,
     /// The cold tier, if there is one.
     pub(crate) remote: Option<Arc<dyn RemoteLog>>,
     /// Hears what happens.

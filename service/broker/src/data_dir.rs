@@ -1,15 +1,14 @@
 //! The data directory before a broker uses it: locked, identified, tidied up.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use tidelog_log::datadir::{
-    self, DirectoryLock, LOG_STARTS, LockError, MetaProperties, OffsetCheckpoint, RECOVERY_POINTS,
-};
-use tidelog_log::{Checkpoints, Disk, LogError, OsDisk};
-use tidelog_model::{NodeId, Offset, TopicId, TopicPartition};
+use tidelog_log::datadir::{self, DirectoryLock, LockError, MetaProperties};
+use tidelog_log::{Disk, LogError, OsDisk};
+use tidelog_model::{NodeId, TopicId};
 use uuid::Uuid;
+
+use crate::checkpoints::CheckpointFiles;
 
 /// Why a data directory cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -47,7 +46,7 @@ pub struct DataDir {
     pub(crate) path: PathBuf,
     pub(crate) cluster_id: String,
     pub(crate) disk: Arc<dyn Disk>,
-    pub(crate) checkpoints: BTreeMap<TopicPartition, Checkpoints>,
+    pub(crate) checkpoints: Arc<CheckpointFiles>,
     _lock: DirectoryLock,
 }
 
@@ -77,8 +76,8 @@ impl DataDir {
             return Err(DataDirError::Node { path, found: meta.node_id, node });
         }
         datadir::remove_deleted(&*disk, &path)?;
-        let checkpoints = read_checkpoints(&*disk, &path)?;
-        Ok(DataDir { path, cluster_id: meta.cluster_id, disk, checkpoints, _lock: lock })
+        let checkpoints = CheckpointFiles::read(Arc::clone(&disk), path.clone())?;
+        Ok(DataDir { path, cluster_id: meta.cluster_id, disk, checkpoints: Arc::new(checkpoints), _lock: lock })
     }
 
     /// The cluster that this directory belongs to.
@@ -95,19 +94,4 @@ impl DataDir {
 /// Kafka's text form of a random id.
 fn random_id() -> String {
     TopicId(Uuid::new_v4()).to_string()
-}
-
-fn read_checkpoints(disk: &dyn Disk, path: &Path) -> Result<BTreeMap<TopicPartition, Checkpoints>, LogError> {
-    let mut all: BTreeMap<TopicPartition, Checkpoints> = BTreeMap::new();
-    for (partition, offset) in OffsetCheckpoint::read(disk, path, RECOVERY_POINTS)?.offsets {
-        all.entry(partition).or_default().recovery_point = offset;
-    }
-    for (partition, offset) in OffsetCheckpoint::read(disk, path, LOG_STARTS)?.offsets {
-        all.entry(partition).or_default().log_start = offset;
-    }
-    // A log that has moved its start is flushed up to there.
-    for checkpoints in all.values_mut() {
-        checkpoints.recovery_point = checkpoints.recovery_point.max(checkpoints.log_start).max(Offset::ZERO);
-    }
-    Ok(all)
 }

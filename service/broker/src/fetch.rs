@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::broker::Broker;
-use crate::limits::MAX_FETCH_BYTES;
+use crate::limits::{MAX_COLD_READS, MAX_FETCH_BYTES, MAX_FETCH_WAIT};
 use crate::replica::{HotRead, Replica};
 use crate::{
     BrokerError, FetchPartition, FetchRequest, FetchedPartition, FilePart, Isolation, Piece, ReadBatches, TopicRef,
@@ -23,6 +23,13 @@ use crate::{
 struct Wanted {
     asked: FetchPartition,
     replica: Result<Arc<Replica>, BrokerError>,
+}
+
+/// How much one fetch may and should bring.
+struct Limits {
+    max_bytes: usize,
+    min_bytes: usize,
+    isolation: Isolation,
 }
 
 /// The cold part of a fetch that is being loaded.
@@ -50,27 +57,42 @@ impl Drop for Watching {
 
 impl Broker {
     /// Reads from several partitions; the answer has their order. Waits until `min_bytes` are there, a partition has an error, or
-    /// `max_wait` is over.
-    pub async fn fetch(&self, caller: &Caller, request: FetchRequest) -> Vec<FetchedPartition> {
-        let deadline = Instant::now() + request.max_wait;
-        let max_bytes = request.max_bytes.min(MAX_FETCH_BYTES);
+    /// `max_wait` is over. The call itself is the ordered stage (authorization, epochs); the future is the waiting stage.
+    pub fn fetch(
+        &self,
+        caller: &Caller,
+        request: FetchRequest,
+    ) -> impl Future<Output = Vec<FetchedPartition>> + Send + use<> {
+        let deadline = Instant::now() + request.max_wait.min(MAX_FETCH_WAIT);
         let wanted: Vec<Wanted> = request
             .partitions
             .into_iter()
             .map(|asked| Wanted { replica: self.fetchable(caller, &asked), asked })
             .collect();
+        let limits = Limits {
+            max_bytes: request.max_bytes.min(MAX_FETCH_BYTES),
+            min_bytes: request.min_bytes,
+            isolation: request.isolation,
+        };
+        let broker = self.clone();
+        async move { broker.poll(wanted, limits, deadline).await }
+    }
+
+    async fn poll(&self, wanted: Vec<Wanted>, limits: Limits, deadline: Instant) -> Vec<FetchedPartition> {
         let notify = Arc::new(Notify::new());
         let mut watching = None;
         loop {
-            let round = read_round(&wanted, request.isolation, max_bytes).await;
+            let round = read_round(&wanted, limits.isolation, limits.max_bytes).await;
             if !round.cold.is_empty() && round.bytes == 0 {
-                return self.with_cold(round, &wanted, deadline).await;
+                return self.with_cold(round, &wanted, limits.max_bytes, deadline).await;
             }
             if !round.cold.is_empty() {
                 // Something hot is there: answer at once, the chunks load meanwhile and serve the next fetch.
-                self.load_meanwhile(&round.cold, &wanted);
+                self.load_meanwhile(&round.cold, &wanted, limits.max_bytes);
+                return round.answers;
             }
-            if round.bytes >= request.min_bytes || round.failed || Instant::now() >= deadline {
+            let nothing_to_wait_for = wanted.is_empty() || round.failed || Instant::now() >= deadline;
+            if round.bytes >= limits.min_bytes || nothing_to_wait_for {
                 return round.answers;
             }
             if watching.is_none() {
@@ -88,29 +110,41 @@ impl Broker {
         Ok(replica)
     }
 
-    fn cold_reads(&self, cold: &[usize], wanted: &[Wanted]) -> Vec<Cold> {
+    /// Reads of the cold tier, in order, as many as the answer has room for and a few at a time; the rest comes with the next fetch.
+    fn cold_reads(&self, cold: &[usize], wanted: &[Wanted], max_bytes: usize) -> Vec<Cold> {
         let Some(remote) = self.remote() else { return Vec::new() };
-        let one = |index: &usize| {
-            let wanted = wanted.get(*index)?;
-            let replica = wanted.replica.as_ref().ok()?;
-            let read = remote.read(&replica.id, wanted.asked.offset, wanted.asked.max_bytes);
-            let index = *index;
-            Some(Box::pin(async move { (index, read.await) }) as Cold)
-        };
-        cold.iter().filter_map(one).collect()
+        let mut left = max_bytes;
+        let mut reads = Vec::new();
+        for index in cold.iter().copied().take(MAX_COLD_READS) {
+            let Some(Wanted { asked, replica: Ok(replica) }) = wanted.get(index) else { continue };
+            if left == 0 && !reads.is_empty() {
+                break;
+            }
+            let bytes = asked.max_bytes.min(left);
+            left -= bytes;
+            let read = remote.read(&replica.id, asked.offset, bytes);
+            reads.push(Box::pin(async move { (index, read.await) }) as Cold);
+        }
+        reads
     }
 
-    fn load_meanwhile(&self, cold: &[usize], wanted: &[Wanted]) {
-        for read in self.cold_reads(cold, wanted) {
+    fn load_meanwhile(&self, cold: &[usize], wanted: &[Wanted], max_bytes: usize) {
+        for read in self.cold_reads(cold, wanted, max_bytes) {
             tokio::spawn(read);
         }
     }
 
     /// Nothing hot is there: wait for the cold tier, at most as long as the operator allows, then answer with what has come.
-    async fn with_cold(&self, round: Round, wanted: &[Wanted], deadline: Instant) -> Vec<FetchedPartition> {
+    async fn with_cold(
+        &self,
+        round: Round,
+        wanted: &[Wanted],
+        max_bytes: usize,
+        deadline: Instant,
+    ) -> Vec<FetchedPartition> {
         let patience = deadline.max(Instant::now() + self.config().remote_fetch_max_wait);
         let mut answers = round.answers;
-        let reads = self.cold_reads(&round.cold, wanted).into_iter().map(|read| async move {
+        let reads = self.cold_reads(&round.cold, wanted, max_bytes).into_iter().map(|read| async move {
             // A read that is given up goes on by itself: its chunks are shared and kept.
             let mut task = tokio::spawn(read);
             tokio::time::timeout_at(patience, &mut task).await.ok().and_then(Result::ok)
@@ -267,7 +301,10 @@ fn blank(offsets: Option<Offsets>) -> FetchedPartition {
 /// The cold tier's trouble as consumers must hear it: never so that they reset.
 pub(crate) fn remote_error(error: &RemoteError) -> BrokerError {
     match error {
-        RemoteError::Unavailable(_) => BrokerError::new(KafkaError::OffsetNotAvailable, error.to_string()),
+        RemoteError::Unavailable(reason) => {
+            tracing::debug!(reason, "the remote part of a log does not answer");
+            BrokerError::new(KafkaError::OffsetNotAvailable, "the remote part of the log does not answer; try again")
+        }
         RemoteError::OutOfRange { .. } => BrokerError::new(KafkaError::OffsetOutOfRange, error.to_string()),
         RemoteError::Corrupt(reason) => {
             tracing::error!(reason, "a remote segment is damaged");

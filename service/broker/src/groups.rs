@@ -137,9 +137,12 @@ pub struct GroupOffset {
     pub committed: Result<Option<CommittedOffset>, KafkaError>,
 }
 
+/// A topic as it was asked for, what it is if it is known, and the partitions.
+type AskedTopic = (TopicRef, Option<(TopicName, TopicId)>, Vec<PartitionIndex>);
+
 /// The waiting stage of OffsetFetch.
 pub struct OffsetsTicket {
-    asked: Option<Vec<(TopicRef, Option<(TopicName, TopicId)>, Vec<PartitionIndex>)>>,
+    asked: Option<Vec<AskedTopic>>,
     image: Arc<ClusterImage>,
     rest: GroupTicket<Vec<FetchedOffset>>,
 }
@@ -149,13 +152,17 @@ impl OffsetsTicket {
         let found = self.rest.await?;
         let Some(asked) = self.asked else {
             let known = |name: &TopicName| self.image.topic(name.as_str()).map_or(TopicId::ZERO, |topic| topic.id);
-            let offset = |fetched: FetchedOffset| GroupOffset {
-                topic: TopicRef::from(fetched.topic.as_str()),
-                topic_id: known(&fetched.topic),
-                partition: fetched.partition,
-                committed: fetched.committed,
+            let offset = |fetched: FetchedOffset| {
+                let topic_id = known(&fetched.topic);
+                GroupOffset {
+                    topic: TopicRef::from(fetched.topic.as_str()),
+                    topic_id,
+                    partition: fetched.partition,
+                    committed: of_this_topic(fetched.committed, topic_id),
+                }
             };
-            return Ok(found.into_iter().map(offset).collect());
+            let offsets = found.into_iter().map(offset);
+            return Ok(offsets.filter(|offset| !matches!(offset.committed, Ok(None))).collect());
         };
         let mut found = found.into_iter();
         let mut offsets = Vec::new();
@@ -163,7 +170,7 @@ impl OffsetsTicket {
             for partition in partitions {
                 // The coordinator was asked for the known ones, in this order.
                 let committed = match &known {
-                    Some(_) => found.next().map_or(Ok(None), |fetched| fetched.committed),
+                    Some((_, id)) => found.next().map_or(Ok(None), |fetched| of_this_topic(fetched.committed, *id)),
                     None if matches!(topic, TopicRef::Id(_)) => Err(KafkaError::UnknownTopicId),
                     None => Ok(None),
                 };
@@ -173,6 +180,16 @@ impl OffsetsTicket {
         }
         Ok(offsets)
     }
+}
+
+/// An offset that was committed for an earlier topic of the same name is none of this one's.
+fn of_this_topic(
+    committed: Result<Option<CommittedOffset>, KafkaError>,
+    id: TopicId,
+) -> Result<Option<CommittedOffset>, KafkaError> {
+    let own =
+        |offset: &CommittedOffset| offset.topic_id == TopicId::ZERO || id == TopicId::ZERO || offset.topic_id == id;
+    committed.map(|offset| offset.filter(own))
 }
 
 impl IntoFuture for OffsetsTicket {

@@ -1,74 +1,53 @@
 //! What happens without anybody asking: checkpoints, retention, compaction, the remains of deleted topics.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidelog_log::datadir::{HIGH_WATERMARKS, LOG_STARTS, OffsetCheckpoint, RECOVERY_POINTS};
 use tidelog_metadata::decide::finish_deletion;
-use tidelog_model::{Offset, PartitionIndex, TopicId, TopicIdPartition, TopicPartition};
+use tidelog_model::{PartitionIndex, TopicId, TopicIdPartition, TopicPartition};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::broker::Broker;
+use crate::checkpoints::{Line, Lines};
 use crate::groups::OFFSETS_TOPIC;
-use crate::limits::CHECKPOINT_INTERVAL;
+use crate::limits::{CHECKPOINT_INTERVAL, DELETION_RETRY};
 use crate::replica::{Ending, GroupWork, Maintenance, Replica, Work};
-
-/// The offsets that the checkpoint files hold.
-#[derive(Default, PartialEq, Eq)]
-struct Written {
-    recovery: BTreeMap<TopicPartition, Offset>,
-    log_start: BTreeMap<TopicPartition, Offset>,
-    watermarks: BTreeMap<TopicPartition, Offset>,
-}
 
 impl Broker {
     /// Writes checkpoints that have moved, every few seconds.
     pub(crate) async fn keep_checkpoints(self, stop: CancellationToken) {
-        let mut written = Written::default();
         while tokio::time::timeout(CHECKPOINT_INTERVAL, stop.cancelled()).await.is_err() {
             let broker = self.clone();
-            let done = tokio::task::spawn_blocking(move || {
-                broker.write_checkpoints(&mut written, &BTreeMap::new());
-                written
-            });
-            written = done.await.unwrap_or_default();
+            let write = move || broker.write_checkpoints(&Lines::new());
+            if tokio::task::spawn_blocking(write).await.is_err() {
+                error!("cannot write checkpoints");
+            }
         }
     }
 
     /// Writes the checkpoint files as things stand; `closed` adds partitions that no longer run.
-    fn write_checkpoints(&self, written: &mut Written, closed: &BTreeMap<TopicPartition, (Offset, Offset)>) {
-        let mut now = Written::default();
-        for replica in self.replicas().all() {
-            let id = replica.id.topic_partition();
-            let offsets = replica.offsets();
-            now.recovery.insert(id.clone(), replica.view.flushed_end());
-            now.log_start.insert(id.clone(), offsets.log_start);
-            now.watermarks.insert(id, offsets.high_watermark);
+    fn write_checkpoints(&self, closed: &Lines) {
+        let look = |written: &Lines| {
+            let line = |replica: &Arc<Replica>| {
+                let offsets = replica.offsets();
+                let line = Line {
+                    recovery_point: replica.view.flushed_end(),
+                    log_start: offsets.log_start,
+                    high_watermark: offsets.high_watermark,
+                };
+                (replica.id.topic_partition(), line)
+            };
+            // What is not open has nothing newer to say; what is deleted was forgotten.
+            let mut lines = written.clone();
+            lines.extend(self.replicas().all().iter().map(line));
+            lines.extend(closed.iter().map(|(id, line)| (id.clone(), *line)));
+            lines
+        };
+        if let Err(failure) = self.checkpoints().write(look) {
+            error!(error = %failure, "cannot write a checkpoint; recovery will take longer");
         }
-        for (id, (end, start)) in closed {
-            now.recovery.insert(id.clone(), *end);
-            now.log_start.insert(id.clone(), *start);
-            now.watermarks.insert(id.clone(), *end);
-        }
-        let files = [
-            (RECOVERY_POINTS, &now.recovery, &written.recovery),
-            (LOG_STARTS, &now.log_start, &written.log_start),
-            (HIGH_WATERMARKS, &now.watermarks, &written.watermarks),
-        ];
-        for (name, offsets, before) in files {
-            if offsets == before {
-                continue;
-            }
-            let checkpoint = OffsetCheckpoint { offsets: offsets.clone() };
-            if let Err(failure) = checkpoint.write(self.disk(), self.data_dir(), name) {
-                error!(error = %failure, "cannot write a checkpoint; recovery will take longer");
-                return;
-            }
-        }
-        *written = now;
     }
 
     /// Looks at every log from time to time: rolls, retention, compaction, silent producers.
@@ -89,8 +68,27 @@ impl Broker {
         }
     }
 
-    /// Ends the partitions of deleted topics: their groups' offsets, files and remote objects go, then the topic is forgotten.
-    pub(crate) async fn bury(&self, gone: Vec<Arc<Replica>>) {
+    /// What an earlier process left of deleted topics goes before anything opens.
+    pub(crate) async fn remove_deleted(&self) {
+        let image = self.image();
+        let partitions = image.deletions().flat_map(|(id, deletion)| {
+            let topic = deletion.value.name.clone();
+            (0..deletion.value.partitions).map(move |index| TopicIdPartition {
+                id,
+                topic: topic.clone(),
+                partition: PartitionIndex(index),
+            })
+        });
+        self.end_gone(Vec::new(), partitions.collect()).await;
+    }
+
+    /// Ends the partitions of deleted topics, with their files; `offline` are those whose logs are not open.
+    pub(crate) async fn end_gone(&self, gone: Vec<Arc<Replica>>, offline: Vec<TopicIdPartition>) {
+        if gone.is_empty() && offline.is_empty() {
+            return;
+        }
+        let mut names: Vec<TopicPartition> = gone.iter().map(|replica| replica.id.topic_partition()).collect();
+        names.extend(offline.iter().map(TopicIdPartition::topic_partition));
         for replica in gone {
             let id = replica.id.clone();
             match replica.end(Ending::Delete).await {
@@ -99,7 +97,37 @@ impl Broker {
                 Err(_) => warn!(partition = %id, "a deleted partition did not end in order"),
             }
         }
+        let broker = self.clone();
+        let remove = move || {
+            for id in &offline {
+                if let Err(failure) = broker.replicas().remove_directory(id) {
+                    error!(partition = %id, error = %failure, "cannot delete the files of a partition");
+                }
+            }
+            if let Err(failure) = broker.checkpoints().forget(&names) {
+                error!(error = %failure, "cannot write a checkpoint");
+            }
+        };
+        if tokio::task::spawn_blocking(remove).await.is_err() {
+            error!("cannot delete the files of deleted partitions");
+        }
+    }
+
+    /// Removes what is left of deleted topics: groups' offsets, remote objects; then the topic is forgotten. Tries again later what the
+    /// store does not answer to, and lets nobody wait for it.
+    pub(crate) async fn keep_deleting(&self) {
+        loop {
+            self.deletions().notified().await;
+            while !self.delete_remains().await {
+                tokio::time::sleep(DELETION_RETRY).await;
+            }
+        }
+    }
+
+    /// True if nothing is left.
+    async fn delete_remains(&self) -> bool {
         let image = self.image();
+        let mut all = true;
         for (topic, deletion) in image.deletions() {
             self.forget_offsets(topic, &deletion.value.name);
             let ids = (0..deletion.value.partitions).map(|index| TopicIdPartition {
@@ -108,6 +136,7 @@ impl Broker {
                 partition: PartitionIndex(index),
             });
             if !self.delete_remote(ids).await {
+                all = false;
                 continue;
             }
             let finished = self
@@ -116,8 +145,10 @@ impl Broker {
                 .await;
             if let Err(failure) = finished {
                 warn!(%topic, error = %failure, "cannot forget a deleted topic; trying again later");
+                all = false;
             }
         }
+        all
     }
 
     /// The offsets of a deleted topic go from every group.
@@ -142,7 +173,7 @@ impl Broker {
 
     /// Closes every log in order, so that the next start reads next to nothing.
     pub(crate) async fn close_logs(&self) {
-        let mut closed = BTreeMap::new();
+        let mut closed = Lines::new();
         let replicas = self.replicas().all();
         let ends: Vec<_> = replicas.iter().map(|replica| replica.end(Ending::Close)).collect();
         for (replica, end) in replicas.iter().zip(ends) {
@@ -155,10 +186,11 @@ impl Broker {
                 }
                 Err(_) => replica.view.flushed_end(),
             };
-            closed.insert(replica.id.topic_partition(), (end, start));
+            let line = Line { recovery_point: end, log_start: start, high_watermark: end };
+            closed.insert(replica.id.topic_partition(), line);
         }
         let broker = self.clone();
-        let write = move || broker.write_checkpoints(&mut Written::default(), &closed);
+        let write = move || broker.write_checkpoints(&closed);
         if tokio::task::spawn_blocking(write).await.is_err() {
             error!("cannot write the last checkpoints");
         }

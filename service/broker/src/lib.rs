@@ -10,6 +10,7 @@
 
 mod append;
 mod broker;
+mod checkpoints;
 mod cluster;
 mod configs;
 mod core;
@@ -41,6 +42,6 @@ pub use groups::{
     CommitRequest, CommitTicket, GroupOffset, GroupTicket, OffsetsRequest, OffsetsTicket, PartitionCommit,
 };
 pub use observer::{Observer, TieredTopic, TopicView};
-pub use options::BrokerOptions;
+pub use options::{BrokerOptions, ForeignWrites};
 pub use shell::clock::Clock;
 pub use types::*;

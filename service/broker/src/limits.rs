@@ -34,3 +34,18 @@ pub(crate) const BROKER_LEASE: Duration = Duration::from_secs(18);
 
 /// Segment files that stay open beyond the active ones: a fraction of the usual limit of open files.
 pub(crate) const OPEN_FILES: usize = 512;
+
+/// Logs that wait for a flush before one `syncfs` serves them all: below it the flushers' own parallel calls are as fast.
+pub(crate) const SYNCFS_FROM: usize = 16;
+
+/// Logs that one `syncfs` serves at most, so that the first of them does not wait for a thousand lookups.
+pub(crate) const SYNCFS_MOST: usize = 4_096;
+
+/// Pause before the remains of deleted topics are tried again when the store does not answer.
+pub(crate) const DELETION_RETRY: Duration = Duration::from_secs(5);
+
+/// Reads of the cold tier that one fetch starts: each may hold several MiB.
+pub(crate) const MAX_COLD_READS: usize = 8;
+
+/// Longest long poll, whatever the client asks for: a fetch holds its partitions.
+pub(crate) const MAX_FETCH_WAIT: Duration = Duration::from_secs(300);

@@ -32,9 +32,15 @@ impl Broker {
         match spec {
             OffsetSpec::Latest => Ok(at(&replica, visible)),
             OffsetSpec::Earliest => {
-                // While the manifest is unknown nobody may guess where the log starts.
-                self.remote_extent(&replica)?;
-                Ok(at(&replica, offsets.log_start))
+                // While the manifest is unknown nobody may guess where the log starts, unless all of it is local.
+                let local_start = replica.view.local_start();
+                let remote = if local_start > offsets.log_start { self.remote_extent(&replica)? } else { None };
+                let start = match remote {
+                    // What the manifest no longer has cannot be read.
+                    Some((start, end)) if end > start => offsets.log_start.max(start.min(local_start)),
+                    _ => offsets.log_start,
+                };
+                Ok(at(&replica, start))
             }
             OffsetSpec::EarliestLocal => Ok(at(&replica, replica.view.local_start())),
             OffsetSpec::LatestTiered => Ok(match self.remote_extent(&replica)? {
@@ -69,9 +75,9 @@ impl Broker {
         visible: Offset,
     ) -> Result<ListedOffset, BrokerError> {
         let offsets = replica.offsets();
-        if let Some((_, end)) = self.remote_extent(&replica)?
+        if replica.view.local_start() > offsets.log_start
+            && let Some((_, end)) = self.remote_extent(&replica)?
             && end > offsets.log_start
-            && replica.view.local_start() > offsets.log_start
             && let Some(remote) = self.remote()
         {
             let found = remote.find_timestamp(&replica.id, time).await.map_err(|error| remote_error(&error))?;

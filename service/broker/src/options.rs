@@ -12,6 +12,9 @@ use tidelog_security::Authorizer;
 
 use crate::Observer;
 
+/// Tells whether uploads to a `file://` store are in flight: a `syncfs` beside them could swallow their errors, or they its.
+pub type ForeignWrites = Arc<dyn Fn() -> bool + Send + Sync>;
+
 /// What a broker needs to know at its start. A change needs a restart.
 #[derive(Clone)]
 pub struct BrokerOptions {
@@ -39,6 +42,8 @@ pub struct BrokerOptions {
     pub store: Arc<dyn MetadataStore>,
     /// The cold tier.
     pub remote: Option<Arc<dyn RemoteLog>>,
+    /// Other writers on the data directory's file system.
+    pub foreign_writes: Option<ForeignWrites>,
     /// Hears what happens to partitions.
     pub observer: Option<Arc<dyn Observer>>,
     /// Who may do what.
@@ -61,6 +66,7 @@ impl BrokerOptions {
             http: None,
             store,
             remote: None,
+            foreign_writes: None,
             observer: None,
             authorizer: Arc::new(tidelog_security::AllowAuthenticated),
         }

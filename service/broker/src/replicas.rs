@@ -1,24 +1,27 @@
 //! Every partition this broker hosts. Level-triggered: compares the image with what is hosted and acts on the difference.
 
-use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock};
-use tidelog_log::{Checkpoints, Log, LogConfig, LogError};
+use tidelog_log::{Log, LogConfig, LogError, datadir};
 use tidelog_metadata::{ClusterImage, TopicConfig};
 use tidelog_model::{KafkaError, LeaderEpoch, Offset, PartitionIndex, TopicId, TopicIdPartition, TopicPartition};
 use tidelog_partition::Partition;
 use tidelog_record::BatchSums;
 use tokio::sync::{Semaphore, watch};
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use crate::core::Core;
 use crate::limits::OPENING_AT_ONCE;
 use crate::replica::{Maintenance, Replica};
 
 type Key = (TopicId, PartitionIndex);
+
+/// Called with every replica that begins to serve.
+pub(crate) type Led = Box<dyn Fn(&Arc<Replica>) + Send + Sync>;
 
 /// A partition that the image gives to this broker.
 #[derive(Clone)]
@@ -28,34 +31,27 @@ enum Hosted {
     /// It serves.
     Leading(Arc<Replica>),
     /// Its log cannot be opened; everything else goes on.
-    Offline,
+    Offline(TopicPartition),
 }
 
 /// The hosted partitions of one broker.
 pub(crate) struct Replicas {
     core: Arc<Core>,
     hosted: RwLock<HashMap<Key, Hosted>>,
-    /// What the data directory's checkpoints said at the start.
-    checkpoints: BTreeMap<TopicPartition, Checkpoints>,
     opening: Arc<Semaphore>,
     next_key: AtomicU64,
     by_timer: Mutex<HashMap<u64, Arc<Replica>>>,
     /// Counts changes of `hosted`.
     version: watch::Sender<u64>,
     /// Called with every replica that begins to serve.
-    led: Box<dyn Fn(&Arc<Replica>) + Send + Sync>,
+    led: Led,
 }
 
 impl Replicas {
-    pub(crate) fn new(
-        core: Arc<Core>,
-        checkpoints: BTreeMap<TopicPartition, Checkpoints>,
-        led: Box<dyn Fn(&Arc<Replica>) + Send + Sync>,
-    ) -> Arc<Self> {
+    pub(crate) fn new(core: Arc<Core>, led: Led) -> Arc<Self> {
         Arc::new(Replicas {
             core,
             hosted: RwLock::default(),
-            checkpoints,
             opening: Arc::new(Semaphore::new(OPENING_AT_ONCE)),
             next_key: AtomicU64::new(0),
             by_timer: Mutex::default(),
@@ -70,7 +66,7 @@ impl Replicas {
             Some(Hosted::Leading(replica)) => Ok(Arc::clone(replica)),
             // Clients look again, and Java's consumer throws on anything else.
             Some(Hosted::Opening) => Err(KafkaError::NotLeaderOrFollower),
-            Some(Hosted::Offline) => Err(KafkaError::KafkaStorageError),
+            Some(Hosted::Offline(_)) => Err(KafkaError::KafkaStorageError),
             None => Err(KafkaError::NotLeaderOrFollower),
         }
     }
@@ -78,7 +74,7 @@ impl Replicas {
     /// Is the partition's log broken?
     pub(crate) fn is_offline(&self, topic: TopicId, partition: PartitionIndex) -> bool {
         match self.hosted.read().get(&(topic, partition)) {
-            Some(Hosted::Offline) => true,
+            Some(Hosted::Offline(_)) => true,
             Some(Hosted::Leading(replica)) => replica.view.offline().is_some(),
             Some(Hosted::Opening) | None => false,
         }
@@ -91,7 +87,7 @@ impl Replicas {
             .values()
             .filter_map(|hosted| match hosted {
                 Hosted::Leading(replica) => Some(Arc::clone(replica)),
-                Hosted::Opening | Hosted::Offline => None,
+                Hosted::Opening | Hosted::Offline(_) => None,
             })
             .collect()
     }
@@ -116,7 +112,7 @@ impl Replicas {
         topic
             .partitions()
             .filter(|(_, partition)| partition.state.leader == Some(self.core.node))
-            .all(|(index, _)| matches!(hosted.get(&(topic.id, index)), Some(Hosted::Leading(_) | Hosted::Offline)))
+            .all(|(index, _)| matches!(hosted.get(&(topic.id, index)), Some(Hosted::Leading(_) | Hosted::Offline(_))))
     }
 
     /// Is everything open (or known to be broken) that the image gives to this broker?
@@ -126,7 +122,7 @@ impl Replicas {
             .replicas_on(self.core.node)
             .filter(|(_, _, partition)| partition.state.leader == Some(self.core.node))
             .all(|(topic, index, _)| {
-                matches!(hosted.get(&(topic.id, index)), Some(Hosted::Leading(_) | Hosted::Offline))
+                matches!(hosted.get(&(topic.id, index)), Some(Hosted::Leading(_) | Hosted::Offline(_)))
             })
     }
 
@@ -141,8 +137,8 @@ impl Replicas {
             let known = self.hosted.read().get(&key).cloned();
             match known {
                 None => {
-                    self.hosted.write().insert(key, Hosted::Opening);
                     let id = TopicIdPartition { id: topic.id, topic: topic.name.clone(), partition: index };
+                    self.hosted.write().insert(key, Hosted::Opening);
                     self.open(id, partition.state.leader_epoch, config);
                 }
                 Some(Hosted::Leading(replica)) if *replica.config() != *config => {
@@ -155,8 +151,9 @@ impl Replicas {
     }
 
     /// Takes out the partitions whose topic the image no longer has: they stop serving at once.
-    pub(crate) fn take_gone(&self, image: &ClusterImage) -> Vec<Arc<Replica>> {
-        let mut gone = Vec::new();
+    /// Also tells which ones had no log that could be opened: their files are to be removed by name.
+    pub(crate) fn take_gone(&self, image: &ClusterImage) -> (Vec<Arc<Replica>>, Vec<TopicIdPartition>) {
+        let (mut gone, mut offline) = (Vec::new(), Vec::new());
         self.hosted.write().retain(|(topic, _), hosted| {
             if image.topic_by_id(*topic).is_some() {
                 return true;
@@ -164,7 +161,10 @@ impl Replicas {
             match hosted {
                 // Its opening ends first; the next change comes back to it.
                 Hosted::Opening => true,
-                Hosted::Offline => false,
+                Hosted::Offline(id) => {
+                    offline.push(TopicIdPartition { id: *topic, topic: id.topic.clone(), partition: id.partition });
+                    false
+                }
                 Hosted::Leading(replica) => {
                     self.by_timer.lock().remove(&replica.key);
                     gone.push(Arc::clone(replica));
@@ -172,7 +172,28 @@ impl Replicas {
                 }
             }
         });
-        gone
+        (gone, offline)
+    }
+
+    /// Removes the directory of a partition that is deleted and not open, if it is really its own. Blocks.
+    pub(crate) fn remove_directory(&self, id: &TopicIdPartition) -> Result<(), LogError> {
+        let (disk, directory) = (&*self.core.disk, self.directory(id));
+        if datadir::read_topic_id(disk, &directory) != Some(id.id) {
+            return Ok(());
+        }
+        let failed = |source| LogError::Io { action: "cannot rename", path: directory.clone(), source };
+        let doomed = self.core.data_dir.join(format!("{}.{}{}", id.partition, id.id, datadir::DELETED_SUFFIX));
+        disk.rename(&directory, &doomed).map_err(failed)?;
+        datadir::remove_deleted(disk, &self.core.data_dir).map(drop)
+    }
+
+    /// Is the log of any partition broken?
+    pub(crate) fn any_offline(&self) -> bool {
+        self.hosted.read().values().any(|hosted| match hosted {
+            Hosted::Offline(_) => true,
+            Hosted::Leading(replica) => replica.view.offline().is_some(),
+            Hosted::Opening => false,
+        })
     }
 
     fn open(self: &Arc<Self>, id: TopicIdPartition, epoch: LeaderEpoch, config: Arc<TopicConfig>) {
@@ -185,11 +206,11 @@ impl Replicas {
                 Ok(Ok(replica)) => Hosted::Leading(replica),
                 Ok(Err(failure)) => {
                     error!(partition = %id, error = %failure, "the partition stays offline");
-                    Hosted::Offline
+                    Hosted::Offline(id.topic_partition())
                 }
                 Err(failure) => {
                     error!(partition = %id, error = %failure, "opening the partition failed");
-                    Hosted::Offline
+                    Hosted::Offline(id.topic_partition())
                 }
             };
             if let Hosted::Leading(replica) = &hosted {
@@ -213,16 +234,11 @@ impl Replicas {
         let (disk, files) = (Arc::clone(&self.core.disk), Arc::clone(&self.core.files));
         let settings = log_config(&config);
         let now = self.core.clock.now();
+        self.set_stray_aside(&id, &directory)?;
         let exists = disk.list(&directory).is_ok_and(|entries| !entries.is_empty());
         let (mut log, sums, log_start) = if exists {
-            let checkpoints = self.checkpoints.get(&id.topic_partition()).copied().unwrap_or_default();
+            let checkpoints = self.core.checkpoints.of(&id.topic_partition());
             let (log, recovered) = Log::open(disk, files, &directory, settings, checkpoints, now)?;
-            if recovered.topic_id.is_some_and(|found| found != id.id) {
-                return Err(LogError::Format {
-                    path: directory,
-                    reason: "the directory belongs to an earlier topic of this name; move it away".into(),
-                });
-            }
             if let Some(cut) = &recovered.cut {
                 error!(
                     partition = %id, offset = %cut.offset, file = cut.file, position = cut.position, bytes = cut.bytes,
@@ -232,6 +248,15 @@ impl Replicas {
             }
             (log, recovered.sums, recovered.log_start)
         } else {
+            let expected = self.core.checkpoints.of(&id.topic_partition());
+            if epoch > LeaderEpoch(0) && expected.recovery_point > expected.log_start {
+                let reason = format!(
+                    "the directory is gone, but records up to offset {} were in it; restore it, or delete the topic",
+                    expected.recovery_point
+                );
+                return Err(LogError::Format { path: directory, reason });
+            }
+            self.core.checkpoints.forget(&[id.topic_partition()])?;
             let log = Log::create(disk, files, &directory, id.id, settings, Offset::ZERO)?;
             (log, BatchSums::default(), Offset::ZERO)
         };
@@ -244,6 +269,19 @@ impl Replicas {
         let key = self.next_key.fetch_add(1, Ordering::Relaxed);
         info!(partition = %id, %epoch, log_start = %log_start, log_end = %end, "leading");
         Ok(Replica::new(id, key, Arc::clone(&self.core), log, machine, config))
+    }
+
+    /// A directory of an earlier topic of the same name, which a crash kept from being deleted, is set aside under another name.
+    fn set_stray_aside(&self, id: &TopicIdPartition, directory: &Path) -> Result<(), LogError> {
+        let disk = &*self.core.disk;
+        let Some(found) = datadir::read_topic_id(disk, directory).filter(|found| *found != id.id) else {
+            return Ok(());
+        };
+        let aside = self.core.data_dir.join(format!("{}.{found}-stray", id.partition));
+        warn!(partition = %id, earlier = %found, aside = %aside.display(), "the directory of an earlier topic is set aside");
+        let failed = |source| LogError::Io { action: "cannot rename", path: directory.to_owned(), source };
+        disk.rename(directory, &aside).map_err(failed)?;
+        disk.flush_dir(&self.core.data_dir).map_err(failed)
     }
 
     /// Where a partition's files are.

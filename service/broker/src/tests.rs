@@ -55,6 +55,7 @@ impl Fixture {
             batch: builder.build().unwrap().into_bytes(),
             acks,
             timeout: Duration::from_secs(10),
+            keep: None,
         };
         self.broker.append(&self.caller, request).await
     }
@@ -109,6 +110,17 @@ async fn records_survive_a_clean_restart_and_epochs_rise() {
     assert_eq!(fixture.produce("events", &["d"], Acks::All).await.unwrap().base_offset, Offset(3));
     let after = fixture.broker.topic(&fixture.caller, &TopicRef::from("events")).unwrap();
     assert!(after.partitions[0].leader_epoch > before, "a start is an election");
+    for topic in fixture.broker.topics(&fixture.caller) {
+        for partition in &topic.partitions {
+            let replica = fixture.broker.replicas().leading(topic.id, partition.index).unwrap();
+            let epoch = replica.with_machine(|machine| machine.epoch());
+            assert_eq!(
+                epoch, partition.leader_epoch,
+                "{}-{}: what clients are told is served",
+                topic.name, partition.index
+            );
+        }
+    }
     fixture.broker.close().await;
 }
 
@@ -140,6 +152,7 @@ async fn bad_requests_get_kafkas_errors() {
         batch: bytes::Bytes::from_static(b"not a batch at all, but long enough to look like one, perhaps, if read"),
         acks: Acks::All,
         timeout: Duration::from_secs(1),
+        keep: None,
     };
     assert!(fixture.broker.append(&fixture.caller, request).await.is_err());
     let list = |spec| {
@@ -187,4 +200,117 @@ async fn producer_ids_are_never_given_twice() {
     let fixture = fixture.restart().await;
     let third = fixture.broker.init_producer_id(&fixture.caller, None, None).await.unwrap();
     assert!(third.id > second.id);
+}
+
+/// Reads as an epoch-aware consumer does: with the epoch that metadata tells.
+async fn fetch_with_told_epoch(fixture: &Fixture, topic: &str) -> Option<KafkaError> {
+    let told = fixture.broker.topic(&fixture.caller, &TopicRef::from(topic)).unwrap().partitions[0].leader_epoch;
+    let asked = FetchPartition {
+        topic: TopicRef::from(topic),
+        partition: PartitionIndex(0),
+        offset: Offset(0),
+        leader_epoch: told,
+        max_bytes: 1_000,
+    };
+    let request = FetchRequest {
+        partitions: vec![asked],
+        max_wait: Duration::ZERO,
+        min_bytes: 1,
+        max_bytes: 1_000,
+        isolation: Isolation::ReadUncommitted,
+    };
+    fixture.broker.fetch(&fixture.caller, request).await.remove(0).error.map(|error| error.error)
+}
+
+#[tokio::test]
+async fn partitions_lead_with_the_epoch_that_metadata_tells() {
+    let mut fixture = Fixture::new().await;
+    fixture.create("events", 1, &[]).await;
+    for _ in 0..3 {
+        fixture = fixture.restart().await;
+        fixture.create(&format!("t{}", uuid::Uuid::new_v4()), 1, &[]).await;
+        assert_eq!(fetch_with_told_epoch(&fixture, "events").await, None);
+    }
+}
+
+#[tokio::test]
+async fn a_name_can_be_given_again_at_once_and_begins_anew() {
+    let fixture = Fixture::new().await;
+    for round in 0..10 {
+        fixture.create("events", 2, &[]).await;
+        assert_eq!(fixture.read_all("events").await, Vec::<String>::new(), "round {round}");
+        fixture.produce("events", &["x"], Acks::All).await.unwrap();
+        fixture.broker.delete_topics(&fixture.caller, vec![TopicRef::from("events")]).await.remove(0).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn the_longest_topic_name_can_be_deleted() {
+    let fixture = Fixture::new().await;
+    let name = "x".repeat(249);
+    fixture.create(&name, 1, &[]).await;
+    let directory = fixture.directory.path().join("data").join(format!("{name}-0"));
+    assert!(directory.exists());
+    fixture.broker.delete_topics(&fixture.caller, vec![TopicRef::from(name.as_str())]).await.remove(0).unwrap();
+    let gone = async {
+        while directory.exists() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), gone).await.expect("files go");
+}
+
+#[tokio::test]
+async fn a_vanished_partition_is_not_replaced_by_an_empty_one() {
+    let fixture = Fixture::new().await;
+    fixture.create("events", 1, &[]).await;
+    fixture.create("others", 1, &[]).await;
+    fixture.produce("events", &["x"], Acks::All).await.unwrap();
+    fixture.produce("others", &["y"], Acks::All).await.unwrap();
+    fixture.broker.close().await;
+    fixture.store.close().await;
+    let directory = fixture.directory;
+    drop(fixture.broker);
+    let data = directory.path().join("data");
+    std::fs::rename(data.join("events-0"), directory.path().join("aside")).unwrap();
+
+    let fixture = Fixture::start(directory).await;
+    // A restart after the failed one knows as much as the first: the checkpoint of an offline partition stays.
+    let fixture = fixture.restart().await;
+    fixture.create("third", 1, &[]).await;
+    let error = fixture.produce("events", &["z"], Acks::All).await.unwrap_err();
+    assert_eq!(error.error, KafkaError::KafkaStorageError);
+    assert_eq!(fixture.read_all("others").await, ["y"], "everything else goes on");
+    assert!(!data.join("events-0").exists(), "nothing is put in its place");
+    assert!(!fixture.broker.is_alive());
+}
+
+#[tokio::test]
+async fn remains_of_deleted_topics_go_at_the_next_start() {
+    let fixture = Fixture::new().await;
+    fixture.create("events", 1, &[]).await;
+    let data = fixture.directory.path().join("data");
+    let copy = fixture.directory.path().join("copy");
+    copy_folder(&data.join("events-0"), &copy);
+    fixture.broker.delete_topics(&fixture.caller, vec![TopicRef::from("events")]).await.remove(0).unwrap();
+    fixture.broker.close().await;
+    fixture.store.close().await;
+    let directory = fixture.directory;
+    drop(fixture.broker);
+    // As if the process had died before the files went, and the topic were known as deleted no longer.
+    if !data.join("events-0").exists() {
+        std::fs::rename(&copy, data.join("events-0")).unwrap();
+    }
+    let fixture = Fixture::start(directory).await;
+    fixture.create("events", 1, &[]).await;
+    assert_eq!(fixture.read_all("events").await, Vec::<String>::new());
+    fixture.produce("events", &["new"], Acks::All).await.unwrap();
+}
+
+fn copy_folder(from: &std::path::Path, to: &std::path::Path) {
+    std::fs::create_dir(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+    }
 }

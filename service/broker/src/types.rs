@@ -1,6 +1,8 @@
 //! What the doors say to the broker and hear from it. No wire format appears here.
 
+use std::any::Any;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -51,6 +53,8 @@ pub struct AppendRequest {
     pub acks: Acks,
     /// How long `acks=all` may wait.
     pub timeout: Duration,
+    /// Dropped once the batch's bytes are in the log or refused: a door's reservation of memory.
+    pub keep: Option<Arc<dyn Any + Send + Sync>>,
 }
 
 /// A batch that was appended.

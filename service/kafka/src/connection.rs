@@ -31,10 +31,8 @@ pub(crate) async fn serve(session: Session, stream: TcpStream, budget: Budget, s
     let (queue, waiting) = mpsc::channel(MAX_WAITING_PER_CONNECTION);
     let gone = stop.child_token();
     let writer = tokio::spawn(write(Arc::clone(&stream), waiting, peer, gone.clone()));
-    let reader = read(session, FrameReader::new(stream, budget), queue);
-    tokio::select! {
-        result = reader => if let Err(hangup) = result { report(peer, &hangup) },
-        () = gone.cancelled() => {}
+    if let Err(hangup) = read(session, FrameReader::new(stream, budget), queue, &gone).await {
+        report(peer, &hangup);
     }
     // The queue's sender is gone: the writer sends what was accepted, then ends.
     if let Err(error) = writer.await {
@@ -50,9 +48,21 @@ fn report(peer: SocketAddr, hangup: &Hangup) {
     }
 }
 
-async fn read(mut session: Session, mut frames: FrameReader, queue: mpsc::Sender<Waiting>) -> Result<(), Hangup> {
+async fn read(
+    mut session: Session,
+    mut frames: FrameReader,
+    queue: mpsc::Sender<Waiting>,
+    gone: &CancellationToken,
+) -> Result<(), Hangup> {
     loop {
-        let frame = match frames.next().await {
+        // Room for the answer first, then a frame: a request must not hold budget while it waits for its turn.
+        let Ok(place) = queue.reserve().await else { return Ok(()) };
+        // A stop waits for the ordered stage at work: half a request must not be carried out.
+        let next = tokio::select! {
+            next = frames.next() => next,
+            () = gone.cancelled() => return Ok(()),
+        };
+        let frame = match next {
             Ok(frame) => frame,
             Err(FrameError::Closed) => return Ok(()),
             Err(FrameError::Io(error)) => {
@@ -61,8 +71,6 @@ async fn read(mut session: Session, mut frames: FrameReader, queue: mpsc::Sender
             }
             Err(error) => return Err(Hangup::Malformed(error.to_string())),
         };
-        // Room first: the ordered stage must not run for an answer that cannot be queued.
-        let Ok(place) = queue.reserve().await else { return Ok(()) };
         place.send(dispatch(&mut session, frame).await?);
     }
 }

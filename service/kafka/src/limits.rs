@@ -29,6 +29,9 @@ pub(crate) const READ_BUFFER_BYTES: usize = 16 * 1024;
 /// Most bytes one `sendfile` call moves on the blocking pool, so that one reader does not hold a thread for long.
 pub(crate) const SENDFILE_BYTES: usize = 1024 * 1024;
 
+/// A client that takes nothing of an answer for this long is closed: answers hold memory and open files.
+pub(crate) const SEND_STALL: Duration = Duration::from_secs(120);
+
 /// Buffers of one vectored write.
 pub(crate) const MAX_IO_SLICES: usize = 64;
 

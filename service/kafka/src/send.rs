@@ -9,7 +9,7 @@ use tidelog_broker::FilePart;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
-use crate::limits::{MAX_IO_SLICES, SENDFILE_BYTES};
+use crate::limits::{MAX_IO_SLICES, SEND_STALL, SENDFILE_BYTES};
 
 /// A part of an answer on its way out.
 pub(crate) enum Outgoing {
@@ -41,7 +41,7 @@ async fn send_bytes(stream: &TcpStream, waiting: &mut VecDeque<Bytes>) -> io::Re
             match stream.try_write_vectored(&slices) {
                 Ok(sent) => sent,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    stream.writable().await?;
+                    writable(stream).await?;
                     continue;
                 }
                 Err(error) => return Err(error),
@@ -53,6 +53,14 @@ async fn send_bytes(stream: &TcpStream, waiting: &mut VecDeque<Bytes>) -> io::Re
         advance(waiting, sent);
     }
     Ok(())
+}
+
+/// Waits until the peer takes more; one that takes nothing for long is gone.
+async fn writable(stream: &TcpStream) -> io::Result<()> {
+    match tokio::time::timeout(SEND_STALL, stream.writable()).await {
+        Ok(ready) => ready,
+        Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes nothing")),
+    }
 }
 
 fn advance(waiting: &mut VecDeque<Bytes>, mut sent: usize) {
@@ -82,14 +90,14 @@ async fn send_file(stream: &Arc<TcpStream>, part: FilePart) -> io::Result<()> {
     let mut position = Position { offset: part.slice.position, left: part.slice.len };
     while position.left > 0 {
         if part.recent {
-            stream.writable().await?;
+            writable(stream).await?;
             match stream.try_io(Interest::WRITABLE, || step(stream, &part, &mut position)) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 other => other?,
             }
         } else {
             // The page may have to come from the disk: not on an async worker.
-            stream.writable().await?;
+            writable(stream).await?;
             let (socket, file) = (Arc::clone(stream), part.clone());
             let done = tokio::task::spawn_blocking(move || {
                 let result = socket.try_io(Interest::WRITABLE, || step(&socket, &file, &mut position));

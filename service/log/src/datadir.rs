@@ -158,6 +158,12 @@ pub fn parse_partition_metadata(text: &str) -> Result<TopicId, &'static str> {
     id.trim().parse().map_err(|_| "its topic_id is not an id")
 }
 
+/// The topic id in a partition's directory; `None` if the directory, the file or the id is not there.
+pub fn read_topic_id(disk: &dyn Disk, directory: &Path) -> Option<TopicId> {
+    let text = read_text(disk, &directory.join(crate::names::PARTITION_METADATA)).ok()??;
+    parse_partition_metadata(&text).ok()
+}
+
 /// The partition whose directory has this name; `None` for every other name.
 pub fn parse_directory(name: &str) -> Option<TopicPartition> {
     let (topic, partition) = name.rsplit_once('-')?;

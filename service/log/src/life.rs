@@ -1,14 +1,14 @@
 //! A log's later life: its start moves, old segments go, it is closed or deleted.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use tidelog_model::Offset;
 
 use crate::append::Log;
+use crate::datadir::DELETED_SUFFIX;
 use crate::disk::{read_file, unlink_if_there};
-use crate::limits::MAX_SMALL_FILE_BYTES;
+use crate::limits::{MAX_FILE_NAME_BYTES, MAX_SMALL_FILE_BYTES};
 use crate::names::{self, Kind, Stage};
 use crate::open::unlink_segment;
 use crate::read::Reader;
@@ -187,9 +187,11 @@ impl Log {
             }
         }
         drop(view);
-        let mut name = directory.as_os_str().to_owned();
-        name.push(format!(".{unique}-delete"));
-        let doomed = Path::new(&name);
+        let suffix = format!(".{unique}{DELETED_SUFFIX}");
+        let name = directory.file_name().and_then(|name| name.to_str()).unwrap_or("partition");
+        // The longest topic names leave no room for a suffix; topics are ASCII.
+        let kept = name.get(..name.len().min(MAX_FILE_NAME_BYTES - suffix.len())).unwrap_or("partition");
+        let doomed = &directory.with_file_name(format!("{kept}{suffix}"));
         self.shared.disk.rename(directory, doomed).map_err(LogError::io("cannot rename", directory))?;
         crate::datadir::remove_directory(&*self.shared.disk, doomed)
     }

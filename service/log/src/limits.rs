@@ -49,6 +49,9 @@ pub const DEFAULT_COMPACTION_MEMORY_BYTES: usize = 128 * 1024 * 1024;
 /// What one key costs in a compaction's map beside its bytes, bytes (entry, hash, allocation).
 pub const COMPACTION_KEY_OVERHEAD_BYTES: usize = 96;
 
+/// Longest name of a file or directory, bytes: what Linux file systems allow.
+pub const MAX_FILE_NAME_BYTES: usize = 255;
+
 const _: () = assert!(MIN_SEGMENT_BYTES <= DEFAULT_SEGMENT_BYTES && DEFAULT_SEGMENT_BYTES <= MAX_SEGMENT_BYTES);
 const _: () = assert!(DEFAULT_INDEX_INTERVAL_BYTES as usize + 61 <= SCAN_WINDOW_BYTES);
 const _: () = assert!(MAX_BATCH_BYTES as u64 <= MAX_SEGMENT_BYTES);

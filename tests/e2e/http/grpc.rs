@@ -49,7 +49,8 @@ async fn the_generated_client() {
     let request = v1::PublishRequest { topic: "t".into(), events: vec![event("a"), event("b")] };
     let results = events.publish(request).await.unwrap().into_inner().results;
     assert_eq!(results[1].result, Some(Published::Position(v1::Position { partition: 0, offset: 1 })));
-    let requests = ["c", "d", "e"].map(|text| v1::PublishStreamRequest { topic: "t".into(), events: vec![event(text)] });
+    let requests =
+        ["c", "d", "e"].map(|text| v1::PublishStreamRequest { topic: "t".into(), events: vec![event(text)] });
     let mut answers = events.publish_stream(futures::stream::iter(requests)).await.unwrap().into_inner();
     for offset in 2..5 {
         let results = answers.message().await.unwrap().unwrap().results;

@@ -30,7 +30,10 @@ async fn one_log_behind_all_doors() {
     let read = async || client.get(server.url("/v1/topics/quakes/events")).send().await.unwrap().text().await.unwrap();
     let before = read().await;
     assert_eq!(before.lines().count(), 3);
-    assert!(before.lines().zip(expected).all(|(line, value)| line.contains(&format!(r#""value":{value}"#))), "{before}");
+    assert!(
+        before.lines().zip(expected).all(|(line, value)| line.contains(&format!(r#""value":{value}"#))),
+        "{before}"
+    );
     let description = client.get(server.url("/v1/topics/quakes")).send().await.unwrap().json::<Value>().await.unwrap();
 
     server.kill();

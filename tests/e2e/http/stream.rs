@@ -13,7 +13,8 @@ struct Stream {
 
 impl Stream {
     async fn open(server: &Server, last_event_id: Option<&str>) -> Self {
-        let mut request = http().get(server.url("/v1/topics/t/events?from=earliest")).header("accept", "text/event-stream");
+        let mut request =
+            http().get(server.url("/v1/topics/t/events?from=earliest")).header("accept", "text/event-stream");
         if let Some(id) = last_event_id {
             request = request.header("last-event-id", id);
         }

@@ -1,9 +1,7 @@
 //! Topics by Kafka's admin client.
 
 use tidelog_harness::kafka::{PATIENCE, Producer, config, read_all};
-use tidelog_harness::protocol::messages::{
-    AlterConfigsResource, AlterableConfig, IncrementalAlterConfigsRequest,
-};
+use tidelog_harness::protocol::messages::{AlterConfigsResource, AlterableConfig, IncrementalAlterConfigsRequest};
 use tidelog_harness::raw::Raw;
 use tidelog_harness::rdkafka::admin::{
     AdminClient, AdminOptions, ConfigSource, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication,
@@ -48,8 +46,12 @@ async fn a_topic_from_creation_to_deletion() {
     assert_eq!(value(&admin, "retention.ms").await, (Some("1234567".into()), ConfigSource::DynamicTopic));
     assert_eq!(value(&admin, "cleanup.policy").await, (Some("delete".into()), ConfigSource::Default));
     let entry = AlterableConfig { name: "retention.ms".into(), value: Some("7654321".into()), ..Default::default() };
-    let resource =
-        AlterConfigsResource { resource_type: 2, resource_name: "t".into(), configs: vec![entry], ..Default::default() };
+    let resource = AlterConfigsResource {
+        resource_type: 2,
+        resource_name: "t".into(),
+        configs: vec![entry],
+        ..Default::default()
+    };
     let request = IncrementalAlterConfigsRequest { resources: vec![resource], ..Default::default() };
     let answer = Raw::connect(server.kafka()).call(1, &request);
     assert_eq!(answer.responses[0].error_code, 0, "{answer:?}");

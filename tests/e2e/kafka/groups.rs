@@ -139,7 +139,11 @@ fn a_group_resumes_where_it_committed() {
         server.start_again();
     }
     let consumer = member(&server, "resume", "range");
-    wait_until(|| !partitions(&consumer).is_empty() || consumer.poll(Duration::from_millis(10)).is_some(), PATIENCE, "joins");
+    wait_until(
+        || !partitions(&consumer).is_empty() || consumer.poll(Duration::from_millis(10)).is_some(),
+        PATIENCE,
+        "joins",
+    );
     let committed = consumer.committed(PATIENCE).unwrap();
     let sum: i64 = committed.elements().iter().filter_map(|element| element.offset().to_raw()).sum();
     assert_eq!(sum, 60, "{committed:?}");

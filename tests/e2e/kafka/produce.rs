@@ -96,7 +96,10 @@ fn headers_keys_and_nulls_come_back_as_they_went() {
     let came: Vec<(String, Option<Vec<u8>>)> =
         read[0].headers().unwrap().iter().map(|h| (h.key.to_owned(), h.value.map(<[u8]>::to_vec))).collect();
     let pair = |key: &str, value: Option<&str>| (key.to_owned(), value.map(|v| v.as_bytes().to_vec()));
-    assert_eq!(came, [pair("again", Some("1")), pair("other", Some("")), pair("again", Some("2")), pair("again", None)]);
+    assert_eq!(
+        came,
+        [pair("again", Some("1")), pair("other", Some("")), pair("again", Some("2")), pair("again", None)]
+    );
     assert!(read[1].headers().is_none());
 }
 

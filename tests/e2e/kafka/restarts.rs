@@ -21,7 +21,11 @@ fn records_survive_stops_and_kills_and_clients_come_back() {
             }
         }
         producer.finish_well();
-        if kill { server.kill() } else { server.stop() }
+        if kill {
+            server.kill()
+        } else {
+            server.stop()
+        }
         server.start_again();
         let read = read_all(server.kafka(), "kept", &[0, 1]);
         for (partition, values) in (0i32..).zip(&expected) {

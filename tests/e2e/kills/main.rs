@@ -64,7 +64,11 @@ fn what_was_acknowledged_is_read_once_and_in_order() {
     for kill in 1..=kills {
         // A random number of acknowledgements is a random moment of the server's work.
         let goal = producer.reported() + random.random_range(1..3000);
-        wait_until(|| producer.reported() >= goal, PROGRESS, &format!("acknowledgements before kill {kill} (seed {seed})"));
+        wait_until(
+            || producer.reported() >= goal,
+            PROGRESS,
+            &format!("acknowledgements before kill {kill} (seed {seed})"),
+        );
         server.kill();
         server.start_again();
     }

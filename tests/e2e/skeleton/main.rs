@@ -146,7 +146,8 @@ fn the_whole_way_with_a_kill_at_every_step() {
     walk.crash("local deletion");
     let settled = || {
         let tier = walk.tier();
-        tier["remote_end"].as_i64().is_some_and(|end| end > RECORDS as i64 * 2) && tier["local_start"].as_i64() > Some(0)
+        tier["remote_end"].as_i64().is_some_and(|end| end > RECORDS as i64 * 2)
+            && tier["local_start"].as_i64() > Some(0)
     };
     wait_until(settled, WORK, "nearly everything is remote and the older part gone locally");
     assert!(!walk.local_segments().contains(first), "{:?}", walk.local_segments());

@@ -54,7 +54,8 @@ fn tier(server: &Server) -> Value {
 fn wait_cold(server: &Server, remote_end: usize) {
     let cold = || {
         let tier = tier(server);
-        tier["remote_end"].as_i64() >= Some(remote_end as i64) && tier["local_start"].as_i64() >= Some(remote_end as i64)
+        tier["remote_end"].as_i64() >= Some(remote_end as i64)
+            && tier["local_start"].as_i64() >= Some(remote_end as i64)
     };
     wait_until(cold, WORK, "the older part is only in the store");
 }

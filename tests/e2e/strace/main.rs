@@ -85,7 +85,11 @@ fn no_answer_leaves_before_the_flush_that_covers_it() {
             let file = format!("flushed-{}/", writer % 2);
             let written = calls
                 .iter()
-                .find(|call| call.name.starts_with("pwrite") && call.targets()[0].contains(&file) && contains(&call.bytes(), &text))
+                .find(|call| {
+                    call.name.starts_with("pwrite")
+                        && call.targets()[0].contains(&file)
+                        && contains(&call.bytes(), &text)
+                })
                 .unwrap_or_else(|| panic!("{text} was never written"));
             let covers = |call: &&Call| match call.name.as_str() {
                 "fdatasync" | "fsync" => call.targets() == written.targets(),
@@ -135,7 +139,8 @@ fn a_fetch_goes_by_sendfile() {
     let read = read_all(server.kafka(), "sent", &[0]);
     assert_eq!(read[&0].len(), 60);
     let calls = calls(server);
-    let from_log = |call: &&Call| call.name == "sendfile" && call.targets().iter().any(|target| target.contains("/sent-0/"));
+    let from_log =
+        |call: &&Call| call.name == "sendfile" && call.targets().iter().any(|target| target.contains("/sent-0/"));
     let sent: u64 = calls.iter().filter(from_log).filter_map(|call| call.result.parse::<u64>().ok()).sum();
     assert!(sent >= 60 * 50_000, "{sent} bytes by sendfile of {}", 60 * 50_000);
     // And not a second time through the process's memory.

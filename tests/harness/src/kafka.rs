@@ -78,7 +78,9 @@ impl Producer {
         loop {
             match self.inner.send(record) {
                 Ok(()) => return,
-                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) if start.elapsed() < PATIENCE => {
+                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back))
+                    if start.elapsed() < PATIENCE =>
+                {
                     record = back;
                     std::thread::sleep(Duration::from_millis(5));
                 }

@@ -22,9 +22,7 @@ pub use tidelog_protocol as protocol;
 pub use tidelog_record as record;
 pub use tidelog_security as security;
 pub use tidelog_test_s3 as s3;
-pub use {
-    bytes, futures, prost_reflect, rand, rdkafka, reqwest, serde_json, tempfile, tokio, tonic, tonic_reflection,
-};
+pub use {bytes, futures, prost_reflect, rand, rdkafka, reqwest, serde_json, tempfile, tokio, tonic, tonic_reflection};
 
 /// An HTTP client without proxies of the environment: servers under test are on loopback.
 pub fn http() -> reqwest::Client {

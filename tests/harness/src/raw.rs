@@ -114,7 +114,8 @@ pub fn batch(values: &[&[u8]]) -> Bytes {
 
 /// A Produce request (up to version 12) for one partition.
 pub fn produce(topic: &str, partition: i32, acks: i16, records: Bytes) -> ProduceRequest {
-    let partition = PartitionProduceData { index: partition, records: Some(Records::from(records)), ..Default::default() };
+    let partition =
+        PartitionProduceData { index: partition, records: Some(Records::from(records)), ..Default::default() };
     let topic = TopicProduceData { name: topic.into(), partition_data: vec![partition], ..Default::default() };
     ProduceRequest { acks, timeout_ms: 20_000, topic_data: vec![topic], ..Default::default() }
 }

@@ -1,6 +1,7 @@
 //! The server as a process: started on free ports, killed, stopped, started again on the same directory and ports.
 
 use std::fs::{self, File};
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -90,7 +91,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts on an empty directory and waits until all listeners accept.
+    /// Starts on an empty directory and waits until it is ready.
     pub fn start(options: Options) -> Self {
         let folder = tempfile::Builder::new().prefix("tidelog-e2e-").tempdir().unwrap();
         let free = || "127.0.0.1:0".to_owned();
@@ -131,7 +132,7 @@ impl Server {
     fn traced(&self, plain: &Command, calls: &str) -> Command {
         let mut command = Command::new("strace");
         // -D: the server stays our child, and signals reach it; -xx: bytes that can be taken apart.
-        command.args(["-D", "-f", "-qq", "-y", "-xx", "-s", "4096", "-e"]).arg(format!("trace={calls}"));
+        command.args(["-D", "-f", "-q", "-y", "-xx", "-s", "4096", "-e"]).arg(format!("trace={calls}"));
         command.arg("-o").arg(self.folder.path().join("strace.log"));
         command.arg(plain.get_program()).args(plain.get_args());
         for (name, value) in plain.get_envs() {
@@ -143,7 +144,7 @@ impl Server {
         command
     }
 
-    /// Waits until all listeners accept.
+    /// Waits until all listeners accept and every partition is open.
     pub fn wait_ready(&mut self) {
         let endpoints = self.data_dir().join("endpoints.json");
         let text = wait_for(
@@ -159,6 +160,20 @@ impl Server {
         let value: serde_json::Value = serde_json::from_str(&text).unwrap();
         let address = |door: &str| value[door].as_str().unwrap().to_owned();
         (self.kafka, self.http) = (address("kafka"), address("http"));
+        // Listeners accept while partitions still recover.
+        wait_for(|| self.is_ready().then_some(()), START, "every partition is open");
+    }
+
+    /// Does `/readyz` say so?
+    pub fn is_ready(&self) -> bool {
+        let ask = || -> std::io::Result<String> {
+            let mut socket = std::net::TcpStream::connect(&self.http)?;
+            socket.write_all(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+            let mut answer = String::new();
+            socket.read_to_string(&mut answer)?;
+            Ok(answer)
+        };
+        ask().is_ok_and(|answer| answer.starts_with("HTTP/1.1 200"))
     }
 
     fn exited(&mut self) -> Option<ExitStatus> {
@@ -268,7 +283,8 @@ impl Drop for Server {
         }
         if std::thread::panicking() {
             let log = self.log();
-            let lines: Vec<&str> = log.lines().collect();
+            // Fifty internal partitions at every start would push out everything else.
+            let lines: Vec<&str> = log.lines().filter(|line| !line.contains("leading partition=__")).collect();
             let last = lines.len().saturating_sub(SHOWN_LINES);
             eprintln!("--- the server's log ({} lines before) ---", last);
             lines.iter().skip(last).for_each(|line| eprintln!("{line}"));

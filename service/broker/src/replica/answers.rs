@@ -51,6 +51,15 @@ impl Answers {
         token
     }
 
+    /// A duplicate reports the time of the original, where the topic's time is the broker's.
+    pub(crate) fn set_append_time(&self, token: Token, original: Timestamp) {
+        if let Some(Answer::Append { append_time, .. }) = self.open.lock().by_token.get_mut(&token)
+            && *append_time != Timestamp::NONE
+        {
+            *append_time = original;
+        }
+    }
+
     /// Gives the answer its result and lets it go.
     pub(crate) fn give(&self, token: Token, result: Result<Offset, KafkaError>) {
         let answer = self.open.lock().by_token.remove(&token);

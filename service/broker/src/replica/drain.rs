@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tidelog_log::StampedBatch;
-use tidelog_model::{KafkaError, Now, Timestamp};
+use tidelog_model::{Deadline, KafkaError, Now, Timestamp};
 use tidelog_partition::{Intent, Placed, Proposal, Token, Verdict};
 use tidelog_record::{Batch, TimestampType};
 use tracing::error;
 
 use super::answers::Answer;
+use super::flush::flush_after;
 use super::queue::{AppendWork, Taken, Work};
 use super::{Ending, Replica, Writer};
 
@@ -37,9 +38,12 @@ impl Replica {
                 let _ = done.send(());
             }
         }
+        self.flush_by_setting(writer, false, now.monotonic);
+        let flush =
+            writer.unflushed_since.and_then(|since| Some(Deadline(since + flush_after(self.config().flush_ms)?)));
         let next = self.machine.lock().next_deadline();
         let groups = writer.groups.as_ref().and_then(|groups| groups.next_deadline());
-        self.core.timers.set(self.key, next.into_iter().chain(groups).min());
+        self.core.timers.set(self.key, next.into_iter().chain(groups).chain(flush).min());
         if !self.queue.is_empty() {
             self.core.log_threads.submit(self);
         }
@@ -47,7 +51,7 @@ impl Replica {
 
     /// The replica ends: nothing is written any more.
     fn finish(self: &Arc<Self>, writer: Option<Writer>) {
-        if let Some(Writer { log, groups }) = writer {
+        if let Some(Writer { log, groups, .. }) = writer {
             if let Some(groups) = groups {
                 groups.resign(KafkaError::NotCoordinator);
             }
@@ -82,6 +86,7 @@ impl Replica {
 
     fn write(self: &Arc<Self>, writer: &mut Writer, appends: Vec<AppendWork>, now: Now) {
         let mut batches = Vec::with_capacity(appends.len());
+        let mut keeps = Vec::with_capacity(appends.len());
         let mut intents = Vec::with_capacity(appends.len());
         for append in appends {
             let header = *append.batch.header();
@@ -90,7 +95,8 @@ impl Replica {
                 TimestampType::CreateTime => Timestamp::NONE,
             };
             let token = self.answers.open(Answer::Append { reply: append.reply, append_time });
-            let AppendWork { batch, acks, deadline, origin, .. } = append;
+            let AppendWork { batch, acks, deadline, origin, keep, .. } = append;
+            keeps.push(keep);
             intents.push(Intent { token, header, acks, deadline, origin });
             batches.push(batch);
         }
@@ -107,6 +113,11 @@ impl Replica {
         now: Now,
     ) -> Result<Proposal, KafkaError> {
         let proposal = self.machine.lock().propose(now, intents);
+        for placed in &proposal.placed {
+            if let Verdict::Duplicate { timestamp, .. } = placed.verdict {
+                self.answers.set_append_time(placed.intent.token, timestamp);
+            }
+        }
         let stamped: Vec<StampedBatch> = proposal
             .placed
             .iter()
@@ -126,6 +137,7 @@ impl Replica {
                 self.carry_out(effects);
                 self.count(&proposal, &stamped);
                 if appended.is_some_and(|appended| appended.rolled.is_some()) {
+                    self.flush_by_setting(writer, true, now.monotonic);
                     self.wake_remote();
                 }
                 Ok(proposal)

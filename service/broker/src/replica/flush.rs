@@ -1,24 +1,107 @@
-//! The flusher's work on one partition: make what is written durable, then move the watermark.
+//! The flusher's work: make what is written durable, then move the watermark. One flush serves all that arrived before it
+//! began; where many logs wait, one `syncfs` serves them all.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
+use tidelog_log::{FlushTicket, LogError};
+use tidelog_partition::{Durability, Effects};
 use tracing::error;
 
-use super::Replica;
+use super::{Replica, Writer};
 
 impl Replica {
-    /// Flushes everything written so far. One flush serves all that arrived before it began.
+    /// Flushes everything written so far.
     pub(crate) fn flush(self: &Arc<Self>) {
         let started = self.core.clock.now().monotonic;
         let effects = match self.view.flush() {
             Ok(end) => self.machine.lock().flushed(end),
-            Err(failure) => {
-                error!(partition = %self.id, error = %failure, "the log takes no more until the broker is restarted");
-                self.machine.lock().flush_failed()
-            }
+            Err(failure) => self.flush_lost(&failure),
         };
         let took = self.core.clock.now().monotonic.saturating_sub(started);
         metrics::histogram!("tidelog_log_flush_seconds").record(took.as_secs_f64());
         self.carry_out(effects);
     }
+
+    fn flush_lost(&self, failure: &LogError) -> Effects {
+        error!(partition = %self.id, error = %failure, "a flush failed: the data directory takes no more until a restart");
+        self.core.disk_failed.store(true, Ordering::Release);
+        self.machine.lock().flush_failed()
+    }
+
+    /// May one `syncfs` stand for many flushes now?
+    pub(crate) fn may_flush_together(&self) -> bool {
+        self.core.sync_fs.is_some() && !self.core.foreign_writes.as_ref().is_some_and(|writing| writing())
+    }
+
+    /// Flushes many logs with one call.
+    pub(crate) fn flush_together(replicas: &[Arc<Replica>]) {
+        let Some(core) = replicas.first().map(|replica| Arc::clone(&replica.core)) else { return };
+        let Some(sync_fs) = &core.sync_fs else { return replicas.iter().for_each(Replica::flush) };
+        let mut tickets: Vec<(&Arc<Replica>, FlushTicket)> = Vec::with_capacity(replicas.len());
+        for replica in replicas {
+            let captured = replica.view.capture().map_err(|failure| replica.flush_lost(&failure));
+            let prepared = captured.and_then(|ticket| match ticket.prepare() {
+                Ok(()) => Ok(ticket),
+                Err(error) => Err(replica.sync_lost(&error)),
+            });
+            match prepared {
+                Ok(ticket) => tickets.push((replica, ticket)),
+                // One log's trouble is its own.
+                Err(effects) => replica.carry_out(effects),
+            }
+        }
+        let synced = sync_fs.sync();
+        metrics::counter!("tidelog_log_syncfs_total").increment(1);
+        // An upload that began meanwhile may have taken an error away: then every file is asked by itself.
+        let foreign = core.foreign_writes.as_ref().is_some_and(|writing| writing());
+        for (replica, ticket) in tickets {
+            let outcome = match &synced {
+                Ok(()) if foreign => ticket.sync(),
+                Ok(()) => Ok(()),
+                Err(error) => Err(std::io::Error::new(error.kind(), error.to_string())),
+            };
+            let effects = match outcome {
+                Ok(()) => {
+                    let end = replica.view.complete(ticket);
+                    replica.machine.lock().flushed(end)
+                }
+                Err(error) => replica.sync_lost(&error),
+            };
+            replica.carry_out(effects);
+        }
+    }
+
+    fn sync_lost(&self, failure: &std::io::Error) -> Effects {
+        self.view.flush_failed(failure);
+        error!(partition = %self.id, error = %failure, "a flush failed: the data directory takes no more until a restart");
+        self.core.disk_failed.store(true, Ordering::Release);
+        self.machine.lock().flush_failed()
+    }
+
+    /// Without fsync durability the topic says when to flush: `flush.messages`, `flush.ms`, and every closed segment.
+    pub(super) fn flush_by_setting(self: &Arc<Self>, writer: &mut Writer, rolled: bool, now: Duration) {
+        if self.core.durability == Durability::Fsync {
+            return;
+        }
+        let unflushed = self.view.log_end().since(self.view.flushed_end());
+        let config = self.config();
+        if unflushed == 0 {
+            writer.unflushed_since = None;
+            return;
+        }
+        let since = *writer.unflushed_since.get_or_insert(now);
+        let many = u64::try_from(config.flush_messages).is_ok_and(|limit| unflushed >= limit);
+        let old = flush_after(config.flush_ms).is_some_and(|limit| now.saturating_sub(since) >= limit);
+        if rolled || many || old {
+            writer.unflushed_since = None;
+            self.core.flushers.submit(self);
+        }
+    }
+}
+
+/// `flush.ms` as a time; Kafka's default of the largest number means never.
+pub(super) fn flush_after(ms: i64) -> Option<Duration> {
+    u64::try_from(ms).ok().filter(|ms| *ms < i64::MAX as u64).map(Duration::from_millis)
 }

@@ -1,6 +1,6 @@
 //! The leader's log as the cold tier sees it.
 
-use tidelog_log::{ClosedSegment, LocalLog};
+use tidelog_log::{ClosedSegment, LocalLog, RemoteExtent};
 use tidelog_model::Offset;
 use tidelog_record::LeaderEpochs;
 
@@ -8,6 +8,20 @@ use super::Replica;
 
 /// A replica behind the tier's port; it does not keep the replica alive.
 pub(crate) struct TierSource(pub(crate) std::sync::Weak<Replica>);
+
+impl Replica {
+    /// A crash may have taken the log start's last checkpoint: what the manifest no longer has cannot be read, so the log begins
+    /// after it.
+    fn follow_remote_start(&self) {
+        let Some(remote) = &self.core.remote else { return };
+        if let RemoteExtent::Known { start, end } = remote.extent(&self.id)
+            && end > start
+            && start <= self.view.local_start()
+        {
+            self.move_log_start(start);
+        }
+    }
+}
 
 impl LocalLog for TierSource {
     fn closed_segment(&self, from: Offset) -> Option<ClosedSegment> {
@@ -39,6 +53,7 @@ impl LocalLog for TierSource {
 
     fn remote_committed(&self, _end: Offset) {
         if let Some(replica) = self.0.upgrade().filter(|replica| !replica.is_gone()) {
+            replica.follow_remote_start();
             // Files are removed beside the appends: the log excludes nothing but other maintenance.
             replica.trim_local(replica.core.clock.now());
         }

@@ -10,7 +10,7 @@ use tidelog_metadata::TopicConfig;
 use tidelog_model::{Now, Offset};
 use tracing::{error, info};
 
-use super::{Replica, Writer};
+use super::{Replica, TierSource, Writer};
 use crate::replicas::log_config;
 
 /// One piece of work that must not meet an append.
@@ -31,7 +31,13 @@ impl Replica {
                 let min_insync = usize::try_from(config.min_insync_replicas).unwrap_or(1);
                 writer.log.set_config(log_config(&config));
                 self.machine.lock().set_min_insync(min_insync);
-                *self.config.write() = config;
+                let tiered = config.remote_storage_enable;
+                let was_tiered = std::mem::replace(&mut *self.config.write(), config).remote_storage_enable;
+                match (was_tiered, tiered) {
+                    (false, true) => self.lead_remote(),
+                    (true, false) => self.leave_remote(),
+                    _ => {}
+                }
             }
             Maintenance::Tidy { producer_expiration } => {
                 self.machine.lock().sums_mut().producers.expire(now, producer_expiration);
@@ -39,6 +45,27 @@ impl Replica {
                 self.retain(writer, now);
             }
         }
+    }
+
+    /// The cold tier begins to upload what this log closes.
+    pub(crate) fn lead_remote(self: &Arc<Self>) {
+        if let Some(remote) = &self.core.remote {
+            let epoch = self.with_machine(|machine| machine.epoch());
+            remote.lead(&self.id, epoch, Arc::new(TierSource(Arc::downgrade(self))));
+        }
+    }
+
+    /// The topic is tiered no longer, which is possible only with `remote.log.delete.on.disable`: the remote part goes.
+    fn leave_remote(&self) {
+        let Some(remote) = &self.core.remote else { return };
+        remote.resign(&self.id);
+        self.move_log_start(self.view.local_start());
+        let (deleted, id) = (remote.delete(&self.id), self.id.clone());
+        self.core.runtime.spawn(async move {
+            if let Err(failure) = deleted.await {
+                error!(partition = %id, error = %failure, "remote segments of a topic that is no longer tiered remain");
+            }
+        });
     }
 
     fn roll_if_old(self: &Arc<Self>, writer: &mut Writer, now: Now) {

@@ -15,6 +15,7 @@ mod waiters;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 use tidelog_log::{Log, LogError, LogView};
@@ -42,6 +43,8 @@ pub(crate) struct Writer {
     pub(crate) log: Log,
     /// The group coordinator that lives on this partition, once it is loaded.
     pub(crate) groups: Option<GroupHost>,
+    /// Without fsync durability: since when records wait for a flush, on the monotonic clock.
+    pub(crate) unflushed_since: Option<Duration>,
 }
 
 /// A hosted partition that this broker leads.
@@ -61,10 +64,13 @@ pub(crate) struct Replica {
     flush_slot: Slot,
     gone: AtomicBool,
     /// How the replica shall end, and who waits for it.
-    ending: Mutex<Option<(Ending, oneshot::Sender<Result<Offset, LogError>>)>>,
+    ending: Mutex<Option<(Ending, Ended)>>,
     /// Up to here the log is compacted.
     cleaned: Mutex<Offset>,
 }
+
+/// Who hears that a replica has ended: the flushed end of its log.
+type Ended = oneshot::Sender<Result<Offset, LogError>>;
 
 /// How a replica ends.
 pub(crate) enum Ending {
@@ -91,7 +97,7 @@ impl Replica {
             view: log.view(),
             config: RwLock::new(config),
             machine: Mutex::new(machine),
-            writer: Mutex::new(Some(Writer { log, groups: None })),
+            writer: Mutex::new(Some(Writer { log, groups: None, unflushed_since: None })),
             queue: Queue::new(),
             answers: Answers::default(),
             waiters: Waiters::default(),
@@ -167,6 +173,9 @@ impl Replica {
     /// The receiver gets the flushed end of a closed log.
     pub(crate) fn end(self: &Arc<Self>, ending: Ending) -> oneshot::Receiver<Result<Offset, LogError>> {
         let (done, ended) = oneshot::channel();
+        if let Some(remote) = &self.core.remote {
+            remote.resign(&self.id);
+        }
         *self.ending.lock() = Some((ending, done));
         self.gone.store(true, Ordering::Release);
         let effects = self.machine.lock().resign();
@@ -187,6 +196,10 @@ impl Replica {
         let effects = self.machine.lock().flush_failed();
         self.carry_out(effects);
         self.answers.fail_all(KafkaError::KafkaStorageError);
+        // The panic has released the writer; the coordinator's callers wait beside the answers.
+        if let Some(groups) = self.writer.lock().as_mut().and_then(|writer| writer.groups.take()) {
+            groups.resign(KafkaError::CoordinatorNotAvailable);
+        }
     }
 
     pub(crate) fn drain_slot(&self) -> &Slot {

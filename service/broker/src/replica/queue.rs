@@ -1,5 +1,6 @@
 //! The bounded queue in front of one partition: queue order is log order.
 
+use std::any::Any;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -21,6 +22,8 @@ pub(crate) struct AppendWork {
     pub(crate) deadline: Option<Deadline>,
     pub(crate) origin: Origin,
     pub(crate) reply: AppendReply,
+    /// Dropped when the batch is written or refused.
+    pub(crate) keep: Option<Arc<dyn Any + Send + Sync>>,
 }
 
 /// One entry of the queue.

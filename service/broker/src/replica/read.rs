@@ -62,6 +62,9 @@ impl Replica {
         min_one: bool,
     ) -> Result<HotRead, (Offsets, BrokerError)> {
         let (offsets, offline) = self.with_machine(|machine| (machine.offsets(), machine.is_offline()));
+        if self.is_gone() {
+            return Err((offsets, KafkaError::NotLeaderOrFollower.into()));
+        }
         if offline {
             return Err((offsets, KafkaError::KafkaStorageError.into()));
         }

@@ -28,6 +28,20 @@ pub(crate) struct Work<J> {
     pub(crate) run: fn(&Arc<J>),
     /// `run` panicked: make sure that nobody waits for this job forever.
     pub(crate) panicked: fn(&Arc<J>),
+    /// How one thread does many jobs together, if that is cheaper than one by one.
+    pub(crate) many: Option<Many<J>>,
+}
+
+/// Jobs that one thread takes together.
+pub(crate) struct Many<J> {
+    /// Only if at least so many wait …
+    pub(crate) from: usize,
+    /// … and it is possible at this moment.
+    pub(crate) possible: fn(&J) -> bool,
+    /// At most so many.
+    pub(crate) most: usize,
+    /// Does what waits for each of them.
+    pub(crate) run: fn(&[Arc<J>]),
 }
 
 struct State<J> {
@@ -95,29 +109,43 @@ impl<J> Shared<J> {
         self.wake.notify_one();
     }
 
-    fn pop(&self) -> Option<Arc<J>> {
+    /// The next job, or several that are cheaper together; none when the pool is closed and empty.
+    fn pop(&self) -> Vec<Arc<J>> {
         let mut state = self.state.lock();
         loop {
             if let Some(job) = state.ready.pop_front() {
-                return Some(job);
+                let waiting = state.ready.len() + 1;
+                let many = self.work.many.as_ref().filter(|many| waiting >= many.from && (many.possible)(&job));
+                let further = many.map_or(0, |many| many.most.min(waiting) - 1);
+                return std::iter::once(job).chain(state.ready.drain(..further)).collect();
             }
             if state.closed {
-                return None;
+                return Vec::new();
             }
             self.wake.wait(&mut state);
         }
     }
 
     fn serve(&self) {
-        while let Some(job) = self.pop() {
-            let slot = &(self.work.slot)(&job).0;
-            slot.store(RUNNING, Ordering::Release);
-            if catch_unwind(AssertUnwindSafe(|| (self.work.run)(&job))).is_err() {
-                (self.work.panicked)(&job);
+        loop {
+            let jobs = self.pop();
+            let Some(first) = jobs.first() else { return };
+            for job in &jobs {
+                (self.work.slot)(job).0.store(RUNNING, Ordering::Release);
             }
-            if slot.compare_exchange(RUNNING, IDLE, Ordering::AcqRel, Ordering::Acquire).is_err() {
-                slot.store(QUEUED, Ordering::Release);
-                self.push(job);
+            let run = || match &self.work.many {
+                Some(many) if jobs.len() > 1 => (many.run)(&jobs),
+                _ => (self.work.run)(first),
+            };
+            if catch_unwind(AssertUnwindSafe(run)).is_err() {
+                jobs.iter().for_each(|job| (self.work.panicked)(job));
+            }
+            for job in jobs {
+                let slot = &(self.work.slot)(&job).0;
+                if slot.compare_exchange(RUNNING, IDLE, Ordering::AcqRel, Ordering::Acquire).is_err() {
+                    slot.store(QUEUED, Ordering::Release);
+                    self.push(job);
+                }
             }
         }
     }
@@ -147,21 +175,31 @@ mod tests {
     #[test]
     fn every_submission_is_seen_and_no_job_runs_twice_at_once() {
         let (sender, receiver) = mpsc::channel();
-        let work = Work { slot: |job: &Counter| &job.slot, run: count, panicked: |_| panic!("no job fails here") };
+        let many = Many { from: 2, possible: |_| true, most: 8, run: |jobs| jobs.iter().for_each(count) };
+        let work = Work {
+            slot: |job: &Counter| &job.slot,
+            run: count,
+            panicked: |_| panic!("no job fails here"),
+            many: Some(many),
+        };
         let pool = Arc::new(Pool::start("test", 4, work).unwrap());
-        let job = Arc::new(Counter {
-            slot: Slot::default(),
-            inside: AtomicUsize::new(0),
-            pending: Mutex::new(0),
-            done: Mutex::new(sender),
-        });
+        let jobs: Vec<_> = (0..20)
+            .map(|_| {
+                Arc::new(Counter {
+                    slot: Slot::default(),
+                    inside: AtomicUsize::new(0),
+                    pending: Mutex::new(0),
+                    done: Mutex::new(sender.clone()),
+                })
+            })
+            .collect();
         let submitters: Vec<_> = (0..4)
             .map(|_| {
-                let (pool, job) = (Arc::clone(&pool), Arc::clone(&job));
+                let (pool, jobs) = (Arc::clone(&pool), jobs.clone());
                 std::thread::spawn(move || {
-                    for _ in 0..5_000 {
+                    for job in jobs.iter().cycle().take(5_000) {
                         *job.pending.lock() += 1;
-                        pool.submit(&job);
+                        pool.submit(job);
                     }
                 })
             })

@@ -130,6 +130,8 @@ pub struct Producer {
 struct Shared {
     client: Client,
     options: ProducerOptions,
+    /// What the next partition starts with; `None` if the producer is not idempotent.
+    identity: Mutex<Option<Identity>>,
     topics: RwLock<BTreeMap<String, Arc<Topic>>>,
     memory: Arc<Semaphore>,
     /// Partitions with something to do that the sender does not know yet.
@@ -174,6 +176,7 @@ impl Producer {
             // Permits are bytes; one batch takes at most all of them.
             memory: Arc::new(Semaphore::new(options.buffer_bytes.clamp(1, u32::MAX as usize))),
             options,
+            identity: Mutex::new(identity),
             topics: RwLock::new(BTreeMap::new()),
             woken: Mutex::new(Vec::new()),
             wake: Notify::new(),
@@ -181,7 +184,7 @@ impl Producer {
             unsettled: Arc::new(Unsettled::default()),
             closed: AtomicBool::new(false),
         });
-        let task = tokio::spawn(sender::run(Arc::clone(&shared), identity)).abort_handle();
+        let task = tokio::spawn(sender::run(Arc::clone(&shared))).abort_handle();
         Ok(Producer { shared, task })
     }
 
@@ -249,8 +252,9 @@ impl Producer {
     /// Asks the server about a topic that is used for the first time.
     async fn topic(&self, name: &str) -> Result<Arc<Topic>, ClientError> {
         let info = self.shared.client.topic(name, self.shared.options.auto_create).await?;
+        let identity = *self.shared.identity.lock();
         let mut topics = self.shared.topics.write();
-        Ok(Arc::clone(topics.entry(name.to_owned()).or_insert_with(|| Arc::new(Topic::new(&info)))))
+        Ok(Arc::clone(topics.entry(name.to_owned()).or_insert_with(|| Arc::new(Topic::new(&info, identity)))))
     }
 
     /// Sends everything without lingering and waits until nothing is under way. Failures show in the deliveries.
@@ -282,9 +286,9 @@ impl Drop for Producer {
 }
 
 impl Topic {
-    fn new(info: &TopicInfo) -> Self {
+    fn new(info: &TopicInfo, identity: Option<Identity>) -> Self {
         let partition = |index| {
-            Arc::new(Partition { topic: info.name.clone(), index, queue: Mutex::new(PartitionQueue::default()) })
+            Arc::new(Partition { topic: info.name.clone(), index, queue: Mutex::new(PartitionQueue::new(identity)) })
         };
         Topic {
             name: info.name.clone(),

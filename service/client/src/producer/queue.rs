@@ -103,6 +103,11 @@ pub(super) struct PartitionQueue {
 }
 
 impl PartitionQueue {
+    /// An empty queue. The identity is there before the first record: a batch sealed without one would not be protected.
+    pub(super) fn new(identity: Option<Identity>) -> Self {
+        PartitionQueue { identity, ..PartitionQueue::default() }
+    }
+
     /// Adds a record to the open batch; `None` if a new batch is needed, and so memory.
     pub(super) fn push(
         &mut self,
@@ -169,23 +174,16 @@ impl PartitionQueue {
         !std::mem::replace(&mut self.queued, true)
     }
 
-    /// Nothing to do: leaves the sender's list.
+    /// Nothing to do: leaves the sender's list. A broken queue without batches waits for the next record.
     pub(super) fn dequeue_if_idle(&mut self) -> bool {
-        let idle = self.open.is_none() && self.ready.is_empty() && self.in_flight.is_empty() && !self.broken;
+        let idle = self.open.is_none() && self.ready.is_empty() && self.in_flight.is_empty();
         self.queued = !idle;
         idle
     }
 
-    /// Gives an identity to a partition that has none, before its first batch is sealed.
-    pub(super) fn adopt(&mut self, identity: Option<Identity>) {
-        if self.identity.is_none() {
-            self.identity = identity;
-        }
-    }
-
-    /// Waits for a new identity, with nothing in flight.
+    /// Has batches that wait for a new identity, and nothing in flight.
     pub(super) fn needs_identity(&self) -> bool {
-        self.broken && self.in_flight.is_empty()
+        self.broken && self.in_flight.is_empty() && (self.open.is_some() || !self.ready.is_empty())
     }
 
     /// Takes the next batch to send, or tells when to look again. `hurry` seals an open batch that still lingers.
@@ -328,10 +326,8 @@ impl PartitionQueue {
         self.identity = Some(identity);
     }
 
-    /// Fails everything: no new identity is to be had.
+    /// Fails everything: no new identity is to be had. The next record asks again.
     pub(super) fn abandon(&mut self, error: &ClientError) {
-        self.broken = false;
-        self.identity = None;
         for batch in std::mem::take(&mut self.ready) {
             batch.settle.settle(Err(error.clone()));
         }

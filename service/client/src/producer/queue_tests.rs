@@ -18,8 +18,7 @@ struct Bench {
 
 impl Bench {
     fn new(identity: Option<Identity>) -> Self {
-        let mut queue = PartitionQueue::default();
-        queue.adopt(identity);
+        let queue = PartitionQueue::new(identity);
         let options = ProducerOptions { batch_bytes: 200, ..ProducerOptions::default() };
         let memory = Arc::new(Semaphore::new(1000));
         Bench { queue, options, memory, unsettled: Arc::default(), now: Instant::now() }
@@ -206,17 +205,24 @@ async fn what_waits_too_long_fails_with_the_reason() {
     assert_eq!(bench.queue.expire(first, timeout), None);
     let error = delivery.now().unwrap().unwrap_err().to_string();
     assert!(error.contains("within 10s") && error.contains("no answer to Produce"), "{error}");
-    assert!(bench.queue.needs_identity(), "the lost batch leaves a gap in the sequences");
+    assert!(!bench.queue.needs_identity() && bench.queue.dequeue_if_idle(), "nothing needs one yet");
+    bench.batch("b");
+    assert!(bench.queue.needs_identity() && bench.takes_nothing(), "the lost batch leaves a gap in the sequences");
 }
 
 #[tokio::test]
 async fn an_abandoned_queue_fails_everything_and_dropped_batches_fail() {
     let mut bench = Bench::new(Some(Identity::new(7, 0)));
+    let failed = bench.batch("x");
+    let batch = bench.take();
+    bench.answer(batch, refused(KafkaError::InvalidRecord));
+    assert!(failed.now().is_some());
     let (sealed, open) = (bench.batch("a"), bench.push("b"));
     bench.queue.abandon(&ClientError::OutcomeUnknown);
     assert_eq!(sealed.now(), Some(Err(ClientError::OutcomeUnknown)));
     assert_eq!(open.now(), Some(Err(ClientError::OutcomeUnknown)));
     let dropped = bench.push("c");
+    assert!(bench.queue.needs_identity() && bench.takes_nothing(), "nothing goes out unprotected");
     bench.queue = PartitionQueue::default();
     assert_eq!(dropped.outcome().await, Err(ClientError::ProducerClosed));
 }

@@ -48,7 +48,6 @@ struct Node {
 
 struct Sender {
     shared: Arc<Shared>,
-    identity: Option<Identity>,
     active: Vec<Arc<Partition>>,
     nodes: BTreeMap<NodeId, Node>,
     events: JoinSet<Event>,
@@ -65,10 +64,9 @@ struct Group {
 }
 
 /// Runs until the producer is dropped.
-pub(super) async fn run(shared: Arc<Shared>, identity: Option<Identity>) {
+pub(super) async fn run(shared: Arc<Shared>) {
     let mut sender = Sender {
         shared,
-        identity,
         active: Vec::new(),
         nodes: BTreeMap::new(),
         events: JoinSet::new(),
@@ -101,11 +99,7 @@ async fn sleep_until(at: Option<Instant>) {
 impl Sender {
     /// Sends what can be sent; answers when to look again.
     fn step(&mut self) -> Option<Instant> {
-        let woken = std::mem::take(&mut *self.shared.woken.lock());
-        for partition in woken {
-            partition.queue.lock().adopt(self.identity);
-            self.active.push(partition);
-        }
+        self.active.append(&mut self.shared.woken.lock());
         let now = Instant::now();
         let again = loop {
             let mut groups: BTreeMap<NodeId, Group> = BTreeMap::new();
@@ -258,7 +252,7 @@ impl Sender {
                     }
                 }
                 if let Ok(identity) = result {
-                    self.identity = Some(identity);
+                    *self.shared.identity.lock() = Some(identity);
                 }
             }
         }

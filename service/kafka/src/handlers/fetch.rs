@@ -8,6 +8,7 @@ use tidelog_protocol::Str;
 use tidelog_protocol::messages::{
     AbortedTransaction, FetchLeader, FetchRequest, FetchResponse, FetchableTopicResponse, PartitionData,
 };
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::answer::{Files, Hangup, Waiting};
 use crate::request::{Request, code};
@@ -51,11 +52,14 @@ pub(crate) async fn handle(request: Request<'_>, message: FetchRequest) -> Resul
         max_bytes: size(message.max_bytes),
         isolation: if read_committed { Isolation::ReadCommitted } else { Isolation::ReadUncommitted },
     };
-    let (broker, caller) = (request.session.broker.clone(), request.caller.clone());
+    let fetch = request.session.broker.fetch(&request.caller, poll);
     // A fetch's own bytes are few; the long poll must not hold budget that produces need.
     drop(request);
+    // On a task of its own: it polls while earlier answers of this connection are still awaited.
+    let fetch = AbortOnDropHandle::new(tokio::spawn(fetch));
     Ok(Box::pin(async move {
-        let mut fetched = broker.fetch(&caller, poll).await.into_iter();
+        let fetched = fetch.await.map_err(|error| Hangup::Malformed(format!("a fetch failed: {error}")))?;
+        let mut fetched = fetched.into_iter();
         let mut files = Files::default();
         let responses = shapes
             .into_iter()
@@ -81,13 +85,8 @@ fn size(bytes: i32) -> usize {
 
 /// We never hand out sessions: a client that continues one has spoken to somebody else (KIP-227).
 fn session_error(message: &FetchRequest) -> Option<KafkaError> {
-    if message.session_id != 0 {
-        Some(KafkaError::FetchSessionIdNotFound)
-    } else if message.session_epoch > 0 {
-        Some(KafkaError::InvalidFetchSessionEpoch)
-    } else {
-        None
-    }
+    // Epochs 0 and −1 are full fetches, whatever session they close or replace.
+    (message.session_epoch > 0).then_some(KafkaError::FetchSessionIdNotFound)
 }
 
 fn data(index: i32, fetched: FetchedPartition, read_committed: bool, files: &mut Files) -> PartitionData {

@@ -1,5 +1,7 @@
 //! Produce (key 0): one batch per partition into the log.
 
+use std::any::Any;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
@@ -28,6 +30,9 @@ pub(crate) async fn handle(request: Request<'_>, mut message: ProduceRequest) ->
         _ => Err(KafkaError::InvalidRequiredAcks),
     };
     let timeout = Duration::from_millis(u64::try_from(message.timeout_ms).unwrap_or(0));
+    let (to, silent) = (request.reply_to(), acks == Ok(Acks::None));
+    // Each append holds the frame's reservation until its bytes are in the log.
+    let reserved: Arc<dyn Any + Send + Sync> = Arc::new(request.reserved);
     let mut topics = Vec::with_capacity(message.topic_data.len());
     for mut data in std::mem::take(&mut message.topic_data) {
         let topic = if request.header.version >= 13 {
@@ -43,8 +48,14 @@ pub(crate) async fn handle(request: Request<'_>, mut message: ProduceRequest) ->
             };
             let ticket = match acks {
                 Ok(acks) => {
-                    let append =
-                        AppendRequest { topic: topic.clone(), partition: PartitionIndex(index), batch, acks, timeout };
+                    let append = AppendRequest {
+                        topic: topic.clone(),
+                        partition: PartitionIndex(index),
+                        batch,
+                        acks,
+                        timeout,
+                        keep: Some(Arc::clone(&reserved)),
+                    };
                     request.session.broker.enqueue(&request.caller, append).await
                 }
                 Err(error) => AppendTicket::refused(BrokerError::from(error)),
@@ -53,7 +64,7 @@ pub(crate) async fn handle(request: Request<'_>, mut message: ProduceRequest) ->
         }
         topics.push(Topic { data, tickets });
     }
-    let (to, reserved, silent) = (request.reply_to(), request.reserved, acks == Ok(Acks::None));
+    drop(reserved);
     Ok(Box::pin(async move {
         let mut responses = Vec::with_capacity(topics.len());
         let mut failed = false;
@@ -68,8 +79,6 @@ pub(crate) async fn handle(request: Request<'_>, mut message: ProduceRequest) ->
                 ..Default::default()
             });
         }
-        // The frame's bytes are in the log, or refused.
-        drop(reserved);
         if silent {
             // With acks=0 a closed connection is the only way to report an error.
             return if failed { Err(Hangup::Quiet) } else { Ok(Answer::Nothing) };

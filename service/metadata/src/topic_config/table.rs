@@ -113,7 +113,8 @@ pub static TOPIC_CONFIGS: &[ConfigDef] = &[
     ConfigDef::boolean("preallocate", "false", "Allocate a segment's file whole when it is created.")
         .from_broker("log.preallocate")
         .inert("segments grow as they are written"),
-    ConfigDef::boolean("remote.log.copy.disable", "false", "Upload nothing more of a tiered topic; what is remote stays readable."),
+    ConfigDef::boolean("remote.log.copy.disable", "false", "Upload nothing more of a tiered topic; what is remote stays readable.")
+        .inert("uploads of a tiered topic cannot be paused yet"),
     ConfigDef::boolean(
         "remote.log.delete.on.disable",
         "false",

@@ -37,6 +37,8 @@ impl Events {
         let mut described = self.described.lock();
         let topics = broker.tiered_topics();
         described.retain(|id, _| topics.iter().any(|topic| topic.id == *id));
+        let all = broker.topic_views();
+        self.holds.lock().retain(|partition, _| all.iter().any(|topic| topic.id == partition.id));
         for topic in topics {
             let description = TopicDescription {
                 name: topic.name,

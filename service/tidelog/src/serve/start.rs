@@ -60,14 +60,14 @@ pub(crate) async fn start(config: ServeConfig) -> Result<Running> {
     let settings = BrokerConfig::new(config.broker.iter().map(|(name, value)| (name, value)))?;
     let authenticator = config.jwt.as_ref().map(authenticator).transpose()?;
 
-    let (path, node) = (config.data_dir.clone(), config.node);
-    let data_dir = tokio::task::spawn_blocking(move || DataDir::open(&path, node, None)).await??;
-    let root = data_dir.path().to_owned();
-    endpoints::remove(&root).context("cannot remove an earlier endpoints.json")?;
     // Ports first: a start that cannot listen should not touch anything.
     let kafka_socket = bind(config.kafka.listen, "--kafka-listen").await?;
     let http_socket = bind(config.http, "--http-listen").await?;
     let (kafka, http) = (kafka_socket.local_addr()?, http_socket.local_addr()?);
+    let (path, node) = (config.data_dir.clone(), config.node);
+    let data_dir = tokio::task::spawn_blocking(move || DataDir::open(&path, node, None)).await??;
+    let root = data_dir.path().to_owned();
+    endpoints::remove(&root).context("cannot remove an earlier endpoints.json")?;
 
     let metadata = root.join("metadata");
     std::fs::create_dir_all(&metadata).with_context(|| format!("cannot create {}", metadata.display()))?;
@@ -83,6 +83,10 @@ pub(crate) async fn start(config: ServeConfig) -> Result<Running> {
         tokio::runtime::Handle::current(),
     )?);
 
+    let foreign_writes = objects.local_puts().map(|puts| {
+        let writing: tidelog_broker::ForeignWrites = Arc::new(move || puts.in_flight() > 0);
+        writing
+    });
     let events = Arc::new(Events::default());
     let (host, port) = config.kafka.advertise.clone().unwrap_or((kafka.ip().to_string(), kafka.port()));
     let options = BrokerOptions {
@@ -93,6 +97,7 @@ pub(crate) async fn start(config: ServeConfig) -> Result<Running> {
         endpoints: vec![Endpoint { listener: config.kafka.name.clone(), security: "PLAINTEXT".into(), host, port }],
         http: Some(config.http_advertise.clone().unwrap_or_else(|| format!("http://{http}"))),
         remote: Some(Arc::clone(&tier) as Arc<dyn tidelog_log::RemoteLog>),
+        foreign_writes,
         observer: Some(Arc::clone(&events) as Arc<dyn tidelog_broker::Observer>),
         ..BrokerOptions::new(&root, Arc::new(store.clone()))
     };

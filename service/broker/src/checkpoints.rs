@@ -1,0 +1,124 @@
+//! The data directory's checkpoint files: recovery points, log starts, watermarks, one line per partition.
+//!
+//! Lines are by name, and a name may be given again: a new partition first makes an earlier one's lines vanish, or recovery would
+//! look for records that never were.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tidelog_log::datadir::{HIGH_WATERMARKS, LOG_STARTS, OffsetCheckpoint, RECOVERY_POINTS};
+use tidelog_log::{Checkpoints, Disk, LogError};
+use tidelog_model::{Offset, TopicPartition};
+
+/// What the files say of one partition.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Line {
+    /// Everything below is on the disk.
+    pub(crate) recovery_point: Offset,
+    /// First readable offset.
+    pub(crate) log_start: Offset,
+    /// Below it everything is safe.
+    pub(crate) high_watermark: Offset,
+}
+
+impl Default for Line {
+    /// Nothing is known.
+    fn default() -> Self {
+        Line { recovery_point: Offset::ZERO, log_start: Offset::ZERO, high_watermark: Offset::ZERO }
+    }
+}
+
+/// By partition.
+pub(crate) type Lines = BTreeMap<TopicPartition, Line>;
+
+/// The three files and what they hold.
+pub(crate) struct CheckpointFiles {
+    disk: Arc<dyn Disk>,
+    directory: PathBuf,
+    written: Mutex<Lines>,
+}
+
+impl CheckpointFiles {
+    /// Reads the files.
+    pub(crate) fn read(disk: Arc<dyn Disk>, directory: PathBuf) -> Result<Self, LogError> {
+        let mut lines = Lines::new();
+        let read = |name| OffsetCheckpoint::read(&*disk, &directory, name).map(|checkpoint| checkpoint.offsets);
+        for (partition, offset) in read(RECOVERY_POINTS)? {
+            lines.entry(partition).or_default().recovery_point = offset;
+        }
+        for (partition, offset) in read(LOG_STARTS)? {
+            lines.entry(partition).or_default().log_start = offset;
+        }
+        for (partition, offset) in read(HIGH_WATERMARKS)? {
+            lines.entry(partition).or_default().high_watermark = offset;
+        }
+        Ok(CheckpointFiles { disk, directory, written: Mutex::new(lines) })
+    }
+
+    /// What recovery may rely on.
+    pub(crate) fn of(&self, partition: &TopicPartition) -> Checkpoints {
+        let line = self.written.lock().get(partition).copied().unwrap_or_default();
+        Checkpoints {
+            // A log that has moved its start is flushed up to there.
+            recovery_point: line.recovery_point.max(line.log_start),
+            log_start: line.log_start,
+        }
+    }
+
+    /// Writes the files as `look` finds things; nothing if nothing has moved. Blocks.
+    pub(crate) fn write(&self, look: impl FnOnce(&Lines) -> Lines) -> Result<(), LogError> {
+        let mut written = self.written.lock();
+        let lines = look(&written);
+        self.replace(&mut written, lines)
+    }
+
+    /// Partitions of these names are deleted, or begin anew: earlier lines go, durably. Blocks only if there are some.
+    pub(crate) fn forget(&self, partitions: &[TopicPartition]) -> Result<(), LogError> {
+        let mut written = self.written.lock();
+        if !partitions.iter().any(|partition| written.contains_key(partition)) {
+            return Ok(());
+        }
+        let mut lines = written.clone();
+        lines.retain(|partition, _| !partitions.contains(partition));
+        self.replace(&mut written, lines)
+    }
+
+    fn replace(&self, written: &mut Lines, lines: Lines) -> Result<(), LogError> {
+        if *written == lines {
+            return Ok(());
+        }
+        let file = |offset: fn(&Line) -> Offset| OffsetCheckpoint {
+            offsets: lines.iter().map(|(partition, line)| (partition.clone(), offset(line))).collect(),
+        };
+        file(|line| line.recovery_point).write(&*self.disk, &self.directory, RECOVERY_POINTS)?;
+        file(|line| line.log_start).write(&*self.disk, &self.directory, LOG_STARTS)?;
+        file(|line| line.high_watermark).write(&*self.disk, &self.directory, HIGH_WATERMARKS)?;
+        *written = lines;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tidelog_log::OsDisk;
+    use tidelog_model::{PartitionIndex, TopicName};
+
+    use super::*;
+
+    #[test]
+    fn lines_survive_and_a_new_partition_begins_without_any() {
+        let folder = tempfile::tempdir().unwrap();
+        let open = || CheckpointFiles::read(Arc::new(OsDisk), folder.path().to_owned()).unwrap();
+        let name = |topic: &str| TopicPartition { topic: TopicName::new(topic).unwrap(), partition: PartitionIndex(0) };
+        let line = |offset| Line { recovery_point: Offset(offset), ..Line::default() };
+        open().write(|_| Lines::from([(name("a"), line(1_000)), (name("b"), line(7))])).unwrap();
+        let files = open();
+        assert_eq!(files.of(&name("a")).recovery_point, Offset(1_000));
+        files.forget(&[name("a")]).unwrap();
+        let files = open();
+        assert_eq!(files.of(&name("a")), Checkpoints::default(), "the name's next owner has nothing to live up to");
+        assert_eq!(files.of(&name("b")).recovery_point, Offset(7));
+    }
+}
