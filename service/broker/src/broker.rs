@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tidelog_log::{FileCache, RemoteLog, SyncFs};
 use tidelog_metadata::decide::{LastStop, Plan, Registration, claim_controller, register_broker, start_leading, sweep};
 use tidelog_metadata::keys::BrokerValue;
-use tidelog_metadata::{BrokerConfig, ClusterImage};
+use tidelog_metadata::{BrokerConfig, ClusterImage, TopicConfig};
 use tidelog_model::{BrokerEpoch, KafkaError, NodeId, TopicId};
 use tidelog_security::Authorizer;
 use tokio::sync::Notify;
@@ -181,7 +181,17 @@ impl Broker {
         if let Some(observer) = &self.inner.core.observer {
             observer.topics_changed();
         }
-        self.inner.replicas.reconcile(image, |topic: TopicId| self.topic_config(image, topic));
+        // Once per topic: there may be thousands of partitions.
+        let defaults = self.topic_defaults(image);
+        let mut last: Option<(TopicId, Arc<TopicConfig>)> = None;
+        self.inner.replicas.reconcile(image, |topic: TopicId| match &last {
+            Some((known, config)) if *known == topic => Arc::clone(config),
+            _ => {
+                let config = self.topic_config(image, topic, &defaults);
+                last = Some((topic, Arc::clone(&config)));
+                config
+            }
+        });
     }
 
     /// Stops in order: refuses new work, flushes and closes every log, gives the metadata up.

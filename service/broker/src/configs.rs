@@ -22,11 +22,15 @@ impl Broker {
         defaults.with_remote_storage(self.tiers_by_default())
     }
 
-    /// A topic's settings as they hold.
-    pub(crate) fn topic_config(&self, image: &ClusterImage, topic: TopicId) -> Arc<TopicConfig> {
-        let defaults = self.topic_defaults(image);
+    /// A topic's settings as they hold, with [`topic_defaults`](Self::topic_defaults) where it sets nothing.
+    pub(crate) fn topic_config(
+        &self,
+        image: &ClusterImage,
+        topic: TopicId,
+        defaults: &TopicDefaults,
+    ) -> Arc<TopicConfig> {
         let own = image.topic_by_id(topic).map(|topic| Arc::clone(&topic.configs)).unwrap_or_default();
-        let mut config = TopicConfig::effective(&own, &defaults);
+        let mut config = TopicConfig::effective(&own, defaults);
         // Without a tier there is no older part anywhere.
         config.remote_storage_enable &= self.remote().is_some();
         Arc::new(config)

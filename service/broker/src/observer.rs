@@ -52,13 +52,14 @@ impl Broker {
     /// Every topic, for the service's own parts; asks no authorizer.
     pub fn topic_views(&self) -> Vec<TopicView> {
         let image = self.image();
+        let defaults = self.topic_defaults(&image);
         image
             .topics()
             .map(|topic| TopicView {
                 name: topic.name.clone(),
                 id: topic.id,
                 partitions: topic.partition_count,
-                config: self.topic_config(&image, topic.id),
+                config: self.topic_config(&image, topic.id, &defaults),
                 epoch: topic
                     .partition(PartitionIndex(0))
                     .filter(|partition| partition.state.leader == Some(self.node()))
@@ -95,9 +96,10 @@ impl Broker {
     /// Every topic whose older part goes to the cold tier, for the tier's descriptions; asks no authorizer.
     pub fn tiered_topics(&self) -> Vec<TieredTopic> {
         let image = self.image();
+        let defaults = self.topic_defaults(&image);
         image
             .topics()
-            .filter(|topic| self.topic_config(&image, topic.id).remote_storage_enable)
+            .filter(|topic| self.topic_config(&image, topic.id, &defaults).remote_storage_enable)
             .map(|topic| TieredTopic {
                 name: topic.name.clone(),
                 id: topic.id,

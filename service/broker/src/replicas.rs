@@ -127,7 +127,11 @@ impl Replicas {
     }
 
     /// Opens what is new, gives up what is gone, passes changed settings on.
-    pub(crate) fn reconcile(self: &Arc<Self>, image: &ClusterImage, configs: impl Fn(TopicId) -> Arc<TopicConfig>) {
+    pub(crate) fn reconcile(
+        self: &Arc<Self>,
+        image: &ClusterImage,
+        mut configs: impl FnMut(TopicId) -> Arc<TopicConfig>,
+    ) {
         for (topic, index, partition) in image.replicas_on(self.core.node) {
             if partition.state.leader != Some(self.core.node) {
                 continue;

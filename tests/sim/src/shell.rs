@@ -11,7 +11,7 @@ use tidelog_log::{
     Checkpoints, Cut, Disk, FileCache, FlushTicket, Log, LogConfig, LogError, LogView, StampedBatch, limits,
 };
 use tidelog_model::{Deadline, KafkaError, LeaderEpoch, NodeId, Now, Offset, TopicId};
-use tidelog_partition::{Acks, Durability, Effects, Intent, Partition, Proposal, Token, Verdict};
+use tidelog_partition::{Acks, Durability, Effects, Intent, Offsets, Partition, Proposal, Token, Verdict};
 use tidelog_record::{Batch, BatchSums, Origin};
 
 use crate::ledger::Written;
@@ -325,14 +325,14 @@ impl Replica {
         }
         let effects = self.machine.resign();
         self.carry_out(effects);
-        let log_start = self.machine.offsets().log_start;
+        let offsets = self.machine.offsets();
         let snapshot = Bytes::from(self.machine.sums().producers.encode_snapshot());
         let end = self.log.close(&snapshot);
         for append in self.queue.drain(..) {
             let result = Err(KafkaError::NotLeaderOrFollower);
             self.outbox.push(Answer { waiter: Waiter::Append(append), result });
         }
-        Closed { answers: self.outbox, forgotten: self.waiters.len(), end, view: self.view, log_start }
+        Closed { answers: self.outbox, forgotten: self.waiters.len(), end, view: self.view, offsets }
     }
 }
 
@@ -342,7 +342,7 @@ pub(crate) struct Closed {
     pub(crate) forgotten: usize,
     pub(crate) end: Result<Offset, LogError>,
     pub(crate) view: LogView,
-    pub(crate) log_start: Offset,
+    pub(crate) offsets: Offsets,
 }
 
 fn stamp(proposal: &Proposal, batches: &[Batch]) -> Vec<StampedBatch> {

@@ -179,7 +179,7 @@ mod tests {
         assert_eq!(position("42"), Ok(Position::At(Offset(42))));
         assert_eq!(position("-5"), Ok(Position::BeforeEnd(5)));
         assert_eq!(position("1970-01-01T00:00:01Z"), Ok(Position::Time(Timestamp(1000))));
-        for bad in ["", "x", "+5", "2026", "1e3", "99999999999999999999"] {
+        for bad in ["", "x", "+5", "2026-11-21", "1e3", "99999999999999999999"] {
             assert!(position(bad).is_err(), "{bad}");
         }
     }

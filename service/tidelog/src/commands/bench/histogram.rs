@@ -1,4 +1,4 @@
-//! Latencies in microseconds with a relative error below 1 %, in bounded memory. Pure.
+//! Latencies in microseconds with a relative error below 2 %, in bounded memory. Pure.
 
 /// Sub-buckets per power of two.
 const SUB_BITS: u32 = 7;
@@ -89,16 +89,12 @@ mod tests {
 
     #[test]
     fn buckets_are_narrow_and_in_order() {
-        let mut last = 0;
         for value in (0..100_000u64).chain((0..40).map(|bit| 1 << bit)).chain([MAX_VALUE]) {
-            let at = bucket(value);
+            let (at, next) = (bucket(value), bucket(value + 1));
             let top = highest(at);
             assert!(top >= value && top as f64 <= value as f64 * 1.016 + 1.0, "{value} in a bucket up to {top}");
             assert_eq!(bucket(top), at);
-            if value < 100_000 {
-                assert!(at >= last);
-                last = at;
-            }
+            assert!(next == at || next == at + 1, "{value}");
         }
     }
 
