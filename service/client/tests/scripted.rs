@@ -59,7 +59,8 @@ impl Log {
         if let Some((offset, _)) = self.batches.iter().find(known) {
             return Ok(*offset);
         }
-        let expected = self.producer.filter(|(producer, _)| *producer == id).map_or(0, |(_, next)| next);
+        // As Kafka: a producer that is not known may begin with any sequence.
+        let expected = self.producer.filter(|(producer, _)| *producer == id).map_or(sequence, |(_, next)| next);
         if sequence != expected {
             return Err(KafkaError::OutOfOrderSequenceNumber);
         }

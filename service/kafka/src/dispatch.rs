@@ -28,9 +28,10 @@ pub(crate) async fn dispatch(session: &mut Session, frame: Frame) -> Result<Wait
     route(request, body).await
 }
 
-fn decode<M: Message>(request: &Request<'_>, body: Decoder) -> Result<M, Hangup> {
+/// Bytes behind the last field are ignored, as Kafka ignores them: librdkafka's Metadata request for all topics has three.
+fn decode<M: Message>(request: &Request<'_>, mut body: Decoder) -> Result<M, Hangup> {
     let version = request.header.version;
-    M::decode_last(body, version).map_err(|error| Hangup::Malformed(format!("{} version {version}: {error}", M::NAME)))
+    M::decode(&mut body, version).map_err(|error| Hangup::Malformed(format!("{} version {version}: {error}", M::NAME)))
 }
 
 async fn route(request: Request<'_>, body: Decoder) -> Result<Waiting, Hangup> {

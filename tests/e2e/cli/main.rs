@@ -79,7 +79,7 @@ fn records_in_and_out() {
     assert_eq!(tail, "x\ny\n");
     assert_eq!(server.run(&["consume", "t", "--from", "end"]).expect(0).stdout, "");
     server.run(&["consume", "none"]).expect(4);
-    server.run(&["consume", "t", "-p", "7"]).expect(2);
+    server.run(&["consume", "t", "-p", "7"]).expect(4);
     server.run_with(&["produce", "t", "-K", ":"], b"no separator\n").expect(1);
 }
 

@@ -8,7 +8,12 @@ use tidelog_harness::rdkafka::Message;
 use tidelog_harness::rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use tidelog_harness::{Server, wait_until};
 
-use crate::{create, server};
+use crate::create;
+
+/// A server that allows session timeouts for impatient tests.
+fn server() -> Server {
+    Server::start(tidelog_harness::options!().set("group.min.session.timeout.ms", 500))
+}
 
 const PARTITIONS: i32 = 4;
 
@@ -18,7 +23,8 @@ fn member(server: &Server, group: &str, strategy: &str) -> BaseConsumer {
         ("partition.assignment.strategy", strategy),
         ("auto.offset.reset", "earliest"),
         ("enable.auto.commit", "false"),
-        ("session.timeout.ms", "6000"),
+        // A member that dies without a word is missed after this.
+        ("session.timeout.ms", "1500"),
         ("heartbeat.interval.ms", "300"),
         ("fetch.wait.max.ms", "50"),
     ];

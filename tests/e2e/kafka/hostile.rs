@@ -140,6 +140,16 @@ fn unknown_versions_of_api_versions_are_answered_in_version_0() {
 }
 
 #[test]
+fn bytes_behind_a_request_are_ignored() {
+    let server = server();
+    let mut raw = Raw::connect(server.kafka());
+    // Metadata version 13 for all topics as librdkafka 2.12 sends it: three bytes too long.
+    raw.send_frame(&body(3, 13, true, &[0; 7]));
+    let (_, answer) = raw.response::<MetadataRequest>(13);
+    assert_eq!((answer.error_code, answer.brokers.len()), (0, 1));
+}
+
+#[test]
 fn bodies_that_announce_too_much_cost_nothing() {
     beside_a_bystander(|server| {
         // A body of 4 bytes that announces 2^31 − 1 elements.

@@ -8,10 +8,11 @@ use crate::{Objects, ObjectsError, StoreOptions, probe};
 
 impl Objects {
     /// Opens `file:///absolute/folder` (created if absent) or `s3://bucket/prefix`, and probes it: a store that does not honour
-    /// create-only puts is refused, because two writers could then both believe that they own a manifest version.
+    /// create-only puts is refused, because two writers could then both believe that they own a manifest version. A store that is
+    /// [known](StoreOptions::known) may be away.
     pub async fn open(url: &str, options: &StoreOptions) -> Result<Objects, ObjectsError> {
         let objects = Self::open_unprobed(url, options).await?;
-        objects.probe().await?;
+        away_if_known(objects.probe().await, options)?;
         Ok(objects)
     }
 
@@ -43,6 +44,17 @@ impl Objects {
         Err(ObjectsError::Unusable(format!(
             "{url}: unknown kind of object store; use file:///folder or s3://bucket/prefix"
         )))
+    }
+}
+
+/// A store that was probed before may be away now: whoever uses it tries again.
+pub(crate) fn away_if_known(looked: Result<(), ObjectsError>, options: &StoreOptions) -> Result<(), ObjectsError> {
+    match looked {
+        Err(error) if options.known && error.is_retriable() => {
+            tracing::warn!(%error, "the object store does not answer; starting without it");
+            Ok(())
+        }
+        other => other,
     }
 }
 

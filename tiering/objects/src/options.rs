@@ -41,6 +41,8 @@ pub struct StoreOptions {
     pub checksum: bool,
     /// Create a missing bucket instead of refusing it.
     pub create_bucket: bool,
+    /// This store was opened and probed before: if it does not answer now, it is opened all the same. A start must not depend on it.
+    pub known: bool,
     /// Where S3 credentials come from.
     pub credentials: Credentials,
     /// Bounds on waiting.
@@ -56,6 +58,7 @@ impl Default for StoreOptions {
             allow_http: false,
             checksum: true,
             create_bucket: false,
+            known: false,
             credentials: Credentials::Chain,
             limits: Limits::default(),
         }

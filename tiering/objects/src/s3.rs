@@ -12,6 +12,7 @@ use object_store::aws::{AmazonS3Builder, AwsCredential, Checksum, S3ConditionalP
 use object_store::{BackoffConfig, ClientOptions, CredentialProvider, ObjectStore, RetryConfig};
 
 use crate::error::chain;
+use crate::open::away_if_known;
 use crate::{Credentials, ObjectsError, StoreOptions};
 
 /// AWS's own default where nothing names a region.
@@ -46,7 +47,7 @@ pub(crate) async fn open(
     let config = load(options).await;
     let region = config.region().map_or(DEFAULT_REGION, Region::as_ref).to_owned();
     let path_style = options.path_style.unwrap_or(options.endpoint.is_some());
-    check_bucket(url, bucket, &config, &region, path_style, options).await?;
+    away_if_known(check_bucket(url, bucket, &config, &region, path_style, options).await, options)?;
     let provider = config
         .credentials_provider()
         .ok_or_else(|| ObjectsError::Denied(format!("{url}: the AWS chain found no credentials")))?;

@@ -69,6 +69,11 @@ async fn wrong_stores_are_refused_with_what_to_do() {
     server.set_away(true);
     let away = Objects::open(&format!("s3://{BUCKET}"), &options(&server)).await.unwrap_err();
     assert!(away.is_retriable(), "{away}");
+    let known = StoreOptions { known: true, ..options(&server) };
+    let opened = Objects::open(&format!("s3://{BUCKET}"), &known).await.unwrap();
+    assert!(opened.get("key").await.unwrap_err().is_retriable(), "opened, and still away");
+    server.set_away(false);
+    assert!(matches!(opened.get("key").await.unwrap_err(), ObjectsError::NotFound { .. }));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -94,6 +94,9 @@ pub(super) struct PartitionQueue {
     in_flight: BTreeMap<u64, ()>,
     next_number: u64,
     identity: Option<Identity>,
+    /// The leader has stored a batch of this identity. Until then only one batch is in flight: a leader that knows nothing of a
+    /// producer accepts any sequence, and so the second batch after refusing the first.
+    established: bool,
     broken: bool,
     retry_at: Option<Instant>,
     backoff: Duration,
@@ -197,7 +200,8 @@ impl PartitionQueue {
             }
             self.retry_at = None;
         }
-        if self.in_flight.len() >= MAX_IN_FLIGHT {
+        let limit = if self.identity.is_some() && !self.established { 1 } else { MAX_IN_FLIGHT };
+        if self.in_flight.len() >= limit {
             return Take::Nothing;
         }
         let mut sealed_open = false;
@@ -230,7 +234,7 @@ impl PartitionQueue {
         self.in_flight.remove(&batch.number);
         match answer {
             Answered::Stored(placed) => {
-                (self.backoff, self.last_error) = (Duration::ZERO, None);
+                (self.backoff, self.last_error, self.established) = (Duration::ZERO, None, true);
                 batch.settle.settle(Ok(placed));
                 Next::Continue
             }
@@ -240,8 +244,8 @@ impl PartitionQueue {
                 Next::Refresh
             }
             Answered::Refused(KafkaError::OutOfOrderSequenceNumber, error) => {
-                if self.has_before(batch.number) {
-                    // The batch before it is still to be stored.
+                if self.broken || self.has_before(batch.number) {
+                    // The batch before it is still to be stored, or failed and left a gap: surely not stored.
                     self.retry(batch, error.to_string(), now);
                 } else {
                     self.fail(batch, error);
@@ -308,7 +312,7 @@ impl PartitionQueue {
     /// Mends a broken queue with a new identity.
     pub(super) fn restart(&mut self, identity: Identity) {
         let mut identity = identity;
-        self.broken = false;
+        (self.broken, self.established) = (false, false);
         self.retry_at = None;
         for mut batch in std::mem::take(&mut self.ready) {
             if batch.doubtful {

@@ -50,6 +50,14 @@ impl Bench {
         }
     }
 
+    /// Stores one batch, so that the leader knows the producer.
+    fn establish(&mut self) {
+        let delivery = self.batch("first");
+        let batch = self.take();
+        self.answer(batch, stored(0));
+        assert_eq!(offset(&delivery), Some(0));
+    }
+
     fn takes_nothing(&mut self) -> bool {
         !matches!(self.queue.take(self.now, self.options.linger, true), Take::Batch(..))
     }
@@ -118,15 +126,19 @@ async fn an_open_batch_lingers_unless_someone_is_in_a_hurry() {
 #[tokio::test]
 async fn at_most_five_batches_are_in_flight() {
     let mut bench = Bench::new(Some(Identity::new(7, 0)));
-    (0..6).for_each(|_| drop(bench.batch("x")));
+    (0..7).for_each(|_| drop(bench.batch("x")));
+    let first = bench.take();
+    assert!(bench.takes_nothing(), "the leader does not know the producer yet");
+    bench.answer(first, stored(0));
     let sequences: Vec<_> = (0..5).map(|_| bench.take()).map(|b| header(&b).base_sequence.0).collect();
-    assert_eq!(sequences, [0, 1, 2, 3, 4]);
+    assert_eq!(sequences, [1, 2, 3, 4, 5]);
     assert!(bench.takes_nothing());
 }
 
 #[tokio::test]
 async fn a_retry_keeps_order_and_sequences() {
     let mut bench = Bench::new(Some(Identity::new(7, 3)));
+    bench.establish();
     let deliveries = [bench.batch("a"), bench.batch("b"), bench.batch("c")];
     let (a, b, c) = (bench.take(), bench.take(), bench.take());
     // The leader moved: the first was refused, so the others are out of order. Answers may be looked at in any order.
@@ -137,23 +149,24 @@ async fn a_retry_keeps_order_and_sequences() {
     bench.later();
     for (at, delivery) in deliveries.iter().enumerate() {
         let batch = bench.take();
-        assert_eq!(header(&batch).base_sequence, Sequence(at as i32));
-        bench.answer(batch, stored(at as i64));
-        assert_eq!(offset(delivery), Some(at as i64));
+        assert_eq!(header(&batch).base_sequence, Sequence(at as i32 + 1));
+        bench.answer(batch, stored(at as i64 + 1));
+        assert_eq!(offset(delivery), Some(at as i64 + 1));
     }
 }
 
 #[tokio::test]
 async fn after_a_failed_batch_the_rest_gets_a_new_identity() {
     let mut bench = Bench::new(Some(Identity::new(7, 0)));
+    bench.establish();
     let (bad, good, open) = (bench.batch("bad"), bench.batch("good"), bench.push("open"));
     let (first, second) = (bench.take(), bench.take());
     bench.answer(first, refused(KafkaError::MessageTooLarge));
     assert_eq!(bad.now().unwrap().unwrap_err().kafka_error(), Some(KafkaError::MessageTooLarge));
     assert!(!bench.queue.needs_identity(), "the second is still in flight");
     assert!(bench.takes_nothing());
-    bench.queue.put_back(second);
-    assert!(bench.queue.needs_identity());
+    bench.answer(second, refused(KafkaError::OutOfOrderSequenceNumber));
+    assert!(good.now().is_none() && bench.queue.needs_identity());
     bench.queue.restart(Identity::new(8, 0));
     let again = bench.take();
     assert_eq!((header(&again).producer_id, header(&again).base_sequence), (ProducerId(8), Sequence(0)));
@@ -171,6 +184,7 @@ async fn after_a_failed_batch_the_rest_gets_a_new_identity() {
 #[tokio::test]
 async fn a_batch_of_unknown_outcome_is_not_sent_under_another_identity() {
     let mut bench = Bench::new(Some(Identity::new(7, 0)));
+    bench.establish();
     let (bad, doubtful) = (bench.batch("bad"), bench.batch("doubtful"));
     let (first, second) = (bench.take(), bench.take());
     bench.answer(second, unknown());

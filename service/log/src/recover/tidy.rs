@@ -44,7 +44,7 @@ pub(super) fn tidy(disk: &dyn Disk, directory: &Path) -> Result<Folder, LogError
     for base in swaps {
         finish_swap(disk, directory, base)?;
     }
-    let mut folder = Folder { unsettled: disk.open(&directory.join(UNSETTLED), false).is_ok(), ..Folder::default() };
+    let mut folder = Folder { unsettled: is_unsettled(disk, directory)?, ..Folder::default() };
     for (base, kind, stage, len) in list(disk, directory)? {
         match (stage, kind) {
             (Stage::Live, Kind::Log) => {
@@ -71,6 +71,16 @@ pub(super) fn tidy(disk: &dyn Disk, directory: &Path) -> Result<Folder, LogError
         folder.files.remove(&(base, kind));
     }
     Ok(folder)
+}
+
+/// Is the mark there? Only a disk that says "not found" proves that it is not: without it the page cache is believed.
+fn is_unsettled(disk: &dyn Disk, directory: &Path) -> Result<bool, LogError> {
+    let marker = directory.join(UNSETTLED);
+    match disk.open(&marker, false) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(LogError::io("cannot open", &marker)(error)),
+    }
 }
 
 fn list(disk: &dyn Disk, directory: &Path) -> Result<Vec<(Offset, Kind, Stage, u64)>, LogError> {

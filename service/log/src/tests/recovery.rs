@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use tidelog_model::Offset;
 
 use super::support::*;
-use crate::sim::SimDisk;
+use crate::sim::{Faults, Operation, SimDisk};
 use crate::{Damage, Disk, LogError};
 
 fn file(base: i64, extension: &str) -> PathBuf {
@@ -200,4 +200,28 @@ proptest! {
         }
         prop_assert_eq!(found.len() as i64, recovered.log_end.0);
     }
+}
+
+#[test]
+fn a_start_that_cannot_look_for_the_mark_does_not_believe_the_page_cache() {
+    let mut opened = 0;
+    for calls in 0..40 {
+        let disk = SimDisk::new(calls);
+        let mut log = create(&disk);
+        log.view().flush().unwrap();
+        fill(&mut log, 3, 100);
+        disk.set_faults(Faults { fail_all: Some(Operation::Flush), ..Faults::default() });
+        log.view().flush().unwrap_err();
+        disk.process_crash();
+        // Any one call of the next start fails, the look for the mark among them.
+        disk.set_faults(Faults { fail_after: Some(calls), ..Faults::default() });
+        let flushed = open(&disk, 0).and_then(|(log, _)| log.view().flush());
+        if flushed.is_ok() {
+            opened += 1;
+            disk.power_cut();
+            let (log, _) = open(&disk, 3).unwrap();
+            assert_eq!(bases(&log.view()), [0, 1, 2], "call {calls} failed");
+        }
+    }
+    assert!(opened > 5 && opened < 40, "{opened}");
 }

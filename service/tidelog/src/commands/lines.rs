@@ -30,9 +30,9 @@ pub(crate) fn read(file: Option<&Path>) -> anyhow::Result<mpsc::Receiver<Portion
         let mut input = BufReader::with_capacity(256 * 1024, input);
         loop {
             let portion = portion(&mut input);
-            let end = portion.as_ref().map_or(true, Vec::is_empty);
+            let (empty, failed) = (portion.as_ref().is_ok_and(Vec::is_empty), portion.is_err());
             // The receiver is gone if the command has ended.
-            if (portion.is_err() || !end) && sender.blocking_send(portion).is_err() || end {
+            if empty || sender.blocking_send(portion).is_err() || failed {
                 return;
             }
         }

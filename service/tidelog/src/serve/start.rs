@@ -10,6 +10,7 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tidelog_broker::{Broker, BrokerOptions, DataDir};
 use tidelog_gateway::{Gateway, GatewayInfo, GatewayOptions, GatewayParts};
 use tidelog_kafka::{KafkaDoor, ListenerName};
+use tidelog_log::{OsDisk, replace_file};
 use tidelog_metadata::BrokerConfig;
 use tidelog_metadata::keys::Endpoint;
 use tidelog_objects::{Objects, StoreOptions};
@@ -27,6 +28,9 @@ use super::config::{JwtConfig, ServeConfig};
 use super::observer::Events;
 use super::status::Status;
 use super::{endpoints, safety};
+
+/// In the data directory: the object store that an earlier start has probed.
+const STORE_MARKER: &str = "object-store-probed";
 
 /// How long clients may take to let go at a stop.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -175,14 +179,24 @@ async fn open_objects(config: &ServeConfig, root: &Path) -> Result<Objects> {
         Some(url) => url.clone(),
         None => format!("file://{}", root.join("object-store").display()),
     };
+    // What it was opened as; the same store may be away at a later start.
+    let identity = format!("{url} {}", config.store.endpoint.as_deref().unwrap_or_default());
+    let marker = root.join(STORE_MARKER);
     let options = StoreOptions {
+        known: std::fs::read_to_string(&marker).is_ok_and(|known| known == identity),
         endpoint: config.store.endpoint.clone(),
         region: config.store.region.clone(),
         allow_http: config.store.allow_http,
         checksum: !config.store.no_checksum,
         ..StoreOptions::default()
     };
-    Objects::open(&url, &options).await.with_context(|| format!("cannot use the object store {url}"))
+    let objects = Objects::open(&url, &options).await.with_context(|| format!("cannot use the object store {url}"))?;
+    // A folder is not away; and a first start has no time for two more flushes.
+    if !options.known && url.starts_with("s3://") {
+        replace_file(&OsDisk, &marker, identity.as_bytes())
+            .with_context(|| format!("cannot write {}", marker.display()))?;
+    }
+    Ok(objects)
 }
 
 fn authenticator(jwt: &JwtConfig) -> Result<Authenticator> {
