@@ -121,6 +121,12 @@ impl Setup {
         let data_dir = DataDir::open(&directory.path().join("data"), NodeId(1), None).unwrap();
         let options = BrokerOptions::new(data_dir.path(), Arc::new(store.clone()));
         let broker = Broker::open(data_dir, options).await.unwrap();
+        let ready = async {
+            while !broker.is_ready() {
+                tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+            }
+        };
+        tokio::time::timeout(std::time::Duration::from_secs(20), ready).await.expect("the partitions open");
         let rules =
             TokenRules { issuer: Some("us".into()), audiences: vec!["tidelog".into()], ..TokenRules::default() };
         let keys = KeySet::default().with_secret(SECRET).unwrap();

@@ -23,6 +23,9 @@ const ACKS: [(&str, &str); 4] = [("0", "false"), ("1", "false"), ("all", "false"
 
 const RECORDS: usize = 50;
 
+/// A key or a value; null is not empty.
+type Text<'a> = Option<&'a [u8]>;
+
 /// Names of the codecs of a partition's stored batches.
 fn stored_codecs(server: &Server, folder: &str) -> BTreeSet<String> {
     let file = server.data_dir().join(folder).join("00000000000000000000.log");
@@ -83,8 +86,8 @@ fn headers_keys_and_nulls_come_back_as_they_went() {
     producer.send(to().key(&[0xff, 0x00, 0xfe]).payload(&[0x80; 3]));
     producer.finish_well();
     let read = read_all(server.kafka(), "nulls", &[0]).remove(&0).unwrap();
-    let pairs: Vec<(Option<&[u8]>, Option<&[u8]>)> = read.iter().map(|r| (r.key(), r.payload())).collect();
-    let expected: [(Option<&[u8]>, Option<&[u8]>); 6] = [
+    let pairs: Vec<(Text<'_>, Text<'_>)> = read.iter().map(|r| (r.key(), r.payload())).collect();
+    let expected: [(Text<'_>, Text<'_>); 6] = [
         (Some(b"key"), Some(b"value")),
         (Some(b"only a key"), None),
         (None, Some(b"only a value")),

@@ -33,6 +33,6 @@ pub fn http() -> reqwest::Client {
 #[macro_export]
 macro_rules! options {
     () => {
-        $crate::Options::new(option_env!("CARGO_BIN_EXE_tidelog"))
+        $crate::Options::new(env!("CARGO_BIN_EXE_tidelog"))
     };
 }

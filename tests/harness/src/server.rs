@@ -34,9 +34,8 @@ pub struct Options {
 
 impl Options {
     /// The binary is `$TIDELOG_BIN`, otherwise `built`.
-    pub fn new(built: Option<&str>) -> Self {
-        let binary = std::env::var_os("TIDELOG_BIN").map(PathBuf::from).or_else(|| built.map(PathBuf::from));
-        let binary = binary.expect("cargo names the binary, or TIDELOG_BIN does");
+    pub fn new(built: &str) -> Self {
+        let binary = std::env::var_os("TIDELOG_BIN").map_or_else(|| PathBuf::from(built), PathBuf::from);
         Options { binary, args: Vec::new(), env: Vec::new(), strace: None }
     }
 
