@@ -91,21 +91,24 @@ fn log_thread(queue: &Queue) {
     }
 }
 
-/// Runs `produce(appends)` on so many threads at once; the time until the last is done.
+/// Runs `produce(appends)` on so many threads at once; the time from the first that begins to the last that is done.
 fn timed(producers: usize, produce: impl Fn(usize) + Sync) -> Duration {
-    let start = Barrier::new(producers + 1);
-    let mut began = Instant::now();
+    let start = Barrier::new(producers);
+    let spans: Mutex<Vec<(Instant, Instant)>> = Mutex::default();
     std::thread::scope(|scope| {
         for _ in 0..producers {
             scope.spawn(|| {
                 start.wait();
+                let began = Instant::now();
                 produce(APPENDS / producers);
+                spans.lock().push((began, Instant::now()));
             });
         }
-        start.wait();
-        began = Instant::now();
     });
-    began.elapsed()
+    let spans = spans.into_inner();
+    let began = spans.iter().map(|(began, _)| *began).min();
+    let ended = spans.iter().map(|(_, ended)| *ended).max();
+    began.zip(ended).map_or(Duration::ZERO, |(began, ended)| ended.saturating_duration_since(began))
 }
 
 fn direct(producers: usize) -> Duration {

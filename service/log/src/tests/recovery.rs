@@ -208,8 +208,9 @@ fn a_start_that_cannot_look_for_the_mark_does_not_believe_the_page_cache() {
     for calls in 0..40 {
         let disk = SimDisk::new(calls);
         let mut log = create(&disk);
+        fill(&mut log, 1, 100);
         log.view().flush().unwrap();
-        fill(&mut log, 3, 100);
+        fill(&mut log, 2, 100);
         disk.set_faults(Faults { fail_all: Some(Operation::Flush), ..Faults::default() });
         log.view().flush().unwrap_err();
         disk.process_crash();
