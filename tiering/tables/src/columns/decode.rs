@@ -18,7 +18,8 @@ const LAST_OFFSET_HEADER: &str = "tidelog.last.offset";
 /// Where a walk ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Decoded {
-    /// The offset to read on from.
+    /// The offset to read on from; at most the end of the range, also when more was committed and read meanwhile: nothing
+    /// that was not shown is passed over.
     pub next: Offset,
     /// Rows shown.
     pub rows: u64,
@@ -57,6 +58,7 @@ pub fn decode<E: From<BatchError>>(
             }
         };
     }
+    decoded.next = decoded.next.min(range.end);
     Ok(decoded)
 }
 

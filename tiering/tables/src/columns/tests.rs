@@ -277,7 +277,13 @@ fn readers_see_committed_records_of_the_range_alone() {
     let batches = CommittedBatches { batches: bytes.concat().into(), aborted: vec![aborted], next: Offset(9) };
     let (seen, decoded) = offsets(&batches, 1..8);
     assert_eq!(seen, [(1, false), (4, false), (5, false), (7, false)]);
-    assert_eq!(decoded, Decoded { next: Offset(9), rows: 4 });
+    // What lies behind the range is for the next walk, although it has been read.
+    assert_eq!(decoded, Decoded { next: Offset(8), rows: 4 });
+    assert_eq!(
+        offsets(&batches, 1..7),
+        (vec![(1, false), (4, false), (5, false)], Decoded { next: Offset(7), rows: 3 })
+    );
+    assert_eq!(offsets(&batches, 7..20).1, Decoded { next: Offset(9), rows: 2 });
 }
 
 #[test]
