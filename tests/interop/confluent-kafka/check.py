@@ -358,6 +358,24 @@ def admin_delete():
     equal(consume(name, 1)[0].value(), b"new")
 
 
+def delete_under_load():
+    """A topic that goes while records are on their way harms no other."""
+    other = topic("bystander")
+    create(other)
+    for n in range(60):
+        name = topic(f"going-{n}")
+        create(name, 2)
+        # A new partition's first flush takes longest: the deletion is aimed at it.
+        producer = Producer({**BASE, "linger.ms": 0})
+        for k in range(20):
+            producer.produce(name, b"x" * 100, partition=k % 2, on_delivery=lambda error, message: None)
+        producer.poll(0.001 * (n % 10))
+        ADMIN.delete_topics([name])[name].result(30)
+        producer.purge()
+    produce(other, [{"value": b"still here"}], message_timeout_ms=10_000)
+    equal(consume(other, 1)[0].value(), b"still here")
+
+
 def auto_creation():
     name = topic("auto")
     produce(name, [{"value": b"x"}])
@@ -384,5 +402,6 @@ checks.check("admin: describe and alter configs", admin_configs)
 checks.check("admin: add partitions", admin_partitions)
 checks.check("admin: list offsets", admin_offsets)
 checks.check("admin: delete and create again", admin_delete)
+checks.check("admin: delete while records are on their way", delete_under_load)
 checks.check("auto-creation", auto_creation)
 checks.done()
