@@ -22,6 +22,12 @@ impl Fixture {
         let data_dir = DataDir::open(&directory.path().join("data"), NodeId(1), None).unwrap();
         let options = BrokerOptions::new(data_dir.path(), Arc::new(store.clone()));
         let broker = Broker::open(data_dir, options).await.unwrap();
+        let ready = async {
+            while !broker.is_ready() {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), ready).await.expect("the partitions open");
         Fixture { directory, broker, store, caller: Caller::internal("test") }
     }
 
@@ -312,5 +318,28 @@ fn copy_folder(from: &std::path::Path, to: &std::path::Path) {
     for entry in std::fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
         std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn deleting_a_topic_under_load_is_no_failure_of_the_disk() {
+    let fixture = Arc::new(Fixture::new().await);
+    fixture.create("others", 1, &[]).await;
+    for round in 0..20 {
+        fixture.create("events", 1, &[]).await;
+        let producers: Vec<_> = (0..4)
+            .map(|_| {
+                let fixture = Arc::clone(&fixture);
+                // Until the topic is gone.
+                tokio::spawn(async move { while fixture.produce("events", &["x"], Acks::Leader).await.is_ok() {} })
+            })
+            .collect();
+        fixture.produce("others", &["y"], Acks::All).await.unwrap();
+        fixture.broker.delete_topics(&fixture.caller, vec![TopicRef::from("events")]).await.remove(0).unwrap();
+        for producer in producers {
+            producer.await.unwrap();
+        }
+        fixture.produce("others", &["z"], Acks::All).await.unwrap_or_else(|error| panic!("round {round}: {error}"));
+        assert!(fixture.broker.is_alive());
     }
 }

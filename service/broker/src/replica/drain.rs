@@ -63,6 +63,8 @@ impl Replica {
                     }
                     Ending::Delete => {
                         let end = self.view.log_end();
+                        let mut deleted = self.flushing.lock();
+                        *deleted = true;
                         log.delete(&self.id.id.to_string()).map(|()| end)
                     }
                 };

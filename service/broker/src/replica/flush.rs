@@ -14,6 +14,11 @@ use super::{Replica, Writer};
 impl Replica {
     /// Flushes everything written so far.
     pub(crate) fn flush(self: &Arc<Self>) {
+        // Held to the end: the log is not deleted under a flush, which would look like a failing disk.
+        let deleted = self.flushing.lock();
+        if *deleted {
+            return;
+        }
         let started = self.core.clock.now().monotonic;
         let effects = match self.view.flush() {
             Ok(end) => self.machine.lock().flushed(end),
@@ -40,7 +45,14 @@ impl Replica {
         let Some(core) = replicas.first().map(|replica| Arc::clone(&replica.core)) else { return };
         let Some(sync_fs) = &core.sync_fs else { return replicas.iter().for_each(Replica::flush) };
         let mut tickets: Vec<(&Arc<Replica>, FlushTicket)> = Vec::with_capacity(replicas.len());
+        // As for a single flush: held to the end, and what is deleted needs none.
+        let mut held = Vec::with_capacity(replicas.len());
         for replica in replicas {
+            let deleted = replica.flushing.lock();
+            if *deleted {
+                continue;
+            }
+            held.push(deleted);
             let captured = replica.view.capture().map_err(|failure| replica.flush_lost(&failure));
             let prepared = captured.and_then(|ticket| match ticket.prepare() {
                 Ok(()) => Ok(ticket),

@@ -63,6 +63,8 @@ pub(crate) struct Replica {
     drain_slot: Slot,
     flush_slot: Slot,
     gone: AtomicBool,
+    /// Held by a flush and by a deletion, which exclude each other; true once the log is deleted.
+    flushing: Mutex<bool>,
     /// How the replica shall end, and who waits for it.
     ending: Mutex<Option<(Ending, Ended)>>,
     /// Up to here the log is compacted.
@@ -104,6 +106,7 @@ impl Replica {
             drain_slot: Slot::default(),
             flush_slot: Slot::default(),
             gone: AtomicBool::new(false),
+            flushing: Mutex::new(false),
             ending: Mutex::default(),
             cleaned: Mutex::new(Offset::ZERO),
         })
