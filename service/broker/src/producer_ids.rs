@@ -15,7 +15,7 @@ pub(crate) struct ProducerIds {
 }
 
 impl Broker {
-    /// A producer id for an idempotent producer. One that comes back with its id gets it again with the next epoch (KIP-360).
+    /// A new producer id for an idempotent producer, also for one that comes back: without a transactional id nobody keeps its epoch.
     pub async fn init_producer_id(
         &self,
         caller: &Caller,

@@ -1,4 +1,4 @@
-//! The clocks of the process, read only here.
+//! The broker's clocks: machines and log threads are told the time from here.
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
