@@ -1,10 +1,14 @@
 //! Sends answers: bytes by vectored writes, parts of segment files by `sendfile`, in the order of the pieces.
+//!
+//! A part whose pages are in memory goes at once. Any other goes by the same call on the blocking pool: an async worker must not
+//! wait for a disk.
 
 use std::collections::VecDeque;
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, IoSliceMut};
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
+use rustix::io::ReadWriteFlags;
 use tidelog_broker::FilePart;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
@@ -89,15 +93,10 @@ async fn send_file(stream: &Arc<TcpStream>, part: FilePart) -> io::Result<()> {
     }
     let mut position = Position { offset: part.slice.position, left: part.slice.len };
     while position.left > 0 {
-        if part.recent {
-            writable(stream).await?;
-            match stream.try_io(Interest::WRITABLE, || step(stream, &part, &mut position)) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                other => other?,
-            }
+        writable(stream).await?;
+        let result = if part.recent || is_resident(&part, &position) {
+            stream.try_io(Interest::WRITABLE, || step(stream, &part, &mut position))
         } else {
-            // The page may have to come from the disk: not on an async worker.
-            writable(stream).await?;
             let (socket, file) = (Arc::clone(stream), part.clone());
             let done = tokio::task::spawn_blocking(move || {
                 let result = socket.try_io(Interest::WRITABLE, || step(&socket, &file, &mut position));
@@ -105,13 +104,26 @@ async fn send_file(stream: &Arc<TcpStream>, part: FilePart) -> io::Result<()> {
             });
             let (result, after) = done.await.map_err(io::Error::other)?;
             position = after;
-            match result {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                other => other?,
-            }
+            result
+        };
+        match result {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            other => other?,
         }
     }
     Ok(())
+}
+
+/// Are the first and the last page of the next step in memory? Those between were read or written together with them, so that a
+/// wrong yes is rare and costs a wait for the disk, nothing else. A file system that cannot say counts as no.
+fn is_resident(part: &FilePart, position: &Position) -> bool {
+    let Some(file) = part.slice.file.fd() else { return false };
+    let last = position.offset + position.left.clamp(1, SENDFILE_BYTES) as u64 - 1;
+    [position.offset, last].into_iter().all(|offset| {
+        let mut byte = [0];
+        let probe = rustix::io::preadv2(file, &mut [IoSliceMut::new(&mut byte)], offset, ReadWriteFlags::NOWAIT);
+        matches!(probe, Ok(1))
+    })
 }
 
 fn step(stream: &TcpStream, part: &FilePart, position: &mut Position) -> io::Result<()> {

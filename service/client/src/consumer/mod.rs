@@ -198,6 +198,10 @@ impl Consumer {
     pub async fn poll(&mut self, wait: Duration) -> Result<Option<Fetched>, ClientError> {
         let deadline = Instant::now() + wait;
         loop {
+            if self.ready.len() == 1 && !self.stale {
+                // The last that is here: its successor travels while the caller works on it.
+                self.fetch_more(deadline).await?;
+            }
             if let Some(fetched) = self.ready.pop_front() {
                 return Ok(Some(fetched));
             }

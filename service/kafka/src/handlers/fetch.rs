@@ -1,8 +1,10 @@
 //! Fetch (key 1): a long poll over partitions. Sessions are declined (session id 0), so every request is a full one.
 
+use std::task::Poll;
 use std::time::Duration;
 
-use tidelog_broker::{FetchPartition as Wanted, FetchRequest as Poll, FetchedPartition, Isolation, TopicRef};
+use futures::future::Either;
+use tidelog_broker::{FetchPartition as Wanted, FetchRequest as Asked, FetchedPartition, Isolation, TopicRef};
 use tidelog_model::{KafkaError, LeaderEpoch, Offset, PartitionIndex, TopicId};
 use tidelog_protocol::Str;
 use tidelog_protocol::messages::{
@@ -45,20 +47,28 @@ pub(crate) async fn handle(request: Request<'_>, message: FetchRequest) -> Resul
             partitions: topic.partitions.iter().map(|p| p.partition).collect(),
         });
     }
-    let poll = Poll {
+    let asked = Asked {
         partitions: wanted,
         max_wait: Duration::from_millis(u64::try_from(message.max_wait_ms).unwrap_or(0)),
         min_bytes: size(message.min_bytes),
         max_bytes: size(message.max_bytes),
         isolation: if read_committed { Isolation::ReadCommitted } else { Isolation::ReadUncommitted },
     };
-    let fetch = request.session.broker.fetch(&request.caller, poll);
+    let mut fetch = Box::pin(request.session.broker.fetch(&request.caller, asked));
     // A fetch's own bytes are few; the long poll must not hold budget that produces need.
     drop(request);
-    // On a task of its own: it polls while earlier answers of this connection are still awaited.
-    let fetch = AbortOnDropHandle::new(tokio::spawn(fetch));
+    let fetch = match futures::poll!(&mut fetch) {
+        Poll::Ready(fetched) => Either::Left(fetched),
+        // On a task of its own: it waits while earlier answers of this connection are still awaited.
+        Poll::Pending => Either::Right(AbortOnDropHandle::new(tokio::spawn(fetch))),
+    };
     Ok(Box::pin(async move {
-        let fetched = fetch.await.map_err(|error| Hangup::Malformed(format!("a fetch failed: {error}")))?;
+        let fetched = match fetch {
+            Either::Left(fetched) => fetched,
+            Either::Right(task) => {
+                task.await.map_err(|error| Hangup::Malformed(format!("a fetch failed: {error}")))?
+            }
+        };
         let mut fetched = fetched.into_iter();
         let mut files = Files::default();
         let responses = shapes
