@@ -12,36 +12,46 @@ use crate::names::Kind;
 use crate::state::Segment;
 use crate::view::LogView;
 
+/// The transaction index of a closed segment.
+struct Index {
+    segment: Arc<Segment>,
+    file: Arc<dyn DiskFile>,
+}
+
 impl LogView {
     /// The aborted transactions with records in `[from, to)`, in the order of their markers, as far as the local log knows.
     pub fn aborted_transactions(&self, from: Offset, to: Offset) -> Result<Vec<AbortedTransaction>, ReadError> {
         let mut found = Vec::new();
-        let (files, active) = self.transaction_indexes(from)?;
-        for (segment, file) in files {
-            if self.read_index(&segment, &*file)?.collect(from, to, &mut found) {
-                return Ok(found);
+        let mut next = from;
+        // One segment after the other: a marker rarely lies far behind its records. Compaction may merge segments meanwhile, so what
+        // was seen is passed over.
+        while let Some(Index { segment, file }) = self.index_after(next, to, &mut found)? {
+            if self.read_index(&segment, &*file)?.collect(next, to, &mut found) {
+                break;
             }
+            next = segment.end;
         }
-        active.collect(from, to, &mut found);
         Ok(found)
     }
 
-    /// The index files of closed segments from the one that holds `from` on, and the active segment's entries.
-    #[allow(clippy::type_complexity)]
-    fn transaction_indexes(
+    /// The index of the first closed segment that ends after `next` and has one, opened under the lock. If there is none, the active
+    /// segment's entries go to `found`.
+    fn index_after(
         &self,
-        from: Offset,
-    ) -> Result<(Vec<(Arc<Segment>, Arc<dyn DiskFile>)>, AbortedTransactions), ReadError> {
+        next: Offset,
+        to: Offset,
+        found: &mut Vec<AbortedTransaction>,
+    ) -> Result<Option<Index>, ReadError> {
         let shared = &self.shared;
         let state = shared.state.read();
-        let first = state.closed.partition_point(|segment| segment.end <= from);
-        let mut files = Vec::new();
-        for segment in state.closed.iter().skip(first).filter(|segment| segment.has_txn_index) {
-            let path = shared.path(segment.base, Kind::TxnIndex, segment.stage);
-            let file = shared.open(segment, Kind::TxnIndex).map_err(ReadError::io(&path))?;
-            files.push((Arc::clone(segment), file));
-        }
-        Ok((files, state.active.aborted.clone()))
+        let first = state.closed.partition_point(|segment| segment.end <= next);
+        let Some(segment) = state.closed.iter().skip(first).find(|segment| segment.has_txn_index) else {
+            state.active.aborted.collect(next, to, found);
+            return Ok(None);
+        };
+        let path = shared.path(segment.base, Kind::TxnIndex, segment.stage);
+        let file = shared.open(segment, Kind::TxnIndex).map_err(ReadError::io(&path))?;
+        Ok(Some(Index { segment: Arc::clone(segment), file }))
     }
 
     fn read_index(&self, segment: &Segment, file: &dyn DiskFile) -> Result<AbortedTransactions, ReadError> {

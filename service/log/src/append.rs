@@ -198,8 +198,10 @@ impl Log {
         };
         let bytes: Vec<u8> = aborted.iter().flat_map(AbortedTransaction::encode).collect();
         if let Err(source) = file.write_at(at, &[IoSlice::new(&bytes)]) {
-            // Publishes the handle, so that the debris in this file is cut off as well.
-            self.shared.state.write().active.txn_file = Some(file);
+            // Publishes the handle, so that the debris in this file is cut off as well. Its name is new, if the file is.
+            let mut state = self.shared.state.write();
+            state.unflushed.names_version += u64::from(state.active.txn_file.is_none());
+            state.active.txn_file = Some(file);
             return Err(LogError::io("cannot write", &path)(source));
         }
         Ok(file)

@@ -81,6 +81,35 @@ fn the_last_record_of_each_key_stays_at_its_offset() {
     assert_eq!(records(&log.view()), after);
 }
 
+/// `cleanup.policy` may change: what compaction has left must be a log without gaps between its segments for the next start.
+#[test]
+fn a_compacted_log_opens_as_one_that_is_not_compacted_any_more() {
+    let disk = SimDisk::new(1);
+    let mut log = create_with(&disk, compacted_config());
+    // Too large to be merged; the first two segments lose everything.
+    let value = "v".repeat(5000);
+    for _ in 0..3 {
+        let end = log.view().log_end();
+        append(&mut log, &keyed(end, 1, &[("a", Some(&value)), ("b", Some("1"))])).unwrap();
+        append(&mut log, &keyed(end.plus(2), 2, &[("a", Some(&value))])).unwrap();
+        log.roll(&mut |_| empty_snapshot(), NOW).unwrap();
+    }
+    let view = log.view();
+    view.flush().unwrap();
+    let end = view.log_end();
+    view.compact(&CompactionLimits::new(Offset(0), end), NOW.wall).unwrap();
+    assert_eq!(view.segments().len(), 4);
+    assert_eq!(last_by_key(&records(&view)).len(), 2);
+    let after = records(&view);
+    drop(log);
+    disk.power_cut();
+    for recovery_point in [end.0, 0] {
+        let (log, recovered) = open_with(&disk, config(), recovery_point).unwrap();
+        assert_eq!((recovered.log_end, recovered.cut), (end, None));
+        assert_eq!(records(&log.view()), after);
+    }
+}
+
 #[test]
 fn tombstones_stay_until_their_time_has_come() {
     let disk = SimDisk::new(1);

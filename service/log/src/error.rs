@@ -8,8 +8,11 @@ use tidelog_model::{KafkaError, Offset};
 /// Damage where none may be: at or below the recovery checkpoint, or where a flushed batch lay.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error(
-    "{file} is damaged at byte {position} (offset {offset}), below the recovery checkpoint {recovery_point}: {reason}; \
-     the partition stays offline until `tidelog log repair {directory}` has cut it there, or its files are restored"
+    "{directory}/{file} is damaged at byte {position} (offset {offset}), below the recovery checkpoint {recovery_point}: {reason}; \
+     the partition stays offline until its files are restored. To give up what follows the damage, stop the broker, \
+     remove the line of {partition} from recovery-point-offset-checkpoint, lower the count in that file's second line by one, \
+     and start again: the log then ends there, and what is cut off is kept in .log.cut files",
+    partition = Path::new(.directory).file_name().unwrap_or_default().display()
 )]
 pub struct Damage {
     /// The partition's directory.

@@ -46,7 +46,7 @@ impl SegmentIndex {
         first_timestamp: Timestamp,
     ) -> Option<(Self, Offset, u64)> {
         let mut index = SegmentIndex::new(base);
-        index.first_timestamp = Some(first_timestamp);
+        index.first_timestamp = Some(first_timestamp).filter(|first| *first > Timestamp::NONE);
         for entry in offsets.chunks_exact(OFFSET_ENTRY as usize) {
             let next = (i32_at(entry, 0), i32_at(entry, 4));
             let ascends = index.offsets.last().is_none_or(|last| last.0 < next.0 && last.1 < next.1);
@@ -68,7 +68,7 @@ impl SegmentIndex {
         Some((index, base.plus(i64::from(last)), position as u64))
     }
 
-    /// Timestamp of the first batch: its largest, as Kafka rolls by it.
+    /// Timestamp of the first batch that has one: its largest, as Kafka rolls by it.
     pub(crate) const fn first_timestamp(&self) -> Option<Timestamp> {
         self.first_timestamp
     }
@@ -85,11 +85,12 @@ impl SegmentIndex {
     /// Takes note of the batch at `position`; batches come in order.
     pub(crate) fn add(&mut self, position: u64, header: &BatchHeader, interval: u64) {
         let last = header.last_offset();
-        if self.first_timestamp.is_none() {
-            self.first_timestamp = Some(header.max_timestamp);
-        }
-        if header.max_timestamp > self.max.map_or(Timestamp::NONE, |(timestamp, _)| timestamp) {
-            self.max = Some((header.max_timestamp, last));
+        // What compaction has emptied holds no time any more.
+        if header.record_count > 0 && header.max_timestamp > Timestamp::NONE {
+            self.first_timestamp.get_or_insert(header.max_timestamp);
+            if self.max.is_none_or(|(newest, _)| header.max_timestamp > newest) {
+                self.max = Some((header.max_timestamp, last));
+            }
         }
         if self.since_entry > interval
             && let (Some(relative), Ok(position)) = (self.relative(last), i32::try_from(position))

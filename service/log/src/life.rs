@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tidelog_model::Offset;
+use tidelog_model::{Offset, Timestamp};
 
 use crate::append::Log;
 use crate::datadir::DELETED_SUFFIX;
@@ -139,13 +139,17 @@ impl LogView {
         }))
     }
 
-    fn first_timestamp(&self, segment: &Segment, reader: &Reader) -> Result<tidelog_model::Timestamp, ReadError> {
+    fn first_timestamp(&self, segment: &Segment, reader: &Reader) -> Result<Timestamp, ReadError> {
         if let Some(known) = segment.first_timestamp.get() {
             return Ok(*known);
         }
         let mut scan = crate::scan::Scan::headers(&*reader.log, 0, reader.size);
-        let first = reader.step(&mut scan)?;
-        let timestamp = first.map_or(tidelog_model::Timestamp::NONE, |located| located.header.max_timestamp);
+        let mut timestamp = Timestamp::NONE;
+        while timestamp == Timestamp::NONE
+            && let Some(located) = reader.step(&mut scan)?
+        {
+            timestamp = located.header.max_timestamp;
+        }
         Ok(*segment.first_timestamp.get_or_init(|| timestamp))
     }
 }

@@ -27,6 +27,10 @@ pub const SCAN_WINDOW_BYTES: usize = 8 * 1024;
 /// Bytes read at once while whole batches are verified or copied.
 pub const VERIFY_WINDOW_BYTES: usize = 256 * 1024;
 
+/// Bytes whose checksums are tried in a search for valid batches behind damage: whoever fills records with headers must not keep a start
+/// busy for hours. A tail without hostile bytes has one candidate or none.
+pub const MAX_SEARCHED_BYTES: u64 = 64 * 1024 * 1024;
+
 /// Index entries read at once in a binary search on disk; a page.
 pub const INDEX_BLOCK_BYTES: u64 = 4096;
 

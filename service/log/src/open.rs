@@ -28,7 +28,7 @@ pub struct Checkpoints {
 }
 
 impl Default for Checkpoints {
-    /// Nothing is known: everything is verified, and cut at the first damage. `tidelog log repair` opens so.
+    /// Nothing is known: everything is verified, and cut at the first damage.
     fn default() -> Self {
         Checkpoints { recovery_point: Offset::ZERO, log_start: Offset::ZERO }
     }

@@ -1,7 +1,8 @@
 //! The walk over a log's files at a start. It decides which segments are sound, where the log ends, and what its batches add
 //! up to. Below the recovery checkpoint damage is an error; above it the log ends at the first damage, whatever follows.
 
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tidelog_model::{Now, Offset};
@@ -103,7 +104,7 @@ impl<'a> Recovery<'a> {
         })
     }
 
-    fn path(&self, base: Offset, kind: Kind) -> std::path::PathBuf {
+    fn path(&self, base: Offset, kind: Kind) -> PathBuf {
         names::path(self.directory, base, kind, Stage::Live)
     }
 
@@ -283,20 +284,22 @@ impl<'a> Recovery<'a> {
             marked: true,
             ..Unflushed::default()
         };
-        let metadata = self.directory.join(PARTITION_METADATA);
-        if let Ok(file) = self.disk.open(&metadata, false) {
-            unflushed.push(file);
-        }
+        let mut push_if_there = |path: PathBuf| match self.disk.open(&path, false) {
+            Ok(file) => {
+                unflushed.push(file);
+                Ok(())
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            // It may be there and not on the disk: a flush that passes it over would prove nothing.
+            Err(source) => Err(LogError::io("cannot open", &path)(source)),
+        };
+        push_if_there(self.directory.join(PARTITION_METADATA))?;
         for segment in closed.iter().filter(|segment| segment.end >= flushed_end) {
             for kind in Kind::SEGMENT.into_iter().filter(|_| segment.end > flushed_end) {
-                if kind != Kind::TxnIndex || segment.has_txn_index {
-                    unflushed.push(self.open_file(segment.base, kind, false)?);
-                }
+                push_if_there(self.path(segment.base, kind))?;
             }
             // The snapshot at the checkpoint itself was written when the segment rolled, after that flush.
-            if let Ok(file) = self.open_file(segment.end, Kind::Snapshot, false) {
-                unflushed.push(file);
-            }
+            push_if_there(self.path(segment.end, Kind::Snapshot))?;
         }
         Ok(unflushed)
     }

@@ -117,7 +117,7 @@ pub struct ClosedSegment {
     pub base: Offset,
     /// The offset after its last record.
     pub end: Offset,
-    /// Timestamp of its first batch.
+    /// Timestamp of its first batch that has one.
     pub first_timestamp: Timestamp,
     /// Largest timestamp in it.
     pub max_timestamp: Timestamp,

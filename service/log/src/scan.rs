@@ -3,10 +3,11 @@
 use std::io;
 
 use bytes::Bytes;
-use tidelog_record::{Batch, BatchError, BatchHeader, check_crc};
+use tidelog_model::Offset;
+use tidelog_record::{Batch, BatchError, BatchHeader, check_crc_of};
 
-use crate::disk::DiskFile;
-use crate::limits::{MAX_BATCH_BYTES, SCAN_WINDOW_BYTES, VERIFY_WINDOW_BYTES};
+use crate::disk::{DiskFile, read_exact};
+use crate::limits::{MAX_BATCH_BYTES, MAX_SEARCHED_BYTES, SCAN_WINDOW_BYTES, VERIFY_WINDOW_BYTES};
 
 /// A header and where its batch lies.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -44,7 +45,9 @@ pub(crate) struct Scan<'a> {
     file: &'a dyn DiskFile,
     position: u64,
     limit: u64,
+    /// Its first `window_len` bytes were read at `window_at`. It never shrinks: to grow again it would be filled with zeros.
     window: Vec<u8>,
+    window_len: usize,
     window_at: u64,
     window_bytes: usize,
 }
@@ -52,12 +55,19 @@ pub(crate) struct Scan<'a> {
 impl<'a> Scan<'a> {
     /// Headers from `position` (a batch's start) on; bytes at or after `limit` do not exist.
     pub(crate) fn headers(file: &'a dyn DiskFile, position: u64, limit: u64) -> Self {
-        Scan { file, position, limit, window: Vec::new(), window_at: 0, window_bytes: SCAN_WINDOW_BYTES }
+        Scan { file, position, limit, window: Vec::new(), window_len: 0, window_at: 0, window_bytes: SCAN_WINDOW_BYTES }
     }
 
     /// The same for [`Scan::next_batch`], with a larger window.
     pub(crate) fn batches(file: &'a dyn DiskFile, position: u64, limit: u64) -> Self {
-        Scan { window_bytes: VERIFY_WINDOW_BYTES, ..Scan::headers(file, position, limit) }
+        let mut scan = Scan::headers(file, position, limit);
+        scan.widen();
+        scan
+    }
+
+    /// From here on whole batches are wanted.
+    pub(crate) const fn widen(&mut self) {
+        self.window_bytes = VERIFY_WINDOW_BYTES;
     }
 
     /// The next header, its batch wholly below the limit; `None` at the limit.
@@ -96,22 +106,19 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// The next header of a batch whose checksum fits; `None` at the limit.
-    pub(crate) fn next_verified(&mut self) -> Result<Option<Located>, ScanError> {
-        let Some((position, batch)) = self.next_batch()? else { return Ok(None) };
-        match check_crc(&batch) {
-            Ok(()) => Ok(Some(Located { position, header: *batch.header() })),
-            Err(error) => {
-                self.position = position;
-                Err(ScanError::Batch { position, error })
-            }
-        }
+    /// Checks the checksum of a batch that was just passed.
+    pub(crate) fn verify(&mut self, located: &Located) -> Result<(), ScanError> {
+        self.position = located.position;
+        let bytes = self.bytes(located.header.size())?;
+        check_crc_of(&located.header, bytes).map_err(|error| ScanError::Batch { position: located.position, error })?;
+        self.position = located.end();
+        Ok(())
     }
 
     /// `len` bytes at the current position, which lie below the limit.
     fn bytes(&mut self, len: usize) -> io::Result<&[u8]> {
         let inside = self.position.checked_sub(self.window_at).map(|start| start as usize);
-        let have = inside.is_some_and(|start| start + len <= self.window.len());
+        let have = inside.is_some_and(|start| start + len <= self.window_len);
         let start = match inside {
             Some(start) if have => start,
             _ => {
@@ -119,40 +126,51 @@ impl<'a> Scan<'a> {
                 0
             }
         };
-        self.window.get(start..start + len).ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+        self.window
+            .get(..self.window_len)
+            .and_then(|read| read.get(start..start + len))
+            .ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
     }
 
     fn fill(&mut self, len: usize) -> io::Result<()> {
         let want = self.window_bytes.max(len).min((self.limit - self.position) as usize);
-        self.window.resize(want, 0);
-        let read = self.file.read_at(self.position, &mut self.window)?;
-        self.window.truncate(read);
+        if self.window.len() < want {
+            self.window.resize(want, 0);
+        }
+        self.window_len = 0;
         self.window_at = self.position;
+        self.window_len = self.file.read_at(self.position, self.window.get_mut(..want).unwrap_or_default())?;
         Ok(())
     }
 }
 
-/// Is there a valid batch in `[from, limit)`, at any byte? Asked after damage only: it reads everything.
-pub(crate) fn finds_valid_batch(file: &dyn DiskFile, from: u64, limit: u64) -> io::Result<bool> {
-    const MAGIC_AT: u64 = 16;
-    let mut block_at = from.saturating_add(MAGIC_AT);
-    while block_at < limit {
-        let want = ((limit - block_at) as usize).min(VERIFY_WINDOW_BYTES);
-        let block = crate::disk::read_exact(file, block_at, want)?;
-        for (index, _) in block.iter().enumerate().filter(|(_, byte)| **byte == 2) {
-            let position = block_at + index as u64 - MAGIC_AT;
-            match Scan::headers(file, position, limit).next_header() {
-                Ok(Some(_)) => {}
-                Ok(None) | Err(ScanError::Batch { .. }) => continue,
+/// May there be a valid batch in `[from, limit)`, at any byte, with offsets from `least` on? Asked after damage only.
+///
+/// Records may hold what looks like batches, one within the other: after [`MAX_SEARCHED_BYTES`] of checksums the answer is yes.
+pub(crate) fn finds_valid_batch(file: &dyn DiskFile, from: u64, limit: u64, least: Offset) -> io::Result<bool> {
+    let mut left = MAX_SEARCHED_BYTES;
+    let mut at = from;
+    while at + (BatchHeader::LEN as u64) <= limit {
+        let block = read_exact(file, at, ((limit - at) as usize).min(VERIFY_WINDOW_BYTES))?;
+        let headers = block.windows(BatchHeader::LEN).map(BatchHeader::parse);
+        let starts = headers.len() as u64;
+        for (position, header) in (at..).zip(headers) {
+            let Ok(header) = header else { continue };
+            let size = header.size() as u64;
+            if header.base_offset < least || size > limit - position {
+                continue;
+            }
+            match Scan::batches(file, position, limit).verify(&Located { position, header }) {
+                Ok(()) => return Ok(true),
+                Err(ScanError::Batch { .. }) => {}
                 Err(ScanError::Io(error)) => return Err(error),
             }
-            match Scan::batches(file, position, limit).next_verified() {
-                Ok(Some(_)) => return Ok(true),
-                Ok(None) | Err(ScanError::Batch { .. }) => {}
-                Err(ScanError::Io(error)) => return Err(error),
-            }
+            left = match left.checked_sub(size) {
+                Some(left) => left,
+                None => return Ok(true),
+            };
         }
-        block_at += want as u64;
+        at += starts;
     }
     Ok(false)
 }

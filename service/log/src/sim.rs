@@ -1,8 +1,11 @@
 //! A deterministic disk for tests, and a seeded life of one log on it. Nothing here is used by the product.
 
+mod content;
 mod disk;
 mod faults;
+mod file;
 mod life;
+mod names;
 mod random;
 
 pub use disk::SimDisk;

@@ -116,7 +116,7 @@ pub(crate) struct Segment {
     pub(crate) size: u64,
     /// Largest timestamp and the last offset of the first batch that has it.
     pub(crate) max: Option<(Timestamp, Offset)>,
-    /// Timestamp of the first batch, once someone has read it.
+    /// Timestamp of the first batch that has one, once someone has read it.
     pub(crate) first_timestamp: OnceLock<Timestamp>,
     pub(crate) has_txn_index: bool,
     /// `Live`, or `Swap` for the moments in which compaction takes the place of the old files.
@@ -134,7 +134,7 @@ pub struct SegmentInfo {
     pub end: Offset,
     /// Bytes of its `.log` file.
     pub size: u64,
-    /// Timestamp of its first batch, if it is known without reading.
+    /// Timestamp of its first batch that has one, if it is known without reading.
     pub first_timestamp: Option<Timestamp>,
     /// Its largest timestamp; `None` if it is empty or no batch has one.
     pub max_timestamp: Option<Timestamp>,

@@ -5,3 +5,4 @@ mod kafka;
 mod recovery;
 mod seeds;
 pub(crate) mod support;
+mod times;

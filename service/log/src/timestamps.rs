@@ -2,7 +2,7 @@
 
 use tidelog_model::limits::MAX_INFLATED_BATCH_BYTES;
 use tidelog_model::{Offset, Timestamp};
-use tidelog_record::{Batch, TimestampType};
+use tidelog_record::{Records, TimestampType};
 
 use crate::index::TimeIndexFile;
 use crate::names::Kind;
@@ -90,7 +90,7 @@ impl LogView {
         }
     }
 
-    /// The largest timestamp of the batches below `up_to` in the segment that holds `from`.
+    /// The largest timestamp of the records from `from` to `up_to` in the segment that holds `from`.
     fn youngest_in(&self, from: Offset, up_to: Offset) -> Result<Option<Timestamp>, ReadError> {
         let readers = self.readers(from, up_to, 0)?;
         let Some(reader) = readers.first() else { return Ok(None) };
@@ -98,10 +98,36 @@ impl LogView {
         let mut scan = Scan::headers(&*reader.log, first.position, reader.size);
         let mut best = None;
         while let Some(located) = reader.step(&mut scan)?.filter(|located| located.header.next_offset() <= up_to) {
-            best = best.max(Some(located.header.max_timestamp));
+            best = best.max(youngest_record(reader, &mut scan, &located, from)?);
         }
         Ok(best)
     }
+}
+
+/// The largest timestamp of a batch's records from `from` on: the header's, unless some of its records lie before.
+fn youngest_record(
+    reader: &Reader,
+    scan: &mut Scan<'_>,
+    located: &Located,
+    from: Offset,
+) -> Result<Option<Timestamp>, ReadError> {
+    let header = &located.header;
+    if header.record_count == 0 {
+        return Ok(None);
+    }
+    if header.base_offset >= from {
+        return Ok(Some(header.max_timestamp));
+    }
+    let Some(records) = records(reader, scan, located)? else { return Ok(Some(header.max_timestamp)) };
+    let mut youngest = None;
+    for record in records {
+        match record {
+            Ok(record) if record.offset >= from => youngest = youngest.max(Some(record.timestamp)),
+            Ok(_) => {}
+            Err(_) => return Ok(Some(header.max_timestamp)),
+        }
+    }
+    Ok(youngest)
 }
 
 /// The first record of a batch at or after `from` that is at least as young as `at`.
@@ -114,24 +140,30 @@ fn first_record(
 ) -> Result<Option<TimestampedOffset>, ReadError> {
     let header = &located.header;
     let found = |offset, timestamp| Ok(Some(TimestampedOffset { offset, timestamp, epoch: header.leader_epoch }));
-    if header.attributes.timestamp_type() == TimestampType::LogAppendTime {
-        return found(header.base_offset.max(from), header.max_timestamp);
+    // Nobody can look into such a batch: all that is known is that it holds such a record.
+    let unknown = || found(header.base_offset.max(from), header.max_timestamp);
+    if header.record_count == 0 {
+        return Ok(None);
     }
-    scan.rewind(located);
-    let batch = scan.next_batch().map_err(|error| reader.error(error))?.map(|(_, batch)| batch);
-    let records = batch.as_ref().map(|batch: &Batch| batch.records(MAX_INFLATED_BATCH_BYTES));
-    let Some(Ok(records)) = records else {
-        // Nobody can look into this batch: all that is known is that it holds such a record.
-        return found(header.base_offset.max(from), header.max_timestamp);
-    };
+    if header.attributes.timestamp_type() == TimestampType::LogAppendTime {
+        return unknown();
+    }
+    let Some(records) = records(reader, scan, located)? else { return unknown() };
     for record in records {
         match record {
             Ok(record) if record.offset >= from && record.timestamp >= at => {
                 return found(record.offset, record.timestamp);
             }
             Ok(_) => {}
-            Err(_) => return found(header.base_offset.max(from), header.max_timestamp),
+            Err(_) => return unknown(),
         }
     }
     Ok(None)
+}
+
+/// The records of a batch that the scan has just passed; `None` if they cannot be inflated.
+fn records(reader: &Reader, scan: &mut Scan<'_>, located: &Located) -> Result<Option<Records>, ReadError> {
+    scan.rewind(located);
+    let batch = scan.next_batch().map_err(|error| reader.error(error))?.map(|(_, batch)| batch);
+    Ok(batch.and_then(|batch| batch.records(MAX_INFLATED_BATCH_BYTES).ok()))
 }

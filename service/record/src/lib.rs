@@ -23,6 +23,7 @@ mod sums;
 mod transactions;
 mod txnindex;
 mod varint;
+mod walk;
 mod wire;
 
 #[cfg(test)]
@@ -30,7 +31,7 @@ mod tests;
 
 pub use batch::{Batch, Batches};
 pub use builder::BatchBuilder;
-pub use check::{AppendRules, Checked, check_append, check_crc};
+pub use check::{AppendRules, Checked, check_append, check_crc, check_crc_of};
 pub use codec::Codec;
 pub use control::{ControlRecord, EndTransactionMarker, MarkerKind};
 pub use epochs::{EpochEntry, InvalidEpochCheckpoint, LeaderEpochs};

@@ -75,9 +75,10 @@ impl LogView {
         let file = shared.disk.create(&path).map_err(failed())?;
         let mut output = Output { file, size: 0, buffer: Vec::new(), index: SegmentIndex::new(base), dropped: false };
         let mut aborted = AbortedTransactions::new();
+        let end = group.last().map(|segment| segment.end);
         for segment in group {
             self.each_batch(segment, |batch| {
-                match cleaned(&batch, keep) {
+                match cleaned(&batch, keep, Some(batch.header().next_offset()) == end) {
                     Some(kept) => {
                         output.dropped |= kept != batch;
                         output.push(&kept, interval).map_err(failed())?;
@@ -167,13 +168,20 @@ impl LogView {
     }
 }
 
-/// What stays of a batch; `None` if nothing does.
-fn cleaned(batch: &Batch, keep: &Keep<'_>) -> Option<Batch> {
+/// What stays of a batch; `None` if nothing does. The last batch of a segment stays even without records: it tells where the segment
+/// ends, so that a start finds no gap before the next one, whatever the topic's policy is by then.
+fn cleaned(batch: &Batch, keep: &Keep<'_>, last: bool) -> Option<Batch> {
     if batch.header().attributes.is_control() {
         return Some(batch.clone());
     }
+    if batch.header().record_count == 0 {
+        return last.then(|| batch.clone());
+    }
     if is_aborted(batch, keep.aborted) {
-        return None;
+        return match retain(batch, MAX_INFLATED_BATCH_BYTES, None, |_| false) {
+            Ok(Retained::Empty(empty)) if last => Some(empty),
+            _ => None,
+        };
     }
     let horizon = batch.header().delete_horizon();
     let forgotten = horizon.is_some_and(|horizon| horizon <= keep.now);
@@ -195,6 +203,6 @@ fn cleaned(batch: &Batch, keep: &Keep<'_>) -> Option<Batch> {
         // Whoever cannot read a batch must not throw it away.
         Ok(Retained::All) | Err(_) => Some(batch.clone()),
         Ok(Retained::Some(part)) => Some(part),
-        Ok(Retained::Empty(_)) => None,
+        Ok(Retained::Empty(empty)) => last.then_some(empty),
     }
 }

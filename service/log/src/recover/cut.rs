@@ -1,6 +1,7 @@
 //! Cutting a log at the first damage above the recovery checkpoint, and keeping what is cut.
 
 use std::io::{self, IoSlice};
+use std::path::PathBuf;
 
 use tidelog_model::Offset;
 
@@ -15,7 +16,7 @@ use crate::open::Cut;
 use crate::scan::finds_valid_batch;
 
 impl Recovery<'_> {
-    /// Ends the log where it broke. The cut bytes are kept as `<base>.log.cut`, and everything is durable on return.
+    /// Ends the log where it broke. The cut bytes are kept in `.log.cut` files, and everything is durable on return.
     pub(super) fn cut(&self, folder: &Folder, stop: Break, found: &[Found], end: Offset) -> Result<Cut, LogError> {
         // If the process ends before the cut is flushed, the next start must not take the shorter file for a durable one.
         mark_unsettled(self.disk, self.directory)?;
@@ -27,11 +28,11 @@ impl Recovery<'_> {
             let from = if base == stop.base { stop.position } else { 0 };
             bytes += size.saturating_sub(from);
             batches_followed = batches_followed
-                || finds_valid_batch(&*file, from, size).map_err(LogError::io("cannot read", &path))?;
+                || finds_valid_batch(&*file, from, size, end).map_err(LogError::io("cannot read", &path))?;
             if base == stop.base && !stop.whole {
                 self.cut_tail(&*file, base, from, size)?;
             } else {
-                let kept = names::path(self.directory, base, Kind::Log, Stage::Cut);
+                let kept = self.unused_cut(base)?;
                 self.disk.rename(&path, &kept).map_err(LogError::io("cannot rename", &path))?;
             }
             let drop_txn = base != stop.base || stop.whole;
@@ -57,9 +58,28 @@ impl Recovery<'_> {
     }
 
     fn cut_tail(&self, file: &dyn DiskFile, base: Offset, from: u64, size: u64) -> Result<(), LogError> {
-        let kept = names::path(self.directory, base, Kind::Log, Stage::Cut);
-        self.copy(file, from, size, &kept).map_err(LogError::io("cannot write", &kept))?;
+        let kept = self.unused_cut(base)?;
+        if let Err(source) = self.copy(file, from, size, &kept) {
+            // Half a copy is worth nothing, and on a full disk every start would leave another.
+            let removed = unlink_if_there(self.disk, &kept);
+            tracing::debug!(?removed, "what was cut could not be copied");
+            return Err(LogError::io("cannot write", &kept)(source));
+        }
         file.truncate(from).and_then(|()| file.flush()).map_err(LogError::io("cannot cut", &self.path(base, Kind::Log)))
+    }
+
+    /// `<base>.log.cut`, or the first `<base>.log.cut.<n>` that no earlier cut has taken.
+    fn unused_cut(&self, base: Offset) -> Result<PathBuf, LogError> {
+        let first = names::path(self.directory, base, Kind::Log, Stage::Cut);
+        let later = (1u32..).map(|number| first.with_added_extension(number.to_string()));
+        for path in std::iter::once(first.clone()).chain(later) {
+            match self.disk.open(&path, false) {
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(path),
+                Err(source) => return Err(LogError::io("cannot open", &path)(source)),
+            }
+        }
+        Ok(first)
     }
 
     fn copy(&self, file: &dyn DiskFile, from: u64, size: u64, to: &std::path::Path) -> io::Result<()> {

@@ -1,7 +1,7 @@
 //! The walk itself: one segment after the other, one batch after the other.
 
 use tidelog_model::Offset;
-use tidelog_record::{AbortedTransactions, EndTransactionMarker, check_crc};
+use tidelog_record::{AbortedTransactions, EndTransactionMarker};
 
 use super::tidy::Folder;
 use super::{Break, Found, Walk};
@@ -59,7 +59,7 @@ impl Walk<'_> {
         let on_disk = recovery.read_aborted(folder, base)?;
         let mut replayed = AbortedTransactions::new();
         if next > self.replay_from {
-            let mut scan = Scan::batches(&*file, 0, size);
+            let mut scan = Scan::headers(&*file, 0, size);
             while let Some(located) = self.step(&mut scan, base, base, Offset(i64::MAX), &mut replayed)? {
                 self.end = located.header.next_offset();
             }
@@ -108,7 +108,8 @@ impl Walk<'_> {
         let (mut index, start) = resumed.unwrap_or((SegmentIndex::new(base), 0));
         let interval = recovery.config.index_interval_bytes;
         let mut replayed = AbortedTransactions::new();
-        let mut scan = Scan::batches(&*file, start, size);
+        // What is large and flushed is passed over unread.
+        let mut scan = Scan::headers(&*file, start, size);
         let (mut first, mut unflushed_from) = (true, None);
         let stop = loop {
             // After a resume the first batch tells where we are.
@@ -157,19 +158,17 @@ impl Walk<'_> {
         }
         let replay = header.base_offset >= self.replay_from;
         let verify = header.next_offset() > trusted_below;
-        let (mut marker, mut verified) = (None, 0);
-        if verify || (replay && header.attributes.is_control()) {
+        let mut marker = None;
+        if verify {
+            scan.widen();
+            scan.verify(&located).map_err(failed)?;
+        }
+        if replay && header.attributes.is_control() {
             scan.rewind(&located);
             let batch = scan.next_batch().map_err(failed)?.map(|(_, batch)| batch);
-            if let Some(batch) = batch {
-                if verify {
-                    check_crc(&batch).map_err(|error| damaged(&error.to_string()))?;
-                    verified = batch.size() as u64;
-                }
-                marker = EndTransactionMarker::of_batch(&batch).unwrap_or_default();
-            }
+            marker = batch.and_then(|batch| EndTransactionMarker::of_batch(&batch).unwrap_or_default());
         }
-        self.verified += verified;
+        self.verified += if verify { header.size() as u64 } else { 0 };
         if replay
             && let Some(entry) = self.sums.apply(&header, marker, self.now).and_then(|completed| completed.aborted())
         {

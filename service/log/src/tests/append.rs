@@ -1,10 +1,13 @@
 //! Writes that fail, segments that roll, slices that outlive their segments.
 
-use tidelog_model::{KafkaError, LeaderEpoch, Offset};
+use std::path::Path;
+
+use tidelog_model::{KafkaError, LeaderEpoch, Offset, ProducerEpoch, ProducerId, Sequence};
+use tidelog_record::{AbortedTransaction, BatchBuilder, EndTransactionMarker, MarkerKind};
 
 use super::support::*;
 use crate::sim::{Faults, Operation, SimDisk};
-use crate::{LogError, ReadError, StampedBatch};
+use crate::{Disk, Log, LogError, ReadError, StampedBatch};
 
 #[test]
 fn a_full_disk_moves_nothing_and_the_next_append_succeeds() {
@@ -166,4 +169,116 @@ fn closed_segments_come_with_everything_that_belongs_to_them() {
     assert_eq!(segment.producer_snapshot, empty_snapshot());
     assert_eq!(segment.epochs.entries().len(), 1);
     assert!(view.closed_segment(Offset(39), Offset(40)).unwrap().is_none());
+}
+
+/// Half a million years lie between "no timestamp" and now, but they are no reason to roll.
+#[test]
+fn a_segment_that_begins_without_a_timestamp_does_not_roll_for_it() {
+    let disk = SimDisk::new(10);
+    let mut log = create(&disk);
+    for time in [-1, NOW.wall.0, -1, NOW.wall.0] {
+        let end = log.view().log_end();
+        append(&mut log, &keyed(end, time, &[("k", Some("v"))])).unwrap();
+    }
+    let segments = log.view().segments();
+    assert_eq!((segments.len(), segments[0].first_timestamp), (1, Some(NOW.wall)));
+}
+
+fn abort(log: &mut Log) -> Result<AbortedTransaction, LogError> {
+    let (end, producer) = (log.view().log_end(), (ProducerId(5), ProducerEpoch(0)));
+    let mut builder = BatchBuilder::new(end).producer(producer.0, producer.1, Sequence(0)).transactional(true);
+    builder.push(NOW.wall, Some(b"a"), Some(&[7; 100]), &[]).unwrap();
+    let marker = EndTransactionMarker { kind: MarkerKind::Abort, coordinator_epoch: 0 };
+    let marker = marker.batch(end.plus(1), LeaderEpoch(0), producer.0, producer.1, NOW.wall).unwrap();
+    let group = [
+        StampedBatch::new(&builder.build().unwrap(), end, LeaderEpoch(0)),
+        StampedBatch::new(&marker, end.plus(1), LeaderEpoch(0)),
+    ];
+    let aborted = AbortedTransaction {
+        producer_id: producer.0,
+        first_offset: end,
+        last_offset: end.plus(1),
+        last_stable_offset: end.plus(2),
+    };
+    log.append(&group, &[aborted], &mut |_| empty_snapshot(), NOW).map(|_| aborted)
+}
+
+#[test]
+fn the_transaction_index_has_a_durable_name_even_if_its_first_write_failed() {
+    for seed in 0..20 {
+        let disk = SimDisk::new(seed);
+        let mut log = create(&disk);
+        fill(&mut log, 1, 100);
+        log.view().flush().unwrap();
+        // The records are written, the index is created, and the write into it fails.
+        disk.set_faults(Faults { fail_after: Some(2), ..Faults::default() });
+        abort(&mut log).unwrap_err();
+        assert_eq!((disk.faults().fail_after, log.view().log_end()), (None, Offset(1)));
+        let aborted = abort(&mut log).unwrap();
+        log.view().flush().unwrap();
+        disk.power_cut();
+        let path = Path::new(DIRECTORY).join("00000000000000000000.txnindex");
+        assert!(disk.open(&path, false).is_ok(), "seed {seed}");
+        let (log, _) = open(&disk, 3).unwrap();
+        assert_eq!(log.view().aborted_transactions(Offset(0), Offset(3)).unwrap(), [aborted]);
+    }
+}
+
+/// A segment whose deletion was interrupted may come back, but never without its aborted transactions.
+#[test]
+fn a_segment_that_comes_back_has_its_transaction_index() {
+    let (mut back, mut gone) = (0, 0);
+    for (calls, seed) in (0..16).flat_map(|calls| (0..6).map(move |seed| (calls, seed))) {
+        let disk = SimDisk::new(seed);
+        let mut log = create(&disk);
+        let first = abort(&mut log).unwrap();
+        log.roll(&mut |_| empty_snapshot(), NOW).unwrap();
+        fill(&mut log, 1, 100);
+        let end = log.view().flush().unwrap();
+        disk.set_faults(Faults { fail_after: Some(calls), ..Faults::default() });
+        let _ = log.view().delete_before(Offset(2));
+        disk.power_cut();
+        let (log, _) = open(&disk, end.0).unwrap();
+        if log.view().local_start() > Offset(0) {
+            gone += 1;
+            continue;
+        }
+        back += 1;
+        assert_eq!(log.view().aborted_transactions(Offset(0), end).unwrap(), [first], "call {calls}, seed {seed}");
+    }
+    assert!(back > 5 && gone > 5, "{back} {gone}");
+}
+
+#[test]
+fn looking_for_aborted_transactions_opens_no_more_than_it_needs() {
+    let disk = SimDisk::new(11);
+    let mut log = create(&disk);
+    let mut all = Vec::new();
+    for _ in 0..50 {
+        all.push(abort(&mut log).unwrap());
+        log.roll(&mut |_| empty_snapshot(), NOW).unwrap();
+    }
+    let view = log.view();
+    let before = disk.operations();
+    assert_eq!(view.aborted_transactions(Offset(2), Offset(4)).unwrap(), all[1..2]);
+    assert!(disk.operations() - before < 10, "{} operations", disk.operations() - before);
+    assert_eq!(view.aborted_transactions(Offset(1), Offset(100)).unwrap(), all);
+}
+
+/// A log whose front is gone looks like one whose front was deleted. A new log that rolls before its first flush must not become one.
+#[test]
+fn a_power_cut_never_takes_the_front_and_leaves_what_follows() {
+    let mut kept = 0;
+    for seed in 0..60 {
+        let disk = SimDisk::new(seed);
+        disk.create_dir(Path::new(DIRECTORY)).unwrap();
+        disk.flush_dir(Path::new("")).unwrap();
+        let mut log = create(&disk);
+        fill(&mut log, 50, 1000);
+        disk.power_cut();
+        let (log, recovered) = open(&disk, 0).unwrap();
+        assert_eq!((log.view().segments()[0].base, recovered.log_start), (Offset(0), Offset(0)), "seed {seed}");
+        kept += recovered.log_end.0;
+    }
+    assert!(kept > 100, "{kept}");
 }

@@ -42,8 +42,13 @@ fn damage_below_the_checkpoint_is_an_error_that_says_what_to_do() {
             file.truncate(file.len().unwrap() - 3).unwrap();
         }
         let found = damage(&disk, 40);
-        assert!(found.to_string().contains("tidelog log repair t-0"), "{found}");
+        assert!(found.to_string().contains("remove the line of t-0 from recovery-point-offset-checkpoint"), "{found}");
         assert_eq!(found.recovery_point, Offset(40));
+        // As it says: without the line the log ends there, and what is cut off is kept.
+        let (_, recovered) = open(&disk, 0).unwrap();
+        assert!(recovered.log_end <= found.offset, "{recovered:?}");
+        let any_left = !(missing && number == 2);
+        assert_eq!((recovered.cut.is_some(), !cuts(&disk).is_empty()), (any_left, any_left));
     }
 }
 
@@ -78,6 +83,104 @@ fn above_the_checkpoint_the_log_is_cut_and_what_is_cut_is_kept() {
     disk.power_cut();
     let (_, again) = open(&disk, bases[1]).unwrap();
     assert_eq!((again.log_end, again.cut), (Offset(bases[1] + 2), None));
+}
+
+/// Every `.log.cut` file of a segment, by name.
+fn cuts(disk: &SimDisk) -> Vec<(String, Vec<u8>)> {
+    let names = disk.list(Path::new(DIRECTORY)).unwrap().into_iter().map(|entry| entry.name.into_string().unwrap());
+    let read = |name: &str| crate::disk::read_file(disk, &Path::new(DIRECTORY).join(name), 1 << 20).unwrap();
+    names.filter(|name| name.contains(".log.cut")).map(|name| (name.clone(), read(&name))).collect()
+}
+
+#[test]
+fn a_second_cut_keeps_what_the_first_one_kept() {
+    for whole in [false, true] {
+        let disk = SimDisk::new(1);
+        let mut log = create(&disk);
+        for (round, junk) in [b"first", b"again", b"third"].into_iter().enumerate() {
+            fill(&mut log, 20, 1000);
+            log.view().flush().unwrap();
+            let last = log.view().segments().last().unwrap().base;
+            drop(log);
+            // Either the tail of a segment is cut, or a segment whose predecessor is damaged, as a whole.
+            let path = if whole { file(0, "log") } else { file(last.0, "log") };
+            disk.corrupt(&path, 100, junk).unwrap();
+            log = open(&disk, 0).unwrap().0;
+            let kept = cuts(&disk);
+            let holds = |junk: &[u8]| kept.iter().any(|(_, bytes)| bytes.windows(5).any(|window| window == junk));
+            for earlier in [b"first", b"again", b"third"].into_iter().take(round + 1) {
+                assert!(holds(earlier), "{} is gone: {:?}", earlier.escape_ascii(), kept.len());
+            }
+        }
+        // They are no part of the log, and go with it.
+        drop(log);
+        let (log, recovered) = open(&disk, 0).unwrap();
+        assert_eq!(recovered.cut, None);
+        log.delete("x").unwrap();
+        assert!(disk.list(Path::new("")).unwrap().is_empty());
+    }
+}
+
+#[test]
+fn a_cut_that_finds_no_room_leaves_no_half_copy() {
+    let disk = SimDisk::new(1);
+    let bases = flushed_log(&disk);
+    disk.corrupt(&file(bases[2], "log"), 100, b"!").unwrap();
+    for _ in 0..3 {
+        let used: u64 = disk.list(Path::new(DIRECTORY)).unwrap().iter().map(|entry| entry.len).sum();
+        disk.set_faults(Faults { capacity: Some(used + 500), ..Faults::default() });
+        assert!(matches!(open(&disk, bases[2]), Err(LogError::Io { .. })));
+        assert!(cuts(&disk).is_empty());
+        disk.process_crash();
+    }
+    let (_, recovered) = open(&disk, bases[2]).unwrap();
+    assert_eq!((recovered.log_end, cuts(&disk).len()), (Offset(bases[2]), 1));
+}
+
+/// Whatever call of a start fails: if its flush succeeds, everything that the log has shown survives a power cut.
+#[test]
+fn what_a_start_cannot_open_is_not_passed_over() {
+    let mut opened = 0;
+    for (calls, seed) in (0..100).flat_map(|calls| (0..5).map(move |seed| (calls, seed))) {
+        let disk = SimDisk::new(seed);
+        let mut log = create(&disk);
+        fill(&mut log, 20, 1000);
+        drop(log);
+        disk.process_crash();
+        disk.set_faults(Faults { fail_after: Some(calls), ..Faults::default() });
+        let Ok((log, _)) = open(&disk, 0) else { continue };
+        if log.view().flush().is_err() {
+            continue;
+        }
+        opened += usize::from(disk.faults().fail_after.is_none());
+        disk.power_cut();
+        let (log, recovered) = open(&disk, 20).unwrap();
+        assert_eq!(recovered.topic_id, Some(tidelog_model::TopicId::from_bytes([1; 16])), "call {calls} failed");
+        assert_eq!(bases(&log.view()).len(), 20);
+        let closed = log.view().segments()[0].end;
+        assert!(disk.open(&file(closed.0, "snapshot"), false).is_ok(), "call {calls} failed");
+    }
+    assert!(opened > 3, "{opened}");
+}
+
+/// A record may hold anything, batch headers among it: looking for batches behind damage must not take for ever.
+#[test]
+fn looking_behind_damage_is_bounded() {
+    let disk = SimDisk::new(1);
+    let mut log = create_with(&disk, crate::LogConfig { segment_bytes: 1 << 30, ..config() });
+    let inner = filled(Offset(1), 512 * 1024);
+    let header: Vec<u8> = inner.bytes()[..61].to_vec();
+    let hostile = header.repeat((1 << 20) / header.len());
+    let mut builder = tidelog_record::BatchBuilder::new(Offset(0));
+    builder.push(NOW.wall, None, Some(&hostile), &[]).unwrap();
+    append(&mut log, &builder.build().unwrap()).unwrap();
+    log.view().flush().unwrap();
+    drop(log);
+    disk.corrupt(&file(0, "log"), 1000, b"!").unwrap();
+    let before = disk.operations();
+    let (_, recovered) = open(&disk, 0).unwrap();
+    assert!(recovered.cut.unwrap().batches_followed, "not looked at to the end, so it may be");
+    assert!(disk.operations() - before < 2000, "{} operations", disk.operations() - before);
 }
 
 #[test]
@@ -158,6 +261,24 @@ fn a_clean_stop_is_read_back_without_verifying() {
     assert_eq!((recovered.log_end, recovered.verified_bytes), (Offset(40), 0));
     assert!(disk.operations() - before < 80, "{} operations", disk.operations() - before);
     assert_eq!(bases(&log.view()), (0..40).collect::<Vec<_>>());
+}
+
+/// A crash leaves no index of the active segment, which may hold a gigabyte: what was flushed is not read again, only its headers.
+#[test]
+fn after_a_crash_only_what_was_not_flushed_is_read() {
+    let disk = SimDisk::new(1);
+    let mut log = create_with(&disk, crate::LogConfig { segment_bytes: 1 << 30, ..config() });
+    fill(&mut log, 40, 200_000);
+    log.view().flush().unwrap();
+    fill(&mut log, 2, 200_000);
+    drop(log);
+    disk.process_crash();
+    let before = disk.bytes_read();
+    let (_, recovered) = open(&disk, 40).unwrap();
+    assert_eq!((recovered.log_end, recovered.cut), (Offset(42), None));
+    assert!((400_000..401_000).contains(&recovered.verified_bytes));
+    let read = disk.bytes_read() - before;
+    assert!(read < 400_000 + 40 * 10_000 + 300_000, "{read} bytes were read");
 }
 
 #[test]

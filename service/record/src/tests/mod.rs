@@ -7,6 +7,7 @@ mod hostile;
 mod producers;
 mod round_trip;
 mod sums;
+mod walk;
 
 use std::path::PathBuf;
 use std::time::Duration;
