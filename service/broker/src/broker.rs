@@ -110,7 +110,9 @@ impl Broker {
             Ok(((), claim_controller(image, node, epoch, lease).map_or_else(Plan::default, Plan::of)))
         };
         cluster.carry_out(claim).await?;
-        // What fsync acknowledged is on the disk however the last stop went; on one node nobody else has more.
+        // With fsync everything acknowledged is on the disk however the last stop went. With page-cache durability a power cut may have
+        // taken acknowledged records (the operator chose that), but each partition has one replica: there is nobody better to lead it,
+        // and `LastStop::Uncertain` would change nothing. With several nodes an unclean stop must be told here (KIP-966).
         while !start_leading(&cluster.image(), node, epoch, LastStop::Complete).is_empty() {
             let first = |image: &ClusterImage| {
                 let mut steps = start_leading(image, node, epoch, LastStop::Complete);
@@ -245,7 +247,8 @@ impl Broker {
         &self.inner.replicas
     }
 
-    pub(crate) fn config(&self) -> &BrokerConfig {
+    /// The settings that hold from the start on; a door finds its own among them.
+    pub fn config(&self) -> &BrokerConfig {
         &self.inner.config
     }
 

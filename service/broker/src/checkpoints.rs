@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use tidelog_log::datadir::{HIGH_WATERMARKS, LOG_STARTS, OffsetCheckpoint, RECOVERY_POINTS};
 use tidelog_log::{Checkpoints, Disk, LogError};
 use tidelog_model::{Offset, TopicPartition};
+use tidelog_partition::Offsets;
 
 /// What the files say of one partition.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -27,6 +28,19 @@ impl Default for Line {
     /// Nothing is known.
     fn default() -> Self {
         Line { recovery_point: Offset::ZERO, log_start: Offset::ZERO, high_watermark: Offset::ZERO }
+    }
+}
+
+impl Line {
+    /// What may be written down of a partition that stands at `offsets` and is flushed up to `flushed_end`.
+    pub(crate) fn of(offsets: &Offsets, flushed_end: Offset) -> Self {
+        Line {
+            recovery_point: flushed_end,
+            // In page-cache mode retention may pass the flushed end. Recovery takes a log start for a recovery point, and would call
+            // damage what that mode may lose.
+            log_start: offsets.log_start.min(flushed_end),
+            high_watermark: offsets.high_watermark,
+        }
     }
 }
 
@@ -120,5 +134,14 @@ mod tests {
         let files = open();
         assert_eq!(files.of(&name("a")), Checkpoints::default(), "the name's next owner has nothing to live up to");
         assert_eq!(files.of(&name("b")).recovery_point, Offset(7));
+    }
+
+    #[test]
+    fn a_log_start_beyond_what_is_flushed_is_not_written_down() {
+        let (log_start, end) = (Offset(500), Offset(900));
+        let offsets = Offsets { log_start, last_stable: end, high_watermark: end, log_end: end };
+        let line = |flushed_end| Line::of(&offsets, Offset(flushed_end));
+        assert_eq!((line(100).recovery_point, line(100).log_start), (Offset(100), Offset(100)));
+        assert_eq!((line(700).recovery_point, line(700).log_start), (Offset(700), log_start));
     }
 }

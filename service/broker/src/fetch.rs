@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::broker::Broker;
-use crate::limits::{MAX_COLD_READS, MAX_FETCH_BYTES, MAX_FETCH_WAIT};
+use crate::limits::{MAX_COLD_READS, MAX_FETCH_WAIT};
 use crate::replica::{HotRead, Replica};
 use crate::{
     BrokerError, FetchPartition, FetchRequest, FetchedPartition, FilePart, Isolation, Piece, ReadBatches, TopicRef,
@@ -70,7 +70,7 @@ impl Broker {
             .map(|asked| Wanted { replica: self.fetchable(caller, &asked), asked })
             .collect();
         let limits = Limits {
-            max_bytes: request.max_bytes.min(MAX_FETCH_BYTES),
+            max_bytes: request.max_bytes.min(usize::try_from(self.config().fetch_max_bytes).unwrap_or(0)),
             min_bytes: request.min_bytes,
             isolation: request.isolation,
         };

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tidelog_coordinator::group::{
-    CommitOffsets, CommittedOffset, FetchOffsets, FetchedOffset, Generation, GroupCall, GroupConfig, GroupDescription,
-    GroupId, GroupListing, GroupReply, GroupShard, InstanceId, MemberId, OffsetToCommit,
+    CommitOffsets, CommittedOffset, FetchOffsets, FetchedOffset, Generation, GroupCall, GroupConfig, GroupId,
+    GroupReply, GroupShard, InstanceId, MemberId, OffsetToCommit,
 };
 use tidelog_coordinator::{CoordinatorRecord, partition_for};
 use tidelog_metadata::{ClusterImage, Topic, decide};
@@ -227,6 +227,8 @@ impl Broker {
         match self.create(decide::auto_topic(&name, self.config()), false).await {
             Ok(_) => {}
             Err(error) if error.error == KafkaError::TopicAlreadyExists => {}
+            // Some of its partitions may be there: each group hears from its own.
+            Err(error) if error.error == KafkaError::KafkaStorageError => {}
             Err(error) => return Err(error),
         }
         self.image().topic(OFFSETS_TOPIC).cloned().ok_or_else(|| KafkaError::CoordinatorNotAvailable.into())
@@ -352,31 +354,6 @@ impl Broker {
         };
         OffsetsTicket { asked, image, rest }
     }
-
-    /// One group as it is; `None` if there is none.
-    pub async fn describe_group(&self, caller: &Caller, group: &str) -> Result<Option<GroupDescription>, BrokerError> {
-        if !self.may(caller, Operation::Describe, Resource::Group(group)) {
-            return Err(KafkaError::GroupAuthorizationFailed.into());
-        }
-        let id = GroupId::from(group);
-        self.ask(&id.clone(), |reply| GroupWork::Describe(id, reply)).await.await
-    }
-
-    /// Every group that this broker coordinates and the caller may see.
-    pub async fn groups(&self, caller: &Caller) -> Result<Vec<GroupListing>, BrokerError> {
-        let mut all = Vec::new();
-        for replica in self.replicas().all() {
-            if replica.id.topic.as_str() != OFFSETS_TOPIC {
-                continue;
-            }
-            let (reply, answer) = oneshot::channel();
-            replica.enqueue(Work::Group(GroupWork::List(reply))).await;
-            all.extend(GroupTicket(answer).await?);
-        }
-        all.retain(|group| self.may(caller, Operation::Describe, Resource::Group(group.group.as_str())));
-        all.sort_by(|a, b| a.group.cmp(&b.group));
-        Ok(all)
-    }
 }
 
 /// The groups' settings from the broker's.
@@ -450,4 +427,29 @@ fn replay_batch(batch: &tidelog_record::Batch, shard: &mut GroupShard) -> Result
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_offset_belongs_to_the_topic_it_was_committed_for() {
+        let (old, new) = (TopicId(Uuid::from_u128(1)), TopicId(Uuid::from_u128(2)));
+        let shown = |committed_for, asked_for| {
+            let offset = CommittedOffset {
+                offset: Offset(5),
+                leader_epoch: LeaderEpoch::NONE,
+                metadata: Arc::from(""),
+                commit_timestamp: tidelog_model::Timestamp(0),
+                expire_timestamp: None,
+                topic_id: committed_for,
+            };
+            of_this_topic(Ok(Some(offset)), asked_for).unwrap().is_some()
+        };
+        assert!(shown(old, old));
+        assert!(!shown(old, new), "an earlier topic of the same name");
+        // Kafka's own records name no id, and a topic that is gone has none.
+        assert!(shown(TopicId::ZERO, new) && shown(old, TopicId::ZERO));
+    }
 }

@@ -32,12 +32,7 @@ impl Broker {
         let look = |written: &Lines| {
             let line = |replica: &Arc<Replica>| {
                 let offsets = replica.offsets();
-                let line = Line {
-                    recovery_point: replica.view.flushed_end(),
-                    log_start: offsets.log_start,
-                    high_watermark: offsets.high_watermark,
-                };
-                (replica.id.topic_partition(), line)
+                (replica.id.topic_partition(), Line::of(&offsets, replica.view.flushed_end()))
             };
             // What is not open has nothing newer to say; what is deleted was forgotten.
             let mut lines = written.clone();

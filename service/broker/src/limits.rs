@@ -23,9 +23,6 @@ pub(crate) const MAX_CONFLICTS: usize = 16;
 /// Partitions that are opened at once when the broker starts: recovery reads the disk, and the disk is one.
 pub(crate) const OPENING_AT_ONCE: usize = 8;
 
-/// Most bytes that one fetch answers with whatever the client asks for (Kafka's `fetch.max.bytes` of the broker).
-pub(crate) const MAX_FETCH_BYTES: usize = 55 * 1024 * 1024;
-
 /// Bytes of one read while a coordinator loads its partition.
 pub(crate) const LOAD_READ_BYTES: usize = 4 * 1024 * 1024;
 

@@ -36,9 +36,9 @@ impl Broker {
                 let local_start = replica.view.local_start();
                 let remote = if local_start > offsets.log_start { self.remote_extent(&replica)? } else { None };
                 let start = match remote {
-                    // What the manifest no longer has cannot be read.
-                    Some((start, end)) if end > start => offsets.log_start.max(start.min(local_start)),
-                    _ => offsets.log_start,
+                    // What the manifest no longer has cannot be read; it begins where it ends once all of it has expired.
+                    Some((start, _)) => offsets.log_start.max(start.min(local_start)),
+                    None => offsets.log_start,
                 };
                 Ok(at(&replica, start))
             }

@@ -8,10 +8,10 @@ use tidelog_metadata::TopicConfig;
 use tidelog_model::{
     Caller, KafkaError, LeaderEpoch, Now, Offset, PartitionIndex, TopicId, TopicIdPartition, TopicName,
 };
-use tidelog_security::Operation;
+use tidelog_security::{Operation, Resource};
 
+use crate::BrokerError;
 use crate::broker::Broker;
-use crate::{BrokerError, TopicRef};
 
 /// Hears of changes. Every call must return at once; it may come from a log thread.
 pub trait Observer: Send + Sync {
@@ -109,8 +109,8 @@ impl Broker {
             .collect()
     }
 
-    /// May the caller read this topic's records?
-    pub fn may_read(&self, caller: &Caller, topic: &TopicRef) -> bool {
-        self.find_topic(&self.image(), caller, Operation::Read, topic).is_ok()
+    /// May the caller read the records of a topic of this name, whether there is one or not?
+    pub fn may_read(&self, caller: &Caller, topic: &str) -> bool {
+        self.may(caller, Operation::Read, Resource::Topic(topic))
     }
 }

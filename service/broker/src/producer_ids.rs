@@ -20,7 +20,6 @@ impl Broker {
         &self,
         caller: &Caller,
         transactional_id: Option<&str>,
-        previous: Option<ProducerIdentity>,
     ) -> Result<ProducerIdentity, BrokerError> {
         if transactional_id.is_some() {
             return Err(BrokerError::new(
@@ -31,8 +30,6 @@ impl Broker {
         if !self.may(caller, Operation::IdempotentWrite, Resource::Cluster) {
             return Err(KafkaError::ClusterAuthorizationFailed.into());
         }
-        // Without a transactional id nobody keeps the epoch: a producer that lost its place starts anew.
-        let _ = previous;
         Ok(ProducerIdentity { id: self.next_producer_id().await?, epoch: ProducerEpoch(0) })
     }
 

@@ -115,6 +115,12 @@ impl Replicas {
             .all(|(index, _)| matches!(hosted.get(&(topic.id, index)), Some(Hosted::Leading(_) | Hosted::Offline(_))))
     }
 
+    /// Could the log of any of the topic's partitions not be opened?
+    pub(crate) fn has_offline(&self, topic: TopicId) -> bool {
+        let hosted = self.hosted.read();
+        hosted.iter().any(|((id, _), hosted)| *id == topic && matches!(hosted, Hosted::Offline(_)))
+    }
+
     /// Is everything open (or known to be broken) that the image gives to this broker?
     pub(crate) fn all_open(&self, image: &ClusterImage) -> bool {
         let hosted = self.hosted.read();
@@ -242,13 +248,19 @@ impl Replicas {
         let exists = disk.list(&directory).is_ok_and(|entries| !entries.is_empty());
         let (mut log, sums, log_start) = if exists {
             let checkpoints = self.core.checkpoints.of(&id.topic_partition());
-            let (log, recovered) = Log::open(disk, files, &directory, settings, checkpoints, now)?;
+            let (mut log, recovered) = Log::open(disk, files, &directory, settings, checkpoints, now)?;
             if let Some(cut) = &recovered.cut {
+                // With `batches_followed` the cut records may have been acknowledged (page-cache durability), and a replica in sync would
+                // still have them. The only replica leads with what it has; the line below is what an operator can act on.
                 error!(
                     partition = %id, offset = %cut.offset, file = cut.file, position = cut.position, bytes = cut.bytes,
                     batches_followed = cut.batches_followed, reason = cut.reason,
                     "recovery cut the log; the bytes are kept beside it in .log.cut files"
                 );
+            }
+            if recovered.topic_id.is_none() {
+                // A creation that a full disk cut short, or a directory from before Kafka 2.8.
+                log.write_topic_id(id.id)?;
             }
             (log, recovered.sums, recovered.log_start)
         } else {

@@ -3,11 +3,33 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use tidelog_metadata::decide::{ConfigChange, ConfigOperation};
 use tidelog_model::{Caller, KafkaError, LeaderEpoch, NodeId, Offset, PartitionIndex, Timestamp};
 use tidelog_record::{BatchBuilder, Batches};
 use tidelog_store::EmbeddedStore;
 
+use crate::replica::Replica;
 use crate::*;
+
+mod appends;
+mod cold;
+mod offsets;
+mod settings;
+mod tiering;
+
+/// Longest wait for anything.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Looks until the condition holds.
+async fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    let holds = async {
+        while !condition() {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, holds).await.unwrap_or_else(|_| panic!("waited in vain: {what}"));
+}
 
 struct Fixture {
     directory: tempfile::TempDir,
@@ -18,16 +40,17 @@ struct Fixture {
 
 impl Fixture {
     async fn start(directory: tempfile::TempDir) -> Self {
+        Self::start_with(directory, |_| {}).await
+    }
+
+    /// Starts with other options than the defaults.
+    async fn start_with(directory: tempfile::TempDir, change: impl FnOnce(&mut BrokerOptions)) -> Self {
         let store = EmbeddedStore::open(directory.path()).await.unwrap();
         let data_dir = DataDir::open(&directory.path().join("data"), NodeId(1), None).unwrap();
-        let options = BrokerOptions::new(data_dir.path(), Arc::new(store.clone()));
+        let mut options = BrokerOptions::new(data_dir.path(), Arc::new(store.clone()));
+        change(&mut options);
         let broker = Broker::open(data_dir, options).await.unwrap();
-        let ready = async {
-            while !broker.is_ready() {
-                tokio::time::sleep(Duration::from_millis(2)).await;
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(20), ready).await.expect("the partitions open");
+        until("the partitions open", || broker.is_ready()).await;
         Fixture { directory, broker, store, caller: Caller::internal("test") }
     }
 
@@ -36,11 +59,51 @@ impl Fixture {
     }
 
     async fn restart(self) -> Self {
+        Self::start(self.stop().await).await
+    }
+
+    /// Stops in order; the directory stays.
+    async fn stop(self) -> tempfile::TempDir {
         self.broker.close().await;
         self.store.close().await;
-        let directory = self.directory;
         drop(self.broker);
-        Self::start(directory).await
+        self.directory
+    }
+
+    /// Changes a topic's settings; they hold once its partitions have taken them.
+    async fn alter(&self, topic: &str, changes: &[(&str, &str)]) {
+        let set = |(name, value): &(&str, &str)| ConfigChange {
+            name: (*name).to_owned(),
+            operation: ConfigOperation::Set,
+            value: Some((*value).to_owned()),
+        };
+        self.broker.alter_topic_configs(&self.caller, topic, changes.iter().map(set).collect(), false).await.unwrap();
+    }
+
+    /// The replica of a topic's partition.
+    fn replica(&self, topic: &str, partition: i32) -> Arc<Replica> {
+        let topic = self.broker.topic(&self.caller, &TopicRef::from(topic)).unwrap();
+        self.broker.replicas().leading(topic.id, PartitionIndex(partition)).unwrap()
+    }
+
+    /// A request of one batch to partition 0.
+    fn request(&self, topic: &str, batch: Bytes, acks: Acks) -> AppendRequest {
+        AppendRequest {
+            topic: TopicRef::from(topic),
+            partition: PartitionIndex(0),
+            batch,
+            acks,
+            timeout: PATIENCE,
+            keep: None,
+        }
+    }
+
+    /// The first or last offset of partition 0, as consumers hear it.
+    async fn offset(&self, topic: &str, spec: OffsetSpec) -> Offset {
+        let (topic, none) = (TopicRef::from(topic), LeaderEpoch::NONE);
+        let isolation = Isolation::ReadUncommitted;
+        let asked = self.broker.list_offsets(&self.caller, &topic, PartitionIndex(0), spec, isolation, none);
+        asked.await.unwrap().offset
     }
 
     async fn create(&self, name: &str, partitions: i32, config: &[(&str, &str)]) -> TopicDescription {
@@ -55,15 +118,7 @@ impl Fixture {
         for value in values {
             builder.push(now, None, Some(value.as_bytes()), &[]).unwrap();
         }
-        let request = AppendRequest {
-            topic: TopicRef::from(topic),
-            partition: PartitionIndex(0),
-            batch: builder.build().unwrap().into_bytes(),
-            acks,
-            timeout: Duration::from_secs(10),
-            keep: None,
-        };
-        self.broker.append(&self.caller, request).await
+        self.broker.append(&self.caller, self.request(topic, builder.build().unwrap().into_bytes(), acks)).await
     }
 
     async fn read_all(&self, topic: &str) -> Vec<String> {
@@ -200,11 +255,11 @@ async fn deleted_topics_vanish_with_their_files() {
 #[tokio::test]
 async fn producer_ids_are_never_given_twice() {
     let fixture = Fixture::new().await;
-    let first = fixture.broker.init_producer_id(&fixture.caller, None, None).await.unwrap();
-    let second = fixture.broker.init_producer_id(&fixture.caller, None, None).await.unwrap();
+    let first = fixture.broker.init_producer_id(&fixture.caller, None).await.unwrap();
+    let second = fixture.broker.init_producer_id(&fixture.caller, None).await.unwrap();
     assert!(second.id > first.id);
     let fixture = fixture.restart().await;
-    let third = fixture.broker.init_producer_id(&fixture.caller, None, None).await.unwrap();
+    let third = fixture.broker.init_producer_id(&fixture.caller, None).await.unwrap();
     assert!(third.id > second.id);
 }
 
@@ -311,6 +366,29 @@ async fn remains_of_deleted_topics_go_at_the_next_start() {
     fixture.create("events", 1, &[]).await;
     assert_eq!(fixture.read_all("events").await, Vec::<String>::new());
     fixture.produce("events", &["new"], Acks::All).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_topic_whose_files_the_disk_refuses_is_told_to_its_creator_and_opens_later() {
+    let fixture = Fixture::new().await;
+    let directory = fixture.directory.path().join("data/events-0");
+    std::fs::write(&directory, "in the way").unwrap();
+    let topic = NewTopic { name: "events".into(), ..NewTopic::default() };
+    let error = fixture.broker.create_topics(&fixture.caller, vec![topic], false).await.remove(0).unwrap_err();
+    assert_eq!(error.error, KafkaError::KafkaStorageError);
+    let stopped = fixture.stop().await;
+    // A creation that came as far as an empty file.
+    std::fs::remove_file(&directory).unwrap();
+    std::fs::create_dir(&directory).unwrap();
+    std::fs::write(directory.join("partition.metadata"), "").unwrap();
+
+    let fixture = Fixture::start(stopped).await;
+    let id = fixture.broker.topic(&fixture.caller, &TopicRef::from("events")).unwrap().id;
+    fixture.produce("events", &["x"], Acks::All).await.unwrap();
+    assert!(fixture.broker.is_alive());
+    let written = std::fs::read_to_string(directory.join("partition.metadata")).unwrap();
+    let expected = tidelog_log::datadir::partition_metadata(id);
+    assert_eq!(written, expected, "the directory says whose it is, or it would stay when the topic goes");
 }
 
 fn copy_folder(from: &std::path::Path, to: &std::path::Path) {

@@ -92,6 +92,10 @@ impl Broker {
         let mut changes = self.replicas().changes();
         let settled = changes.wait_for(|_| self.replicas().settled(&self.image(), topic));
         match tokio::time::timeout(ADMIN_PATIENCE, settled).await {
+            Ok(_) if self.replicas().has_offline(topic) => Err(BrokerError::new(
+                KafkaError::KafkaStorageError,
+                "the topic exists, but the disk refused files of its partitions; they open with the next start that finds space",
+            )),
             Ok(_) => Ok(()),
             Err(_) => Err(BrokerError::new(
                 KafkaError::RequestTimedOut,

@@ -14,13 +14,19 @@ use tracing::{debug, warn};
 
 use crate::answer::{Answer, Hangup, Waiting};
 use crate::dispatch::dispatch;
-use crate::frame::{Budget, FrameError, FrameReader};
+use crate::frame::{Budget, FrameError, FrameLimits, FrameReader};
 use crate::limits::MAX_WAITING_PER_CONNECTION;
 use crate::send::send;
 use crate::session::Session;
 
 /// Serves one client until it hangs up, misbehaves, or the service stops.
-pub(crate) async fn serve(session: Session, stream: TcpStream, budget: Budget, stop: CancellationToken) {
+pub(crate) async fn serve(
+    session: Session,
+    stream: TcpStream,
+    budget: Budget,
+    limits: FrameLimits,
+    stop: CancellationToken,
+) {
     let peer = session.peer;
     // Answers are small and latency matters; the kernel must not wait for more.
     if let Err(error) = stream.set_nodelay(true) {
@@ -31,7 +37,7 @@ pub(crate) async fn serve(session: Session, stream: TcpStream, budget: Budget, s
     let (queue, waiting) = mpsc::channel(MAX_WAITING_PER_CONNECTION);
     let gone = stop.child_token();
     let writer = tokio::spawn(write(Arc::clone(&stream), waiting, peer, gone.clone()));
-    if let Err(hangup) = read(session, FrameReader::new(stream, budget), queue, &gone).await {
+    if let Err(hangup) = read(session, FrameReader::new(stream, budget, limits), queue, &gone).await {
         report(peer, &hangup);
     }
     // The queue's sender is gone: the writer sends what was accepted, then ends.
@@ -96,4 +102,75 @@ async fn write(
         }
     }
     gone.cancel();
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::IoSlice;
+
+    use bytes::Bytes;
+    use tidelog_broker::FilePart;
+    use tidelog_log::{Disk, FileSlice, OsDisk};
+    use tokio::io::AsyncReadExt;
+    use tokio::net::TcpListener;
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::limits::SEND_STALL;
+    use crate::send::Outgoing;
+
+    /// More than the sockets' buffers take.
+    const LARGE: usize = 64 * 1024 * 1024;
+
+    async fn pair() -> (Arc<TcpStream>, TcpStream, SocketAddr) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (server, peer) = listener.accept().await.unwrap();
+        (Arc::new(server), client, peer)
+    }
+
+    fn file(folder: &std::path::Path) -> FilePart {
+        let file = OsDisk.create(&folder.join("segment")).unwrap();
+        file.write_at(0, &[IoSlice::new(&vec![7; LARGE])]).unwrap();
+        FilePart { slice: FileSlice { file, position: 0, len: LARGE }, recent: true }
+    }
+
+    /// The clock stands still while anything can go on, and jumps when everybody waits: the wait for a client that reads nothing
+    /// is the only one here.
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_takes_nothing_is_dropped_and_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let part = file(folder.path());
+        let cases = [
+            ("bytes", Outgoing::Bytes(Bytes::from(vec![7; LARGE]))),
+            ("a part near the log's end", Outgoing::File(part.clone())),
+            ("an older part", Outgoing::File(FilePart { recent: false, ..part })),
+        ];
+        for (case, piece) in cases {
+            let began = Instant::now();
+            let (stream, client, peer) = pair().await;
+            let (queue, waiting) = mpsc::channel::<Waiting>(4);
+            let gone = CancellationToken::new();
+            let writer = tokio::spawn(write(stream, waiting, peer, gone.clone()));
+            queue.send(Box::pin(std::future::ready(Ok(Answer::Send(vec![piece]))))).await.ok().unwrap();
+
+            // Another client meanwhile gets all it asked for.
+            let (stream, mut reading, peer) = pair().await;
+            let (other, waiting) = mpsc::channel::<Waiting>(4);
+            let other_gone = CancellationToken::new();
+            tokio::spawn(write(stream, waiting, peer, other_gone.clone()));
+            for _ in 0..3 {
+                let answer = Answer::Send(vec![Outgoing::Bytes(Bytes::from_static(&[1; 1000]))]);
+                other.send(Box::pin(std::future::ready(Ok(answer)))).await.ok().unwrap();
+                reading.read_exact(&mut [0; 1000]).await.unwrap();
+            }
+
+            tokio::time::timeout(10 * SEND_STALL, writer).await.expect("the answer is given up").unwrap();
+            assert!(gone.is_cancelled(), "{case}: the reading half ends too");
+            let waited = began.elapsed();
+            assert!(waited >= SEND_STALL && waited < 2 * SEND_STALL, "{case}: {waited:?}");
+            assert!(!other_gone.is_cancelled(), "{case}");
+            drop(client);
+        }
+    }
 }

@@ -9,9 +9,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-use crate::limits::{
-    BUDGET_UNIT, FRAME_GRACE, FRAME_MIN_RATE, MAX_FRAME_BYTES, MAX_IDLE, READ_BUFFER_BYTES, REQUEST_BUDGET_BYTES,
-};
+use crate::limits::{BUDGET_UNIT, FRAME_GRACE, FRAME_MIN_RATE, READ_BUFFER_BYTES, REQUEST_BUDGET_BYTES};
 
 /// The request budget of one process.
 #[derive(Clone)]
@@ -27,6 +25,15 @@ impl Budget {
         let units = u32::try_from(bytes.div_ceil(BUDGET_UNIT)).ok()?;
         Arc::clone(&self.0).acquire_many_owned(units).await.ok()
     }
+}
+
+/// What an operator sets for all connections.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FrameLimits {
+    /// `socket.request.max.bytes`: the largest frame.
+    pub(crate) max_bytes: usize,
+    /// `connections.max.idle.ms`: a connection that says nothing for this long is closed.
+    pub(crate) max_idle: Duration,
 }
 
 /// One request as it came, and the budget it holds.
@@ -45,8 +52,13 @@ pub(crate) enum FrameError {
     #[error("{0}")]
     Io(#[from] io::Error),
     /// A length that no frame has.
-    #[error("a frame announces {0} bytes, allowed are 8 to {MAX_FRAME_BYTES}")]
-    Length(i32),
+    #[error("a frame announces {announced} bytes, allowed are 8 to {max}")]
+    Length {
+        /// What it announces.
+        announced: i32,
+        /// The largest frame.
+        max: usize,
+    },
     /// The body comes too slowly.
     #[error("a frame of {0} bytes did not arrive in time")]
     Slow(usize),
@@ -57,16 +69,17 @@ pub(crate) struct FrameReader {
     stream: Arc<TcpStream>,
     buffer: BytesMut,
     budget: Budget,
+    limits: FrameLimits,
 }
 
 impl FrameReader {
-    pub(crate) fn new(stream: Arc<TcpStream>, budget: Budget) -> Self {
-        FrameReader { stream, buffer: BytesMut::new(), budget }
+    pub(crate) fn new(stream: Arc<TcpStream>, budget: Budget, limits: FrameLimits) -> Self {
+        FrameReader { stream, buffer: BytesMut::new(), budget, limits }
     }
 
     /// The next frame. Its bytes are a slice of the read buffer: nothing is copied.
     pub(crate) async fn next(&mut self) -> Result<Frame, FrameError> {
-        match timeout(MAX_IDLE, self.fill(4)).await {
+        match timeout(self.limits.max_idle, self.fill(4)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof && self.buffer.is_empty() => {
                 return Err(FrameError::Closed);
@@ -79,8 +92,8 @@ impl FrameReader {
             _ => return Err(FrameError::Closed),
         };
         let length = match usize::try_from(announced) {
-            Ok(length) if (8..=MAX_FRAME_BYTES).contains(&length) => length,
-            _ => return Err(FrameError::Length(announced)),
+            Ok(length) if (8..=self.limits.max_bytes).contains(&length) => length,
+            _ => return Err(FrameError::Length { announced, max: self.limits.max_bytes }),
         };
         let reserved = self.budget.reserve(length).await.ok_or(FrameError::Closed)?;
         let patience = FRAME_GRACE + Duration::from_secs((length / FRAME_MIN_RATE) as u64);

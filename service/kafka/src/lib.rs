@@ -13,6 +13,8 @@ mod listener;
 mod request;
 mod send;
 mod session;
+#[cfg(test)]
+mod tests;
 
 pub use listener::KafkaDoor;
 pub use session::ListenerName;

@@ -11,17 +11,11 @@ pub(crate) const REQUEST_BUDGET_BYTES: usize = 256 * 1024 * 1024;
 /// The budget is counted in units of this size, because a semaphore counts to 2^29.
 pub(crate) const BUDGET_UNIT: usize = 1024;
 
-/// Largest frame, bytes.
-pub(crate) const MAX_FRAME_BYTES: usize = tidelog_model::limits::MAX_REQUEST_BYTES;
-
 /// A frame's body has this long to begin with …
 pub(crate) const FRAME_GRACE: Duration = Duration::from_secs(10);
 
 /// … and must come at this rate, bytes per second; a slower one holds budget that others need.
 pub(crate) const FRAME_MIN_RATE: usize = 128 * 1024;
-
-/// A connection that says nothing for this long is closed (Kafka's `connections.max.idle.ms`).
-pub(crate) const MAX_IDLE: Duration = Duration::from_secs(600);
 
 /// Room reserved for reading at first; small requests need no more.
 pub(crate) const READ_BUFFER_BYTES: usize = 16 * 1024;
@@ -35,7 +29,11 @@ pub(crate) const SEND_STALL: Duration = Duration::from_secs(120);
 /// Buffers of one vectored write.
 pub(crate) const MAX_IO_SLICES: usize = 64;
 
+/// Most bytes of an error's sentence: old versions write 32,767 at most, and nobody reads as much.
+pub(crate) const MAX_SENTENCE_BYTES: usize = 4096;
+
 /// Connections at once; each costs two tasks and a read buffer.
 pub(crate) const MAX_CONNECTIONS: usize = 10_000;
 
-const _: () = assert!(REQUEST_BUDGET_BYTES >= 2 * MAX_FRAME_BYTES);
+// Two of the largest frames that an operator can allow (`socket.request.max.bytes`) fit, or one would keep all others out.
+const _: () = assert!(REQUEST_BUDGET_BYTES >= 2 * tidelog_model::limits::MAX_REQUEST_BYTES);

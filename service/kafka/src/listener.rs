@@ -14,7 +14,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
 use crate::connection;
-use crate::frame::Budget;
+use crate::frame::{Budget, FrameLimits};
 use crate::limits::MAX_CONNECTIONS;
 use crate::session::{ListenerName, Session};
 
@@ -22,6 +22,7 @@ use crate::session::{ListenerName, Session};
 pub struct KafkaDoor {
     broker: Broker,
     budget: Budget,
+    limits: FrameLimits,
     connections: Arc<Semaphore>,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -30,9 +31,15 @@ pub struct KafkaDoor {
 impl KafkaDoor {
     /// A door to `broker` without a listener yet.
     pub fn new(broker: Broker) -> Self {
+        let config = broker.config();
+        let limits = FrameLimits {
+            max_bytes: usize::try_from(config.request_max_bytes).unwrap_or(0),
+            max_idle: config.connections_max_idle,
+        };
         KafkaDoor {
             broker,
             budget: Budget::new(),
+            limits,
             connections: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
@@ -46,6 +53,7 @@ impl KafkaDoor {
             broker: self.broker.clone(),
             listener: Arc::new(name),
             budget: self.budget.clone(),
+            limits: self.limits,
             connections: Arc::clone(&self.connections),
             tasks: self.tasks.clone(),
             stop: self.stop.clone(),
@@ -68,6 +76,7 @@ struct Accept {
     broker: Broker,
     listener: Arc<ListenerName>,
     budget: Budget,
+    limits: FrameLimits,
     connections: Arc<Semaphore>,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -107,9 +116,9 @@ impl Accept {
             local,
             principal: Principal::anonymous(),
         };
-        let (budget, stop) = (self.budget.clone(), self.stop.clone());
+        let (budget, limits, stop) = (self.budget.clone(), self.limits, self.stop.clone());
         self.tasks.spawn(async move {
-            connection::serve(session, stream, budget, stop).await;
+            connection::serve(session, stream, budget, limits, stop).await;
             drop(place);
         });
     }

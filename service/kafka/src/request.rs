@@ -1,7 +1,5 @@
 //! What every handler gets, and how it answers.
 
-use std::borrow::Cow;
-
 use tidelog_broker::BrokerError;
 use tidelog_model::{Caller, KafkaError};
 use tidelog_protocol::header::response_frame;
@@ -9,6 +7,7 @@ use tidelog_protocol::{RequestHeader, Response, Str};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::answer::{Answer, Files, Hangup, Waiting};
+use crate::limits::MAX_SENTENCE_BYTES;
 use crate::session::Session;
 
 /// One request: its header, its caller, its connection, and the budget its frame holds.
@@ -64,10 +63,30 @@ pub(crate) fn code(error: Option<&BrokerError>) -> i16 {
     error.map_or(KafkaError::None.code(), |error| error.error.code())
 }
 
-/// An error's sentence as messages carry it.
+/// An error's sentence as messages carry it, cut where it would not fit: it may repeat a name that the client sent.
 pub(crate) fn sentence(error: &BrokerError) -> Option<Str> {
-    Some(match &error.message {
-        Cow::Borrowed(text) => Str::from(*text),
-        Cow::Owned(text) => Str::from(text),
-    })
+    let message = &*error.message;
+    let end = (0..=MAX_SENTENCE_BYTES.min(message.len())).rev().find(|end| message.is_char_boundary(*end));
+    Some(Str::from(message.get(..end.unwrap_or(0)).unwrap_or_default()))
+}
+
+#[cfg(test)]
+mod tests {
+    use tidelog_protocol::messages::{CreatableTopicResult, CreateTopicsResponse};
+
+    use super::*;
+
+    #[test]
+    fn a_sentence_fits_whatever_name_it_repeats() {
+        let long = "ä".repeat(30_000);
+        let error = BrokerError::new(KafkaError::InvalidTopicException, format!("x{long} is no topic"));
+        let topic = CreatableTopicResult { error_message: sentence(&error), ..Default::default() };
+        // Version 4 writes strings with a length of two bytes.
+        let written = response_frame(4, 1, &CreateTopicsResponse { topics: vec![topic], ..Default::default() });
+        assert!(written.is_ok(), "{:?}", written.err());
+        assert_eq!(
+            sentence(&BrokerError::from(KafkaError::NotCoordinator)).as_deref(),
+            Some(KafkaError::NotCoordinator.message())
+        );
+    }
 }

@@ -179,6 +179,14 @@ impl ConfigDef {
         self
     }
 
+    /// What clients are told of the setting: what it means, and, if it changes nothing here, why.
+    pub fn documentation(&self) -> String {
+        match self.inert {
+            None => self.doc.to_string(),
+            Some(reason) => format!("{} Stored and returned, but without effect here: {reason}.", self.doc),
+        }
+    }
+
     /// Is this text a value of the setting?
     pub fn validate(&self, value: &str) -> Result<(), ConfigError> {
         let fail = |reason: String| {
@@ -353,6 +361,20 @@ pub(crate) fn parse_bool(value: &str) -> Option<bool> {
 /// Kafka's lists: commas, spaces around items do not count, an empty text is an empty list.
 pub(crate) fn parse_list(value: &str) -> Vec<&str> {
     value.split(',').map(str::trim).filter(|item| !item.is_empty()).collect()
+}
+
+#[cfg(test)]
+impl ConfigDef {
+    /// Some value that is not the default.
+    pub(crate) fn another_value(&self) -> String {
+        let texts = match self.check {
+            Check::OneOf(choices) | Check::EachOneOf(choices) => choices,
+            Check::ThrottledReplicas => &["*"],
+            _ => &["false", "true", "20000", "2000000", "1", "2", "name"],
+        };
+        let fits = |text: &&&str| self.default != Some(**text) && self.validate(text).is_ok();
+        texts.iter().find(fits).unwrap_or_else(|| panic!("no other value of {}", self.name)).to_string()
+    }
 }
 
 #[cfg(test)]

@@ -184,23 +184,15 @@ pub struct TableConfig {
     pub retention_grace_ms: i64,
 }
 
-/// A topic's settings as they hold: typed, in the units of their names.
+/// A topic's settings as they hold: typed, in the units of their names. What is inert has no field.
 #[derive(Clone, PartialEq, Debug)]
 pub struct TopicConfig {
     /// What is removed, and how.
     pub cleanup: CleanupPolicy,
     /// The codec of stored batches.
     pub compression: Compression,
-    /// gzip level, −1 = the codec's default.
-    pub gzip_level: i32,
-    /// LZ4 level.
-    pub lz4_level: i32,
-    /// Zstandard level.
-    pub zstd_level: i32,
     /// How long tombstones stay, ms.
     pub delete_retention_ms: i64,
-    /// How long files of removed segments stay, ms.
-    pub file_delete_delay_ms: i64,
     /// A flush after this many records.
     pub flush_messages: i64,
     /// A flush after this time, ms.
@@ -243,8 +235,6 @@ pub struct TopicConfig {
     pub segment_index_bytes: i32,
     /// A segment ends at this age, ms.
     pub segment_ms: i64,
-    /// May a replica outside the ISR become leader?
-    pub unclean_leader_election: bool,
     /// A tiered topic's segment ends at this age, ms, even if `segment_ms` is longer.
     pub tier_roll_ms: i64,
     /// The table.
@@ -276,11 +266,7 @@ impl TopicConfig {
                 "zstd" => Compression::Zstd,
                 _ => Compression::Producer,
             },
-            gzip_level: reader.int("compression.gzip.level"),
-            lz4_level: reader.int("compression.lz4.level"),
-            zstd_level: reader.int("compression.zstd.level"),
             delete_retention_ms: reader.long("delete.retention.ms"),
-            file_delete_delay_ms: reader.long("file.delete.delay.ms"),
             flush_messages: reader.long("flush.messages"),
             flush_ms: reader.long("flush.ms"),
             index_interval_bytes: reader.int("index.interval.bytes"),
@@ -305,15 +291,22 @@ impl TopicConfig {
             segment_bytes: reader.int("segment.bytes"),
             segment_index_bytes: reader.int("segment.index.bytes"),
             segment_ms: reader.long("segment.ms"),
-            unclean_leader_election: reader.flag("unclean.leader.election.enable"),
             tier_roll_ms: reader.long("tidelog.tier.roll.ms"),
             table: reader.table(),
         }
     }
 
-    /// The age at which a segment ends, ms: `segment.ms`, for a tiered topic at most `tidelog.tier.roll.ms`.
+    /// The age at which a segment ends, ms: `segment.ms`, for a tiered topic at most `tidelog.tier.roll.ms`, for a compacted one at
+    /// most `max.compaction.lag.ms`, because only closed segments are compacted.
     pub fn roll_ms(&self) -> i64 {
-        if self.remote_storage_enable { self.segment_ms.min(self.tier_roll_ms) } else { self.segment_ms }
+        let mut roll = self.segment_ms;
+        if self.remote_storage_enable {
+            roll = roll.min(self.tier_roll_ms);
+        }
+        if self.cleanup.compact {
+            roll = roll.min(self.max_compaction_lag_ms);
+        }
+        roll
     }
 }
 

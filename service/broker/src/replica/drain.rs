@@ -71,6 +71,8 @@ impl Replica {
                 // The broker may have stopped waiting.
                 let _ = done.send(ended);
             }
+            // What was written between the resignation and now waits for a flush that nobody counts any more.
+            self.answers.fail_all(KafkaError::NotLeaderOrFollower);
         }
         loop {
             match self.queue.take() {

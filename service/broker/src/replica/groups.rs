@@ -6,8 +6,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use tidelog_coordinator::group::{
-    FetchOffsets, FetchedOffset, GroupCall, GroupDescription, GroupId, GroupListing, GroupReply, GroupRequest,
-    GroupShard,
+    FetchOffsets, FetchedOffset, GroupCall, GroupId, GroupReply, GroupRequest, GroupShard,
 };
 use tidelog_coordinator::{CoordinatorRecord, Outcome, ReplyToken};
 use tidelog_model::{Deadline, KafkaError, Now, Offset, TopicId, TopicName};
@@ -34,10 +33,6 @@ pub(crate) enum GroupWork {
     },
     /// OffsetFetch of one group.
     Offsets(FetchOffsets, GroupAnswer<Vec<FetchedOffset>>),
-    /// DescribeGroups of one group.
-    Describe(GroupId, GroupAnswer<Option<GroupDescription>>),
-    /// ListGroups of this shard.
-    List(GroupAnswer<Vec<GroupListing>>),
     /// A topic is gone, and its offsets with it.
     TopicDeleted(TopicName, TopicId),
     /// The shard has read its whole partition.
@@ -51,8 +46,6 @@ impl GroupWork {
         match self {
             GroupWork::Call { reply, .. } => drop(reply.send(Err(error))),
             GroupWork::Offsets(_, reply) => drop(reply.send(Err(error))),
-            GroupWork::Describe(_, reply) => drop(reply.send(Err(error))),
-            GroupWork::List(reply) => drop(reply.send(Err(error))),
             GroupWork::TopicDeleted(..) | GroupWork::Loaded(_) => {}
         }
     }
@@ -122,14 +115,6 @@ impl Replica {
                 self.answer_at(at, move |committed| {
                     let _ = reply.send(committed.and(answer));
                 });
-            }
-            GroupWork::Describe(group, reply) => {
-                let (answer, at) = (host.shard.describe(&group), host.last_appended);
-                self.answer_at(at, move |committed| drop(reply.send(committed.map(|()| answer))));
-            }
-            GroupWork::List(reply) => {
-                let (answer, at) = (host.shard.list(), host.last_appended);
-                self.answer_at(at, move |committed| drop(reply.send(committed.map(|()| answer))));
             }
             GroupWork::TopicDeleted(name, id) => {
                 let outcome = host.shard.topic_deleted(now, &name, id);

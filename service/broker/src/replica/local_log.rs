@@ -14,8 +14,7 @@ impl Replica {
     /// after it.
     fn follow_remote_start(&self) {
         let Some(remote) = &self.core.remote else { return };
-        if let RemoteExtent::Known { start, end } = remote.extent(&self.id)
-            && end > start
+        if let RemoteExtent::Known { start, .. } = remote.extent(&self.id)
             && start <= self.view.local_start()
         {
             self.move_log_start(start);
@@ -26,6 +25,9 @@ impl Replica {
 impl LocalLog for TierSource {
     fn closed_segment(&self, from: Offset) -> Option<ClosedSegment> {
         let replica = self.0.upgrade().filter(|replica| !replica.is_gone())?;
+        if replica.config().remote_log_copy_disable {
+            return None;
+        }
         let offsets = replica.offsets();
         match replica.view.closed_segment(from, offsets.last_stable) {
             Ok(segment) => segment,

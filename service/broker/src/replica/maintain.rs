@@ -1,10 +1,9 @@
-//! What the log needs from time to time: new settings, rolling, retention, compaction, forgetting producers.
+//! What the log needs from time to time: new settings, rolling, retention, forgetting producers.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tidelog_log::CompactionLimits;
 use tidelog_log::retention::{RemoteCopy, RetentionPlan, RetentionPolicy, RetentionState, decide};
 use tidelog_metadata::TopicConfig;
 use tidelog_model::{Now, Offset};
@@ -36,7 +35,9 @@ impl Replica {
                 match (was_tiered, tiered) {
                     (false, true) => self.lead_remote(),
                     (true, false) => self.leave_remote(),
-                    _ => {}
+                    // Uploads may go on again (`remote.log.copy.disable`), or other limits hold.
+                    (true, true) => self.wake_remote(),
+                    (false, false) => {}
                 }
             }
             Maintenance::Tidy { producer_expiration } => {
@@ -161,26 +162,5 @@ impl Replica {
     pub(crate) fn move_log_start(&self, to: Offset) {
         let moved = self.with_machine(|machine| machine.advance_log_start(to));
         self.view.advance_log_start(moved);
-    }
-
-    /// Compacts closed segments of a compacted topic. Runs beside appends and reads, on a thread that may block.
-    pub(crate) fn compact(&self, now: Now) {
-        let config = self.config();
-        if !config.cleanup.compact || self.view.segments().len() < 2 {
-            return;
-        }
-        let limits = CompactionLimits {
-            delete_retention_ms: config.delete_retention_ms,
-            ..CompactionLimits::new(*self.cleaned.lock(), self.offsets().last_stable)
-        };
-        match self.view.compact(&limits, now.wall) {
-            Ok(done) => {
-                *self.cleaned.lock() = done.clean_to;
-                if done.bytes_before > 0 {
-                    info!(partition = %self.id, before = done.bytes_before, after = done.bytes_after, "compacted");
-                }
-            }
-            Err(failure) => error!(partition = %self.id, error = %failure, "cannot compact"),
-        }
     }
 }

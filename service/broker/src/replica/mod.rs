@@ -4,6 +4,7 @@
 //! drains the queue (propose, write, apply); a flusher makes the log durable and moves the watermark.
 
 mod answers;
+mod compaction;
 mod drain;
 mod flush;
 mod groups;

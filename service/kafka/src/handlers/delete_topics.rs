@@ -1,7 +1,7 @@
 //! DeleteTopics (key 20).
 
-use tidelog_broker::TopicRef;
-use tidelog_model::TopicId;
+use tidelog_broker::{BrokerError, TopicRef};
+use tidelog_model::{KafkaError, TopicId};
 use tidelog_protocol::Str;
 use tidelog_protocol::messages::{DeletableTopicResult, DeleteTopicState, DeleteTopicsRequest, DeleteTopicsResponse};
 
@@ -15,6 +15,9 @@ pub(crate) async fn handle(request: Request<'_>, message: DeleteTopicsRequest) -
         let by_name = |name| DeleteTopicState { name: Some(name), ..Default::default() };
         message.topic_names.into_iter().map(by_name).collect()
     };
+    // A name and an id may mean two topics, and the wrong one would be gone.
+    let (asked, unclear): (Vec<_>, Vec<_>) =
+        asked.into_iter().partition(|topic| topic.name.is_some() != (topic.topic_id != TopicId::ZERO));
     let references = asked
         .iter()
         .map(|topic| match &topic.name {
@@ -23,9 +26,11 @@ pub(crate) async fn handle(request: Request<'_>, message: DeleteTopicsRequest) -
         })
         .collect();
     let results = request.session.broker.delete_topics(&request.caller, references).await;
+    let refused = |topic| (topic, Err(BrokerError::new(KafkaError::InvalidRequest, "give either a name or an id")));
     let responses = asked
         .into_iter()
         .zip(results)
+        .chain(unclear.into_iter().map(refused))
         .map(|(asked, result)| match result {
             Ok((name, topic_id)) => {
                 DeletableTopicResult { name: Some(Str::from(&name)), topic_id, ..Default::default() }

@@ -69,7 +69,7 @@ fn entry(config: &Described, synonyms: bool, documentation: bool) -> DescribeCon
         config_source: config.source.code(),
         synonyms: if synonyms { config.synonyms.iter().map(synonym).collect() } else { Vec::new() },
         config_type: config.def.kind.code(),
-        documentation: documentation.then(|| Str::from(config.def.doc)),
+        documentation: documentation.then(|| Str::from(config.def.documentation())),
         ..Default::default()
     }
 }

@@ -65,9 +65,7 @@ pub(crate) async fn handle(request: Request<'_>, message: FetchRequest) -> Resul
     Ok(Box::pin(async move {
         let fetched = match fetch {
             Either::Left(fetched) => fetched,
-            Either::Right(task) => {
-                task.await.map_err(|error| Hangup::Malformed(format!("a fetch failed: {error}")))?
-            }
+            Either::Right(task) => task.await.map_err(|error| Hangup::Malformed(format!("a fetch failed: {error}")))?,
         };
         let mut fetched = fetched.into_iter();
         let mut files = Files::default();
@@ -95,8 +93,8 @@ fn size(bytes: i32) -> usize {
 
 /// We never hand out sessions: a client that continues one has spoken to somebody else (KIP-227).
 fn session_error(message: &FetchRequest) -> Option<KafkaError> {
-    // Epochs 0 and −1 are full fetches, whatever session they close or replace.
-    (message.session_epoch > 0).then_some(KafkaError::FetchSessionIdNotFound)
+    // Epochs 0 and −1 are full fetches, whatever session they close or replace; every other one goes on with a session.
+    (!matches!(message.session_epoch, 0 | -1)).then_some(KafkaError::FetchSessionIdNotFound)
 }
 
 fn data(index: i32, fetched: FetchedPartition, read_committed: bool, files: &mut Files) -> PartitionData {

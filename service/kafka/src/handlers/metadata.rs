@@ -11,6 +11,9 @@ use tidelog_protocol::messages::{
 use crate::answer::{Hangup, Waiting};
 use crate::request::Request;
 
+/// Versions 10 and 11 have a field for ids, but no answer to them (KIP-516).
+const FIRST_BY_ID: i16 = 12;
+
 pub(crate) async fn handle(request: Request<'_>, message: MetadataRequest) -> Result<Waiting, Hangup> {
     let broker = &request.session.broker;
     let caller = &request.caller;
@@ -59,10 +62,14 @@ pub(crate) async fn handle(request: Request<'_>, message: MetadataRequest) -> Re
 
 async fn one(request: &Request<'_>, topic: MetadataRequestTopic, create: bool) -> MetadataResponseTopic {
     let broker = &request.session.broker;
+    let version = request.header.version;
+    if version < FIRST_BY_ID && (topic.name.is_none() || topic.topic_id != TopicId::ZERO) {
+        return refused(topic, KafkaError::InvalidRequest, version);
+    }
     let found = match &topic.name {
         Some(name) if topic.topic_id == TopicId::ZERO => {
             // Versions before 4 cannot ask for no creation.
-            if create || request.header.version < 4 {
+            if create || version < 4 {
                 broker.topic_or_create(&request.caller, name).await
             } else {
                 broker.topic(&request.caller, &TopicRef::from(name.as_str()))
@@ -70,14 +77,18 @@ async fn one(request: &Request<'_>, topic: MetadataRequestTopic, create: bool) -
         }
         _ => broker.topic(&request.caller, &TopicRef::Id(topic.topic_id)),
     };
-    found.map_or_else(|error| refused(topic, &error), |found| describe(&found))
+    match found {
+        Ok(found) => describe(&found),
+        Err(BrokerError { error, .. }) => refused(topic, error, version),
+    }
 }
 
-fn refused(topic: MetadataRequestTopic, error: &BrokerError) -> MetadataResponseTopic {
+fn refused(topic: MetadataRequestTopic, error: KafkaError, version: i16) -> MetadataResponseTopic {
     let by_id = topic.topic_id != TopicId::ZERO;
     MetadataResponseTopic {
-        error_code: error.error.code(),
-        name: if by_id { None } else { topic.name },
+        error_code: error.code(),
+        // Earlier versions have no null here.
+        name: if version < FIRST_BY_ID { topic.name.or(Some(Str::EMPTY)) } else { topic.name.filter(|_| !by_id) },
         topic_id: topic.topic_id,
         ..Default::default()
     }
@@ -105,5 +116,26 @@ fn partition(partition: &PartitionDescription) -> MetadataResponsePartition {
         isr_nodes: numbers(&partition.isr),
         offline_replicas: numbers(&partition.offline),
         ..Default::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tidelog_protocol::header::response_frame;
+
+    use super::*;
+
+    #[test]
+    fn a_refusal_can_be_written_in_every_version() {
+        let named = MetadataRequestTopic { name: Some(Str::from_static("t")), ..Default::default() };
+        let by_id = MetadataRequestTopic { name: None, topic_id: TopicId::from_bytes([7; 16]), ..Default::default() };
+        let neither = MetadataRequestTopic { name: None, ..Default::default() };
+        for version in 0..=13 {
+            for topic in [&named, &by_id, &neither] {
+                let topics = vec![refused(topic.clone(), KafkaError::UnknownTopicId, version)];
+                let written = response_frame(version, 1, &MetadataResponse { topics, ..Default::default() });
+                assert!(written.is_ok(), "version {version}, {topic:?}: {written:?}");
+            }
+        }
     }
 }

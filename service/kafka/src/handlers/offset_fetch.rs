@@ -6,9 +6,9 @@ use tidelog_coordinator::group::GroupId;
 use tidelog_model::{KafkaError, PartitionIndex, TopicId};
 use tidelog_protocol::Str;
 use tidelog_protocol::messages::{
-    OffsetFetchRequest, OffsetFetchRequestGroup, OffsetFetchRequestTopics, OffsetFetchResponse,
-    OffsetFetchResponseGroup, OffsetFetchResponsePartition, OffsetFetchResponsePartitions, OffsetFetchResponseTopic,
-    OffsetFetchResponseTopics,
+    OffsetFetchRequest, OffsetFetchRequestGroup, OffsetFetchRequestTopic, OffsetFetchRequestTopics,
+    OffsetFetchResponse, OffsetFetchResponseGroup, OffsetFetchResponsePartition, OffsetFetchResponsePartitions,
+    OffsetFetchResponseTopic, OffsetFetchResponseTopics,
 };
 
 use crate::answer::{Hangup, Waiting};
@@ -17,6 +17,8 @@ use crate::request::Request;
 pub(crate) async fn handle(request: Request<'_>, message: OffsetFetchRequest) -> Result<Waiting, Hangup> {
     let to = request.reply_to();
     let require_stable = message.require_stable;
+    // Version 1 has no place for a group's error but its partitions.
+    let asked = if to.version < 2 { message.topics.clone().unwrap_or_default() } else { Vec::new() };
     let groups = if to.version >= 8 { message.groups } else { vec![single(message)] };
     let (broker, caller) = (request.session.broker.clone(), request.caller.clone());
     // Ordered stage: each group's question enters its coordinator's queue now.
@@ -36,7 +38,7 @@ pub(crate) async fn handle(request: Request<'_>, message: OffsetFetchRequest) ->
         let response = if to.version >= 8 {
             OffsetFetchResponse { groups, ..Default::default() }
         } else {
-            old_shape(groups.pop().unwrap_or_default(), to.version)
+            old_shape(groups.pop().unwrap_or_default(), asked)
         };
         to.answer(&response)
     }))
@@ -105,8 +107,24 @@ fn partition(offset: &GroupOffset) -> OffsetFetchResponsePartitions {
     }
 }
 
-/// The same answer as versions before 8 have it.
-fn old_shape(group: OffsetFetchResponseGroup, version: i16) -> OffsetFetchResponse {
+/// The same answer as versions before 8 have it. `asked` is what version 1 asked for: there a group's error stands at each partition,
+/// since a client that hears of no error takes an absent offset for "never committed" and starts from the beginning or the end.
+fn old_shape(group: OffsetFetchResponseGroup, asked: Vec<OffsetFetchRequestTopic>) -> OffsetFetchResponse {
+    if group.error_code != KafkaError::None.code() && !asked.is_empty() {
+        let refused = |partition_index| OffsetFetchResponsePartition {
+            partition_index,
+            committed_offset: -1,
+            metadata: Some(Str::EMPTY),
+            error_code: group.error_code,
+            ..Default::default()
+        };
+        let topic = |topic: OffsetFetchRequestTopic| OffsetFetchResponseTopic {
+            name: topic.name,
+            partitions: topic.partition_indexes.into_iter().map(refused).collect(),
+            ..Default::default()
+        };
+        return OffsetFetchResponse { topics: asked.into_iter().map(topic).collect(), ..Default::default() };
+    }
     let partition = |partition: OffsetFetchResponsePartitions| OffsetFetchResponsePartition {
         partition_index: partition.partition_index,
         committed_offset: partition.committed_offset,
@@ -116,7 +134,7 @@ fn old_shape(group: OffsetFetchResponseGroup, version: i16) -> OffsetFetchRespon
         ..Default::default()
     };
     OffsetFetchResponse {
-        error_code: if version >= 2 { group.error_code } else { KafkaError::None.code() },
+        error_code: group.error_code,
         topics: group
             .topics
             .into_iter()
@@ -127,5 +145,36 @@ fn old_shape(group: OffsetFetchResponseGroup, version: i16) -> OffsetFetchRespon
             })
             .collect(),
         ..Default::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tidelog_protocol::header::{read_response, response_frame};
+
+    use super::*;
+
+    #[test]
+    fn a_groups_error_is_heard_in_every_version() {
+        let error = KafkaError::CoordinatorLoadInProgress;
+        let asked = OffsetFetchRequestTopic {
+            name: Str::from_static("t"),
+            partition_indexes: vec![0, 7],
+            ..Default::default()
+        };
+        for version in 1..8 {
+            let asked = if version < 2 { vec![asked.clone()] } else { Vec::new() };
+            let response = old_shape(answer(Str::EMPTY, Err(error.into()), version), asked);
+            let frame = response_frame(version, 1, &response).unwrap().into_bytes().unwrap();
+            let (_, heard) = read_response::<OffsetFetchRequest>(frame.slice(4..), version).unwrap();
+            if version >= 2 {
+                assert_eq!((heard.error_code, heard.topics.len()), (error.code(), 0), "version {version}");
+            } else {
+                let partitions = &heard.topics[0].partitions;
+                let told: Vec<_> =
+                    partitions.iter().map(|p| (p.partition_index, p.committed_offset, p.error_code)).collect();
+                assert_eq!(told, [(0, -1, error.code()), (7, -1, error.code())]);
+            }
+        }
     }
 }

@@ -16,10 +16,6 @@ pub static BROKER_CONFIGS: &[ConfigDef] = &[
         "true",
         "Create a topic when a client asks for it and allows its creation.",
     ),
-    ConfigDef::int("compression.gzip.level", "-1", 1, 9, "Topics' default of compression.gzip.level.")
-        .checked(Check::RangeOrMinusOne(1, 9))
-        .dynamic(),
-    ConfigDef::int("compression.lz4.level", "9", 1, 17, "Topics' default of compression.lz4.level.").dynamic(),
     ConfigDef::one_of(
         "compression.type",
         "producer",
@@ -27,7 +23,6 @@ pub static BROKER_CONFIGS: &[ConfigDef] = &[
         "Topics' default of compression.type.",
     )
     .dynamic(),
-    ConfigDef::int("compression.zstd.level", "3", -131_072, 22, "Topics' default of compression.zstd.level.").dynamic(),
     ConfigDef::long("connections.max.idle.ms", "600000", 1, MAX, "An idle connection is closed after this time, ms."),
     ConfigDef::int(
         "default.replication.factor",
@@ -147,8 +142,6 @@ pub static BROKER_CONFIGS: &[ConfigDef] = &[
     ConfigDef::int("log.roll.hours", "168", 1, MAX_INT, "Topics' default of segment.ms, in hours."),
     ConfigDef::long("log.roll.ms", "1", 1, MAX, "As log.roll.hours, which it overrides, in ms.").unset().dynamic(),
     ConfigDef::int("log.segment.bytes", "1073741824", MIN_SEGMENT_BYTES, MAX_INT, "Topics' default of segment.bytes.")
-        .dynamic(),
-    ConfigDef::long("log.segment.delete.delay.ms", "60000", 0, MAX, "Topics' default of file.delete.delay.ms.")
         .dynamic(),
     ConfigDef::int("message.max.bytes", "1048588", 0, MAX_INT, "Topics' default of max.message.bytes.").dynamic(),
     ConfigDef::int("min.insync.replicas", "1", 1, MAX_INT, "Topics' default of min.insync.replicas.").dynamic(),

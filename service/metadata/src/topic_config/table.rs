@@ -19,7 +19,8 @@ pub static TOPIC_CONFIGS: &[ConfigDef] = &[
     .from_broker("log.cleanup.policy"),
     ConfigDef::int("compression.gzip.level", "-1", 1, 9, "Level if compression.type is gzip: 1 to 9, -1 is the codec's default.")
         .checked(Check::RangeOrMinusOne(1, 9))
-        .from_broker("compression.gzip.level"),
+        .from_broker("compression.gzip.level")
+        .inert("the broker compresses at each codec's default level"),
     ConfigDef::int("compression.lz4.level", "9", 1, 17, "Level if compression.type is lz4: 1 to 17.")
         .from_broker("compression.lz4.level")
         .inert("the LZ4 encoder has one level"),
@@ -31,11 +32,13 @@ pub static TOPIC_CONFIGS: &[ConfigDef] = &[
     )
     .from_broker("compression.type"),
     ConfigDef::int("compression.zstd.level", "3", -131_072, 22, "Level if compression.type is zstd: -131072 to 22.")
-        .from_broker("compression.zstd.level"),
+        .from_broker("compression.zstd.level")
+        .inert("the broker compresses at each codec's default level"),
     ConfigDef::long("delete.retention.ms", "86400000", 0, MAX, "How long tombstones of a compacted topic stay, ms.")
         .from_broker("log.cleaner.delete.retention.ms"),
     ConfigDef::long("file.delete.delay.ms", "60000", 0, MAX, "How long the files of a removed segment stay, ms.")
-        .from_broker("log.segment.delete.delay.ms"),
+        .from_broker("log.segment.delete.delay.ms")
+        .inert("a removed segment's files go at once; a reader holds them open until it is done"),
     ConfigDef::long("flush.messages", NEVER, 1, MAX, "Flush after this many records, beside the broker's durability setting.")
         .from_broker("log.flush.interval.messages"),
     ConfigDef::long("flush.ms", NEVER, 0, MAX, "Flush after this time, ms, beside the broker's durability setting."),
@@ -103,7 +106,7 @@ pub static TOPIC_CONFIGS: &[ConfigDef] = &[
         "0.5",
         0.0,
         1.0,
-        "Share of uncompacted bytes in the log at which compaction starts.",
+        "Share of uncompacted bytes in the closed segments at which compaction starts.",
     )
     .from_broker("log.cleaner.min.cleanable.ratio"),
     ConfigDef::long("min.compaction.lag.ms", "0", 0, MAX, "A record stays uncompacted at least this long, ms.")
@@ -113,8 +116,7 @@ pub static TOPIC_CONFIGS: &[ConfigDef] = &[
     ConfigDef::boolean("preallocate", "false", "Allocate a segment's file whole when it is created.")
         .from_broker("log.preallocate")
         .inert("segments grow as they are written"),
-    ConfigDef::boolean("remote.log.copy.disable", "false", "Upload nothing more of a tiered topic; what is remote stays readable.")
-        .inert("uploads of a tiered topic cannot be paused yet"),
+    ConfigDef::boolean("remote.log.copy.disable", "false", "Upload nothing more of a tiered topic; what is remote stays readable."),
     ConfigDef::boolean(
         "remote.log.delete.on.disable",
         "false",
@@ -136,7 +138,14 @@ pub static TOPIC_CONFIGS: &[ConfigDef] = &[
         .inert("uploads and flushes are bounded, so rolls need no spreading"),
     ConfigDef::long("segment.ms", "604800000", 1, MAX, "A segment ends at this age, ms."),
     ConfigDef::boolean("tidelog.table.enable", "false", "Export the topic continuously as a table of Parquet files."),
-    ConfigDef::long("tidelog.table.flush.bytes", "134217728", 1024 * 1024, MAX, "A Parquet file ends at about this many bytes."),
+    // The encoded file is held in memory until it is put, hence the upper bound.
+    ConfigDef::long(
+        "tidelog.table.flush.bytes",
+        "134217728",
+        1024 * 1024,
+        1024 * 1024 * 1024,
+        "A Parquet file ends at about this many bytes of keys, values and headers.",
+    ),
     ConfigDef::long(
         "tidelog.table.flush.interval.ms",
         "60000",
@@ -176,5 +185,6 @@ pub static TOPIC_CONFIGS: &[ConfigDef] = &[
         "false",
         "May a replica that is not in sync become leader, losing what it lacks?",
     )
-    .from_broker("unclean.leader.election.enable"),
+    .from_broker("unclean.leader.election.enable")
+    .inert("a node alone replicates nothing"),
 ];

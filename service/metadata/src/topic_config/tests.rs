@@ -144,3 +144,25 @@ fn settings_must_fit_together() {
         assert_eq!(overrides(&pairs).check(&defaults).is_ok(), fits, "{pairs:?}");
     }
 }
+
+#[test]
+fn every_setting_changes_something_or_says_why_not() {
+    let effect = |own: &TopicOverrides| TopicConfig::effective(own, &TopicDefaults::default());
+    let unset = effect(&TopicOverrides::default());
+    for def in TOPIC_CONFIGS {
+        let value = def.another_value();
+        let changes = effect(&overrides(&[(def.name, &value)])) != unset;
+        assert_eq!(changes, def.inert.is_none(), "{}={value}", def.name);
+        assert_eq!(def.documentation().contains("without effect"), def.inert.is_some(), "{}", def.name);
+    }
+}
+
+#[test]
+fn a_compacted_topic_rolls_before_its_largest_lag() {
+    let roll_ms =
+        |pairs: &[(&str, &str)]| TopicConfig::effective(&overrides(pairs), &TopicDefaults::default()).roll_ms();
+    let lag = ("max.compaction.lag.ms", "5000");
+    assert_eq!(roll_ms(&[lag]), 604_800_000);
+    assert_eq!(roll_ms(&[lag, ("cleanup.policy", "compact")]), 5_000);
+    assert_eq!(roll_ms(&[lag, ("cleanup.policy", "compact"), ("segment.ms", "1000")]), 1_000);
+}

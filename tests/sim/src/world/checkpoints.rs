@@ -25,9 +25,10 @@ impl World {
             // A partition that is not open has nothing newer to say.
             if let Hosted::Leading(replica) = &site.hosted {
                 let offsets = replica.machine.offsets();
+                let flushed_end = replica.view.flushed_end();
                 let line = Line {
-                    recovery_point: replica.view.flushed_end(),
-                    log_start: offsets.log_start,
+                    recovery_point: flushed_end,
+                    log_start: offsets.log_start.min(flushed_end),
                     high_watermark: offsets.high_watermark,
                 };
                 lines.insert(site.id.clone(), line);

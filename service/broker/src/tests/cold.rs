@@ -1,0 +1,98 @@
+//! Fetches of what is only in the cold tier: bounded in reads, bytes and time.
+
+use std::time::Instant;
+
+use super::tiering::{MemoryTier, PAYLOAD, tiered};
+use super::*;
+
+const PARTITIONS: i32 = 12;
+
+/// Every partition of the topic has its first record in the tier alone.
+async fn cold(fixture: &Fixture, tier: &MemoryTier) {
+    let settings = [("segment.bytes", "16384"), ("local.retention.bytes", "1"), ("remote.storage.enable", "true")];
+    fixture.create("events", PARTITIONS, &settings).await;
+    for partition in 0..PARTITIONS {
+        for _ in 0..2 {
+            let mut builder = BatchBuilder::new(Offset::ZERO);
+            builder.push(fixture.broker.clock().now().wall, None, Some(&[b'x'; PAYLOAD]), &[]).unwrap();
+            let batch = builder.build().unwrap().into_bytes();
+            let request =
+                AppendRequest { partition: PartitionIndex(partition), ..fixture.request("events", batch, Acks::All) };
+            fixture.broker.append(&fixture.caller, request).await.unwrap();
+        }
+        let replica = fixture.replica("events", partition);
+        tier.upload(&replica.id);
+        assert_eq!(replica.view.local_start(), Offset(1));
+    }
+    tier.state.lock().unwrap().reads.clear();
+}
+
+/// A fetch of the first record of every partition.
+async fn fetch(fixture: &Fixture, each: usize, all: usize) -> Vec<FetchedPartition> {
+    let asked = |partition| FetchPartition {
+        topic: TopicRef::from("events"),
+        partition: PartitionIndex(partition),
+        offset: Offset(0),
+        leader_epoch: LeaderEpoch::NONE,
+        max_bytes: each,
+    };
+    let request = FetchRequest {
+        partitions: (0..PARTITIONS).map(asked).collect(),
+        max_wait: Duration::ZERO,
+        min_bytes: 1,
+        max_bytes: all,
+        isolation: Isolation::ReadUncommitted,
+    };
+    fixture.broker.fetch(&fixture.caller, request).await
+}
+
+/// A fetch of one partition that waits for nothing.
+pub(super) async fn fetch_one(fixture: &Fixture, topic: &str, offset: Offset) -> FetchedPartition {
+    let asked = FetchPartition {
+        topic: TopicRef::from(topic),
+        partition: PartitionIndex(0),
+        offset,
+        leader_epoch: LeaderEpoch::NONE,
+        max_bytes: 1 << 20,
+    };
+    let request = FetchRequest {
+        partitions: vec![asked],
+        max_wait: Duration::ZERO,
+        min_bytes: 1,
+        max_bytes: 1 << 20,
+        isolation: Isolation::ReadUncommitted,
+    };
+    fixture.broker.fetch(&fixture.caller, request).await.remove(0)
+}
+
+#[tokio::test]
+async fn a_fetch_asks_the_tier_for_no_more_than_its_answer_may_hold() {
+    let tier = MemoryTier::new();
+    let fixture = tiered(tempfile::tempdir().unwrap(), &tier).await;
+    cold(&fixture, &tier).await;
+    let answers = fetch(&fixture, 8_000, 20_000).await;
+    assert_eq!(tier.state.lock().unwrap().reads, [8_000, 8_000, 4_000]);
+    let full = answers.iter().filter(|answer| answer.size() > 0).count();
+    assert_eq!((full, answers.len()), (3, PARTITIONS as usize), "the rest comes with the next fetch");
+    assert!(answers.iter().all(|answer| answer.error.is_none()));
+
+    tier.state.lock().unwrap().reads.clear();
+    fetch(&fixture, 8_000, 1 << 20).await;
+    assert_eq!(tier.state.lock().unwrap().reads.len(), crate::limits::MAX_COLD_READS, "a few at a time");
+}
+
+#[tokio::test]
+async fn a_tier_that_does_not_answer_costs_a_fetch_a_moment_and_no_error() {
+    let tier = MemoryTier::new();
+    let fixture = tiered(tempfile::tempdir().unwrap(), &tier).await;
+    cold(&fixture, &tier).await;
+    tier.answering.send_replace(false);
+    let began = Instant::now();
+    let answers = tokio::time::timeout(PATIENCE, fetch(&fixture, 8_000, 20_000)).await.expect("the fetch ends");
+    assert!(began.elapsed() >= Duration::from_millis(50), "remote.fetch.max.wait.ms is what it waits");
+    assert!(answers.iter().all(|answer| answer.error.is_none() && answer.records.is_empty()));
+    // What was given up goes on: its chunks serve the next fetch.
+    assert_eq!(tier.state.lock().unwrap().done, 0);
+    tier.answering.send_replace(true);
+    until("the reads end by themselves", || tier.state.lock().unwrap().done == 3).await;
+}

@@ -1,0 +1,70 @@
+//! Settings that change while the broker runs, and what they change.
+
+use super::*;
+
+#[tokio::test]
+async fn a_brokers_setting_reaches_the_topics_that_set_nothing() {
+    let fixture = Fixture::new().await;
+    fixture.create("plain", 1, &[]).await;
+    fixture.create("own", 1, &[("max.message.bytes", "5000")]).await;
+    let long = "x".repeat(3_000);
+    fixture.produce("plain", &[&long], Acks::All).await.unwrap();
+    let change =
+        ConfigChange { name: "message.max.bytes".into(), operation: ConfigOperation::Set, value: Some("2000".into()) };
+    fixture.broker.alter_broker_configs(&fixture.caller, "", vec![change.clone()], false).await.unwrap();
+    let replica = fixture.replica("plain", 0);
+    until("the setting holds", || replica.config().max_message_bytes == 2_000).await;
+    let error = fixture.produce("plain", &[&long], Acks::All).await.unwrap_err();
+    assert_eq!(error.error, KafkaError::MessageTooLarge);
+    fixture.produce("own", &[&long], Acks::All).await.unwrap();
+    // Back to the default.
+    let back = ConfigChange { operation: ConfigOperation::Delete, value: None, ..change };
+    fixture.broker.alter_broker_configs(&fixture.caller, "", vec![back], false).await.unwrap();
+    until("the default holds", || replica.config().max_message_bytes == 1_048_588).await;
+    fixture.produce("plain", &[&long], Acks::All).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_fetch_answers_with_no_more_than_fetch_max_bytes() {
+    let fixture = Fixture::start_with(tempfile::tempdir().unwrap(), |options| {
+        options.config = tidelog_metadata::BrokerConfig::new([("fetch.max.bytes", "2500")]).unwrap();
+    })
+    .await;
+    fixture.create("events", 1, &[]).await;
+    for _ in 0..4 {
+        fixture.produce("events", &[&"x".repeat(1_000)], Acks::All).await.unwrap();
+    }
+    // Whatever the client allows; two batches fit, three do not.
+    let fetched = cold::fetch_one(&fixture, "events", Offset(0)).await;
+    assert!((2_000..2_500).contains(&fetched.size()), "{}", fetched.size());
+    // The first batch of an answer comes whole, or nobody could read it.
+    fixture.produce("events", &[&"x".repeat(5_000)], Acks::All).await.unwrap();
+    assert!(cold::fetch_one(&fixture, "events", Offset(4)).await.size() > 5_000);
+}
+
+#[tokio::test]
+async fn a_compacted_topic_keeps_the_last_record_of_each_key() {
+    let fixture = Fixture::new().await;
+    fixture.create("table", 1, &[("cleanup.policy", "compact"), ("segment.bytes", "16384")]).await;
+    let append = |key: Option<&'static str>, value: &str| {
+        let mut builder = BatchBuilder::new(Offset::ZERO);
+        let now = fixture.broker.clock().now().wall;
+        builder.push(now, key.map(str::as_bytes), Some(value.as_bytes()), &[]).unwrap();
+        let request = fixture.request("table", builder.build().unwrap().into_bytes(), Acks::All);
+        fixture.broker.append(&fixture.caller, request)
+    };
+    let error = append(None, "x").await.unwrap_err();
+    assert_eq!(error.error, KafkaError::InvalidRecord, "a record without a key has no place in a compacted topic");
+    for (key, value) in [("a", "1"), ("b", "2"), ("a", "3"), ("c", "4")] {
+        append(Some(key), value).await.unwrap();
+    }
+    // The next one closes the segment.
+    append(Some("a"), &"5".repeat(16_000)).await.unwrap();
+    append(Some("d"), &"6".repeat(16_000)).await.unwrap();
+    let replica = fixture.replica("table", 0);
+    assert!(replica.view.segments().len() >= 2);
+    replica.compact(fixture.broker.clock().now());
+    let values = fixture.read_all("table").await;
+    let short: Vec<&str> = values.iter().map(|value| &value[..1]).collect();
+    assert_eq!(short, ["2", "4", "5", "6"], "two of the three values of a are gone");
+}

@@ -1,0 +1,229 @@
+//! A cold tier in memory, and what the broker asks of it: uploads, leaving, the log start that follows the manifest.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+use tidelog_log::{
+    BoxFuture, ClosedSegment, LocalLog, RemoteBatches, RemoteError, RemoteExtent, RemoteLog, SegmentInfo,
+    TimestampedOffset,
+};
+use tidelog_model::TopicIdPartition;
+use tokio::sync::watch;
+
+use super::*;
+
+/// Settings under which two of three appends of [`PAYLOAD`] bytes are closed, and remote ones leave the local disk at once.
+const SMALL: [(&str, &str); 2] = [("segment.bytes", "16384"), ("local.retention.bytes", "1")];
+
+/// Bytes of one record: two do not fit a segment.
+pub(super) const PAYLOAD: usize = 9_000;
+
+/// A store that is up or away, and never forgets.
+pub(super) struct MemoryTier {
+    pub(super) state: Arc<Mutex<State>>,
+    /// Reads wait until it is true.
+    pub(super) answering: watch::Sender<bool>,
+}
+
+#[derive(Default)]
+pub(super) struct State {
+    led: BTreeMap<TopicIdPartition, Arc<dyn LocalLog>>,
+    uploaded: BTreeMap<TopicIdPartition, Vec<ClosedSegment>>,
+    resigned: Vec<TopicIdPartition>,
+    deleted: Vec<TopicIdPartition>,
+    woken: usize,
+    /// Bytes asked for, by read.
+    pub(super) reads: Vec<usize>,
+    /// Reads that came to their end.
+    pub(super) done: usize,
+}
+
+impl MemoryTier {
+    pub(super) fn new() -> Arc<Self> {
+        Arc::new(MemoryTier { state: Arc::default(), answering: watch::channel(true).0 })
+    }
+
+    /// Takes every closed segment that is ready and tells the broker, as an uploader does.
+    pub(super) fn upload(&self, partition: &TopicIdPartition) {
+        let source = Arc::clone(&self.state.lock().unwrap().led[partition]);
+        while let Some(segment) = source.closed_segment(self.end(partition)) {
+            self.state.lock().unwrap().uploaded.entry(partition.clone()).or_default().push(segment);
+        }
+        source.remote_committed(self.end(partition));
+    }
+
+    /// The manifest drops its oldest segment.
+    fn drop_oldest(&self, partition: &TopicIdPartition) {
+        self.state.lock().unwrap().uploaded.get_mut(partition).unwrap().remove(0);
+    }
+
+    fn end(&self, partition: &TopicIdPartition) -> Offset {
+        let state = self.state.lock().unwrap();
+        state.uploaded.get(partition).and_then(|list| list.last()).map_or(Offset::ZERO, |last| last.end)
+    }
+}
+
+impl RemoteLog for MemoryTier {
+    fn lead(&self, partition: &TopicIdPartition, _: LeaderEpoch, source: Arc<dyn LocalLog>) {
+        self.state.lock().unwrap().led.insert(partition.clone(), source);
+    }
+
+    fn resign(&self, partition: &TopicIdPartition) {
+        self.state.lock().unwrap().resigned.push(partition.clone());
+    }
+
+    fn extent(&self, partition: &TopicIdPartition) -> RemoteExtent {
+        let state = self.state.lock().unwrap();
+        let list = state.uploaded.get(partition).map_or(&[][..], Vec::as_slice);
+        RemoteExtent::Known {
+            start: list.first().map_or(Offset::ZERO, |first| first.base),
+            end: list.last().map_or(Offset::ZERO, |last| last.end),
+        }
+    }
+
+    fn segments(&self, partition: &TopicIdPartition) -> Option<Vec<SegmentInfo>> {
+        let state = self.state.lock().unwrap();
+        let info = |segment: &ClosedSegment| SegmentInfo {
+            base: segment.base,
+            end: segment.end,
+            size: segment.log.len as u64,
+            first_timestamp: Some(segment.first_timestamp),
+            max_timestamp: Some(segment.max_timestamp),
+            closed: true,
+        };
+        Some(state.uploaded.get(partition).map_or(&[][..], Vec::as_slice).iter().map(info).collect())
+    }
+
+    fn wake(&self, _: &TopicIdPartition) {
+        self.state.lock().unwrap().woken += 1;
+    }
+
+    fn read(
+        &self,
+        partition: &TopicIdPartition,
+        offset: Offset,
+        max_bytes: usize,
+    ) -> BoxFuture<'static, Result<RemoteBatches, RemoteError>> {
+        let found = {
+            let mut state = self.state.lock().unwrap();
+            state.reads.push(max_bytes);
+            let list = state.uploaded.get(partition).map_or(&[][..], Vec::as_slice);
+            list.iter().find(|segment| segment.base <= offset && offset < segment.end).cloned()
+        };
+        let (mut answering, state) = (self.answering.subscribe(), Arc::clone(&self.state));
+        Box::pin(async move {
+            answering.wait_for(|up| *up).await.map_err(|_| RemoteError::Unavailable("gone".into()))?;
+            state.lock().unwrap().done += 1;
+            let segment = found.ok_or_else(|| RemoteError::Corrupt("not there".into()))?;
+            Ok(RemoteBatches { batches: segment.log.read().unwrap(), aborted: Vec::new(), next: segment.end })
+        })
+    }
+
+    fn find_timestamp(
+        &self,
+        _: &TopicIdPartition,
+        _: Timestamp,
+    ) -> BoxFuture<'static, Result<Option<TimestampedOffset>, RemoteError>> {
+        Box::pin(async { Ok(None) })
+    }
+
+    fn delete(&self, partition: &TopicIdPartition) -> BoxFuture<'static, Result<(), RemoteError>> {
+        let mut state = self.state.lock().unwrap();
+        state.deleted.push(partition.clone());
+        state.uploaded.remove(partition);
+        Box::pin(async { Ok(()) })
+    }
+}
+
+/// A broker with a tier, whose topics are not tiered unless they say so.
+pub(super) async fn tiered(directory: tempfile::TempDir, tier: &Arc<MemoryTier>) -> Fixture {
+    let remote: Arc<dyn RemoteLog> = Arc::clone(tier) as _;
+    Fixture::start_with(directory, |options| {
+        options.remote = Some(remote);
+        options.config = tidelog_metadata::BrokerConfig::new([("remote.fetch.max.wait.ms", "50")]).unwrap();
+    })
+    .await
+}
+
+/// Offsets 0 to 2 in partition 0, each in a segment of its own; the last one is active.
+async fn three_segments(fixture: &Fixture, topic: &str) {
+    let value = "x".repeat(PAYLOAD);
+    for offset in 0..3 {
+        assert_eq!(fixture.produce(topic, &[&value], Acks::All).await.unwrap().base_offset, Offset(offset));
+    }
+}
+
+#[tokio::test]
+async fn a_live_topic_becomes_tiered_and_stops_being_so() {
+    let tier = MemoryTier::new();
+    let fixture = tiered(tempfile::tempdir().unwrap(), &tier).await;
+    fixture.create("events", 1, &SMALL).await;
+    three_segments(&fixture, "events").await;
+    let replica = fixture.replica("events", 0);
+    let id = replica.id.clone();
+    assert!(tier.state.lock().unwrap().led.is_empty(), "nothing is uploaded that nobody wants uploaded");
+
+    fixture.alter("events", &[("remote.storage.enable", "true")]).await;
+    until("the tier is told", || tier.state.lock().unwrap().led.contains_key(&id)).await;
+    tier.upload(&id);
+    assert_eq!(replica.view.local_start(), Offset(2), "what is remote leaves the local disk");
+    assert_eq!(fixture.offset("events", OffsetSpec::Earliest).await, Offset(0));
+    assert_eq!(fixture.read_all("events").await.len(), 3, "all of it is read, from both places");
+
+    let off = [("remote.storage.enable", "false"), ("remote.log.delete.on.disable", "true")];
+    fixture.alter("events", &off).await;
+    until("the remote part goes", || tier.state.lock().unwrap().deleted.contains(&id)).await;
+    assert!(tier.state.lock().unwrap().resigned.contains(&id), "nothing is uploaded any more");
+    assert_eq!(fixture.offset("events", OffsetSpec::Earliest).await, Offset(2), "the log begins where it is local");
+    fixture.produce("events", &["on"], Acks::All).await.unwrap();
+}
+
+#[tokio::test]
+async fn uploads_pause_while_copies_are_disabled() {
+    let tier = MemoryTier::new();
+    let fixture = tiered(tempfile::tempdir().unwrap(), &tier).await;
+    let settings = [SMALL[0], SMALL[1], ("remote.storage.enable", "true"), ("remote.log.copy.disable", "true")];
+    fixture.create("events", 1, &settings).await;
+    three_segments(&fixture, "events").await;
+    let replica = fixture.replica("events", 0);
+    tier.upload(&replica.id);
+    assert_eq!(tier.end(&replica.id), Offset(0));
+    assert_eq!(replica.view.local_start(), Offset(0), "what is not remote stays");
+
+    // Three watermarks that moved and two segments that were closed: nothing else wakes the tier.
+    until("the tier has heard of all appends", || tier.state.lock().unwrap().woken == 5).await;
+    fixture.alter("events", &[("remote.log.copy.disable", "false")]).await;
+    until("the tier is woken", || tier.state.lock().unwrap().woken == 6).await;
+    tier.upload(&replica.id);
+    assert_eq!((tier.end(&replica.id), replica.view.local_start()), (Offset(2), Offset(2)));
+
+    // What is remote stays readable when uploads pause again.
+    fixture.alter("events", &[("remote.log.copy.disable", "true")]).await;
+    until("the setting holds", || replica.config().remote_log_copy_disable).await;
+    assert_eq!(fixture.read_all("events").await.len(), 3);
+}
+
+#[tokio::test]
+async fn the_log_start_follows_the_manifest_after_a_crash() {
+    let tier = MemoryTier::new();
+    let fixture = tiered(tempfile::tempdir().unwrap(), &tier).await;
+    fixture.create("events", 1, &[SMALL[0], SMALL[1], ("remote.storage.enable", "true")]).await;
+    three_segments(&fixture, "events").await;
+    let id = fixture.replica("events", 0).id.clone();
+    tier.upload(&id);
+    // The manifest has moved on, and the crash took the log start that went with it: the checkpoint still says 0.
+    let directory = fixture.stop().await;
+    tier.drop_oldest(&id);
+    tier.state.lock().unwrap().led.clear();
+
+    let fixture = tiered(directory, &tier).await;
+    until("the tier is told", || tier.state.lock().unwrap().led.contains_key(&id)).await;
+    let replica = fixture.replica("events", 0);
+    assert_eq!(replica.offsets().log_start, Offset(0));
+    assert_eq!(fixture.offset("events", OffsetSpec::Earliest).await, Offset(1), "nobody is sent to what is gone");
+    tier.upload(&id);
+    assert_eq!(replica.offsets().log_start, Offset(1));
+    let error = cold::fetch_one(&fixture, "events", Offset(0)).await.error.unwrap();
+    assert_eq!(error.error, KafkaError::OffsetOutOfRange);
+    assert!(cold::fetch_one(&fixture, "events", Offset(1)).await.error.is_none());
+}
