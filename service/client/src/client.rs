@@ -10,7 +10,7 @@ use tidelog_protocol::messages::{MetadataRequest, MetadataRequestTopic};
 use tidelog_protocol::{Request, Str};
 use tokio::time::Instant;
 
-use crate::limits::{FIRST_BACKOFF, MAX_BACKOFF, MAX_CACHED_TOPICS};
+use crate::limits::{FIRST_BACKOFF, MAX_BACKOFF, MAX_CACHED_TOPICS, TOPIC_CREATION_WAIT};
 use crate::pool::Pool;
 use crate::{BrokerAddress, BrokerInfo, ClientError, ClusterMetadata, Connection, ConnectionOptions, TopicInfo};
 
@@ -158,7 +158,8 @@ impl Client {
 
     /// The topic from the server, as [`Client::topic`].
     pub async fn refresh_topic(&self, name: &str, auto_create: bool) -> Result<Arc<TopicInfo>, ClientError> {
-        let mut backoff = Backoff::until(Instant::now() + self.timeout());
+        let started = Instant::now();
+        let mut backoff = Backoff::until(started + self.timeout());
         loop {
             let metadata = self.metadata(Some(&[name]), auto_create).await?;
             let topic = metadata.topic(name);
@@ -167,9 +168,9 @@ impl Client {
                 Some(TopicInfo { error: Some(error), .. }) => *error,
                 Some(topic) => return Ok(Arc::new(topic.clone())),
             };
-            // Without auto-creation an unknown topic is a typing error, which should not take half a minute to learn.
+            // A topic that is not being created is a typing error, which should not take half a minute to learn.
             let wait = match error {
-                KafkaError::UnknownTopicOrPartition => auto_create,
+                KafkaError::UnknownTopicOrPartition => auto_create && started.elapsed() < TOPIC_CREATION_WAIT,
                 other => other.is_retriable(),
             };
             if !wait || !backoff.wait().await {

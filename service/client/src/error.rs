@@ -83,9 +83,12 @@ pub enum ClientError {
         /// What stood in the way.
         last: String,
     },
-    /// An earlier batch of the partition failed, and whether this one was stored is unknown, so it is not sent again.
-    #[error("an earlier batch failed; whether this one was stored is unknown")]
-    OutcomeUnknown,
+    /// The records were sent, whether they were stored is unknown, and sending them again would not tell.
+    #[error("whether the records were stored is unknown; last error: {last}")]
+    OutcomeUnknown {
+        /// Why they are not sent again.
+        last: String,
+    },
     /// The producer was closed.
     #[error("the producer is closed")]
     ProducerClosed,
@@ -131,7 +134,7 @@ impl ClientError {
             | ClientError::Batch(_)
             | ClientError::RecordTooLarge { .. }
             | ClientError::Expired { .. }
-            | ClientError::OutcomeUnknown
+            | ClientError::OutcomeUnknown { .. }
             | ClientError::ProducerClosed => false,
         }
     }

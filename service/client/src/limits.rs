@@ -48,6 +48,10 @@ pub const FETCH_BYTES: i32 = 32 * 1024 * 1024;
 /// Default size of one partition's part of a fetch answer, bytes.
 pub const FETCH_PARTITION_BYTES: i32 = 4 * 1024 * 1024;
 
+/// How long a topic may stay unknown after the server was asked to create it. A server that does says "no leader yet" or knows it
+/// within a second; one that is not allowed to stays silent about why.
+pub const TOPIC_CREATION_WAIT: Duration = Duration::from_secs(5);
+
 /// Topics per metadata request when the cache is refreshed.
 pub const MAX_CACHED_TOPICS: usize = 10_000;
 

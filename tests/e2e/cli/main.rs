@@ -2,11 +2,15 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test may fail this way
 
-use std::process::Command;
-use std::time::Duration;
+mod connections;
+mod demo;
+
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use tidelog_harness::serde_json::{Value, json};
-use tidelog_harness::{Output, Server, run, serde_json};
+use tidelog_harness::{Output, Server, run, serde_json, wait_for};
 
 const QUICK: Duration = Duration::from_secs(40);
 
@@ -48,7 +52,10 @@ fn topics_from_creation_to_deletion() {
     server.run(&["topic", "alter", "a"]).expect(2);
     server.run(&["topic", "create", "no/slash"]).expect(1);
     server.run(&["topic", "describe", "none"]).expect(4);
-    server.run(&["topic", "delete", "b"]).expect(0);
+    let changed = server.run(&["topic", "alter", "a", "-c", "retention.ms=5", "--dry-run", "--output", "json"]);
+    assert_eq!(changed.expect(0).json(), json!({"name": "a", "changed": false}));
+    let deleted = server.run(&["topic", "delete", "b", "none", "--output", "json"]).expect(4);
+    assert_eq!(deleted.json(), json!([{"name": "b", "deleted": true}]));
     server.run(&["topic", "delete", "b"]).expect(4);
     server.run(&["topic", "delete", "b", "--if-exists"]).expect(0);
     let people = server.run(&["topic", "list"]).expect(0).stdout;
@@ -78,6 +85,15 @@ fn records_in_and_out() {
     let tail = server.run(&["consume", "t", "-p", "1", "--from", "-2"]).expect(0).stdout;
     assert_eq!(tail, "x\ny\n");
     assert_eq!(server.run(&["consume", "t", "--from", "end"]).expect(0).stdout, "");
+    assert_eq!(server.run(&["consume", "t", "--from", "2999-01-01T00:00:00Z"]).expect(0).stdout, "");
+    // An offset that no partition has is an error, as it is with --follow; the end of the longest is none.
+    let longest = server.run(&["topic", "describe", "t", "--output", "json"]).expect(0).json();
+    let ends =
+        longest["partitions"].as_array().unwrap().iter().map(|partition| partition["end_offset"].as_i64().unwrap());
+    let end = ends.max().unwrap();
+    assert_eq!(server.run(&["consume", "t", "--from", &end.to_string()]).expect(0).stdout, "");
+    let beyond = server.run(&["consume", "t", "--from", &(end + 1).to_string()]).expect(1);
+    assert!(beyond.stderr.contains("OFFSET_OUT_OF_RANGE") && beyond.stderr.contains("ends at"), "{}", beyond.stderr);
     server.run(&["consume", "none"]).expect(4);
     server.run(&["consume", "t", "-p", "7"]).expect(4);
     server.run_with(&["produce", "t", "-K", ":"], b"no separator\n").expect(1);
@@ -176,4 +192,59 @@ fn a_configuration_file_with_an_unknown_key_is_refused() {
     std::fs::write(&file, "[kafka]\nlisten = \"127.0.0.1:0\"\nlistne = 1\n").unwrap();
     let refused = alone(&["serve", "--config", file.to_str().unwrap()]).expect(1);
     assert!(refused.stderr.contains("listne"), "{}", refused.stderr);
+}
+
+#[test]
+fn bytes_that_are_no_text_and_readers_that_leave() {
+    let server = server();
+    server.run(&["topic", "create", "b"]).expect(0);
+    let bytes = b"k\xff\x00\t\x80v\n";
+    server.run_with(&["produce", "b", "-K", "\t"], bytes).expect(0);
+    let record = server.run(&["consume", "b", "--output", "json"]).expect(0).json();
+    assert_eq!((&record["key"], &record["value"]), (&json!("a/8A"), &json!("gHY=")), "{record}");
+    let mut raw = server.command(&["consume", "b", "--format", "%k\\t%s\\n"]);
+    assert_eq!(raw.output().unwrap().stdout, bytes);
+    // `consume | head -1`: far more than a pipe holds, of which somebody wants one line.
+    let lines: String = (0..100_000).map(|n| format!("line {n}\n")).collect();
+    server.run_with(&["produce", "many"], lines.as_bytes()).expect(0);
+    let mut many = server.command(&["consume", "many"]);
+    let mut child = many.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut first = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut first).unwrap();
+    let left = child.wait_with_output().unwrap();
+    assert_eq!((first.as_str(), left.status.code(), left.stderr.len()), ("line 0\n", Some(0), 0));
+}
+
+#[test]
+fn interrupted_commands_say_so() {
+    let server = server();
+    server.run_with(&["produce", "t"], b"a\n").expect(0);
+    for (args, code) in [(&["consume", "t", "--follow"][..], 0), (&["produce", "t"], 130)] {
+        let mut command = server.command(args);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        // Whoever waits for more is ready to be interrupted: the one has printed a record, the other has sent one.
+        if code == 0 {
+            let mut line = String::new();
+            BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+            assert_eq!(line, "a\n");
+        } else {
+            std::io::Write::write_all(child.stdin.as_mut().unwrap(), b"b\n").unwrap();
+            wait_for(|| server.run(&["consume", "t"]).stdout.contains('b').then_some(()), QUICK, "the record");
+        }
+        assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+        let ended = wait_for(|| child.try_wait().unwrap(), QUICK, "its end");
+        assert_eq!(ended.code(), Some(code), "{args:?}");
+    }
+}
+
+#[test]
+fn a_topic_that_nobody_creates() {
+    let server = Server::start(tidelog_harness::options!().set("auto.create.topics.enable", false));
+    let start = Instant::now();
+    let refused = server.run_with(&["produce", "misspelt"], b"x\n").expect(4);
+    assert!(refused.stderr.contains("topic `misspelt`"), "{}", refused.stderr);
+    assert!(start.elapsed() < Duration::from_secs(20), "a typing error took {:?} to learn", start.elapsed());
+    server.run(&["consume", "misspelt"]).expect(4);
+    server.run(&["topic", "describe", "misspelt", "--output", "json"]).expect(4);
 }

@@ -118,7 +118,8 @@ impl NewRecord {
     }
 }
 
-/// A producer. Shared by reference between tasks; records of one partition keep the order of their `send` calls.
+/// A producer. Shared by reference between tasks; records of one partition keep the order of their `send` calls. Without
+/// idempotence that holds only while nothing is retried: a retry may store a batch twice, and behind later ones.
 /// Dropping it abandons what is not yet sent: call [`Producer::close`] or [`Producer::flush`] first.
 #[derive(Debug)]
 pub struct Producer {

@@ -1,9 +1,12 @@
 //! One partition's batches: decides which may be sent, in which order and with which sequence numbers, and what an answer
 //! means for them. It does no I/O and reads no clock.
 //!
-//! Sequences are given when a batch is sealed. After a batch was refused for good the following sequences have a gap, so the
-//! queue is *broken*: it sends nothing until nothing is in flight, then takes a new identity, numbers the batches that were
-//! surely not stored anew, and fails those of unknown outcome, which a second sending could duplicate.
+//! Sequences are given when a batch is sealed. After a batch has failed for good the sequences have a *gap*: only what lies
+//! before it is still sent. Once nothing of that is left and nothing is in flight, the queue takes a new identity, numbers the
+//! batches that were surely not stored anew, and fails those of unknown outcome, which a second sending could duplicate.
+//!
+//! A leader that knows nothing of a producer accepts any sequence, and so the second batch after refusing the first; the first
+//! would then be out of order for ever. So one batch goes alone until the leader has stored one, and again after every retry.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -52,6 +55,8 @@ pub(super) struct Sealed {
     created: Instant,
     /// It was sent, and nobody knows whether it was stored.
     doubtful: bool,
+    /// It was sent while an earlier one was unanswered, which the leader may then not have had.
+    behind: bool,
     settle: Settle,
 }
 
@@ -70,6 +75,8 @@ pub(super) struct Pushed {
 pub(super) enum Answered {
     /// Stored.
     Stored(Placed),
+    /// The leader says that it has it already, and cannot say where.
+    Duplicate(Placed, ClientError),
     /// Surely not stored.
     Refused(KafkaError, ClientError),
     /// Nobody knows.
@@ -94,10 +101,10 @@ pub(super) struct PartitionQueue {
     in_flight: BTreeMap<u64, ()>,
     next_number: u64,
     identity: Option<Identity>,
-    /// The leader has stored a batch of this identity. Until then only one batch is in flight: a leader that knows nothing of a
-    /// producer accepts any sequence, and so the second batch after refusing the first.
+    /// The leader has stored a batch of this identity and nothing had to be retried since; otherwise only one is in flight.
     established: bool,
-    broken: bool,
+    /// The first batch whose sequences are of no use to those behind it, because it failed or its identity is forgotten.
+    gap: Option<u64>,
     retry_at: Option<Instant>,
     backoff: Duration,
     last_error: Option<String>,
@@ -162,11 +169,12 @@ impl PartitionQueue {
         match builder.build() {
             Ok(batch) => {
                 let bytes = batch.into_bytes();
-                self.ready.push_back(Sealed { number, bytes, created: opened, doubtful: false, settle });
+                let (created, doubtful, behind) = (opened, false, false);
+                self.ready.push_back(Sealed { number, bytes, created, doubtful, behind, settle });
             }
             Err(error) => {
                 settle.settle(Err(error.into()));
-                self.broken = self.identity.is_some();
+                self.open_gap(number);
             }
         }
         true
@@ -177,31 +185,36 @@ impl PartitionQueue {
         !std::mem::replace(&mut self.queued, true)
     }
 
-    /// Nothing to do: leaves the sender's list. A broken queue without batches waits for the next record.
+    /// Nothing to do: leaves the sender's list. A queue with a gap and no batches waits for the next record.
     pub(super) fn dequeue_if_idle(&mut self) -> bool {
         let idle = self.open.is_none() && self.ready.is_empty() && self.in_flight.is_empty();
         self.queued = !idle;
         idle
     }
 
-    /// Has batches that wait for a new identity, and nothing in flight.
-    pub(super) fn needs_identity(&self) -> bool {
-        self.broken && self.in_flight.is_empty() && (self.open.is_some() || !self.ready.is_empty())
+    /// Has batches that wait for a new identity, nothing in flight, nothing before the gap, and no pause.
+    pub(super) fn needs_identity(&self, now: Instant) -> bool {
+        let waits = self.open.is_some() || !self.ready.is_empty();
+        let Some(gap) = self.gap else { return false };
+        let before_gap = self.ready.front().is_some_and(|batch| batch.number < gap);
+        waits && !before_gap && self.in_flight.is_empty() && self.retry_at.is_none_or(|at| at <= now)
     }
 
     /// Takes the next batch to send, or tells when to look again. `hurry` seals an open batch that still lingers.
     pub(super) fn take(&mut self, now: Instant, linger: Duration, hurry: bool) -> Take {
-        if self.broken {
-            return Take::Nothing;
-        }
         if let Some(at) = self.retry_at {
             if now < at {
                 return Take::At(at);
             }
             self.retry_at = None;
         }
+        if let Some(gap) = self.gap
+            && self.ready.front().is_none_or(|batch| batch.number >= gap)
+        {
+            return Take::Nothing;
+        }
         let limit = if self.identity.is_some() && !self.established { 1 } else { MAX_IN_FLIGHT };
-        if self.in_flight.len() >= limit {
+        if self.in_flight.len() >= limit || !self.is_remembered() {
             return Take::Nothing;
         }
         let mut sealed_open = false;
@@ -214,12 +227,21 @@ impl PartitionQueue {
             sealed_open = self.seal();
         }
         match self.ready.pop_front() {
-            Some(batch) => {
+            Some(mut batch) => {
+                batch.behind = self.in_flight.keys().next().is_some_and(|first| *first < batch.number);
                 self.in_flight.insert(batch.number, ());
                 Take::Batch(batch, sealed_open)
             }
             None => Take::Nothing,
         }
+    }
+
+    /// Will the leader still know the oldest unanswered batch after storing the next one? A retry of what it has forgotten is
+    /// out of order for ever, so the batches behind that one count whether they are answered or not.
+    fn is_remembered(&self) -> bool {
+        let next = self.ready.front().map_or(self.next_number, |batch| batch.number);
+        let oldest = self.in_flight.keys().next().copied().unwrap_or(next);
+        self.identity.is_none() || next.saturating_sub(oldest) < MAX_IN_FLIGHT as u64
     }
 
     /// Puts a batch back that was taken and not sent.
@@ -238,41 +260,54 @@ impl PartitionQueue {
                 batch.settle.settle(Ok(placed));
                 Next::Continue
             }
+            // By an earlier try, but so long ago that the broker no longer knows where.
+            Answered::Duplicate(placed, _) if batch.doubtful => self.answered(batch, Answered::Stored(placed), now),
+            Answered::Duplicate(_, why) => self.refused(batch, KafkaError::DuplicateSequenceNumber, why, now),
             Answered::Unknown(error) => {
                 batch.doubtful = true;
                 self.retry(batch, error.to_string(), now);
                 Next::Refresh
             }
-            Answered::Refused(KafkaError::OutOfOrderSequenceNumber, error) => {
-                if self.broken || self.has_before(batch.number) {
-                    // The batch before it is still to be stored, or failed and left a gap: surely not stored.
-                    self.retry(batch, error.to_string(), now);
-                } else {
-                    self.fail(batch, error);
-                }
+            Answered::Refused(error, why) => self.refused(batch, error, why, now),
+        }
+    }
+
+    fn refused(&mut self, mut batch: Sealed, error: KafkaError, why: ClientError, now: Instant) -> Next {
+        use KafkaError::*;
+        let protected = self.identity.is_some();
+        match error {
+            // The batch before it was still to be stored, or failed and left a gap: surely not stored.
+            OutOfOrderSequenceNumber if protected && (batch.behind || self.has_before(batch.number)) => {
+                self.retry(batch, why.to_string(), now);
                 Next::Continue
             }
-            Answered::Refused(KafkaError::UnknownProducerId | KafkaError::InvalidProducerEpoch, error)
-                if self.identity.is_some() && !batch.doubtful =>
+            // The broker has forgotten the producer; under a new identity it starts afresh.
+            OutOfOrderSequenceNumber | DuplicateSequenceNumber | UnknownProducerId | InvalidProducerEpoch
+                if protected && !batch.doubtful =>
             {
-                // The broker has forgotten the producer; a new identity starts afresh.
-                self.broken = true;
-                self.retry(batch, error.to_string(), now);
+                self.open_gap(batch.number);
+                self.retry(batch, why.to_string(), now);
                 Next::Continue
             }
-            Answered::Refused(_, error) if error.is_retriable() => {
-                self.retry(batch, error.to_string(), now);
+            _ if why.is_retriable() => {
+                // Only these are said before anything is written. A leader that steps down may have stored what it refuses.
+                batch.doubtful |= !matches!(error, NotEnoughReplicas | CorruptMessage);
+                self.retry(batch, why.to_string(), now);
                 Next::Refresh
             }
-            Answered::Refused(_, error) => {
-                self.fail(batch, error);
+            _ => {
+                // An earlier try may have been more successful.
+                let doubt = batch.doubtful.then(|| ClientError::OutcomeUnknown { last: why.to_string() });
+                self.fail(batch, doubt.unwrap_or(why));
                 Next::Continue
             }
         }
     }
 
+    /// Is there something before it that the leader may lack?
     fn has_before(&self, number: u64) -> bool {
-        self.ready.front().is_some_and(|batch| batch.number < number)
+        self.gap.is_some_and(|gap| gap < number)
+            || self.ready.front().is_some_and(|batch| batch.number < number)
             || self.in_flight.keys().next().is_some_and(|first| *first < number)
     }
 
@@ -280,13 +315,20 @@ impl PartitionQueue {
         self.last_error = Some(error);
         self.backoff = self.backoff.saturating_mul(2).clamp(FIRST_BACKOFF, MAX_BACKOFF);
         self.retry_at = Some(now + self.backoff);
+        self.established = false;
         self.put_back(batch);
     }
 
     fn fail(&mut self, batch: Sealed, error: ClientError) {
+        self.open_gap(batch.number);
         batch.settle.settle(Err(error));
-        // Later batches are numbered as if this one had been stored.
-        self.broken = self.identity.is_some();
+    }
+
+    /// Later batches are numbered as if this one had been stored.
+    fn open_gap(&mut self, number: u64) {
+        if self.identity.is_some() {
+            self.gap = Some(self.gap.map_or(number, |gap| gap.min(number)));
+        }
     }
 
     /// Pauses the partition; the sender calls it when the leader is unknown or away.
@@ -295,28 +337,41 @@ impl PartitionQueue {
         self.last_error = Some(why);
     }
 
-    /// Fails the waiting batches whose delivery time is over. Answers when the next one's will be.
+    /// Fails the waiting records whose delivery time is over. Answers when the next ones' will be.
     pub(super) fn expire(&mut self, now: Instant, timeout: Duration) -> Option<Instant> {
         while let Some(front) = self.ready.front() {
             if now < front.created + timeout {
                 return Some(front.created + timeout);
             }
+            let error = self.expired(timeout);
             if let Some(batch) = self.ready.pop_front() {
-                let last = self.last_error.clone().unwrap_or_else(|| "none".into());
-                self.fail(batch, ClientError::Expired { after: timeout, last });
+                self.fail(batch, error);
             }
+        }
+        let at = self.open.as_ref()?.opened + timeout;
+        if now < at {
+            return Some(at);
+        }
+        let error = self.expired(timeout);
+        if let Some(open) = self.open.take() {
+            // It has no sequences yet, so it leaves no gap.
+            open.settle.settle(Err(error));
         }
         None
     }
 
-    /// Mends a broken queue with a new identity.
+    fn expired(&self, after: Duration) -> ClientError {
+        ClientError::Expired { after, last: self.last_error.clone().unwrap_or_else(|| "none".into()) }
+    }
+
+    /// Closes the gap with a new identity.
     pub(super) fn restart(&mut self, identity: Identity) {
         let mut identity = identity;
-        (self.broken, self.established) = (false, false);
-        self.retry_at = None;
+        (self.gap, self.established) = (None, false);
         for mut batch in std::mem::take(&mut self.ready) {
             if batch.doubtful {
-                batch.settle.settle(Err(ClientError::OutcomeUnknown));
+                let last = "an earlier batch failed".to_owned();
+                batch.settle.settle(Err(ClientError::OutcomeUnknown { last }));
                 continue;
             }
             match renumbered(&batch.bytes, &identity) {

@@ -248,6 +248,10 @@ impl Sender {
                     let mut queue = partition.queue.lock();
                     match &result {
                         Ok(identity) => queue.restart(*identity),
+                        // The records' delivery time decides how often this is tried.
+                        Err(error) if error.is_retriable() => {
+                            queue.pause(Instant::now() + MAX_BACKOFF / 4, error.to_string());
+                        }
                         Err(error) => queue.abandon(error),
                     }
                 }
@@ -287,16 +291,17 @@ impl Sender {
         }
     }
 
-    /// Asks for a new identity for the broken partitions that are drained.
+    /// Asks for a new identity for the partitions that have nothing left before their gaps.
     fn ask_identity(&mut self) {
         if self.asking_identity {
             return;
         }
-        let broken: Vec<_> = self.active.iter().filter(|p| p.queue.lock().needs_identity()).cloned().collect();
-        if !broken.is_empty() {
+        let now = Instant::now();
+        let waiting: Vec<_> = self.active.iter().filter(|p| p.queue.lock().needs_identity(now)).cloned().collect();
+        if !waiting.is_empty() {
             self.asking_identity = true;
             let client = self.shared.client.clone();
-            self.events.spawn(async move { Event::Identity(broken, new_identity(&client).await) });
+            self.events.spawn(async move { Event::Identity(waiting, new_identity(&client).await) });
         }
     }
 
@@ -373,9 +378,9 @@ fn answer_of(response: &ProduceResponse, partition: &Partition, id: TopicId) -> 
     };
     match KafkaError::from_code(answer.error_code) {
         Some(KafkaError::None) => Answered::Stored(placed(partition, answer)),
-        // Stored before, but so long ago that the broker no longer knows where.
-        Some(KafkaError::DuplicateSequenceNumber) => {
-            Answered::Stored(Placed { partition: partition.index, offset: Offset::NONE, append_time: None })
+        Some(error @ KafkaError::DuplicateSequenceNumber) => {
+            let placed = Placed { partition: partition.index, offset: Offset::NONE, append_time: None };
+            Answered::Duplicate(placed, refusal(error, what(), answer))
         }
         // The append may have happened; only the replicas were late.
         Some(error @ (KafkaError::RequestTimedOut | KafkaError::NotEnoughReplicasAfterAppend)) => {

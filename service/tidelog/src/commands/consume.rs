@@ -16,6 +16,7 @@ use super::parse::{Position, position};
 use super::record_line::{LineFormat, write_json};
 use super::topic::is_json;
 use crate::cli::{KafkaArgs, OutputArgs};
+use crate::output::Interrupted;
 
 /// How long one poll may wait; only decides how often Ctrl-C and the end are looked at.
 const POLL: Duration = Duration::from_secs(1);
@@ -59,7 +60,18 @@ pub(crate) async fn run(args: ConsumeArgs) -> anyhow::Result<()> {
     let mut consumer =
         Consumer::new(&client, ConsumerOptions { isolation, out_of_range, ..ConsumerOptions::default() });
     let mut ends = BTreeMap::new();
-    for (partition, start, end) in range(&client, &topic, &args, isolation).await? {
+    let ranges = range(&client, &topic, &args, isolation).await?;
+    if let Position::At(offset) = args.from
+        && let Some((partition, _, end)) = ranges.iter().max_by_key(|(_, _, end)| *end)
+        && offset > *end
+    {
+        bail!(ClientError::Kafka {
+            error: KafkaError::OffsetOutOfRange,
+            what: format!("offset {offset}"),
+            message: format!("no partition reaches that far; {}-{partition} ends at {end}", topic.name),
+        });
+    }
+    for (partition, start, end) in ranges {
         if args.follow || start < end {
             consumer.assign(&args.topic, partition, start);
             ends.insert(partition, end);
@@ -70,7 +82,7 @@ pub(crate) async fn run(args: ConsumeArgs) -> anyhow::Result<()> {
     tokio::select! {
         result = follow(&mut consumer, &mut printer, &args, &mut ends) => result,
         // Ctrl-C is how following ends; what was read is printed.
-        _ = tokio::signal::ctrl_c() => Ok(()),
+        _ = tokio::signal::ctrl_c() => if args.follow { Ok(()) } else { Err(Interrupted.into()) },
     }
 }
 
@@ -81,7 +93,15 @@ async fn follow(
     ends: &mut BTreeMap<PartitionIndex, Offset>,
 ) -> anyhow::Result<()> {
     while consumer.assigned() > 0 && printer.left != Some(0) {
-        let Some(fetched) = consumer.poll(POLL).await? else { continue };
+        let Some(fetched) = consumer.poll(POLL).await? else {
+            // What was to be read may have fallen to retention meanwhile.
+            let passed = |partition: PartitionIndex, end: Offset| {
+                !args.follow && consumer.position(&args.topic, partition).is_some_and(|position| position >= end)
+            };
+            let over: Vec<_> = ends.iter().filter(|(part, end)| passed(**part, **end)).map(|(part, _)| *part).collect();
+            over.into_iter().for_each(|partition| consumer.unassign(&args.topic, partition));
+            continue;
+        };
         let end = if args.follow { None } else { ends.get(&fetched.partition).copied() };
         printer.print(&fetched, end)?;
         if end.is_some_and(|end| fetched.next >= end) {

@@ -56,7 +56,8 @@ pub(crate) struct Http {
 
 impl Http {
     pub(crate) fn new(args: &HttpArgs) -> anyhow::Result<Self> {
-        let mut base = reqwest::Url::parse(&args.url).map_err(|error| Usage(format!("--url {}: {error}", args.url)))?;
+        let mut base = reqwest::Url::parse(&args.url)
+            .map_err(|error| Usage(format!("--url {}: not a URL such as http://127.0.0.1:8082: {error}", args.url)))?;
         if base.scheme() != "http" {
             return Err(Usage(format!("--url {}: only http:// is supported", args.url)).into());
         }

@@ -77,74 +77,7 @@ pub(crate) fn position(text: &str) -> Result<Position, String> {
 
 /// Milliseconds since 1970 of `2026-11-21T10:46:53.5Z` or `…+01:00`.
 pub(crate) fn rfc3339(text: &str) -> Option<Timestamp> {
-    let (date, rest) = text.split_at_checked(10)?;
-    let rest = rest.strip_prefix(['T', 't', ' '])?;
-    let (time, rest) = rest.split_at_checked(8)?;
-    let (year, month, day) = triple(date, '-', [4, 2, 2])?;
-    let (hour, minute, second) = triple(time, ':', [2, 2, 2])?;
-    let (millis, zone) = fraction(rest)?;
-    let zone = match zone {
-        "Z" | "z" => 0,
-        _ => {
-            let sign = if zone.starts_with('+') { 1 } else { -1 };
-            let (hours, minutes) = zone.strip_prefix(['+', '-'])?.split_once(':')?;
-            let (hours, minutes) = (number(hours, 2)?, number(minutes, 2)?);
-            if hours > 23 || minutes > 59 {
-                return None;
-            }
-            sign * (hours * 3600 + minutes * 60)
-        }
-    };
-    if !(1..=12).contains(&month) || !(1..=days_in(year, month)).contains(&day) {
-        return None;
-    }
-    // A leap second counts as the first of the next minute.
-    if hour > 23 || minute > 59 || second > 60 {
-        return None;
-    }
-    let seconds = days_since_1970(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second - zone;
-    Some(Timestamp(seconds * 1000 + millis))
-}
-
-fn triple(text: &str, separator: char, widths: [usize; 3]) -> Option<(i64, i64, i64)> {
-    let mut parts = text.split(separator).zip(widths).map(|(part, width)| number(part, width));
-    let values = (parts.next()??, parts.next()??, parts.next()??);
-    (text.matches(separator).count() == 2).then_some(values)
-}
-
-fn number(text: &str, width: usize) -> Option<i64> {
-    let digits = text.len() == width && text.bytes().all(|byte| byte.is_ascii_digit());
-    digits.then(|| text.parse().ok()).flatten()
-}
-
-/// Milliseconds of `.5…`, and what follows.
-fn fraction(text: &str) -> Option<(i64, &str)> {
-    let Some(rest) = text.strip_prefix('.') else { return Some((0, text)) };
-    let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
-    let (fraction, zone) = rest.split_at_checked(digits).filter(|(fraction, _)| !fraction.is_empty())?;
-    let three = fraction.bytes().chain(std::iter::repeat(b'0')).take(3);
-    Some((three.fold(0, |sum, digit| sum * 10 + i64::from(digit.saturating_sub(b'0'))), zone))
-}
-
-fn is_leap(year: i64) -> bool {
-    year % 4 == 0 && (year % 100 != 0 || year % 400 == 0)
-}
-
-fn days_in(year: i64, month: i64) -> i64 {
-    match month {
-        2 => 28 + i64::from(is_leap(year)),
-        4 | 6 | 9 | 11 => 30,
-        _ => 31,
-    }
-}
-
-/// Days from 1970-01-01 in the Gregorian calendar, `year` ≥ 0.
-fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
-    let before = year - 1;
-    let years = 365 * year + before.div_euclid(4) - before.div_euclid(100) + before.div_euclid(400);
-    let months: i64 = (1..month).map(|month| days_in(year, month)).sum();
-    // 719,527 days from the first day of year 0 (a leap year before it counts as day −1) to 1970-01-01.
-    years + months + day - 719_528
+    Some(Timestamp(chrono::DateTime::parse_from_rfc3339(text).ok()?.timestamp_millis()))
 }
 
 #[cfg(test)]

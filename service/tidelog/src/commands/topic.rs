@@ -3,6 +3,7 @@
 use anyhow::bail;
 use clap::{Args, Subcommand};
 use serde::Serialize;
+use serde_json::json;
 use tidelog_client::{
     Client, ClientError, ConfigChange, ConfigEntry, ConfigResource, Isolation, NewTopic, OffsetQuery, TopicInfo,
 };
@@ -11,7 +12,7 @@ use tidelog_model::{KafkaError, NodeId, TopicId};
 use super::connect;
 use super::parse::key_value;
 use crate::cli::{Format, KafkaArgs, OutputArgs};
-use crate::output::{Table, Usage, note, print, show};
+use crate::output::{Table, Usage, note, show};
 
 #[derive(Debug, Args)]
 pub(crate) struct TopicArgs {
@@ -103,6 +104,8 @@ struct AlterArgs {
     dry_run: bool,
     #[command(flatten)]
     kafka: KafkaArgs,
+    #[command(flatten)]
+    output: OutputArgs,
 }
 
 #[derive(Debug, Args)]
@@ -115,6 +118,8 @@ struct DeleteArgs {
     if_exists: bool,
     #[command(flatten)]
     kafka: KafkaArgs,
+    #[command(flatten)]
+    output: OutputArgs,
 }
 
 pub(crate) async fn run(args: TopicArgs) -> anyhow::Result<()> {
@@ -322,22 +327,25 @@ async fn alter(args: AlterArgs) -> anyhow::Result<()> {
     if let Some(total) = args.partitions {
         client.create_partitions(&args.name, total, args.dry_run).await?;
     }
-    print(&format!("{} {}\n", if args.dry_run { "could change" } else { "changed" }, args.name))?;
-    Ok(())
+    show(args.output.output, &json!({ "name": args.name, "changed": !args.dry_run }), || {
+        format!("{} {}\n", if args.dry_run { "could change" } else { "changed" }, args.name)
+    })
 }
 
 async fn delete(args: DeleteArgs) -> anyhow::Result<()> {
     let client = connect(&args.kafka, "tidelog-topic").await?;
     let names: Vec<&str> = args.names.iter().map(String::as_str).collect();
     let results = client.delete_topics(&names).await?;
-    let mut failed = None;
+    let (mut done, mut failed) = (Vec::new(), None);
     for (name, result) in names.iter().zip(results) {
         match result {
-            Ok(()) => print(&format!("deleted {name}\n"))?,
+            Ok(()) => done.push(*name),
             Err(error) if args.if_exists && error.kafka_error() == Some(KafkaError::UnknownTopicOrPartition) => {}
             Err(error) => failed = Some(report(failed, error)),
         }
     }
+    let deleted: Vec<_> = done.iter().map(|name| json!({ "name": name, "deleted": true })).collect();
+    show(args.output.output, &deleted, || done.iter().map(|name| format!("deleted {name}\n")).collect())?;
     failed.map_or(Ok(()), |error| Err(error.into()))
 }
 

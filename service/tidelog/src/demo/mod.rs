@@ -14,11 +14,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 use tidelog_client::{BrokerAddress, Client, ClientOptions, NewTopic};
-use tidelog_model::NodeId;
+use tidelog_model::{KafkaError, NodeId};
 use tidelog_partition::Durability;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::cli::Format;
+use crate::output::Interrupted;
 use crate::serve::config::{KafkaListener, ServeConfig, StoreConfig};
 use crate::serve::start::Running;
 use args::DemoArgs;
@@ -61,6 +62,8 @@ const QUERIES: &[(&str, &str)] = &[
 /// Runs the demo; an error if any reader misses an event.
 pub(crate) async fn run(args: DemoArgs) -> Result<()> {
     crate::serve::log_to_stderr("warn")?;
+    // From here on Ctrl-C ends the demo in good order, whatever it is doing: the temporary directory must go.
+    let mut interrupt = Interrupt::new()?;
     let temporary = match &args.data_dir {
         Some(_) => None,
         None => Some(Temporary::create()?),
@@ -69,18 +72,23 @@ pub(crate) async fn run(args: DemoArgs) -> Result<()> {
     let mut report = Report::new(args.output.output);
     let started = Instant::now();
     let server = crate::serve::start(config(data_dir, args.object_store.clone())).await?;
+    let shown = tokio::select! {
+        shown = show(&server, &mut report, &args, started) => shown,
+        () = interrupt.came() => Err(Interrupted.into()),
+    };
+    if shown.is_ok() && !args.exit {
+        interrupt.came().await;
+    }
+    // The first error is the one to tell.
+    shown.and(server.stop().await)
+}
+
+/// Everything from the first stage to the last line.
+async fn show(server: &Running, report: &mut Report, args: &DemoArgs, started: Instant) -> Result<()> {
     let what = format!("Kafka on {}, HTTP on {}", server.kafka, server.http);
     report.stage(started.elapsed(), Stage { stage: "start", what, ..Stage::default() })?;
-    let outcome = stages(&server, &mut report).await;
-    if let Ok(answers) = &outcome {
-        finish(&server, &report, answers, args.output.output, args.exit)?;
-        if !args.exit {
-            wait_for_interrupt().await?;
-        }
-    }
-    server.stop().await?;
-    drop(temporary);
-    outcome.map(drop)
+    let answers = stages(server, report).await?;
+    finish(server, report, &answers, args.output.output, args.exit)
 }
 
 fn config(data_dir: PathBuf, object_store: Option<String>) -> ServeConfig {
@@ -122,13 +130,19 @@ async fn stages(server: &Running, report: &mut Report) -> Result<Answers> {
     let brokers = BrokerAddress::list(&server.kafka.to_string())?;
     let client = Client::connect(ClientOptions::new(brokers)).await?;
     let events = sample::events()?;
-    let config = TOPIC_CONFIG.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-    let topic = NewTopic { name: TOPIC.to_owned(), partitions: Some(PARTITIONS), replication_factor: None, config };
-    client.create_topics(&[topic], false).await?.pop().context("no answer about the topic")??;
-
-    publish_all(&client, &http, &url, &events, report).await?;
+    if create_topic(&client).await? {
+        publish_all(&client, &http, &url, &events, report).await?;
+    } else {
+        let what = "nothing: an earlier demo's events are here".into();
+        report.stage(Duration::ZERO, Stage { stage: "publish", what, ..Stage::default() })?;
+    }
     let ends = ends(&http, &url).await?;
-    ensure!(ends.iter().sum::<i64>() == events.len() as i64, "the log holds {ends:?}, not {} events", events.len());
+    ensure!(
+        ends.iter().sum::<i64>() == events.len() as i64,
+        "topic {TOPIC} in {} holds {ends:?}, not {} events; give the demo a directory of its own",
+        server.data_dir.display(),
+        events.len()
+    );
 
     read_stage(report, "read", "with a Kafka consumer", events.len(), read::kafka(&client, TOPIC, &ends)).await?;
     read_stage(report, "read", "with one HTTP request", events.len(), read::rest(&http, &url, TOPIC, events.len()))
@@ -166,6 +180,17 @@ async fn stages(server: &Running, report: &mut Report) -> Result<Answers> {
     parquet_stage(server, report, &folder, events.len()).await?;
     let queries = sql_stage(&http, &url, report, events.len()).await?;
     Ok(Answers { queries, folder })
+}
+
+/// Creates the demo's topic; false if the directory has it from an earlier run.
+async fn create_topic(client: &Client) -> Result<bool> {
+    let config = TOPIC_CONFIG.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+    let topic = NewTopic { name: TOPIC.to_owned(), partitions: Some(PARTITIONS), replication_factor: None, config };
+    match client.create_topics(&[topic], false).await?.pop().context("no answer about the topic")? {
+        Ok(_) => Ok(true),
+        Err(error) if error.kafka_error() == Some(KafkaError::TopicAlreadyExists) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
 }
 
 async fn publish_all(
@@ -317,14 +342,23 @@ fn finish(server: &Running, report: &Report, answers: &Answers, format: Format, 
     Ok(())
 }
 
-async fn wait_for_interrupt() -> Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+/// Ctrl-C, or a polite kill.
+struct Interrupt {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Interrupt {
+    fn new() -> Result<Self> {
+        Ok(Interrupt { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
-    Ok(())
+
+    async fn came(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }
 
 /// A directory of the demo's own, removed at the end.
@@ -333,7 +367,8 @@ struct Temporary(PathBuf);
 impl Temporary {
     fn create() -> Result<Self> {
         let path = std::env::temp_dir().join(format!("tidelog-demo-{}", std::process::id()));
-        std::fs::create_dir_all(&path).with_context(|| format!("cannot create {}", path.display()))?;
+        std::fs::create_dir_all(&path)
+            .with_context(|| format!("cannot create {}; --data-dir names another directory", path.display()))?;
         Ok(Temporary(path))
     }
 }
