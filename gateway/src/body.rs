@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use http_body_util::BodyExt;
 use tidelog_model::KafkaError;
+use tokio::time::Instant;
 
 use crate::budget::{Budget, Reservation};
 use crate::error::ApiError;
-use crate::limits::{BODY_STALL_TIMEOUT, DISCARD_TIMEOUT, MAX_DISCARDED_BYTES};
+use crate::limits::{BODY_MIN_RATE, BODY_STALL_TIMEOUT};
 
 /// A body and the budget that it occupies.
 pub(crate) struct Buffered {
@@ -25,7 +26,29 @@ pub(crate) async fn read_body(
     limit: usize,
     budget: &Budget,
 ) -> Result<Buffered, ApiError> {
-    read_while_it_comes(headers, body, limit, budget, BODY_STALL_TIMEOUT).await
+    read_while_it_comes(headers, body, limit, budget, &Pace::default()).await
+}
+
+/// How slow a body may be.
+struct Pace {
+    /// Longest silence.
+    stall: Duration,
+    /// After `stall`, bytes per second since the beginning.
+    rate: u32,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Pace { stall: BODY_STALL_TIMEOUT, rate: BODY_MIN_RATE }
+    }
+}
+
+impl Pace {
+    /// Until when the next bytes must be here.
+    fn next(&self, started: Instant, size: usize) -> Instant {
+        let earned = Duration::from_secs_f64(size as f64 / f64::from(self.rate));
+        (Instant::now() + self.stall).min(started + self.stall + earned)
+    }
 }
 
 async fn read_while_it_comes(
@@ -33,20 +56,22 @@ async fn read_while_it_comes(
     mut body: Body,
     limit: usize,
     budget: &Budget,
-    stall: Duration,
+    pace: &Pace,
 ) -> Result<Buffered, ApiError> {
+    uncoded(headers)?;
     let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|announced| announced > limit as u64) {
-        discard(body).await;
         return Err(ApiError::too_large(limit));
     }
+    let started = Instant::now();
     let mut reservation = budget.reservation();
     let mut first: Option<Bytes> = None;
     let mut rest = BytesMut::new();
     let mut size = 0usize;
     loop {
-        let frame = tokio::time::timeout(stall, body.frame()).await.map_err(|_| {
-            ApiError::with_status(StatusCode::REQUEST_TIMEOUT, KafkaError::RequestTimedOut, "The body stopped coming.")
+        let frame = tokio::time::timeout_at(pace.next(started, size), body.frame()).await.map_err(|_| {
+            let detail = "The body stopped coming, or comes too slowly.";
+            ApiError::with_status(StatusCode::REQUEST_TIMEOUT, KafkaError::RequestTimedOut, detail)
         })?;
         let Some(frame) = frame else { break };
         let frame = frame.map_err(|_| {
@@ -55,16 +80,10 @@ async fn read_while_it_comes(
         let Ok(data) = frame.into_data() else { continue };
         size = size.saturating_add(data.len());
         if size > limit {
-            drop((first, rest, reservation));
-            discard(body).await;
             return Err(ApiError::too_large(limit));
         }
         if !reservation.grow(data.len()) {
-            return Err(ApiError::with_status(
-                StatusCode::SERVICE_UNAVAILABLE,
-                KafkaError::ThrottlingQuotaExceeded,
-                "Too many request bodies are in memory. Try again.",
-            ));
+            return Err(ApiError::busy());
         }
         // Most bodies are one frame: that one is not copied.
         match &first {
@@ -81,17 +100,13 @@ async fn read_while_it_comes(
     Ok(Buffered { bytes, _reservation: reservation })
 }
 
-/// Reads what a client still sends, within limits, so that it lives to see the answer.
-async fn discard(mut body: Body) {
-    let rest = async {
-        let mut size = 0usize;
-        while size < MAX_DISCARDED_BYTES {
-            let Some(Ok(frame)) = body.frame().await else { break };
-            size = size.saturating_add(frame.data_ref().map_or(0, Bytes::len));
-        }
-    };
-    // Whether it ended or ran out of time makes no difference.
-    let _ = tokio::time::timeout(DISCARD_TIMEOUT, rest).await;
+/// A coded body is not the bytes that its Content-Type speaks of: stored as they are they would be a record that nobody sent.
+fn uncoded(headers: &HeaderMap) -> Result<(), ApiError> {
+    let identity = |value: &HeaderValue| value.as_bytes().trim_ascii().eq_ignore_ascii_case(b"identity");
+    match headers.get_all(header::CONTENT_ENCODING).iter().all(identity) {
+        true => Ok(()),
+        false => Err(ApiError::coded()),
+    }
 }
 
 /// Reads a JSON body into `T`; the content type must be JSON, missing, or curl's form default.
@@ -151,10 +166,24 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_body_that_stops_is_given_up() {
+    async fn a_body_that_stops_or_drips_is_given_up() {
+        let none = HeaderMap::new();
         let stuck = Body::from_stream(futures::stream::pending::<Result<Bytes, std::io::Error>>());
-        let stall = Duration::from_millis(1);
-        let error = read_while_it_comes(&HeaderMap::new(), stuck, 10, &budget(), stall).await.err().unwrap();
+        let pace = Pace { stall: Duration::from_millis(1), rate: 1 };
+        let error = read_while_it_comes(&none, stuck, 10, &budget(), &pace).await.err().unwrap();
         assert_eq!(error.status(), StatusCode::REQUEST_TIMEOUT);
+        // A byte every few milliseconds is never silent for long.
+        let drip = || {
+            Body::from_stream(futures::stream::unfold(0, |sent| async move {
+                tokio::time::sleep(Duration::from_millis(3)).await;
+                (sent < 200).then_some((Ok::<_, std::io::Error>(Bytes::from_static(b"x")), sent + 1))
+            }))
+        };
+        let pace = Pace { stall: Duration::from_millis(100), rate: 1_000_000 };
+        let error = read_while_it_comes(&none, drip(), 1000, &budget(), &pace).await.err().unwrap();
+        assert_eq!(error.status(), StatusCode::REQUEST_TIMEOUT);
+        let pace = Pace { rate: 1, ..pace };
+        let body = read_while_it_comes(&none, drip(), 1000, &budget(), &pace).await.ok().unwrap();
+        assert_eq!(body.bytes.len(), 200);
     }
 }

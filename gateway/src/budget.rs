@@ -3,6 +3,15 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use tidelog_broker::BrokerError;
+use tidelog_model::KafkaError;
+
+/// The answer to whoever finds it used up.
+pub(crate) fn used_up() -> BrokerError {
+    let message = "Too many events are in memory at a time. Try again.";
+    BrokerError::new(KafkaError::ThrottlingQuotaExceeded, message)
+}
+
 /// A shared number of bytes that may be in use at a time.
 #[derive(Clone, Debug)]
 pub(crate) struct Budget {
@@ -41,6 +50,13 @@ impl Reservation {
         }
         granted
     }
+
+    /// Gives back all but `bytes`.
+    pub(crate) fn shrink_to(&mut self, bytes: usize) {
+        let back = self.bytes.saturating_sub(bytes);
+        self.bytes -= back;
+        self.budget.free.fetch_add(back, Ordering::AcqRel);
+    }
 }
 
 impl Drop for Reservation {
@@ -64,7 +80,10 @@ mod tests {
         assert!(!first.grow(1));
         drop(second);
         assert!(first.grow(4));
+        first.shrink_to(20);
+        first.shrink_to(3);
+        assert!(budget.reservation().grow(7) && !budget.reservation().grow(8));
         drop(first);
-        assert!(budget.reservation().grow(10));
+        assert!(budget.reservation().grow(10) && !budget.reservation().grow(11));
     }
 }

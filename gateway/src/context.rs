@@ -10,7 +10,7 @@ use tidelog_security::Authenticator;
 use tokio_util::sync::CancellationToken;
 
 use crate::budget::Budget;
-use crate::error::ApiError;
+use crate::error::{ApiError, grpc_error};
 use crate::ports::{SqlPort, StatusPort};
 use crate::{GatewayInfo, GatewayOptions};
 
@@ -50,16 +50,41 @@ impl<S: Sync> FromRequestParts<S> for Session {
     }
 }
 
+/// Why a long answer ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Ended {
+    /// The server stops.
+    Stopping,
+    /// The caller's token is over.
+    Expired,
+}
+
+impl Ended {
+    /// As gRPC says it.
+    pub(crate) fn status(self) -> tonic::Status {
+        match self {
+            Ended::Stopping => grpc_error(KafkaError::BrokerNotAvailable, "The server stops. Open the stream again."),
+            Ended::Expired => {
+                let message = "The token has expired. Open the stream again with a new one.";
+                grpc_error(KafkaError::SaslAuthenticationFailed, message)
+            }
+        }
+    }
+}
+
 impl Session {
     /// Resolves when long answers of this session have to end: at shutdown, or when its token expires.
-    pub(crate) async fn ended(expires: Option<Timestamp>, shutdown: CancellationToken) {
-        let Some(expires) = expires else { return shutdown.cancelled().await };
+    pub(crate) async fn ended(expires: Option<Timestamp>, shutdown: CancellationToken) -> Ended {
+        let Some(expires) = expires else {
+            shutdown.cancelled().await;
+            return Ended::Stopping;
+        };
         let left = expires.get().saturating_sub(crate::time::wall_clock().get()).max(0);
         // A timer cannot reach further than some years; nobody waits that long.
         let left = std::time::Duration::from_millis(u64::try_from(left).unwrap_or(0)).min(YEAR);
         tokio::select! {
-            () = shutdown.cancelled() => {}
-            () = tokio::time::sleep(left) => {}
+            () = shutdown.cancelled() => Ended::Stopping,
+            () = tokio::time::sleep(left) => Ended::Expired,
         }
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use axum::extract::{ConnectInfo, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use tidelog_model::{Caller, Door, KafkaError, Principal};
 use tidelog_security::TokenError;
@@ -31,10 +32,8 @@ pub(crate) async fn same_site(State(context): State<Shared>, request: Request, n
 }
 
 fn check_site(context: &Shared, request: &Request) -> Result<(), &'static str> {
-    let host = request.uri().authority().map(http::uri::Authority::as_str);
-    let host = host.or_else(|| request.headers().get(header::HOST).and_then(|host| host.to_str().ok()));
-    let host = host.ok_or("This listener is open: a request must name its Host.")?;
-    let name = host_name(host);
+    let host = host(request).ok_or("This listener is open: a request must name one Host.")?;
+    let name = host.host().trim_start_matches('[').trim_end_matches(']');
     let ip = name.parse::<IpAddr>().ok();
     let allowed = is_loopback_name(name)
         || context.options.allowed_hosts.iter().any(|allowed| allowed.eq_ignore_ascii_case(name))
@@ -47,24 +46,32 @@ fn check_site(context: &Shared, request: &Request) -> Result<(), &'static str> {
     }
     let Some(origin) = request.headers().get(header::ORIGIN) else { return Ok(()) };
     let origin = origin.to_str().unwrap_or("null");
-    let same = origin.split_once("://").is_some_and(|(_, authority)| authority.eq_ignore_ascii_case(host));
+    let same = origin.split_once("://").is_some_and(|(_, authority)| authority.eq_ignore_ascii_case(host.as_str()));
     if same || context.options.allowed_origins.iter().any(|allowed| allowed == origin) {
         return Ok(());
     }
     Err("This listener is open and refuses requests from web pages of other sites.")
 }
 
-/// The host without its port; IPv6 addresses without their brackets.
-fn host_name(host: &str) -> &str {
-    if let Some(rest) = host.strip_prefix('[') {
-        return rest.split(']').next().unwrap_or_default();
+/// Whom the request is meant for: `:authority` of HTTP/2, the target's of HTTP/1, otherwise its one Host. `None` if it is
+/// missing or ambiguous. What a proxy says (X-Forwarded-Host, Forwarded) does not count: anybody can write it.
+fn host(request: &Request) -> Option<Authority> {
+    let mut hosts = request.headers().get_all(header::HOST).iter();
+    let (first, more) = (hosts.next(), hosts.next());
+    if more.is_some() {
+        return None;
     }
-    host.split(':').next().unwrap_or_default()
+    match request.uri().authority() {
+        Some(authority) => Some(authority.clone()),
+        None => Authority::try_from(first?.as_bytes()).ok(),
+    }
 }
 
 fn is_loopback_name(name: &str) -> bool {
     let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
-    name == "localhost" || name.ends_with(".localhost") || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+    name == "localhost"
+        || name.ends_with(".localhost")
+        || name.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback())
 }
 
 /// Finds out who calls. Without an authenticator everybody is `User:ANONYMOUS`.
@@ -153,28 +160,14 @@ mod tests {
 
     #[test]
     fn loopback_names() {
-        for host in [
-            "localhost",
-            "LOCALHOST:8082",
-            "x.localhost:1",
-            "127.0.0.1:8082",
-            "127.9.9.9",
-            "[::1]:80",
-            "[::1]",
-            "localhost.",
-        ] {
-            assert!(is_loopback_name(host_name(host)), "{host}");
+        for name in
+            ["localhost", "LOCALHOST", "x.localhost", "127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1", "localhost."]
+        {
+            assert!(is_loopback_name(name), "{name}");
         }
-        for host in [
-            "",
-            "evil.example",
-            "localhost.evil.example",
-            "notlocalhost",
-            "10.0.0.1",
-            "[fe80::1]:1",
-            "127.0.0.1.evil.example",
-        ] {
-            assert!(!is_loopback_name(host_name(host)), "{host}");
+        for name in ["", ".", "evil.example", "localhost.evil.example", "notlocalhost", "10.0.0.1", "fe80::1", "127.1"]
+        {
+            assert!(!is_loopback_name(name), "{name}");
         }
     }
 

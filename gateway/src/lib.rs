@@ -7,6 +7,7 @@ mod budget;
 mod context;
 mod error;
 mod events;
+mod extract;
 mod grpc;
 mod guard;
 mod http_routes;
@@ -19,6 +20,7 @@ mod router;
 mod serve;
 mod time;
 mod topic_view;
+mod unread;
 
 use std::sync::Arc;
 

@@ -25,8 +25,18 @@ pub const APPEND_TIMEOUT: Duration = Duration::from_secs(30);
 /// A body that sends nothing for this long is given up.
 pub const BODY_STALL_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Bytes of a body that is too large which are still read and thrown away: a client that is cut off while it sends often
-/// sees a broken connection instead of the 413.
+/// After that time a body must have come at this rate, bytes per second: one that drips holds memory and a connection for
+/// hours. A tenth of the slowest link that anybody calls broadband.
+pub const BODY_MIN_RATE: u32 = 16 * 1024;
+
+/// What a record costs while it is on its way, beside its own bytes: its place, its outcome, its line in the answer.
+pub const RECORD_OVERHEAD_BYTES: usize = 256;
+
+/// Longest JSON pointer, in steps: each reads the rest of the value again. Deeper documents are data, not keys.
+pub const MAX_POINTER_DEPTH: usize = 64;
+
+/// Bytes of an unwanted body which are still read and thrown away: a client that is cut off while it sends often sees a
+/// broken connection instead of the answer.
 pub const MAX_DISCARDED_BYTES: usize = 64 * 1024 * 1024;
 
 /// The same, in time.
@@ -35,8 +45,11 @@ pub const DISCARD_TIMEOUT: Duration = Duration::from_secs(5);
 /// A connection that takes nothing of its answer for this long is closed: nobody reads it.
 pub const WRITE_STALL_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Headers must be complete after this long.
+/// Headers must be complete after this long, and the first bytes of a connection must be there.
 pub const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// HTTP/2's preface: with fewer bytes a connection has not begun to speak.
+pub const OPENING_BYTES: usize = 24;
 
 /// Longest time that an ordinary request (no stream, no long poll, no gRPC) may take.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(65);
@@ -91,6 +104,10 @@ pub const MAX_CONNECTIONS: usize = 10_000;
 /// HTTP/2 requests of one connection at a time.
 pub const MAX_CONCURRENT_STREAMS: u32 = 256;
 
+/// Bytes of an answer that wait in memory for the window of their HTTP/2 stream: a client may open all its streams and read
+/// none of them.
+pub const MAX_SEND_BUFFER_BYTES: usize = 64 * 1024;
+
 /// All headers of one request, bytes.
 pub const MAX_HEADER_BYTES: usize = 64 * 1024;
 
@@ -104,6 +121,7 @@ pub const MAX_SQL_BYTES: usize = 64 * 1024;
 pub const MAX_REQUEST_ID_BYTES: usize = 128;
 
 const _: () = assert!(TARGET_BATCH_BYTES < tidelog_model::limits::DEFAULT_MAX_BATCH_BYTES);
-const _: () = assert!(DEFAULT_MAX_BODY_BYTES < DEFAULT_MEMORY_BUDGET_BYTES);
+const _: () =
+    assert!(2 * DEFAULT_MAX_BODY_BYTES + MAX_RECORDS_PER_REQUEST * RECORD_OVERHEAD_BYTES < DEFAULT_MEMORY_BUDGET_BYTES);
 const _: () = assert!(MAX_INFLATED_BYTES < DEFAULT_MEMORY_BUDGET_BYTES);
 const _: () = assert!(MAX_WAIT.as_secs() < REQUEST_TIMEOUT.as_secs());

@@ -34,11 +34,20 @@ fn essence(value: &str) -> String {
     value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
 
-/// True for gRPC in all its variants (`application/grpc`, `application/grpc+proto`, `application/grpc-web`).
+/// True for gRPC in all its variants (`application/grpc`, `application/grpc+proto`, `application/grpc-web`): whoever sends
+/// one reads a gRPC status.
 pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
-    headers
-        .get(header::CONTENT_TYPE)
-        .is_some_and(|value| value.as_bytes().to_ascii_lowercase().starts_with(b"application/grpc"))
+    grpc_variant(headers).is_some_and(|variant| variant.is_empty() || variant.starts_with(['+', '-']))
+}
+
+/// True for the one variant that is spoken here: protobuf in gRPC's own frames.
+pub(crate) fn is_grpc_proto(headers: &HeaderMap) -> bool {
+    grpc_variant(headers).is_some_and(|variant| variant.is_empty() || variant == "+proto")
+}
+
+fn grpc_variant(headers: &HeaderMap) -> Option<String> {
+    let value = essence(headers.get(header::CONTENT_TYPE)?.to_str().ok()?);
+    value.strip_prefix("application/grpc").map(str::to_owned)
 }
 
 /// True if Accept names this media type itself, wildcards not counted.
@@ -92,6 +101,16 @@ mod tests {
         assert!(!sse("*/*"));
         assert!(!sse("text/event-stream;q=0"));
         assert!(is_grpc(&headers(header::CONTENT_TYPE, "application/grpc+proto")));
-        assert!(!is_grpc(&headers(header::CONTENT_TYPE, "application/json")));
+        for (kind, any, proto) in [
+            ("application/grpc", true, true),
+            ("Application/GRPC+proto; x=y", true, true),
+            ("application/grpc+json", true, false),
+            ("application/grpc-web", true, false),
+            ("application/grpcx", false, false),
+            ("application/json", false, false),
+        ] {
+            let headers = headers(header::CONTENT_TYPE, kind);
+            assert_eq!((is_grpc(&headers), is_grpc_proto(&headers)), (any, proto), "{kind}");
+        }
     }
 }

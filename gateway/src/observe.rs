@@ -7,7 +7,7 @@ use axum::body::Body;
 use axum::extract::{MatchedPath, Request};
 use axum::middleware::Next;
 use axum::response::Response;
-use http::{HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue, header};
 use http_body_util::BodyExt;
 use tracing::Instrument;
 
@@ -45,7 +45,10 @@ pub(crate) async fn observe(mut request: Request, next: Next) -> Response {
     )
     .increment(1);
     tracing::debug!(parent: &span, %method, path, status = status.as_u16(), seconds = elapsed.as_secs_f64(), "request");
-    response.headers_mut().insert(REQUEST_ID, id);
+    let headers = response.headers_mut();
+    headers.insert(REQUEST_ID, id);
+    // Whoever can publish an event must not be able to publish a page.
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response.map(|body| counted(body, sent))
 }
 

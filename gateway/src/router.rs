@@ -19,7 +19,7 @@ use crate::context::{Context, Shared};
 use crate::error::{ApiError, confluent_error};
 use crate::http_routes::{docs, events, health, query, status, topics};
 use crate::limits::REQUEST_TIMEOUT;
-use crate::{grpc, guard, media, observe};
+use crate::{grpc, guard, media, observe, unread};
 
 /// Paths that belong to the Confluent APIs; their errors have that style.
 const CONFLUENT: [&str; 13] = [
@@ -63,6 +63,8 @@ pub(crate) fn router(parts: GatewayParts) -> Router {
         short = both(short, "/v1/tier", status::tier());
         short = both(short, "/v1/tables", status::tables());
     }
+    // Labels name topics, so that metrics are for those who may come in.
+    short = both(short, "/metrics", health::metrics());
     let short = short.layer(middleware::from_fn(time_out)).layer(CompressionLayer::new());
 
     // Streams, long polls and gRPC: no time-out, no compression.
@@ -74,7 +76,6 @@ pub(crate) fn router(parts: GatewayParts) -> Router {
     let mut open = Router::new();
     open = both(open, "/healthz", health::alive());
     open = both(open, "/readyz", health::ready());
-    open = both(open, "/metrics", health::metrics());
     open = open.route("/", health::root());
     let open = open.merge(docs::routes(&context)).merge(grpc::open_services(&context));
 
@@ -88,7 +89,10 @@ pub(crate) fn router(parts: GatewayParts) -> Router {
         Some(cors) => router.layer(cors),
         None => router,
     };
-    router.layer(middleware::from_fn(observe::observe)).with_state(context)
+    router
+        .layer(middleware::from_fn(unread::discard_unread))
+        .layer(middleware::from_fn(observe::observe))
+        .with_state(context)
 }
 
 /// A route with and without a slash at its end.

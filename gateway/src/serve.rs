@@ -23,7 +23,8 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 use crate::limits::{
-    DRAIN_TIMEOUT, HEADER_TIMEOUT, MAX_CONCURRENT_STREAMS, MAX_CONNECTIONS, MAX_HEADER_BYTES, WRITE_STALL_TIMEOUT,
+    DRAIN_TIMEOUT, HEADER_TIMEOUT, MAX_CONCURRENT_STREAMS, MAX_CONNECTIONS, MAX_HEADER_BYTES, MAX_SEND_BUFFER_BYTES,
+    OPENING_BYTES, WRITE_STALL_TIMEOUT,
 };
 
 /// Accepts connections until `shutdown` is cancelled, then lets those in flight finish for at most ten seconds.
@@ -86,10 +87,11 @@ async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, shutdow
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(MAX_CONCURRENT_STREAMS)
+        .max_send_buf_size(MAX_SEND_BUFFER_BYTES)
         .max_header_list_size(MAX_HEADER_BYTES as u32)
         .keep_alive_interval(Some(Duration::from_secs(60)))
         .keep_alive_timeout(Duration::from_secs(20));
-    let io = TokioIo::new(StallGuard::new(stream, WRITE_STALL_TIMEOUT));
+    let io = TokioIo::new(StallGuard::new(stream, WRITE_STALL_TIMEOUT, HEADER_TIMEOUT));
     let mut connection = pin!(builder.serve_connection(io, service));
     let result = tokio::select! {
         result = connection.as_mut() => result,
@@ -103,17 +105,22 @@ async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, shutdow
     }
 }
 
-/// A stream whose writes fail when the peer has taken nothing for a while. Reads may be silent as long as they like: that is
-/// what long polls and event streams look like from below.
+/// A stream whose writes fail when the peer has taken nothing for a while, and whose reads fail when it has not begun to speak:
+/// until it has, nobody knows which HTTP it is, and so no time limit of HTTP's own holds. Later reads may be silent as long as
+/// they like: that is what long polls and event streams look like from below.
 struct StallGuard<S> {
     inner: S,
     limit: Duration,
     stalled: Option<Pin<Box<Sleep>>>,
+    /// Runs until enough bytes have come.
+    opening: Option<Pin<Box<Sleep>>>,
+    received: usize,
 }
 
 impl<S> StallGuard<S> {
-    fn new(inner: S, limit: Duration) -> Self {
-        StallGuard { inner, limit, stalled: None }
+    fn new(inner: S, limit: Duration, opening: Duration) -> Self {
+        let opening = Some(Box::pin(tokio::time::sleep(opening)));
+        StallGuard { inner, limit, stalled: None, opening, received: 0 }
     }
 
     fn watch<T>(&mut self, context: &mut Context<'_>, progress: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
@@ -130,7 +137,18 @@ impl<S> StallGuard<S> {
 
 impl<S: AsyncRead + Unpin> AsyncRead for StallGuard<S> {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().inner).poll_read(context, buffer)
+        let this = self.get_mut();
+        let before = buffer.filled().len();
+        let progress = Pin::new(&mut this.inner).poll_read(context, buffer);
+        let Some(opening) = &mut this.opening else { return progress };
+        this.received += buffer.filled().len() - before;
+        if this.received >= OPENING_BYTES {
+            this.opening = None;
+        } else if progress.is_pending() {
+            ready!(opening.as_mut().poll(context));
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        progress
     }
 }
 
@@ -176,15 +194,34 @@ mod tests {
     #[tokio::test]
     async fn a_peer_that_takes_nothing_is_left() {
         let (ours, _theirs) = tokio::io::duplex(8);
-        let mut guarded = StallGuard::new(ours, Duration::from_millis(1));
+        let mut guarded = StallGuard::new(ours, Duration::from_millis(1), Duration::from_secs(60));
         guarded.write_all(b"12345678").await.unwrap();
         assert_eq!(guarded.write_all(b"9").await.unwrap_err().kind(), io::ErrorKind::TimedOut);
     }
 
     #[tokio::test]
+    async fn a_peer_that_does_not_begin_to_speak_is_left() {
+        for begun in ["", "P", "PRI * HTTP/2.0\r\n\r\nSM"] {
+            let (ours, mut theirs) = tokio::io::duplex(64);
+            theirs.write_all(begun.as_bytes()).await.unwrap();
+            let mut guarded = StallGuard::new(ours, Duration::from_secs(60), Duration::from_millis(1));
+            let mut buffer = [0; 64];
+            let read = tokio::time::timeout(Duration::from_secs(5), guarded.read_exact(&mut buffer)).await;
+            assert_eq!(read.expect("it ends").unwrap_err().kind(), io::ErrorKind::TimedOut, "{begun}");
+        }
+        // One that has spoken may be silent for long.
+        let (ours, mut theirs) = tokio::io::duplex(64);
+        let mut guarded = StallGuard::new(ours, Duration::from_secs(60), Duration::from_millis(1));
+        theirs.write_all(&[7; OPENING_BYTES]).await.unwrap();
+        guarded.read_exact(&mut [0; OPENING_BYTES]).await.unwrap();
+        let silent = tokio::time::timeout(Duration::from_millis(20), guarded.read_u8()).await;
+        assert!(silent.is_err(), "{silent:?}");
+    }
+
+    #[tokio::test]
     async fn a_peer_that_takes_something_is_kept() {
         let (ours, mut theirs) = tokio::io::duplex(8);
-        let mut guarded = StallGuard::new(ours, Duration::from_secs(60));
+        let mut guarded = StallGuard::new(ours, Duration::from_secs(60), Duration::from_secs(60));
         let writer = tokio::spawn(async move {
             guarded.write_all(&[7; 64]).await.map(|()| guarded.stalled.is_none()).map_err(|error| error.kind())
         });

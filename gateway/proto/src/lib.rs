@@ -1,9 +1,12 @@
-//! The messages, clients and servers of `tidelog.v1`, generated from `proto/`; nothing here is written by hand.
+//! The messages, clients and servers of `tidelog.v1`, generated from `proto/`, and the codec that bounds them.
+
+mod codec;
+
+pub use codec::{BoundedCodec, BoundedDecoder, MAX_FIELDS, MAX_INNER_FIELDS};
 
 // Generated code follows its own generator's style.
-#![allow(missing_docs, unreachable_pub, clippy::all, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
 /// Package `tidelog.v1`.
+#[allow(missing_docs, unreachable_pub, clippy::all, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 pub mod v1 {
     tonic::include_proto!("tidelog.v1");
 

@@ -7,15 +7,21 @@ use serde::Deserializer;
 use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
+use crate::limits::MAX_POINTER_DEPTH;
+
 /// A parsed JSON pointer.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Pointer(Vec<String>);
 
 impl Pointer {
-    /// Parses `/a/b~1c`; the empty pointer is the whole value. `None` if it does not begin with `/` or an escape is wrong.
+    /// Parses `/a/b~1c`; the empty pointer is the whole value. `None` if it does not begin with `/`, an escape is wrong, or it
+    /// is too deep.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         if text.is_empty() {
             return Some(Pointer(Vec::new()));
+        }
+        if text.split('/').skip(1).count() > MAX_POINTER_DEPTH {
+            return None;
         }
         text.strip_prefix('/')?.split('/').map(unescape).collect::<Option<Vec<_>>>().map(Pointer)
     }
@@ -152,6 +158,8 @@ mod tests {
         assert_eq!(Pointer::parse("id"), None);
         assert_eq!(Pointer::parse("/~2"), None);
         assert_eq!(Pointer::parse("/~"), None);
+        assert!(Pointer::parse(&"/a".repeat(MAX_POINTER_DEPTH)).is_some());
+        assert_eq!(Pointer::parse(&"/a".repeat(MAX_POINTER_DEPTH + 1)), None);
     }
 
     #[test]

@@ -7,11 +7,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use rand::seq::IndexedRandom;
 use tidelog_broker::{Acks, AppendRequest, AppendTicket, Broker, BrokerError, TopicDescription, TopicRef};
-use tidelog_model::{Caller, KafkaError, Offset, PartitionIndex, Timestamp};
+use tidelog_model::{Caller, KafkaError, Offset, PartitionIndex, Timestamp, partition_of_key};
 use tidelog_record::{BatchBuilder, Header};
 
-use crate::limits::{APPEND_TIMEOUT, TARGET_BATCH_BYTES};
-use tidelog_model::partition_of_key;
+use crate::budget::{Budget, Reservation, used_up};
+use crate::limits::{APPEND_TIMEOUT, RECORD_OVERHEAD_BYTES, TARGET_BATCH_BYTES};
 
 /// A record to publish.
 #[derive(Clone, Debug)]
@@ -33,10 +33,19 @@ pub(crate) struct Placed {
 /// What became of a record. All records of a batch share its error.
 pub(crate) type Outcome = Result<Placed, Arc<BrokerError>>;
 
+/// Memory for a request's batches and for what is remembered of each record; refused if the budget has no room for it.
+pub(crate) fn reserve(budget: &Budget, records: usize, bytes: usize) -> Result<Arc<Reservation>, BrokerError> {
+    let mut room = budget.reservation();
+    let overhead = records.saturating_mul(RECORD_OVERHEAD_BYTES);
+    if room.grow(overhead.saturating_add(bytes)) { Ok(Arc::new(room)) } else { Err(used_up()) }
+}
+
 /// Records in the partitions' queues whose answers are outstanding.
 pub(crate) struct Enqueued {
     outcomes: Vec<Option<Outcome>>,
     batches: Vec<EnqueuedBatch>,
+    /// Given back when the answer is made, the batches' part not before the log has them.
+    _room: Arc<Reservation>,
 }
 
 struct EnqueuedBatch {
@@ -87,14 +96,15 @@ pub(crate) async fn enqueue(
     broker: &Broker,
     caller: &Caller,
     topic: &TopicDescription,
-    records: Vec<Result<NewRecord, BrokerError>>,
+    records: impl ExactSizeIterator<Item = Result<NewRecord, BrokerError>> + Send,
+    room: Arc<Reservation>,
 ) -> Enqueued {
     let topic_ref = TopicRef::Id(topic.id);
     let target = if records.len() > 1 { target_batch_bytes(broker, caller, &topic_ref) } else { TARGET_BATCH_BYTES };
     let mut outcomes: Vec<Option<Outcome>> = Vec::with_capacity(records.len());
     let mut filling: BTreeMap<PartitionIndex, Filling> = BTreeMap::new();
     let mut sticky = None;
-    for (place, record) in records.into_iter().enumerate() {
+    for (place, record) in records.enumerate() {
         let placed = record.and_then(|record| {
             let partition = partition_of(&record, topic, &mut sticky)?;
             filling.entry(partition).or_insert_with(Filling::new).push(place, &record, target)
@@ -112,7 +122,7 @@ pub(crate) async fn enqueue(
                         batch: batch.into_bytes(),
                         acks: Acks::All,
                         timeout: APPEND_TIMEOUT,
-                        keep: None,
+                        keep: Some(Arc::clone(&room) as _),
                     };
                     let ticket = broker.enqueue(caller, request).await;
                     batches.push(EnqueuedBatch { partition, places, ticket });
@@ -124,13 +134,13 @@ pub(crate) async fn enqueue(
             }
         }
     }
-    Enqueued { outcomes, batches }
+    Enqueued { outcomes, batches, _room: room }
 }
 
 impl Enqueued {
     /// Waits until every batch is durable or refused; answers in the request's order.
     pub(crate) async fn finish(self) -> Vec<Outcome> {
-        let Enqueued { mut outcomes, batches } = self;
+        let Enqueued { mut outcomes, batches, _room } = self;
         for batch in batches {
             match batch.ticket.await {
                 Ok(appended) => {

@@ -10,7 +10,7 @@ use tidelog_model::{Caller, KafkaError, LeaderEpoch, Offset, PartitionIndex};
 use tidelog_record::{AbortedTransaction, Batch, Batches, Record, Records};
 
 use super::position::Positions;
-use crate::budget::{Budget, Reservation};
+use crate::budget::{Budget, Reservation, used_up};
 use crate::limits::{LOADING_WAIT, MAX_INFLATED_BYTES, MIN_CHUNK_BYTES, READ_CHUNK_BYTES};
 
 /// A batch whose records cannot be read: its offsets exist, its events do not come out.
@@ -193,7 +193,7 @@ impl Reader {
                 Ok(if behind { Fill::Loading } else { Fill::Idle })
             }
             Ok(read) => {
-                self.current = Some((at, Decoder::new(read, self.budget.clone())));
+                self.current = Some((at, Decoder::new(read, self.budget.clone())?));
                 Ok(Fill::Ready)
             }
             Err(error) if error.error == KafkaError::OffsetOutOfRange && self.skip_deleted => {
@@ -270,6 +270,8 @@ struct Decoder {
     visible_end: Offset,
     open: Option<OpenBatch>,
     budget: Budget,
+    /// The chunk's own bytes.
+    _chunk: Reservation,
     yielded: bool,
 }
 
@@ -280,15 +282,20 @@ struct OpenBatch {
 }
 
 impl Decoder {
-    fn new(read: ReadBatches, budget: Budget) -> Self {
-        Decoder {
+    fn new(read: ReadBatches, budget: Budget) -> Result<Self, BrokerError> {
+        let mut chunk = budget.reservation();
+        if !chunk.grow(read.batches.len()) {
+            return Err(used_up());
+        }
+        Ok(Decoder {
             batches: Batches::new(read.batches),
             aborted: read.aborted,
             visible_end: read.visible_end,
             open: None,
             budget,
+            _chunk: chunk,
             yielded: false,
-        }
+        })
     }
 
     /// The next item at or above `next`, which moves behind it.
@@ -364,8 +371,7 @@ impl Decoder {
         };
         let compressed = header.codec() != tidelog_record::Codec::None;
         if compressed && !inflated.grow(records.body().len()) {
-            let message = "Too many inflated batches are in memory. Try again.";
-            return Some(Err(BrokerError::new(KafkaError::ThrottlingQuotaExceeded, message)));
+            return Some(Err(used_up()));
         }
         self.open = Some(OpenBatch { records, last_offset, _inflated: inflated });
         Some(Ok(None))

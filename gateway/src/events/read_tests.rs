@@ -32,6 +32,15 @@ fn marker(base: i64, kind: MarkerKind) -> Bytes {
 }
 
 fn decoder(batches: &[Bytes], aborted: Vec<AbortedTransaction>, visible_end: i64, budget: usize) -> Decoder {
+    open(batches, aborted, visible_end, budget).unwrap()
+}
+
+fn open(
+    batches: &[Bytes],
+    aborted: Vec<AbortedTransaction>,
+    visible_end: i64,
+    budget: usize,
+) -> Result<Decoder, BrokerError> {
     let mut all = BytesMut::new();
     batches.iter().for_each(|batch| all.extend_from_slice(batch));
     let read = ReadBatches {
@@ -125,6 +134,10 @@ fn inflated_batches_take_from_the_budget_and_give_back() {
     assert_eq!(out.len(), 2, "one after the other fits");
     let (out, next) = drain(decoder(&batches, vec![], 2, 5_000), 0, None);
     assert_eq!((out, next), (vec!["THROTTLING_QUOTA_EXCEEDED".to_owned()], 0));
+    // The chunk itself counts too.
+    let plain = [batch(0, &[&large], false, Codec::None)];
+    assert_eq!(drain(decoder(&plain, vec![], 1, 12_000), 0, None).0.len(), 1);
+    assert_eq!(open(&plain, vec![], 1, 5_000).err().unwrap().error, KafkaError::ThrottlingQuotaExceeded);
 }
 
 #[test]

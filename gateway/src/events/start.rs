@@ -1,5 +1,7 @@
 //! Decides where readers begin: an end, an offset, a time or remembered positions become one offset per partition.
 
+use std::collections::BTreeSet;
+
 use futures::future::try_join_all;
 use tidelog_broker::{Broker, BrokerError, OffsetSpec, TopicDescription, TopicRef};
 use tidelog_model::{Caller, KafkaError, Offset, PartitionIndex, Timestamp};
@@ -40,25 +42,30 @@ impl Start {
     }
 }
 
-/// The partitions to read: those named, or all.
+/// The partitions to read: those named, each once, or all.
 pub(crate) fn partitions(
     topic: &TopicDescription,
     named: &[PartitionIndex],
 ) -> Result<Vec<PartitionIndex>, BrokerError> {
-    let chosen: Vec<PartitionIndex> = match named {
-        [] => topic.partitions.iter().map(|partition| partition.index).collect(),
-        named => named.to_vec(),
-    };
-    for partition in &chosen {
-        if !topic.partitions.iter().any(|known| known.index == *partition) {
-            return Err(unknown_partition(topic, *partition));
-        }
-    }
-    if chosen.len() > MAX_STREAM_PARTITIONS {
+    let count = if named.is_empty() { topic.partitions.len() } else { named.len() };
+    if count > MAX_STREAM_PARTITIONS {
         let message = format!("At most {MAX_STREAM_PARTITIONS} partitions can be read at a time; name those you want.");
         return Err(BrokerError::new(KafkaError::InvalidRequest, message));
     }
-    Ok(chosen)
+    let mut chosen = BTreeSet::new();
+    for partition in named {
+        if !topic.partitions.iter().any(|known| known.index == *partition) {
+            return Err(unknown_partition(topic, *partition));
+        }
+        if !chosen.insert(*partition) {
+            let message = format!("Partition {} is named twice.", partition.0);
+            return Err(BrokerError::new(KafkaError::InvalidRequest, message));
+        }
+    }
+    match named {
+        [] => Ok(topic.partitions.iter().map(|partition| partition.index).collect()),
+        named => Ok(named.to_vec()),
+    }
 }
 
 /// One offset per partition. An offset for partitions that the caller did not name is moved into the partition's range: the
@@ -117,8 +124,8 @@ mod tests {
         assert_eq!(Start::parse("41"), Some(Start::Offset(Offset(41))));
         assert_eq!(Start::parse("1970-01-01T00:00:01Z"), Some(Start::Time(Timestamp(1000))));
         let positions = Positions::from([(PartitionIndex(0), Offset(4)), (PartitionIndex(1), Offset(5))]);
-        assert_eq!(Start::parse("0:4,1:5"), Some(Start::Positions(positions)));
-        for bad in ["", "-1", "first", "1.5", "99999999999999999999", "2024-01-01"] {
+        assert_eq!(Start::parse("v1,0:4,1:5"), Some(Start::Positions(positions)));
+        for bad in ["", "-1", "first", "1.5", "99999999999999999999", "2024-01-01", "0:4,1:5"] {
             assert_eq!(Start::parse(bad), None, "{bad}");
         }
     }

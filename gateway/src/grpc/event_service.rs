@@ -3,7 +3,6 @@
 use std::pin::Pin;
 
 use futures::Stream;
-use tidelog_broker::{BrokerError, TopicDescription};
 use tidelog_model::KafkaError;
 use tidelog_proto::v1;
 use tidelog_proto::v1::event_service_server::EventService;
@@ -46,14 +45,13 @@ pub(super) async fn enqueue(
         let message = format!("A request has at most {MAX_RECORDS_PER_REQUEST} events.");
         return Err(grpc_error(KafkaError::RecordListTooLarge, &message));
     }
-    let described = describe(context, session, topic).await.map_err(|error| grpc_status(&error))?;
+    let bytes = events.iter().map(prost::Message::encoded_len).sum();
+    let room = publish::reserve(&context.budget, events.len(), bytes).map_err(|error| grpc_status(&error))?;
+    let described = context.broker.topic_or_create(&session.caller, topic).await;
+    let described = described.map_err(|error| grpc_status(&error))?;
     let now = wall_clock();
-    let records = events.into_iter().map(|event| convert::new_record(event, now)).collect();
-    Ok(publish::enqueue(&context.broker, &session.caller, &described, records).await)
-}
-
-async fn describe(context: &Shared, session: &Session, topic: &str) -> Result<TopicDescription, BrokerError> {
-    context.broker.topic_or_create(&session.caller, topic).await
+    let records = events.into_iter().map(|event| convert::new_record(event, now));
+    Ok(publish::enqueue(&context.broker, &session.caller, &described, records, room).await)
 }
 
 #[tonic::async_trait]

@@ -1,14 +1,16 @@
 //! gRPC: the services of tidelog.v1, health and reflection. Translates messages into use cases, one file per service.
 
+mod call;
 mod convert;
 mod event_service;
+mod frames;
 mod publish_stream;
 mod read;
 mod topic_service;
 
 use std::sync::Arc;
 
-use axum::Router;
+use axum::{Router, middleware};
 use tidelog_proto::v1::FILE_DESCRIPTOR_SET;
 use tidelog_proto::v1::event_service_server::EventServiceServer;
 use tidelog_proto::v1::topic_service_server::TopicServiceServer;
@@ -30,9 +32,11 @@ pub(crate) fn services(context: &Shared) -> Router<Shared> {
     let topics = TopicServiceServer::new(topic_service::Topics::new(Arc::clone(context)))
         .max_decoding_message_size(crate::limits::MAX_ADMIN_BODY_BYTES);
     routes(Routes::new(events).add_service(topics))
+        .layer(middleware::from_fn_with_state(Arc::clone(context), call::guarded))
 }
 
-/// Services that anybody may ask: health, and which methods there are.
+/// Services that anybody may ask, also without a token: health, because probes have none, and reflection, which says no more
+/// than the published .proto files.
 pub(crate) fn open_services(context: &Shared) -> Router<Shared> {
     let mut all = Routes::default();
     // Names of services that are compiled in: registering them cannot fail; if it did, they would not be listed.
@@ -47,7 +51,7 @@ pub(crate) fn open_services(context: &Shared) -> Router<Shared> {
     if let Ok(reflection) = builder().build_v1alpha() {
         all = all.add_service(reflection);
     }
-    routes(all.add_service(health(context)))
+    routes(all.add_service(health(context))).layer(middleware::from_fn_with_state(Arc::clone(context), call::open))
 }
 
 /// tonic's routes bring a fallback that answers every unknown path with 200: it is taken away.

@@ -3,14 +3,12 @@
 
 use futures::StreamExt;
 use futures::stream::FuturesOrdered;
-use tidelog_model::KafkaError;
 use tidelog_proto::v1;
 use tonic::{Status, Streaming};
 
 use super::convert;
 use super::event_service::{Answers, enqueue};
-use crate::context::{Session, Shared};
-use crate::error::grpc_error;
+use crate::context::{Ended, Session, Shared};
 use crate::events::publish::Outcome;
 use crate::limits::MAX_OUTSTANDING_PUBLISHES;
 
@@ -58,7 +56,7 @@ pub(super) fn run(
 }
 
 impl State {
-    async fn step(&mut self, over: &mut (impl Future<Output = ()> + Unpin)) -> Step {
+    async fn step(&mut self, over: &mut (impl Future<Output = Ended> + Unpin)) -> Step {
         if let Some(end) = &self.end {
             return match self.waiting.next().await {
                 Some(outcomes) => Step::Answer(outcomes),
@@ -73,10 +71,7 @@ impl State {
                 Ok(None) => Step::End(Ok(())),
                 Err(status) => Step::End(Err(status)),
             },
-            () = over => {
-                let message = "The stream ends: the server stops or the token has expired. Open it again.";
-                Step::End(Err(grpc_error(KafkaError::BrokerNotAvailable, message)))
-            }
+            ended = over => Step::End(Err(ended.status())),
         }
     }
 

@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use prost::Message;
 use tidelog_broker::TopicRef;
-use tidelog_model::{KafkaError, PartitionIndex};
+use tidelog_model::PartitionIndex;
 use tidelog_proto::v1;
 use tonic::Status;
 
 use super::convert;
 use super::event_service::Answers;
 use crate::context::{Session, Shared};
-use crate::error::{grpc_error, grpc_status};
+use crate::error::grpc_status;
 use crate::events::position::Positions;
 use crate::events::read::{Fill, Item, Reader};
 use crate::events::start;
@@ -73,10 +73,7 @@ pub(super) async fn run(
         }
         let response = tokio::select! {
             response = state.next() => response,
-            () = &mut ended => {
-                let message = "The stream ends: the server stops or the token has expired. Open it again.";
-                Err(grpc_error(KafkaError::BrokerNotAvailable, message))
-            }
+            ended = &mut ended => Err(ended.status()),
         };
         match response {
             Ok(Some(response)) => Some((Ok(response), (state, ended))),

@@ -11,6 +11,7 @@ use tidelog_broker::BrokerError;
 use tidelog_model::KafkaError;
 use tokio::time::Instant;
 
+use crate::context::Ended;
 use crate::events::line::{write_record, write_undecodable};
 use crate::events::position;
 use crate::events::read::{Fill, Item, Reader};
@@ -95,7 +96,7 @@ impl Lines {
     /// The remaining pieces, until `ended`.
     pub(crate) fn into_stream(
         self,
-        ended: impl Future<Output = ()> + Send + 'static,
+        ended: impl Future<Output = Ended> + Send + 'static,
     ) -> impl Stream<Item = Result<Bytes, Infallible>> + Send + 'static {
         let state = (self, Box::pin(ended), false);
         futures::stream::unfold(state, |(mut lines, mut ended, over)| async move {
@@ -104,7 +105,7 @@ impl Lines {
             }
             let piece = tokio::select! {
                 piece = lines.next() => piece,
-                () = &mut ended => return None,
+                _ = &mut ended => return None,
             };
             match piece {
                 Ok(piece) => Some((Ok(piece?), (lines, ended, false))),
@@ -216,12 +217,12 @@ impl Sse {
     /// All pieces, until `ended`.
     pub(crate) fn into_stream(
         self,
-        ended: impl Future<Output = ()> + Send + 'static,
+        ended: impl Future<Output = Ended> + Send + 'static,
     ) -> impl Stream<Item = Result<Bytes, Infallible>> + Send + 'static {
         futures::stream::unfold((self, Box::pin(ended)), |(mut sse, mut ended)| async move {
             let piece = tokio::select! {
                 piece = sse.next() => piece?,
-                () = &mut ended => return None,
+                _ = &mut ended => return None,
             };
             Some((Ok(piece), (sse, ended)))
         })

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
 use bytes::Bytes;
@@ -26,6 +26,7 @@ use crate::events::publish::{self, NewRecord, Outcome, unknown_partition};
 use crate::events::read::Reader;
 use crate::events::split::split;
 use crate::events::start::{self, Start};
+use crate::extract::{Parameters, Topic};
 use crate::http_routes::event_stream::{Lines, Sse};
 use crate::limits::{DEFAULT_READ_LIMIT, MAX_READ_LIMIT, MAX_WAIT};
 use crate::media::{accepts, of_request};
@@ -119,17 +120,20 @@ impl From<&Outcome> for PublishEntry {
 pub(crate) async fn publish(
     State(context): State<Shared>,
     session: Session,
-    Path(topic): Path<String>,
-    query: Result<Query<PublishQuery>, axum::extract::rejection::QueryRejection>,
+    Topic(topic): Topic,
+    Parameters(query): Parameters<PublishQuery>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let Query(query) = query.map_err(|error| ApiError::invalid(error.body_text()))?;
     if query.key.is_some() && query.key_field.is_some() {
         return Err(ApiError::invalid("Give key or key_field, not both."));
     }
     let pointer = match query.key_field.as_deref().map(Pointer::parse) {
-        Some(None) => return Err(ApiError::invalid("key_field must be a JSON pointer (RFC 6901), such as /id.")),
+        Some(None) => {
+            return Err(ApiError::invalid(
+                "key_field must be a JSON pointer (RFC 6901) of at most 64 parts, such as /id.",
+            ));
+        }
         Some(Some(pointer)) => Some(pointer),
         None => None,
     };
@@ -141,6 +145,7 @@ pub(crate) async fn publish(
     if pointer.is_some() && !json {
         return Err(ApiError::invalid("key_field needs records of JSON."));
     }
+    let room = publish::reserve(&context.budget, values.len(), body.bytes.len()).map_err(|_| ApiError::busy())?;
     let description = context.broker.topic_or_create(&session.caller, &topic).await?;
     let partition = query.partition.map(PartitionIndex);
     check_partition(&description, partition)?;
@@ -156,7 +161,7 @@ pub(crate) async fn publish(
         };
         Ok(NewRecord { key, value: Some(value), headers: Vec::new(), partition, timestamp: now })
     });
-    let enqueued = publish::enqueue(&context.broker, &session.caller, &description, records.collect()).await;
+    let enqueued = publish::enqueue(&context.broker, &session.caller, &description, records, room).await;
     answer(&enqueued.finish().await)
 }
 
@@ -266,11 +271,10 @@ impl ReadQuery {
 pub(crate) async fn read(
     State(context): State<Shared>,
     session: Session,
-    Path(topic): Path<String>,
-    query: Result<Query<ReadQuery>, axum::extract::rejection::QueryRejection>,
+    Topic(topic): Topic,
+    Parameters(query): Parameters<ReadQuery>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let Query(query) = query.map_err(|error| ApiError::invalid(error.body_text()))?;
     let sse = accepts(&headers, "text/event-stream");
     let mut plan = query.plan()?;
     if sse && let Some(id) = headers.get("last-event-id") {
@@ -301,7 +305,7 @@ pub(crate) async fn read(
     let mut ended = Box::pin(ended);
     let first = tokio::select! {
         first = lines.next() => first?,
-        () = &mut ended => None,
+        _ = &mut ended => None,
     };
     let Some(first) = first else {
         return Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], Body::empty()).into_response());

@@ -1,4 +1,5 @@
-//! What operators and browsers ask first: `/`, `/healthz`, `/readyz`, `/metrics`. Open to everybody; says nothing of topics.
+//! What operators and browsers ask first: `/`, `/healthz`, `/readyz`, open to everybody and without a word about topics; and
+//! `/metrics`, which names topics and so asks for a token where there are tokens.
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Redirect, Response};
@@ -8,6 +9,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::context::Shared;
+use crate::error::Problem;
 use crate::media::accepts;
 
 pub(crate) fn alive() -> MethodRouter<Shared> {
@@ -58,8 +60,9 @@ pub(crate) async fn readyz(State(context): State<Shared>) -> Response {
 }
 
 /// Metrics in Prometheus' text format.
-#[utoipa::path(get, path = "/metrics", tag = "server", operation_id = "metrics", security(()), responses(
+#[utoipa::path(get, path = "/metrics", tag = "server", operation_id = "metrics", responses(
     (status = 200, description = "All metrics.", body = String, content_type = "text/plain"),
+    (status = 401, description = "No valid token.", body = Problem, content_type = "application/problem+json"),
 ))]
 pub(crate) async fn render_metrics(State(context): State<Shared>) -> Response {
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], (context.metrics)()).into_response()

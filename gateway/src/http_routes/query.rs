@@ -12,6 +12,7 @@ use utoipa::ToSchema;
 use crate::body::{parse_json, read_body};
 use crate::context::{Session, Shared};
 use crate::error::{ApiError, Problem};
+use crate::extract::{NoParameters, Parameters};
 use crate::limits::{MAX_ADMIN_BODY_BYTES, MAX_SQL_BYTES};
 use crate::ports::SqlAnswer;
 
@@ -45,6 +46,7 @@ pub(crate) struct SqlQuery {
 pub(crate) async fn query(
     State(context): State<Shared>,
     session: Session,
+    _: Parameters<NoParameters>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {

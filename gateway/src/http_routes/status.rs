@@ -7,6 +7,7 @@ use tidelog_model::KafkaError;
 
 use crate::context::{Session, Shared};
 use crate::error::{ApiError, Problem};
+use crate::extract::{NoParameters, Parameters};
 use crate::ports::PortError;
 
 pub(crate) fn tier() -> MethodRouter<Shared> {
@@ -34,6 +35,7 @@ fn failed(error: PortError) -> ApiError {
 pub(crate) async fn tier_status(
     State(context): State<Shared>,
     session: Session,
+    _: Parameters<NoParameters>,
 ) -> Result<Json<serde_json::Value>, ApiError> {
     let port = context.status.as_ref().ok_or_else(unwired)?;
     port.tier(&session.caller).await.map(Json).map_err(failed)
@@ -48,6 +50,7 @@ pub(crate) async fn tier_status(
 pub(crate) async fn table_status(
     State(context): State<Shared>,
     session: Session,
+    _: Parameters<NoParameters>,
 ) -> Result<Json<serde_json::Value>, ApiError> {
     let port = context.status.as_ref().ok_or_else(unwired)?;
     port.tables(&session.caller).await.map(Json).map_err(failed)

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
 use http::{HeaderMap, StatusCode, header};
@@ -16,6 +16,7 @@ use utoipa::{IntoParams, ToSchema};
 use crate::body::{parse_json, read_body};
 use crate::context::{Context, Session, Shared};
 use crate::error::{ApiError, Problem};
+use crate::extract::{NoParameters, Parameters, Topic};
 use crate::limits::{MAX_ADMIN_BODY_BYTES, MAX_TOPICS_PER_PAGE};
 use crate::topic_view::{self, TopicUpdate};
 
@@ -159,9 +160,8 @@ pub(crate) struct TopicPage {
 pub(crate) async fn list(
     State(context): State<Shared>,
     session: Session,
-    query: Result<Query<ListQuery>, axum::extract::rejection::QueryRejection>,
+    Parameters(query): Parameters<ListQuery>,
 ) -> Result<Json<TopicPage>, ApiError> {
-    let Query(query) = query.map_err(|error| ApiError::invalid(error.body_text()))?;
     let limit = query.limit.unwrap_or(MAX_TOPICS_PER_PAGE);
     if limit == 0 || limit > MAX_TOPICS_PER_PAGE {
         return Err(ApiError::invalid(format!("limit must be 1 to {MAX_TOPICS_PER_PAGE}.")));
@@ -230,6 +230,7 @@ pub(crate) struct TopicToCreate {
 pub(crate) async fn create(
     State(context): State<Shared>,
     session: Session,
+    _: Parameters<NoParameters>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
@@ -261,7 +262,8 @@ pub(crate) async fn create(
 pub(crate) async fn get_one(
     State(context): State<Shared>,
     session: Session,
-    Path(topic): Path<String>,
+    Topic(topic): Topic,
+    _: Parameters<NoParameters>,
 ) -> Result<Json<TopicView>, ApiError> {
     let topic = context.broker.topic(&session.caller, &TopicRef::Name(topic))?;
     Ok(Json(view(&context, &session.caller, &topic)?))
@@ -295,7 +297,8 @@ pub(crate) struct TopicChanges {
 pub(crate) async fn update(
     State(context): State<Shared>,
     session: Session,
-    Path(topic): Path<String>,
+    Topic(topic): Topic,
+    _: Parameters<NoParameters>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<TopicView>, ApiError> {
@@ -325,7 +328,8 @@ pub(crate) async fn update(
 pub(crate) async fn delete(
     State(context): State<Shared>,
     session: Session,
-    Path(topic): Path<String>,
+    Topic(topic): Topic,
+    _: Parameters<NoParameters>,
 ) -> Result<StatusCode, ApiError> {
     topic_view::delete(&context.broker, &session.caller, &topic).await?;
     Ok(StatusCode::NO_CONTENT)

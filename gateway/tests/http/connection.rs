@@ -8,8 +8,8 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::fixture::{Server, Setup};
 
-async fn live() -> (Server, std::net::SocketAddr, tokio::task::JoinHandle<()>) {
-    let server = Setup::default().start().await;
+async fn live(setup: Setup) -> (Server, std::net::SocketAddr, tokio::task::JoinHandle<()>) {
+    let server = setup.start().await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let task = tokio::spawn(tidelog_gateway::serve(listener, server.router.clone(), server.shutdown.clone()));
@@ -39,7 +39,7 @@ const SSE: &str = "GET /v1/topics/t/events HTTP/1.1\r\nHost: localhost\r\nAccept
 
 #[tokio::test]
 async fn clients_that_vanish_or_sleep_disturb_nobody() {
-    let (server, address, task) = live().await;
+    let (server, address, task) = live(Setup::default()).await;
     server.topic("t", 2).await;
     let mut vanished = ask(address, SSE).await;
     expect(&mut vanished, "retry: 1000").await;
@@ -66,7 +66,7 @@ async fn clients_that_vanish_or_sleep_disturb_nobody() {
 
 #[tokio::test]
 async fn a_connection_is_kept_and_ends_with_the_server() {
-    let (server, address, task) = live().await;
+    let (server, address, task) = live(Setup::default()).await;
     let mut stream = TcpStream::connect(address).await.unwrap();
     for _ in 0..2 {
         stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
@@ -80,7 +80,7 @@ async fn a_connection_is_kept_and_ends_with_the_server() {
 
 #[tokio::test]
 async fn bytes_that_are_no_http_end_the_connection() {
-    let (server, address, task) = live().await;
+    let (server, address, task) = live(Setup::default()).await;
     for garbage in ["\0\0\0\0\x12garbage\r\n\r\n", "GET\r\n\r\n", "PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n"] {
         let mut stream = ask(address, garbage).await;
         let mut answer = Vec::new();
@@ -102,7 +102,7 @@ async fn bytes_that_are_no_http_end_the_connection() {
 
 #[tokio::test]
 async fn a_client_that_sends_too_much_lives_to_see_413() {
-    let (server, address, task) = live().await;
+    let (server, address, task) = live(Setup::default()).await;
     for head in ["Content-Length: 16777216", "Transfer-Encoding: chunked"] {
         let head = format!("POST /v1/topics/t/events HTTP/1.1\r\nHost: localhost\r\n{head}\r\n\r\n");
         let mut stream = ask(address, &head).await;
@@ -115,6 +115,37 @@ async fn a_client_that_sends_too_much_lives_to_see_413() {
         }
         expect(&mut stream, "HTTP/1.1 413 Payload Too Large").await;
     }
+    server.shutdown.cancel();
+    task.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_client_that_is_refused_while_it_sends_lives_to_see_why() {
+    let (server, address, task) = live(Setup::secure()).await;
+    let body = vec![b' '; 8 * 1024 * 1024];
+    for (path, status) in [("/v1/topics/t/events", "401 Unauthorized"), ("/nothing", "404 Not Found")] {
+        let head = format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n", body.len());
+        let mut stream = ask(address, &head).await;
+        // A plain client looks for the answer only when it has sent everything.
+        stream.write_all(&body).await.unwrap();
+        expect(&mut stream, &format!("HTTP/1.1 {status}")).await;
+    }
+    server.shutdown.cancel();
+    task.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_client_that_asks_before_it_sends_is_not_made_to_send() {
+    let (server, address, task) = live(Setup::default()).await;
+    let head = "POST /v1/topics/t/events HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\n";
+    let mut stream = ask(address, &format!("{head}Content-Length: 16777216\r\n\r\n")).await;
+    let mut first = [0; 12];
+    stream.read_exact(&mut first).await.unwrap();
+    assert_eq!(&first, b"HTTP/1.1 413");
+    let mut stream = ask(address, &format!("{head}Content-Length: 2\r\n\r\n")).await;
+    expect(&mut stream, "HTTP/1.1 100 Continue\r\n\r\n").await;
+    stream.write_all(b"{}").await.unwrap();
+    expect(&mut stream, "HTTP/1.1 200 OK").await;
     server.shutdown.cancel();
     task.await.unwrap();
 }

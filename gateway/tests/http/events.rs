@@ -171,7 +171,7 @@ async fn reading_starts_where_it_is_told() {
     assert_eq!(read("partition=1&from=1").await, [3, 5]);
     assert_eq!(read("partition=0,1&from=2").await, [4, 5]);
     assert_eq!(read("from=99").await, Vec::<i64>::new(), "beyond the end of partitions that were not named");
-    assert_eq!(read("from=0:1,1:2").await, [2, 4, 5]);
+    assert_eq!(read("from=v1,0:1,1:2").await, [2, 4, 5]);
     assert_eq!(read("from=1970-01-01T00:00:00Z").await.len(), 6);
     assert_eq!(read("from=2100-01-01T00:00:00%2B01:00").await, Vec::<i64>::new());
     assert_eq!(read("limit=4").await.len(), 4);

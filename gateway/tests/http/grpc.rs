@@ -355,3 +355,144 @@ async fn a_client_that_only_uses_reflection() {
             .is_ok()
     );
 }
+
+async fn grpc_status_of(live: &Live, request: http::request::Builder, body: Vec<u8>) -> (u16, String, String) {
+    let answer = live.server.send(request.body(axum::body::Body::from(body)).unwrap()).await;
+    let grpc = answer.header("grpc-status").to_owned();
+    (answer.status.as_u16(), answer.header("content-type").to_owned(), grpc)
+}
+
+#[tokio::test]
+async fn only_grpc_calls_reach_grpc_methods() {
+    let live = Live::start(Setup::default()).await;
+    let path = "/tidelog.v1.TopicService/ListTopics";
+    for kind in ["application/json", "application/grpc+json", "application/grpc-web", "application/grpcx", "text/plain"]
+    {
+        let call = crate::fixture::request("POST", path).header("content-type", kind);
+        let (status, answered, _) = grpc_status_of(&live, call, vec![0; 5]).await;
+        assert_eq!((status, answered.as_str()), (415, "application/problem+json"), "{kind}");
+    }
+    let call = crate::fixture::request("GET", path).header("content-type", "application/grpc");
+    assert_eq!(grpc_status_of(&live, call, vec![]).await.0, 405);
+    for kind in ["application/grpc", "application/grpc+proto", "application/grpc;charset=utf-8", "Application/gRPC"] {
+        let call = crate::fixture::request("POST", path).header("content-type", kind);
+        let (status, answered, _) = grpc_status_of(&live, call, vec![0; 5]).await;
+        assert_eq!((status, answered.as_str()), (200, "application/grpc"), "{kind}");
+    }
+}
+
+#[tokio::test]
+async fn a_call_ends_at_its_deadline() {
+    let live = Live::start(Setup::default()).await;
+    live.server.topic("t", 1).await;
+    let path = "/tidelog.v1.EventService/Read";
+    let message = v1::ReadRequest { topic: "t".into(), follow: true, ..Default::default() }.encode_to_vec();
+    let mut body = vec![0, 0, 0, 0, u8::try_from(message.len()).unwrap()];
+    body.extend_from_slice(&message);
+    let call = || {
+        let call = crate::fixture::request("POST", path).header("content-type", "application/grpc");
+        call.version(http::Version::HTTP_2).header("grpc-timeout", "50m")
+    };
+    // A stream without end: its trailers say that the time is over.
+    let response = live.server.respond(call().body(axum::body::Body::from(body)).unwrap()).await;
+    let body = tokio::time::timeout(
+        std::time::Duration::from_secs(20),
+        http_body_util::BodyExt::collect(response.into_body()),
+    );
+    let collected = body.await.expect("it ends").unwrap();
+    assert_eq!(collected.trailers().unwrap()["grpc-status"], "4");
+    // A request that never comes.
+    let never = axum::body::Body::from_stream(futures::stream::pending::<Result<bytes::Bytes, std::io::Error>>());
+    let answer = live.server.respond(call().uri("/tidelog.v1.EventService/Publish").body(never).unwrap());
+    let answer = tokio::time::timeout(std::time::Duration::from_secs(20), answer).await.expect("it ends");
+    assert_eq!(answer.headers()["grpc-status"], "4");
+    assert_eq!(reason(&Status::from_header_map(answer.headers()).unwrap()), "REQUEST_TIMED_OUT");
+}
+
+#[tokio::test]
+async fn messages_draw_on_the_budget_of_all_bodies() {
+    let mut setup = Setup::default();
+    setup.options.memory_budget_bytes = 3 * 1024 * 1024;
+    let live = Live::start(setup).await;
+    let large = v1::NewEvent { value: Some(vec![7u8; 3_500_000].into()), ..Default::default() };
+    let request = v1::PublishRequest { topic: "t".into(), events: vec![large.clone()] };
+    let error = live.events().publish(request).await.unwrap_err();
+    assert_eq!((error.code(), reason(&error).as_str()), (Code::ResourceExhausted, "THROTTLING_QUOTA_EXCEEDED"));
+    let request = v1::PublishStreamRequest { topic: "t".into(), events: vec![large] };
+    let error = live.events().publish_stream(futures::stream::iter([request])).await.unwrap();
+    let error = error.into_inner().message().await.unwrap_err();
+    assert_eq!((error.code(), reason(&error).as_str()), (Code::ResourceExhausted, "THROTTLING_QUOTA_EXCEEDED"));
+    // A stream gives back what was appended: together these are three times the budget.
+    let part = || v1::NewEvent { value: Some(vec![7u8; 300_000].into()), partition: Some(0), ..Default::default() };
+    let (sender, receiver) = futures::channel::mpsc::channel(1);
+    let mut sender: futures::channel::mpsc::Sender<v1::PublishStreamRequest> = sender;
+    let mut answers = live.events().publish_stream(receiver).await.unwrap().into_inner();
+    for n in 0..30 {
+        let request = v1::PublishStreamRequest { topic: "t".into(), events: vec![part()] };
+        futures::SinkExt::send(&mut sender, request).await.unwrap();
+        let result = answers.message().await.unwrap().unwrap().results.pop().unwrap().result;
+        assert!(matches!(result, Some(R::Position(_))), "{n}: {result:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_message_of_millions_of_empty_parts_is_refused_before_it_is_built() {
+    let live = Live::start(Setup::default()).await;
+    // Two bytes on the wire, a hundred and more in memory.
+    for (part, times) in [(&[0x12u8, 0][..], 1_000_000), (&[0x12, 4, 0x1a, 0, 0x1a, 0][..], 600_000)] {
+        let message = part.repeat(times);
+        let mut body = vec![0];
+        body.extend_from_slice(&u32::try_from(message.len()).unwrap().to_be_bytes());
+        body.extend_from_slice(&message);
+        let call = crate::fixture::request("POST", "/tidelog.v1.EventService/Publish");
+        let call = call.header("content-type", "application/grpc");
+        let (_, _, status) = grpc_status_of(&live, call, body).await;
+        assert_eq!(status, (Code::ResourceExhausted as i32).to_string());
+    }
+    let events = vec![v1::NewEvent::default(); 100_001];
+    let error = live.events().publish(v1::PublishRequest { topic: "t".into(), events }).await.unwrap_err();
+    assert_eq!((error.code(), reason(&error).as_str()), (Code::InvalidArgument, "RECORD_LIST_TOO_LARGE"));
+}
+
+#[tokio::test]
+async fn a_partition_that_is_named_twice_is_refused() {
+    let live = Live::start(Setup::default()).await;
+    live.server.topic("t", 2).await;
+    let part = |partition| v1::PartitionStart { partition, start: None };
+    let request = v1::ReadRequest { topic: "t".into(), partitions: vec![part(1), part(1)], ..Default::default() };
+    let error = live.events().read(request).await.unwrap_err();
+    assert_eq!((error.code(), reason(&error).as_str()), (Code::InvalidArgument, "INVALID_REQUEST"));
+    let many = v1::ReadRequest { topic: "t".into(), partitions: vec![part(0); 100_000], ..Default::default() };
+    assert_eq!(live.events().read(many).await.unwrap_err().code(), Code::InvalidArgument);
+}
+
+#[tokio::test]
+async fn a_stop_does_not_wait_for_those_who_watch() {
+    use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+    let live = Live::start(Setup::default()).await;
+    let mut watch =
+        HealthClient::new(live.channel.clone()).watch(HealthCheckRequest::default()).await.unwrap().into_inner();
+    watch.message().await.unwrap().unwrap();
+    live.server.shutdown.cancel();
+    tokio::time::timeout(std::time::Duration::from_secs(8), live.task).await.expect("it stops").unwrap();
+}
+
+#[tokio::test]
+async fn an_expired_token_ends_a_stream_and_says_so() {
+    let live = Live::start(Setup::secure()).await;
+    let authorize = |token: String| format!("Bearer {token}").parse().unwrap();
+    let mut create = Request::new(v1::CreateTopicRequest { name: "t".into(), ..Default::default() });
+    create.metadata_mut().insert("authorization", authorize(good_token()));
+    live.topics().create_topic(create).await.unwrap();
+    let mut read = Request::new(v1::ReadRequest { topic: "t".into(), follow: true, ..Default::default() });
+    // Valid for the leeway still, but its time is over.
+    let token = crate::fixture::token_for(
+        "tidelog",
+        tidelog_model::Timestamp(crate::fixture::now().get() - 610_000),
+        crate::fixture::SECRET,
+    );
+    read.metadata_mut().insert("authorization", authorize(token));
+    let mut stream = live.events().read(read).await.unwrap().into_inner();
+    let error = stream.message().await.unwrap_err();
+    assert_eq!((error.code(), reason(&error).as_str()), (Code::Unauthenticated, "SASL_AUTHENTICATION_FAILED"));
+}

@@ -4,6 +4,8 @@ use axum::body::Body;
 use http::header;
 use serde_json::json;
 
+use prost::Message;
+
 use crate::cases::{self, Token};
 use crate::fixture::{SECRET, Server, Setup, good_token, now, request, token_for};
 use tidelog_model::Timestamp;
@@ -69,10 +71,61 @@ async fn every_route_against_every_wrong_way_to_ask() {
     for path in cases::OPEN {
         assert_eq!(server.get(path).await.status.as_u16(), 200, "{path}");
     }
+    cases::assert_complete(&server.get("/openapi.json").await.json());
     // What does not exist is the same for everybody.
     server.get("/v1/nothing").await.is_problem(404, "RESOURCE_NOT_FOUND");
-    let call = server.post("/tidelog.v1.TopicService/ListTopics", "application/grpc", vec![0u8; 5]).await;
-    assert_eq!((call.status.as_u16(), call.header("grpc-status")), (200, "16"));
+}
+
+/// The path of every method of every service, from the descriptors.
+fn methods() -> Vec<String> {
+    let files = prost_types::FileDescriptorSet::decode(tidelog_proto::v1::FILE_DESCRIPTOR_SET).unwrap().file;
+    let mut methods = Vec::new();
+    for file in files {
+        for service in &file.service {
+            for method in &service.method {
+                methods.push(format!("/{}.{}/{}", file.package(), service.name(), method.name()));
+            }
+        }
+    }
+    assert!(methods.len() >= 8, "{methods:?}");
+    methods
+}
+
+#[tokio::test]
+async fn every_grpc_method_against_every_wrong_way_to_ask() {
+    let server = Setup::secure().start().await;
+    // The status is in the headers if there is no message, otherwise in the trailers.
+    let status = async |path: &str, kind: &str, token: Token, body: Vec<u8>| {
+        let mut request = request("POST", path).header(header::CONTENT_TYPE, kind);
+        if let Some(authorization) = authorization(token) {
+            request = request.header(header::AUTHORIZATION, authorization);
+        }
+        let response = server.respond(request.body(Body::from(body)).unwrap()).await;
+        let (parts, body) = response.into_parts();
+        let body = http_body_util::BodyExt::collect(body).await.unwrap();
+        let of = |headers: &http::HeaderMap| headers.get("grpc-status").map(|code| code.to_str().unwrap().to_owned());
+        let code = of(&parts.headers).or_else(|| body.trailers().and_then(of));
+        (parts.status.as_u16(), code.unwrap_or_default())
+    };
+    let empty = || vec![0u8; 5];
+    for path in methods() {
+        for token in Token::REFUSED {
+            let answer = status(&path, "application/grpc", token, empty()).await;
+            assert_eq!(answer, (200, "16".into()), "{path}: {token:?}");
+        }
+        let malformed = vec![0, 0, 0, 0, 1, 0xff];
+        assert_eq!(status(&path, "application/grpc", Token::Good, malformed).await, (200, "13".into()), "{path}");
+        let announced = vec![0, 0xff, 0xff, 0xff, 0xff];
+        assert_eq!(status(&path, "application/grpc", Token::Good, announced).await, (200, "11".into()), "{path}");
+        let unknown = path.replace(".v1.", ".v2.");
+        assert_eq!(status(&unknown, "application/grpc", Token::Good, empty()).await, (200, "12".into()), "{unknown}");
+        let unknown = format!("{path}s");
+        assert_eq!(status(&unknown, "application/grpc", Token::Good, empty()).await, (200, "12".into()), "{unknown}");
+        assert_eq!(status(&path, "application/json", Token::Good, empty()).await.0, 415, "{path}");
+        // Good enough to be understood: an empty request is an argument's fault, or none.
+        let (http, code) = status(&path, "application/grpc", Token::Good, empty()).await;
+        assert!(http == 200 && ["0", "3", "5"].contains(&code.as_str()), "{path}: {code}");
+    }
 }
 
 #[tokio::test]
@@ -93,11 +146,47 @@ async fn an_open_listener_answers_only_its_own_pages() {
         }
         server.send(request.body(Body::from("{}")).unwrap())
     };
-    for host in ["localhost:8082", "127.0.0.1:8082", "[::1]:8082", "LocalHost"] {
+    for host in [
+        "localhost:8082",
+        "127.0.0.1:8082",
+        "[::1]:8082",
+        "LocalHost",
+        "localhost.",
+        "[::ffff:127.0.0.1]:8082",
+        "[0:0:0:0:0:0:0:1]",
+    ] {
         assert_eq!(send(host, None).await.status.as_u16(), 200, "{host}");
     }
-    for host in ["evil.example", "127.0.0.1.evil.example:8082", "10.0.0.7", ""] {
+    for host in [
+        "evil.example",
+        "127.0.0.1.evil.example:8082",
+        "10.0.0.7",
+        "0.0.0.0:8082",
+        "",
+        "::1",
+        "[::1",
+        "localhost:8082@evil.example",
+        "localhost@evil.example",
+        "localhost/evil.example",
+        "[fe80::1]:8082",
+        "localhost..",
+    ] {
         send(host, None).await.is_problem(403, "CLUSTER_AUTHORIZATION_FAILED");
+    }
+    // What a proxy says about itself changes nothing, and a second Host makes the first worthless.
+    let forwarded = http::Request::builder().uri("/healthz").header(header::HOST, "evil.example");
+    let forwarded = forwarded.header("x-forwarded-host", "localhost").header("forwarded", "host=localhost");
+    server.send(forwarded.body(Body::empty()).unwrap()).await.is_problem(403, "CLUSTER_AUTHORIZATION_FAILED");
+    let two = request("GET", "/healthz").header(header::HOST, "evil.example").body(Body::empty()).unwrap();
+    server.send(two).await.is_problem(403, "CLUSTER_AUTHORIZATION_FAILED");
+    // HTTP/2 has :authority, which becomes the URI's.
+    for (uri, status) in [
+        ("http://localhost:8082/healthz", 200),
+        ("http://evil.example/healthz", 403),
+        ("http://localhost:1@evil.example/healthz", 403),
+    ] {
+        let request = http::Request::builder().uri(uri).version(http::Version::HTTP_2);
+        assert_eq!(server.send(request.body(Body::empty()).unwrap()).await.status.as_u16(), status, "{uri}");
     }
     assert_eq!(send("localhost:8082", Some("http://localhost:8082")).await.status.as_u16(), 200);
     for origin in ["http://evil.example", "null", "http://localhost.evil.example", "http://localhost:3000"] {

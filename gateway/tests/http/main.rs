@@ -9,5 +9,8 @@ mod events;
 mod fixture;
 mod grpc;
 mod guard;
+mod refusals;
 mod stream;
 mod topics;
+
+pub(crate) use serde_json::Value;

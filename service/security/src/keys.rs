@@ -3,7 +3,7 @@
 use std::fmt;
 
 use jsonwebtoken::crypto::rust_crypto::DEFAULT_PROVIDER;
-use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyOperations, PublicKeyUse};
+use jsonwebtoken::jwk::{AlgorithmParameters, Jwk};
 use jsonwebtoken::{Algorithm, DecodingKey};
 
 use crate::limits::{MAX_JWKS_BYTES, MAX_JWKS_KEYS, MIN_RSA_BITS, STRONG_SECRET_BYTES};
@@ -111,22 +111,24 @@ impl fmt::Debug for KeySet {
     }
 }
 
+/// The key of one entry; `None` if it is not for us, an error if it is and cannot be used.
 fn public_key(value: serde_json::Value) -> Result<Option<VerifyingKey>, &'static str> {
-    let known = matches!(value.get("kty").and_then(|kty| kty.as_str()), Some("RSA" | "EC" | "OKP"));
-    if !known {
-        return Ok(None);
-    }
-    let jwk: Jwk = serde_json::from_value(value).map_err(|_| "a member is missing or has the wrong type")?;
-    if !for_signatures(&jwk) {
-        return Ok(None);
-    }
-    let Some(mut algorithms) = algorithms_of(&jwk)? else { return Ok(None) };
-    if let Some(named) = jwk.common.key_algorithm {
+    // From the text alone: an entry of another kind may have any shape (RFC 7517 §5).
+    let Some(mut algorithms) = algorithms_of(&value) else { return Ok(None) };
+    if let Some(named) = value.get("alg") {
         // A key that names its algorithm verifies that one only (RFC 7517 §4.4).
-        algorithms.retain(|algorithm| Algorithm::try_from(named).is_ok_and(|named| named == *algorithm));
+        let Some(named) = named.as_str().and_then(|named| named.parse::<Algorithm>().ok()) else { return Ok(None) };
+        algorithms.retain(|algorithm| *algorithm == named);
         if algorithms.is_empty() {
             return Err("its \"alg\" does not fit its \"kty\"");
         }
+    }
+    let jwk: Jwk = serde_json::from_value(value).map_err(|_| "a member is missing or has the wrong type")?;
+    if let AlgorithmParameters::RSA(rsa) = &jwk.algorithm
+        // Base64url carries six bits a character; leading zero bytes do not occur in a modulus.
+        && rsa.n.trim_end_matches('=').len() * 6 < MIN_RSA_BITS
+    {
+        return Err("its RSA modulus is shorter than 2048 bits");
     }
     let key = DecodingKey::from_jwk(&jwk).map_err(|_| "its parameters are not base64url")?;
     if let Some(algorithm) = algorithms.first() {
@@ -136,31 +138,21 @@ fn public_key(value: serde_json::Value) -> Result<Option<VerifyingKey>, &'static
     Ok(Some(VerifyingKey { id: jwk.common.key_id, algorithms, key }))
 }
 
-fn for_signatures(jwk: &Jwk) -> bool {
-    let use_fits = matches!(jwk.common.public_key_use, None | Some(PublicKeyUse::Signature));
-    let operations_fit =
-        jwk.common.key_operations.as_ref().is_none_or(|operations| operations.contains(&KeyOperations::Verify));
-    use_fits && operations_fit
-}
-
-fn algorithms_of(jwk: &Jwk) -> Result<Option<Vec<Algorithm>>, &'static str> {
-    match &jwk.algorithm {
-        AlgorithmParameters::RSA(rsa) => {
-            // Base64url carries six bits a character; leading zero bytes do not occur in a modulus.
-            if rsa.n.trim_end_matches('=').len() * 6 < MIN_RSA_BITS {
-                return Err("its RSA modulus is shorter than 2048 bits");
-            }
-            Ok(Some(RSA.to_vec()))
-        }
-        AlgorithmParameters::EllipticCurve(curve) => Ok(match curve.curve {
-            EllipticCurve::P256 => Some(vec![Algorithm::ES256]),
-            EllipticCurve::P384 => Some(vec![Algorithm::ES384]),
-            _ => None,
-        }),
-        AlgorithmParameters::OctetKeyPair(pair) => Ok(match pair.curve {
-            EllipticCurve::Ed25519 => Some(vec![Algorithm::EdDSA]),
-            _ => None,
-        }),
-        _ => Err("a member is missing or has the wrong type"),
+/// What a key of this kind, curve and use can verify; `None` if nothing.
+fn algorithms_of(key: &serde_json::Value) -> Option<Vec<Algorithm>> {
+    let member = |name: &str| key.get(name).and_then(serde_json::Value::as_str);
+    let verifies = match key.get("key_ops").and_then(serde_json::Value::as_array) {
+        Some(operations) => operations.iter().any(|operation| operation == "verify"),
+        None => true,
+    };
+    if !verifies || member("use").is_some_and(|purpose| purpose != "sig") {
+        return None;
+    }
+    match (member("kty")?, member("crv")) {
+        ("RSA", _) => Some(RSA.to_vec()),
+        ("EC", Some("P-256")) => Some(vec![Algorithm::ES256]),
+        ("EC", Some("P-384")) => Some(vec![Algorithm::ES384]),
+        ("OKP", Some("Ed25519")) => Some(vec![Algorithm::EdDSA]),
+        _ => None,
     }
 }

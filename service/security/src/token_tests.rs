@@ -241,6 +241,35 @@ proptest::proptest! {
 }
 
 #[test]
+fn keys_of_other_kinds_are_passed_over() {
+    // What identity providers publish beside the keys that sign tokens (RFC 7517 §5: ignore what is not understood).
+    let others = [
+        json!({"kty": "EC", "crv": "secp256k1", "x": "AAAA", "y": "AAAA"}),
+        json!({"kty": "EC", "crv": "P-521", "x": "AAAA", "y": "AAAA"}),
+        json!({"kty": "EC", "x": "AAAA", "y": "AAAA"}),
+        json!({"kty": "OKP", "crv": "X25519", "use": "enc", "x": "AAAA"}),
+        json!({"kty": "OKP", "crv": "Ed448", "x": "AAAA"}),
+        json!({"kty": "RSA", "use": "enc", "n": "AAAA", "e": "AQAB"}),
+        json!({"kty": "RSA", "key_ops": ["wrapKey"], "n": 7}),
+        json!({"kty": "RSA", "alg": "RSA-OAEP-256", "n": "AAAA", "e": "AQAB"}),
+        json!({"kty": "EC", "crv": "P-256", "alg": "ECDH-ES+A256KW", "x": "AAAA", "y": "AAAA"}),
+        json!({"kty": "AKP", "alg": "ML-DSA-44", "pub": "AAAA"}),
+        json!({"kty": 7}),
+        json!("text"),
+    ];
+    let good: Value = serde_json::from_slice(JWKS).unwrap();
+    for other in others {
+        let alone = json!({ "keys": [other] }).to_string();
+        let error = KeySet::default().with_jwks(alone.as_bytes()).map(|_| ()).unwrap_err();
+        assert_eq!(error, KeyError::NoUsableKey, "{other}");
+        let mixed = json!({ "keys": [other, good["keys"][2]] }).to_string();
+        let keys = KeySet::default().with_jwks(mixed.as_bytes()).unwrap_or_else(|error| panic!("{other}: {error}"));
+        let both = Authenticator::new(keys, rules()).unwrap();
+        assert!(both.authenticate(&asymmetric(Algorithm::EdDSA, Some("ed")), NOW).is_ok(), "{other}");
+    }
+}
+
+#[test]
 fn damaged_key_sets_are_refused_at_start() {
     let jwks = |text: &str| KeySet::default().with_jwks(text.as_bytes()).map(|_| ()).unwrap_err();
     assert_eq!(jwks("{"), KeyError::JwksMalformed);
@@ -250,6 +279,8 @@ fn damaged_key_sets_are_refused_at_start() {
     assert!(matches!(jwks(r#"{"keys":[{"kty":"RSA","e":"AQAB"}]}"#), KeyError::BadKey { index: 0, .. }));
     let ec = r#"{"keys":[{"kty":"EC","crv":"P-256","x":"AAAA","y":"AAAA"}]}"#;
     assert!(matches!(jwks(ec), KeyError::BadKey { index: 0, .. }));
+    let confused = r#"{"keys":[{"kty":"EC","crv":"P-256","alg":"RS256","x":"AAAA","y":"AAAA"}]}"#;
+    assert!(matches!(jwks(confused), KeyError::BadKey { index: 0, .. }));
     assert!(matches!(jwks(include_str!("../testdata/weak-jwks.json")), KeyError::BadKey { index: 0, .. }));
     let many = format!(r#"{{"keys":[{}]}}"#, vec!["{}"; 65].join(","));
     assert_eq!(jwks(&many), KeyError::TooManyKeys(65));

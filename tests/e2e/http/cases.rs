@@ -2,6 +2,8 @@
 //! against the real binary. A server that runs it needs a topic `t`, SQL and status wired, a limit of 4 MiB for bodies, and an
 //! authenticator for HS256, issuer `us`, audience `tidelog`.
 
+use crate::Value;
+
 /// The token that a request carries.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Token {
@@ -16,7 +18,8 @@ pub(crate) enum Token {
 }
 
 impl Token {
-    const REFUSED: [Token; 7] = [
+    /// All but the good one.
+    pub(crate) const REFUSED: [Token; 7] = [
         Token::None,
         Token::Garbage,
         Token::Expired,
@@ -55,7 +58,7 @@ struct Route {
 
 const JSON: &str = "application/json";
 
-const ROUTES: [Route; 10] = [
+const ROUTES: [Route; 11] = [
     Route {
         method: "GET",
         path: "/v1/topics",
@@ -120,6 +123,7 @@ const ROUTES: [Route; 10] = [
         limit: Some(256 * 1024),
         wrong_type: Some(("text/plain", "SELECT 1")),
     },
+    Route { method: "GET", path: "/metrics", good: ("", "", 200), malformed: ("", ""), limit: None, wrong_type: None },
     Route { method: "GET", path: "/v1/tier", good: ("", "", 200), malformed: ("", ""), limit: None, wrong_type: None },
     Route {
         method: "GET",
@@ -132,7 +136,37 @@ const ROUTES: [Route; 10] = [
 ];
 
 /// Routes that need no token.
-pub(crate) const OPEN: [&str; 6] = ["/", "/healthz", "/readyz", "/metrics", "/openapi.json", "/docs/"];
+pub(crate) const OPEN: [&str; 5] = ["/", "/healthz", "/readyz", "/openapi.json", "/docs/"];
+
+/// Checks that the table has every operation of an OpenAPI document and no other, so that a new route cannot be forgotten.
+pub(crate) fn assert_complete(document: &Value) {
+    let mut missing: Vec<&Route> = ROUTES.iter().collect();
+    for (path, operations) in document["paths"].as_object().unwrap() {
+        for (method, operation) in operations.as_object().unwrap() {
+            if operation["security"] == Value::Array(vec![Value::Object(Default::default())]) {
+                assert!(OPEN.contains(&path.as_str()), "{path} is open, but not in the list of those that are");
+                continue;
+            }
+            let found =
+                missing.iter().position(|route| route.method.eq_ignore_ascii_case(method) && is_of(route.path, path));
+            missing.remove(found.unwrap_or_else(|| panic!("{method} {path} is not in the table")));
+        }
+    }
+    let missing: Vec<String> = missing.iter().map(|route| format!("{} {}", route.method, route.path)).collect();
+    assert!(missing.is_empty(), "in the table, but not in the document: {missing:?}");
+}
+
+/// Is this path one of the template's, `/v1/topics/{topic}`?
+fn is_of(path: &str, template: &str) -> bool {
+    let (mut path, mut template) = (path.split('/'), template.split('/'));
+    loop {
+        match (path.next(), template.next()) {
+            (None, None) => return true,
+            (Some(part), Some(pattern)) if pattern.starts_with('{') || part == pattern => {}
+            _ => return false,
+        }
+    }
+}
 
 /// The whole table.
 pub(crate) fn table() -> Vec<Case> {

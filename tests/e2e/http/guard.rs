@@ -91,6 +91,7 @@ async fn every_route_against_every_wrong_way_to_ask() {
     for path in cases::OPEN {
         assert_eq!(client.get(server.url(path)).send().await.unwrap().status().as_u16(), 200, "{path}");
     }
+    cases::assert_complete(&client.get(server.url("/openapi.json")).send().await.unwrap().json().await.unwrap());
     let log = server.log();
     assert!(!log.contains(SECRET) && !log.contains(&good), "a secret in the log: {log}");
     assert!(log.contains("the Kafka door on"), "no warning that tokens do not cover the Kafka door: {log}");

@@ -10,6 +10,7 @@ mod routes;
 mod stream;
 
 use tidelog_harness::Server;
+pub(crate) use tidelog_harness::serde_json::Value;
 
 /// An open server on loopback.
 fn server() -> Server {

@@ -1,5 +1,7 @@
 //! What only a whole process can show: the same records through every door, paths that lead nowhere, stop and start.
 
+use std::collections::BTreeSet;
+
 use tidelog_harness::kafka::{Producer, read_all, texts};
 use tidelog_harness::serde_json::{Value, json};
 use tidelog_harness::{http, tokio};
@@ -35,15 +37,28 @@ async fn one_log_behind_all_doors() {
         "{before}"
     );
     let description = client.get(server.url("/v1/topics/quakes")).send().await.unwrap().json::<Value>().await.unwrap();
+    let metrics = client.get(server.url("/metrics")).send().await.unwrap().text().await.unwrap();
+    assert!(metrics.contains("tidelog_log_appended_bytes_total"), "{metrics}");
+    every_series_has_help_and_type(&metrics);
 
     server.kill();
     server.start_again();
     assert_eq!(client.get(server.url("/v1/topics/quakes/events")).send().await.unwrap().text().await.unwrap(), before);
     let again = client.get(server.url("/v1/topics/quakes")).send().await.unwrap().json::<Value>().await.unwrap();
     assert_eq!(again["topic_id"], description["topic_id"]);
-    let metrics = client.get(server.url("/metrics")).send().await.unwrap().text().await.unwrap();
-    assert!(metrics.contains("tidelog_"), "{metrics}");
     server.stop();
+}
+
+fn every_series_has_help_and_type(metrics: &str) {
+    let named = |line: &str, prefix: &str| Some(line.strip_prefix(prefix)?.split_once(' ')?.0.to_owned());
+    let help: BTreeSet<String> = metrics.lines().filter_map(|line| named(line, "# HELP ")).collect();
+    let types: BTreeSet<String> = metrics.lines().filter_map(|line| named(line, "# TYPE ")).collect();
+    for line in metrics.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        let series = line.split(['{', ' ']).next().unwrap();
+        let parts = ["_bucket", "_sum", "_count"].iter().filter_map(|part| series.strip_suffix(part));
+        let name = parts.chain([series]).find(|name| types.contains(*name));
+        assert!(name.is_some_and(|name| help.contains(name)), "no HELP or no TYPE: {line}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

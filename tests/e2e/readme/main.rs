@@ -2,11 +2,15 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test may fail this way
 
-use std::path::PathBuf;
-use std::process::Command;
+use std::fs::File;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use tidelog_harness::{Options, Output, Server, options, run, serde_json};
+use rustix::process::{Pid, Signal, kill_process_group};
+use tidelog_harness::s3::{ACCESS_KEY_ID, S3Server, SECRET_ACCESS_KEY};
+use tidelog_harness::{Options, Output, Server, options, run, serde_json, tempfile, tokio, wait_for};
 
 const PATIENCE: Duration = Duration::from_secs(90);
 
@@ -18,16 +22,26 @@ fn block(name: &str) -> String {
     rest.split_once("```").expect("the block ends").0.to_owned()
 }
 
-/// Runs a block with `tidelog` on the path and a server at the default addresses of the command line.
-fn shell(options: &Options, server: Option<&Server>, script: &str) -> Output {
+/// A shell for a block: `tidelog` is on the path, and nothing of the test's own settings is there.
+fn shell(options: &Options, script: &str) -> Command {
     let tidelog = options.tidelog();
     let folder = PathBuf::from(tidelog.get_program()).parent().unwrap().to_owned();
     let mut command = Command::new("sh");
+    for (name, value) in tidelog.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
     let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap_or_default());
     command.args(["-euc", script]).env("PATH", path);
-    if let Some(server) = server {
-        command.env("TIDELOG_BROKERS", server.kafka()).env("TIDELOG_URL", format!("http://{}", server.http()));
-    }
+    command
+}
+
+/// Runs a block against a server that stands at other addresses than the defaults.
+fn run_at(options: &Options, kafka: &str, http: &str, script: &str) -> Output {
+    let mut command = shell(options, script);
+    command.env("TIDELOG_BROKERS", kafka).env("TIDELOG_URL", format!("http://{http}"));
     run(&mut command, b"", PATIENCE).expect(0)
 }
 
@@ -51,14 +65,88 @@ fn the_demo_sees_every_event_through_every_reader() {
 fn command_line_examples_run() {
     let options = options!();
     let server = Server::start(options.clone());
-    let out = shell(&options, Some(&server), &block("cli"));
+    let shell = |name: &str| run_at(&options, server.kafka(), server.http(), &block(name));
+    let out = shell("cli");
     assert!(out.stdout.contains("Amboy"), "{out:?}");
-    let out = shell(&options, Some(&server), &block("sql"));
+    let out = shell("sql");
     for part in ["mb", "uw", "1.3", "strongest"] {
         assert!(out.stdout.contains(part), "{out:?}");
     }
-    let out = shell(&options, Some(&server), &block("tier"));
+    let out = shell("tier");
     assert!(out.stdout.contains("quakes") && out.stdout.contains("file://"), "{out:?}");
-    let token = shell(&options, None, &block("token")).stdout;
-    assert_eq!(token.trim().split('.').count(), 3, "a compact JWT");
+}
+
+/// A block that starts a server: a process group, so that the shell and the server end together.
+struct Serving(Child);
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ = kill_process_group(Pid::from_child(&self.0), Signal::KILL);
+        let _ = self.0.wait();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_server_on_s3_keeps_its_segments_there() {
+    let store = S3Server::start().await.unwrap();
+    let bucket = store.folder().join("my-bucket");
+    std::fs::create_dir(&bucket).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let options = options!();
+    let mut command = shell(&options, &block("s3"));
+    // What a reader has from AWS and from an empty machine: credentials, a bucket, free ports, a directory.
+    command
+        .env("AWS_ACCESS_KEY_ID", ACCESS_KEY_ID)
+        .env("AWS_SECRET_ACCESS_KEY", SECRET_ACCESS_KEY)
+        .env("TIDELOG_S3_ENDPOINT", store.endpoint())
+        .env("TIDELOG_S3_ALLOW_HTTP", "true")
+        .env("TIDELOG_KAFKA_LISTEN", "127.0.0.1:0")
+        .env("TIDELOG_HTTP_LISTEN", "127.0.0.1:0")
+        .current_dir(folder.path());
+    let log = File::create(folder.path().join("log")).unwrap();
+    let mut serving = Serving(command.stderr(log).stdout(Stdio::null()).process_group(0).spawn().unwrap());
+    let endpoints = folder.path().join("tidelog-data/endpoints.json");
+    let shown = || std::fs::read_to_string(folder.path().join("log")).unwrap();
+    let endpoints: serde_json::Value = wait_for(
+        || {
+            assert!(serving.0.try_wait().unwrap().is_none(), "the server ended: {}", shown());
+            serde_json::from_str(&std::fs::read_to_string(&endpoints).ok()?).ok()
+        },
+        PATIENCE,
+        "the server is ready",
+    );
+    let (kafka, http) = (endpoints["kafka"].as_str().unwrap(), endpoints["http"].as_str().unwrap());
+    let fill = "tidelog topic create cold --config segment.bytes=16384
+        seq 1 4000 | sed 's/.*/{\"n\":&,\"text\":\"some more bytes\"}/' | tidelog produce cold";
+    run_at(&options, kafka, http, fill);
+    wait_for(|| segment_in(&bucket.join("tidelog")).then_some(()), PATIENCE, "a segment in the bucket");
+    let tiers = run_at(&options, kafka, http, &block("tier")).stdout;
+    assert!(tiers.contains("s3://my-bucket/tidelog"), "{tiers}");
+}
+
+/// Is there a segment's object below this folder?
+fn segment_in(folder: &Path) -> bool {
+    let Ok(entries) = std::fs::read_dir(folder) else { return false };
+    entries.flatten().any(|entry| match entry.file_type() {
+        Ok(kind) if kind.is_dir() => segment_in(&entry.path()),
+        _ => entry.path().parent().is_some_and(|parent| parent.ends_with("segments")),
+    })
+}
+
+#[test]
+fn every_shell_example_is_run_by_a_test() {
+    let readme = include_str!("../../../README.md");
+    // The demo has a test above, the other two are what runs all of this and what every process test does.
+    let known = ["cargo run --bin tidelog -- demo\n", "cargo test --workspace\n", "cargo run --bin tidelog -- serve\n"];
+    let mut before = "";
+    let mut lines = readme.lines();
+    while let Some(line) = lines.next() {
+        if line.starts_with("```") {
+            let block: String =
+                lines.by_ref().take_while(|line| *line != "```").map(|line| format!("{line}\n")).collect();
+            let marked = before.starts_with("<!-- test: ") || before.starts_with("<!-- interop: ");
+            assert!(marked || known.contains(&block.as_str()), "nobody runs this:\n{block}");
+        }
+        before = line;
+    }
 }

@@ -1,16 +1,27 @@
-//! Decides the HTTP status of every Kafka error. Exhaustive on purpose: a new error must be given its status here.
+//! Decides what HTTP and gRPC answer for every Kafka error: one table, so that the two doors agree. Exhaustive on purpose: a new
+//! error must be given its place here.
 
 use http::StatusCode;
 use tidelog_model::KafkaError;
+use tonic::Code;
 
 /// The status that REST answers for an error. Retriable ones are 5xx, 409 or 429; the caller's mistakes are other 4xx.
 pub const fn http_status(error: KafkaError) -> StatusCode {
+    statuses(error).0
+}
+
+/// The code that gRPC answers for an error (google.rpc.Code).
+pub const fn grpc_code(error: KafkaError) -> Code {
+    statuses(error).1
+}
+
+const fn statuses(error: KafkaError) -> (StatusCode, Code) {
     use KafkaError as E;
     match error {
-        E::UnknownServerError => StatusCode::INTERNAL_SERVER_ERROR,
-        E::None => StatusCode::OK,
+        E::UnknownServerError => (StatusCode::INTERNAL_SERVER_ERROR, Code::Unknown),
+        E::None => (StatusCode::OK, Code::Ok),
         E::OffsetOutOfRange | E::PositionOutOfRange | E::OffsetMovedToTieredStorage => {
-            StatusCode::RANGE_NOT_SATISFIABLE
+            (StatusCode::RANGE_NOT_SATISFIABLE, Code::OutOfRange)
         }
         E::CorruptMessage
         | E::InvalidFetchSize
@@ -42,7 +53,7 @@ pub const fn http_status(error: KafkaError) -> StatusCode {
         | E::UnsupportedEndpointType
         | E::InvalidRegistration
         | E::InvalidVoterKey
-        | E::InvalidRegularExpression => StatusCode::BAD_REQUEST,
+        | E::InvalidRegularExpression => (StatusCode::BAD_REQUEST, Code::InvalidArgument),
         E::UnknownTopicOrPartition
         | E::UnknownMemberId
         | E::LogDirNotFound
@@ -58,7 +69,7 @@ pub const fn http_status(error: KafkaError) -> StatusCode {
         | E::UnknownControllerId
         | E::UnknownSubscriptionId
         | E::ShareSessionNotFound
-        | E::VoterNotFound => StatusCode::NOT_FOUND,
+        | E::VoterNotFound => (StatusCode::NOT_FOUND, Code::NotFound),
         E::LeaderNotAvailable
         | E::NotLeaderOrFollower
         | E::BrokerNotAvailable
@@ -75,63 +86,65 @@ pub const fn http_status(error: KafkaError) -> StatusCode {
         | E::OffsetNotAvailable
         | E::PreferredLeaderNotAvailable
         | E::EligibleLeadersNotAvailable
-        | E::RebootstrapRequired => StatusCode::SERVICE_UNAVAILABLE,
-        E::RequestTimedOut => StatusCode::GATEWAY_TIMEOUT,
+        | E::RebootstrapRequired => (StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable),
+        E::RequestTimedOut => (StatusCode::GATEWAY_TIMEOUT, Code::DeadlineExceeded),
         E::MessageTooLarge | E::OffsetMetadataTooLarge | E::RecordListTooLarge | E::TelemetryTooLarge => {
-            StatusCode::PAYLOAD_TOO_LARGE
+            (StatusCode::PAYLOAD_TOO_LARGE, Code::InvalidArgument)
         }
         E::StaleControllerEpoch
         | E::IllegalGeneration
-        | E::InconsistentGroupProtocol
         | E::RebalanceInProgress
-        | E::TopicAlreadyExists
         | E::OutOfOrderSequenceNumber
         | E::DuplicateSequenceNumber
         | E::InvalidProducerEpoch
-        | E::InvalidTxnState
         | E::InvalidProducerIdMapping
         | E::ConcurrentTransactions
         | E::TransactionCoordinatorFenced
         | E::OperationNotAttempted
-        | E::ReassignmentInProgress
-        | E::NonEmptyGroup
         | E::InvalidFetchSessionEpoch
         | E::FencedLeaderEpoch
         | E::UnknownLeaderEpoch
         | E::StaleBrokerEpoch
+        | E::UnstableOffsetCommit
+        | E::ProducerFenced
+        | E::FetchSessionTopicIdError
+        | E::NewLeaderElected
+        | E::FencedMemberEpoch
+        | E::StaleMemberEpoch
+        | E::TransactionAbortable
+        | E::InvalidShareSessionEpoch
+        | E::FencedStateEpoch => (StatusCode::CONFLICT, Code::Aborted),
+        E::InconsistentGroupProtocol
+        | E::InvalidTxnState
+        | E::ReassignmentInProgress
+        | E::NonEmptyGroup
         | E::FencedInstanceId
         | E::ElectionNotNeeded
         | E::NoReassignmentInProgress
         | E::GroupSubscribedToTopic
-        | E::UnstableOffsetCommit
-        | E::ProducerFenced
         | E::InconsistentVoterSet
         | E::FeatureUpdateFailed
-        | E::DuplicateBrokerRegistration
         | E::InconsistentTopicId
         | E::InconsistentClusterId
-        | E::FetchSessionTopicIdError
         | E::IneligibleReplica
-        | E::NewLeaderElected
-        | E::FencedMemberEpoch
         | E::UnreleasedInstanceId
-        | E::StaleMemberEpoch
-        | E::TransactionAbortable
-        | E::InvalidRecordState
-        | E::InvalidShareSessionEpoch
-        | E::FencedStateEpoch
-        | E::DuplicateVoter => StatusCode::CONFLICT,
+        | E::InvalidRecordState => (StatusCode::CONFLICT, Code::FailedPrecondition),
+        E::TopicAlreadyExists | E::DuplicateBrokerRegistration | E::DuplicateVoter => {
+            (StatusCode::CONFLICT, Code::AlreadyExists)
+        }
         E::TopicAuthorizationFailed
         | E::GroupAuthorizationFailed
         | E::ClusterAuthorizationFailed
         | E::TransactionalIdAuthorizationFailed
         | E::DelegationTokenOwnerMismatch
         | E::DelegationTokenRequestNotAllowed
-        | E::DelegationTokenAuthorizationFailed => StatusCode::FORBIDDEN,
-        E::IllegalSaslState | E::SaslAuthenticationFailed | E::DelegationTokenExpired => StatusCode::UNAUTHORIZED,
-        E::PolicyViolation | E::SecurityDisabled | E::DelegationTokenAuthDisabled | E::TopicDeletionDisabled => {
-            StatusCode::UNPROCESSABLE_ENTITY
+        | E::DelegationTokenAuthorizationFailed => (StatusCode::FORBIDDEN, Code::PermissionDenied),
+        E::IllegalSaslState | E::SaslAuthenticationFailed | E::DelegationTokenExpired => {
+            (StatusCode::UNAUTHORIZED, Code::Unauthenticated)
         }
-        E::GroupMaxSizeReached | E::ThrottlingQuotaExceeded => StatusCode::TOO_MANY_REQUESTS,
+        E::PolicyViolation | E::SecurityDisabled | E::DelegationTokenAuthDisabled | E::TopicDeletionDisabled => {
+            (StatusCode::UNPROCESSABLE_ENTITY, Code::FailedPrecondition)
+        }
+        E::GroupMaxSizeReached | E::ThrottlingQuotaExceeded => (StatusCode::TOO_MANY_REQUESTS, Code::ResourceExhausted),
     }
 }

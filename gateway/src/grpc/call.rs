@@ -1,0 +1,239 @@
+//! What every gRPC call meets before its method and after it: the media type, the caller's deadline, the memory that its
+//! messages take, the end of the server. Decides nothing about messages.
+
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use axum::body::{Body, HttpBody};
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use hyper::body::{Frame, SizeHint};
+use tidelog_model::KafkaError;
+use tokio::time::{Instant, Sleep};
+use tokio_util::sync::WaitForCancellationFutureOwned;
+use tonic::Status;
+
+use super::frames::Frames;
+use crate::budget::Reservation;
+use crate::context::{Ended, Shared};
+use crate::error::{ApiError, grpc_error};
+use crate::media::is_grpc_proto;
+
+/// Around the services of tidelog.v1, whose streams end with the server by themselves.
+pub(super) async fn guarded(State(context): State<Shared>, request: Request, next: Next) -> Response {
+    call(&context, request, next, None).await
+}
+
+/// Around health and reflection, whose streams would hold up a stop.
+pub(super) async fn open(State(context): State<Shared>, request: Request, next: Next) -> Response {
+    let stop = context.shutdown.clone().cancelled_owned();
+    call(&context, request, next, Some(Box::pin(stop))).await
+}
+
+type Stop = Pin<Box<WaitForCancellationFutureOwned>>;
+
+async fn call(context: &Shared, request: Request, next: Next, stop: Option<Stop>) -> Response {
+    if let Some(refusal) = refusal(&request) {
+        return refusal;
+    }
+    let deadline = match deadline(request.headers()) {
+        Ok(deadline) => deadline,
+        Err(status) => return status.into_http::<Body>(),
+    };
+    let held =
+        Arc::new(Held { reservation: Mutex::new(context.budget.reservation()), answered: AtomicBool::new(false) });
+    let (parts, body) = request.into_parts();
+    let body = Body::new(Metered { body, frames: Frames::default(), held: Arc::clone(&held) });
+    let answer = next.run(Request::from_parts(parts, body));
+    let response = match deadline {
+        None => answer.await,
+        Some(at) => match tokio::time::timeout_at(at, answer).await {
+            Ok(response) => response,
+            Err(_) => return overdue().into_http::<Body>(),
+        },
+    };
+    held.answered.store(true, Ordering::Release);
+    if deadline.is_none() && stop.is_none() {
+        return response;
+    }
+    let deadline = deadline.map(|at| Box::pin(tokio::time::sleep_until(at)));
+    response.map(|body| Body::new(Ending { body: Some(body), deadline, stop }))
+}
+
+/// Only gRPC itself may reach a method (the protocol asks for 415 otherwise); a web page cannot send this type unasked.
+fn refusal(request: &Request) -> Option<Response> {
+    if request.method() != Method::POST {
+        let detail = "gRPC methods are called with POST.";
+        let error = ApiError::with_status(StatusCode::METHOD_NOT_ALLOWED, KafkaError::InvalidRequest, detail);
+        let mut response = error.into_response();
+        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST"));
+        return Some(response);
+    }
+    if !is_grpc_proto(request.headers()) {
+        let detail = "This is a gRPC method: its Content-Type is application/grpc.";
+        let error = ApiError::with_status(StatusCode::UNSUPPORTED_MEDIA_TYPE, KafkaError::InvalidRequest, detail);
+        return Some(error.into_response());
+    }
+    None
+}
+
+fn overdue() -> Status {
+    grpc_error(KafkaError::RequestTimedOut, "The call's deadline is over.")
+}
+
+fn deadline(headers: &HeaderMap) -> Result<Option<Instant>, Status> {
+    let Some(value) = headers.get("grpc-timeout") else { return Ok(None) };
+    let timeout = value.to_str().ok().and_then(parse_timeout);
+    let timeout = timeout.ok_or_else(|| super::convert::invalid("grpc-timeout is malformed."))?;
+    // Further than the clock reaches is no deadline.
+    Ok(Instant::now().checked_add(timeout))
+}
+
+/// At most eight digits and a unit: H, M, S, m, u or n.
+fn parse_timeout(text: &str) -> Option<Duration> {
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    if digits.is_empty() || digits.len() > 8 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let number: u64 = digits.parse().ok()?;
+    Some(match unit {
+        "H" => Duration::from_secs(number * 3600),
+        "M" => Duration::from_secs(number * 60),
+        "S" => Duration::from_secs(number),
+        "m" => Duration::from_millis(number),
+        "u" => Duration::from_micros(number),
+        "n" => Duration::from_nanos(number),
+        _ => return None,
+    })
+}
+
+/// The memory of one call's messages.
+struct Held {
+    reservation: Mutex<Reservation>,
+    /// A call whose answer began takes its further messages one by one; before, its only message is still at work.
+    answered: AtomicBool,
+}
+
+/// A request body whose bytes are counted against the budget until the message they belong to has been taken.
+struct Metered {
+    body: Body,
+    frames: Frames,
+    held: Arc<Held>,
+}
+
+impl HttpBody for Metered {
+    type Data = Bytes;
+    type Error = tonic::codegen::StdError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, tonic::codegen::StdError>>> {
+        let this = self.get_mut();
+        let mut reservation = this.held.reservation.lock().unwrap_or_else(PoisonError::into_inner);
+        // Who asks for more has decoded every whole message before.
+        if this.held.answered.load(Ordering::Acquire) {
+            reservation.shrink_to(this.frames.unfinished());
+        }
+        let frame = ready!(Pin::new(&mut this.body).poll_frame(context));
+        let Some(frame) = frame.transpose()? else { return Poll::Ready(None) };
+        if let Some(data) = frame.data_ref() {
+            if !reservation.grow(data.len()) {
+                let message = "Too many request bodies are in memory. Try again.";
+                return Poll::Ready(Some(Err(grpc_error(KafkaError::ThrottlingQuotaExceeded, message).into())));
+            }
+            this.frames.feed(data);
+        }
+        Poll::Ready(Some(Ok(frame)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// A response body that ends at the deadline or with the server, with the status that says so.
+struct Ending {
+    body: Option<Body>,
+    deadline: Option<Pin<Box<Sleep>>>,
+    stop: Option<Stop>,
+}
+
+impl Ending {
+    fn poll_end(&mut self, context: &mut Context<'_>) -> Poll<Status> {
+        if let Some(deadline) = &mut self.deadline
+            && deadline.as_mut().poll(context).is_ready()
+        {
+            return Poll::Ready(overdue());
+        }
+        match &mut self.stop {
+            Some(stop) => stop.as_mut().poll(context).map(|()| Ended::Stopping.status()),
+            None => Poll::Pending,
+        }
+    }
+}
+
+impl HttpBody for Ending {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let this = self.get_mut();
+        if this.body.is_none() {
+            return Poll::Ready(None);
+        }
+        if let Poll::Ready(status) = this.poll_end(context) {
+            this.body = None;
+            let mut trailers = HeaderMap::new();
+            // A status of our own always fits into headers.
+            let _ = status.add_header(&mut trailers);
+            return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
+        }
+        match &mut this.body {
+            Some(body) => Pin::new(body).poll_frame(context),
+            None => Poll::Ready(None),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.as_ref().is_none_or(HttpBody::is_end_stream)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timeouts_of_the_protocol() {
+        for (text, expected) in [
+            ("1H", Some(Duration::from_secs(3600))),
+            ("2M", Some(Duration::from_secs(120))),
+            ("3S", Some(Duration::from_secs(3))),
+            ("250m", Some(Duration::from_millis(250))),
+            ("7u", Some(Duration::from_micros(7))),
+            ("99999999n", Some(Duration::from_nanos(99_999_999))),
+            ("99999999H", Some(Duration::from_secs(99_999_999 * 3600))),
+            ("0m", Some(Duration::ZERO)),
+            ("100000000S", None),
+            ("1", None),
+            ("S", None),
+            ("", None),
+            ("1.5S", None),
+            ("-1S", None),
+            ("1ö", None),
+        ] {
+            assert_eq!(parse_timeout(text), expected, "{text}");
+        }
+    }
+}
