@@ -1,4 +1,5 @@
-//! The object store goes away and comes back: hot traffic goes on, readers of the cold part wait and never jump.
+//! The object store goes away and comes back: hot traffic goes on, readers of the cold part wait and never jump. `TIDELOG_AWAY_SECONDS`
+//! sets for how long it is watched that they wait (3).
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test may fail this way
 
@@ -16,8 +17,11 @@ const TOPIC: &str = "t";
 /// Uploads and their retries: the longest pause between two tries is 5 s.
 const WORK: Duration = Duration::from_secs(40);
 
-/// How long a reader is watched while nothing can come.
-const WATCHED: Duration = Duration::from_secs(3);
+/// How long readers are watched while nothing can come.
+fn watched() -> Duration {
+    let seconds = std::env::var("TIDELOG_AWAY_SECONDS").map_or(3, |text| text.parse().unwrap());
+    Duration::from_secs(seconds)
+}
 
 fn value(n: usize) -> String {
     format!("{n} {}", "y".repeat(300))
@@ -60,16 +64,38 @@ fn wait_cold(server: &Server, remote_end: usize) {
     wait_until(cold, WORK, "the older part is only in the store");
 }
 
-/// Polls for a while; a reader that waits gets nothing and is not sent elsewhere.
-fn waits(consumer: &BaseConsumer, server: &Server) {
-    let start = Instant::now();
-    while start.elapsed() < WATCHED {
-        match consumer.poll(Duration::from_millis(100)) {
-            None => {}
-            Some(Ok(record)) => panic!("offset {} came while the store is away", record.offset()),
-            Some(Err(error)) if is_transport(&error) => {}
-            Some(Err(error)) => panic!("the reader was told: {error}; {}", tier(server)),
+/// Readers from offset 0: one that asks where the log begins, and one that knows.
+fn readers(server: &Server) -> [BaseConsumer; 2] {
+    [Offset::Beginning, Offset::Offset(0)].map(|from| assigned(server.kafka(), TOPIC, &[0], from))
+}
+
+/// Watches for a while, with a record produced and read every second: readers that wait get nothing and are not sent elsewhere.
+fn wait_while_hot_goes_on(readers: &[BaseConsumer], server: &Server, written: &mut usize) {
+    let (start, hot) = (Instant::now(), assigned(server.kafka(), TOPIC, &[0], Offset::Offset(*written as i64)));
+    let mut seconds = 0;
+    while start.elapsed() < watched() {
+        for reader in readers {
+            match reader.poll(Duration::from_millis(50)) {
+                None => {}
+                Some(Ok(record)) => panic!("offset {} came while the store is away", record.offset()),
+                Some(Err(error)) if is_transport(&error) => {}
+                Some(Err(error)) => panic!("the reader was told: {error}; {}", tier(server)),
+            }
         }
+        if start.elapsed() >= Duration::from_secs(seconds) {
+            seconds += 1;
+            produce(server, *written, 1);
+            assert_eq!(texts(&take(&hot, 1, PATIENCE)), [value(*written)]);
+            *written += 1;
+        }
+    }
+}
+
+/// The store is back: everybody gets everything.
+fn read_from_0(readers: &[BaseConsumer], written: usize) {
+    for reader in readers {
+        let read = take(reader, written, WORK);
+        assert!(texts(&read) == (0..written).map(value).collect::<Vec<_>>(), "the reader lost its way");
     }
 }
 
@@ -82,29 +108,31 @@ async fn hot_traffic_goes_on_and_cold_readers_wait() {
 
     // Away while running. The cache must not answer: nobody has read the cold part yet.
     s3.set_away(true);
-    let reader = assigned(server.kafka(), TOPIC, &[0], Offset::Beginning);
+    let waiting = readers(&server);
     produce(&server, 600, 300);
+    let mut written = 900;
     let hot = take(&assigned(server.kafka(), TOPIC, &[0], Offset::Offset(600)), 300, PATIENCE);
     assert!(texts(&hot) == (600..900).map(value).collect::<Vec<_>>());
-    waits(&reader, &server);
+    wait_while_hot_goes_on(&waiting, &server, &mut written);
     s3.set_away(false);
-    let read = take(&reader, 900, WORK);
-    assert!(texts(&read) == (0..900).map(value).collect::<Vec<_>>(), "the reader lost its way");
-    drop(reader);
+    read_from_0(&waiting, written);
+    drop(waiting);
     wait_cold(&server, 700);
 
-    // Away at a restart after a crash: what is hot works, what is cold waits.
+    // Away at a restart after a crash: nobody knows what is remote, though the last known manifest lies beside the log. What is hot works,
+    // what is cold waits.
     s3.set_away(true);
     server.kill();
     server.start_again();
-    produce(&server, 900, 100);
-    let hot = take(&assigned(server.kafka(), TOPIC, &[0], Offset::Offset(900)), 100, PATIENCE);
-    assert!(texts(&hot) == (900..1000).map(value).collect::<Vec<_>>());
-    let reader = assigned(server.kafka(), TOPIC, &[0], Offset::Beginning);
-    // Offsets below may come from the local cache of chunks; a jump may not.
+    assert_eq!(tier(&server)["remote_end"], Value::Null, "nothing is known of the store");
+    let waiting = readers(&server);
+    produce(&server, written, 100);
+    let hot = take(&assigned(server.kafka(), TOPIC, &[0], Offset::Offset(written as i64)), 100, PATIENCE);
+    assert!(texts(&hot) == (written..written + 100).map(value).collect::<Vec<_>>());
+    written += 100;
+    wait_while_hot_goes_on(&waiting, &server, &mut written);
     s3.set_away(false);
-    let read = take(&reader, 1000, WORK);
-    assert!(texts(&read) == (0..1000).map(value).collect::<Vec<_>>(), "the reader lost its way after the restart");
+    read_from_0(&waiting, written);
     server.stop();
 }
 

@@ -3,6 +3,8 @@
 //! s3s-fs checks `If-None-Match` and then writes, so that two racing creates both win. A lock per key around every write makes
 //! its conditional puts as exclusive as S3's.
 
+mod hold;
+
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::path::Path;
@@ -19,6 +21,9 @@ use s3s::auth::SimpleAuth;
 use s3s::service::{S3Service, S3ServiceBuilder};
 use tokio::net::{TcpListener, TcpStream};
 
+use hold::{Fate, Trap, Traps};
+pub use hold::{Held, Point};
+
 /// The one bucket that exists from the start.
 pub const BUCKET: &str = "tidelog-test";
 
@@ -27,6 +32,9 @@ pub const ACCESS_KEY_ID: &str = "TESTACCESSKEY";
 
 /// Its secret.
 pub const SECRET_ACCESS_KEY: &str = "test-secret-of-no-value";
+
+/// Most bytes of a request that is looked into or held.
+const MAX_BODY_BYTES: usize = 64 * 1024 * 1024;
 
 /// One running server; dropping it stops it and removes its data.
 pub struct S3Server {
@@ -41,6 +49,7 @@ struct Shared {
     away: AtomicBool,
     requests: Mutex<Vec<String>>,
     locks: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
+    traps: Traps,
 }
 
 impl S3Server {
@@ -56,6 +65,7 @@ impl S3Server {
             away: AtomicBool::new(false),
             requests: Mutex::default(),
             locks: Mutex::default(),
+            traps: Traps::default(),
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.context("listen")?;
         let endpoint = format!("http://{}", listener.local_addr()?);
@@ -76,6 +86,13 @@ impl S3Server {
     /// While away every request gets 503.
     pub fn set_away(&self, away: bool) {
         self.shared.away.store(away, Ordering::SeqCst);
+    }
+
+    /// The next request whose line (`METHOD /path?query`), or whose body if it is a bulk deletion, contains all these parts waits there.
+    pub fn hold(&self, parts: &[&str], point: Point) -> Held {
+        let held = Held::new(parts, point);
+        self.shared.traps.set(&held.trap);
+        held
     }
 
     /// Every request so far as `METHOD /path?query`, those refused while away included.
@@ -114,18 +131,53 @@ async fn serve(socket: TcpStream, shared: Arc<Shared>) {
     let _ = auto::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(socket), service).await;
 }
 
-async fn answer(shared: &Shared, request: http::Request<Incoming>) -> http::Response<s3s::Body> {
-    shared.requests.lock().push(format!("{} {}", request.method(), request.uri()));
+async fn answer(shared: &Arc<Shared>, request: http::Request<Incoming>) -> http::Response<s3s::Body> {
+    let mut known = format!("{} {}", request.method(), request.uri());
+    shared.requests.lock().push(known.clone());
     if shared.away.load(Ordering::SeqCst) {
         return status(http::StatusCode::SERVICE_UNAVAILABLE);
     }
+    let mut request = request.map(s3s::Body::from);
+    // A bulk deletion names its keys in the body.
+    if request.method() == http::Method::POST
+        && let Ok(body) = request.body_mut().store_all_limited(MAX_BODY_BYTES).await
+    {
+        known.push_str(&String::from_utf8_lossy(&body));
+    }
+    match shared.traps.take(&known) {
+        None => carry_out(shared, request).await,
+        Some(trap) => {
+            if request.body_mut().store_all_limited(MAX_BODY_BYTES).await.is_err() {
+                return status(http::StatusCode::BAD_REQUEST);
+            }
+            // On a task of its own: the sender may be dead by the time it goes on.
+            let shared = Arc::clone(shared);
+            let waiting = tokio::spawn(async move { held(&shared, request, &trap).await });
+            waiting.await.unwrap_or_else(|_| status(http::StatusCode::INTERNAL_SERVER_ERROR))
+        }
+    }
+}
+
+async fn held(shared: &Shared, request: s3s::HttpRequest, trap: &Trap) -> http::Response<s3s::Body> {
+    if trap.point == Point::After {
+        let answer = carry_out(shared, request).await;
+        trap.wait().await;
+        return answer;
+    }
+    match trap.wait().await {
+        Fate::GoesOn => carry_out(shared, request).await,
+        Fate::Vanishes => status(http::StatusCode::SERVICE_UNAVAILABLE),
+    }
+}
+
+async fn carry_out(shared: &Shared, request: s3s::HttpRequest) -> http::Response<s3s::Body> {
     let writes = request.method() != http::Method::GET && request.method() != http::Method::HEAD;
     let lock = writes.then(|| Arc::clone(shared.locks.lock().entry(request.uri().path().to_owned()).or_default()));
     let _guard = match &lock {
         Some(lock) => Some(lock.lock().await),
         None => None,
     };
-    match hyper::service::Service::call(&shared.service, request).await {
+    match shared.service.call(request).await {
         Ok(response) => response,
         Err(_) => status(http::StatusCode::INTERNAL_SERVER_ERROR),
     }

@@ -8,6 +8,7 @@ mod error;
 mod faulty;
 pub mod limits;
 mod local;
+mod names;
 mod objects;
 mod open;
 mod options;

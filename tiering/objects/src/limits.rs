@@ -18,9 +18,16 @@ pub const PAGE: usize = 1000;
 /// Writers that race for one key when a store is probed; real races need few, and a start must not wait for many.
 pub const PROBE_WRITERS: usize = 6;
 
-/// Unfinished files of a `file://` store older than this belong to a process that died.
+/// Unfinished files of a `file://` store older than this belong to a process that died, also where files cannot be locked.
 pub const STAGING_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// Longest name of a file, on every usual file system.
+pub const MAX_NAME_BYTES: usize = 255;
+
+/// Bytes of a longer name that go into one folder's name of a `file://` store.
+pub const NAME_PIECE_BYTES: usize = 200;
+
+const _: () = assert!(NAME_PIECE_BYTES < MAX_NAME_BYTES);
 const _: () = assert!(PART_BYTES >= 5 * 1024 * 1024);
 
 /// Bounds on waiting for a store; constructor argument, not an operator's setting.

@@ -4,7 +4,7 @@
 //! for overwrite) and flushes the folder before it answers. Reads go through `object_store`'s own local store, which never
 //! flushes and therefore may not write. No system call runs on an async worker.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::ops::Range;
@@ -26,6 +26,7 @@ use object_store::{
 use parking_lot::Mutex;
 
 use crate::limits::STAGING_AGE;
+use crate::names;
 
 const STORE: &str = "file";
 const STAGING: &str = ".staging";
@@ -116,13 +117,15 @@ impl DurableLocal {
     }
 }
 
-/// Removes unfinished files of processes that died; young ones may belong to a writer at work.
+/// Removes unfinished files of processes that died: their locks went with them. Where there are no locks, young ones may belong to a
+/// writer at work.
 fn remove_stale(staging: &FsPath) {
     let Ok(entries) = fs::read_dir(staging) else { return };
     for entry in entries.flatten() {
         let age =
             entry.metadata().and_then(|m| m.modified()).ok().and_then(|t| SystemTime::now().duration_since(t).ok());
-        if age.is_some_and(|age| age > STAGING_AGE) {
+        let unlocked = File::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok());
+        if unlocked || age.is_some_and(|age| age > STAGING_AGE) {
             let _ = fs::remove_file(entry.path());
         }
     }
@@ -130,10 +133,7 @@ fn remove_stale(staging: &FsPath) {
 
 impl Shared {
     fn target(&self, location: &Path) -> Result<PathBuf> {
-        let mut path = self.root.clone();
-        for part in location.parts() {
-            path.push(part.as_ref());
-        }
+        let path = self.root.join(names::file(location)?);
         if path == self.root || path.starts_with(self.root.join(STAGING)) {
             let source = "the key is reserved".into();
             return Err(Error::NotSupported { source });
@@ -144,6 +144,8 @@ impl Shared {
     fn stage(&self) -> Result<(File, PathBuf)> {
         let path = self.root.join(STAGING).join(uuid::Uuid::new_v4().simple().to_string());
         let file = File::options().write(true).create_new(true).open(&path).map_err(|e| failed(e, &path))?;
+        // Says that somebody is at work on it; a file system without locks goes by age.
+        let _ = file.try_lock();
         Ok((file, path))
     }
 
@@ -248,9 +250,8 @@ impl Shared {
     }
 
     fn meta(&self, path: &FsPath, meta: &fs::Metadata, after: Option<&Path>) -> Result<Option<ObjectMeta>> {
-        let Some(key) = path.strip_prefix(&self.root).ok().and_then(FsPath::to_str) else { return Ok(None) };
         // A file that no key can name is not ours.
-        let Ok(location) = Path::parse(key) else { return Ok(None) };
+        let Some(location) = path.strip_prefix(&self.root).ok().and_then(names::key) else { return Ok(None) };
         if after.is_some_and(|after| location.as_ref() <= after.as_ref()) {
             return Ok(None);
         }
@@ -309,11 +310,13 @@ impl ObjectStore for DurableLocal {
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
-        self.reads.get_opts(location, options).await
+        let mut answer = self.reads.get_opts(&names::stored(location)?, options).await?;
+        answer.meta.location = location.clone();
+        Ok(answer)
     }
 
     async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
-        self.reads.get_ranges(location, ranges).await
+        self.reads.get_ranges(&names::stored(location)?, ranges).await
     }
 
     fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
@@ -344,9 +347,19 @@ impl ObjectStore for DurableLocal {
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
-        let mut answer = self.reads.list_with_delimiter(prefix).await?;
-        answer.common_prefixes.retain(|folder| folder.as_ref() != STAGING);
-        Ok(answer)
+        let (shared, below) = (Arc::clone(&self.shared), prefix.cloned());
+        let found = blocking(move || shared.walk(below.as_ref(), None)).await?;
+        let prefix = prefix.cloned().unwrap_or_default();
+        let (mut objects, mut folders) = (Vec::new(), BTreeSet::new());
+        for meta in found {
+            let mut rest = meta.location.prefix_match(&prefix).into_iter().flatten();
+            let (first, more) = (rest.next(), rest.next());
+            match first.filter(|_| more.is_some()) {
+                Some(folder) => drop(folders.insert(prefix.clone().join(folder))),
+                None => objects.push(meta.clone()),
+            }
+        }
+        Ok(ListResult { common_prefixes: folders.into_iter().collect(), objects })
     }
 
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {

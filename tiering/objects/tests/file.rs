@@ -46,6 +46,70 @@ async fn reserved_and_malformed_keys_are_refused() {
 }
 
 #[tokio::test]
+async fn keys_longer_than_file_names_are_kept_as_they_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let objects = open(&folder).await;
+    // 255 is the longest name of a file; longer ones share their beginning here, and one is a folder's.
+    let lengths = [199, 200, 201, 254, 255, 256, 400, 401, 402, 700];
+    let parts: Vec<String> = lengths.iter().map(|len| "a".repeat(*len)).chain(["ä".repeat(300)]).collect();
+    let mut keys: Vec<String> = parts.iter().map(|part| format!("x/{part}")).collect();
+    keys.extend(parts.iter().map(|part| format!("y/{part}/0/{part}.parquet")));
+    for key in &keys {
+        objects.create(key, Bytes::from(key.clone())).await.unwrap();
+        assert!(matches!(objects.create(key, Bytes::new()).await, Err(ObjectsError::AlreadyExists { .. })), "{key}");
+    }
+    keys.sort();
+    let names = |listing: tidelog_objects::Listing| listing.objects.into_iter().map(|o| o.key).collect::<Vec<_>>();
+    assert_eq!(names(objects.list("", None, 100).await.unwrap()), keys);
+    assert_eq!(names(objects.list("", Some(&keys[5]), 100).await.unwrap()), keys[6..]);
+    for key in &keys {
+        assert_eq!(objects.get(key).await.unwrap(), key.as_bytes());
+        assert_eq!(objects.get_ranges(key, &[0..1, 2..5]).await.unwrap()[1], key.as_bytes()[2..5]);
+        assert_eq!(objects.head(key).await.unwrap().key, *key);
+    }
+    let long = format!("y/{}", "a".repeat(402));
+    assert_eq!(names(objects.list(&long, None, 100).await.unwrap()), [format!("{long}/0/{}.parquet", "a".repeat(402))]);
+    let store = objects.object_store();
+    let found = store.list_with_delimiter(Some(&"y".into())).await.unwrap();
+    let mut folders: Vec<String> = found.common_prefixes.iter().map(|path| path.as_ref().to_owned()).collect();
+    folders.sort();
+    let mut expected: Vec<String> = parts.iter().map(|part| format!("y/{part}")).collect();
+    expected.sort();
+    assert_eq!(folders, expected);
+    let large = futures::stream::iter([Ok(Bytes::from(vec![7u8; 50 << 20]))]);
+    objects.put_stream(&keys[9], 50 << 20, large).await.unwrap();
+    assert_eq!(objects.head(&keys[9]).await.unwrap().size, 50 << 20);
+    // What could be taken for a part of a longer name is refused.
+    for key in [format!("{}~", "a".repeat(200)), format!("{}~{}", "a".repeat(200), "b".repeat(100))] {
+        assert!(objects.put(&key, Bytes::from_static(b"x")).await.is_err(), "{key}");
+    }
+    objects.delete_all(&keys).await.unwrap();
+    let left: Vec<_> = std::fs::read_dir(folder.path().join("new/store")).unwrap().flatten().collect();
+    assert_eq!(left.len(), 1, "folders of long names go with their last object: {left:?}");
+}
+
+#[tokio::test]
+async fn what_a_dead_writer_left_goes_at_the_next_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let objects = open(&folder).await;
+    let staging = folder.path().join("new/store/.staging");
+    std::fs::write(staging.join("left"), b"half an object").unwrap();
+    let pieces = futures::stream::iter([Ok(Bytes::from(vec![0u8; 40 << 20]))]);
+    let stuck = futures::StreamExt::chain(pieces, futures::stream::pending());
+    let upload = tokio::spawn(async move { objects.put_stream("large", 100 << 20, stuck).await });
+    let staged = || std::fs::read_dir(&staging).unwrap().count();
+    while staged() < 2 {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    // Another process shares the store: the writer at work is left alone.
+    open(&folder).await;
+    assert!(!staging.join("left").exists() && staged() == 1);
+    upload.abort();
+    let _ = upload.await;
+    assert_eq!(staged(), 0);
+}
+
+#[tokio::test]
 async fn an_abandoned_upload_leaves_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let objects = open(&folder).await;

@@ -75,6 +75,8 @@ struct State {
     files: HashMap<ChunkKey, (u64, u64)>,
     by_use: BTreeMap<u64, ChunkKey>,
     bytes: u64,
+    /// Bytes of chunks that are being written.
+    reserved: u64,
     clock: u64,
     flying: HashMap<ChunkKey, Flight>,
 }
@@ -181,11 +183,15 @@ impl ChunkCache {
         object_key: &str,
         range: Range<u64>,
     ) -> Result<Chunk, RemoteError> {
-        if let Some(chunk) = self.cached(key).await {
-            metrics::counter!("tidelog_tier_cache_hits_total").increment(1);
-            return Ok(chunk);
+        loop {
+            if let Some(chunk) = self.cached(key).await {
+                metrics::counter!("tidelog_tier_cache_hits_total").increment(1);
+                return Ok(chunk);
+            }
+            if let Some(flight) = self.fetch(key, object_key, range.clone()) {
+                return flight.await;
+            }
         }
-        self.fetch(key, object_key, range).await
     }
 
     async fn cached(self: &Arc<Self>, key: ChunkKey) -> Option<Chunk> {
@@ -203,11 +209,14 @@ impl ChunkCache {
         }
     }
 
-    /// Joins or starts the download.
-    pub(crate) fn fetch(self: &Arc<Self>, key: ChunkKey, object_key: &str, range: Range<u64>) -> Flight {
+    /// Joins or starts the download; `None` if it has arrived since the caller looked.
+    pub(crate) fn fetch(self: &Arc<Self>, key: ChunkKey, object_key: &str, range: Range<u64>) -> Option<Flight> {
         let mut state = self.state.lock();
         if let Some(flight) = state.flying.get(&key) {
-            return flight.clone();
+            return Some(flight.clone());
+        }
+        if state.files.contains_key(&key) {
+            return None;
         }
         metrics::counter!("tidelog_tier_cache_misses_total").increment(1);
         let (cache, object_key) = (Arc::clone(self), object_key.to_owned());
@@ -224,7 +233,7 @@ impl ChunkCache {
             .boxed()
             .shared();
         state.flying.insert(key, flight.clone());
-        flight
+        Some(flight)
     }
 
     async fn download(
@@ -237,7 +246,8 @@ impl ChunkCache {
         let bytes = match self.objects.get_range(object_key, range).await {
             Ok(bytes) => bytes,
             Err(ObjectsError::Other(text)) => return Err(RemoteError::Corrupt(text)),
-            // Not found too: the manifest has moved on, and the caller looks again.
+            // Unless the manifest has moved on, which the caller looks at, an object is lost, and somebody must hear of it.
+            Err(error @ ObjectsError::NotFound { .. }) => return Err(RemoteError::Corrupt(error.to_string())),
             Err(error) => return Err(RemoteError::Unavailable(error.to_string())),
         };
         let (cache, kept) = (Arc::clone(self), bytes.clone());
@@ -253,33 +263,76 @@ impl ChunkCache {
     /// Writes one file and makes room. Never flushed: after a crash the folder is emptied.
     fn store(&self, key: ChunkKey, bytes: &Bytes) -> std::io::Result<()> {
         let len = bytes.len() as u64;
-        if len > self.limit {
-            return Ok(());
-        }
-        for evicted in self.make_room(len) {
-            let _ = std::fs::remove_file(self.path(evicted));
+        let Some(evicted) = self.make_room(len) else { return Ok(()) };
+        for key in evicted {
+            let _ = std::fs::remove_file(self.path(key));
         }
         let path = self.path(key);
         let written = std::fs::write(&path, bytes);
-        if let Err(error) = written {
-            let _ = std::fs::remove_file(&path);
-            return Err(error);
-        }
         let mut state = self.state.lock();
-        state.insert(key, len);
-        metrics::gauge!("tidelog_tier_cache_bytes").set(state.bytes as f64);
-        Ok(())
+        state.reserved -= len;
+        match written {
+            Ok(()) => {
+                state.insert(key, len);
+                metrics::gauge!("tidelog_tier_cache_bytes").set(state.bytes as f64);
+            }
+            Err(_) => drop(std::fs::remove_file(&path)),
+        }
+        written
     }
 
-    /// Takes the least recently used chunks off the list until `len` more bytes fit.
-    fn make_room(&self, len: u64) -> Vec<ChunkKey> {
+    /// Takes the least recently used chunks off the list until `len` more bytes fit beside what is being written, and reserves them;
+    /// `None` if they cannot.
+    fn make_room(&self, len: u64) -> Option<Vec<ChunkKey>> {
         let mut state = self.state.lock();
+        let limit = self.limit.checked_sub(state.reserved.checked_add(len)?)?;
         let mut evicted = Vec::new();
-        while state.bytes + len > self.limit {
-            let Some((_, key)) = state.by_use.first_key_value().map(|(used, key)| (*used, *key)) else { break };
+        while state.bytes > limit {
+            let key = *state.by_use.first_key_value()?.1;
             state.remove(key);
             evicted.push(key);
         }
-        evicted
+        state.reserved += len;
+        Some(evicted)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn cache(limit: u64) -> (Arc<ChunkCache>, Objects, tempfile::TempDir) {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("file://{}", folder.path().join("store").display());
+        let objects = Objects::open(&url, &tidelog_objects::StoreOptions::default()).await.unwrap();
+        objects.put("o", Bytes::from_static(b"0123456789")).await.unwrap();
+        let path = folder.path().join("chunks");
+        let cache = ChunkCache::open(&path, limit, 2, objects.clone(), Handle::current()).unwrap();
+        (cache, objects, folder)
+    }
+
+    fn key(chunk: u32) -> ChunkKey {
+        ChunkKey { object: Uuid::from_u128(1), chunk }
+    }
+
+    #[tokio::test]
+    async fn who_looked_just_before_a_chunk_came_does_not_fetch_it_again() {
+        let (cache, objects, _folder) = cache(100).await;
+        cache.get(key(0), "o", 0..10).await.unwrap();
+        let before = objects.counts().requests().get;
+        assert!(cache.fetch(key(0), "o", 0..10).is_none());
+        let again = cache.get(key(0), "o", 0..10).await.unwrap().read(2..4).await.unwrap();
+        assert_eq!((again.as_ref(), objects.counts().requests().get - before), (&b"23"[..], 0));
+    }
+
+    #[tokio::test]
+    async fn chunks_that_are_being_written_count() {
+        let (cache, _, _folder) = cache(100).await;
+        assert_eq!(cache.make_room(60), Some(vec![]));
+        assert_eq!(cache.make_room(60), None, "together they are too much");
+        assert_eq!(cache.make_room(u64::MAX), None);
+        cache.state.lock().reserved = 0;
+        cache.state.lock().insert(key(1), 60);
+        assert_eq!(cache.make_room(60), Some(vec![key(1)]));
     }
 }

@@ -82,6 +82,11 @@ impl PartitionKeys {
         &self.topic
     }
 
+    /// The folder of the topic's descriptions, without a slash at its end.
+    pub fn descriptions(&self) -> String {
+        format!("{}/topic", self.topic)
+    }
+
     /// The partition's folder, without a slash at its end.
     pub fn folder(&self) -> &str {
         &self.folder

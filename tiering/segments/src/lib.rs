@@ -6,6 +6,7 @@
 
 mod bundle;
 mod cache;
+mod describe;
 pub mod keys;
 pub mod limits;
 pub mod manifest;

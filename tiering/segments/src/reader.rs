@@ -117,8 +117,15 @@ impl ColdReader {
         at: Timestamp,
     ) -> Result<Option<TimestampedOffset>, RemoteError> {
         for entry in image.entries.iter().filter(|entry| entry.max_timestamp >= at) {
-            if let Some(found) = self.find_in(keys, entry, at).await? {
-                return Ok(Some(found));
+            let found = match self.find_in(keys, entry, at).await {
+                Err(RemoteError::Corrupt(_)) => {
+                    self.forget(entry);
+                    self.find_in(keys, entry, at).await?
+                }
+                other => other?,
+            };
+            if found.is_some() {
+                return Ok(found);
             }
         }
         Ok(None)
@@ -315,7 +322,11 @@ async fn first_at(batch: Batch, from: Offset, at: Timestamp) -> Result<Option<Ti
         let epoch = header.leader_epoch;
         let Ok(records) = batch.records(MAX_INFLATED_BATCH_BYTES) else {
             // Undecodable records are one unit: the batch's own times are all that is known.
-            return Some(TimestampedOffset { offset: header.base_offset, timestamp: header.max_timestamp, epoch });
+            return Some(TimestampedOffset {
+                offset: header.base_offset.max(from),
+                timestamp: header.max_timestamp,
+                epoch,
+            });
         };
         records
             .map_while(Result::ok)

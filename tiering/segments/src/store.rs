@@ -3,8 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures::StreamExt;
 use tidelog_objects::{ObjectInfo, Objects, ObjectsError};
+use tokio::runtime::Handle;
+use tokio::sync::{Semaphore, watch};
 
 use crate::keys::{ObjectName, PartitionKey, PartitionKeys};
 use crate::limits::{LIST_PAGE, MAX_BACKOFF, MAX_MANIFEST_BYTES, VERSION_READS};
@@ -16,8 +19,69 @@ pub(crate) struct PartitionStore {
     pub(crate) objects: Objects,
     pub(crate) keys: PartitionKeys,
     pub(crate) min_backoff: Duration,
+    /// Held for each request, never while waiting for the next try: one partition's trouble is not another's.
+    pub(crate) permits: Arc<Semaphore>,
+    pub(crate) writes: Writes,
     /// Told of every failure, and of the first success after it.
     pub(crate) report: Arc<dyn Fn(Option<String>) + Send + Sync>,
+}
+
+/// Requests that change the store, each on a task of its own. Whoever asked may end at any moment; the request reaches its end all the
+/// same, and a deletion waits for it: otherwise it could land after everything was removed, and nobody would ever look for it.
+#[derive(Clone)]
+pub(crate) struct Writes {
+    handle: Handle,
+    flying: watch::Sender<usize>,
+}
+
+/// Counts as something on its way until it is dropped.
+pub(crate) struct Flying(watch::Sender<usize>);
+
+impl Drop for Flying {
+    fn drop(&mut self) {
+        self.0.send_modify(|flying| *flying = flying.saturating_sub(1));
+    }
+}
+
+impl Writes {
+    pub(crate) fn new(handle: Handle) -> Self {
+        Writes { handle, flying: watch::Sender::new(0) }
+    }
+
+    /// Something is on its way.
+    pub(crate) fn start(&self) -> Flying {
+        self.flying.send_modify(|flying| *flying += 1);
+        Flying(self.flying.clone())
+    }
+
+    /// Is nothing on its way?
+    pub(crate) fn are_idle(&self) -> bool {
+        *self.flying.borrow() == 0
+    }
+
+    /// Carries out one request to its end.
+    pub(crate) async fn run<T: Send + 'static>(&self, request: impl Future<Output = T> + Send + 'static) -> Option<T> {
+        let flying = self.start();
+        let task = self.handle.spawn(async move {
+            let _flying = flying;
+            request.await
+        });
+        task.await.ok()
+    }
+
+    async fn request<T: Send + 'static>(
+        &self,
+        request: impl Future<Output = Result<T, ObjectsError>> + Send + 'static,
+    ) -> Result<T, ObjectsError> {
+        let lost = || ObjectsError::Unavailable("a request ended without an answer".to_owned());
+        self.run(request).await.unwrap_or_else(|| Err(lost()))
+    }
+
+    /// Ready once nothing is on its way.
+    pub(crate) async fn ended(&self) {
+        // The sender is ours, so it cannot be gone.
+        let _ = self.flying.subscribe().wait_for(|flying| *flying == 0).await;
+    }
 }
 
 /// Doubles from try to try.
@@ -43,7 +107,11 @@ impl PartitionStore {
         let mut backoff = Backoff::new(self.min_backoff);
         let mut failed = false;
         loop {
-            match request().await {
+            let answer = {
+                let _permit = self.permits.acquire().await;
+                request().await
+            };
+            match answer {
                 Ok(answer) => {
                     if failed {
                         (self.report)(None);
@@ -59,7 +127,7 @@ impl PartitionStore {
         }
     }
 
-    async fn get(&self, key: &str) -> Result<Option<bytes::Bytes>, ObjectsError> {
+    async fn get(&self, key: &str) -> Result<Option<Bytes>, ObjectsError> {
         match self.objects.get(key).await {
             Ok(bytes) if bytes.len() as u64 > MAX_MANIFEST_BYTES => {
                 Err(ObjectsError::Other(format!("{key} has {} bytes", bytes.len())))
@@ -111,12 +179,20 @@ impl PartitionStore {
 
     /// Sent once: only the machine may decide what an answer that did not come means.
     pub(crate) async fn create(&self, version: &Version, backoff: &mut Backoff) -> Event {
-        match self.objects.create(&self.keys.version(version.number), version.encode()).await {
+        let answer = {
+            let _permit = self.permits.acquire().await;
+            self.create_object(self.keys.version(version.number), version.encode().into()).await
+        };
+        match answer {
             Ok(()) => {
                 (self.report)(None);
                 Event::Created(true)
             }
-            Err(ObjectsError::AlreadyExists { .. }) => Event::Created(false),
+            Err(ObjectsError::AlreadyExists { .. }) => {
+                // Perhaps one that is still in flight (S3's 409), and then absent for another moment.
+                backoff.wait().await;
+                Event::Created(false)
+            }
             Err(error) => {
                 (self.report)(Some(error.to_string()));
                 backoff.wait().await;
@@ -125,23 +201,34 @@ impl PartitionStore {
         }
     }
 
+    async fn create_object(&self, key: String, bytes: Bytes) -> Result<(), ObjectsError> {
+        let objects = self.objects.clone();
+        self.writes.request(async move { objects.create(&key, bytes).await }).await
+    }
+
     pub(crate) async fn write_snapshot(&self, image: &Image) -> Event {
-        let key = self.keys.snapshot(image.number);
-        let bytes = bytes::Bytes::from(image.encode());
-        self.until_answered(|| self.objects.put(&key, bytes.clone())).await;
+        let bytes = Bytes::from(image.encode());
+        self.until_answered(|| {
+            let (objects, key, bytes) = (self.objects.clone(), self.keys.snapshot(image.number), bytes.clone());
+            self.writes.request(async move { objects.put(&key, bytes).await })
+        })
+        .await;
         Event::SnapshotWritten(image.number)
     }
 
     /// One request after another: a paused writer must never find a version whose predecessor outlived it.
     pub(crate) async fn delete_versions(&self, numbers: &[u64]) {
         for number in numbers {
-            let key = self.keys.version(*number);
-            self.until_answered(|| self.objects.delete(&key)).await;
+            self.delete_keys(&[self.keys.version(*number)]).await;
         }
     }
 
     pub(crate) async fn delete_keys(&self, keys: &[String]) {
-        self.until_answered(|| self.objects.delete_all(keys)).await;
+        self.until_answered(|| {
+            let (objects, keys) = (self.objects.clone(), keys.to_vec());
+            self.writes.request(async move { objects.delete_all(&keys).await })
+        })
+        .await;
     }
 
     pub(crate) async fn delete_snapshots(&self, numbers: &[u64]) {
@@ -177,10 +264,12 @@ impl PartitionStore {
         self.delete_snapshots(&found.snapshots).await;
         let numbers: Vec<u64> = found.versions.into_iter().map(|(number, _)| number).collect();
         self.delete_versions(&numbers).await;
+        // Partitions are numbers, and sort before `topic`: the first key tells whether any is left.
         let topic = self.keys.topic_folder();
-        let description = format!("{topic}/topic/");
-        let left = self.list_all(topic, None).await;
-        if left.iter().all(|object| object.key.starts_with(&description)) {
+        let first = self.until_answered(|| self.objects.list(topic, None, 1)).await.objects;
+        let folder = self.keys.descriptions();
+        if first.iter().all(|object| object.key.starts_with(&folder)) {
+            let left = self.list_all(&folder, None).await;
             let keys: Vec<String> = left.into_iter().map(|object| object.key).collect();
             self.delete_keys(&keys).await;
         }
@@ -188,8 +277,8 @@ impl PartitionStore {
 
     /// Writes the newest description of the topic, unless the store has it.
     pub(crate) async fn describe(&self, description: &crate::topic::TopicDescription) {
-        let folder = format!("{}/topic", self.keys.topic_folder());
-        let bytes = bytes::Bytes::from(description.encode());
+        let folder = self.keys.descriptions();
+        let bytes = Bytes::from(description.encode());
         loop {
             let found = self.list_all(&folder, None).await;
             let newest = found.last().map(|object| object.key.clone());
@@ -199,10 +288,10 @@ impl PartitionStore {
                 return;
             }
             let number = newest.and_then(|key| key.rsplit('/').next().and_then(|n| n.parse::<u64>().ok())).unwrap_or(0);
-            let key = format!("{folder}/{:020}", number + 1);
+            let key = format!("{folder}/{:020}", number.saturating_add(1));
             let created = self
                 .until_answered(|| async {
-                    match self.objects.create(&key, bytes.clone()).await {
+                    match self.create_object(key.clone(), bytes.clone()).await {
                         Ok(()) => Ok(true),
                         Err(ObjectsError::AlreadyExists { .. }) => Ok(false),
                         Err(error) => Err(error),

@@ -15,12 +15,11 @@ use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use crate::cache::ChunkCache;
-use crate::keys::PartitionKeys;
+use crate::describe::Descriptions;
 use crate::limits::TierLimits;
 use crate::manifest::{Entry, Image, Stop};
 use crate::partition::{Partition, Shared};
 use crate::reader::ColdReader;
-use crate::store::PartitionStore;
 use crate::topic::TopicDescription;
 
 /// Why a tier could not be set up.
@@ -79,11 +78,19 @@ struct Inner {
     cache: Arc<ChunkCache>,
     reader: Arc<ColdReader>,
     partitions: RwLock<HashMap<TopicIdPartition, Arc<Partition>>>,
+    descriptions: Descriptions,
+}
+
+impl Inner {
+    fn forget(&self, id: &TopicIdPartition, if_so: impl Fn(&Partition) -> bool) {
+        self.partitions.write().retain(|known, partition| known != id || !if_so(partition));
+    }
 }
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        self.partitions.get_mut().values().for_each(|partition| partition.resign());
+        self.descriptions.abandon();
+        self.partitions.get_mut().values().for_each(|partition| partition.abandon());
     }
 }
 
@@ -113,37 +120,32 @@ impl Tier {
             limits,
             handle,
             writer: Uuid::new_v4(),
-            uploads: Semaphore::new(limits.uploads.max(1)),
-            manifests: Semaphore::new(limits.manifests.max(1)),
+            uploads: Arc::new(Semaphore::new(limits.uploads.max(1))),
+            manifests: Arc::new(Semaphore::new(limits.manifests.max(1))),
             manifest_folder,
         };
-        let inner =
-            Inner { shared: Arc::new(shared), cache: chunks, reader: Arc::new(reader), partitions: RwLock::default() };
-        Ok(Tier { inner: Arc::new(inner) })
+        Ok(Tier {
+            inner: Arc::new(Inner {
+                shared: Arc::new(shared),
+                cache: chunks,
+                reader: Arc::new(reader),
+                partitions: RwLock::default(),
+                descriptions: Descriptions::default(),
+            }),
+        })
     }
 
     /// Writes what the bucket says about a topic; to be called when it is created and when its configuration changes.
     /// Returns at once and is repeated until the store has it.
     pub fn describe_topic(&self, description: TopicDescription) {
-        let shared = &self.inner.shared;
-        let keys = PartitionKeys::new(&TopicIdPartition {
-            id: description.id,
-            topic: description.name.clone(),
-            partition: tidelog_model::PartitionIndex(0),
-        });
-        let store = PartitionStore {
-            objects: shared.objects.clone(),
-            keys,
-            min_backoff: shared.limits.min_backoff,
-            report: Arc::new(|_| {}),
-        };
-        shared.handle.spawn(async move { store.describe(&description).await });
+        self.inner.descriptions.describe(&self.inner.shared, description);
     }
 
     /// What is where, and what went wrong last.
     pub fn status(&self) -> TierStatus {
         let known: Vec<Arc<Partition>> = self.inner.partitions.read().values().cloned().collect();
-        let mut partitions: Vec<PartitionStatus> = known.iter().map(|partition| status_of(partition)).collect();
+        let active = known.iter().filter(|partition| partition.is_active());
+        let mut partitions: Vec<PartitionStatus> = active.map(|partition| status_of(partition)).collect();
         partitions.sort_by(|a, b| a.partition.cmp(&b.partition));
         let objects = &self.inner.shared.objects;
         TierStatus {
@@ -160,7 +162,7 @@ impl Tier {
 
     fn find_or_add(&self, partition: &TopicIdPartition) -> Arc<Partition> {
         let mut partitions = self.inner.partitions.write();
-        Arc::clone(partitions.entry(partition.clone()).or_insert_with(|| Partition::new(partition)))
+        Arc::clone(partitions.entry(partition.clone()).or_insert_with(|| Partition::new(partition, &self.inner.shared)))
     }
 
     /// The partition's manifest, or why a reader has to wait.
@@ -189,14 +191,24 @@ fn status_of(partition: &Partition) -> PartitionStatus {
 
 impl RemoteLog for Tier {
     fn lead(&self, partition: &TopicIdPartition, epoch: LeaderEpoch, source: Arc<dyn LocalLog>) {
-        self.find_or_add(partition).lead(&self.inner.shared, epoch, source);
+        // Under the lock, so that it is not forgotten between the two.
+        let mut partitions = self.inner.partitions.write();
+        let known = partitions.entry(partition.clone());
+        let known = known.or_insert_with(|| Partition::new(partition, &self.inner.shared));
+        known.lead(&self.inner.shared, epoch, source);
     }
 
     fn resign(&self, partition: &TopicIdPartition) {
-        let known = self.inner.partitions.write().remove(partition);
-        if let Some(partition) = known {
-            partition.resign();
-        }
+        let Some(known) = self.find(partition) else { return };
+        known.resign();
+        // Until its last request has come to its end, a deletion must find it here.
+        let tier = Arc::downgrade(&self.inner);
+        self.inner.shared.handle.spawn(async move {
+            known.quiet().await;
+            if let Some(inner) = tier.upgrade() {
+                inner.forget(&known.id, Partition::is_over);
+            }
+        });
     }
 
     fn extent(&self, partition: &TopicIdPartition) -> RemoteExtent {
@@ -238,7 +250,7 @@ impl RemoteLog for Tier {
             let read = reader.read(&partition.keys, &image, offset, max_bytes).await;
             match read {
                 // The object may have gone because the manifest moved on while we read.
-                Err(RemoteError::Unavailable(_)) => match tier.image(&partition.id) {
+                Err(RemoteError::Unavailable(_) | RemoteError::Corrupt(_)) => match tier.image(&partition.id) {
                     Ok((_, newer)) if newer.number != image.number => {
                         reader.read(&partition.keys, &newer, offset, max_bytes).await
                     }
@@ -263,12 +275,20 @@ impl RemoteLog for Tier {
     }
 
     fn delete(&self, partition: &TopicIdPartition) -> BoxFuture<'static, Result<(), RemoteError>> {
-        let deleting = self.find_or_add(partition).delete(&self.inner.shared);
-        let (tier, partition) = (self.clone(), partition.clone());
-        Box::pin(async move {
-            deleting.await?;
-            tier.inner.partitions.write().remove(&partition);
+        let known = self.find_or_add(partition);
+        let (shared, inner) = (Arc::clone(&self.inner.shared), Arc::downgrade(&self.inner));
+        let descriptions = self.inner.descriptions.clone();
+        // The work begins now, and goes on when nobody waits for it any more.
+        let deletion = self.inner.shared.handle.spawn(async move {
+            // What the bucket says about a topic goes with its last partition, so nobody may be about to write it.
+            descriptions.end(known.id.id).await;
+            known.delete(&shared).await?;
+            known.deleted(&shared);
+            if let Some(inner) = inner.upgrade() {
+                inner.forget(&known.id, |partition| !partition.is_active());
+            }
             Ok(())
-        })
+        });
+        Box::pin(async move { deletion.await.unwrap_or_else(|e| Err(RemoteError::Unavailable(e.to_string()))) })
     }
 }

@@ -23,7 +23,8 @@ impl Manifest {
     }
 
     /// What nobody names. A paused leader of a lower epoch cannot commit any more, so its objects go at once; our own epoch's
-    /// may be an upload at work; a higher epoch's are none of our business.
+    /// may be an upload at work; a higher epoch's are none of our business. What was too young at the last look
+    /// goes now: only we could name it and do not, and where nothing is written the store's clock stands still.
     pub(super) fn collect(&mut self, found: Found) -> Vec<Effect> {
         self.collected = true;
         let Some(image) = self.image.clone() else { return Vec::new() };
@@ -37,15 +38,18 @@ impl Manifest {
         let store_now = times.max().unwrap_or(Timestamp::NONE);
         let grace = i64::try_from(self.rules.grace.as_millis()).unwrap_or(i64::MAX);
         let mut unnamed = Vec::new();
+        let suspects = std::mem::take(&mut self.suspects);
         let mut young = std::mem::take(&mut self.collect_again);
         for (name, written) in found.segments {
             if image.names(&name) || Some(name) == ours || name.epoch > self.epoch {
                 continue;
             }
-            if name.epoch < self.epoch || store_now.get().saturating_sub(written.get()) >= grace {
+            let old = store_now.get().saturating_sub(written.get()) >= grace || suspects.contains(&name);
+            if name.epoch < self.epoch || old {
                 unnamed.push(name);
             } else {
                 young = true;
+                self.suspects.push(name);
             }
         }
         let mut effects = Vec::new();

@@ -114,6 +114,10 @@ pub struct Manifest {
     oldest: Option<u64>,
     /// Unreferenced objects of our own.
     garbage: Vec<ObjectName>,
+    /// Unreferenced objects that were too young at the last look.
+    suspects: Vec<ObjectName>,
+    /// Version that the store is known to have had.
+    known: u64,
 }
 
 impl std::fmt::Debug for Manifest {
@@ -129,7 +133,8 @@ impl std::fmt::Debug for Manifest {
 
 impl Manifest {
     /// A machine for the leader of `epoch`, and its first effects. `cached` is the last image that this machine knew, never trusted
-    /// without reading the store.
+    /// without reading the store. But a store without any version where there was one is another store, or one whose volume is not
+    /// there: it is not believed either.
     pub fn lead(
         epoch: LeaderEpoch,
         writer: Uuid,
@@ -138,6 +143,7 @@ impl Manifest {
         ids: Ids,
     ) -> (Self, Vec<Effect>) {
         let cached = cached.filter(|image| image.number > 0 && !image.dropped);
+        let known = cached.as_ref().map_or(0, |image| image.number);
         let (load, effects) = Load::start(rules.snapshot_every, cached);
         let manifest = Manifest {
             epoch,
@@ -158,6 +164,8 @@ impl Manifest {
             snapshots: (None, None),
             oldest: None,
             garbage: Vec::new(),
+            suspects: Vec::new(),
+            known,
         };
         (manifest, effects)
     }
@@ -287,7 +295,7 @@ impl Manifest {
         match load.apply(event, self.dropping) {
             load::Step::More(effects) => effects,
             load::Step::Loaded { image, snapshot } => {
-                let known = self.image.as_ref().map_or(0, |image| image.number);
+                let known = self.image.as_ref().map_or(self.known, |image| image.number);
                 if image.number == 0 && known > 0 && !self.dropping {
                     return self.stop(Stop::Gone);
                 }
@@ -345,6 +353,11 @@ impl Manifest {
         }
         if !self.collected {
             return vec![Effect::ListObjects];
+        }
+        if std::mem::take(&mut self.collect_again) {
+            let mut effects = vec![Effect::CollectLater];
+            effects.extend(self.advance());
+            return effects;
         }
         if !self.quiet {
             return vec![self.next_upload(&image)];

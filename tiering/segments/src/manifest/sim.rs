@@ -1,6 +1,6 @@
 //! Seeded runs of several manifest writers against one fake store: lost answers, own retries, crashes, leaders that are paused and
 //! resume after others went on, unclean elections, retention. The store knows which versions are really in the chain, so every
-//! step is judged against the truth and not against what a writer believes.
+//! step is judged against the truth and not against what a writer believes. `TIDELOG_SEEDS=100..500` runs others than the usual ones.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -462,24 +462,26 @@ fn run(seed: u64) -> (Sim, std::thread::Result<()>) {
     (sim, outcome)
 }
 
+/// Steps that a failed run shows.
+const TAIL: usize = 60;
+
+fn seeds() -> std::ops::Range<u64> {
+    let Ok(text) = std::env::var("TIDELOG_SEEDS") else { return 0..100 };
+    let parsed = text.split_once("..").and_then(|(from, to)| Some(from.parse().ok()?..to.parse().ok()?));
+    parsed.unwrap_or_else(|| panic!("TIDELOG_SEEDS is a range like 100..500, not {text:?}"))
+}
+
 #[test]
 fn no_offset_is_lost_or_doubled_and_no_object_deleted_or_leaked() {
-    let first: u64 = std::env::var("TIDELOG_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or(0);
-    let count: u64 = std::env::var("TIDELOG_SEEDS").ok().and_then(|s| s.parse().ok()).unwrap_or(100);
+    let seeds = seeds();
+    let count = seeds.end - seeds.start;
     let (mut versions, mut strays, mut leaders) = (0, 0, 0);
-    for seed in first..first + count {
+    for seed in seeds {
         let (sim, outcome) = run(seed);
         if let Err(panic) = outcome {
-            let tail = sim
-                .trace
-                .iter()
-                .rev()
-                .take(std::env::var("TIDELOG_TRACE").map_or(60, |n| n.parse().unwrap()))
-                .rev()
-                .cloned()
-                .collect::<Vec<_>>()
-                .join("\n");
-            eprintln!("{tail}\nseed {seed} fails; rerun with TIDELOG_SEED={seed} TIDELOG_SEEDS=1");
+            let tail: Vec<&str> = sim.trace.iter().rev().take(TAIL).rev().map(String::as_str).collect();
+            let again = format!("TIDELOG_SEEDS={seed}..{} cargo test -p tidelog-segments no_offset_is_lost", seed + 1);
+            eprintln!("{}\nseed {seed} fails\nagain: {again}", tail.join("\n"));
             std::panic::resume_unwind(panic);
         }
         versions += sim.store.chain.number;

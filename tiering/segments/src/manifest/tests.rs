@@ -180,3 +180,70 @@ proptest! {
         let _ = Image::decode(&bytes);
     }
 }
+
+/// Answers for a machine of epoch 1 on an empty store, until it has nothing to do and has looked for unreferenced objects twice.
+fn rested() -> Manifest {
+    let mut next = 500u128;
+    let ids: Ids = Box::new(move || {
+        next += 1;
+        Uuid::from_u128(next)
+    });
+    let (mut machine, effects) = Manifest::lead(LeaderEpoch(1), Uuid::from_u128(9), Rules::default(), None, ids);
+    assert_eq!(effects, [Effect::ListVersions { after: 0 }]);
+    let answers = [
+        Event::Listed(vec![]),
+        Event::Created(true),
+        Event::Listed(vec![]),
+        Event::Found(Found::default()),
+        Event::NothingClosed,
+        Event::Collect,
+        Event::Found(Found::default()),
+    ];
+    let mut last = Vec::new();
+    for answer in answers {
+        last = machine.apply(answer);
+    }
+    assert!(machine.is_idle() && last.is_empty(), "{machine:?}: {last:?}");
+    machine
+}
+
+fn observed(log_start: i64) -> Event {
+    Event::Observed { log_start: Offset(log_start), epochs: epochs(&[(1, 0)]) }
+}
+
+#[test]
+fn a_put_that_was_given_up_is_looked_for_after_the_grace_period() {
+    let mut machine = rested();
+    let effects = machine.apply(observed(0));
+    let [Effect::Upload { name, .. }] = effects.as_slice() else { panic!("{effects:?}") };
+    assert_eq!(machine.apply(Event::UploadFailed), []);
+    // What it was to hold is past retention now; the put may still land after the deletion.
+    let effects = machine.apply(observed(10));
+    assert!(effects.contains(&Effect::DeleteObjects(vec![*name])), "{effects:?}");
+    assert!(effects.contains(&Effect::CollectLater), "{effects:?}");
+}
+
+#[test]
+fn an_orphan_goes_in_a_partition_where_nothing_else_is_written() {
+    let mut machine = rested();
+    let orphan = ObjectName { base: Offset(0), epoch: LeaderEpoch(1), id: Uuid::from_u128(77) };
+    let found =
+        Found { segments: vec![(orphan, Timestamp(100))], versions: vec![(1, Timestamp(50))], snapshots: vec![] };
+    assert_eq!(machine.apply(Event::Collect), [Effect::ListObjects]);
+    assert_eq!(machine.apply(Event::Found(found.clone())), [Effect::CollectLater], "it is young");
+    // A grace period later the store's newest time is still the orphan's own.
+    assert_eq!(machine.apply(Event::Collect), [Effect::ListObjects]);
+    assert_eq!(machine.apply(Event::Found(found)), [Effect::DeleteObjects(vec![orphan])]);
+}
+
+#[test]
+fn an_empty_store_where_a_manifest_was_known_is_not_believed() {
+    let known = Image { number: 5, ..image_of(vec![entry(0, 10, &[(1, 0)])]) };
+    let ids: Ids = Box::new(|| Uuid::from_u128(1));
+    let (mut machine, effects) = Manifest::lead(LeaderEpoch(2), Uuid::from_u128(9), Rules::default(), Some(known), ids);
+    assert_eq!(effects, [Effect::ListVersions { after: 5 }]);
+    assert_eq!(machine.apply(Event::Listed(vec![])), [Effect::ReadVersions { first: 5, last: 5 }]);
+    assert_eq!(machine.apply(Event::VersionsRead(vec![])), [Effect::ListVersions { after: 0 }]);
+    assert_eq!(machine.apply(Event::Listed(vec![])), []);
+    assert_eq!(machine.stopped(), Some(Stop::Gone), "a volume that is not mounted looks like this");
+}

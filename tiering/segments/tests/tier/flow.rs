@@ -13,9 +13,9 @@ use crate::log::TestLog;
 use crate::*;
 
 /// The whole life of one partition on one store.
-async fn life(objects: &Objects) {
+async fn life(objects: &Objects, id: TopicIdPartition) {
     let cache = tempfile::tempdir().unwrap();
-    let (id, log) = (partition(3), TestLog::new());
+    let log = TestLog::new();
     let first = tier(objects, cache.path(), limits());
     assert_eq!(first.extent(&id), RemoteExtent::Unknown);
     assert!(matches!(first.read(&id, Offset(0), 1000).await, Err(RemoteError::Unavailable(_))));
@@ -44,6 +44,8 @@ async fn life(objects: &Objects) {
     lead(&second, &id, 2, &log);
     remote_end(&second, &id, Offset(800)).await;
     assert_eq!(segments(objects).await, 4);
+    let known = std::fs::read_dir(other_cache.path().join("manifests")).unwrap().count();
+    assert_eq!(known, 1, "the last known manifest is kept");
     // Retention: the manifest first, the objects later.
     log.set_log_start(450);
     second.wake(&id);
@@ -68,13 +70,20 @@ async fn life(objects: &Objects) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_partitions_life_on_a_file_store() {
     let folder = tempfile::tempdir().unwrap();
-    life(&file_store(folder.path()).await).await;
+    life(&file_store(folder.path()).await, partition(3)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_partitions_life_on_s3() {
     let server = S3Server::start().await.unwrap();
-    life(&s3_store(&server).await).await;
+    life(&s3_store(&server).await, partition(3)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_longest_topic_name_on_a_file_store() {
+    let folder = tempfile::tempdir().unwrap();
+    let topic = TopicName::new(&"x".repeat(249)).unwrap();
+    life(&file_store(folder.path()).await, TopicIdPartition { topic, ..partition(3) }).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use tidelog_log::{ClosedSegment, Disk, FileSlice, LocalLog, OsDisk};
+use tidelog_log::{ClosedSegment, Disk, DiskFile, FileSlice, LocalLog, OsDisk};
 use tidelog_model::{LeaderEpoch, Offset, ProducerId, Timestamp};
 use tidelog_record::{AbortedTransaction, BatchBuilder, LeaderEpochs};
 
@@ -25,6 +25,7 @@ struct State {
     end: Offset,
     committed: Vec<Offset>,
     asked: usize,
+    handed: Vec<Weak<dyn DiskFile>>,
 }
 
 pub(crate) struct TestLog {
@@ -53,6 +54,7 @@ impl TestLog {
             end: Offset::ZERO,
             committed: Vec::new(),
             asked: 0,
+            handed: Vec::new(),
         };
         Arc::new(TestLog { folder: tempfile::tempdir().unwrap(), state: Mutex::new(state) })
     }
@@ -110,6 +112,11 @@ impl TestLog {
         self.state.lock().asked
     }
 
+    /// Does anybody hold one of its segments open?
+    pub(crate) fn is_open(&self) -> bool {
+        self.state.lock().handed.iter().any(|file| file.strong_count() > 0)
+    }
+
     pub(crate) fn path_of(&self, base: i64) -> PathBuf {
         self.state.lock().segments[&Offset(base)].path.clone()
     }
@@ -133,6 +140,7 @@ impl LocalLog for TestLog {
         let segment = state.segments.values().find(|segment| segment.end > from)?.clone();
         let file = OsDisk.open(&segment.path, false).unwrap();
         let len = file.len().unwrap() as usize;
+        state.handed.push(Arc::downgrade(&file));
         Some(ClosedSegment {
             base: segment.base,
             end: segment.end,

@@ -5,6 +5,7 @@ mod cost;
 mod crash;
 mod flow;
 mod log;
+mod races;
 mod reads;
 
 use std::path::Path;

@@ -97,6 +97,13 @@ async fn damage_is_found_and_never_handed_out() {
     bytes[200] ^= 1;
     std::fs::write(&chunk, &bytes).unwrap();
     consume(&tier, &id, b'a', 0, 100, 100_000).await;
+    // So does a search by time.
+    let chunk = std::fs::read_dir(cache.path().join("chunks")).unwrap().next().unwrap().unwrap().path();
+    let mut bytes = std::fs::read(&chunk).unwrap();
+    bytes[200] ^= 1;
+    std::fs::write(&chunk, &bytes).unwrap();
+    let found = tier.find_timestamp(&id, crate::log::timestamp(3)).await.unwrap().unwrap();
+    assert_eq!(found.offset, Offset(3));
     // A damaged object is an error, whichever byte it is.
     let key = keys(&objects).await.into_iter().find(|key| key.contains("/segments/")).unwrap();
     let path = folder.path().join("cluster-1").join(&key);

@@ -1,77 +1,17 @@
-//! One led partition: runs its manifest machine while there is something to do, and no task while there is not.
+//! Carries out what one leadership's machine wants, one effect after another, and tells it what came of it.
 
-use std::collections::VecDeque;
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
-use parking_lot::{Mutex, RwLock};
-use tidelog_log::{LocalLog, RemoteError};
-use tidelog_model::{LeaderEpoch, Offset, TopicIdPartition};
-use tokio::sync::{Semaphore, watch};
-use tokio::task::JoinHandle;
-use uuid::Uuid;
+use tidelog_model::Offset;
+use tidelog_objects::ObjectsError;
 
-use crate::keys::{ObjectName, PartitionKeys};
-use crate::limits::{DAMAGED_BACKOFF, TierLimits};
-use crate::manifest::{Effect, Event, Image, Manifest, Rules, Stop};
+use super::{Lead, Partition, Shared};
+use crate::keys::ObjectName;
+use crate::limits::DAMAGED_BACKOFF;
+use crate::manifest::{Effect, Event, Image, Manifest, Stop};
 use crate::store::{Backoff, PartitionStore};
 use crate::uploader::{self, UploadError};
-
-/// What all partitions share.
-pub(crate) struct Shared {
-    pub(crate) objects: tidelog_objects::Objects,
-    pub(crate) limits: TierLimits,
-    pub(crate) handle: tokio::runtime::Handle,
-    /// This process, in the versions that it writes.
-    pub(crate) writer: Uuid,
-    pub(crate) uploads: Semaphore,
-    pub(crate) manifests: Semaphore,
-    /// Where the last known manifests are kept.
-    pub(crate) manifest_folder: PathBuf,
-}
-
-/// What an operator may ask about one partition.
-#[derive(Clone, Default, Debug)]
-pub(crate) struct Progress {
-    pub(crate) uploading: Option<Offset>,
-    pub(crate) last_error: Option<String>,
-    pub(crate) stopped: Option<Stop>,
-}
-
-/// One partition that this broker leads, led or deletes.
-pub(crate) struct Partition {
-    pub(crate) id: TopicIdPartition,
-    pub(crate) keys: PartitionKeys,
-    /// The committed manifest; `None` while it is unknown.
-    pub(crate) image: RwLock<Option<Arc<Image>>>,
-    pub(crate) progress: Arc<Mutex<Progress>>,
-    lead: Mutex<Option<Arc<Lead>>>,
-}
-
-/// One leadership.
-struct Lead {
-    epoch: LeaderEpoch,
-    source: Option<Arc<dyn LocalLog>>,
-    /// The machine and what it wants done; made by the first run, because that reads the local disk.
-    machine: tokio::sync::Mutex<Option<(Manifest, VecDeque<Effect>)>>,
-    woken: AtomicBool,
-    collect: AtomicBool,
-    /// The last upload failed because of the local segment.
-    damaged: AtomicBool,
-    /// Why the machine has come to its end, once it has.
-    done: watch::Sender<Option<Stop>>,
-    /// The task that runs the machine, if one does; the lock orders wake-ups against its end.
-    task: Mutex<Option<JoinHandle<()>>>,
-}
-
-impl Drop for Lead {
-    fn drop(&mut self) {
-        if let Some(task) = self.task.get_mut().take() {
-            task.abort();
-        }
-    }
-}
 
 enum Outcome {
     Idle,
@@ -79,153 +19,16 @@ enum Outcome {
     Stopped,
 }
 
-impl Partition {
-    pub(crate) fn new(id: &TopicIdPartition) -> Arc<Self> {
-        Arc::new(Partition {
-            id: id.clone(),
-            keys: PartitionKeys::new(id),
-            image: RwLock::new(None),
-            progress: Arc::default(),
-            lead: Mutex::new(None),
-        })
-    }
-
-    /// Leads from `epoch` on. An older leadership ends; a call for the same one changes nothing.
-    pub(crate) fn lead(self: &Arc<Self>, shared: &Arc<Shared>, epoch: LeaderEpoch, source: Arc<dyn LocalLog>) {
-        let mut lead = self.lead.lock();
-        if lead.as_ref().is_some_and(|lead| lead.epoch >= epoch) {
-            return;
-        }
-        self.begin(shared, &mut lead, epoch, Some(source));
-    }
-
-    /// Deletes everything of the partition; the work begins now, the future waits for its end. A deletion at work is joined.
-    pub(crate) fn delete(
-        self: &Arc<Self>,
-        shared: &Arc<Shared>,
-    ) -> impl Future<Output = Result<(), RemoteError>> + Send + use<> {
-        let mut lead = self.lead.lock();
-        if lead.as_ref().is_none_or(|lead| lead.source.is_some()) {
-            self.begin(shared, &mut lead, LeaderEpoch(i32::MAX), None);
-        }
-        let done = lead.as_ref().map(|lead| lead.done.subscribe());
-        async move {
-            let given_up = || RemoteError::Unavailable("the deletion was given up".to_owned());
-            let mut done = done.ok_or_else(given_up)?;
-            match done.wait_for(Option::is_some).await.map(|stop| *stop) {
-                Ok(Some(Stop::Dropped)) => Ok(()),
-                _ => Err(given_up()),
-            }
-        }
-    }
-
-    fn begin(
-        self: &Arc<Self>,
-        shared: &Arc<Shared>,
-        slot: &mut Option<Arc<Lead>>,
-        epoch: LeaderEpoch,
-        source: Option<Arc<dyn LocalLog>>,
-    ) {
-        if let Some(old) = slot.take() {
-            old.end();
-        }
-        *self.image.write() = None;
-        *self.progress.lock() = Progress::default();
-        let lead = Arc::new(Lead {
-            epoch,
-            source,
-            machine: tokio::sync::Mutex::new(None),
-            woken: AtomicBool::new(true),
-            collect: AtomicBool::new(false),
-            damaged: AtomicBool::new(false),
-            done: watch::Sender::new(None),
-            task: Mutex::new(None),
-        });
-        lead.ensure_running(self, shared);
-        *slot = Some(lead);
-    }
-
-    /// Ends the leadership, in the middle of whatever it does: the store is in a state that the next leader understands.
-    pub(crate) fn resign(&self) {
-        if let Some(lead) = self.lead.lock().take() {
-            lead.end();
-        }
-        *self.image.write() = None;
-    }
-
-    /// There may be something to do.
-    pub(crate) fn wake(self: &Arc<Self>, shared: &Arc<Shared>) {
-        if let Some(lead) = self.lead.lock().as_ref() {
-            lead.woken.store(true, Ordering::Release);
-            lead.ensure_running(self, shared);
-        }
-    }
-
-    fn cache_file(&self, shared: &Shared) -> PathBuf {
-        shared.manifest_folder.join(format!("{}-{}-{}", self.id.topic, self.id.id, self.id.partition))
-    }
-
-    /// The machine of a leadership, or of a deletion if there is no log. Blocks.
-    fn machine(&self, shared: &Shared, epoch: LeaderEpoch, deletes: bool) -> (Manifest, VecDeque<Effect>) {
-        let rules = Rules { grace: shared.limits.grace, ..Rules::default() };
-        let file = self.cache_file(shared);
-        let (machine, effects) = if deletes {
-            let _ = std::fs::remove_file(file);
-            Manifest::drop_all(shared.writer, rules, Box::new(Uuid::new_v4))
-        } else {
-            // Damaged or absent: the store has it all.
-            let cached = std::fs::read(file).ok().and_then(|bytes| Image::decode(&bytes).ok());
-            Manifest::lead(epoch, shared.writer, rules, cached, Box::new(Uuid::new_v4))
-        };
-        (machine, effects.into())
-    }
-
-    /// Runs `act` unless the leadership has ended since; it cannot end meanwhile.
-    fn while_led(&self, lead: &Arc<Lead>, act: impl FnOnce()) {
-        let current = self.lead.lock();
-        if current.as_ref().is_some_and(|current| Arc::ptr_eq(current, lead)) {
-            act();
-        }
-    }
-}
-
-impl Lead {
-    fn end(&self) {
-        if let Some(task) = self.task.lock().take() {
-            task.abort();
-        }
-    }
-
-    fn ensure_running(self: &Arc<Self>, partition: &Arc<Partition>, shared: &Arc<Shared>) {
-        let mut task = self.task.lock();
-        if task.as_ref().is_none_or(JoinHandle::is_finished) {
-            let runner =
-                Runner { partition: Arc::clone(partition), shared: Arc::clone(shared), lead: Arc::downgrade(self) };
-            *task = Some(shared.handle.spawn(runner.run()));
-        }
-    }
-
-    /// Ends the task unless somebody has called since.
-    fn rest(&self) -> bool {
-        let mut task = self.task.lock();
-        if self.woken.load(Ordering::Acquire) {
-            return false;
-        }
-        *task = None;
-        true
-    }
-}
-
 /// Runs one leadership's machine until it is idle.
-struct Runner {
-    partition: Arc<Partition>,
-    shared: Arc<Shared>,
+pub(super) struct Runner {
+    pub(super) partition: Arc<Partition>,
+    pub(super) shared: Arc<Shared>,
     /// Weak, so that the end of the leadership ends the task and not the other way round.
-    lead: Weak<Lead>,
+    pub(super) lead: Weak<Lead>,
 }
 
 impl Runner {
-    async fn run(self) {
+    pub(super) async fn run(self) {
         let mut backoff = Backoff::new(self.shared.limits.min_backoff);
         loop {
             let Some(lead) = self.lead.upgrade() else { return };
@@ -271,6 +74,8 @@ impl Runner {
             objects: self.shared.objects.clone(),
             keys: self.partition.keys.clone(),
             min_backoff: self.shared.limits.min_backoff,
+            permits: Arc::clone(&self.shared.manifests),
+            writes: self.partition.writes.clone(),
             report: Arc::new(report),
         }
     }
@@ -297,7 +102,7 @@ impl Runner {
             let answer = self.carry_out(lead, &store, &effect, &mut creates).await;
             effects.pop_front();
             let failed = answer == Some(Event::UploadFailed);
-            if matches!(answer, Some(Event::Created(_))) {
+            if matches!(answer, Some(Event::Created(true))) {
                 creates = Backoff::new(self.shared.limits.min_backoff);
             }
             if let Some(event) = answer {
@@ -322,7 +127,13 @@ impl Runner {
         match stop {
             Stop::Fenced => tracing::info!(partition = %id, "another leader writes the remote log now"),
             Stop::Dropped => tracing::info!(partition = %id, "the remote log was deleted"),
-            Stop::Gone => tracing::error!(partition = %id, "the remote log's manifest vanished from the store"),
+            Stop::Gone => tracing::error!(
+                partition = %id,
+                store = self.shared.objects.url(),
+                known = %self.partition.cache_file(&self.shared).display(),
+                "the store has no manifest of this partition any more, and had one: is this the right store, and is its volume mounted? \
+                 Nothing is uploaded or removed until a restart finds it again; remove the file of the known manifest to begin anew"
+            ),
         }
         self.partition.while_led(lead, || {
             *self.partition.image.write() = None;
@@ -349,7 +160,6 @@ impl Runner {
         if let Effect::Upload { name, from } = effect {
             return Some(self.upload(lead, store, *name, *from).await);
         }
-        let _permit = self.shared.manifests.acquire().await.ok()?;
         match effect {
             Effect::ListVersions { after } => Some(store.list_versions(*after).await),
             Effect::ReadSnapshot(number) => Some(store.read_snapshot(*number).await),
@@ -393,15 +203,22 @@ impl Runner {
 
     async fn upload(&self, lead: &Lead, store: &PartitionStore, name: ObjectName, from: Offset) -> Event {
         let Some(source) = lead.source.clone() else { return Event::NothingClosed };
+        // First the turn, then the segment: whoever waits holds no file open.
+        let Ok(permit) = Arc::clone(&self.shared.uploads).acquire_owned().await else { return Event::UploadFailed };
         let find = move || source.closed_segment(from);
         let segment = match tokio::task::spawn_blocking(find).await {
             Ok(Some(segment)) => segment,
             Ok(None) => return Event::NothingClosed,
             Err(_) => return Event::UploadFailed,
         };
-        let Ok(_permit) = self.shared.uploads.acquire().await else { return Event::UploadFailed };
         self.partition.progress.lock().uploading = Some(from);
-        let outcome = uploader::upload(&store.objects, &store.keys, segment, name, from).await;
+        let (objects, keys, over) = (store.objects.clone(), store.keys.clone(), Arc::clone(&lead.over));
+        let putting = self.partition.writes.run(async move {
+            let _permit = permit;
+            uploader::upload(&objects, &keys, segment, name, from, over).await
+        });
+        let ended = || UploadError::Store(ObjectsError::Unavailable("the upload ended without an answer".to_owned()));
+        let outcome = putting.await.unwrap_or_else(|| Err(ended()));
         self.partition.progress.lock().uploading = None;
         match outcome {
             Ok(entry) => {
@@ -432,8 +249,10 @@ impl Runner {
             }
             source.remote_committed(image.next);
         };
-        if let Err(error) = tokio::task::spawn_blocking(tell).await {
-            tracing::error!(partition = %self.partition.id, %error, "the local log did not take note of a commit");
+        // A deletion removes the known manifest: not before it is written.
+        let told = self.partition.writes.run(async move { tokio::task::spawn_blocking(tell).await.is_ok() }).await;
+        if told != Some(true) {
+            tracing::error!(partition = %self.partition.id, "the local log did not take note of a commit");
         }
     }
 
