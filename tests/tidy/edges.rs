@@ -21,7 +21,7 @@ pub(crate) const EDGES: &[(&str, &[&str])] = &[
     // use cases
     ("broker", &["model", "record", "log", "partition", "coordinator", "metadata", "security", "store"]),
     ("segments", &["model", "record", "log", "objects"]),
-    ("tables", &["model", "record", "log", "objects"]),
+    ("tables", &["model", "record", "objects"]),
     // doors
     ("proto", &[]),
     ("kafka", &["model", "record", "protocol", "log", "coordinator", "metadata", "security", "broker"]),

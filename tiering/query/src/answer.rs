@@ -3,19 +3,23 @@
 //! Integers and doubles are JSON numbers (a double that is no number, and decimals, are strings), timestamps RFC 3339, binary values
 //! base64, structs objects and lists arrays; anything else is its text.
 
+use std::collections::BTreeSet;
+use std::io;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use datafusion::arrow::array::{Array, AsArray, RecordBatch};
 use datafusion::arrow::datatypes::{
-    DataType, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, SchemaRef, UInt8Type, UInt16Type,
+    DataType, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, Schema, UInt8Type, UInt16Type,
     UInt32Type, UInt64Type,
 };
 use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
 use serde::ser::{SerializeMap, SerializeSeq};
 use serde::{Serialize, Serializer};
+use serde_json::value::RawValue;
 
+use crate::QueryError;
 use crate::limits::QueryLimits;
-use crate::{QueryError, format_table};
 
 /// A column of an answer.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
@@ -27,95 +31,97 @@ pub struct Column {
     pub kind: String,
 }
 
-/// The answer to a query. Its rows are bounded by the limits.
-#[derive(Clone, PartialEq, Debug)]
+/// The answer to a query, within the limits.
+#[derive(Clone, Debug, Serialize)]
 pub struct QueryAnswer {
-    columns: Vec<Column>,
-    schema: SchemaRef,
-    batches: Vec<RecordBatch>,
-    rows: usize,
-    bytes: usize,
+    /// The columns in order.
+    pub columns: Vec<Column>,
+    /// A JSON array with one object per row.
+    pub rows: Box<RawValue>,
 }
 
-impl QueryAnswer {
-    pub(crate) fn new(schema: SchemaRef) -> Self {
-        let mut columns: Vec<Column> = Vec::new();
+impl PartialEq for QueryAnswer {
+    fn eq(&self, other: &Self) -> bool {
+        self.columns == other.columns && self.rows.get() == other.rows.get()
+    }
+}
+
+/// An answer in the making: its rows become JSON as they come.
+pub(crate) struct AnswerBuilder {
+    columns: Vec<Column>,
+    json: Bounded,
+    rows: usize,
+    limits: QueryLimits,
+}
+
+/// Bytes up to a limit.
+struct Bounded {
+    bytes: Vec<u8>,
+    limit: usize,
+}
+
+impl io::Write for Bounded {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.bytes.len().saturating_add(bytes.len()) > self.limit {
+            return Err(io::Error::from(io::ErrorKind::FileTooLarge));
+        }
+        self.bytes.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl AnswerBuilder {
+    pub(crate) fn new(schema: &Schema, limits: QueryLimits) -> Self {
+        let mut used = BTreeSet::new();
+        let mut columns = Vec::with_capacity(schema.fields().len());
         for field in schema.fields() {
             let mut name = field.name().clone();
             let mut count = 1;
-            while columns.iter().any(|column| column.name == name) {
+            while !used.insert(name.clone()) {
                 count += 1;
                 name = format!("{}:{count}", field.name());
             }
             columns.push(Column { name, kind: sql_type(field.data_type()) });
         }
-        QueryAnswer { columns, schema, batches: Vec::new(), rows: 0, bytes: 0 }
+        let json = Bounded { bytes: vec![b'['], limit: limits.answer_bytes };
+        AnswerBuilder { columns, json, rows: 0, limits }
     }
 
-    pub(crate) fn push(&mut self, batch: RecordBatch, limits: &QueryLimits) -> Result<(), QueryError> {
-        self.rows = self.rows.saturating_add(batch.num_rows());
-        self.bytes = self.bytes.saturating_add(batch.get_array_memory_size());
-        if self.rows > limits.rows {
-            return Err(QueryError::TooLarge(format!("{} rows", limits.rows)));
-        }
-        if self.bytes > limits.answer_bytes {
-            return Err(QueryError::TooLarge(format!("{} bytes", limits.answer_bytes)));
-        }
-        if batch.num_rows() > 0 {
-            self.batches.push(batch);
+    pub(crate) fn push(&mut self, batch: &RecordBatch) -> Result<(), QueryError> {
+        for row in 0..batch.num_rows() {
+            self.rows = self.rows.saturating_add(1);
+            if self.rows > self.limits.rows {
+                return Err(QueryError::TooLarge(format!("{} rows", self.limits.rows)));
+            }
+            self.write(batch, row)?;
         }
         Ok(())
     }
 
-    /// The columns in order.
-    pub fn columns(&self) -> &[Column] {
-        &self.columns
-    }
-
-    /// How many rows there are.
-    pub fn row_count(&self) -> usize {
-        self.rows
-    }
-
-    /// The rows as Arrow batches.
-    pub fn batches(&self) -> &[RecordBatch] {
-        &self.batches
-    }
-
-    /// The Arrow schema of the batches.
-    pub fn schema(&self) -> &SchemaRef {
-        &self.schema
-    }
-
-    /// The answer as a table for people (see [`format_table`]).
-    pub fn to_text(&self) -> String {
-        match serde_json::to_value(self) {
-            Ok(answer) => format_table(&answer),
-            Err(error) => error.to_string(),
+    fn write(&mut self, batch: &RecordBatch, row: usize) -> Result<(), QueryError> {
+        if self.rows > 1 {
+            self.json.bytes.push(b',');
         }
-    }
-}
-
-impl Serialize for QueryAnswer {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(2))?;
-        map.serialize_entry("columns", &self.columns)?;
-        map.serialize_entry("rows", &Rows(self))?;
-        map.end()
-    }
-}
-
-struct Rows<'a>(&'a QueryAnswer);
-
-impl Serialize for Rows<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut rows = serializer.serialize_seq(Some(self.0.rows))?;
-        for batch in &self.0.batches {
-            for row in 0..batch.num_rows() {
-                rows.serialize_element(&Row { columns: &self.0.columns, batch, row })?;
+        let row = Row { columns: &self.columns, batch, row };
+        serde_json::to_writer(&mut self.json, &row).map_err(|error| {
+            if error.io_error_kind() == Some(io::ErrorKind::FileTooLarge) {
+                QueryError::TooLarge(format!("{} bytes", self.limits.answer_bytes))
+            } else {
+                QueryError::Internal(error.to_string())
             }
-        }
-        rows.end()
+        })
+    }
+
+    pub(crate) fn finish(self) -> Result<QueryAnswer, QueryError> {
+        let mut json = self.json.bytes;
+        json.push(b']');
+        let text = String::from_utf8(json).map_err(|e| QueryError::Internal(e.to_string()))?;
+        let rows = RawValue::from_string(text).map_err(|e| QueryError::Internal(e.to_string()))?;
+        Ok(QueryAnswer { columns: self.columns, rows })
     }
 }
 

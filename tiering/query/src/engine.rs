@@ -8,6 +8,7 @@ use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::GreedyMemoryPool;
 use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
+use datafusion::physical_plan::execute_stream;
 use datafusion::prelude::{SQLOptions, SessionConfig, SessionContext};
 use datafusion::sql::TableReference;
 use datafusion::sql::parser::Statement;
@@ -16,13 +17,16 @@ use futures::StreamExt;
 use tidelog_model::TopicName;
 use tidelog_objects::Objects;
 use tidelog_tables::exporter::ViewError;
-use tidelog_tables::{CommittedLog, Exporter, SourceError, TableTopic, TopicLookup};
+use tidelog_tables::{CommittedLog, Exporter, SourceError, TableTopic, TableView, TopicLookup};
 use tokio::runtime::Runtime;
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
-use crate::limits::{MAX_SQL_BYTES, QueryLimits};
+use crate::answer::AnswerBuilder;
+use crate::limits::{LOAD_POLL, LOAD_WAIT, QueryLimits, REFUSED_FUNCTIONS, THREAD_STACK_BYTES};
+use crate::pace::paced;
 use crate::table::{STORE_URL, TopicTable};
-use crate::{QueryAnswer, QueryError, names};
+use crate::{QueryAnswer, QueryError, names, shape};
 
 /// Tells whether the caller of a query may read a topic.
 pub type MayRead = Arc<dyn Fn(&TopicName) -> bool + Send + Sync>;
@@ -71,6 +75,7 @@ impl QueryEngine {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(limits.threads.max(1))
             .thread_name("query")
+            .thread_stack_size(THREAD_STACK_BYTES)
             .enable_all()
             .build()
             .map_err(|e| internal(format!("no threads for queries: {e}")))?;
@@ -88,30 +93,23 @@ impl QueryEngine {
         let Some(runtime) = &self.runtime else {
             return Err(QueryError::Unavailable("the query engine stops".to_owned()));
         };
+        shape::check(sql)?;
         let (shared, sql) = (Arc::clone(&self.shared), sql.to_owned());
-        let limit = self.shared.limits.time;
-        let work = async move {
-            match tokio::time::timeout(limit, shared.run(&sql, &may_read)).await {
-                Ok(answer) => answer,
-                Err(_) => Err(QueryError::Time(limit)),
-            }
-        };
         let task = {
             let _on_the_engines_threads = runtime.enter();
-            SpawnedTask::spawn(work)
+            SpawnedTask::spawn(async move { shared.run(&sql, &may_read).await })
         };
-        task.await.map_err(|e| QueryError::Internal(e.to_string()))?
+        // The time is taken here: a step that is busy for long must not keep the caller. Dropping the task ends it.
+        let limit = self.shared.limits.time;
+        match tokio::time::timeout(limit, task).await {
+            Ok(answer) => answer.map_err(|e| QueryError::Internal(e.to_string()))?,
+            Err(_) => Err(QueryError::Time(limit)),
+        }
     }
 }
 
 impl Shared {
     async fn run(&self, sql: &str, may_read: &MayRead) -> Result<QueryAnswer, QueryError> {
-        if sql.len() > MAX_SQL_BYTES {
-            return Err(QueryError::Sql(format!(
-                "the statement has {} bytes, at most {MAX_SQL_BYTES} are read",
-                sql.len()
-            )));
-        }
         let _permit = self.running.acquire().await.map_err(|e| QueryError::Internal(e.to_string()))?;
         match self.attempt(sql, may_read).await {
             // Between plan and read the records were exported and deleted from the log: now they are in a file.
@@ -125,8 +123,12 @@ impl Shared {
 
     async fn attempt(&self, sql: &str, may_read: &MayRead) -> Result<QueryAnswer, Attempt> {
         let context = SessionContext::new_with_config_rt(self.config(), Arc::clone(&self.environment));
+        for function in REFUSED_FUNCTIONS {
+            context.deregister_udf(function);
+        }
         let state = context.state();
-        let topics = self.log.topic_names();
+        // Messages name no topic that the caller may not read.
+        let topics: Vec<TopicName> = self.log.topic_names().into_iter().filter(|topic| may_read(topic)).collect();
         let statement = state.sql_to_statement(sql, &Dialect::Generic).map_err(|error| {
             match (QueryError::from_datafusion(&error), names::quote_hint(sql, &topics)) {
                 (QueryError::Sql(text), Some(hint)) => QueryError::Sql(format!("{text}{hint}")),
@@ -136,7 +138,8 @@ impl Shared {
         only_select(&statement)?;
         let references = state.resolve_table_references(&statement).map_err(|e| QueryError::from_datafusion(&e))?;
         for reference in references {
-            if context.table_function(reference.table()).is_ok() {
+            let is_topic = topics.iter().any(|topic| topic.as_str() == reference.table());
+            if !is_topic && context.table_function(reference.table()).is_ok() {
                 continue;
             }
             let name = names::topic_name(&reference, &topics)?;
@@ -149,12 +152,13 @@ impl Shared {
         let plan = context.state().statement_to_plan(statement).await.map_err(|e| QueryError::from_datafusion(&e))?;
         read_only().verify_plan(&plan).map_err(|e| QueryError::ReadOnly(e.strip_backtrace()))?;
         let frame = context.execute_logical_plan(plan).await?;
-        let mut stream = frame.execute_stream().await?;
-        let mut answer = QueryAnswer::new(stream.schema());
+        let work = Arc::new(frame.task_ctx());
+        let mut stream = execute_stream(paced(frame.create_physical_plan().await?)?, work)?;
+        let mut answer = AnswerBuilder::new(&stream.schema(), self.limits);
         while let Some(batch) = stream.next().await {
-            answer.push(batch?, &self.limits)?;
+            answer.push(&batch?)?;
         }
-        Ok(answer)
+        Ok(answer.finish()?)
     }
 
     fn config(&self) -> SessionConfig {
@@ -170,26 +174,45 @@ impl Shared {
     }
 
     async fn table(&self, name: &str, topics: &[TopicName], may_read: &MayRead) -> Result<TopicTable, Attempt> {
-        let topic: TableTopic = match self.log.lookup(name) {
+        let lookup = self.log.lookup(name);
+        if TopicName::new(name).is_ok() {
+            // Whether it exists is not for everyone to know either.
+            self.authorize(name, may_read)?;
+        }
+        let topic: TableTopic = match lookup {
             TopicLookup::Unknown => return Err(names::unknown(name, topics).into()),
-            TopicLookup::NotATable => {
-                self.authorize(name, may_read)?;
-                return Err(QueryError::NotATable { name: name.to_owned() }.into());
-            }
+            TopicLookup::NotATable => return Err(QueryError::NotATable { name: name.to_owned() }.into()),
             TopicLookup::Table(topic) => *topic,
         };
-        self.authorize(name, may_read)?;
-        let view = self.exporter.view(&topic.name).map_err(|error| match error {
-            // The topic has just become a table.
-            ViewError::NotATable(_) | ViewError::NotLoaded { .. } => QueryError::Unavailable(error.to_string()),
-        })?;
-        if view.topic.id != topic.id {
-            return Err(QueryError::Unavailable(format!("topic {name} was created anew; ask again")).into());
-        }
-        TopicTable::plan(view, &self.log).await.map_err(|error| {
+        let failed = |error: SourceError| {
             let answer = QueryError::Unavailable(error.to_string());
             if matches!(error, SourceError::OutOfRange { .. }) { Attempt::Moved(answer) } else { answer.into() }
-        })
+        };
+        // The log before the files: what retention takes after this look is in files by the next one, so that nothing falls between.
+        let mut ranges = Vec::new();
+        for index in topic.indexes() {
+            let partition = topic.partition(index);
+            let range = self.log.range(&partition).map_err(failed)?;
+            ranges.push((partition, range));
+        }
+        let view = self.view(&topic).await?;
+        TopicTable::plan(view, ranges, &self.log).await.map_err(failed)
+    }
+
+    /// What the exporter knows; waits a little while it is still reading.
+    async fn view(&self, topic: &TableTopic) -> Result<TableView, QueryError> {
+        let deadline = Instant::now() + LOAD_WAIT;
+        loop {
+            match self.exporter.view(topic) {
+                Ok(view) => return Ok(view),
+                Err(ViewError::NotLoaded { reason: None, .. } | ViewError::NotATable(_))
+                    if Instant::now() < deadline =>
+                {
+                    tokio::time::sleep(LOAD_POLL).await;
+                }
+                Err(error) => return Err(QueryError::Unavailable(error.to_string())),
+            }
+        }
     }
 
     fn authorize(&self, name: &str, may_read: &MayRead) -> Result<(), QueryError> {

@@ -5,6 +5,8 @@ use std::time::Duration;
 use datafusion::error::DataFusionError;
 use tidelog_tables::SourceError;
 
+use crate::limits::MESSAGE_BYTES;
+
 /// Why there is no answer.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum QueryError {
@@ -59,13 +61,16 @@ impl QueryError {
 
     /// Sorts DataFusion's errors; its types appear nowhere else.
     pub(crate) fn from_datafusion(error: &DataFusionError) -> Self {
+        let text = |text: String| QueryError::Sql(bounded(text));
         match error.find_root() {
             DataFusionError::ResourcesExhausted(text) => QueryError::Memory(first_line(text)),
-            DataFusionError::SQL(error, _) => QueryError::Sql(error.to_string()),
-            DataFusionError::Plan(text) | DataFusionError::NotImplemented(text) => QueryError::Sql(text.clone()),
-            DataFusionError::SchemaError(error, _) => QueryError::Sql(error.to_string()),
-            DataFusionError::Execution(text) => QueryError::Sql(text.clone()),
-            DataFusionError::ArrowError(error, _) => QueryError::Sql(error.to_string()),
+            DataFusionError::SQL(error, _) => text(error.to_string()),
+            DataFusionError::Plan(text) | DataFusionError::NotImplemented(text) => {
+                QueryError::Sql(bounded(text.clone()))
+            }
+            DataFusionError::SchemaError(error, _) => text(error.to_string()),
+            DataFusionError::Execution(text) => QueryError::Sql(bounded(text.clone())),
+            DataFusionError::ArrowError(error, _) => text(error.to_string()),
             DataFusionError::ObjectStore(error) => QueryError::Unavailable(format!("the object store failed: {error}")),
             DataFusionError::External(error) => match error.downcast_ref::<SourceError>() {
                 Some(error) => QueryError::Unavailable(error.to_string()),
@@ -74,6 +79,15 @@ impl QueryError {
             other => QueryError::Internal(other.to_string()),
         }
     }
+}
+
+/// The text, or its beginning.
+fn bounded(mut text: String) -> String {
+    if text.len() > MESSAGE_BYTES {
+        text.truncate(text.floor_char_boundary(MESSAGE_BYTES));
+        text.push('…');
+    }
+    text
 }
 
 fn first_line(text: &str) -> String {

@@ -1,5 +1,5 @@
 //! SQL over topics: the exported files and the part of the log that is not exported yet, so that an answer includes every
-//! committed record. The only crate that knows DataFusion; none of its types appear in the public interface but Arrow's.
+//! committed record. The only crate that knows DataFusion; none of its types appear in the public interface.
 //!
 //! It decides what may be asked (SELECT alone, within [`QueryLimits`]) and never writes anything.
 
@@ -9,11 +9,11 @@ mod engine;
 mod error;
 pub mod limits;
 mod names;
+mod pace;
+mod shape;
 mod table;
-mod text;
 
 pub use answer::{Column, QueryAnswer};
 pub use engine::{MayRead, QueryEngine};
 pub use error::QueryError;
 pub use limits::QueryLimits;
-pub use text::format_table;

@@ -12,7 +12,7 @@ pub struct QueryLimits {
     pub time: Duration,
     /// Most rows of one answer; a query that has more fails and is told to use LIMIT.
     pub rows: usize,
-    /// Most bytes of one answer in memory.
+    /// Most bytes of one answer's rows, as JSON: they are held in memory, and every row repeats the names of its columns.
     pub answer_bytes: usize,
     /// Queries that run at the same time; others wait within their own time.
     pub running: usize,
@@ -36,11 +36,32 @@ impl Default for QueryLimits {
 /// Longest SQL text, bytes: planning costs more than the text's size.
 pub const MAX_SQL_BYTES: usize = 64 * 1024;
 
+/// Most operators, brackets and keywords of a statement: so deep can it nest at most.
+pub const MAX_NESTING_TOKENS: usize = 1_000;
+
+/// Stack of a query's thread, bytes: room for a tree that is [`MAX_NESTING_TOKENS`] deep. Only what is used takes memory.
+pub const THREAD_STACK_BYTES: usize = 32 * 1024 * 1024;
+
+/// Rows that a nested loop compares with its other side before it lets go of the thread. The other side fits into the memory of
+/// queries, so that this is a matter of seconds at most.
+pub const ROWS_PER_PACE: usize = 8;
+
+/// Longest message about a statement, bytes: one about a column would list all that there are.
+pub const MESSAGE_BYTES: usize = 1_000;
+
 /// Bytes read from a Parquet file's end at once: the footer of a usual file, so that it takes one request.
 pub const FOOTER_BYTES: usize = 64 * 1024;
 
 /// Topic names that an error message lists at most.
 pub const NAMES_IN_HINT: usize = 5;
 
-/// Widest cell that [`crate::format_table`] prints, characters; longer ones end with `…`.
-pub const CELL_CHARS: usize = 60;
+/// How long a query waits for a table whose commits are being read: one that has just been created, or the server's start.
+pub const LOAD_WAIT: Duration = Duration::from_secs(5);
+
+/// Time between two looks at a table that is being read.
+pub const LOAD_POLL: Duration = Duration::from_millis(10);
+
+/// Functions that make much of little in one step, where no memory limit is asked: there are none of them. The table function
+/// `generate_series` is there; it makes its rows one batch after another.
+pub const REFUSED_FUNCTIONS: [&str; 7] =
+    ["repeat", "lpad", "rpad", "range", "generate_series", "array_repeat", "array_resize"];

@@ -29,7 +29,7 @@ use tidelog_record::BatchError;
 use tidelog_tables::columns::{RowBuilder, Shown, arrow_schema, decode};
 use tidelog_tables::infer::{Inference, Schema};
 use tidelog_tables::limits::READ_BYTES;
-use tidelog_tables::{CommittedLog, SourceError, TableView};
+use tidelog_tables::{CommittedLog, CommittedRange, SourceError, TableView};
 
 use crate::adapt::{FileAdapters, adapt_batch, plain_schema};
 use crate::limits::FOOTER_BYTES;
@@ -68,23 +68,27 @@ impl fmt::Debug for Tail {
 }
 
 impl TopicTable {
-    /// Fixes the end of the log and lets the schema follow up to it.
-    pub(crate) async fn plan(view: TableView, log: &Arc<dyn CommittedLog>) -> std::result::Result<Self, SourceError> {
+    /// Lets the schema follow up to the end of the log. `ranges` are what the log had before `view` was taken, for every partition.
+    pub(crate) async fn plan(
+        view: TableView,
+        ranges: Vec<(TopicIdPartition, CommittedRange)>,
+        log: &Arc<dyn CommittedLog>,
+    ) -> std::result::Result<Self, SourceError> {
         let mut columns = view.schema;
-        let mut ranges = Vec::new();
-        for part in &view.partitions {
-            let partition = view.topic.partition(part.partition);
-            let range = log.range(&partition)?;
-            let start = part.exported_end.unwrap_or(range.log_start).max(range.log_start);
-            let unseen = part.scanned.unwrap_or(start).max(start);
+        let mut tails = Vec::new();
+        for (partition, range) in ranges {
+            let part = view.partitions.iter().find(|part| part.partition == partition.partition);
+            let exported = part.and_then(|part| part.exported_end);
+            let start = exported.unwrap_or(range.log_start).max(range.log_start);
+            let unseen = part.and_then(|part| part.scanned).unwrap_or(start).max(start);
             show(log, &partition, unseen..range.end, &mut columns, &view.topic.settings.integers).await?;
             if start < range.end {
-                ranges.push((partition, start..range.end));
+                tails.push((partition, start..range.end));
             }
         }
         let schema = plain_schema(&arrow_schema(&columns));
         let columns = Arc::new(columns);
-        let tails = ranges.into_iter().map(|(partition, range)| Tail {
+        let tails = tails.into_iter().map(|(partition, range)| Tail {
             log: Arc::clone(log),
             columns: Arc::clone(&columns),
             schema: Arc::clone(&schema),

@@ -2,64 +2,16 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-#[path = "../../tables/tests/support/mod.rs"]
-mod support;
+mod bench;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use bench::support::{name, patient, sample};
+use bench::{bench, fill};
 use serde_json::{Value, json};
-use support::{MemoryLog, exporter, name, patient, sample, store, until};
-use tidelog_query::{MayRead, QueryAnswer, QueryEngine, QueryError, QueryLimits};
-use tidelog_tables::{Exporter, TableSettings};
-
-struct Bench {
-    _folder: tempfile::TempDir,
-    log: Arc<MemoryLog>,
-    exporter: Arc<Exporter>,
-    engine: QueryEngine,
-}
-
-async fn bench(limits: QueryLimits, fill: impl FnOnce(&MemoryLog)) -> Bench {
-    let (folder, objects) = store().await;
-    let log = MemoryLog::new();
-    fill(&log);
-    let exporter = exporter(&objects, &log);
-    let engine = QueryEngine::new(&objects, log.clone(), Arc::clone(&exporter), limits).unwrap();
-    until("the tables are loaded", || {
-        let status = exporter.status();
-        use tidelog_tables::CommittedLog;
-        status.len() == log.tables().len() && status.iter().all(|table| table.schema_id.is_some())
-    })
-    .await;
-    Bench { _folder: folder, log, exporter, engine }
-}
-
-fn anyone() -> MayRead {
-    Arc::new(|_| true)
-}
-
-impl Bench {
-    async fn try_ask(&self, sql: &str) -> Result<QueryAnswer, QueryError> {
-        self.engine.query(sql, anyone()).await
-    }
-
-    async fn ask(&self, sql: &str) -> Value {
-        let answer = self.try_ask(sql).await.unwrap_or_else(|e| panic!("{sql}: {e}"));
-        serde_json::to_value(&answer).unwrap()["rows"].clone()
-    }
-
-    async fn refused(&self, sql: &str) -> String {
-        self.try_ask(sql).await.expect_err(sql).to_string()
-    }
-}
-
-fn fill(log: &MemoryLog, topic: &str, partitions: i32, lines: &[String]) {
-    for (at, chunk) in lines.chunks(50).enumerate() {
-        let values: Vec<&str> = chunk.iter().map(String::as_str).collect();
-        log.append(topic, at as i32 % partitions, &values);
-    }
-}
+use tidelog_query::{MayRead, QueryError, QueryLimits};
+use tidelog_tables::TableSettings;
 
 const BY_NETWORK: &str =
     "SELECT properties['net'] AS net, count(*) AS events FROM quakes GROUP BY net ORDER BY events DESC, net LIMIT 3";
@@ -160,9 +112,8 @@ async fn facts_and_misfits_can_be_asked() {
     );
     let text = serde_json::to_string(&answer).unwrap();
     assert!(text.contains(r#""rows":[{"_partition":1,"_offset":0,"_key":"key 0""#), "columns keep their order: {text}");
-    assert!(answer.to_text().ends_with("(3 rows)\n"), "{}", answer.to_text());
     let twice = bench.try_ask("SELECT a.id, b.id FROM t a JOIN t b ON a._offset = b._offset").await.unwrap();
-    assert_eq!(twice.columns().iter().map(|c| c.name.as_str()).collect::<Vec<_>>(), ["id", "id:2"]);
+    assert_eq!(twice.columns.iter().map(|c| c.name.as_str()).collect::<Vec<_>>(), ["id", "id:2"]);
     assert_eq!(bench.ask("WITH c AS (SELECT id FROM t) SELECT count(*) AS n FROM c").await, json!([{"n": 3}]));
 }
 
@@ -254,8 +205,7 @@ async fn queries_have_limits() {
         .try_ask("SELECT a.id, b.id FROM quakes a, quakes b ORDER BY a.id || b.id || a.properties.title LIMIT 500000")
         .await;
     assert!(matches!(memory, Err(QueryError::Memory(_))), "{memory:?}");
-    let slow =
-        "SELECT count(*) AS n FROM quakes a, quakes b WHERE length(replace(repeat(a.id || b.id, 50), 'u', 'vv')) < 0";
+    let slow = "SELECT count(*) AS n FROM generate_series(1, 100000) a, generate_series(1, 100000) b WHERE a.value * b.value = -1";
     assert_eq!(bench.try_ask(slow).await, Err(QueryError::Time(Duration::from_secs(3))));
     assert_eq!(bench.ask("SELECT count(*) AS n FROM quakes").await, json!([{"n": 1_707}]), "the engine goes on");
     let long = format!("SELECT '{}'", "x".repeat(70_000));

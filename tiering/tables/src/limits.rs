@@ -27,8 +27,23 @@ pub const ROWS_PER_CHUNK: usize = 8_192;
 /// 2 GiB, where Arrow's 32-bit string offsets end.
 pub const BYTES_PER_CHUNK: usize = 16 * 1024 * 1024;
 
+/// What a header takes in a chunk beside its bytes: offsets and validity.
+pub const BYTES_PER_HEADER: usize = 16;
+
+/// Most cells (a leaf column's place in one row or one list element) of a chunk, a few times 8 bytes each; the last record may go
+/// beyond by [`LIST_CELLS_PER_RECORD`].
+pub const CELLS_PER_CHUNK: usize = 4 * 1024 * 1024;
+
+/// Most cells that the elements of one record's lists take, or as many as the value has bytes if that is more. A list beyond does
+/// not fit.
+pub const LIST_CELLS_PER_RECORD: usize = 1024 * 1024;
+
 /// A row group ends when its encoded size reaches this many bytes: it is held in memory until then.
 pub const ROW_GROUP_BYTES: usize = 32 * 1024 * 1024;
+
+/// A row group ends when the records in it have this many bytes, however small they are encoded: a reader holds a decoded batch of
+/// rows, and a batch lies in one row group.
+pub const ROW_GROUP_RECORD_BYTES: usize = 64 * 1024 * 1024;
 
 /// Most rows of one row group; readers parallelise over row groups of 100,000 to 1,000,000 rows.
 pub const ROW_GROUP_ROWS: usize = 1_000_000;
@@ -36,8 +51,8 @@ pub const ROW_GROUP_ROWS: usize = 1_000_000;
 /// Every commit whose number is a multiple of this carries a snapshot, so that a start reads at most as many.
 pub const COMMITS_PER_SNAPSHOT: u64 = 128;
 
-/// The newest commits that are never deleted.
-pub const NEWEST_COMMITS_KEPT: u64 = 16;
+/// Creates of one commit that may go without an answer before the writer waits and reads the table again.
+pub const TRIES_PER_COMMIT: usize = 8;
 
 /// Most ranges that one commit names: bounds a commit's size and what a restart puts.
 pub const MAX_RANGES_PER_COMMIT: usize = 256;
@@ -54,6 +69,6 @@ pub const RETRY_MIN_MS: u64 = 100;
 /// Longest wait between two tries, milliseconds.
 pub const RETRY_MAX_MS: u64 = 30_000;
 
-const _: () = assert!(COMMITS_PER_SNAPSHOT > NEWEST_COMMITS_KEPT);
+const _: () = assert!(COMMITS_PER_SNAPSHOT > 0 && TRIES_PER_COMMIT > 0);
 const _: () = assert!(BYTES_PER_CHUNK < i32::MAX as usize / 2);
 const _: () = assert!(RETRY_MIN_MS < RETRY_MAX_MS);

@@ -1,8 +1,8 @@
 //! Writes the Parquet file of one range. The bytes follow from the rows, the schema and the range alone, so that a retry writes
 //! the same object. It decides nothing about ranges and never touches the store.
 //!
-//! Columns are zstd-compressed, pages are of the first data page version (every reader has it), row groups end at 32 MiB
-//! or a million rows. The key-value metadata names topic, partition and range.
+//! Columns are zstd-compressed, pages are of the first data page version (every reader has it), row groups end at 32 MiB encoded,
+//! at records of 64 MiB or at a million rows. Where rows are handed to the encoder depends on them alone, not on how the log was read. The key-value metadata names topic, partition and range.
 
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
@@ -14,8 +14,11 @@ use tidelog_record::BatchError;
 
 use crate::columns::{RowBuilder, Shown, arrow_schema, decode};
 use crate::infer::Schema;
-use crate::limits::{ROW_GROUP_BYTES, ROW_GROUP_ROWS};
+use crate::limits::{ROW_GROUP_BYTES, ROW_GROUP_RECORD_BYTES, ROW_GROUP_ROWS};
 use crate::source::CommittedBatches;
+
+#[cfg(test)]
+mod tests;
 
 /// Why a file could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -33,13 +36,18 @@ pub enum WriteError {
 
 /// One file in the making. Holds at most one chunk of rows, one encoded row group and the bytes so far.
 pub struct FileWriter {
-    schema: Schema,
-    partition: TopicIdPartition,
     start: Offset,
     end: Offset,
     next: Offset,
     rows: u64,
+    chunk: RowBuilder,
+    groups: RowGroups,
+}
+
+/// The encoder, and the bytes of the records in its present row group.
+struct RowGroups {
     writer: ArrowWriter<Vec<u8>>,
+    bytes: usize,
 }
 
 /// A finished file.
@@ -71,7 +79,8 @@ impl FileWriter {
             .set_key_value_metadata(Some(facts))
             .build();
         let writer = ArrowWriter::try_new(Vec::new(), arrow_schema(schema), Some(properties))?;
-        Ok(FileWriter { schema: schema.clone(), partition, start, end, next: start, rows: 0, writer })
+        let chunk = RowBuilder::new(schema, partition.partition);
+        Ok(FileWriter { start, end, next: start, rows: 0, chunk, groups: RowGroups { writer, bytes: 0 } })
     }
 
     /// The offset from which the file needs more batches; at or above its end it has all.
@@ -81,16 +90,14 @@ impl FileWriter {
 
     /// Adds batches that begin at [`FileWriter::next`].
     pub fn add(&mut self, batches: &CommittedBatches) -> Result<(), WriteError> {
-        let mut chunk = RowBuilder::new(&self.schema, self.partition.partition);
-        let writer = &mut self.writer;
+        let (chunk, groups) = (&mut self.chunk, &mut self.groups);
         let decoded = decode(batches, self.next..self.end, |shown| {
             match shown {
                 Shown::Record(row) => chunk.append(row),
                 Shown::Opaque(row) => chunk.append_opaque(row),
             }
-            if chunk.is_full() { flush(writer, &mut chunk) } else { Ok(()) }
+            if chunk.is_full() { groups.write(chunk) } else { Ok(()) }
         })?;
-        flush(&mut self.writer, &mut chunk)?;
         self.next = decoded.next;
         self.rows += decoded.rows;
         Ok(())
@@ -107,18 +114,23 @@ impl FileWriter {
     }
 
     /// Ends the file.
-    pub fn finish(self) -> Result<FileBytes, WriteError> {
-        Ok(FileBytes { bytes: self.writer.into_inner()?, rows: self.rows })
+    pub fn finish(mut self) -> Result<FileBytes, WriteError> {
+        self.groups.write(&mut self.chunk)?;
+        Ok(FileBytes { bytes: self.groups.writer.into_inner()?, rows: self.rows })
     }
 }
 
-fn flush(writer: &mut ArrowWriter<Vec<u8>>, chunk: &mut RowBuilder<'_>) -> Result<(), WriteError> {
-    if chunk.rows() == 0 {
-        return Ok(());
+impl RowGroups {
+    fn write(&mut self, chunk: &mut RowBuilder) -> Result<(), WriteError> {
+        if chunk.rows() == 0 {
+            return Ok(());
+        }
+        self.bytes = self.bytes.saturating_add(chunk.bytes());
+        self.writer.write(&chunk.finish()?)?;
+        if self.bytes >= ROW_GROUP_RECORD_BYTES || self.writer.in_progress_size() >= ROW_GROUP_BYTES {
+            self.writer.flush()?;
+            self.bytes = 0;
+        }
+        Ok(())
     }
-    writer.write(&chunk.finish()?)?;
-    if writer.in_progress_size() >= ROW_GROUP_BYTES {
-        writer.flush()?;
-    }
-    Ok(())
 }

@@ -334,13 +334,67 @@ async fn an_older_leader_stops() {
 async fn a_table_that_is_turned_off_holds_nothing() {
     let (_folder, objects) = store().await;
     let log = MemoryLog::new();
-    log.create("t", 1, Some(patient()));
+    let table = log.create("t", 1, Some(patient()));
     let exporter = exporter(&objects, &log);
     exporter.flush(&name("t")).await.unwrap();
     assert_eq!(partition(&exporter, &log, "t", 0), Exported::Unknown, "nothing was exported yet");
-    let table = log.create("t", 1, None);
+    log.set("t", None);
     exporter.refresh();
     let id = table.partition(PartitionIndex(0));
     until("the task ends", || exporter.exported(&id) == Exported::NotATable).await;
     assert!(exporter.status().is_empty());
+}
+
+/// A start: retention may run before the export has asked which topics are tables.
+#[tokio::test]
+async fn nothing_is_released_before_the_tables_are_known() {
+    let (_folder, objects) = store().await;
+    let log = MemoryLog::new();
+    log.create("t", 1, Some(patient()));
+    let plain = log.create("plain", 1, None).partition(PartitionIndex(0));
+    let exporter = exporter(&objects, &log);
+    // No task has run yet: this runtime has one thread.
+    assert_eq!(partition(&exporter, &log, "t", 0), Exported::Unknown);
+    assert_eq!(exporter.exported(&plain), Exported::Unknown);
+    until("the tables are known", || exporter.exported(&plain) == Exported::NotATable).await;
+    assert_eq!(partition(&exporter, &log, "t", 0), Exported::Unknown);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_partition_that_cannot_be_read_holds_up_no_other() {
+    let (folder, objects) = store().await;
+    let log = MemoryLog::new();
+    let table = log.create("t", 3, Some(TableSettings { flush_interval: Duration::from_millis(1), ..patient() }));
+    let exporter = exporter(&objects, &log);
+    let broken = table.partition(PartitionIndex(0));
+    log.append("t", 0, &["{\"a\":0}"]);
+    until("the first record is exported", || exporter.status().first().is_some_and(|s| s.rows == 1)).await;
+    log.set_broken(&broken, true);
+    for index in 0..3 {
+        log.append("t", index, &["{\"a\":1}", "{\"a\":2}"]);
+    }
+    until("the others are exported", || exporter.status()[0].rows == 5).await;
+    until("it is told", || exporter.status()[0].last_error.is_some()).await;
+    let error = exporter.status().remove(0).last_error.unwrap().what;
+    assert_eq!(error, "partition 0: the log cannot be read right now: the partition is offline");
+    let topic = name("t");
+    let mend = async { log.set_broken(&broken, false) };
+    let (flushed, ()) = tokio::join!(exporter.flush(&topic), mend);
+    flushed.unwrap();
+    assert_eq!(listed(folder.path()).len(), 7);
+    exporter.stop().await;
+
+    // The same when the file that a commit names is still to be put.
+    let file = files(folder.path()).into_iter().find(|file| file.to_string_lossy().contains("partition=0")).unwrap();
+    let last = files(file.parent().unwrap()).pop().unwrap();
+    std::fs::remove_file(&last).unwrap();
+    log.next_epoch();
+    log.set_broken(&broken, true);
+    log.append("t", 1, &["{\"a\":3}"]);
+    let second = support::exporter(&objects, &log);
+    until("the others go on", || partition(&second, &log, "t", 1) == Exported::Below(Offset(3))).await;
+    log.set_broken(&broken, false);
+    until("the file is put", || last.exists()).await;
+    second.flush(&topic).await.unwrap();
+    assert_eq!(listed(folder.path()).len(), 8);
 }

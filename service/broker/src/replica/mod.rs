@@ -15,7 +15,7 @@ mod read;
 mod waiters;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
@@ -70,6 +70,8 @@ pub(crate) struct Replica {
     ending: Mutex<Option<(Ending, Ended)>>,
     /// Up to here the log is compacted.
     cleaned: Mutex<Offset>,
+    /// The last stable offset when the cold tier was last considered.
+    considered: AtomicI64,
 }
 
 /// Who hears that a replica has ended: the flushed end of its log.
@@ -110,6 +112,7 @@ impl Replica {
             flushing: Mutex::new(false),
             ending: Mutex::default(),
             cleaned: Mutex::new(Offset::ZERO),
+            considered: AtomicI64::new(Offset::NONE.0),
         })
     }
 
@@ -155,7 +158,14 @@ impl Replica {
 
     /// What may be seen has moved.
     fn tell_moved(&self) {
-        self.wake_remote();
+        // Under the lock, so that two moves are seen in their order.
+        let before = self
+            .with_machine(|machine| Offset(self.considered.swap(machine.offsets().last_stable.0, Ordering::AcqRel)));
+        // Only closed segments are uploaded, and all of them were below already unless the move began before the active one. A roll
+        // wakes by itself.
+        if before < self.view.active_base() {
+            self.wake_remote();
+        }
         if let Some(observer) = &self.core.observer {
             observer.moved(&self.id);
         }

@@ -116,3 +116,46 @@ fn source_error(error: &BrokerError, log_start: Offset) -> SourceError {
         _ => SourceError::Unavailable(error.to_string()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tidelog_metadata::{TopicDefaults, TopicOverrides};
+
+    use super::*;
+
+    /// The settings that these make, or `None` if the topic configuration does not take them.
+    fn read(pairs: &[(&str, &str)]) -> Option<TableSettings> {
+        let own =
+            TopicOverrides::new(pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))).ok()?;
+        Some(settings(&TopicConfig::effective(&own, &TopicDefaults::default())))
+    }
+
+    /// The metadata's table of settings is the only one: tables take every value that it takes, as it is.
+    #[test]
+    fn tables_take_what_the_topic_configuration_takes() {
+        assert_eq!(read(&[]), Some(TableSettings::default()));
+        let values = [0, 1, 99, 100, 1 << 20, 1 << 30, (1 << 30) + 1, i64::MAX];
+        type Number = fn(&TableSettings) -> u128;
+        let numbers: [(&str, Number, usize); 4] = [
+            ("tidelog.table.flush.records", |settings| settings.flush_records.into(), 7),
+            ("tidelog.table.flush.bytes", |settings| settings.flush_bytes.into(), 2),
+            ("tidelog.table.flush.interval.ms", |settings| settings.flush_interval.as_millis(), 5),
+            ("tidelog.table.retention.grace.ms", |settings| settings.retention_grace.as_millis(), 8),
+        ];
+        for (name, number, taken) in numbers {
+            let pairs = values.map(|value| (value, read(&[(name, &value.to_string())])));
+            let accepted: Vec<_> =
+                pairs.iter().filter_map(|(value, settings)| Some((*value, settings.as_ref()?))).collect();
+            assert_eq!(accepted.len(), taken, "{name}: {accepted:?}");
+            assert!(
+                accepted.iter().all(|(value, settings)| number(settings) == *value as u128),
+                "{name}: {accepted:?}"
+            );
+        }
+        let listed =
+            read(&[("tidelog.table.json.integers", "id,properties.time"), ("tidelog.table.key.format", "string")])
+                .unwrap();
+        assert_eq!(listed.integers, ["id", "properties.time"].map(str::to_owned).into());
+        assert_eq!(listed.key_format, tidelog_tables::KeyFormat::String);
+    }
+}

@@ -5,6 +5,7 @@ mod committed;
 pub(crate) mod config;
 pub(crate) mod endpoints;
 mod file;
+mod metrics;
 mod observer;
 mod safety;
 #[cfg(feature = "sql")]

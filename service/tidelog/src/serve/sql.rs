@@ -2,12 +2,10 @@
 
 use std::sync::Arc;
 
-use serde::Deserialize;
-use serde_json::value::RawValue;
-use tidelog_broker::{Broker, TopicRef};
+use tidelog_broker::Broker;
 use tidelog_gateway::{PortError, PortFuture, SqlAnswer, SqlColumn, SqlPort};
 use tidelog_model::{Caller, KafkaError};
-use tidelog_query::{QueryAnswer, QueryEngine, QueryError};
+use tidelog_query::{QueryEngine, QueryError};
 
 /// The engine behind the gateway's port.
 pub(super) struct Sql {
@@ -18,27 +16,13 @@ pub(super) struct Sql {
 impl SqlPort for Sql {
     fn query<'a>(&'a self, caller: &'a Caller, sql: &'a str) -> PortFuture<'a, SqlAnswer> {
         let (broker, caller) = (self.broker.clone(), caller.clone());
-        let may_read =
-            Arc::new(move |topic: &tidelog_model::TopicName| broker.may_read(&caller, &TopicRef::from(topic.as_str())));
+        let may_read = Arc::new(move |topic: &tidelog_model::TopicName| broker.may_read(&caller, topic.as_str()));
         Box::pin(async move {
             let answer = self.engine.query(sql, may_read).await.map_err(|error| port_error(&error))?;
-            let columns = answer.columns().iter();
-            let columns = columns.map(|c| SqlColumn { name: c.name.clone(), kind: c.kind.clone() }).collect();
-            let rows =
-                rows_of(&answer).map_err(|error| PortError::new(KafkaError::UnknownServerError, error.to_string()))?;
-            Ok(SqlAnswer { columns, rows })
+            let columns = answer.columns.into_iter().map(|c| SqlColumn { name: c.name, kind: c.kind }).collect();
+            Ok(SqlAnswer { columns, rows: answer.rows })
         })
     }
-}
-
-/// The rows as the engine writes them, unparsed.
-fn rows_of(answer: &QueryAnswer) -> serde_json::Result<Box<RawValue>> {
-    #[derive(Deserialize)]
-    struct Whole {
-        rows: Box<RawValue>,
-    }
-    let whole: Whole = serde_json::from_str(&serde_json::to_string(answer)?)?;
-    Ok(whole.rows)
 }
 
 fn port_error(error: &QueryError) -> PortError {

@@ -2,11 +2,10 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tidelog_broker::{Broker, BrokerOptions, DataDir};
 use tidelog_gateway::{Gateway, GatewayInfo, GatewayOptions, GatewayParts};
 use tidelog_kafka::{KafkaDoor, ListenerName};
@@ -27,7 +26,7 @@ use super::committed::Committed;
 use super::config::{JwtConfig, ServeConfig};
 use super::observer::Events;
 use super::status::Status;
-use super::{endpoints, safety};
+use super::{endpoints, metrics, safety};
 
 /// In the data directory: the object store that an earlier start has probed.
 const STORE_MARKER: &str = "object-store-probed";
@@ -118,7 +117,7 @@ pub(crate) async fn start(config: ServeConfig) -> Result<Running> {
         broker: broker.clone(),
         sql: sql(&objects, committed, &exporter, &broker)?,
         status: Some(Arc::new(Status { broker: broker.clone(), tier, exporter: Arc::clone(&exporter) })),
-        metrics: metrics(),
+        metrics: metrics::start(stop.clone()),
         info: GatewayInfo {
             version: env!("CARGO_PKG_VERSION").into(),
             commit: option_env!("TIDELOG_COMMIT").unwrap_or("unknown").into(),
@@ -243,19 +242,6 @@ fn sql(
     _: &Broker,
 ) -> Result<Option<Arc<dyn tidelog_gateway::SqlPort>>> {
     Ok(None)
-}
-
-/// The process has one recorder, however many servers it starts (a test may start several).
-fn metrics() -> Box<dyn Fn() -> String + Send + Sync> {
-    static RECORDER: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
-    let handle = RECORDER.get_or_init(|| match PrometheusBuilder::new().install_recorder() {
-        Ok(handle) => Some(handle),
-        Err(error) => {
-            warn!(%error, "no metrics");
-            None
-        }
-    });
-    Box::new(move || handle.as_ref().map(PrometheusHandle::render).unwrap_or_default())
 }
 
 /// A broker holds a file per partition and a socket per client: the soft limit is meant for shells.

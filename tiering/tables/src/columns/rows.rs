@@ -15,10 +15,10 @@ use arrow::error::ArrowError;
 use tidelog_model::{Offset, PartitionIndex, Timestamp};
 
 use super::arrow_schema::{arrow_schema, header_field, header_fields};
-use super::value::StructColumn;
+use super::value::{Room, StructColumn};
 use crate::infer::Schema;
 use crate::infer::json::Json;
-use crate::limits::{BYTES_PER_CHUNK, ROWS_PER_CHUNK};
+use crate::limits::{BYTES_PER_CHUNK, BYTES_PER_HEADER, CELLS_PER_CHUNK, ROWS_PER_CHUNK};
 use crate::settings::KeyFormat;
 
 /// One record as the tables see it.
@@ -45,7 +45,7 @@ impl Row<'_> {
 }
 
 /// Collects rows until they make a chunk.
-pub struct RowBuilder<'s> {
+pub struct RowBuilder {
     arrow: SchemaRef,
     partition_index: PartitionIndex,
     partition: Int32Builder,
@@ -53,11 +53,14 @@ pub struct RowBuilder<'s> {
     timestamp: TimestampMicrosecondBuilder,
     key: Key,
     headers: Headers,
-    values: StructColumn<'s>,
+    values: StructColumn,
     raw: StringBuilder,
     value: BinaryBuilder,
+    /// Leaf columns of the value.
+    leaves: usize,
     rows: usize,
     bytes: usize,
+    cells: usize,
 }
 
 enum Key {
@@ -72,9 +75,9 @@ struct Headers {
     validity: NullBufferBuilder,
 }
 
-impl<'s> RowBuilder<'s> {
+impl RowBuilder {
     /// An empty chunk of one partition.
-    pub fn new(schema: &'s Schema, partition: PartitionIndex) -> Self {
+    pub fn new(schema: &Schema, partition: PartitionIndex) -> Self {
         let key = match schema.key {
             KeyFormat::Binary => Key::Binary(BinaryBuilder::new()),
             KeyFormat::String => Key::Text(StringBuilder::new()),
@@ -90,8 +93,10 @@ impl<'s> RowBuilder<'s> {
             values: StructColumn::new(&schema.fields),
             raw: StringBuilder::new(),
             value: BinaryBuilder::new(),
+            leaves: schema.leaves(),
             rows: 0,
             bytes: 0,
+            cells: 0,
         }
     }
 
@@ -100,9 +105,14 @@ impl<'s> RowBuilder<'s> {
         self.rows
     }
 
+    /// Bytes of keys, values and headers in the chunk, and what they cost beside their bytes.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Is the chunk large enough to be passed on?
     pub fn is_full(&self) -> bool {
-        self.rows >= ROWS_PER_CHUNK || self.bytes >= BYTES_PER_CHUNK
+        self.rows >= ROWS_PER_CHUNK || self.bytes >= BYTES_PER_CHUNK || self.cells >= CELLS_PER_CHUNK
     }
 
     /// Appends a record.
@@ -115,7 +125,9 @@ impl<'s> RowBuilder<'s> {
                 self.value.append_null();
             }
             Some((bytes, Some(Json::Object(object)))) => {
-                let appended = self.values.append_object(object, true);
+                let mut room = Room::of(bytes.len());
+                let appended = self.values.append_object(object, true, &mut room);
+                self.cells = self.cells.saturating_add(room.taken());
                 // An object of nulls alone would read like a record without a value.
                 let kept = appended.fits && appended.any;
                 self.raw.append_option(if kept { None } else { std::str::from_utf8(bytes).ok() });
@@ -139,7 +151,10 @@ impl<'s> RowBuilder<'s> {
 
     fn append_facts(&mut self, row: &Row<'_>) {
         self.rows += 1;
-        self.bytes += row.bytes();
+        // A header may be empty, but not free.
+        let headers = row.headers.len().saturating_mul(BYTES_PER_HEADER);
+        self.bytes = self.bytes.saturating_add(row.bytes()).saturating_add(headers);
+        self.cells = self.cells.saturating_add(self.leaves);
         self.partition.append_value(self.partition_index.get());
         self.offset.append_value(row.offset.get());
         let known = row.timestamp != Timestamp::NONE;
@@ -169,6 +184,7 @@ impl<'s> RowBuilder<'s> {
         columns.push(Arc::new(self.value.finish()));
         self.rows = 0;
         self.bytes = 0;
+        self.cells = 0;
         RecordBatch::try_new(Arc::clone(&self.arrow), columns)
     }
 }

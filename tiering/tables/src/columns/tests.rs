@@ -350,3 +350,41 @@ fn the_sample_has_the_types_that_its_traps_call_for() {
         assert_eq!(text_at(&batch, "id", row), sent["id"].as_str());
     }
 }
+
+/// Two bytes of JSON have a cell in every leaf column below their list.
+#[test]
+fn a_small_record_does_not_fill_the_memory() {
+    let wide: Vec<String> = (0..500).map(|n| format!("\"c{n}\":1")).collect();
+    let first = format!(r#"{{"a":1,"l":[{{{}}}]}}"#, wide.join(","));
+    let second = format!(r#"{{"a":2,"l":[{}]}}"#, vec!["{}"; 10_000].join(","));
+    let numbers = format!(r#"{{"a":3,"m":[{}]}}"#, vec!["0"; 2_000_000].join(","));
+    let lines = [first.as_str(), second.as_str(), numbers.as_str()];
+    let batch = table(&lines);
+    let list = column(&batch, "l").as_list::<i32>();
+    assert_eq!((list.is_valid(0), list.is_null(1)), (true, true));
+    assert_eq!(text_at(&batch, "_raw", 1), Some(second.as_str()));
+    assert_eq!(column(&batch, "a").as_primitive::<Float64Type>().values()[1], 2.0);
+    assert_eq!(column(&batch, "m").as_list::<i32>().value(2).len(), 2_000_000, "a list of plain values always fits");
+    assert!(text_at(&batch, "_raw", 2).is_none());
+}
+
+#[test]
+fn a_chunk_is_full_by_what_it_takes() {
+    let count = |schema: &Schema, row: &Row<'_>| {
+        let mut builder = RowBuilder::new(schema, PartitionIndex(0));
+        while !builder.is_full() {
+            builder.append(row);
+        }
+        builder.rows()
+    };
+    let plain = Schema::new(KeyFormat::Binary);
+    assert_eq!(count(&plain, &row(0, None)), 8_192);
+    // Empty headers take two bytes each in the log.
+    let headers = Row { headers: vec![(b"", None); 100_000], ..row(0, None) };
+    assert_eq!(count(&plain, &headers), 11);
+    let mut wide = Schema::new(KeyFormat::Binary);
+    let fields: Vec<String> = (0..1_000).map(|n| format!("\"c{n}\":1")).collect();
+    let none = BTreeSet::new();
+    Inference::new(&mut wide, &none).show(format!("{{{}}}", fields.join(",")).as_bytes());
+    assert_eq!(count(&wide, &row(0, Some(b"{}"))), 4_195);
+}

@@ -11,32 +11,66 @@ use arrow::error::ArrowError;
 use super::arrow_schema::{element_field, value_fields};
 use crate::infer::json::{self, Json};
 use crate::infer::{Element, Fields, Kind, Place, acceptable};
+use crate::limits::LIST_CELLS_PER_RECORD;
 
 /// Builds one column.
-enum Column<'s> {
+enum Column {
     Boolean(BooleanBuilder),
     Long(Int64Builder),
     Double(Float64Builder),
     Text(StringBuilder),
-    Struct(StructColumn<'s>),
-    List(Box<ListColumn<'s>>),
+    Struct(StructColumn),
+    List(Box<ListColumn>),
 }
 
 /// Builds columns that stand side by side: those of the table, or of a struct.
-pub(super) struct StructColumn<'s> {
-    fields: &'s Fields,
-    columns: Vec<Column<'s>>,
+pub(super) struct StructColumn {
+    fields: Fields,
+    columns: Vec<Column>,
     /// Per column, the row in which it last got a value; rows count from 1.
     filled: Vec<usize>,
     rows: usize,
     validity: NullBufferBuilder,
 }
 
-struct ListColumn<'s> {
-    element: &'s Element,
-    column: Column<'s>,
+struct ListColumn {
+    element: Element,
+    /// Leaf columns below: what one element takes at least.
+    leaves: usize,
+    column: Column,
     offsets: Vec<i32>,
     validity: NullBufferBuilder,
+}
+
+/// How many cells the elements of one record's lists may still take: an element `{}` of two bytes has a cell in every leaf column
+/// below, so that a small record could fill any memory.
+#[derive(Debug)]
+pub(super) struct Room {
+    left: usize,
+    taken: usize,
+}
+
+impl Room {
+    /// The room of a value of so many bytes. A list of plain values always fits.
+    pub(super) fn of(bytes: usize) -> Self {
+        Room { left: bytes.max(LIST_CELLS_PER_RECORD), taken: 0 }
+    }
+
+    /// Cells taken so far.
+    pub(super) fn taken(&self) -> usize {
+        self.taken
+    }
+
+    fn take(&mut self, cells: usize) -> bool {
+        match self.left.checked_sub(cells) {
+            Some(left) => {
+                self.left = left;
+                self.taken = self.taken.saturating_add(cells);
+                true
+            }
+            None => false,
+        }
+    }
 }
 
 /// What became of an object.
@@ -48,15 +82,15 @@ pub(super) struct Appended {
     pub(super) any: bool,
 }
 
-impl<'s> StructColumn<'s> {
-    pub(super) fn new(fields: &'s Fields) -> Self {
+impl StructColumn {
+    pub(super) fn new(fields: &Fields) -> Self {
         let columns: Vec<_> = fields.list().iter().map(|field| Column::new(&field.kind)).collect();
         let filled = vec![0; columns.len()];
-        StructColumn { fields, columns, filled, rows: 0, validity: NullBufferBuilder::new(0) }
+        StructColumn { fields: fields.clone(), columns, filled, rows: 0, validity: NullBufferBuilder::new(0) }
     }
 
-    /// Appends one object. A name that comes twice keeps its first value and does not fit.
-    pub(super) fn append_object(&mut self, object: &str, top: bool) -> Appended {
+    /// Appends one object; elements of lists take from `room`. A name that comes twice keeps its first value and does not fit.
+    pub(super) fn append_object(&mut self, object: &str, top: bool, room: &mut Room) -> Appended {
         let Some(pairs) = json::fields(object) else {
             self.append_null();
             return Appended { fits: false, any: false };
@@ -78,7 +112,7 @@ impl<'s> StructColumn<'s> {
                 continue;
             }
             *filled = self.rows;
-            let fits = column.append(*value);
+            let fits = column.append(*value, room);
             result.fits &= fits;
             result.any |= !null && fits;
         }
@@ -110,12 +144,12 @@ impl<'s> StructColumn<'s> {
     fn finish(&mut self) -> Result<ArrayRef, ArrowError> {
         let validity = self.validity.finish();
         let arrays = self.finish_columns()?;
-        Ok(Arc::new(StructArray::try_new(value_fields(self.fields), arrays, validity)?))
+        Ok(Arc::new(StructArray::try_new(value_fields(&self.fields), arrays, validity)?))
     }
 }
 
-impl<'s> Column<'s> {
-    fn new(kind: &'s Kind) -> Self {
+impl Column {
+    fn new(kind: &Kind) -> Self {
         match kind {
             Kind::Boolean => Column::Boolean(BooleanBuilder::new()),
             Kind::Long => Column::Long(Int64Builder::new()),
@@ -123,7 +157,8 @@ impl<'s> Column<'s> {
             Kind::Text => Column::Text(StringBuilder::new()),
             Kind::Struct(fields) => Column::Struct(StructColumn::new(fields)),
             Kind::List(element) => Column::List(Box::new(ListColumn {
-                element,
+                element: Element::clone(element),
+                leaves: element.kind.leaves().max(1),
                 column: Column::new(&element.kind),
                 offsets: vec![0],
                 validity: NullBufferBuilder::new(0),
@@ -132,7 +167,7 @@ impl<'s> Column<'s> {
     }
 
     /// Appends a value, or null if it does not fit; returns whether all of it fits.
-    fn append(&mut self, value: Json<'_>) -> bool {
+    fn append(&mut self, value: Json<'_>, room: &mut Room) -> bool {
         match (self, value) {
             (column, Json::Null) => {
                 column.append_null();
@@ -157,8 +192,8 @@ impl<'s> Column<'s> {
                 builder.append_option(value.as_deref());
                 value.is_some()
             }
-            (Column::Struct(column), Json::Object(object)) => column.append_object(object, false).fits,
-            (Column::List(column), Json::Array(array)) => column.append(array),
+            (Column::Struct(column), Json::Object(object)) => column.append_object(object, false, room).fits,
+            (Column::List(column), Json::Array(array)) => column.append(array, room),
             (column, _) => {
                 column.append_null();
                 false
@@ -189,16 +224,17 @@ impl<'s> Column<'s> {
     }
 }
 
-impl ListColumn<'_> {
-    fn append(&mut self, array: &str) -> bool {
-        let Some(values) = json::elements(array) else {
+impl ListColumn {
+    fn append(&mut self, array: &str, room: &mut Room) -> bool {
+        let values = json::elements(array).filter(|values| room.take(values.len().saturating_mul(self.leaves)));
+        let Some(values) = values else {
             self.end(false);
             return false;
         };
         let mut fits = true;
         let mut length = self.offsets.last().copied().unwrap_or(0);
         for value in values {
-            fits &= self.column.append(value);
+            fits &= self.column.append(value, room);
             // A chunk's text is far below 2 GiB, so its elements are too.
             length = length.saturating_add(1);
         }

@@ -1,14 +1,14 @@
 //! The bytes of one commit: JSON, version first. It decides what a readable commit is, not what a valid one is (`state`).
 //!
 //! ```json
-//! {"version":1,"number":42,"epoch":3,"writer":"node 0","nonce":"…","at":1700000000000,"topic":"quakes","topic_id":"…",
+//! {"version":2,"number":42,"epoch":3,"writer":"node 0","nonce":"…","previous":"…","at":1700000000000,"topic":"quakes","topic_id":"…",
 //!  "schema":{"id":2,"next_field_id":131,"key":"binary","fields":[{"id":100,"name":"id","type":"text"}, …]},
 //!  "ranges":[{"partition":0,"start":100,"end":200,"rows":100,"file":"partition=0/quakes+0+….parquet"}],
 //!  "written":[{"partition":0,"start":0,"rows":100,"bytes":8123}],
 //!  "skipped":[{"partition":1,"start":0,"end":50}],
 //!  "snapshot":null}
 //! ```
-//! `schema` is present when it changed. `ranges` are new; their files are put after this commit exists. `written` confirms files that
+//! `previous` is the nonce of the commit before; null in commit 0. `schema` is present when it changed. `ranges` are new; their files are put after this commit exists. `written` confirms files that
 //! earlier commits named. `skipped` ranges were deleted by retention before they were exported. Every commit whose number is a
 //! multiple of 128 carries, in `snapshot`, the state after itself.
 
@@ -19,7 +19,7 @@ use super::state::TableState;
 use crate::infer::Schema;
 
 /// The version that this code writes and reads.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// One commit.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -34,8 +34,10 @@ pub struct Commit {
     pub epoch: LeaderEpoch,
     /// Who wrote it, for people.
     pub writer: String,
-    /// Unlike every other commit's: tells a writer its own commit from another's.
+    /// Unlike that of every other try to write a commit: tells a writer its own commit from another's.
     pub nonce: String,
+    /// Nonce of the commit before, upon which this one was planned; `None` in commit 0.
+    pub previous: Option<String>,
     /// When it was written.
     #[serde(with = "number")]
     pub at: Timestamp,

@@ -2,17 +2,24 @@
 //! carries out [`Effect`]s and feeds what came of them back as [`Event`]s.
 //!
 //! The rules are those of the tier manifest (design §6): numbered objects created only if absent; "already exists" and "no answer"
-//! are settled by reading; a writer that meets a higher epoch stops for good; one that loses to another writer reads the newest state
-//! and plans again. A leader's first act is a commit with its epoch, so that an older one cannot commit after it.
+//! are settled by reading; a commit counts only once its predecessor, by nonce, is found after it was created; a writer that meets a
+//! higher epoch stops for good; one that loses to another writer reads the newest state and plans again. A leader's first act is a
+//! commit with its epoch, so that an older one cannot commit after it.
+//!
+//! Every try has a nonce of its own. A try whose answer was lost may have succeeded, been built upon and been deleted with the old
+//! commits before the next one: if that repeated the same bytes, the number would be taken again by what looks like the original,
+//! and the check of another paused writer would pass.
+
+use std::collections::BTreeSet;
 
 use tidelog_model::{LeaderEpoch, Timestamp, TopicId, TopicName};
 
-use super::body::{Commit, Range, Skipped, VERSION, Written};
+use super::body::{Commit, VERSION, Written};
+use super::event::{Effect, Event, Outcome, Plan};
+use super::load::{Before, Confirming, Load, Reading, ask_before};
 use super::state::TableState;
 use crate::infer::Schema;
-use crate::limits::{COMMITS_PER_SNAPSHOT, NEWEST_COMMITS_KEPT};
-
-const _: () = assert!(COMMITS_PER_SNAPSHOT >= NEWEST_COMMITS_KEPT);
+use crate::limits::{COMMITS_PER_SNAPSHOT, TRIES_PER_COMMIT};
 
 /// Whose commits, and who writes them.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -27,147 +34,74 @@ pub struct Writer {
     pub name: String,
 }
 
-/// What the next commit shall add. An empty plan is a claim: a commit that only carries the epoch.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct Plan {
-    /// The schema, if it changed.
-    pub schema: Option<Schema>,
-    /// Ranges to export; their files are put after the commit.
-    pub ranges: Vec<Range>,
-    /// Ranges that were deleted before they were exported.
-    pub skipped: Vec<Skipped>,
-}
-
-/// What happened.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Event {
-    /// Learn the state: at the start, and whenever the shell gave up on an effect of loading.
-    Load,
-    /// The numbers of all commits in the store.
-    Listed(Vec<u64>),
-    /// A commit's bytes, or none if the object does not exist.
-    Read {
-        /// The number asked for.
-        number: u64,
-        /// Its bytes.
-        body: Option<Vec<u8>>,
-    },
-    /// Make a commit. Only when [`Commits::is_ready`].
-    Propose {
-        /// What it adds.
-        plan: Plan,
-        /// Never used before.
-        nonce: String,
-        /// Now.
-        at: Timestamp,
-    },
-    /// The store acknowledged the create.
-    Created,
-    /// The store said "already exists", or did not answer.
-    Unsettled,
-    /// Whether a commit exists.
-    Exists {
-        /// The number asked for.
-        number: u64,
-        /// The answer.
-        exists: bool,
-    },
-    /// A file that a commit named is in the store.
-    FileWritten(Written),
-    /// Commits below this number are deleted.
-    DeletedBelow(u64),
-}
-
-/// What to do next. Effects of one event are carried out in order.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Effect {
-    /// List the commits; answer with [`Event::Listed`].
-    List,
-    /// Read one; answer with [`Event::Read`].
-    Read(u64),
-    /// Create one if absent; answer with [`Event::Created`] or [`Event::Unsettled`].
-    Create {
-        /// Its number.
-        number: u64,
-        /// Its bytes.
-        body: Vec<u8>,
-    },
-    /// Ask whether one exists; answer with [`Event::Exists`].
-    Check(u64),
-    /// Delete commits `[from, below)` in ascending order, stopping at the first failure; answer with [`Event::DeletedBelow`].
-    Delete {
-        /// First number.
-        from: u64,
-        /// Number after the last.
-        below: u64,
-    },
-    /// The work that was asked for ended like this.
-    Done(Outcome),
-}
-
-/// How loading or proposing ended.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Outcome {
-    /// The state is known.
-    Loaded,
-    /// The plan is committed under this number.
-    Committed(u64),
-    /// Another writer was first; the state is the newest again and the plan is void.
-    Superseded,
-    /// A later leader exists: stop for good.
-    Fenced(LeaderEpoch),
-    /// The commits contradict each other or the plan contradicts them: a person must look.
-    Broken(String),
-}
+/// Where nonces come from: random in the product, a seed in tests. None may come twice.
+pub type Nonces = Box<dyn FnMut() -> String + Send + Sync>;
 
 /// The commits of one table, as one writer sees them.
-#[derive(Debug)]
 pub struct Commits {
-    writer: Writer,
-    first: TableState,
-    state: TableState,
-    /// Number of the newest commit; `None` for a table without any.
-    newest: Option<u64>,
-    newest_epoch: LeaderEpoch,
-    /// Lowest number that may still be in the store.
-    oldest: u64,
+    pub(super) writer: Writer,
+    nonces: Nonces,
+    pub(super) snapshot_every: u64,
+    pub(super) first: TableState,
+    pub(super) state: TableState,
+    /// The newest commit; `None` for a table without any.
+    pub(super) newest: Option<Newest>,
+    /// Numbers that may be in the store.
+    pub(super) stored: BTreeSet<u64>,
     /// Files confirmed since the last commit.
-    written: Vec<Written>,
-    phase: Phase,
+    pub(super) written: Vec<Written>,
+    pub(super) phase: Phase,
+}
+
+/// The newest commit of the chain.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Newest {
+    pub(super) number: u64,
+    pub(super) epoch: LeaderEpoch,
+    pub(super) nonce: String,
 }
 
 #[derive(Debug)]
-enum Phase {
+pub(super) enum Phase {
     Unknown,
-    Listing { then: Outcome, missing: Option<u64> },
-    Reading { then: Outcome, missing: Option<u64>, next: u64, last: u64, state: Box<TableState>, epoch: LeaderEpoch },
+    Listing(Load),
+    Reading(Box<Reading>),
+    Confirming(Box<Confirming>),
     Ready,
-    Creating(Box<Pending>),
-    Settling(Box<Pending>),
-    Checking(Box<Pending>),
+    Creating(Box<Attempt>),
+    Settling(Box<Attempt>),
+    Checking(Box<Attempt>),
     Stopped,
 }
 
+/// One commit on its way into the store.
 #[derive(Debug)]
-struct Pending {
-    number: u64,
-    nonce: String,
-    body: Vec<u8>,
+pub(super) struct Attempt {
+    commit: Commit,
+    /// The state after it.
     after: TableState,
-    written: usize,
+    /// Nonces of earlier tries.
+    tried: Vec<String>,
+}
+
+impl std::fmt::Debug for Commits {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Commits").field("newest", &self.newest).field("phase", &self.phase).finish_non_exhaustive()
+    }
 }
 
 impl Commits {
     /// A writer that knows nothing yet; `schema` is what a table without commits begins with.
-    pub fn new(writer: Writer, schema: Schema) -> Self {
+    pub fn new(writer: Writer, schema: Schema, nonces: Nonces) -> Self {
         let first = TableState::new(schema);
         Commits {
             writer,
+            nonces,
+            snapshot_every: COMMITS_PER_SNAPSHOT,
             state: first.clone(),
             first,
             newest: None,
-            newest_epoch: LeaderEpoch::NONE,
-            oldest: 0,
+            stored: BTreeSet::new(),
             written: Vec::new(),
             phase: Phase::Unknown,
         }
@@ -180,7 +114,7 @@ impl Commits {
 
     /// Number of the newest commit known.
     pub fn newest(&self) -> Option<u64> {
-        self.newest
+        self.newest.as_ref().map(|newest| newest.number)
     }
 
     /// May a plan be proposed?
@@ -190,52 +124,53 @@ impl Commits {
 
     /// Has this writer's epoch a commit yet?
     pub fn is_claimed(&self) -> bool {
-        self.newest.is_some() && self.newest_epoch == self.writer.epoch
+        self.newest.as_ref().is_some_and(|newest| newest.epoch == self.writer.epoch)
     }
 
     /// Applies one event. An event that does not belong to the present phase (a late answer) is ignored.
     pub fn apply(&mut self, event: Event) -> Vec<Effect> {
-        if let Event::FileWritten(written) = event {
-            if self.state.mark_written(written) {
-                self.written.push(written);
-            }
-            return Vec::new();
-        }
-        if let Event::DeletedBelow(number) = event {
-            self.oldest = self.oldest.max(number);
-            return Vec::new();
-        }
         match (std::mem::replace(&mut self.phase, Phase::Unknown), event) {
+            (phase, Event::FileWritten(written)) => {
+                self.phase = phase;
+                if self.state.mark_written(written) {
+                    self.written.push(written);
+                }
+                Vec::new()
+            }
+            (phase, Event::DeletedBelow(number)) => {
+                self.phase = phase;
+                self.stored.retain(|stored| *stored >= number);
+                Vec::new()
+            }
             (Phase::Stopped, _) => {
                 self.phase = Phase::Stopped;
                 Vec::new()
             }
-            (_, Event::Load) => self.list(Outcome::Loaded, None),
-            (Phase::Listing { then, missing }, Event::Listed(numbers)) => self.listed(then, missing, &numbers),
-            (Phase::Reading { then, missing, next, last, state, epoch }, Event::Read { number, body })
-                if number == next =>
-            {
-                self.read(Reading { then, missing, next, last, state, epoch }, body)
+            (_, Event::Load) => self.list(Outcome::Loaded),
+            (Phase::Ready, Event::Propose { plan, at }) => self.propose(plan, at),
+            (Phase::Listing(load), Event::Listed(numbers)) => self.listed(load, &numbers),
+            (Phase::Reading(reading), Event::Read { number, body }) if reading.wants(number) => {
+                self.read(*reading, body.as_deref())
             }
-            (Phase::Ready, Event::Propose { plan, nonce, at }) => self.propose(plan, nonce, at),
-            (Phase::Creating(pending), Event::Created) => self.check(pending),
-            (Phase::Creating(pending), Event::Unsettled) => {
-                let number = pending.number;
-                self.phase = Phase::Settling(pending);
+            (Phase::Confirming(confirming), Event::Read { number, body }) => {
+                self.confirmed(*confirming, Before::Body { number, body: body.as_deref() })
+            }
+            (Phase::Confirming(confirming), Event::Listed(numbers)) => {
+                self.confirmed(*confirming, Before::Listed(&numbers))
+            }
+            (Phase::Creating(attempt), Event::Created) => self.check(attempt),
+            (Phase::Creating(attempt), Event::Unsettled) => {
+                let number = attempt.commit.number;
+                self.phase = Phase::Settling(attempt);
                 vec![Effect::Read(number)]
             }
-            (Phase::Settling(pending), Event::Read { number, body }) if number == pending.number => {
-                self.settle(pending, body)
+            (Phase::Settling(attempt), Event::Read { number, body }) if number == attempt.commit.number => {
+                self.settle(attempt, body.as_deref())
             }
-            (Phase::Checking(pending), Event::Exists { number, exists })
-                if number.saturating_add(1) == pending.number =>
-            {
-                if exists {
-                    self.succeed(*pending)
-                } else {
-                    self.list(Outcome::Superseded, None)
-                }
+            (Phase::Checking(attempt), Event::Read { number, body }) => {
+                self.checked(*attempt, Before::Body { number, body: body.as_deref() })
             }
+            (Phase::Checking(attempt), Event::Listed(numbers)) => self.checked(*attempt, Before::Listed(&numbers)),
             (phase, _) => {
                 self.phase = phase;
                 Vec::new()
@@ -243,98 +178,26 @@ impl Commits {
         }
     }
 
-    fn list(&mut self, then: Outcome, missing: Option<u64>) -> Vec<Effect> {
-        self.phase = Phase::Listing { then, missing };
-        vec![Effect::List]
-    }
-
-    fn listed(&mut self, then: Outcome, missing: Option<u64>, numbers: &[u64]) -> Vec<Effect> {
-        let Some(last) = numbers.iter().max().copied() else {
-            self.state = self.first.clone();
-            self.newest = None;
-            self.oldest = 0;
-            return self.ready(then);
-        };
-        self.oldest = numbers.iter().min().copied().unwrap_or(0);
-        let next = last - last % COMMITS_PER_SNAPSHOT;
-        let state = Box::new(self.first.clone());
-        self.phase = Phase::Reading { then, missing, next, last, state, epoch: LeaderEpoch::NONE };
-        vec![Effect::Read(next)]
-    }
-
-    fn read(&mut self, mut reading: Reading, body: Option<Vec<u8>>) -> Vec<Effect> {
-        let number = reading.next;
-        let Some(body) = body else {
-            // Either the commits moved on between the list and the read, or one is lost.
-            if reading.missing == Some(number) {
-                return self.stop(Outcome::Broken(format!("commit {number} is missing")));
-            }
-            return self.list(reading.then, Some(number));
-        };
-        let commit = match Commit::decode(&body) {
-            Ok(commit) => commit,
-            Err(error) => return self.stop(Outcome::Broken(format!("commit {number}: {error}"))),
-        };
-        if let Err(text) = self.follow(&mut reading, commit) {
-            return self.stop(Outcome::Broken(format!("commit {number}: {text}")));
-        }
-        if reading.epoch > self.writer.epoch {
-            return self.stop(Outcome::Fenced(reading.epoch));
-        }
-        if number < reading.last {
-            let Reading { then, missing, last, state, epoch, .. } = reading;
-            let next = number.saturating_add(1);
-            self.phase = Phase::Reading { then, missing, next, last, state, epoch };
-            return vec![Effect::Read(next)];
-        }
-        self.newest = Some(number);
-        self.newest_epoch = reading.epoch;
-        self.state = *reading.state;
-        let state = &mut self.state;
-        self.written.retain(|written| state.mark_written(*written));
-        self.ready(reading.then)
-    }
-
-    /// Adds a commit that was read to the state that is being rebuilt.
-    fn follow(&self, reading: &mut Reading, commit: Commit) -> Result<(), String> {
-        if commit.number != reading.next {
-            return Err(format!("it says that it is number {}", commit.number));
-        }
-        if commit.topic_id != self.writer.topic_id.to_string() {
-            return Err(format!("it belongs to topic id {}", commit.topic_id));
-        }
-        if commit.epoch < reading.epoch {
-            return Err(format!("its epoch {} is older than {} before it", commit.epoch, reading.epoch));
-        }
-        reading.epoch = commit.epoch;
-        if reading.next.is_multiple_of(COMMITS_PER_SNAPSHOT) {
-            let state = commit.snapshot.ok_or("it has no snapshot")?;
-            state.schema.check()?;
-            *reading.state = state;
-            return Ok(());
-        }
-        reading.state.apply(&commit).map_err(|error| error.to_string())
-    }
-
-    fn ready(&mut self, outcome: Outcome) -> Vec<Effect> {
+    pub(super) fn ready(&mut self, outcome: Outcome) -> Vec<Effect> {
         self.phase = Phase::Ready;
         vec![Effect::Done(outcome)]
     }
 
-    fn stop(&mut self, outcome: Outcome) -> Vec<Effect> {
+    pub(super) fn stop(&mut self, outcome: Outcome) -> Vec<Effect> {
         self.phase = Phase::Stopped;
         vec![Effect::Done(outcome)]
     }
 
-    fn propose(&mut self, plan: Plan, nonce: String, at: Timestamp) -> Vec<Effect> {
-        let number = self.newest.map_or(0, |newest| newest.saturating_add(1));
+    fn propose(&mut self, plan: Plan, at: Timestamp) -> Vec<Effect> {
+        let number = self.newest().map_or(0, |newest| newest.saturating_add(1));
         let first = number == 0;
         let mut commit = Commit {
             version: VERSION,
             number,
             epoch: self.writer.epoch,
             writer: self.writer.name.clone(),
-            nonce: nonce.clone(),
+            nonce: String::new(),
+            previous: self.newest.as_ref().map(|newest| newest.nonce.clone()),
             at,
             topic: self.writer.topic.to_string(),
             topic_id: self.writer.topic_id.to_string(),
@@ -348,69 +211,87 @@ impl Commits {
         if let Err(error) = after.apply(&commit) {
             return self.stop(Outcome::Broken(format!("the plan of commit {number} is invalid: {error}")));
         }
-        if number.is_multiple_of(COMMITS_PER_SNAPSHOT) {
+        if number.is_multiple_of(self.snapshot_every) {
             commit.snapshot = Some(after.clone());
         }
-        let body = match commit.encode() {
-            Ok(body) => body,
-            Err(error) => return self.stop(Outcome::Broken(format!("commit {number}: {error}"))),
-        };
-        let pending = Pending { number, nonce, body: body.clone(), after, written: commit.written.len() };
-        self.phase = Phase::Creating(Box::new(pending));
-        vec![Effect::Create { number, body }]
+        self.create(Attempt { commit, after, tried: Vec::new() })
+    }
+
+    /// Tries it under a new nonce.
+    fn create(&mut self, mut attempt: Attempt) -> Vec<Effect> {
+        attempt.commit.nonce = (self.nonces)();
+        let number = attempt.commit.number;
+        match attempt.commit.encode() {
+            Ok(body) => {
+                self.phase = Phase::Creating(Box::new(attempt));
+                vec![Effect::Create { number, body }]
+            }
+            Err(error) => self.stop(Outcome::Broken(format!("commit {number}: {error}"))),
+        }
     }
 
     /// Reads what stands where this writer's commit should.
-    fn settle(&mut self, pending: Box<Pending>, body: Option<Vec<u8>>) -> Vec<Effect> {
+    fn settle(&mut self, mut attempt: Box<Attempt>, body: Option<&[u8]>) -> Vec<Effect> {
         let Some(body) = body else {
-            // The request was lost, or the store (S3's 409) refused both of two creates in flight.
-            let effect = Effect::Create { number: pending.number, body: pending.body.clone() };
-            self.phase = Phase::Creating(pending);
-            return vec![effect];
+            // The request was lost or is still on its way, or the store (S3's 409) refused both of two creates in flight.
+            attempt.tried.push(attempt.commit.nonce.clone());
+            if attempt.tried.len() >= TRIES_PER_COMMIT {
+                return self.ready(Outcome::Unanswered);
+            }
+            return self.create(*attempt);
         };
-        match Commit::decode(&body) {
-            Ok(commit) if commit.nonce == pending.nonce => self.check(pending),
-            Ok(commit) if commit.epoch > self.writer.epoch => self.stop(Outcome::Fenced(commit.epoch)),
-            Ok(_) => self.list(Outcome::Superseded, None),
-            Err(error) => self.stop(Outcome::Broken(format!("commit {}: {error}", pending.number))),
+        match Commit::decode(body) {
+            Ok(there) if there.nonce == attempt.commit.nonce || attempt.tried.contains(&there.nonce) => {
+                attempt.commit.nonce = there.nonce;
+                self.check(attempt)
+            }
+            Ok(there) if there.epoch > self.writer.epoch => self.stop(Outcome::Fenced(there.epoch)),
+            // Another's. It may even be one that is not in the chain, so the newest decides what comes next.
+            Ok(_) => self.list(Outcome::Superseded),
+            Err(error) => self.stop(Outcome::Broken(format!("commit {}: {error}", attempt.commit.number))),
         }
     }
 
     /// A writer that slept while its predecessor's commits were collected has created its commit in a hole: the commit before
     /// it must still be there.
-    fn check(&mut self, pending: Box<Pending>) -> Vec<Effect> {
-        let Some(before) = pending.number.checked_sub(1) else {
-            return self.succeed(*pending);
-        };
-        self.phase = Phase::Checking(pending);
-        vec![Effect::Check(before)]
+    fn check(&mut self, attempt: Box<Attempt>) -> Vec<Effect> {
+        let effect = ask_before(attempt.commit.number);
+        self.phase = Phase::Checking(attempt);
+        vec![effect]
     }
 
-    fn succeed(&mut self, pending: Pending) -> Vec<Effect> {
-        let Pending { number, after, written, .. } = pending;
+    fn checked(&mut self, attempt: Attempt, before: Before<'_>) -> Vec<Effect> {
+        let number = attempt.commit.number;
+        if before.is_predecessor(number, attempt.commit.previous.as_deref()) {
+            return self.succeed(attempt);
+        }
+        let mut effects = Vec::new();
+        if number > 0 {
+            // Outside the chain, where nobody builds upon it. Upon the first one others may have built.
+            effects.push(Effect::Delete(vec![number]));
+        }
+        effects.extend(self.list(Outcome::Superseded));
+        effects
+    }
+
+    fn succeed(&mut self, attempt: Attempt) -> Vec<Effect> {
+        let Attempt { commit: Commit { number, epoch, nonce, written, .. }, after, .. } = attempt;
         self.state = after;
-        self.newest = Some(number);
-        self.newest_epoch = self.writer.epoch;
-        self.written.drain(..written.min(self.written.len()));
+        self.newest = Some(Newest { number, epoch, nonce });
+        self.stored.insert(number);
+        self.written.drain(..written.len().min(self.written.len()));
         for written in &self.written {
             self.state.mark_written(*written);
         }
         self.phase = Phase::Ready;
         let mut effects = vec![Effect::Done(Outcome::Committed(number))];
-        let below = number.saturating_sub(COMMITS_PER_SNAPSHOT);
-        if number.is_multiple_of(COMMITS_PER_SNAPSHOT) && self.oldest < below {
-            effects.push(Effect::Delete { from: self.oldest, below });
+        if number.is_multiple_of(self.snapshot_every) {
+            let kept = number.saturating_sub(self.snapshot_every);
+            let old: Vec<u64> = self.stored.range(..kept).copied().collect();
+            if !old.is_empty() {
+                effects.push(Effect::Delete(old));
+            }
         }
         effects
     }
-}
-
-/// The parts of [`Phase::Reading`].
-struct Reading {
-    then: Outcome,
-    missing: Option<u64>,
-    next: u64,
-    last: u64,
-    state: Box<TableState>,
-    epoch: LeaderEpoch,
 }

@@ -8,6 +8,7 @@ mod task;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 use tidelog_model::{TopicId, TopicIdPartition, TopicName};
@@ -51,6 +52,8 @@ struct Inner {
     /// One synchronisation at a time. The log is asked under this lock alone: it may call [`Exporter::wake`] under its own.
     syncing: Mutex<()>,
     refresh: Notify,
+    /// Have the log's tables been asked for yet?
+    synced: AtomicBool,
     /// The runtime of all tasks, whoever starts them.
     runtime: Handle,
 }
@@ -90,6 +93,7 @@ impl Exporter {
             tables: Mutex::new(BTreeMap::new()),
             syncing: Mutex::new(()),
             refresh: Notify::new(),
+            synced: AtomicBool::new(false),
             runtime: Handle::current(),
         });
         inner.refresh.notify_one();
@@ -128,7 +132,8 @@ impl Exporter {
     /// What retention may assume of a partition (see [`crate::retention`]).
     pub fn exported(&self, partition: &TopicIdPartition) -> Exported {
         let Some(shared) = self.inner.tables.lock().get(&partition.id).map(|table| Arc::clone(&table.shared)) else {
-            return Exported::NotATable;
+            let known = self.inner.synced.load(Ordering::Acquire);
+            return if known { Exported::NotATable } else { Exported::Unknown };
         };
         match shared.state().and_then(|state| state.exported_end(partition.partition)) {
             Some(end) => Exported::Below(end),
@@ -144,9 +149,10 @@ impl Exporter {
         status
     }
 
-    /// The table of a topic at this moment, for a query.
-    pub fn view(&self, topic: &TopicName) -> Result<TableView, ViewError> {
-        let shared = self.inner.find(topic).ok_or_else(|| ViewError::NotATable(topic.clone()))?;
+    /// The table of a topic at this moment, for a query. A topic of the same name but another id is another table.
+    pub fn view(&self, topic: &TableTopic) -> Result<TableView, ViewError> {
+        let shared = self.inner.tables.lock().get(&topic.id).map(|table| Arc::clone(&table.shared));
+        let shared = shared.ok_or_else(|| ViewError::NotATable(topic.name.clone()))?;
         self.inner.view(&shared)
     }
 
@@ -200,6 +206,7 @@ impl Inner {
                 }
             }
         }
+        self.synced.store(true, Ordering::Release);
     }
 
     fn status(&self, shared: &Shared) -> TableStatus {

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use tidelog_model::{PartitionIndex, Timestamp};
 use tidelog_objects::{Objects, ObjectsError};
 use tokio::sync::Semaphore;
-use uuid::Uuid;
 
 use crate::commit::{
     COMMITS, Commits, Effect, Event, ExportedRange, Outcome, Plan, Skipped, Written, commit_key, commit_number,
@@ -60,9 +59,9 @@ impl Committer {
 
     /// Makes one commit; returns its number.
     pub(super) async fn commit(&mut self, plan: Plan, at: Timestamp) -> Result<u64, TableError> {
-        let nonce = Uuid::new_v4().to_string();
-        match self.drive(Event::Propose { plan, nonce, at }).await? {
+        match self.drive(Event::Propose { plan, at }).await? {
             Outcome::Committed(number) => Ok(number),
+            Outcome::Unanswered => Err(TableError::Store(ObjectsError::Unavailable("it takes no commit".to_owned()))),
             _ => Err(TableError::Superseded),
         }
     }
@@ -80,10 +79,7 @@ impl Committer {
                 Effect::List => Event::Listed(self.list().await?),
                 Effect::Read(number) => Event::Read { number, body: self.read(number).await? },
                 Effect::Create { number, body } => self.create(number, body).await?,
-                Effect::Check(number) => {
-                    Event::Exists { number, exists: self.size(&commit_key(number)).await?.is_some() }
-                }
-                Effect::Delete { from, below } => Event::DeletedBelow(self.delete(from, below).await),
+                Effect::Delete(numbers) => Event::DeletedBelow(self.delete(&numbers).await),
                 Effect::Done(Outcome::Fenced(epoch)) => {
                     return Err(TableError::Ended(format!("a later leader (epoch {epoch}) commits this table")));
                 }
@@ -147,14 +143,14 @@ impl Committer {
     }
 
     /// One by one: a sleeping writer tells from its predecessor's absence that its successors are gone too.
-    async fn delete(&self, from: u64, below: u64) -> u64 {
-        for number in from..below {
-            if let Err(error) = self.objects.delete(&commit_key(number)).await {
+    async fn delete(&self, numbers: &[u64]) -> u64 {
+        for number in numbers {
+            if let Err(error) = self.objects.delete(&commit_key(*number)).await {
                 tracing::debug!(number, %error, "an old table commit was not deleted; the next snapshot tries again");
-                return number;
+                return *number;
             }
         }
-        below
+        numbers.last().map_or(0, |last| last.saturating_add(1))
     }
 
     /// Puts the file of a committed range unless it is there. Returns what is in the store and the ranges that the log had lost.

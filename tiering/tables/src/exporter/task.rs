@@ -16,7 +16,7 @@ use super::shared::Shared;
 use super::status::{Happened, Phase};
 use super::store::{Committer, FileSource, TableError};
 use crate::columns::{Shown, decode};
-use crate::commit::{Commits, Plan, Range, Skipped, Writer, file_key};
+use crate::commit::{Commits, Plan, Range, Skipped, Writer, Written, file_key};
 use crate::infer::{Inference, Schema};
 use crate::limits::{MAX_RANGES_PER_COMMIT, READ_BYTES, RETRY_MAX_MS, RETRY_MIN_MS};
 use crate::source::{CommittedBatches, CommittedLog, SourceError, TableTopic};
@@ -72,6 +72,12 @@ struct Progress {
     waiting: Waiting,
 }
 
+/// A partition that cannot be read right now: the others go on.
+struct Stuck {
+    until: Duration,
+    wait: u64,
+}
+
 /// A table whose commits are known, claimed and complete.
 struct Session<'a> {
     around: &'a Surroundings,
@@ -84,6 +90,7 @@ struct Session<'a> {
     state_moved: bool,
     draft_moved: bool,
     progress: BTreeMap<PartitionIndex, Progress>,
+    stuck: BTreeMap<PartitionIndex, Stuck>,
     skipped: Vec<Skipped>,
     flushes: Vec<Flush>,
 }
@@ -100,7 +107,8 @@ impl<'a> Session<'a> {
         let topic = shared.topic();
         let writer =
             Writer { topic: topic.name.clone(), topic_id: topic.id, epoch: topic.epoch, name: around.writer.clone() };
-        let commits = Commits::new(writer, Schema::new(topic.settings.key_format));
+        let nonces = Box::new(|| uuid::Uuid::new_v4().to_string());
+        let commits = Commits::new(writer, Schema::new(topic.settings.key_format), nonces);
         let mut committer = Committer::new(around.objects.with_prefix(folder)?, commits);
         committer.load().await?;
         if !committer.commits().is_claimed() {
@@ -116,6 +124,7 @@ impl<'a> Session<'a> {
             state_moved: true,
             draft_moved: true,
             progress: BTreeMap::new(),
+            stuck: BTreeMap::new(),
             skipped: Vec::new(),
             flushes: Vec::new(),
         };
@@ -154,14 +163,24 @@ impl<'a> Session<'a> {
     /// Scans what was woken and exports what is due, until nothing is; returns the next deadline.
     async fn step(&mut self) -> Result<Option<Duration>, TableError> {
         let topic = self.shared.topic();
-        for index in self.shared.take_woken() {
-            self.scan(&topic, index).await?;
+        let now = self.around.started.elapsed();
+        let mut looked_at = self.shared.take_woken();
+        looked_at.retain(|index| !self.stuck.contains_key(index));
+        looked_at.extend(self.stuck.iter().filter(|(_, stuck)| stuck.until <= now).map(|(index, _)| *index));
+        // What a stuck partition owes comes before what is new.
+        self.put_files(&topic, true).await?;
+        for (index, _) in self.committer.commits().state().unwritten() {
+            looked_at.remove(&index);
         }
-        self.take_flushes(&topic)?;
+        for index in looked_at {
+            let scanned = self.scan(&topic, index).await;
+            self.settle(index, scanned)?;
+        }
+        self.take_flushes(&topic);
         let now = self.around.started.elapsed();
         let mut due = Vec::new();
-        let mut next: Option<Duration> = None;
-        for (index, progress) in &self.progress {
+        let mut next: Option<Duration> = self.stuck.values().map(|stuck| stuck.until).min();
+        for (index, progress) in self.progress.iter().filter(|(index, _)| !self.stuck.contains_key(index)) {
             let asked = self.flushes.iter().any(|flush| flush.wants(*index, progress));
             match progress.waiting.due(&topic.settings, now) {
                 Due::Now => due.push(*index),
@@ -181,6 +200,25 @@ impl<'a> Session<'a> {
         self.publish(false);
         self.answer_flushes();
         Ok(next)
+    }
+
+    /// Takes the outcome of work on one partition. If its log is to blame it waits, alone; anything else ends the session.
+    fn settle(&mut self, index: PartitionIndex, outcome: Result<(), TableError>) -> Result<(), TableError> {
+        let error = match outcome {
+            Ok(()) => {
+                self.stuck.remove(&index);
+                return Ok(());
+            }
+            Err(error @ (TableError::Log(_) | TableError::Write(_))) => error,
+            Err(error) => return Err(error),
+        };
+        let wait = self.stuck.get(&index).map_or(RETRY_MIN_MS, |stuck| stuck.wait.saturating_mul(2).min(RETRY_MAX_MS));
+        let until = self.around.started.elapsed().saturating_add(Duration::from_millis(wait));
+        self.stuck.insert(index, Stuck { until, wait });
+        let topic = self.shared.topic().name;
+        tracing::warn!(%topic, partition = %index, %error, "the export of a partition waits");
+        self.shared.publish(|p| p.last_error = Some(happened(&format!("partition {index}: {error}"))));
+        Ok(())
     }
 
     /// Reads new committed records of a partition up to the flush bound and shows them to the draft.
@@ -278,41 +316,50 @@ impl<'a> Session<'a> {
             writing: Arc::clone(&self.around.writing),
         };
         for (index, range) in self.committer.commits().state().unwritten() {
-            let (written, lost) = self.committer.put_file(&source, index, range, look_first).await?;
-            self.committer.file_written(written);
-            self.state_moved = true;
-            self.skipped.extend(lost);
-            let labels = [("topic", topic.name.to_string())];
-            metrics::counter!("tidelog_table_files_total", &labels).increment(1);
-            metrics::counter!("tidelog_table_rows_total", &labels).increment(written.rows);
-            metrics::counter!("tidelog_table_bytes_total", &labels).increment(written.bytes);
+            if self.stuck.get(&index).is_some_and(|stuck| stuck.until > self.around.started.elapsed()) {
+                continue;
+            }
+            let put = self.committer.put_file(&source, index, range, look_first).await;
+            let put = put.map(|(written, lost)| self.file_put(topic, written, lost));
+            self.settle(index, put)?;
         }
         Ok(())
     }
 
-    /// Fixes what each new wish for a flush covers.
-    fn take_flushes(&mut self, topic: &TableTopic) -> Result<(), TableError> {
+    fn file_put(&mut self, topic: &TableTopic, written: Written, lost: Vec<Skipped>) {
+        self.committer.file_written(written);
+        self.state_moved = true;
+        self.skipped.extend(lost);
+        let labels = [("topic", topic.name.to_string())];
+        metrics::counter!("tidelog_table_files_total", &labels).increment(1);
+        metrics::counter!("tidelog_table_rows_total", &labels).increment(written.rows);
+        metrics::counter!("tidelog_table_bytes_total", &labels).increment(written.bytes);
+    }
+
+    /// Fixes what each new wish for a flush covers; a partition whose end is not known lets it wait.
+    fn take_flushes(&mut self, topic: &TableTopic) {
         for answer in self.shared.take_flushes() {
-            let mut flush = Flush { targets: BTreeMap::new(), answer };
+            let mut targets = BTreeMap::new();
             for index in topic.indexes() {
-                match self.around.log.range(&topic.partition(index)) {
-                    Ok(range) => flush.targets.insert(index, range.end),
-                    Err(error) => {
-                        self.shared.keep_flush(flush.answer);
-                        return Err(error.into());
-                    }
-                };
+                if let Ok(range) = self.around.log.range(&topic.partition(index)) {
+                    targets.insert(index, range.end);
+                }
                 self.shared.wake(index);
             }
-            self.flushes.push(flush);
+            if targets.len() == topic.indexes().count() {
+                self.flushes.push(Flush { targets, answer });
+            } else {
+                self.shared.keep_flush(answer);
+            }
         }
-        Ok(())
     }
 
     fn answer_flushes(&mut self) {
-        let progress = &self.progress;
         for flush in std::mem::take(&mut self.flushes) {
-            let met = flush.targets.iter().all(|(index, end)| progress.get(index).is_some_and(|p| p.start >= *end));
+            let is_met = |(index, end): (&PartitionIndex, &Offset)| {
+                !self.stuck.contains_key(index) && self.progress.get(index).is_some_and(|p| p.start >= *end)
+            };
+            let met = flush.targets.iter().all(is_met);
             if met {
                 // Whoever asked may have gone.
                 let _ = flush.answer.send(Ok(()));

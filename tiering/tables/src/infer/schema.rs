@@ -154,7 +154,8 @@ impl Fields {
 }
 
 impl Kind {
-    fn leaves(&self) -> usize {
+    /// Leaf columns of this one.
+    pub(crate) fn leaves(&self) -> usize {
         match self {
             Kind::Boolean | Kind::Long | Kind::Double | Kind::Text => 1,
             Kind::Struct(fields) => fields.list.iter().map(|field| field.kind.leaves()).sum(),

@@ -2,7 +2,8 @@
 
 #![allow(dead_code, unreachable_pub)]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
@@ -43,7 +44,14 @@ struct Topic {
 pub struct MemoryLog {
     topics: Mutex<BTreeMap<TopicId, Topic>>,
     exporter: OnceLock<Weak<Exporter>>,
+    created: AtomicU8,
+    before_range: Hook,
+    before_read: Hook,
+    broken: Mutex<BTreeSet<(TopicId, PartitionIndex)>>,
 }
+
+/// Something that happens once.
+type Hook = Mutex<Option<Box<dyn FnOnce() + Send>>>;
 
 impl MemoryLog {
     pub fn new() -> Arc<Self> {
@@ -51,7 +59,7 @@ impl MemoryLog {
     }
 
     pub fn create(&self, topic: &str, partitions: i32, settings: Option<TableSettings>) -> TableTopic {
-        let id = TopicId::from_bytes([topic.len() as u8; 16]);
+        let id = TopicId::from_bytes([self.created.fetch_add(1, Ordering::Relaxed) + 1; 16]);
         let table = TableTopic {
             name: name(topic),
             id,
@@ -60,8 +68,39 @@ impl MemoryLog {
             settings: settings.clone().unwrap_or_default(),
         };
         let partitions = (0..partitions).map(|_| Partition::default()).collect();
-        self.topics.lock().insert(id, Topic { table: table.clone(), enabled: settings.is_some(), partitions });
+        let mut topics = self.topics.lock();
+        // A topic of the same name is gone.
+        topics.retain(|_, known| known.table.name != table.name);
+        topics.insert(id, Topic { table: table.clone(), enabled: settings.is_some(), partitions });
         table
+    }
+
+    /// The same topic with other settings.
+    pub fn set(&self, topic: &str, settings: Option<TableSettings>) {
+        let mut topics = self.topics.lock();
+        let found = topics.values_mut().find(|t| t.table.name.as_str() == topic).unwrap();
+        found.enabled = settings.is_some();
+        found.table.settings = settings.unwrap_or_default();
+    }
+
+    /// Happens once, before the next look at a range.
+    pub fn before_range(&self, hook: impl FnOnce() + Send + 'static) {
+        *self.before_range.lock() = Some(Box::new(hook));
+    }
+
+    /// Happens once, before the next read.
+    pub fn before_read(&self, hook: impl FnOnce() + Send + 'static) {
+        *self.before_read.lock() = Some(Box::new(hook));
+    }
+
+    /// One partition's disk breaks, or is mended.
+    pub fn set_broken(&self, partition: &TopicIdPartition, broken: bool) {
+        let key = (partition.id, partition.partition);
+        if broken {
+            self.broken.lock().insert(key);
+        } else {
+            self.broken.lock().remove(&key);
+        }
     }
 
     /// The next leadership of every partition.
@@ -126,9 +165,19 @@ impl MemoryLog {
         id: &TopicIdPartition,
         read: impl FnOnce(&Partition) -> Result<T, SourceError>,
     ) -> Result<T, SourceError> {
+        if self.broken.lock().contains(&(id.id, id.partition)) {
+            return Err(SourceError::Unavailable("the partition is offline".to_owned()));
+        }
         let topics = self.topics.lock();
         let topic = topics.get(&id.id).ok_or(SourceError::Gone)?;
         read(topic.partitions.get(id.partition.get() as usize).ok_or(SourceError::Gone)?)
+    }
+}
+
+fn happens(hook: &Hook) {
+    let hook = hook.lock().take();
+    if let Some(hook) = hook {
+        hook();
     }
 }
 
@@ -154,6 +203,7 @@ impl CommittedLog for MemoryLog {
     }
 
     fn range(&self, partition: &TopicIdPartition) -> Result<CommittedRange, SourceError> {
+        happens(&self.before_range);
         self.partition(partition, |log| Ok(CommittedRange { log_start: Offset(log.log_start), end: Offset(end(log)) }))
     }
 
@@ -163,6 +213,7 @@ impl CommittedLog for MemoryLog {
         from: Offset,
         max_bytes: usize,
     ) -> BoxFuture<'static, Result<CommittedBatches, SourceError>> {
+        happens(&self.before_read);
         let answer = self.partition(partition, |log| {
             if from.get() < log.log_start {
                 return Err(SourceError::OutOfRange { log_start: Offset(log.log_start) });

@@ -1,0 +1,202 @@
+//! The product's metrics: the recorder, and what each metric means. Decides their help texts and the histograms' buckets; the
+//! crates only count. A metric that is not in the table is found by a test.
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
+use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+/// Histograms keep every sample until somebody sorts them in; without this a server that nobody scrapes would only grow.
+const UPKEEP: Duration = Duration::from_secs(5);
+
+/// Upper ends of the buckets of every histogram, seconds: from a flush on a good disk to a request that timed out.
+const BUCKETS: [f64; 18] =
+    [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, PartialOrd, Ord)]
+enum Kind {
+    Counter,
+    Gauge,
+    Histogram,
+}
+
+use Kind::{Counter, Gauge, Histogram};
+
+/// Name, kind, unit, meaning.
+const TABLE: &[(&str, Kind, Unit, &str)] = &[
+    (
+        "tidelog_http_authentication_failures_total",
+        Counter,
+        Unit::Count,
+        "Requests over HTTP and gRPC that were refused for their token or the lack of one.",
+    ),
+    ("tidelog_http_request_bytes_total", Counter, Unit::Bytes, "Bytes of request bodies, by method and route."),
+    (
+        "tidelog_http_request_duration_seconds",
+        Histogram,
+        Unit::Seconds,
+        "Seconds from a request's headers to its answer's, by method and route.",
+    ),
+    (
+        "tidelog_http_requests_total",
+        Counter,
+        Unit::Count,
+        "Requests over HTTP and gRPC, by method, route and HTTP status.",
+    ),
+    ("tidelog_http_response_bytes_total", Counter, Unit::Bytes, "Bytes of answers' bodies, by method and route."),
+    ("tidelog_kafka_requests_total", Counter, Unit::Count, "Requests of Kafka clients, by API."),
+    ("tidelog_log_appended_batches_total", Counter, Unit::Count, "Record batches written to logs."),
+    ("tidelog_log_appended_bytes_total", Counter, Unit::Bytes, "Bytes of record batches written to logs."),
+    (
+        "tidelog_log_duplicate_batches_total",
+        Counter,
+        Unit::Count,
+        "Record batches that idempotent producers sent again and that were not written again.",
+    ),
+    ("tidelog_log_flush_seconds", Histogram, Unit::Seconds, "Seconds that a flush of one log took."),
+    (
+        "tidelog_log_removed_segments_total",
+        Counter,
+        Unit::Count,
+        "Local segments removed by retention or because they are in the object store.",
+    ),
+    ("tidelog_log_syncfs_total", Counter, Unit::Count, "Flushes of many logs by one call of syncfs."),
+    ("tidelog_object_store_get_bytes_total", Counter, Unit::Bytes, "Bytes asked of the object store."),
+    ("tidelog_object_store_put_bytes_total", Counter, Unit::Bytes, "Bytes put into the object store."),
+    ("tidelog_object_store_requests_total", Counter, Unit::Count, "Requests to the object store, by kind."),
+    ("tidelog_table_bytes_total", Counter, Unit::Bytes, "Bytes of Parquet files, by topic."),
+    ("tidelog_table_commits_total", Counter, Unit::Count, "Commits of tables, by topic."),
+    ("tidelog_table_files_total", Counter, Unit::Count, "Parquet files put into the object store, by topic."),
+    ("tidelog_table_rows_total", Counter, Unit::Count, "Rows of Parquet files, by topic."),
+    (
+        "tidelog_table_skipped_records_total",
+        Counter,
+        Unit::Count,
+        "Offsets that were deleted before they could be exported, by topic.",
+    ),
+    ("tidelog_tier_cache_bytes", Gauge, Unit::Bytes, "Bytes in the local cache of remote segments."),
+    ("tidelog_tier_cache_hits_total", Counter, Unit::Count, "Chunks of remote segments that were in the cache."),
+    ("tidelog_tier_cache_misses_total", Counter, Unit::Count, "Chunks of remote segments that were not in the cache."),
+    (
+        "tidelog_tier_deleted_objects_total",
+        Counter,
+        Unit::Count,
+        "Objects of remote segments and manifests that were deleted.",
+    ),
+    ("tidelog_tier_upload_seconds", Histogram, Unit::Seconds, "Seconds that an upload of one segment took."),
+    ("tidelog_tier_uploaded_bytes_total", Counter, Unit::Bytes, "Bytes of segments uploaded."),
+    ("tidelog_tier_uploaded_segments_total", Counter, Unit::Count, "Segments uploaded."),
+];
+
+/// Counts from here on; the answer renders what was counted, in Prometheus' text format. The process has one recorder, however
+/// many servers it starts.
+pub(crate) fn start(stop: CancellationToken) -> Box<dyn Fn() -> String + Send + Sync> {
+    static RECORDER: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
+    let handle = RECORDER.get_or_init(|| install().inspect_err(|error| warn!(%error, "no metrics")).ok());
+    if let Some(handle) = handle {
+        tokio::spawn(async move {
+            while stop.run_until_cancelled(tokio::time::sleep(UPKEEP)).await.is_some() {
+                handle.run_upkeep();
+            }
+        });
+    }
+    Box::new(move || handle.as_ref().map(PrometheusHandle::render).unwrap_or_default())
+}
+
+fn install() -> Result<PrometheusHandle, BuildError> {
+    let handle = PrometheusBuilder::new().set_buckets(&BUCKETS)?.install_recorder()?;
+    describe();
+    Ok(handle)
+}
+
+fn describe() {
+    for (name, kind, unit, meaning) in TABLE {
+        match kind {
+            Counter => describe_counter!(*name, *unit, *meaning),
+            Gauge => describe_gauge!(*name, *unit, *meaning),
+            Histogram => describe_histogram!(*name, *unit, *meaning),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::path::Path;
+
+    use super::*;
+
+    /// Every `metrics::counter!("…"`, gauge and histogram in these sources.
+    fn used(folder: &Path, found: &mut BTreeSet<(String, Kind)>) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                used(&path, found);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = std::fs::read_to_string(&path).unwrap();
+                for (macro_name, kind) in [("counter", Counter), ("gauge", Gauge), ("histogram", Histogram)] {
+                    for (_, rest) in
+                        text.match_indices(&format!("metrics::{macro_name}!(")).map(|(at, _)| text.split_at(at))
+                    {
+                        let name = rest.split('"').nth(1).unwrap();
+                        found.insert((name.to_owned(), kind));
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_metric_is_described_and_every_description_is_of_a_metric() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let mut found = BTreeSet::new();
+        for folder in ["service", "gateway", "tiering"] {
+            used(&root.join(folder), &mut found);
+        }
+        // The pattern above is in this file too.
+        found.retain(|(name, _)| name.starts_with("tidelog_"));
+        let described: BTreeSet<(String, Kind)> =
+            TABLE.iter().map(|(name, kind, ..)| ((*name).to_owned(), *kind)).collect();
+        assert_eq!(found, described);
+    }
+
+    #[test]
+    fn names_have_the_units_of_the_field() {
+        for (name, kind, unit, meaning) in TABLE {
+            let unit_fits = match unit {
+                Unit::Bytes => name.contains("_bytes"),
+                Unit::Seconds => name.ends_with("_seconds"),
+                _ => true,
+            };
+            assert!(unit_fits && (*kind == Counter) == name.ends_with("_total"), "{name}");
+            assert!(meaning.ends_with('.'), "{name}");
+        }
+        assert!(TABLE.is_sorted_by_key(|(name, ..)| *name));
+    }
+
+    #[test]
+    fn every_series_has_its_help_and_type() {
+        let recorder = PrometheusBuilder::new().set_buckets(&BUCKETS).unwrap().build_recorder();
+        let handle = recorder.handle();
+        metrics::with_local_recorder(&recorder, || {
+            describe();
+            for (name, kind, ..) in TABLE {
+                match kind {
+                    Counter => metrics::counter!(*name).increment(1),
+                    Gauge => metrics::gauge!(*name).set(1.0),
+                    Histogram => metrics::histogram!(*name).record(0.003),
+                }
+            }
+        });
+        let text = handle.render();
+        for (name, kind, _, meaning) in TABLE {
+            assert!(text.contains(&format!("# HELP {name} {meaning}\n")), "{name}: {text}");
+            let kind = format!("{kind:?}").to_lowercase();
+            assert!(text.contains(&format!("# TYPE {name} {kind}\n")), "{name}: {text}");
+        }
+        assert!(text.contains("tidelog_log_flush_seconds_bucket{le=\"0.005\"} 1\n"), "{text}");
+    }
+}
