@@ -114,6 +114,28 @@ fn workspace_has_one_binary_and_no_default_members() {
     assert!(!manifest.contains("default-members"), "default-members would make two commands build different things");
 }
 
+/// Otherwise `cargo test` after `cargo run` compiles that crate, and all that stands on it, a second time.
+#[test]
+fn tests_add_no_feature_to_what_the_product_links() {
+    let metadata = metadata();
+    let product = product_tree(&metadata, "tidelog");
+    let of_kind = |kind| {
+        let all = metadata.workspace_packages().into_iter().flat_map(|package| &package.dependencies);
+        all.filter(move |dependency| dependency.kind == kind && dependency.path.is_none())
+    };
+    let mut wanted: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for dependency in of_kind(DependencyKind::Normal) {
+        wanted.entry(&dependency.name).or_default().extend(dependency.features.iter().map(String::as_str));
+    }
+    for dependency in of_kind(DependencyKind::Development).filter(|d| product.contains_key(d.name.as_str())) {
+        for feature in &dependency.features {
+            let there =
+                wanted.get(dependency.name.as_str()).is_some_and(|features| features.contains(feature.as_str()));
+            assert!(there, "a dev-dependency adds {feature} to {}", dependency.name);
+        }
+    }
+}
+
 #[test]
 fn every_dependency_is_declared_once_in_the_workspace() {
     for package in metadata().workspace_packages() {

@@ -181,7 +181,7 @@ impl Broker {
                 }
                 Err(_) => replica.view.flushed_end(),
             };
-            let line = Line { recovery_point: end, log_start: start, high_watermark: end };
+            let line = Line { recovery_point: end, log_start: start.min(end), high_watermark: end };
             closed.insert(replica.id.topic_partition(), line);
         }
         let broker = self.clone();

@@ -23,6 +23,10 @@ pub(crate) const READ_BUFFER_BYTES: usize = 16 * 1024;
 /// Most bytes one `sendfile` call moves on the blocking pool, so that one reader does not hold a thread for long.
 pub(crate) const SENDFILE_BYTES: usize = 1024 * 1024;
 
+/// Distance of the samples that tell whether a part of a file is in memory: below the kernel's usual read-ahead of 128 KiB, and 17 short
+/// calls per MiB.
+pub(crate) const RESIDENCE_SAMPLE_BYTES: usize = 64 * 1024;
+
 /// A client that takes nothing of an answer for this long is closed: answers hold memory and open files.
 pub(crate) const SEND_STALL: Duration = Duration::from_secs(120);
 

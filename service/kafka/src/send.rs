@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use rustix::io::ReadWriteFlags;
@@ -13,7 +14,7 @@ use tidelog_broker::FilePart;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
-use crate::limits::{MAX_IO_SLICES, SEND_STALL, SENDFILE_BYTES};
+use crate::limits::{MAX_IO_SLICES, RESIDENCE_SAMPLE_BYTES, SENDFILE_BYTES};
 
 /// A part of an answer on its way out.
 pub(crate) enum Outgoing {
@@ -23,29 +24,46 @@ pub(crate) enum Outgoing {
     File(FilePart),
 }
 
+/// The sending half of a connection.
+pub(crate) struct Socket {
+    pub(crate) stream: Arc<TcpStream>,
+    /// A client that takes nothing for this long is gone.
+    pub(crate) stall: Duration,
+}
+
+impl Socket {
+    /// Waits until the peer takes more.
+    async fn writable(&self) -> io::Result<()> {
+        match tokio::time::timeout(self.stall, self.stream.writable()).await {
+            Ok(ready) => ready,
+            Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes nothing")),
+        }
+    }
+}
+
 /// Sends everything; an error means that the connection is of no more use.
-pub(crate) async fn send(stream: &Arc<TcpStream>, pieces: Vec<Outgoing>) -> io::Result<()> {
+pub(crate) async fn send(socket: &Socket, pieces: Vec<Outgoing>) -> io::Result<()> {
     let mut waiting: VecDeque<Bytes> = VecDeque::new();
     for piece in pieces {
         match piece {
             Outgoing::Bytes(bytes) => waiting.push_back(bytes),
             Outgoing::File(part) => {
-                send_bytes(stream, &mut waiting).await?;
-                send_file(stream, part).await?;
+                send_bytes(socket, &mut waiting).await?;
+                send_file(socket, part).await?;
             }
         }
     }
-    send_bytes(stream, &mut waiting).await
+    send_bytes(socket, &mut waiting).await
 }
 
-async fn send_bytes(stream: &TcpStream, waiting: &mut VecDeque<Bytes>) -> io::Result<()> {
+async fn send_bytes(socket: &Socket, waiting: &mut VecDeque<Bytes>) -> io::Result<()> {
     while !waiting.is_empty() {
         let sent = {
             let slices: Vec<IoSlice<'_>> = waiting.iter().take(MAX_IO_SLICES).map(|b| IoSlice::new(b)).collect();
-            match stream.try_write_vectored(&slices) {
+            match socket.stream.try_write_vectored(&slices) {
                 Ok(sent) => sent,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    writable(stream).await?;
+                    socket.writable().await?;
                     continue;
                 }
                 Err(error) => return Err(error),
@@ -57,14 +75,6 @@ async fn send_bytes(stream: &TcpStream, waiting: &mut VecDeque<Bytes>) -> io::Re
         advance(waiting, sent);
     }
     Ok(())
-}
-
-/// Waits until the peer takes more; one that takes nothing for long is gone.
-async fn writable(stream: &TcpStream) -> io::Result<()> {
-    match tokio::time::timeout(SEND_STALL, stream.writable()).await {
-        Ok(ready) => ready,
-        Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes nothing")),
-    }
 }
 
 fn advance(waiting: &mut VecDeque<Bytes>, mut sent: usize) {
@@ -85,21 +95,21 @@ struct Position {
     left: usize,
 }
 
-async fn send_file(stream: &Arc<TcpStream>, part: FilePart) -> io::Result<()> {
+async fn send_file(socket: &Socket, part: FilePart) -> io::Result<()> {
     if part.slice.file.fd().is_none() {
         // No descriptor (a simulated disk): through memory.
         let bytes = part.slice.read()?;
-        return send_bytes(stream, &mut VecDeque::from([bytes])).await;
+        return send_bytes(socket, &mut VecDeque::from([bytes])).await;
     }
     let mut position = Position { offset: part.slice.position, left: part.slice.len };
     while position.left > 0 {
-        writable(stream).await?;
+        socket.writable().await?;
         let result = if part.recent || is_resident(&part, &position) {
-            stream.try_io(Interest::WRITABLE, || step(stream, &part, &mut position))
+            socket.stream.try_io(Interest::WRITABLE, || step(&socket.stream, &part, &mut position))
         } else {
-            let (socket, file) = (Arc::clone(stream), part.clone());
+            let (stream, file) = (Arc::clone(&socket.stream), part.clone());
             let done = tokio::task::spawn_blocking(move || {
-                let result = socket.try_io(Interest::WRITABLE, || step(&socket, &file, &mut position));
+                let result = stream.try_io(Interest::WRITABLE, || step(&stream, &file, &mut position));
                 (result, position)
             });
             let (result, after) = done.await.map_err(io::Error::other)?;
@@ -114,12 +124,14 @@ async fn send_file(stream: &Arc<TcpStream>, part: FilePart) -> io::Result<()> {
     Ok(())
 }
 
-/// Are the first and the last page of the next step in memory? Those between were read or written together with them, so that a
-/// wrong yes is rare and costs a wait for the disk, nothing else. A file system that cannot say counts as no.
+/// Are the pages of the next step in memory, as far as samples tell? A wrong yes costs a wait for the disk, nothing else. A file
+/// system that cannot say counts as no.
 fn is_resident(part: &FilePart, position: &Position) -> bool {
     let Some(file) = part.slice.file.fd() else { return false };
-    let last = position.offset + position.left.clamp(1, SENDFILE_BYTES) as u64 - 1;
-    [position.offset, last].into_iter().all(|offset| {
+    let end = position.offset + position.left.clamp(1, SENDFILE_BYTES) as u64;
+    // The ends say least: the search for batches has just read there.
+    let samples = (position.offset..end).step_by(RESIDENCE_SAMPLE_BYTES).chain([end - 1]);
+    samples.into_iter().all(|offset| {
         let mut byte = [0];
         let probe = rustix::io::preadv2(file, &mut [IoSliceMut::new(&mut byte)], offset, ReadWriteFlags::NOWAIT);
         matches!(probe, Ok(1))
@@ -140,7 +152,31 @@ fn step(stream: &TcpStream, part: &FilePart, position: &mut Position) -> io::Res
 
 #[cfg(test)]
 mod tests {
+    use rustix::fs::Advice;
+    use tidelog_log::{Disk, FileSlice, OsDisk};
+
     use super::*;
+
+    #[test]
+    fn what_lies_cold_between_warm_ends_is_found() {
+        // A folder that is on a disk everywhere: a file in memory cannot be cold.
+        let folder = tempfile::tempdir_in("/var/tmp").unwrap();
+        let file = OsDisk.create(&folder.path().join("segment")).unwrap();
+        file.write_at(0, &[IoSlice::new(&vec![7; SENDFILE_BYTES])]).unwrap();
+        file.flush().unwrap();
+        let part = FilePart { slice: FileSlice { file, position: 0, len: SENDFILE_BYTES }, recent: false };
+        let whole = Position { offset: 0, left: SENDFILE_BYTES };
+        assert!(is_resident(&part, &whole), "it was just written");
+        let fd = part.slice.fd().unwrap();
+        rustix::fs::fadvise(fd, 0, None, Advice::DontNeed).unwrap();
+        rustix::fs::fadvise(fd, 0, None, Advice::Random).unwrap();
+        part.slice.read_part(0, 4096).unwrap();
+        part.slice.read_part(SENDFILE_BYTES - 4096, 4096).unwrap();
+        assert!(!is_resident(&part, &whole));
+        assert!(is_resident(&part, &Position { offset: 0, left: 4096 }));
+        part.slice.read().unwrap();
+        assert!(is_resident(&part, &whole));
+    }
 
     #[test]
     fn advancing_skips_whole_and_partial_buffers() {

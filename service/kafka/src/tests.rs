@@ -78,7 +78,7 @@ async fn assert_closed(stream: &mut TcpStream, why: &str) {
 
 #[tokio::test]
 async fn a_silent_connection_is_closed_after_connections_max_idle_ms() {
-    let fixture = Fixture::start(&[("connections.max.idle.ms", "200")]).await;
+    let fixture = Fixture::start(&[("connections.max.idle.ms", "1500")]).await;
     let mut silent = fixture.connect().await;
     let mut busy = fixture.connect().await;
     let closed = tokio::spawn(async move { assert_closed(&mut silent, "said nothing").await });

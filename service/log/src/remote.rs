@@ -133,18 +133,19 @@ pub struct ClosedSegment {
 
 /// The leader's own log, as the tier sees it. Every call answers from memory or from the local disk (may block briefly).
 pub trait LocalLog: Send + Sync {
-    /// The first closed segment that ends after `from`, if one is ready. Its base may lie below `from`.
+    /// The first closed segment that ends after `from`, if one is ready. Its base may lie below `from`. May block on the disk.
     fn closed_segment(&self, from: Offset) -> Option<ClosedSegment>;
 
-    /// First offset a consumer may read; records below it need no upload and may go from the store.
+    /// First offset a consumer may read; records below it need no upload and may go from the store. Does not block.
     fn log_start(&self) -> Offset;
 
     /// First offset that is still on the local disk.
     fn local_start(&self) -> Offset;
 
-    /// Leader epochs of the whole local log.
+    /// Leader epochs of the whole local log. Does not block.
     fn leader_epochs(&self) -> LeaderEpochs;
 
-    /// A manifest that covers everything below `end` is committed: the local copy below it is no longer the only one.
+    /// A manifest that covers everything below `end` is committed: the local copy below it is no longer the only one. May
+    /// block on the disk.
     fn remote_committed(&self, end: Offset);
 }

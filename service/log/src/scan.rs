@@ -160,12 +160,13 @@ pub(crate) fn finds_valid_batch(file: &dyn DiskFile, from: u64, limit: u64, leas
             if header.base_offset < least || size > limit - position {
                 continue;
             }
-            match Scan::batches(file, position, limit).verify(&Located { position, header }) {
+            match Scan::headers(file, position, limit).verify(&Located { position, header }) {
                 Ok(()) => return Ok(true),
                 Err(ScanError::Batch { .. }) => {}
                 Err(ScanError::Io(error)) => return Err(error),
             }
-            left = match left.checked_sub(size) {
+            // No candidate costs less than one window.
+            left = match left.checked_sub(size.max(SCAN_WINDOW_BYTES as u64)) {
                 Some(left) => left,
                 None => return Ok(true),
             };

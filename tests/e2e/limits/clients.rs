@@ -131,6 +131,12 @@ fn slow_and_vanished_clients_cost_little_and_hold_nobody_up() {
             raw.request(4, &big_fetch());
         }
     }
+    let misbehaving = || sockets(&server) >= quiet + STALLED + SILENT;
+    wait_until(misbehaving, PATIENCE, "all of them are connected");
+    let grown = server.resident_bytes().saturating_sub(before);
+    println!("{} MiB more than before with {} clients that misbehave", grown >> 20, STALLED + SILENT);
+    assert!(grown < MEMORY, "{} MiB more than before", grown >> 20);
+
     for _ in 0..VANISHED / 2 {
         vanish(&server, &frame[..frame.len() / 2]);
         vanish(&server, &frame);
@@ -138,12 +144,6 @@ fn slow_and_vanished_clients_cost_little_and_hold_nobody_up() {
     let mut oversized = Raw::connect(server.kafka());
     oversized.send(&(100u32 * 1024 * 1024 + 1).to_be_bytes());
     oversized.assert_closed("a frame above the limit");
-
-    let misbehaving = || sockets(&server) >= quiet + STALLED + SILENT;
-    wait_until(misbehaving, PATIENCE, "all of them are connected");
-    let grown = server.resident_bytes().saturating_sub(before);
-    println!("{} MiB more than before with {} clients that misbehave", grown >> 20, STALLED + SILENT);
-    assert!(grown < MEMORY, "{} MiB more than before", grown >> 20);
 
     // Half a frame is not waited for for ever: it holds memory that others need.
     let began = Instant::now();

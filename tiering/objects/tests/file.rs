@@ -146,9 +146,11 @@ async fn faults_are_what_they_say() {
     objects.delete("a").await.unwrap();
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_store_that_hangs_is_unavailable_in_time() {
-    let (objects, faults) = memory(object_store::memory::InMemory::new()).with_faults();
+    let limits = Limits { request_timeout: Duration::from_millis(50), ..quick().limits };
+    let store = Arc::new(object_store::memory::InMemory::new());
+    let (objects, faults) = Objects::over(store, "memory://", limits).with_faults();
     faults.set_always(Some(Fault::Delay(Duration::from_secs(3600))));
     let answer = objects.get("a").await;
     assert!(matches!(answer, Err(ObjectsError::Unavailable(_))), "{answer:?}");

@@ -110,6 +110,8 @@ impl Replica {
         let before = self.offsets().log_start;
         self.move_log_start(plan.log_start);
         if self.offsets().log_start > before {
+            // The manifest lets go of what lies below, even where nothing is written any more.
+            self.wake_remote();
             self.tell_moved();
         }
         match self.view.apply_retention(plan) {

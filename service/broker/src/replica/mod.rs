@@ -161,8 +161,8 @@ impl Replica {
         // Under the lock, so that two moves are seen in their order.
         let before = self
             .with_machine(|machine| Offset(self.considered.swap(machine.offsets().last_stable.0, Ordering::AcqRel)));
-        // Only closed segments are uploaded, and all of them were below already unless the move began before the active one. A roll
-        // wakes by itself.
+        // Only closed segments are uploaded, and all of them were below already unless the move began before the active one. Rolls
+        // and a log start that moves wake the tier themselves.
         if before < self.view.active_base() {
             self.wake_remote();
         }

@@ -198,9 +198,10 @@ impl Consumer {
     pub async fn poll(&mut self, wait: Duration) -> Result<Option<Fetched>, ClientError> {
         let deadline = Instant::now() + wait;
         loop {
-            if self.ready.len() == 1 && !self.stale {
-                // The last that is here: its successor travels while the caller works on it.
-                self.fetch_more(deadline).await?;
+            if self.ready.len() == 1 && self.knows_leaders() {
+                // The last that is here: its successor travels while the caller works on it. With every leader known this does not
+                // wait, and an error comes again when nothing is left to hand out.
+                let _ = self.fetch_more(deadline).await;
             }
             if let Some(fetched) = self.ready.pop_front() {
                 return Ok(Some(fetched));
@@ -224,9 +225,14 @@ impl Consumer {
         }
     }
 
+    /// Can fetches start without asking where the leaders are?
+    fn knows_leaders(&self) -> bool {
+        !self.stale && self.assigned.values().all(|a| self.client.leader(&a.topic, a.index).is_some())
+    }
+
     /// Starts fetches for partitions that have none under way; answers when a partition's pause ends.
     async fn fetch_more(&mut self, deadline: Instant) -> Result<Option<Instant>, ClientError> {
-        if self.stale || self.assigned.values().any(|a| self.client.leader(&a.topic, a.index).is_none()) {
+        if !self.knows_leaders() {
             self.refresh(deadline).await?;
         }
         let busy: Vec<NodeId> = self.assigned.values().filter_map(|assigned| assigned.fetching).collect();

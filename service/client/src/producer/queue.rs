@@ -388,7 +388,8 @@ impl PartitionQueue {
     /// Fails everything: no new identity is to be had. The next record asks again.
     pub(super) fn abandon(&mut self, error: &ClientError) {
         for batch in std::mem::take(&mut self.ready) {
-            batch.settle.settle(Err(error.clone()));
+            let doubt = batch.doubtful.then(|| ClientError::OutcomeUnknown { last: error.to_string() });
+            batch.settle.settle(Err(doubt.unwrap_or_else(|| error.clone())));
         }
         if let Some(open) = self.open.take() {
             open.settle.settle(Err(error.clone()));

@@ -243,13 +243,17 @@ async fn what_waits_too_long_fails_with_the_reason() {
 #[tokio::test]
 async fn an_abandoned_queue_fails_everything_and_dropped_batches_fail() {
     let mut bench = Bench::new(Some(Identity::new(7, 0)));
-    let failed = bench.batch("x");
-    let batch = bench.take();
-    bench.answer(batch, refused(KafkaError::InvalidRecord));
+    bench.establish();
+    let (failed, doubtful) = (bench.batch("x"), bench.batch("y"));
+    let (first, second) = (bench.take(), bench.take());
+    bench.answer(second, unknown());
+    bench.answer(first, refused(KafkaError::InvalidRecord));
     assert!(failed.now().is_some());
     let (sealed, open) = (bench.batch("a"), bench.push("b"));
     bench.queue.abandon(&ClientError::ProducerClosed);
     assert_eq!(sealed.now(), Some(Err(ClientError::ProducerClosed)));
+    // It may be stored: nobody may take it for refused and send it again.
+    assert!(matches!(doubtful.now(), Some(Err(ClientError::OutcomeUnknown { .. }))));
     assert_eq!(open.now(), Some(Err(ClientError::ProducerClosed)));
     let dropped = bench.push("c");
     assert!(

@@ -71,7 +71,10 @@ pub(crate) async fn run(args: DemoArgs) -> Result<()> {
     let data_dir = args.data_dir.clone().or_else(|| temporary.as_ref().map(|t| t.0.clone())).context("no directory")?;
     let mut report = Report::new(args.output.output);
     let started = Instant::now();
-    let server = crate::serve::start(config(data_dir, args.object_store.clone())).await?;
+    let server = tokio::select! {
+        server = crate::serve::start(config(data_dir, args.object_store.clone())) => server?,
+        () = interrupt.came() => return Err(Interrupted.into()),
+    };
     let shown = tokio::select! {
         shown = show(&server, &mut report, &args, started) => shown,
         () = interrupt.came() => Err(Interrupted.into()),
@@ -79,8 +82,12 @@ pub(crate) async fn run(args: DemoArgs) -> Result<()> {
     if shown.is_ok() && !args.exit {
         interrupt.came().await;
     }
-    // The first error is the one to tell.
-    shown.and(server.stop().await)
+    tokio::select! {
+        // The first error is the one to tell.
+        stopped = server.stop() => shown.and(stopped),
+        // Once more: at once.
+        () = interrupt.came() => Err(Interrupted.into()),
+    }
 }
 
 /// Everything from the first stage to the last line.

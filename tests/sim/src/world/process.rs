@@ -37,8 +37,14 @@ impl World {
                     left.view.flushed_end()
                 }
             };
-            closed
-                .insert(id, Line { recovery_point, log_start: left.offsets.log_start, high_watermark: recovery_point });
+            closed.insert(
+                id,
+                Line {
+                    recovery_point,
+                    log_start: left.offsets.log_start.min(recovery_point),
+                    high_watermark: recovery_point,
+                },
+            );
             if !self.process.is_dead() {
                 self.site(at)?.ledger.safe(left.offsets.high_watermark);
             }
