@@ -30,11 +30,11 @@ pub(crate) async fn read_body(
 }
 
 /// How slow a body may be.
-struct Pace {
+pub(crate) struct Pace {
     /// Longest silence.
-    stall: Duration,
+    pub(crate) stall: Duration,
     /// After `stall`, bytes per second since the beginning.
-    rate: u32,
+    pub(crate) rate: u32,
 }
 
 impl Default for Pace {
@@ -44,10 +44,10 @@ impl Default for Pace {
 }
 
 impl Pace {
-    /// Until when the next bytes must be here.
-    fn next(&self, started: Instant, size: usize) -> Instant {
+    /// How long the next bytes may take when `size` bytes have taken that long.
+    pub(crate) fn left(&self, took: Duration, size: usize) -> Duration {
         let earned = Duration::from_secs_f64(size as f64 / f64::from(self.rate));
-        (Instant::now() + self.stall).min(started + self.stall + earned)
+        self.stall.min((self.stall + earned).saturating_sub(took))
     }
 }
 
@@ -69,7 +69,7 @@ async fn read_while_it_comes(
     let mut rest = BytesMut::new();
     let mut size = 0usize;
     loop {
-        let frame = tokio::time::timeout_at(pace.next(started, size), body.frame()).await.map_err(|_| {
+        let frame = tokio::time::timeout(pace.left(started.elapsed(), size), body.frame()).await.map_err(|_| {
             let detail = "The body stopped coming, or comes too slowly.";
             ApiError::with_status(StatusCode::REQUEST_TIMEOUT, KafkaError::RequestTimedOut, detail)
         })?;

@@ -1,4 +1,4 @@
-//! One budget of bytes for all request bodies and inflated batches. Decides who must be refused; allocates nothing itself.
+//! Budgets of bytes: one for all requests, one for all that is read. Decides who must be refused; allocates nothing itself.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -23,7 +23,10 @@ pub(crate) struct Context {
     pub(crate) metrics: Box<dyn Fn() -> String + Send + Sync>,
     pub(crate) info: GatewayInfo,
     pub(crate) options: GatewayOptions,
+    /// For requests.
     pub(crate) budget: Budget,
+    /// For what is read, and for answers of SQL.
+    pub(crate) answers: Budget,
     pub(crate) shutdown: CancellationToken,
 }
 

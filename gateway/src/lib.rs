@@ -18,6 +18,7 @@ mod openapi;
 mod ports;
 mod router;
 mod serve;
+mod taken;
 mod time;
 mod topic_view;
 mod unread;
@@ -50,12 +51,10 @@ pub struct GatewayInfo {
 pub struct GatewayOptions {
     /// Largest body of a publish request and of a gRPC message, bytes.
     pub max_body_bytes: usize,
-    /// All request bodies and inflated batches in memory at a time, bytes.
+    /// What is in memory at a time, bytes: half of it for requests, half for what is read from the log and for answers of SQL.
     pub memory_budget_bytes: usize,
     /// True for a listener without authentication: then Host and Origin are checked.
     pub open_listener: bool,
-    /// On an open listener: names that Host may have beside the loopback ones, without port.
-    pub allowed_hosts: Vec<String>,
     /// On an open listener that is reachable from elsewhere: accept a Host that is an IP address.
     pub allow_address_hosts: bool,
     /// Origins that web pages may call from, such as `https://example.org`; none turns CORS off.
@@ -68,7 +67,6 @@ impl Default for GatewayOptions {
             max_body_bytes: limits::DEFAULT_MAX_BODY_BYTES,
             memory_budget_bytes: limits::DEFAULT_MEMORY_BUDGET_BYTES,
             open_listener: true,
-            allowed_hosts: Vec::new(),
             allow_address_hosts: false,
             allowed_origins: Vec::new(),
         }

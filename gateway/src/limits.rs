@@ -5,9 +5,10 @@ use std::time::Duration;
 /// Default of the largest request body, bytes: sixteen of the largest default batches. A bulk load sends several.
 pub const DEFAULT_MAX_BODY_BYTES: usize = 16 * 1024 * 1024;
 
-/// All request bodies and inflated batches in memory at a time, bytes (design §4: the second budget). Beyond it a
-/// request hears 503 instead of the process growing.
-pub const DEFAULT_MEMORY_BUDGET_BYTES: usize = 256 * 1024 * 1024;
+/// What is in memory at a time, bytes (design §4: the second budget): one half for requests, the other for chunks of the log that
+/// are read, inflated batches and answers of SQL, so that those who read and do not take never keep others from publishing.
+/// Beyond it a request is refused instead of the process growing. Each half has room for the largest inflated batch.
+pub const DEFAULT_MEMORY_BUDGET_BYTES: usize = 288 * 1024 * 1024;
 
 /// Largest body of requests that carry no events, bytes: a topic with a thousand settings fits.
 pub const MAX_ADMIN_BODY_BYTES: usize = 256 * 1024;
@@ -44,6 +45,13 @@ pub const DISCARD_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A connection that takes nothing of its answer for this long is closed: nobody reads it.
 pub const WRITE_STALL_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// An answer whose next piece nobody has asked for in this long is given up: an HTTP/2 stream can be shut while its connection
+/// lives. Twice the above: a connection that moves at all gets there first.
+pub const TAKE_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// Bytes per piece of an answer of SQL: only pieces are copied.
+pub const ANSWER_PIECE_BYTES: usize = 64 * 1024;
 
 /// Headers must be complete after this long, and the first bytes of a connection must be there.
 pub const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
@@ -121,7 +129,8 @@ pub const MAX_SQL_BYTES: usize = 64 * 1024;
 pub const MAX_REQUEST_ID_BYTES: usize = 128;
 
 const _: () = assert!(TARGET_BATCH_BYTES < tidelog_model::limits::DEFAULT_MAX_BATCH_BYTES);
-const _: () =
-    assert!(2 * DEFAULT_MAX_BODY_BYTES + MAX_RECORDS_PER_REQUEST * RECORD_OVERHEAD_BYTES < DEFAULT_MEMORY_BUDGET_BYTES);
-const _: () = assert!(MAX_INFLATED_BYTES < DEFAULT_MEMORY_BUDGET_BYTES);
+const _: () = assert!(
+    2 * DEFAULT_MAX_BODY_BYTES + MAX_RECORDS_PER_REQUEST * RECORD_OVERHEAD_BYTES < DEFAULT_MEMORY_BUDGET_BYTES / 2
+);
+const _: () = assert!(MAX_INFLATED_BYTES + READ_CHUNK_BYTES < DEFAULT_MEMORY_BUDGET_BYTES / 2);
 const _: () = assert!(MAX_WAIT.as_secs() < REQUEST_TIMEOUT.as_secs());

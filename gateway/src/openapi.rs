@@ -1,7 +1,7 @@
 //! The OpenAPI document, generated from the handlers. Decides what is in it; `openapi/openapi.json` is its copy.
 
-use utoipa::openapi::OpenApi as Document;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{Content, OpenApi as Document, Ref, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
 
 use crate::http_routes::{events, health, query, status, topics};
@@ -21,7 +21,7 @@ use crate::http_routes::{events, health, query, status, topics};
         health::index, health::healthz, health::readyz, health::render_metrics,
     ),
     components(schemas(crate::events::line::UndecodableLine)),
-    modifiers(&Bearer),
+    modifiers(&Bearer, &AnyError),
     security(("bearer" = [])),
     tags(
         (name = "events", description = "Publish and read events."),
@@ -39,6 +39,26 @@ impl Modify for Bearer {
         let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").build();
         let components = document.components.get_or_insert_default();
         components.add_security_scheme("bearer", SecurityScheme::Http(scheme));
+    }
+}
+
+/// Every operation may fail in ways that are not its own: a Host or Origin that is not allowed, a full server, a time-out, a
+/// mistake of ours. The shape is the same as that of the errors it lists.
+struct AnyError;
+
+impl Modify for AnyError {
+    fn modify(&self, document: &mut Document) {
+        let problem = Content::new(Some(Ref::from_schema_name("Problem")));
+        let error = ResponseBuilder::new()
+            .description("Any other error; 429 and 503 name the time to wait in Retry-After.")
+            .content("application/problem+json", problem)
+            .build();
+        for item in document.paths.paths.values_mut() {
+            let operations = [&mut item.get, &mut item.post, &mut item.patch, &mut item.delete];
+            for operation in operations.into_iter().flatten() {
+                operation.responses.responses.insert("default".to_owned(), error.clone().into());
+            }
+        }
     }
 }
 
@@ -76,6 +96,28 @@ mod tests {
             file == text,
             "openapi/openapi.json is stale; run this test with TIDELOG_UPDATE_OPENAPI=1 and review the diff"
         );
+    }
+
+    #[test]
+    fn every_operation_lists_what_its_layers_answer() {
+        let document = serde_json::to_value(document()).unwrap();
+        for (path, methods) in document["paths"].as_object().unwrap() {
+            for (method, operation) in methods.as_object().unwrap() {
+                let problem = "#/components/schemas/Problem";
+                let error = &operation["responses"]["default"]["content"]["application/problem+json"]["schema"]["$ref"];
+                assert_eq!(error, problem, "{method} {path}");
+                let mut expected = vec![];
+                if path.starts_with("/v1/") {
+                    expected.extend(["400", "401", "403"]);
+                }
+                if operation.get("requestBody").is_some() {
+                    expected.extend(["408", "413", "415", "503"]);
+                }
+                for status in expected {
+                    assert!(operation["responses"].get(status).is_some(), "{method} {path} {status}");
+                }
+            }
+        }
     }
 
     #[test]

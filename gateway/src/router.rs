@@ -39,7 +39,7 @@ const CONFLUENT: [&str; 13] = [
 ];
 
 pub(crate) fn router(parts: GatewayParts) -> Router {
-    let budget = Budget::new(parts.options.memory_budget_bytes);
+    let half = parts.options.memory_budget_bytes / 2;
     let context: Shared = Arc::new(Context {
         broker: parts.broker,
         authenticator: parts.authenticator,
@@ -48,7 +48,8 @@ pub(crate) fn router(parts: GatewayParts) -> Router {
         metrics: parts.metrics,
         info: parts.info,
         options: parts.options,
-        budget,
+        budget: Budget::new(half),
+        answers: Budget::new(half),
         shutdown: parts.shutdown,
     });
 

@@ -2,7 +2,7 @@
 
 mod codec;
 
-pub use codec::{BoundedCodec, BoundedDecoder, MAX_FIELDS, MAX_INNER_FIELDS};
+pub use codec::{BoundedCodec, BoundedDecoder, Charge, MAX_FIELDS, MAX_INNER_FIELDS, charging};
 
 // Generated code follows its own generator's style.
 /// Package `tidelog.v1`.

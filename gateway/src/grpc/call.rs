@@ -2,9 +2,8 @@
 //! messages take, the end of the server. Decides nothing about messages.
 
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, ready};
+use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::{Body, HttpBody};
@@ -13,17 +12,18 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
-use hyper::body::{Frame, SizeHint};
+use hyper::body::Frame;
 use tidelog_model::KafkaError;
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::Status;
 
-use super::frames::Frames;
-use crate::budget::Reservation;
+use super::metered::{Held, Metered};
 use crate::context::{Ended, Shared};
 use crate::error::{ApiError, grpc_error};
+use crate::limits::TAKE_TIMEOUT;
 use crate::media::is_grpc_proto;
+use crate::taken::while_taken;
 
 /// Around the services of tidelog.v1, whose streams end with the server by themselves.
 pub(super) async fn guarded(State(context): State<Shared>, request: Request, next: Next) -> Response {
@@ -46,11 +46,12 @@ async fn call(context: &Shared, request: Request, next: Next, stop: Option<Stop>
         Ok(deadline) => deadline,
         Err(status) => return status.into_http::<Body>(),
     };
-    let held =
-        Arc::new(Held { reservation: Mutex::new(context.budget.reservation()), answered: AtomicBool::new(false) });
+    let held = Held::new(&context.budget);
     let (parts, body) = request.into_parts();
-    let body = Body::new(Metered { body, frames: Frames::default(), held: Arc::clone(&held) });
+    let body = Body::new(Metered::new(body, context.options.max_body_bytes, Arc::clone(&held)));
+    let payer = Arc::clone(&held);
     let answer = next.run(Request::from_parts(parts, body));
+    let answer = tidelog_proto::charging(Arc::new(move |bytes| payer.grow(bytes)), answer);
     let response = match deadline {
         None => answer.await,
         Some(at) => match tokio::time::timeout_at(at, answer).await {
@@ -58,12 +59,16 @@ async fn call(context: &Shared, request: Request, next: Next, stop: Option<Stop>
             Err(_) => return overdue().into_http::<Body>(),
         },
     };
-    held.answered.store(true, Ordering::Release);
-    if deadline.is_none() && stop.is_none() {
-        return response;
-    }
-    let deadline = deadline.map(|at| Box::pin(tokio::time::sleep_until(at)));
-    response.map(|body| Body::new(Ending { body: Some(body), deadline, stop }))
+    held.answered();
+    response.map(|body| {
+        let body = if deadline.is_none() && stop.is_none() {
+            body
+        } else {
+            let deadline = deadline.map(|at| Box::pin(tokio::time::sleep_until(at)));
+            Body::new(Ending { body: Some(body), deadline, stop })
+        };
+        while_taken(body, TAKE_TIMEOUT)
+    })
 }
 
 /// Only gRPC itself may reach a method (the protocol asks for 415 otherwise); a web page cannot send this type unasked.
@@ -111,55 +116,6 @@ fn parse_timeout(text: &str) -> Option<Duration> {
         "n" => Duration::from_nanos(number),
         _ => return None,
     })
-}
-
-/// The memory of one call's messages.
-struct Held {
-    reservation: Mutex<Reservation>,
-    /// A call whose answer began takes its further messages one by one; before, its only message is still at work.
-    answered: AtomicBool,
-}
-
-/// A request body whose bytes are counted against the budget until the message they belong to has been taken.
-struct Metered {
-    body: Body,
-    frames: Frames,
-    held: Arc<Held>,
-}
-
-impl HttpBody for Metered {
-    type Data = Bytes;
-    type Error = tonic::codegen::StdError;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, tonic::codegen::StdError>>> {
-        let this = self.get_mut();
-        let mut reservation = this.held.reservation.lock().unwrap_or_else(PoisonError::into_inner);
-        // Who asks for more has decoded every whole message before.
-        if this.held.answered.load(Ordering::Acquire) {
-            reservation.shrink_to(this.frames.unfinished());
-        }
-        let frame = ready!(Pin::new(&mut this.body).poll_frame(context));
-        let Some(frame) = frame.transpose()? else { return Poll::Ready(None) };
-        if let Some(data) = frame.data_ref() {
-            if !reservation.grow(data.len()) {
-                let message = "Too many request bodies are in memory. Try again.";
-                return Poll::Ready(Some(Err(grpc_error(KafkaError::ThrottlingQuotaExceeded, message).into())));
-            }
-            this.frames.feed(data);
-        }
-        Poll::Ready(Some(Ok(frame)))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
 }
 
 /// A response body that ends at the deadline or with the server, with the status that says so.

@@ -45,6 +45,7 @@ pub(super) async fn enqueue(
         let message = format!("A request has at most {MAX_RECORDS_PER_REQUEST} events.");
         return Err(grpc_error(KafkaError::RecordListTooLarge, &message));
     }
+    // For the batches. The message itself, as it was built, counts until the call is answered or asks for its next message.
     let bytes = events.iter().map(prost::Message::encoded_len).sum();
     let room = publish::reserve(&context.budget, events.len(), bytes).map_err(|error| grpc_status(&error))?;
     let described = context.broker.topic_or_create(&session.caller, topic).await;

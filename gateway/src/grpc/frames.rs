@@ -11,6 +11,7 @@ pub(super) struct Frames {
     /// Bytes of the message at hand that are still to come.
     left: usize,
     unfinished: usize,
+    announced: usize,
 }
 
 impl Frames {
@@ -40,9 +41,15 @@ impl Frames {
         self.unfinished += 1;
         if self.filled == PREFIX {
             let [_, length @ ..] = self.prefix;
-            self.left = u32::from_be_bytes(length) as usize;
+            self.announced = u32::from_be_bytes(length) as usize;
+            self.left = self.announced;
             self.filled = 0;
         }
+    }
+
+    /// The length that the last message with a whole prefix announced, bytes.
+    pub(super) fn announced(&self) -> usize {
+        self.announced
     }
 
     /// Bytes of the message that has not ended yet, its prefix included.

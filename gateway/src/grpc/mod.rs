@@ -4,6 +4,7 @@ mod call;
 mod convert;
 mod event_service;
 mod frames;
+mod metered;
 mod publish_stream;
 mod read;
 mod topic_service;
@@ -22,15 +23,15 @@ use tonic_health::server::{HealthReporter, HealthService};
 
 use crate::context::{Session, Shared};
 use crate::error::grpc_error;
+use crate::limits::MAX_ADMIN_BODY_BYTES;
 
-/// Services that need a caller.
+/// Services that need a caller. Messages in a coding are refused, as REST refuses bodies in one: what they become is not counted.
 pub(crate) fn services(context: &Shared) -> Router<Shared> {
     let limit = context.options.max_body_bytes;
-    let events = EventServiceServer::new(event_service::Events::new(Arc::clone(context)))
-        .max_decoding_message_size(limit)
-        .accept_compressed(tonic::codec::CompressionEncoding::Gzip);
+    let events =
+        EventServiceServer::new(event_service::Events::new(Arc::clone(context))).max_decoding_message_size(limit);
     let topics = TopicServiceServer::new(topic_service::Topics::new(Arc::clone(context)))
-        .max_decoding_message_size(crate::limits::MAX_ADMIN_BODY_BYTES);
+        .max_decoding_message_size(MAX_ADMIN_BODY_BYTES);
     routes(Routes::new(events).add_service(topics))
         .layer(middleware::from_fn_with_state(Arc::clone(context), call::guarded))
 }
@@ -46,10 +47,10 @@ pub(crate) fn open_services(context: &Shared) -> Router<Shared> {
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
     if let Ok(reflection) = builder().build_v1() {
-        all = all.add_service(reflection);
+        all = all.add_service(reflection.max_decoding_message_size(MAX_ADMIN_BODY_BYTES));
     }
     if let Ok(reflection) = builder().build_v1alpha() {
-        all = all.add_service(reflection);
+        all = all.add_service(reflection.max_decoding_message_size(MAX_ADMIN_BODY_BYTES));
     }
     routes(all.add_service(health(context))).layer(middleware::from_fn_with_state(Arc::clone(context), call::open))
 }
@@ -65,7 +66,7 @@ fn health(context: &Shared) -> HealthServer<HealthService> {
     if let Ok(runtime) = tokio::runtime::Handle::try_current() {
         runtime.spawn(report_health(reporter, Arc::clone(context)));
     }
-    HealthServer::new(service)
+    HealthServer::new(service).max_decoding_message_size(MAX_ADMIN_BODY_BYTES)
 }
 
 /// Mirrors the broker's readiness until the server stops; then every service is NOT_SERVING.

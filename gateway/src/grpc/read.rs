@@ -55,7 +55,7 @@ pub(super) async fn run(
         let resolved = start::resolve(broker, caller, &topic, &partition, &own, true).await;
         starts.append(&mut resolved.map_err(|error| grpc_status(&error))?);
     }
-    let mut reader = Reader::new(broker.clone(), Arc::clone(caller), topic.clone(), &starts, context.budget.clone());
+    let mut reader = Reader::new(broker.clone(), Arc::clone(caller), topic.clone(), &starts, context.answers.clone());
     if !request.follow {
         let ends = start::ends(broker, caller, &topic, &partitions).await.map_err(|error| grpc_status(&error))?;
         reader = reader.until(&ends);

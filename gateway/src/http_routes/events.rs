@@ -28,8 +28,9 @@ use crate::events::split::split;
 use crate::events::start::{self, Start};
 use crate::extract::{Parameters, Topic};
 use crate::http_routes::event_stream::{Lines, Sse};
-use crate::limits::{DEFAULT_READ_LIMIT, MAX_READ_LIMIT, MAX_WAIT};
+use crate::limits::{DEFAULT_READ_LIMIT, MAX_READ_LIMIT, MAX_WAIT, TAKE_TIMEOUT};
 use crate::media::{accepts, of_request};
+use crate::taken::while_taken;
 use crate::time::{parse_duration, wall_clock};
 
 pub(crate) fn route() -> MethodRouter<Shared> {
@@ -112,9 +113,11 @@ impl From<&Outcome> for PublishEntry {
         (status = 401, description = "No valid token.", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "Not authorized.", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such topic or partition.", body = Problem, content_type = "application/problem+json"),
+        (status = 408, description = "The body stopped coming.", body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "Too large.", body = Problem, content_type = "application/problem+json"),
         (status = 415, description = "Not JSON and no other type named.", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "Try again.", body = Problem, content_type = "application/problem+json"),
+        (status = 504, description = "It took too long.", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn publish(
@@ -265,7 +268,9 @@ impl ReadQuery {
         (status = 403, description = "Not authorized.", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such topic or partition.", body = Problem, content_type = "application/problem+json"),
         (status = 416, description = "The partition does not hold that offset.", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "Too many events are being read. Try again.", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "Try again.", body = Problem, content_type = "application/problem+json"),
+        (status = 504, description = "It took too long.", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn read(
@@ -292,7 +297,7 @@ pub(crate) async fn read(
     let from = plan.start.unwrap_or(default);
     let caller = &session.caller;
     let starts = start::resolve(&context.broker, caller, &topic_ref, &partitions, &from, named).await?;
-    let reader = Reader::new(context.broker.clone(), Arc::clone(caller), topic_ref, &starts, context.budget.clone());
+    let reader = Reader::new(context.broker.clone(), Arc::clone(caller), topic_ref, &starts, context.answers.clone());
     let name = description.name.as_str().to_owned();
     let ended = Session::ended(session.expires, context.shutdown.clone());
     if sse {
@@ -319,7 +324,7 @@ fn stream_response(
     stream: impl futures::Stream<Item = Result<Bytes, Infallible>> + Send + 'static,
     content_type: &'static str,
 ) -> Response {
-    let mut response = (StatusCode::OK, Body::from_stream(stream)).into_response();
+    let mut response = (StatusCode::OK, while_taken(Body::from_stream(stream), TAKE_TIMEOUT)).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));

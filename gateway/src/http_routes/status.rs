@@ -29,6 +29,7 @@ fn failed(error: PortError) -> ApiError {
 /// Where tiering stands, per topic and partition.
 #[utoipa::path(get, path = "/v1/tier", tag = "server", operation_id = "tierStatus", responses(
     (status = 200, description = "What is local, remote and waiting for upload.", body = serde_json::Value),
+    (status = 400, description = "Malformed.", body = Problem, content_type = "application/problem+json"),
     (status = 401, description = "No valid token.", body = Problem, content_type = "application/problem+json"),
     (status = 403, description = "Not authorized.", body = Problem, content_type = "application/problem+json"),
 ))]
@@ -44,6 +45,7 @@ pub(crate) async fn tier_status(
 /// Where the export of topics as tables stands, per topic.
 #[utoipa::path(get, path = "/v1/tables", tag = "server", operation_id = "tableStatus", responses(
     (status = 200, description = "What is in files and how far behind the export is.", body = serde_json::Value),
+    (status = 400, description = "Malformed.", body = Problem, content_type = "application/problem+json"),
     (status = 401, description = "No valid token.", body = Problem, content_type = "application/problem+json"),
     (status = 403, description = "Not authorized.", body = Problem, content_type = "application/problem+json"),
 ))]

@@ -156,6 +156,7 @@ pub(crate) struct TopicPage {
     (status = 200, description = "The topics that the caller may see.", body = TopicPage),
     (status = 400, description = "Malformed.", body = Problem, content_type = "application/problem+json"),
     (status = 401, description = "No valid token.", body = Problem, content_type = "application/problem+json"),
+    (status = 403, description = "Not authorized.", body = Problem, content_type = "application/problem+json"),
 ))]
 pub(crate) async fn list(
     State(context): State<Shared>,
@@ -222,9 +223,12 @@ pub(crate) struct TopicToCreate {
         (status = 400, description = "An invalid name, number or setting.", body = Problem, content_type = "application/problem+json"),
         (status = 401, description = "No valid token.", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "Not authorized.", body = Problem, content_type = "application/problem+json"),
+        (status = 408, description = "The body stopped coming.", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "It exists.", body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "Too large.", body = Problem, content_type = "application/problem+json"),
         (status = 415, description = "Not JSON.", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "Try again.", body = Problem, content_type = "application/problem+json"),
+        (status = 504, description = "It took too long.", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn create(
@@ -254,6 +258,7 @@ pub(crate) async fn create(
     params(("topic" = String, Path, description = "The topic.")),
     responses(
         (status = 200, description = "The topic.", body = TopicView),
+        (status = 400, description = "Malformed.", body = Problem, content_type = "application/problem+json"),
         (status = 401, description = "No valid token.", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "Not authorized.", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such topic.", body = Problem, content_type = "application/problem+json"),
@@ -291,7 +296,11 @@ pub(crate) struct TopicChanges {
         (status = 401, description = "No valid token.", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "Not authorized.", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such topic.", body = Problem, content_type = "application/problem+json"),
+        (status = 408, description = "The body stopped coming.", body = Problem, content_type = "application/problem+json"),
+        (status = 413, description = "Too large.", body = Problem, content_type = "application/problem+json"),
         (status = 415, description = "Not JSON.", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "Try again.", body = Problem, content_type = "application/problem+json"),
+        (status = 504, description = "It took too long.", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn update(
@@ -320,9 +329,12 @@ pub(crate) async fn update(
     params(("topic" = String, Path, description = "The topic.")),
     responses(
         (status = 204, description = "It is gone."),
+        (status = 400, description = "Malformed.", body = Problem, content_type = "application/problem+json"),
         (status = 401, description = "No valid token.", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "Not authorized.", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such topic.", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "Try again.", body = Problem, content_type = "application/problem+json"),
+        (status = 504, description = "It took too long.", body = Problem, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn delete(

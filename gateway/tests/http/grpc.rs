@@ -455,6 +455,62 @@ async fn a_message_of_millions_of_empty_parts_is_refused_before_it_is_built() {
 }
 
 #[tokio::test]
+async fn what_a_message_becomes_draws_on_the_budget() {
+    let mut setup = Setup::default();
+    setup.options.memory_budget_bytes = 16 * 1024 * 1024;
+    let live = Live::start(setup).await;
+    // Within the limits of parts, half a megabyte on the wire, fourteen in memory.
+    let headers = vec![v1::Header::default(); 250_000];
+    let large = v1::NewEvent { headers, partition: Some(0), ..Default::default() };
+    let error = live.events().publish(v1::PublishRequest { topic: "t".into(), events: vec![large.clone()] }).await;
+    assert_eq!(error.unwrap_err().code(), Code::ResourceExhausted);
+    let request = v1::PublishStreamRequest { topic: "t".into(), events: vec![large] };
+    let mut answers = live.events().publish_stream(futures::stream::iter([request])).await.unwrap().into_inner();
+    assert_eq!(answers.message().await.unwrap_err().code(), Code::ResourceExhausted);
+    let few = v1::NewEvent { headers: vec![v1::Header::default(); 10_000], ..Default::default() };
+    for _ in 0..10 {
+        let request = v1::PublishRequest { topic: "t".into(), events: vec![few.clone()] };
+        live.events().publish(request).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_coded_message_is_refused_with_what_is_accepted() {
+    let live = Live::start(Setup::default()).await;
+    let mut client = live.events().send_compressed(tonic::codec::CompressionEncoding::Gzip);
+    let error = client.publish(v1::PublishRequest { topic: "t".into(), events: vec![event(0)] }).await.unwrap_err();
+    assert_eq!(error.code(), Code::Unimplemented);
+    assert_eq!(error.metadata().get("grpc-accept-encoding").unwrap(), "identity");
+}
+
+#[tokio::test]
+async fn readers_that_take_nothing_do_not_keep_others_from_publishing() {
+    let mut setup = Setup::default();
+    setup.options.memory_budget_bytes = 2 * 1024 * 1024;
+    let live = Live::start(setup).await;
+    live.server.topic("t", 1).await;
+    let line = json!({ "x": "y".repeat(100_000) });
+    for _ in 0..4 {
+        assert_eq!(live.server.json("POST", "/v1/topics/t/events", line.clone()).await.status.as_u16(), 200);
+    }
+    // Each has its first piece made and the rest of its chunk open.
+    let mut open = Vec::new();
+    loop {
+        let get = crate::fixture::request("GET", "/v1/topics/t/events").body(axum::body::Body::empty()).unwrap();
+        let answer = live.server.respond(get).await;
+        if answer.status().as_u16() != 200 {
+            assert_eq!(answer.status().as_u16(), 429);
+            break;
+        }
+        open.push(answer);
+    }
+    assert!(!open.is_empty());
+    assert_eq!(live.server.json("POST", "/v1/topics/t/events", line).await.status.as_u16(), 200);
+    drop(open);
+    assert_eq!(live.server.get("/v1/topics/t/events").await.status.as_u16(), 200, "and they give back");
+}
+
+#[tokio::test]
 async fn a_partition_that_is_named_twice_is_refused() {
     let live = Live::start(Setup::default()).await;
     live.server.topic("t", 2).await;

@@ -110,6 +110,24 @@ async fn more_records_than_the_budget_has_room_for() {
 }
 
 #[tokio::test]
+async fn answers_that_nobody_takes_have_a_budget_of_their_own() {
+    let mut setup = Setup::default();
+    setup.options.memory_budget_bytes = 128 * 1024;
+    let server = setup.start().await;
+    let sql = json!({ "sql": "x".repeat(30_000) }).to_string();
+    let query = || {
+        let request = request("POST", "/v1/query").header(header::CONTENT_TYPE, "application/json");
+        server.respond(request.body(Body::from(sql.clone())).unwrap())
+    };
+    let untaken = [query().await, query().await];
+    assert!(untaken.iter().all(|answer| answer.status().as_u16() == 200));
+    let refused = query().await;
+    assert_eq!((refused.status().as_u16(), refused.headers()["retry-after"].to_str().unwrap()), (503, "1"));
+    drop(untaken);
+    assert_eq!(query().await.status().as_u16(), 200);
+}
+
+#[tokio::test]
 async fn nesting_that_would_overflow_a_stack() {
     let server = Server::open().await;
     server.topic("t", 1).await;

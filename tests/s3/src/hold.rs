@@ -33,6 +33,7 @@ pub(crate) struct Trap {
     parts: Vec<String>,
     pub(crate) point: Point,
     caught: AtomicBool,
+    pub(crate) answered: watch::Sender<bool>,
     fate: watch::Receiver<Option<Fate>>,
 }
 
@@ -40,12 +41,21 @@ impl Held {
     pub(crate) fn new(parts: &[&str], point: Point) -> Self {
         let (sender, fate) = watch::channel(None);
         let parts = parts.iter().map(|part| (*part).to_owned()).collect();
-        Held { trap: Arc::new(Trap { parts, point, caught: AtomicBool::new(false), fate }), fate: sender }
+        let (caught, answered) = (AtomicBool::new(false), watch::Sender::new(false));
+        Held { trap: Arc::new(Trap { parts, point, caught, answered, fate }), fate: sender }
     }
 
     /// Does a request wait at its point?
     pub fn is_caught(&self) -> bool {
         self.trap.caught.load(Ordering::SeqCst)
+    }
+
+    /// Ready once the request has been carried out, or has vanished, and its answer is on its way; also if the server has ended.
+    pub fn answered(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut answered = self.trap.answered.subscribe();
+        async move {
+            let _ = answered.wait_for(|answered| *answered).await;
+        }
     }
 
     /// The request goes on, whether its sender still lives or not.

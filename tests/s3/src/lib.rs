@@ -152,7 +152,11 @@ async fn answer(shared: &Arc<Shared>, request: http::Request<Incoming>) -> http:
             }
             // On a task of its own: the sender may be dead by the time it goes on.
             let shared = Arc::clone(shared);
-            let waiting = tokio::spawn(async move { held(&shared, request, &trap).await });
+            let waiting = tokio::spawn(async move {
+                let answer = held(&shared, request, &trap).await;
+                trap.answered.send_replace(true);
+                answer
+            });
             waiting.await.unwrap_or_else(|_| status(http::StatusCode::INTERNAL_SERVER_ERROR))
         }
     }

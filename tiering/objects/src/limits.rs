@@ -21,6 +21,10 @@ pub const PROBE_WRITERS: usize = 6;
 /// Unfinished files of a `file://` store older than this belong to a process that died, also where files cannot be locked.
 pub const STAGING_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// Small requests that a local store carries out at the same time. Each is a thread, which keeps allocator memory of its own after
+/// its work; one disk gains little from more. Parts of large objects are bounded by their uploads.
+pub(crate) const LOCAL_REQUESTS: usize = 4;
+
 /// Longest name of a file, on every usual file system.
 pub const MAX_NAME_BYTES: usize = 255;
 

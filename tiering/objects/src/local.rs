@@ -24,8 +24,9 @@ use object_store::{
     PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, UploadPart,
 };
 use parking_lot::Mutex;
+use tokio::sync::Semaphore;
 
-use crate::limits::STAGING_AGE;
+use crate::limits::{LOCAL_REQUESTS, STAGING_AGE};
 use crate::names;
 
 const STORE: &str = "file";
@@ -68,6 +69,7 @@ struct Shared {
     root: PathBuf,
     /// Folders that are known to survive a power cut; the lock also keeps creation and removal of folders apart.
     folders: Mutex<HashSet<PathBuf>>,
+    turns: Arc<Semaphore>,
 }
 
 impl std::fmt::Display for DurableLocal {
@@ -109,7 +111,8 @@ impl DurableLocal {
         remove_stale(&root.join(STAGING));
         let reads = LocalFileSystem::new_with_prefix(&root).map_err(io::Error::other)?;
         let folders = Mutex::new(HashSet::from([root.clone()]));
-        Ok(DurableLocal { reads, shared: Arc::new(Shared { root, folders }), puts: LocalPuts::default() })
+        let turns = Arc::new(Semaphore::new(LOCAL_REQUESTS));
+        Ok(DurableLocal { reads, shared: Arc::new(Shared { root, folders, turns }), puts: LocalPuts::default() })
     }
 
     pub(crate) fn puts(&self) -> LocalPuts {
@@ -132,6 +135,17 @@ fn remove_stale(staging: &FsPath) {
 }
 
 impl Shared {
+    /// Carries out a small request when its turn has come.
+    async fn in_turn<T: Send + 'static>(
+        self: Arc<Self>,
+        work: impl FnOnce(&Shared) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let closed = |error| Error::Generic { store: STORE, source: Box::new(error) };
+        let turn = Arc::clone(&self.turns).acquire_owned().await.map_err(closed)?;
+        // The turn comes back with the answer: when the caller has it, or when the thread is done if the caller has left.
+        blocking(move || work(&self).map(|done| (done, turn))).await.map(|(done, _)| done)
+    }
+
     fn target(&self, location: &Path) -> Result<PathBuf> {
         let path = self.root.join(names::file(location)?);
         if path == self.root || path.starts_with(self.root.join(STAGING)) {
@@ -283,12 +297,12 @@ impl ObjectStore for DurableLocal {
             }
         };
         let (shared, location, in_flight) = (Arc::clone(&self.shared), location.clone(), self.puts.start());
-        blocking(move || {
+        let put = move |shared: &Shared| {
             shared.put(&location, &payload, create)?;
             drop(in_flight);
             Ok(PutResult { e_tag: None, version: None })
-        })
-        .await
+        };
+        shared.in_turn(put).await
     }
 
     async fn put_multipart_opts(
@@ -327,11 +341,11 @@ impl ObjectStore for DurableLocal {
                 async move {
                     let location = location?;
                     let target = location.clone();
-                    blocking(move || match shared.remove(&target) {
+                    let remove = move |shared: &Shared| match shared.remove(&target) {
                         Err(Error::NotFound { .. }) => Ok(()),
                         done => done,
-                    })
-                    .await?;
+                    };
+                    shared.in_turn(remove).await?;
                     Ok(location)
                 }
             })
@@ -348,7 +362,7 @@ impl ObjectStore for DurableLocal {
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
         let (shared, below) = (Arc::clone(&self.shared), prefix.cloned());
-        let found = blocking(move || shared.walk(below.as_ref(), None)).await?;
+        let found = shared.in_turn(move |shared| shared.walk(below.as_ref(), None)).await?;
         let prefix = prefix.cloned().unwrap_or_default();
         let (mut objects, mut folders) = (Vec::new(), BTreeSet::new());
         for meta in found {
@@ -378,7 +392,7 @@ fn walk_stream(
     prefix: Option<Path>,
     after: Option<Path>,
 ) -> BoxStream<'static, Result<ObjectMeta>> {
-    let walk = blocking(move || shared.walk(prefix.as_ref(), after.as_ref()));
+    let walk = shared.in_turn(move |shared| shared.walk(prefix.as_ref(), after.as_ref()));
     futures::stream::once(walk)
         .flat_map(|found| match found {
             Ok(metas) => futures::stream::iter(metas.into_iter().map(Ok)).boxed(),

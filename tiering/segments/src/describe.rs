@@ -37,7 +37,10 @@ impl Descriptions {
         work.next = Some(description);
         if work.task.is_none() {
             let (topics, shared, writes) = (Arc::clone(&self.0), Arc::clone(shared), work.writes.clone());
+            // An aborted task ends at its next turn only: until then it may begin another request.
+            let running = work.writes.start();
             work.task = Some(shared.handle.clone().spawn(async move {
+                let _running = running;
                 // The last one takes the topic off the list, under the same lock.
                 let take = || {
                     let mut topics = topics.lock();
@@ -82,5 +85,30 @@ fn store_of(shared: &Shared, description: &TopicDescription, writes: Writes) -> 
         permits: Arc::clone(&shared.manifests),
         writes,
         report: Arc::new(|_| {}),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use tidelog_model::TopicName;
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_description_is_on_its_way_from_the_first_moment_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let shared = crate::partition::tests::shared(folder.path()).await;
+        let id = TopicId(Uuid::from_u128(7));
+        let name = TopicName::new("t").unwrap();
+        let descriptions = Descriptions::default();
+        descriptions.describe(&shared, TopicDescription { name, id, partitions: 1, configs: BTreeMap::new() });
+        // Its task has not run yet, and may be about to send its first request.
+        let writes = descriptions.0.lock().get(&id).unwrap().writes.clone();
+        assert!(!writes.are_idle(), "a deletion would not wait for it");
+        descriptions.end(id).await;
+        assert!(writes.are_idle());
     }
 }

@@ -50,6 +50,10 @@ pub const LIST_PAGE: usize = 1000;
 /// Versions of one manifest read at the same time while it is loaded.
 pub const VERSION_READS: usize = 16;
 
+/// Known manifests read or written on the local disk at the same time over all partitions. Leaderships begin by the thousand, and each
+/// thread keeps allocator memory of its own after its work.
+pub const DISK_TURNS: usize = 4;
+
 /// First wait after a failure; doubles up to [`MAX_BACKOFF`].
 pub const MIN_BACKOFF: Duration = Duration::from_millis(100);
 

@@ -281,10 +281,14 @@ impl PartitionStore {
         let bytes = Bytes::from(description.encode());
         loop {
             let found = self.list_all(&folder, None).await;
-            let newest = found.last().map(|object| object.key.clone());
+            let mut old: Vec<String> = found.into_iter().map(|object| object.key).collect();
+            let newest = old.last().cloned();
             if let Some(key) = &newest
                 && self.until_answered(|| self.get(key)).await.is_some_and(|there| there == bytes)
             {
+                // Perhaps our own, whose answer was lost.
+                old.pop();
+                self.delete_keys(&old).await;
                 return;
             }
             let number = newest.and_then(|key| key.rsplit('/').next().and_then(|n| n.parse::<u64>().ok())).unwrap_or(0);
@@ -299,7 +303,6 @@ impl PartitionStore {
                 })
                 .await;
             if created {
-                let old: Vec<String> = found.into_iter().map(|object| object.key).collect();
                 self.delete_keys(&old).await;
                 return;
             }

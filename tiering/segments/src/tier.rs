@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use crate::cache::ChunkCache;
 use crate::describe::Descriptions;
-use crate::limits::TierLimits;
+use crate::limits::{DISK_TURNS, TierLimits};
 use crate::manifest::{Entry, Image, Stop};
 use crate::partition::{Partition, Shared};
 use crate::reader::ColdReader;
@@ -122,6 +122,7 @@ impl Tier {
             writer: Uuid::new_v4(),
             uploads: Arc::new(Semaphore::new(limits.uploads.max(1))),
             manifests: Arc::new(Semaphore::new(limits.manifests.max(1))),
+            disk: Arc::new(Semaphore::new(DISK_TURNS)),
             manifest_folder,
         };
         Ok(Tier {
@@ -160,9 +161,13 @@ impl Tier {
         self.inner.partitions.read().get(partition).cloned()
     }
 
-    fn find_or_add(&self, partition: &TopicIdPartition) -> Arc<Partition> {
+    /// The partition, added if it is new. `prepare` runs under the lock, so that it is not forgotten between the two.
+    fn find_or_add(&self, partition: &TopicIdPartition, prepare: impl FnOnce(&Arc<Partition>)) -> Arc<Partition> {
         let mut partitions = self.inner.partitions.write();
-        Arc::clone(partitions.entry(partition.clone()).or_insert_with(|| Partition::new(partition, &self.inner.shared)))
+        let known =
+            partitions.entry(partition.clone()).or_insert_with(|| Partition::new(partition, &self.inner.shared));
+        prepare(known);
+        Arc::clone(known)
     }
 
     /// The partition's manifest, or why a reader has to wait.
@@ -171,6 +176,31 @@ impl Tier {
         let partition = self.find(partition).ok_or_else(unknown)?;
         let image = partition.image.read().clone().ok_or_else(unknown)?;
         Ok((partition, image))
+    }
+
+    /// Reads by the present manifest, and once more by a newer one if there is one by the time that this fails: an object may go while
+    /// it is read. Without a manifest nothing is known to be lost.
+    fn with_image<T, F>(
+        &self,
+        partition: &TopicIdPartition,
+        read: impl Fn(Arc<Partition>, Arc<Image>) -> F + Send + Sync + 'static,
+    ) -> BoxFuture<'static, Result<T, RemoteError>>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, RemoteError>> + Send + 'static,
+    {
+        let (tier, found) = (self.clone(), self.image(partition));
+        Box::pin(async move {
+            let (partition, image) = found?;
+            let answer = read(Arc::clone(&partition), Arc::clone(&image)).await;
+            if !matches!(answer, Err(RemoteError::Unavailable(_) | RemoteError::Corrupt(_))) {
+                return answer;
+            }
+            match tier.image(&partition.id)? {
+                (partition, newer) if newer.number != image.number => read(partition, newer).await,
+                _ => answer,
+            }
+        })
     }
 }
 
@@ -191,11 +221,7 @@ fn status_of(partition: &Partition) -> PartitionStatus {
 
 impl RemoteLog for Tier {
     fn lead(&self, partition: &TopicIdPartition, epoch: LeaderEpoch, source: Arc<dyn LocalLog>) {
-        // Under the lock, so that it is not forgotten between the two.
-        let mut partitions = self.inner.partitions.write();
-        let known = partitions.entry(partition.clone());
-        let known = known.or_insert_with(|| Partition::new(partition, &self.inner.shared));
-        known.lead(&self.inner.shared, epoch, source);
+        self.find_or_add(partition, |known| known.lead(&self.inner.shared, epoch, source));
     }
 
     fn resign(&self, partition: &TopicIdPartition) {
@@ -243,21 +269,10 @@ impl RemoteLog for Tier {
         offset: Offset,
         max_bytes: usize,
     ) -> BoxFuture<'static, Result<RemoteBatches, RemoteError>> {
-        let found = self.image(partition);
-        let (tier, reader) = (self.clone(), Arc::clone(&self.inner.reader));
-        Box::pin(async move {
-            let (partition, image) = found?;
-            let read = reader.read(&partition.keys, &image, offset, max_bytes).await;
-            match read {
-                // The object may have gone because the manifest moved on while we read.
-                Err(RemoteError::Unavailable(_) | RemoteError::Corrupt(_)) => match tier.image(&partition.id) {
-                    Ok((_, newer)) if newer.number != image.number => {
-                        reader.read(&partition.keys, &newer, offset, max_bytes).await
-                    }
-                    _ => read,
-                },
-                other => other,
-            }
+        let reader = Arc::clone(&self.inner.reader);
+        self.with_image(partition, move |partition, image| {
+            let reader = Arc::clone(&reader);
+            async move { reader.read(&partition.keys, &image, offset, max_bytes).await }
         })
     }
 
@@ -266,28 +281,27 @@ impl RemoteLog for Tier {
         partition: &TopicIdPartition,
         at: Timestamp,
     ) -> BoxFuture<'static, Result<Option<TimestampedOffset>, RemoteError>> {
-        let found = self.image(partition);
         let reader = Arc::clone(&self.inner.reader);
-        Box::pin(async move {
-            let (partition, image) = found?;
-            reader.find_timestamp(&partition.keys, &image, at).await
+        self.with_image(partition, move |partition, image| {
+            let reader = Arc::clone(&reader);
+            async move { reader.find_timestamp(&partition.keys, &image, at).await }
         })
     }
 
     fn delete(&self, partition: &TopicIdPartition) -> BoxFuture<'static, Result<(), RemoteError>> {
-        let known = self.find_or_add(partition);
+        let known = self.find_or_add(partition, |known| known.expect_deletion());
         let (shared, inner) = (Arc::clone(&self.inner.shared), Arc::downgrade(&self.inner));
         let descriptions = self.inner.descriptions.clone();
         // The work begins now, and goes on when nobody waits for it any more.
         let deletion = self.inner.shared.handle.spawn(async move {
             // What the bucket says about a topic goes with its last partition, so nobody may be about to write it.
             descriptions.end(known.id.id).await;
-            known.delete(&shared).await?;
+            let outcome = known.delete(&shared).await;
             known.deleted(&shared);
             if let Some(inner) = inner.upgrade() {
                 inner.forget(&known.id, |partition| !partition.is_active());
             }
-            Ok(())
+            outcome
         });
         Box::pin(async move { deletion.await.unwrap_or_else(|e| Err(RemoteError::Unavailable(e.to_string()))) })
     }

@@ -37,6 +37,7 @@ impl StatusPort for Status {
                     "remote_bytes": partition.bytes,
                     "local_bytes": local.map(|l| l.local_bytes),
                     "last_error": partition.last_error,
+                    "stopped": partition.stopped.map(|why| why.to_string()),
                 }));
             }
             let requests = status.requests;

@@ -109,3 +109,13 @@ pub enum Stop {
     /// The whole manifest vanished under a writer that knew it.
     Gone,
 }
+
+impl std::fmt::Display for Stop {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Stop::Fenced => "fenced",
+            Stop::Dropped => "dropped",
+            Stop::Gone => "gone",
+        })
+    }
+}

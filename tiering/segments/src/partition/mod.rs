@@ -1,6 +1,8 @@
 //! One led partition: runs its manifest machine while there is something to do, and no task while there is not.
 
 mod runner;
+#[cfg(test)]
+pub(crate) mod tests;
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
@@ -29,6 +31,8 @@ pub(crate) struct Shared {
     pub(crate) writer: Uuid,
     pub(crate) uploads: Arc<Semaphore>,
     pub(crate) manifests: Arc<Semaphore>,
+    /// For work on the local disk that every partition does.
+    pub(crate) disk: Arc<Semaphore>,
     /// Where the last known manifests are kept.
     pub(crate) manifest_folder: PathBuf,
 }
@@ -50,9 +54,18 @@ pub(crate) struct Partition {
     pub(crate) progress: Arc<Mutex<Progress>>,
     /// Requests and tasks of all leaderships.
     writes: Writes,
-    /// The leadership that begins when a deletion has ended.
-    afterwards: Mutex<Option<(LeaderEpoch, Arc<dyn LocalLog>)>>,
-    lead: Mutex<Option<Arc<Lead>>>,
+    slot: Mutex<Slot>,
+}
+
+/// Who has the partition.
+#[derive(Default)]
+struct Slot {
+    lead: Option<Arc<Lead>>,
+    /// Deletions that were asked for and have not ended. They wait for what an earlier leadership has on its way, and none may begin
+    /// meanwhile.
+    deletions: usize,
+    /// The leadership that begins when the last deletion has ended.
+    afterwards: Option<(LeaderEpoch, Arc<dyn LocalLog>)>,
 }
 
 /// One leadership.
@@ -87,19 +100,25 @@ impl Partition {
             image: RwLock::new(None),
             progress: Arc::default(),
             writes: Writes::new(shared.handle.clone()),
-            afterwards: Mutex::default(),
-            lead: Mutex::new(None),
+            slot: Mutex::default(),
         })
     }
 
     /// Leads from `epoch` on. An older leadership ends; a call for the same one changes nothing; one that meets a deletion begins after it.
     pub(crate) fn lead(self: &Arc<Self>, shared: &Arc<Shared>, epoch: LeaderEpoch, source: Arc<dyn LocalLog>) {
-        let mut lead = self.lead.lock();
-        match lead.as_ref() {
-            Some(deletion) if deletion.source.is_none() => *self.afterwards.lock() = Some((epoch, source)),
-            Some(present) if present.epoch >= epoch => {}
-            _ => self.begin(shared, &mut lead, epoch, Some(source)),
+        let mut slot = self.slot.lock();
+        if slot.deletions > 0 {
+            slot.afterwards = Some((epoch, source));
+        } else if slot.lead.as_ref().is_none_or(|present| present.epoch < epoch) {
+            self.begin(shared, &mut slot, epoch, Some(source));
         }
+    }
+
+    /// Somebody will call [`Partition::delete`] soon, and [`Partition::deleted`] after it: no leadership begins until then.
+    pub(crate) fn expect_deletion(&self) {
+        let mut slot = self.slot.lock();
+        slot.deletions += 1;
+        slot.afterwards = None;
     }
 
     /// Deletes everything of the partition. A deletion at work is joined; what a leadership has on its way is waited for first, so that it
@@ -119,30 +138,31 @@ impl Partition {
 
     /// Begins or joins a deletion; `None` while something is on its way.
     fn try_delete(self: &Arc<Self>, shared: &Arc<Shared>) -> Option<watch::Receiver<Option<Stop>>> {
-        let mut lead = self.lead.lock();
-        if lead.as_ref().is_none_or(|lead| lead.source.is_some()) {
-            self.end(&mut lead);
+        let mut slot = self.slot.lock();
+        if slot.lead.as_ref().is_none_or(|lead| lead.source.is_some()) {
+            self.end(&mut slot);
             if !self.writes.are_idle() {
                 return None;
             }
-            self.begin(shared, &mut lead, LeaderEpoch(i32::MAX), None);
+            self.begin(shared, &mut slot, LeaderEpoch(i32::MAX), None);
         }
-        lead.as_ref().map(|lead| lead.done.subscribe())
+        slot.lead.as_ref().map(|lead| lead.done.subscribe())
     }
 
-    /// A deletion has come to its end: the leadership that met it begins.
+    /// An expected deletion has come to its end. After the last one, the leadership that met it begins.
     pub(crate) fn deleted(self: &Arc<Self>, shared: &Arc<Shared>) {
-        let mut lead = self.lead.lock();
-        if lead.as_ref().is_some_and(|lead| lead.source.is_none() && lead.done.borrow().is_some()) {
-            self.end(&mut lead);
-            if let Some((epoch, source)) = self.afterwards.lock().take() {
-                self.begin(shared, &mut lead, epoch, Some(source));
+        let mut slot = self.slot.lock();
+        slot.deletions = slot.deletions.saturating_sub(1);
+        if slot.deletions == 0 {
+            self.end(&mut slot);
+            if let Some((epoch, source)) = slot.afterwards.take() {
+                self.begin(shared, &mut slot, epoch, Some(source));
             }
         }
     }
 
-    fn end(&self, slot: &mut Option<Arc<Lead>>) {
-        if let Some(old) = slot.take() {
+    fn end(&self, slot: &mut Slot) {
+        if let Some(old) = slot.lead.take() {
             old.end();
         }
         *self.image.write() = None;
@@ -151,7 +171,7 @@ impl Partition {
     fn begin(
         self: &Arc<Self>,
         shared: &Arc<Shared>,
-        slot: &mut Option<Arc<Lead>>,
+        slot: &mut Slot,
         epoch: LeaderEpoch,
         source: Option<Arc<dyn LocalLog>>,
     ) {
@@ -169,22 +189,24 @@ impl Partition {
             task: Mutex::new(None),
         });
         lead.ensure_running(self, shared);
-        *slot = Some(lead);
+        slot.lead = Some(lead);
     }
 
     /// Ends the leadership, in the middle of whatever it does: the store is in a state that the next leader understands. A deletion goes
     /// on.
     pub(crate) fn resign(&self) {
-        let mut lead = self.lead.lock();
-        self.afterwards.lock().take();
-        if lead.as_ref().is_some_and(|lead| lead.source.is_some()) {
-            self.end(&mut lead);
+        let mut slot = self.slot.lock();
+        slot.afterwards = None;
+        if slot.lead.as_ref().is_some_and(|lead| lead.source.is_some()) {
+            self.end(&mut slot);
         }
     }
 
     /// Ends everything.
     pub(crate) fn abandon(&self) {
-        self.end(&mut self.lead.lock());
+        let mut slot = self.slot.lock();
+        slot.afterwards = None;
+        self.end(&mut slot);
     }
 
     /// Ready once what an ended leadership has on its way has come to its end.
@@ -192,19 +214,20 @@ impl Partition {
         self.writes.ended().await;
     }
 
-    /// Is nobody leading it, and nothing of it on its way?
+    /// Is nobody leading or deleting it, and nothing of it on its way?
     pub(crate) fn is_over(&self) -> bool {
-        self.lead.lock().is_none() && self.writes.are_idle()
+        !self.is_active() && self.writes.are_idle()
     }
 
-    /// Is it led, or being deleted?
+    /// Is it led, being deleted or about to be?
     pub(crate) fn is_active(&self) -> bool {
-        self.lead.lock().is_some()
+        let slot = self.slot.lock();
+        slot.lead.is_some() || slot.deletions > 0
     }
 
     /// There may be something to do.
     pub(crate) fn wake(self: &Arc<Self>, shared: &Arc<Shared>) {
-        if let Some(lead) = self.lead.lock().as_ref() {
+        if let Some(lead) = self.slot.lock().lead.as_ref() {
             lead.woken.store(true, Ordering::Release);
             lead.ensure_running(self, shared);
         }
@@ -232,8 +255,8 @@ impl Partition {
 
     /// Runs `act` unless the leadership has ended since; it cannot end meanwhile.
     fn while_led(&self, lead: &Arc<Lead>, act: impl FnOnce()) {
-        let current = self.lead.lock();
-        if current.as_ref().is_some_and(|current| Arc::ptr_eq(current, lead)) {
+        let slot = self.slot.lock();
+        if slot.lead.as_ref().is_some_and(|current| Arc::ptr_eq(current, lead)) {
             act();
         }
     }
@@ -249,7 +272,8 @@ impl Lead {
 
     fn ensure_running(self: &Arc<Self>, partition: &Arc<Partition>, shared: &Arc<Shared>) {
         let mut task = self.task.lock();
-        let stopped = self.done.borrow().is_some();
+        // An ended one must not come back to life: a new leader or a deletion may be at work.
+        let stopped = self.done.borrow().is_some() || self.over.load(Ordering::Acquire);
         if !stopped && task.as_ref().is_none_or(JoinHandle::is_finished) {
             let runner =
                 Runner { partition: Arc::clone(partition), shared: Arc::clone(shared), lead: Arc::downgrade(self) };

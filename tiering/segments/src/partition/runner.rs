@@ -86,6 +86,7 @@ impl Runner {
         if guard.is_none() {
             let (partition, shared) = (Arc::clone(&self.partition), Arc::clone(&self.shared));
             let (epoch, deletes) = (lead.epoch, lead.source.is_none());
+            let Ok(_turn) = self.shared.disk.acquire().await else { return Outcome::Again };
             let made = tokio::task::spawn_blocking(move || partition.machine(&shared, epoch, deletes)).await;
             *guard = made.ok();
         }
@@ -93,11 +94,11 @@ impl Runner {
         if lead.collect.swap(false, Ordering::AcqRel) {
             effects.extend(machine.apply(Event::Collect));
         }
-        effects.extend(self.observe(lead, machine).await);
+        effects.extend(observe(lead, machine));
         let mut creates = Backoff::new(self.shared.limits.min_backoff);
         while let Some(effect) = effects.front().cloned() {
             if let Effect::Upload { .. } = effect {
-                let _ = self.observe(lead, machine).await;
+                let _ = observe(lead, machine);
             }
             let answer = self.carry_out(lead, &store, &effect, &mut creates).await;
             effects.pop_front();
@@ -139,15 +140,6 @@ impl Runner {
             *self.partition.image.write() = None;
             self.partition.progress.lock().stopped = Some(stop);
         });
-    }
-
-    /// Shows the machine the local log as it is now.
-    async fn observe(&self, lead: &Lead, machine: &mut Manifest) -> Vec<Effect> {
-        let Some(source) = lead.source.clone() else { return Vec::new() };
-        let look = move || (source.log_start(), source.leader_epochs());
-        let Ok((log_start, epochs)) = tokio::task::spawn_blocking(look).await else { return Vec::new() };
-        let epochs = epochs.entries().iter().map(|entry| (entry.epoch, entry.start)).collect();
-        machine.apply(Event::Observed { log_start, epochs })
     }
 
     async fn carry_out(
@@ -249,8 +241,13 @@ impl Runner {
             }
             source.remote_committed(image.next);
         };
+        let Ok(turn) = Arc::clone(&self.shared.disk).acquire_owned().await else { return };
         // A deletion removes the known manifest: not before it is written.
-        let told = self.partition.writes.run(async move { tokio::task::spawn_blocking(tell).await.is_ok() }).await;
+        let telling = self.partition.writes.run(async move {
+            let _turn = turn;
+            tokio::task::spawn_blocking(tell).await.is_ok()
+        });
+        let told = telling.await;
         if told != Some(true) {
             tracing::error!(partition = %self.partition.id, "the local log did not take note of a commit");
         }
@@ -268,4 +265,11 @@ impl Runner {
             }
         });
     }
+}
+
+/// Shows the machine the local log as it is now.
+fn observe(lead: &Lead, machine: &mut Manifest) -> Vec<Effect> {
+    let Some(source) = &lead.source else { return Vec::new() };
+    let epochs = source.leader_epochs().entries().iter().map(|entry| (entry.epoch, entry.start)).collect();
+    machine.apply(Event::Observed { log_start: source.log_start(), epochs })
 }
