@@ -23,10 +23,10 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use crate::answer::AnswerBuilder;
-use crate::limits::{LOAD_POLL, LOAD_WAIT, QueryLimits, REFUSED_FUNCTIONS, THREAD_STACK_BYTES};
+use crate::limits::{LOAD_POLL, LOAD_WAIT, QueryLimits, THREAD_STACK_BYTES};
 use crate::pace::paced;
 use crate::table::{STORE_URL, TopicTable};
-use crate::{QueryAnswer, QueryError, names, shape};
+use crate::{QueryAnswer, QueryError, growth, names, shape};
 
 /// Tells whether the caller of a query may read a topic.
 pub type MayRead = Arc<dyn Fn(&TopicName) -> bool + Send + Sync>;
@@ -123,9 +123,6 @@ impl Shared {
 
     async fn attempt(&self, sql: &str, may_read: &MayRead) -> Result<QueryAnswer, Attempt> {
         let context = SessionContext::new_with_config_rt(self.config(), Arc::clone(&self.environment));
-        for function in REFUSED_FUNCTIONS {
-            context.deregister_udf(function);
-        }
         let state = context.state();
         // Messages name no topic that the caller may not read.
         let topics: Vec<TopicName> = self.log.topic_names().into_iter().filter(|topic| may_read(topic)).collect();
@@ -151,9 +148,11 @@ impl Shared {
         // The tables are known only now.
         let plan = context.state().statement_to_plan(statement).await.map_err(|e| QueryError::from_datafusion(&e))?;
         read_only().verify_plan(&plan).map_err(|e| QueryError::ReadOnly(e.strip_backtrace()))?;
-        let frame = context.execute_logical_plan(plan).await?;
-        let work = Arc::new(frame.task_ctx());
-        let mut stream = execute_stream(paced(frame.create_physical_plan().await?)?, work)?;
+        let state = context.state();
+        let plan = state.optimize(&growth::bounded(plan)?)?;
+        growth::check_literals(&plan)?;
+        let plan = paced(state.query_planner().create_physical_plan(&plan, &state).await?)?;
+        let mut stream = execute_stream(plan, context.task_ctx())?;
         let mut answer = AnswerBuilder::new(&stream.schema(), self.limits);
         while let Some(batch) = stream.next().await {
             answer.push(&batch?)?;
@@ -253,7 +252,9 @@ impl From<datafusion::error::DataFusionError> for Attempt {
 /// Refuses everything but queries by its form; [`read_only`] refuses what hides inside one.
 fn only_select(statement: &Statement) -> Result<(), QueryError> {
     match statement {
-        Statement::Statement(inner) if matches!(**inner, ast::Statement::Query(_)) => Ok(()),
+        Statement::Statement(inner) if matches!(**inner, ast::Statement::Query(_)) => {
+            growth::check_table_functions(inner).map_err(|e| QueryError::from_datafusion(&e))
+        }
         Statement::Explain(explain) => only_select(&explain.statement),
         other => {
             let text = other.to_string();

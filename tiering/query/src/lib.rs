@@ -7,6 +7,7 @@ mod adapt;
 mod answer;
 mod engine;
 mod error;
+mod growth;
 pub mod limits;
 mod names;
 mod pace;

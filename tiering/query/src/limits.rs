@@ -61,7 +61,13 @@ pub const LOAD_WAIT: Duration = Duration::from_secs(5);
 /// Time between two looks at a table that is being read.
 pub const LOAD_POLL: Duration = Duration::from_millis(10);
 
-/// Functions that make much of little in one step, where no memory limit is asked: there are none of them. The table function
-/// `generate_series` is there; it makes its rows one batch after another.
-pub const REFUSED_FUNCTIONS: [&str; 7] =
-    ["repeat", "lpad", "rpad", "range", "generate_series", "array_repeat", "array_resize"];
+/// Bytes that all calls of a statement that grow their arguments may make at once, together: they make them a batch at a time, where
+/// the memory of queries is not asked.
+pub const GROWING_BYTES: usize = 128 * 1024 * 1024;
+
+/// Bytes that a value takes in a column beside its own, or in place of them if it is a number.
+pub const BYTES_PER_CELL: usize = 16;
+
+/// Most bytes of a statement's constants, computed ones included: they are repeated for the rows of a batch, 8,192 at most, so that
+/// they take up to 256 MiB.
+pub const LITERAL_BYTES: usize = 32 * 1024;

@@ -113,6 +113,80 @@ async fn little_is_not_made_much_outside_the_limits() {
     }
 }
 
+/// The statement alone takes the process down if nothing bounds it: see it so with a limit on the address space (`ulimit -v`).
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn functions_that_feed_each_other_stay_small() {
+    let bench = bench(QueryLimits::default(), |_| {}).await;
+    let long = format!("'{}'", "x".repeat(300));
+    let nested = |call: &dyn Fn(&str) -> String, times: usize| {
+        let inner = format!("SELECT {long} AS q");
+        let nested = (0..times).fold(inner, |inner, _| format!("SELECT {} AS q FROM ({inner})", call("q")));
+        format!("SELECT length(q) AS n FROM ({nested})")
+    };
+    let many = |function: &str, times: usize| format!("{function}({})", vec!["q"; times].join(","));
+    let lists = |function: &str, times: usize| format!("array_length({function}({}))", vec!["q"; times].join(","));
+    for large in [
+        format!("SELECT length(replace(replace({long},'x',{long}),'x',replace({long},'x',{long}))) AS n"),
+        format!("SELECT length(replace(replace({long},'',{long}),'',replace({long},'',{long}))) AS n"),
+        format!(
+            "SELECT length(regexp_replace(regexp_replace({long},'x',{long},'g'),'x',regexp_replace({long},'x',{long},'g'),'g')) AS n"
+        ),
+        nested(&|_| many("concat", 1_000), 4),
+        nested(&|_| many("concat_ws", 1_000), 4),
+        nested(&|q| [q; 100].join("||"), 5),
+        format!(
+            "SELECT {} AS n FROM (SELECT {} AS q FROM ({}))",
+            lists("array_concat", 900),
+            many("make_array", 900),
+            format_args!("SELECT {} AS q", many("concat", 900))
+                .to_string()
+                .replace("concat(q", &format!("concat({long}"))
+                .replace(",q", ",'xxxx'")
+        ),
+    ] {
+        let start = &large[..large.len().min(200)];
+        let text = bench.refused(&large).await;
+        assert!(text.contains("makes too much at once") || text.contains("constants have"), "{start}: {text}");
+    }
+    // The same from rows instead of constants.
+    let rows = "SELECT max(length(q)) AS n FROM (SELECT concat(q,q,q,q,q,q,q,q,q,q) AS q FROM (SELECT replace(CAST(value AS text),'1',lower(concat(value,'{long}'))) AS q FROM generate_series(100000, 199999)))";
+    let rows = rows.replace("{long}", &"x".repeat(6_000));
+    assert!(matches!(bench.try_ask(&rows).await, Err(QueryError::Memory(_))));
+    // A constant is repeated for every row.
+    let columns: Vec<String> = (0..700).map(|n| format!("'{}' c{n}", "x".repeat(50))).collect();
+    let wide = format!("SELECT {} FROM generate_series(1, 100000)", columns.join(","));
+    let text = bench.refused(&wide).await;
+    assert!(text.contains("constants have"), "{text}");
+    let table = bench.refused(&format!("SELECT * FROM generate_series(1, length(replace({long},'x',{long})))")).await;
+    assert!(table.contains("a table function takes plain values"), "{table}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bounded_functions_do_what_they_did() {
+    let bench = bench(QueryLimits::default(), |log| {
+        log.create("t", 1, Some(patient()));
+        log.append("t", 0, &["{\"a\":\"x\",\"l\":[1,2]}", "{\"b\":1}"]);
+    })
+    .await;
+    let ask = "SELECT a || '-' || _offset AS j, concat(a, '-', b) AS c, concat_ws('+', a, 'z', b) AS w, \
+        replace(a, 'x', 'yy') AS r, regexp_replace(a, '(x)', '<$1>', 'g') AS g, [a, 'k'] AS l, l || [3.0] AS m, \
+        overlay('abc' placing 'X' from 2) AS o, translate('abc', 'b', 'B') AS t, NULL || 'a' AS z FROM t ORDER BY _offset";
+    let expected = json!([
+        {"j": "x-0", "c": "x-", "w": "x+z", "r": "yy", "g": "<x>", "l": ["x", "k"], "m": [1.0, 2.0, 3.0], "o": "aXc", "t": "aBc", "z": null},
+        {"j": null, "c": "-1.0", "w": "z+1.0", "r": null, "g": null, "l": [null, "k"], "m": [3.0], "o": "aXc", "t": "aBc", "z": null},
+    ]);
+    assert_eq!(bench.ask(ask).await, expected);
+    let grouped = "SELECT a || 'y', count(*) AS n FROM t WHERE a || 'y' = 'xy' GROUP BY a || 'y' HAVING max(a || 'z') = 'xz' \
+        ORDER BY a || 'y'";
+    assert_eq!(bench.try_ask(grouped).await.unwrap().columns[0].name, "t.a || Utf8(\"y\")");
+    assert_eq!(
+        bench
+            .ask("SELECT count(*) AS n FROM t WHERE _offset IN (SELECT _offset FROM t WHERE concat(a, 'y') = 'xy')")
+            .await,
+        json!([{"n": 1}])
+    );
+}
+
 /// A step that does not let go of its thread.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_caller_gets_an_answer_in_time_whatever_the_query_does() {
@@ -193,6 +267,16 @@ async fn deep_statements_do_not_break_the_stack() {
         }
     }
     assert_eq!(bench.ask("SELECT count(*) AS n FROM t").await, json!([{"n": 0}]), "the engine goes on");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_are_not_multiplied_by_their_own_lists() {
+    let bench = bench(QueryLimits::default(), |_| {}).await;
+    let nested = "SELECT max(array_length(l)) FROM (SELECT l, unnest(l) v FROM (SELECT l, unnest(l) u FROM \
+                  (SELECT [1, 2, 3] AS l FROM generate_series(1, 9))))";
+    for sql in [nested, "SELECT unnest([1, 2])", "SELECT * FROM unnest([1, 2])"] {
+        assert!(bench.refused(sql).await.contains("unnest is refused"), "{sql}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

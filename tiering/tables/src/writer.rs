@@ -9,6 +9,8 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
+use parquet::file::reader::FileReader;
+use parquet::file::serialized_reader::SerializedFileReader;
 use tidelog_model::{Offset, TopicIdPartition};
 use tidelog_record::BatchError;
 
@@ -16,6 +18,12 @@ use crate::columns::{RowBuilder, Shown, arrow_schema, decode};
 use crate::infer::Schema;
 use crate::limits::{ROW_GROUP_BYTES, ROW_GROUP_RECORD_BYTES, ROW_GROUP_ROWS};
 use crate::source::CommittedBatches;
+
+/// Rows of a file; `None` if it is none.
+pub(crate) fn rows_of(file: bytes::Bytes) -> Option<u64> {
+    let reader = SerializedFileReader::new(file).ok()?;
+    u64::try_from(reader.metadata().file_metadata().num_rows()).ok()
+}
 
 #[cfg(test)]
 mod tests;

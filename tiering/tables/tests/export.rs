@@ -306,6 +306,37 @@ async fn what_retention_took_is_recorded() {
     assert_eq!(listed(folder.path()), expected);
 }
 
+/// Records go between the commit that names them and the file, and the process dies after the file was put.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_went_before_its_file_is_recorded_though_the_process_dies() {
+    let (folder, objects) = store().await;
+    let log = MemoryLog::new();
+    log.create("t", 1, Some(patient()));
+    for _ in 0..3 {
+        log.append("t", 0, &["{\"a\":1}"; 10]);
+    }
+    let first = exporter(&objects, &log);
+    first.flush(&name("t")).await.unwrap();
+    first.stop().await;
+    // As after a crash between the two.
+    let file = files(folder.path()).remove(0);
+    std::fs::remove_file(&file).unwrap();
+    log.delete_below("t", 0, 20);
+    log.next_epoch();
+    let (faulty, faults) = objects.with_faults();
+    faults.next(".parquet", Fault::Pass);
+    faults.next(".parquet", Fault::LoseAnswer);
+    let second = exporter(&faulty.with_limits(Limits { attempts: 1, ..Limits::default() }), &log);
+    until("the file is put", || file.exists()).await;
+    second.stop().await;
+    log.next_epoch();
+    let third = exporter(&objects, &log);
+    third.flush(&name("t")).await.unwrap();
+    let status = third.status().remove(0);
+    assert_eq!((status.files, status.rows, status.skipped_records), (1, 10, 20));
+    assert_eq!(listed(folder.path()), (20..30).map(|offset| (0, offset)).collect());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_older_leader_stops() {
     let (folder, objects) = store().await;

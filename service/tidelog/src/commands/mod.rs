@@ -21,10 +21,17 @@ use crate::cli::{Cli, Command, KafkaArgs};
 use crate::output::Usage;
 use crate::{demo, serve};
 
+/// Threads that may wait for the disk at the same time. More would only queue inside it, and each keeps memory of its own; nothing on
+/// this pool waits for another of its kind.
+const BLOCKING_THREADS: usize = 64;
+
 /// Runs the command to its end.
 pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .max_blocking_threads(BLOCKING_THREADS)
+        .build()
+        .context("cannot start the runtime")?;
     let result = runtime.block_on(dispatch(cli.command));
     // A thread that still reads standard input must not keep the process alive.
     runtime.shutdown_background();

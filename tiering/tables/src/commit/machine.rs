@@ -19,7 +19,7 @@ use super::event::{Effect, Event, Outcome, Plan};
 use super::load::{Before, Confirming, Load, Reading, ask_before};
 use super::state::TableState;
 use crate::infer::Schema;
-use crate::limits::{COMMITS_PER_SNAPSHOT, TRIES_PER_COMMIT};
+use crate::limits::{COMMITS_PER_SNAPSHOT, MAX_COMMIT_BYTES, TRIES_PER_COMMIT};
 
 /// Whose commits, and who writes them.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -42,6 +42,7 @@ pub struct Commits {
     pub(super) writer: Writer,
     nonces: Nonces,
     pub(super) snapshot_every: u64,
+    pub(super) max_bytes: usize,
     pub(super) first: TableState,
     pub(super) state: TableState,
     /// The newest commit; `None` for a table without any.
@@ -98,6 +99,7 @@ impl Commits {
             writer,
             nonces,
             snapshot_every: COMMITS_PER_SNAPSHOT,
+            max_bytes: MAX_COMMIT_BYTES,
             state: first.clone(),
             first,
             newest: None,
@@ -222,6 +224,14 @@ impl Commits {
         attempt.commit.nonce = (self.nonces)();
         let number = attempt.commit.number;
         match attempt.commit.encode() {
+            // Nobody could read it again, and no writer could go on.
+            Ok(body) if body.len() > self.max_bytes => {
+                let (bytes, most) = (body.len(), self.max_bytes);
+                self.stop(Outcome::Broken(format!(
+                    "commit {number} would have {bytes} bytes, at most {most} are read: the table has too many files; it stays \
+                     readable, and the export can go on in a new topic with a longer flush interval"
+                )))
+            }
             Ok(body) => {
                 self.phase = Phase::Creating(Box::new(attempt));
                 vec![Effect::Create { number, body }]

@@ -91,6 +91,23 @@ impl TableState {
         partitions.filter_map(|(p, state)| state.unwritten().map(|range| (PartitionIndex(*p), *range))).collect()
     }
 
+    /// The parts of a range that no commit has skipped, ascending.
+    pub fn not_skipped(&self, range: Skipped) -> Vec<Skipped> {
+        let mut left = Vec::new();
+        let mut start = range.start;
+        let known = self.partitions.get(&range.partition.get()).map_or(&[][..], |state| &state.skipped);
+        for (from, to) in known.iter().map(|(from, to)| (Offset(*from), Offset(*to))) {
+            if from > start && start < range.end {
+                left.push(Skipped { start, end: from.min(range.end), ..range });
+            }
+            start = start.max(to);
+        }
+        if start < range.end {
+            left.push(Skipped { start, ..range });
+        }
+        left
+    }
+
     /// A file is in the store. False if no commit named it.
     pub fn mark_written(&mut self, written: Written) -> bool {
         let Some(state) = self.partitions.get_mut(&written.partition.get()) else { return false };
@@ -138,7 +155,8 @@ impl TableState {
         let pair = (skipped.start.get(), skipped.end.get());
         if inside && skipped.start < skipped.end {
             if let Some(state) = self.partitions.get_mut(&skipped.partition.get()) {
-                state.skipped.push(pair);
+                let at = state.skipped.partition_point(|known| *known < pair);
+                state.skipped.insert(at, pair);
             }
             return Ok(());
         }

@@ -251,6 +251,48 @@ fn old_commits_are_collected_and_a_sleeper_notices() {
 }
 
 #[test]
+fn a_commit_that_could_not_be_read_again_is_not_written() {
+    let mut store = Store::default();
+    let mut writer = store.load(0);
+    writer.max_bytes = 10_000;
+    let mut number = 0;
+    let reason = loop {
+        match store.drive(&mut writer, propose(export(0, number, number + 1))) {
+            Outcome::Committed(_) => assert!(matches!(writer.apply(written(0, number)).as_slice(), [])),
+            Outcome::Broken(reason) => break reason,
+            other => panic!("{other:?}"),
+        }
+        number += 1;
+        assert!(number < 200, "it goes on");
+        if number % 128 == 127 {
+            // The next one has a snapshot.
+            writer.max_bytes = 2_000;
+        }
+    };
+    assert_eq!(number, 128);
+    assert!(reason.starts_with("commit 128 would have ") && reason.contains("at most 2000 are read"), "{reason}");
+    assert_eq!(store.objects.keys().last(), Some(&127));
+    assert_eq!(store.load(0).newest(), Some(127), "the table stays readable");
+}
+
+#[test]
+fn what_is_left_of_a_range_with_holes() {
+    let skip = |start, end| Skipped { partition: PartitionIndex(0), start: Offset(start), end: Offset(end) };
+    let mut store = Store::default();
+    let mut writer = store.load(0);
+    store.drive(&mut writer, propose(export(0, 0, 100)));
+    assert_eq!(writer.state().not_skipped(skip(0, 30)), [skip(0, 30)]);
+    for gone in [skip(0, 10), skip(20, 30), skip(12, 14)] {
+        store.drive(&mut writer, propose(Plan { skipped: vec![gone], ..Plan::default() }));
+    }
+    assert_eq!(writer.state().partitions[&0].skipped, [(0, 10), (12, 14), (20, 30)]);
+    assert_eq!(writer.state().not_skipped(skip(0, 40)), [skip(10, 12), skip(14, 20), skip(30, 40)]);
+    assert_eq!(writer.state().not_skipped(skip(5, 9)), []);
+    assert_eq!(writer.state().not_skipped(skip(11, 13)), [skip(11, 12)]);
+    assert_eq!(writer.state().not_skipped(skip(40, 50)), [skip(40, 50)]);
+}
+
+#[test]
 fn a_missing_commit_is_found() {
     let mut store = Store::default();
     let mut writer = store.load(0);

@@ -14,7 +14,7 @@ use crate::commit::{
 use crate::infer::Schema;
 use crate::limits::{MAX_COMMIT_BYTES, READ_BYTES};
 use crate::source::{CommittedLog, SourceError, TableTopic};
-use crate::writer::{FileBytes, FileWriter, WriteError};
+use crate::writer::{FileBytes, FileWriter, WriteError, rows_of};
 
 /// Why a table's work stopped for now.
 #[derive(Debug, thiserror::Error)]
@@ -127,6 +127,15 @@ impl Committer {
     }
 
     async fn create(&self, number: u64, body: Vec<u8>) -> Result<Event, TableError> {
+        if body.len() > MAX_COMMIT_BYTES / 2 {
+            let bytes = body.len();
+            tracing::warn!(
+                number,
+                bytes,
+                most = MAX_COMMIT_BYTES,
+                "a table has so many files that its export will end soon"
+            );
+        }
         match self.objects.create(&commit_key(number), body).await {
             Ok(()) => Ok(Event::Created),
             Err(ObjectsError::AlreadyExists { .. } | ObjectsError::Unavailable(_)) => Ok(Event::Unsettled),
@@ -153,23 +162,35 @@ impl Committer {
         numbers.last().map_or(0, |last| last.saturating_add(1))
     }
 
-    /// Puts the file of a committed range unless it is there. Returns what is in the store and the ranges that the log had lost.
-    pub(super) async fn put_file(
+    /// Is the file of a committed range in the store, put by a try that ended before it was confirmed?
+    pub(super) async fn find_file(
         &self,
-        source: &FileSource,
+        topic: &TableTopic,
         partition: PartitionIndex,
         range: ExportedRange,
-        look_first: bool,
-    ) -> Result<(Written, Vec<Skipped>), TableError> {
-        let key = file_key(&source.topic.name, partition, range.start, range.end);
-        let written = |rows, bytes| Written { partition, start: range.start, rows, bytes };
-        if look_first && let Some(bytes) = self.size(&key).await? {
-            return Ok((written(range.rows, bytes), Vec::new()));
+    ) -> Result<Option<Written>, TableError> {
+        let key = file_key(&topic.name, partition, range.start, range.end);
+        let Some(bytes) = self.size(&key).await? else { return Ok(None) };
+        let whole = Skipped { partition, start: range.start, end: range.end };
+        if self.commits.state().not_skipped(whole) == [whole] {
+            return Ok(Some(Written { partition, start: range.start, rows: range.rows, bytes }));
         }
-        let (file, lost) = source.encode(&self.commits.state().schema, partition, range).await?;
+        // The range was announced with rows that the file does not have.
+        let rows = rows_of(self.objects.get(&key).await?);
+        Ok(rows.map(|rows| Written { partition, start: range.start, rows, bytes }))
+    }
+
+    /// Puts the file of a committed range.
+    pub(super) async fn put_file(
+        &self,
+        topic: &TableTopic,
+        partition: PartitionIndex,
+        range: ExportedRange,
+        file: FileBytes,
+    ) -> Result<Written, TableError> {
         let bytes = file.bytes.len() as u64;
-        self.objects.put(&key, file.bytes).await?;
-        Ok((written(file.rows, bytes), lost))
+        self.objects.put(&file_key(&topic.name, partition, range.start, range.end), file.bytes).await?;
+        Ok(Written { partition, start: range.start, rows: file.rows, bytes })
     }
 }
 
@@ -182,8 +203,8 @@ pub(super) struct FileSource {
 }
 
 impl FileSource {
-    /// Reads a range and encodes its file, a chunk at a time and off the async workers.
-    async fn encode(
+    /// Reads a range and encodes its file, a chunk at a time and off the async workers. Returns it with what the log had lost.
+    pub(super) async fn encode(
         &self,
         schema: &Schema,
         partition: PartitionIndex,

@@ -16,7 +16,7 @@ use super::shared::Shared;
 use super::status::{Happened, Phase};
 use super::store::{Committer, FileSource, TableError};
 use crate::columns::{Shown, decode};
-use crate::commit::{Commits, Plan, Range, Skipped, Writer, Written, file_key};
+use crate::commit::{Commits, ExportedRange, Plan, Range, Skipped, Writer, Written, file_key};
 use crate::infer::{Inference, Schema};
 use crate::limits::{MAX_RANGES_PER_COMMIT, READ_BYTES, RETRY_MAX_MS, RETRY_MIN_MS};
 use crate::source::{CommittedBatches, CommittedLog, SourceError, TableTopic};
@@ -294,11 +294,8 @@ impl<'a> Session<'a> {
         let at = wall();
         let number = self.committer.commit(plan, at).await?;
         self.changed = false;
-        self.state_moved = true;
         self.draft_moved = true;
-        report_skipped(topic, &skipped);
-        metrics::counter!("tidelog_table_commits_total", "topic" => topic.name.to_string()).increment(1);
-        self.shared.publish(|p| p.last_commit = Some((number, Some(at))));
+        self.committed(topic, number, at, &skipped);
         for index in due {
             if let Some(progress) = self.progress.get_mut(index) {
                 progress.start = progress.scanned;
@@ -306,6 +303,13 @@ impl<'a> Session<'a> {
             }
         }
         self.put_files(topic, false).await
+    }
+
+    fn committed(&mut self, topic: &TableTopic, number: u64, at: Timestamp, skipped: &[Skipped]) {
+        self.state_moved = true;
+        report_skipped(topic, skipped);
+        metrics::counter!("tidelog_table_commits_total", "topic" => topic.name.to_string()).increment(1);
+        self.shared.publish(|p| p.last_commit = Some((number, Some(at))));
     }
 
     /// Puts every file that a commit names and that is not known to be in the store.
@@ -319,17 +323,43 @@ impl<'a> Session<'a> {
             if self.stuck.get(&index).is_some_and(|stuck| stuck.until > self.around.started.elapsed()) {
                 continue;
             }
-            let put = self.committer.put_file(&source, index, range, look_first).await;
-            let put = put.map(|(written, lost)| self.file_put(topic, written, lost));
+            let put = self.put_file(&source, index, range, look_first).await;
             self.settle(index, put)?;
         }
         Ok(())
     }
 
-    fn file_put(&mut self, topic: &TableTopic, written: Written, lost: Vec<Skipped>) {
+    /// Puts one file. What the log has lost since the commit that named it is committed before: the file alone does not tell.
+    async fn put_file(
+        &mut self,
+        source: &FileSource,
+        index: PartitionIndex,
+        range: ExportedRange,
+        look_first: bool,
+    ) -> Result<(), TableError> {
+        let topic = &source.topic;
+        if look_first && let Some(written) = self.committer.find_file(topic, index, range).await? {
+            self.file_put(topic, written);
+            return Ok(());
+        }
+        let (file, lost) = source.encode(&self.committer.commits().state().schema, index, range).await?;
+        // A try before this one may have committed some of it.
+        let state = self.committer.commits().state();
+        let skipped: Vec<Skipped> = lost.into_iter().flat_map(|lost| state.not_skipped(lost)).collect();
+        if !skipped.is_empty() {
+            let at = wall();
+            let plan = Plan { skipped: skipped.clone(), ..Plan::default() };
+            let number = self.committer.commit(plan, at).await?;
+            self.committed(topic, number, at, &skipped);
+        }
+        let written = self.committer.put_file(topic, index, range, file).await?;
+        self.file_put(topic, written);
+        Ok(())
+    }
+
+    fn file_put(&mut self, topic: &TableTopic, written: Written) {
         self.committer.file_written(written);
         self.state_moved = true;
-        self.skipped.extend(lost);
         let labels = [("topic", topic.name.to_string())];
         metrics::counter!("tidelog_table_files_total", &labels).increment(1);
         metrics::counter!("tidelog_table_rows_total", &labels).increment(written.rows);
