@@ -172,7 +172,7 @@ impl Broker {
         let replicas = self.replicas().all();
         let ends: Vec<_> = replicas.iter().map(|replica| replica.end(Ending::Close)).collect();
         for (replica, end) in replicas.iter().zip(ends) {
-            let start = replica.offsets().log_start;
+            let offsets = replica.offsets();
             let end = match end.await {
                 Ok(Ok(end)) => end,
                 Ok(Err(failure)) => {
@@ -181,7 +181,8 @@ impl Broker {
                 }
                 Err(_) => replica.view.flushed_end(),
             };
-            let line = Line { recovery_point: end, log_start: start.min(end), high_watermark: end };
+            // Everything that was flushed is safe: there is one replica.
+            let line = Line { high_watermark: end, ..Line::of(&offsets, end) };
             closed.insert(replica.id.topic_partition(), line);
         }
         let broker = self.clone();

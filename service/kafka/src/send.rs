@@ -93,6 +93,19 @@ fn advance(waiting: &mut VecDeque<Bytes>, mut sent: usize) {
 struct Position {
     offset: u64,
     left: usize,
+    /// Up to here the part was found in memory: a socket that takes little at a time must not have it sampled again for each.
+    warm: u64,
+}
+
+impl Position {
+    fn of(part: &FilePart) -> Self {
+        Position { offset: part.slice.position, left: part.slice.len, warm: 0 }
+    }
+
+    /// The end of what one call may send.
+    fn step_end(&self) -> u64 {
+        self.offset + self.left.min(SENDFILE_BYTES) as u64
+    }
 }
 
 async fn send_file(socket: &Socket, part: FilePart) -> io::Result<()> {
@@ -101,10 +114,13 @@ async fn send_file(socket: &Socket, part: FilePart) -> io::Result<()> {
         let bytes = part.slice.read()?;
         return send_bytes(socket, &mut VecDeque::from([bytes])).await;
     }
-    let mut position = Position { offset: part.slice.position, left: part.slice.len };
+    let mut position = Position::of(&part);
     while position.left > 0 {
         socket.writable().await?;
-        let result = if part.recent || is_resident(&part, &position) {
+        if !part.recent && position.offset >= position.warm && is_resident(&part, &position) {
+            position.warm = position.step_end();
+        }
+        let result = if part.recent || position.offset < position.warm {
             socket.stream.try_io(Interest::WRITABLE, || step(&socket.stream, &part, &mut position))
         } else {
             let (stream, file) = (Arc::clone(&socket.stream), part.clone());
@@ -128,10 +144,10 @@ async fn send_file(socket: &Socket, part: FilePart) -> io::Result<()> {
 /// system that cannot say counts as no.
 fn is_resident(part: &FilePart, position: &Position) -> bool {
     let Some(file) = part.slice.file.fd() else { return false };
-    let end = position.offset + position.left.clamp(1, SENDFILE_BYTES) as u64;
+    let end = position.step_end();
     // The ends say least: the search for batches has just read there.
-    let samples = (position.offset..end).step_by(RESIDENCE_SAMPLE_BYTES).chain([end - 1]);
-    samples.into_iter().all(|offset| {
+    let mut samples = (position.offset..end).step_by(RESIDENCE_SAMPLE_BYTES).chain(end.checked_sub(1));
+    samples.all(|offset| {
         let mut byte = [0];
         let probe = rustix::io::preadv2(file, &mut [IoSliceMut::new(&mut byte)], offset, ReadWriteFlags::NOWAIT);
         matches!(probe, Ok(1))
@@ -140,7 +156,11 @@ fn is_resident(part: &FilePart, position: &Position) -> bool {
 
 fn step(stream: &TcpStream, part: &FilePart, position: &mut Position) -> io::Result<()> {
     let Some(file) = part.slice.file.fd() else { return Err(io::ErrorKind::Unsupported.into()) };
-    let count = position.left.min(SENDFILE_BYTES);
+    let mut count = position.left.min(SENDFILE_BYTES);
+    if position.offset < position.warm {
+        // Not beyond what is known to be in memory.
+        count = count.min((position.warm - position.offset) as usize);
+    }
     let sent = rustix::fs::sendfile(stream, file, Some(&mut position.offset), count)?;
     if sent == 0 {
         // Fewer bytes than were announced: the reader would wait for the rest forever.
@@ -165,7 +185,7 @@ mod tests {
         file.write_at(0, &[IoSlice::new(&vec![7; SENDFILE_BYTES])]).unwrap();
         file.flush().unwrap();
         let part = FilePart { slice: FileSlice { file, position: 0, len: SENDFILE_BYTES }, recent: false };
-        let whole = Position { offset: 0, left: SENDFILE_BYTES };
+        let whole = Position::of(&part);
         assert!(is_resident(&part, &whole), "it was just written");
         let fd = part.slice.fd().unwrap();
         rustix::fs::fadvise(fd, 0, None, Advice::DontNeed).unwrap();
@@ -173,7 +193,7 @@ mod tests {
         part.slice.read_part(0, 4096).unwrap();
         part.slice.read_part(SENDFILE_BYTES - 4096, 4096).unwrap();
         assert!(!is_resident(&part, &whole));
-        assert!(is_resident(&part, &Position { offset: 0, left: 4096 }));
+        assert!(is_resident(&part, &Position { left: 4096, ..Position::of(&part) }));
         part.slice.read().unwrap();
         assert!(is_resident(&part, &whole));
     }

@@ -8,7 +8,7 @@
 mod bucket;
 
 use std::collections::BTreeMap;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use bucket::Bucket;
 use tidelog_harness::kafka::{PATIENCE, Producer, assigned, is_transport, take};
@@ -20,7 +20,7 @@ use tidelog_harness::rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use tidelog_harness::rdkafka::message::OwnedMessage;
 use tidelog_harness::rdkafka::{Message, Offset};
 use tidelog_harness::s3::{ACCESS_KEY_ID, BUCKET, Held, Point, S3Server, SECRET_ACCESS_KEY};
-use tidelog_harness::{Server, tokio, wait_for, wait_until};
+use tidelog_harness::{Server, number, seed, tokio, wait_for, wait_until};
 
 /// Everything stays.
 const KEPT: &str = "kept";
@@ -60,10 +60,6 @@ const MOMENTS: [Moment; 11] = [
     Moment::Clear(Point::After),
     Moment::Random,
 ];
-
-fn number(name: &str) -> Option<u64> {
-    std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text}")))
-}
 
 /// The value at an offset, so that a reader needs no list.
 fn value(offset: i64) -> String {
@@ -266,8 +262,7 @@ impl Run {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_lost_doubled_or_leaked() {
-    let clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64;
-    let seed = number("TIDELOG_SEED").unwrap_or(clock);
+    let seed = seed();
     let kills = number("TIDELOG_KILLS").unwrap_or(10) as usize;
     println!("{kills} kills; TIDELOG_SEED={seed} repeats the choices");
     let mut run = Run::start(seed).await;

@@ -7,27 +7,22 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use tidelog_harness::kafka::{Producer, read_all, texts};
 use tidelog_harness::rand::rngs::StdRng;
 use tidelog_harness::rand::{Rng, SeedableRng};
 use tidelog_harness::rdkafka::Message;
-use tidelog_harness::{Server, wait_until};
+use tidelog_harness::{Server, number, seed, wait_until};
 
 const PARTITIONS: i32 = 3;
 
 /// A restart included, in a debug build on a busy machine.
 const PROGRESS: Duration = Duration::from_secs(60);
 
-fn number(name: &str) -> Option<u64> {
-    std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text}")))
-}
-
 #[test]
 fn what_was_acknowledged_is_read_once_and_in_order() {
-    let clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64;
-    let seed = number("TIDELOG_SEED").unwrap_or(clock);
+    let seed = seed();
     let kills = number("TIDELOG_KILLS").unwrap_or(10);
     println!("{kills} kills; TIDELOG_SEED={seed} repeats the choices");
     let mut random = StdRng::seed_from_u64(seed);

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use lister::{Lister, parquet_below};
 use tidelog_harness::kafka::Producer;
@@ -18,7 +18,7 @@ use tidelog_harness::rand::{Rng, SeedableRng};
 use tidelog_harness::rdkafka::Message;
 use tidelog_harness::serde_json::Value;
 use tidelog_harness::tempfile::{TempDir, tempdir};
-use tidelog_harness::{Server, wait_until};
+use tidelog_harness::{Server, number, seed, wait_until};
 
 const TOPIC: &str = "events";
 
@@ -26,10 +26,6 @@ const PARTITIONS: i32 = 3;
 
 /// A restart included, in a debug build on a busy machine.
 const PROGRESS: Duration = Duration::from_secs(60);
-
-fn number(name: &str) -> Option<u64> {
-    std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text}")))
-}
 
 /// A server whose object store is a folder that outlives it.
 fn start() -> (TempDir, Server) {
@@ -66,8 +62,7 @@ fn is_exported(server: &Server, ends: &[i64]) -> bool {
 
 #[test]
 fn a_reader_that_lists_sees_every_record_once() {
-    let clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64;
-    let seed = number("TIDELOG_SEED").unwrap_or(clock);
+    let seed = seed();
     let kills = number("TIDELOG_KILLS").unwrap_or(10);
     println!("{kills} kills; TIDELOG_SEED={seed} repeats the choices");
     let mut random = StdRng::seed_from_u64(seed);

@@ -24,6 +24,17 @@ pub use tidelog_security as security;
 pub use tidelog_test_s3 as s3;
 pub use {bytes, futures, prost_reflect, rand, rdkafka, reqwest, serde_json, tempfile, tokio, tonic, tonic_reflection};
 
+/// What a run is told by its environment: a count or a seed. A text that is no number ends the test instead of being passed over.
+pub fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text}")))
+}
+
+/// The seed of a test's random choices: `TIDELOG_SEED`, or a new one.
+pub fn seed() -> u64 {
+    let clock = || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos() as u64;
+    number("TIDELOG_SEED").unwrap_or_else(clock)
+}
+
 /// An HTTP client without proxies of the environment: servers under test are on loopback.
 pub fn http() -> reqwest::Client {
     reqwest::Client::builder().no_proxy().build().unwrap()

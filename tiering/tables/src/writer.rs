@@ -2,7 +2,8 @@
 //! the same object. It decides nothing about ranges and never touches the store.
 //!
 //! Columns are zstd-compressed, pages are of the first data page version (every reader has it), row groups end at 32 MiB encoded,
-//! at records of 64 MiB or at a million rows. Where rows are handed to the encoder depends on them alone, not on how the log was read. The key-value metadata names topic, partition and range.
+//! at records of 64 MiB or at a million rows. Where rows are handed to the encoder depends on them alone, not on how the log was read.
+//! The key-value metadata names topic, partition and range.
 
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};

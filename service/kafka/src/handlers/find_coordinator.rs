@@ -1,5 +1,6 @@
 //! FindCoordinator (key 10): on one node it is always this one; loading shows in the coordinator's own answers.
 
+use tidelog_broker::BrokerError;
 use tidelog_model::KafkaError;
 use tidelog_protocol::Str;
 use tidelog_protocol::messages::{Coordinator, FindCoordinatorRequest, FindCoordinatorResponse};
@@ -33,8 +34,8 @@ async fn find(request: &Request<'_>, key_type: i8, key: Str) -> Coordinator {
     let found = if key_type == GROUP {
         request.session.broker.group_coordinator(&request.caller, &key).await
     } else {
-        // Transactions and share groups have no coordinator here yet.
-        Err(KafkaError::InvalidRequest.into())
+        let message = "only groups have a coordinator here; transactions and share groups are not supported yet";
+        Err(BrokerError::new(KafkaError::InvalidRequest, message))
     };
     match found {
         Ok(node) => {

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use tidelog_log::{RemoteError, RemoteLog};
-use tidelog_model::Offset;
+use tidelog_model::{Offset, TopicIdPartition};
 use tidelog_objects::Fault;
-use tidelog_segments::TopicDescription;
-use tidelog_test_s3::{Point, S3Server};
+use tidelog_segments::{Tier, TopicDescription};
+use tidelog_test_s3::{Held, Point, S3Server};
 
 use crate::log::TestLog;
 use crate::*;
@@ -17,6 +17,19 @@ const MOMENT: Duration = Duration::from_millis(300);
 fn description(partitions: u32) -> TopicDescription {
     let id = partition(0);
     TopicDescription { name: id.topic, id: id.id, partitions, configs: BTreeMap::new() }
+}
+
+/// Deletes the partition while a request is held, and lets that go once the deletion has had its chance not to wait for it.
+async fn delete_meanwhile(tier: &Tier, id: &TopicIdPartition, held: Held) {
+    let mut deletion = tokio::spawn(tier.delete(id));
+    let early = tokio::time::timeout(MOMENT, &mut deletion).await;
+    let answered = held.answered();
+    held.let_go();
+    match early {
+        Ok(done) => done.unwrap().unwrap(),
+        Err(_) => deletion.await.unwrap().unwrap(),
+    }
+    answered.await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -30,15 +43,7 @@ async fn a_deletion_waits_for_the_put_that_is_on_its_way() {
         let tier = tier(&objects, cache.path(), limits());
         lead(&tier, &id, 1, &log);
         until("the request is on its way", || held.is_caught()).await;
-        let mut deletion = tokio::spawn(tier.delete(&id));
-        let early = tokio::time::timeout(MOMENT, &mut deletion).await;
-        let answered = held.answered();
-        held.let_go();
-        match early {
-            Ok(done) => done.unwrap().unwrap(),
-            Err(_) => deletion.await.unwrap().unwrap(),
-        }
-        answered.await;
+        delete_meanwhile(&tier, &id, held).await;
         assert_eq!(keys(&objects).await, Vec::<String>::new(), "{parts:?} landed after the deletion");
         let manifests = std::fs::read_dir(cache.path().join("manifests")).unwrap().count();
         assert_eq!(manifests, 0, "the known manifest of a deleted partition stays");
@@ -215,15 +220,7 @@ async fn the_last_description_of_a_topic_stays_and_goes_with_the_topic() {
     let held = server.hold(&["PUT", "/topic/"], Point::Before);
     tier.describe_topic(description(3));
     until("it is on its way", || held.is_caught()).await;
-    let mut deletion = tokio::spawn(tier.delete(&id));
-    let early = tokio::time::timeout(MOMENT, &mut deletion).await;
-    let answered = held.answered();
-    held.let_go();
-    match early {
-        Ok(done) => done.unwrap().unwrap(),
-        Err(_) => deletion.await.unwrap().unwrap(),
-    }
-    answered.await;
+    delete_meanwhile(&tier, &id, held).await;
     assert_eq!(keys(&objects).await, Vec::<String>::new(), "a description outlives its topic");
 }
 
