@@ -30,7 +30,7 @@ pub(crate) const OFFSETS_TOPIC: &str = "__consumer_offsets";
 pub struct GroupTicket<T>(oneshot::Receiver<Result<T, KafkaError>>);
 
 impl<T> GroupTicket<T> {
-    fn ready(result: Result<T, KafkaError>) -> Self {
+    pub(crate) fn ready(result: Result<T, KafkaError>) -> Self {
         let (sender, receiver) = oneshot::channel();
         let _ = sender.send(result);
         GroupTicket(receiver)
@@ -237,8 +237,12 @@ impl Broker {
     fn coordinator(&self, group: &str) -> Result<Arc<Replica>, KafkaError> {
         let image = self.image();
         let topic = image.topic(OFFSETS_TOPIC).ok_or(KafkaError::NotCoordinator)?;
-        let index = partition_for(group, topic.partition_count);
-        self.replicas().leading(topic.id, index).map_err(|error| match error {
+        self.coordinator_at(topic.id, partition_for(group, topic.partition_count))
+    }
+
+    /// The replica in which one shard of the coordinator lives.
+    pub(crate) fn coordinator_at(&self, topic: TopicId, index: PartitionIndex) -> Result<Arc<Replica>, KafkaError> {
+        self.replicas().leading(topic, index).map_err(|error| match error {
             KafkaError::KafkaStorageError => KafkaError::CoordinatorNotAvailable,
             _ => KafkaError::CoordinatorLoadInProgress,
         })
@@ -247,7 +251,7 @@ impl Broker {
     /// Enqueues a request to a group's coordinator.
     pub async fn group(&self, caller: &Caller, group: GroupId, call: GroupCall) -> GroupTicket<GroupReply> {
         let operation = match call {
-            GroupCall::Delete => Operation::Delete,
+            GroupCall::Delete | GroupCall::DeleteOffsets(_) => Operation::Delete,
             GroupCall::Join(_)
             | GroupCall::Sync(_)
             | GroupCall::Heartbeat(_)
@@ -260,17 +264,14 @@ impl Broker {
         self.ask(&group.clone(), |reply| GroupWork::Call { group, call, reply }).await
     }
 
-    async fn ask<T>(
+    /// Enqueues anything to the coordinator of a group.
+    pub(crate) async fn ask<T>(
         &self,
         group: &GroupId,
         work: impl FnOnce(oneshot::Sender<Result<T, KafkaError>>) -> GroupWork,
     ) -> GroupTicket<T> {
         match self.coordinator(group.as_str()) {
-            Ok(replica) => {
-                let (reply, answer) = oneshot::channel();
-                replica.enqueue(Work::Group(work(reply))).await;
-                GroupTicket(answer)
-            }
+            Ok(replica) => ask_shard(&replica, work).await,
             Err(error) => GroupTicket::ready(Err(error)),
         }
     }
@@ -354,6 +355,16 @@ impl Broker {
         };
         OffsetsTicket { asked, image, rest }
     }
+}
+
+/// Enqueues a question to the shard that lives in this partition.
+pub(crate) async fn ask_shard<T>(
+    replica: &Arc<Replica>,
+    work: impl FnOnce(oneshot::Sender<Result<T, KafkaError>>) -> GroupWork,
+) -> GroupTicket<T> {
+    let (reply, answer) = oneshot::channel();
+    replica.enqueue(Work::Group(work(reply))).await;
+    GroupTicket(answer)
 }
 
 /// The groups' settings from the broker's.

@@ -6,7 +6,8 @@
 //! - `replica/`: one hosted partition: queue, log thread, flusher, reads.
 //! - `replicas`: which partitions are hosted; follows the image.
 //! - `cluster`: the image of the metadata store.
-//! - One file per group of use cases: `append`, `fetch`, `list_offsets`, `topics`, `configs`, `groups`, `producer_ids`.
+//! - One file per group of use cases: `append`, `fetch`, `list_offsets`, `topics`, `configs`, `groups`, `group_admin`,
+//!   `producer_ids`.
 
 mod append;
 mod broker;
@@ -17,6 +18,7 @@ mod core;
 mod data_dir;
 mod error;
 mod fetch;
+mod group_admin;
 mod groups;
 mod housekeeping;
 mod limits;
@@ -38,6 +40,7 @@ pub use append::AppendTicket;
 pub use broker::Broker;
 pub use data_dir::{DataDir, DataDirError};
 pub use error::{BrokerError, CurrentLeader};
+pub use group_admin::{DeleteOffsetsTicket, GroupFilter, ListedGroups};
 pub use groups::{
     CommitRequest, CommitTicket, GroupOffset, GroupTicket, OffsetsRequest, OffsetsTicket, PartitionCommit,
 };

@@ -54,6 +54,8 @@ async fn route(request: Request<'_>, body: Decoder) -> Result<Waiting, Hangup> {
         ApiKey::Heartbeat => call!(heartbeat),
         ApiKey::LeaveGroup => call!(leave_group),
         ApiKey::SyncGroup => call!(sync_group),
+        ApiKey::DescribeGroups => call!(describe_groups),
+        ApiKey::ListGroups => call!(list_groups),
         ApiKey::ApiVersions => {
             let message: ApiVersionsRequest = decode(&request, body)?;
             h::api_versions::handle(&request, &message)
@@ -63,6 +65,8 @@ async fn route(request: Request<'_>, body: Decoder) -> Result<Waiting, Hangup> {
         ApiKey::InitProducerId => call!(init_producer_id),
         ApiKey::DescribeConfigs => call!(describe_configs),
         ApiKey::IncrementalAlterConfigs => call!(incremental_alter_configs),
+        ApiKey::DeleteGroups => call!(delete_groups),
+        ApiKey::OffsetDelete => call!(offset_delete),
         ApiKey::CreatePartitions => call!(create_partitions),
         ApiKey::DescribeCluster => call!(describe_cluster),
     }

@@ -88,12 +88,16 @@ fn recorded_frames_decode_and_encode_to_the_same_bytes() {
             ApiKey::Heartbeat => round_trip::<HeartbeatRequest>(&frame),
             ApiKey::LeaveGroup => round_trip::<LeaveGroupRequest>(&frame),
             ApiKey::SyncGroup => round_trip::<SyncGroupRequest>(&frame),
+            ApiKey::DescribeGroups => round_trip::<DescribeGroupsRequest>(&frame),
+            ApiKey::ListGroups => round_trip::<ListGroupsRequest>(&frame),
             ApiKey::ApiVersions => round_trip::<ApiVersionsRequest>(&frame),
             ApiKey::CreateTopics => round_trip::<CreateTopicsRequest>(&frame),
             ApiKey::DeleteTopics => round_trip::<DeleteTopicsRequest>(&frame),
             ApiKey::InitProducerId => round_trip::<InitProducerIdRequest>(&frame),
             ApiKey::DescribeConfigs => round_trip::<DescribeConfigsRequest>(&frame),
             ApiKey::CreatePartitions => round_trip::<CreatePartitionsRequest>(&frame),
+            ApiKey::DeleteGroups => round_trip::<DeleteGroupsRequest>(&frame),
+            ApiKey::OffsetDelete => round_trip::<OffsetDeleteRequest>(&frame),
             ApiKey::IncrementalAlterConfigs => round_trip::<IncrementalAlterConfigsRequest>(&frame),
             ApiKey::DescribeCluster => round_trip::<DescribeClusterRequest>(&frame),
         }
@@ -125,10 +129,9 @@ fn recorded_frames_of_apis_to_come_are_right_too() {
     let mut seen = 0;
     for frame in recorded() {
         match frame.key {
-            DescribeGroupsRequest::KEY => round_trip_unserved::<DescribeGroupsRequest>(&frame),
-            ListGroupsRequest::KEY => round_trip_unserved::<ListGroupsRequest>(&frame),
+            ConsumerGroupHeartbeatRequest::KEY => round_trip_unserved::<ConsumerGroupHeartbeatRequest>(&frame),
+            ConsumerGroupDescribeRequest::KEY => round_trip_unserved::<ConsumerGroupDescribeRequest>(&frame),
             DeleteRecordsRequest::KEY => round_trip_unserved::<DeleteRecordsRequest>(&frame),
-            DeleteGroupsRequest::KEY => round_trip_unserved::<DeleteGroupsRequest>(&frame),
             _ => continue,
         }
         seen += 1;

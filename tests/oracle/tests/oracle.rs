@@ -68,6 +68,8 @@ fn oracles() -> BTreeMap<&'static str, Oracle> {
         IncrementalAlterConfigsResponse DescribeClusterRequest DescribeClusterResponse OffsetForLeaderEpochRequest
         OffsetForLeaderEpochResponse DeleteRecordsRequest DeleteRecordsResponse DescribeGroupsRequest
         DescribeGroupsResponse ListGroupsRequest ListGroupsResponse DeleteGroupsRequest DeleteGroupsResponse
+        OffsetDeleteRequest OffsetDeleteResponse ConsumerGroupHeartbeatRequest ConsumerGroupHeartbeatResponse
+        ConsumerGroupDescribeRequest ConsumerGroupDescribeResponse
         SaslHandshakeRequest SaslHandshakeResponse SaslAuthenticateRequest SaslAuthenticateResponse
         ConsumerProtocolSubscription ConsumerProtocolAssignment
     ]
@@ -209,6 +211,8 @@ fn defaults_agree() {
         IncrementalAlterConfigsResponse DescribeClusterRequest DescribeClusterResponse OffsetForLeaderEpochRequest
         OffsetForLeaderEpochResponse DeleteRecordsRequest DeleteRecordsResponse DescribeGroupsRequest
         DescribeGroupsResponse ListGroupsRequest ListGroupsResponse DeleteGroupsRequest DeleteGroupsResponse
+        OffsetDeleteRequest OffsetDeleteResponse ConsumerGroupHeartbeatRequest ConsumerGroupHeartbeatResponse
+        ConsumerGroupDescribeRequest ConsumerGroupDescribeResponse
         SaslHandshakeRequest SaslHandshakeResponse SaslAuthenticateRequest SaslAuthenticateResponse
     ];
     inner![

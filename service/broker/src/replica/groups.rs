@@ -6,7 +6,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use tidelog_coordinator::group::{
-    FetchOffsets, FetchedOffset, GroupCall, GroupId, GroupReply, GroupRequest, GroupShard,
+    FetchOffsets, FetchedOffset, GroupCall, GroupDescription, GroupId, GroupListing, GroupReply, GroupRequest,
+    GroupShard,
 };
 use tidelog_coordinator::{CoordinatorRecord, Outcome, ReplyToken};
 use tidelog_model::{Deadline, KafkaError, Now, Offset, TopicId, TopicName};
@@ -33,6 +34,10 @@ pub(crate) enum GroupWork {
     },
     /// OffsetFetch of one group.
     Offsets(FetchOffsets, GroupAnswer<Vec<FetchedOffset>>),
+    /// DescribeGroups of one group.
+    Describe(GroupId, GroupAnswer<GroupDescription>),
+    /// ListGroups: every group of the shard.
+    List(GroupAnswer<Vec<GroupListing>>),
     /// A topic is gone, and its offsets with it.
     TopicDeleted(TopicName, TopicId),
     /// The shard has read its whole partition.
@@ -46,6 +51,8 @@ impl GroupWork {
         match self {
             GroupWork::Call { reply, .. } => drop(reply.send(Err(error))),
             GroupWork::Offsets(_, reply) => drop(reply.send(Err(error))),
+            GroupWork::Describe(_, reply) => drop(reply.send(Err(error))),
+            GroupWork::List(reply) => drop(reply.send(Err(error))),
             GroupWork::TopicDeleted(..) | GroupWork::Loaded(_) => {}
         }
     }
@@ -111,10 +118,15 @@ impl Replica {
             }
             GroupWork::Offsets(request, reply) => {
                 let answer = host.shard.fetch_offsets(&request);
-                let at = host.last_appended;
-                self.answer_at(at, move |committed| {
-                    let _ = reply.send(committed.and(answer));
-                });
+                self.answer_look(host.last_appended, reply, answer);
+            }
+            GroupWork::Describe(group, reply) => {
+                let answer = host.shard.describe(&group);
+                self.answer_look(host.last_appended, reply, answer);
+            }
+            GroupWork::List(reply) => {
+                let answer = host.shard.list();
+                self.answer_look(host.last_appended, reply, answer);
             }
             GroupWork::TopicDeleted(name, id) => {
                 let outcome = host.shard.topic_deleted(now, &name, id);
@@ -186,6 +198,19 @@ impl Replica {
             Some(Verdict::Reject(error)) => Err(error),
             _ => Ok(proposal.end),
         }
+    }
+
+    /// Answers a question that changes nothing, once what it saw can no longer be lost.
+    fn answer_look<T: Send + 'static>(
+        self: &Arc<Self>,
+        at: Offset,
+        reply: GroupAnswer<T>,
+        answer: Result<T, KafkaError>,
+    ) {
+        self.answer_at(at, move |committed| {
+            // A caller that hung up does not hear it.
+            let _ = reply.send(committed.and(answer));
+        });
     }
 
     fn answer_at(self: &Arc<Self>, at: Offset, answer: impl FnOnce(Result<(), KafkaError>) + Send + 'static) {

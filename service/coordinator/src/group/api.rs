@@ -34,6 +34,8 @@ pub enum GroupCall {
     Commit(CommitOffsets),
     /// DeleteGroups, for this one group.
     Delete,
+    /// OffsetDelete: positions to forget.
+    DeleteOffsets(Vec<(TopicName, PartitionIndex)>),
 }
 
 /// JoinGroup.
@@ -161,6 +163,8 @@ pub enum GroupReply {
     Commit(Vec<Result<(), KafkaError>>),
     /// To DeleteGroups.
     Delete(Result<(), KafkaError>),
+    /// To OffsetDelete: the group's error, or one result per partition in the request's order.
+    DeleteOffsets(Result<Vec<Result<(), KafkaError>>, KafkaError>),
 }
 
 /// A member has joined a generation.
@@ -324,15 +328,33 @@ pub struct MemberDescription {
     pub assignment: Bytes,
 }
 
+/// Which protocol a group speaks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, PartialOrd, Ord, Hash)]
+pub enum GroupKind {
+    /// JoinGroup and SyncGroup; the leader assigns.
+    Classic,
+}
+
+impl GroupKind {
+    /// Kafka's name of the type.
+    pub const fn name(self) -> &'static str {
+        match self {
+            GroupKind::Classic => "classic",
+        }
+    }
+}
+
 /// A group as ListGroups shows it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct GroupListing {
     /// The group.
     pub group: GroupId,
+    /// Its type.
+    pub kind: GroupKind,
     /// `consumer` …; empty for a group that only stores offsets.
     pub protocol_type: Arc<str>,
-    /// Its state.
-    pub state: GroupState,
+    /// Kafka's name of its state.
+    pub state: &'static str,
 }
 
 /// What happened in a group, for logs and metrics; nothing depends on it.

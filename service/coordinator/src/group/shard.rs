@@ -215,19 +215,26 @@ impl GroupShard {
         Ok(asked.map(|(topic, part)| one(topic, part, group.and_then(|g| g.offsets.get(topic, part)))).collect())
     }
 
-    /// DescribeGroups for one group; `None` if there is none (Kafka: GROUP_ID_NOT_FOUND, state Dead).
-    pub fn describe(&self, group: &GroupId) -> Option<GroupDescription> {
-        self.groups.get(group).map(|group| group.classic.describe())
+    /// DescribeGroups for one group. Send the answer as a reply without records, like that of [`GroupShard::fetch_offsets`].
+    pub fn describe(&self, group: &GroupId) -> Result<GroupDescription, KafkaError> {
+        if self.loading {
+            return Err(KafkaError::CoordinatorLoadInProgress);
+        }
+        self.groups.get(group).map(|group| group.classic.describe()).ok_or(KafkaError::GroupIdNotFound)
     }
 
-    /// ListGroups: every group of the shard, by id.
-    pub fn list(&self) -> Vec<GroupListing> {
+    /// ListGroups: every group of the shard, by id. Send it like the answer of [`GroupShard::fetch_offsets`].
+    pub fn list(&self) -> Result<Vec<GroupListing>, KafkaError> {
+        if self.loading {
+            return Err(KafkaError::CoordinatorLoadInProgress);
+        }
         let listing = |group: &Group| GroupListing {
             group: group.id.clone(),
+            kind: GroupKind::Classic,
             protocol_type: group.classic.protocol_type().cloned().unwrap_or_else(|| "".into()),
-            state: group.classic.state(),
+            state: group.classic.state().name(),
         };
-        self.groups.values().map(listing).collect()
+        Ok(self.groups.values().map(listing).collect())
     }
 
     /// What `replay` met so far.
@@ -266,7 +273,7 @@ impl GroupShard {
             GroupCall::Join(join) if join.member_id.is_empty() => Ok(()),
             GroupCall::Commit(commit) if commit.generation < Generation(0) => Ok(()),
             GroupCall::Commit(_) => Err(KafkaError::IllegalGeneration),
-            GroupCall::Delete => Err(KafkaError::GroupIdNotFound),
+            GroupCall::Delete | GroupCall::DeleteOffsets(_) => Err(KafkaError::GroupIdNotFound),
             GroupCall::Join(_) | GroupCall::Sync(_) | GroupCall::Heartbeat(_) | GroupCall::Leave(_) => {
                 Err(KafkaError::UnknownMemberId)
             }
@@ -379,6 +386,10 @@ fn decide(group: &mut Group, ctx: &mut Context<'_>, token: ReplyToken, call: Gro
         GroupCall::Delete => {
             let result = group.delete(ctx);
             ctx.reply(token, GroupReply::Delete(result));
+        }
+        GroupCall::DeleteOffsets(partitions) => {
+            let results = group.delete_offsets(ctx, partitions);
+            ctx.reply(token, GroupReply::DeleteOffsets(results));
         }
     }
 }

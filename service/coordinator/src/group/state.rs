@@ -9,7 +9,7 @@ use super::api::*;
 use super::classic::{Classic, Context};
 use super::ids::{Generation, GroupId};
 use super::offsets::{self, Offsets};
-use super::records::{StoredGroup, offset_record};
+use super::records::{StoredGroup, offset_record, offset_tombstone};
 use super::subscription::subscribed_topics;
 use crate::limits::{GROUP_OVERHEAD_BYTES, MEMBER_OVERHEAD_BYTES};
 
@@ -154,6 +154,38 @@ impl Group {
         };
         let offsets = self.offsets.iter().filter(|(topic, _, _)| !subscribed.contains(topic.as_str()));
         offsets.filter(|(_, _, offset)| expired(offset)).map(|(topic, part, _)| (topic.clone(), part)).collect()
+    }
+
+    /// Decides about OffsetDelete (KIP-496): a consumer group with members keeps the offsets of topics that it reads, a group of
+    /// another kind all of them.
+    pub(crate) fn delete_offsets(
+        &self,
+        ctx: &mut Context<'_>,
+        partitions: Vec<(TopicName, PartitionIndex)>,
+    ) -> Result<Vec<Result<(), KafkaError>>, KafkaError> {
+        let is_empty = self.classic.state() == GroupState::Empty;
+        if !is_empty && self.classic.protocol_type().is_none_or(|kind| &**kind != "consumer") {
+            return Err(KafkaError::NonEmptyGroup);
+        }
+        // What the members read is not known before their first assignment: then nothing of theirs goes.
+        let subscribed = if is_empty { Some(BTreeSet::new()) } else { self.subscribed_topics() };
+        let before = ctx.out.records.len();
+        let mut results = Vec::with_capacity(partitions.len());
+        for (topic, partition) in partitions {
+            if subscribed.as_ref().is_none_or(|topics| topics.contains(topic.as_str())) {
+                results.push(Err(KafkaError::GroupSubscribedToTopic));
+                continue;
+            }
+            if self.offsets.get(&topic, partition).is_some() {
+                ctx.out.records.extend(offset_tombstone(&self.id, &topic, partition));
+            }
+            results.push(Ok(()));
+        }
+        let count = ctx.out.records.len() - before;
+        if count > 0 {
+            ctx.event(GroupEvent::OffsetsRemoved { group: self.id.clone(), count });
+        }
+        Ok(results)
     }
 
     /// `None` if a member's subscription cannot be read.

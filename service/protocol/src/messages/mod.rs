@@ -4,6 +4,8 @@
 //! Structs end with `unknown_tags`; build them with `..Default::default()`.
 
 mod api_versions;
+mod consumer_group_describe;
+mod consumer_group_heartbeat;
 mod create_partitions;
 mod create_topics;
 mod delete_groups;
@@ -23,6 +25,7 @@ mod list_groups;
 mod list_offsets;
 mod metadata;
 mod offset_commit;
+mod offset_delete;
 mod offset_fetch;
 mod offset_for_leader_epoch;
 mod produce;
@@ -31,6 +34,8 @@ mod sasl;
 mod sync_group;
 
 pub use api_versions::*;
+pub use consumer_group_describe::*;
+pub use consumer_group_heartbeat::*;
 pub use create_partitions::*;
 pub use create_topics::*;
 pub use delete_groups::*;
@@ -50,6 +55,7 @@ pub use list_groups::*;
 pub use list_offsets::*;
 pub use metadata::*;
 pub use offset_commit::*;
+pub use offset_delete::*;
 pub use offset_fetch::*;
 pub use offset_for_leader_epoch::*;
 pub use produce::*;

@@ -52,6 +52,8 @@ pub fn all() -> Vec<Described> {
         IncrementalAlterConfigsResponse DescribeClusterRequest DescribeClusterResponse OffsetForLeaderEpochRequest
         OffsetForLeaderEpochResponse DeleteRecordsRequest DeleteRecordsResponse DescribeGroupsRequest
         DescribeGroupsResponse ListGroupsRequest ListGroupsResponse DeleteGroupsRequest DeleteGroupsResponse
+        OffsetDeleteRequest OffsetDeleteResponse ConsumerGroupHeartbeatRequest ConsumerGroupHeartbeatResponse
+        ConsumerGroupDescribeRequest ConsumerGroupDescribeResponse
         SaslHandshakeRequest SaslHandshakeResponse SaslAuthenticateRequest SaslAuthenticateResponse
         ConsumerProtocolSubscription ConsumerProtocolAssignment OffsetCommitKey OffsetCommitValue GroupMetadataKey
         GroupMetadataValue

@@ -199,7 +199,7 @@ impl World {
     }
 
     fn check(&mut self) {
-        let alive = self.driver.shard.list();
+        let alive = self.driver.shard.list().unwrap();
         self.generations.retain(|id, _| alive.iter().any(|listing| listing.group == *id));
         for listing in alive {
             let group = self.driver.shard.describe(&listing.group).unwrap();
@@ -215,10 +215,10 @@ impl World {
         self.apply(&Step::Advance { ms: 2 * 3_600_000 });
         let open: Vec<_> = self.driver.answers.iter().filter(|(_, answer)| answer.is_none()).collect();
         assert!(open.is_empty(), "never answered: {open:?}");
-        assert!(self.driver.shard.list().iter().all(|listing| listing.state == GroupState::Empty));
+        assert!(self.driver.shard.list().unwrap().iter().all(|listing| listing.state == "Empty"));
         self.apply(&Step::Restart);
         self.apply(&Step::Advance { ms: 10 * 86_400_000 });
-        assert!(self.driver.shard.list().is_empty(), "something never expires");
+        assert!(self.driver.shard.list().unwrap().is_empty(), "something never expires");
         assert_eq!(self.driver.shard.bytes(), 0);
     }
 }

@@ -26,11 +26,15 @@ fn a_shard_that_loads_sends_everyone_away() {
     let loading = KafkaError::CoordinatorLoadInProgress;
     assert_eq!(outcome.replies, [(ReplyToken(1), GroupReply::Heartbeat(Err(loading)))]);
     assert_eq!(shard.fetch_offsets(&fetch("g")), Err(loading));
+    assert_eq!(shard.list(), Err(loading));
+    assert_eq!(shard.describe(&"g".into()), Err(loading));
     assert_eq!(shard.next_deadline(), None);
     assert_eq!(shard.on_timer(now), Outcome::default());
     assert!(shard.topic_deleted(now, &topic("t"), TopicId::ZERO).is_empty());
     shard.loaded(now);
     assert_eq!(shard.fetch_offsets(&fetch("g")), Ok(Vec::new()));
+    assert_eq!(shard.list(), Ok(Vec::new()));
+    assert_eq!(shard.describe(&"g".into()), Err(KafkaError::GroupIdNotFound));
 }
 
 #[test]
@@ -79,13 +83,13 @@ fn many_tombstones_come_in_steps_and_again_when_refused() {
     assert_eq!(steps.iter().map(|done| done.records.len()).sum::<usize>(), count + 1);
     assert_eq!(left(&driver), 0);
     assert_eq!(driver.shard.fetch_offsets(&fetch("h")).unwrap().len(), 1);
-    assert_eq!(driver.shard.list().len(), 1);
+    assert_eq!(driver.shard.list().unwrap().len(), 1);
     // Expiry goes by the same steps.
     driver.call("g", simple_commit((0..count as i32).map(|partition| offset("t", partition, 1)).collect()));
     let steps = driver.advance(Duration::from_secs(8 * 86_400));
     assert!(steps.iter().all(|done| done.records.len() <= MAX_TOMBSTONES_PER_OUTCOME));
     assert_eq!(steps.iter().map(|done| done.records.len()).sum::<usize>(), count + 1);
-    assert!(driver.shard.list().is_empty());
+    assert!(driver.shard.list().unwrap().is_empty());
 }
 
 fn refusal(driver: &mut Driver, request: JoinGroup) -> Option<KafkaError> {
@@ -112,7 +116,7 @@ fn requests_beyond_the_limits_are_refused() {
     let (_, done) = driver.call(&long, GroupCall::Join(base.clone()));
     let invalid = JoinRefused { error: KafkaError::InvalidGroupId, member_id: "".into() };
     assert_eq!(done.replies[0].1, GroupReply::Join(Err(invalid)));
-    assert!(driver.shard.list().is_empty() && driver.shard.bytes() == 0);
+    assert!(driver.shard.list().unwrap().is_empty() && driver.shard.bytes() == 0);
     assert_eq!(refusal(&mut driver, base), None);
 }
 
@@ -213,7 +217,7 @@ fn append_errors_mean_to_clients_what_they_mean_in_kafka() {
         // What was refused before the append stays refused for its own reason.
         let results = vec![Err(expected), Err(KafkaError::OffsetMetadataTooLarge)];
         assert_eq!(done.replies[0].1, GroupReply::Commit(results));
-        assert!(driver.shard.list().is_empty(), "nothing was stored, so nothing is there");
+        assert!(driver.shard.list().unwrap().is_empty(), "nothing was stored, so nothing is there");
     }
 }
 

@@ -12,6 +12,7 @@ use tidelog_model::{KafkaError, PartitionIndex, TopicName};
 use super::driver::{Done, Driver, join, offset};
 use crate::CoordinatorRecord;
 use crate::group::records::{GroupRecord, decode};
+use crate::group::subscription::subscribed_topics;
 use crate::group::*;
 
 #[test]
@@ -139,6 +140,7 @@ impl Scenario {
                 offsets: words.plain[2..].iter().map(|word| commit(word)).collect(),
             }),
             "delete" => GroupCall::Delete,
+            "delete-offsets" => GroupCall::DeleteOffsets(words.plain[2..].iter().map(|word| partition(word)).collect()),
             other => panic!("unknown command {other}"),
         };
         let (_, done) = self.driver.call(group, call);
@@ -204,10 +206,7 @@ impl Scenario {
     }
 
     fn fetch(&self, words: &Words<'_>, group: &str) -> String {
-        let asked = words.plain[2..].iter().map(|word| {
-            let (topic, partition) = word.rsplit_once('-').unwrap();
-            (TopicName::new(topic).unwrap(), vec![PartitionIndex(partition.parse().unwrap())])
-        });
+        let asked = words.plain[2..].iter().map(|word| partition(word)).map(|(topic, index)| (topic, vec![index]));
         let topics: Vec<_> = asked.collect();
         let topics = if topics.is_empty() { None } else { Some(topics) };
         let request = FetchOffsets { group: group.into(), topics, require_stable: true };
@@ -240,7 +239,7 @@ impl Scenario {
     /// Every group in a line or two, and the requests that wait.
     fn states(&self) -> String {
         let mut out = String::new();
-        for listing in self.driver.shard.list() {
+        for listing in self.driver.shard.list().unwrap() {
             let group = self.driver.shard.describe(&listing.group).unwrap();
             let leader = group.leader.map_or("-".to_owned(), |leader| leader.to_string());
             let protocol = if group.protocol_name.is_empty() { "-" } else { &*group.protocol_name };
@@ -266,7 +265,34 @@ impl Scenario {
 /// `a:x,b:y`.
 fn pairs(text: Option<&str>) -> impl Iterator<Item = (&str, Bytes)> {
     let words = text.into_iter().flat_map(|text| text.split(','));
-    words.map(|word| word.split_once(':').unwrap()).map(|(key, value)| (key, Bytes::copy_from_slice(value.as_bytes())))
+    words.map(|word| word.split_once(':').unwrap()).map(|(key, value)| (key, metadata(value)))
+}
+
+/// The text's bytes; `@t+u` is a consumer's subscription to the topics t and u.
+fn metadata(text: &str) -> Bytes {
+    let Some(topics) = text.strip_prefix('@') else { return Bytes::copy_from_slice(text.as_bytes()) };
+    let topics: Vec<&str> = topics.split('+').collect();
+    let mut out = vec![0, 0];
+    out.extend((topics.len() as u32).to_be_bytes());
+    for topic in topics {
+        out.extend((topic.len() as u16).to_be_bytes());
+        out.extend(topic.as_bytes());
+    }
+    out.into()
+}
+
+/// The reverse of [`metadata`].
+fn show_metadata(bytes: &Bytes) -> String {
+    match subscribed_topics(bytes.clone()) {
+        Some(topics) => format!("@{}", topics.into_iter().collect::<Vec<_>>().join("+")),
+        None => String::from_utf8_lossy(bytes).into_owned(),
+    }
+}
+
+/// `topic-0`.
+fn partition(word: &str) -> (TopicName, PartitionIndex) {
+    let (topic, partition) = word.rsplit_once('-').unwrap();
+    (TopicName::new(topic).unwrap(), PartitionIndex(partition.parse().unwrap()))
 }
 
 /// `topic-0:42` or `topic-0:42:note`.
@@ -297,7 +323,7 @@ fn show_record(record: &CoordinatorRecord) -> String {
         GroupRecord::Group(group, Some(stored)) => {
             let text = |bytes: &Bytes| String::from_utf8_lossy(bytes).into_owned();
             let member = |m: &crate::group::records::StoredMember| {
-                format!("{}({})={}", m.member_id, text(&m.subscription), text(&m.assignment))
+                format!("{}({})={}", m.member_id, show_metadata(&m.subscription), text(&m.assignment))
             };
             let members: Vec<String> = stored.members.iter().map(member).collect();
             let protocol = stored.protocol_name.as_deref().unwrap_or("-");
@@ -319,7 +345,7 @@ fn show_result(result: &Result<(), KafkaError>) -> &'static str {
 fn show_reply(reply: &GroupReply) -> String {
     match reply {
         GroupReply::Join(Ok(joined)) => {
-            let text = |m: &JoinedMember| format!("{}({})", m.member_id, String::from_utf8_lossy(&m.metadata));
+            let text = |m: &JoinedMember| format!("{}({})", m.member_id, show_metadata(&m.metadata));
             let everyone: Vec<String> = joined.members.iter().map(text).collect();
             let protocol = joined.protocol_name.as_deref().unwrap_or("-");
             let skip = if joined.skip_assignment { " skip-assignment" } else { "" };
@@ -346,6 +372,11 @@ fn show_reply(reply: &GroupReply) -> String {
             format!("committed {}", words.join(" "))
         }
         GroupReply::Delete(result) => format!("delete {}", show_result(result)),
+        GroupReply::DeleteOffsets(Ok(results)) => {
+            let words: Vec<&str> = results.iter().map(show_result).collect();
+            format!("deleted {}", words.join(" "))
+        }
+        GroupReply::DeleteOffsets(Err(error)) => format!("delete {}", error.name()),
     }
 }
 

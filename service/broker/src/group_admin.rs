@@ -1,0 +1,182 @@
+//! Groups as administrators see them: describe, list, delete, forget positions. Membership itself is in `groups`.
+
+use std::pin::Pin;
+
+use tidelog_coordinator::group::{GroupCall, GroupDescription, GroupId, GroupListing, GroupReply};
+use tidelog_metadata::ClusterImage;
+use tidelog_model::{Caller, KafkaError, PartitionIndex, TopicName};
+use tidelog_security::{Operation, Resource};
+
+use crate::broker::Broker;
+use crate::groups::{GroupTicket, OFFSETS_TOPIC, ask_shard};
+use crate::replica::GroupWork;
+use crate::{BrokerError, TopicRef};
+
+/// Which groups ListGroups shall show; names without regard to case, none means all.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct GroupFilter {
+    /// Kafka's names of states.
+    pub states: Vec<String>,
+    /// Kafka's names of group types.
+    pub types: Vec<String>,
+}
+
+impl GroupFilter {
+    fn shows(&self, listing: &GroupListing) -> bool {
+        let fits = |names: &[String], name: &str| {
+            names.is_empty() || names.iter().any(|wanted| wanted.eq_ignore_ascii_case(name))
+        };
+        fits(&self.states, listing.state) && fits(&self.types, listing.kind.name())
+    }
+}
+
+/// The waiting stage of ListGroups.
+pub struct ListedGroups {
+    broker: Broker,
+    caller: Caller,
+    filter: GroupFilter,
+    shards: Vec<GroupTicket<Vec<GroupListing>>>,
+}
+
+impl ListedGroups {
+    /// One shard that cannot answer yet fails the whole list, as in Kafka: a list with holes would be believed.
+    async fn results(self) -> Result<Vec<GroupListing>, BrokerError> {
+        let mut groups = Vec::new();
+        for shard in self.shards {
+            match shard.await {
+                Ok(listed) => groups.extend(listed),
+                // The shard has moved away: whoever has it now lists its groups.
+                Err(error) if error.error == KafkaError::NotCoordinator => {}
+                Err(error) => return Err(error),
+            }
+        }
+        groups.retain(|listing| self.filter.shows(listing));
+        if !self.broker.may(&self.caller, Operation::Describe, Resource::Cluster) {
+            let visible = |listing: &GroupListing| {
+                self.broker.may(&self.caller, Operation::Describe, Resource::Group(listing.group.as_str()))
+            };
+            groups.retain(visible);
+        }
+        Ok(groups)
+    }
+}
+
+impl IntoFuture for ListedGroups {
+    type Output = Result<Vec<GroupListing>, BrokerError>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.results())
+    }
+}
+
+/// The results of OffsetDelete, in the request's order; some may be refused before the coordinator sees them.
+pub struct DeleteOffsetsTicket {
+    refused: Vec<Option<KafkaError>>,
+    rest: GroupTicket<GroupReply>,
+}
+
+impl DeleteOffsetsTicket {
+    async fn results(self) -> Result<Vec<Result<(), KafkaError>>, BrokerError> {
+        let mut answers = match self.rest.await? {
+            GroupReply::DeleteOffsets(results) => results?.into_iter(),
+            _ => return Err(KafkaError::UnknownServerError.into()),
+        };
+        let result = |refused: Option<KafkaError>| match refused {
+            Some(error) => Err(error),
+            None => answers.next().unwrap_or(Err(KafkaError::UnknownServerError)),
+        };
+        Ok(self.refused.into_iter().map(result).collect())
+    }
+}
+
+impl IntoFuture for DeleteOffsetsTicket {
+    type Output = Result<Vec<Result<(), KafkaError>>, BrokerError>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.results())
+    }
+}
+
+impl Broker {
+    /// Asks for one group of the classic protocol. GROUP_ID_NOT_FOUND if there is none.
+    pub async fn describe_group(&self, caller: &Caller, group: GroupId) -> GroupTicket<GroupDescription> {
+        if !self.may(caller, Operation::Describe, Resource::Group(group.as_str())) {
+            return GroupTicket::ready(Err(KafkaError::GroupAuthorizationFailed));
+        }
+        self.ask(&group.clone(), |reply| GroupWork::Describe(group, reply)).await
+    }
+
+    /// `authorized_operations` of a group (KIP-430).
+    pub fn group_operations(&self, caller: &Caller, group: &str) -> i32 {
+        self.authorizer().authorized_operations(caller, &Resource::Group(group))
+    }
+
+    /// Asks every shard that this broker has for its groups; the caller gets those that it may see.
+    pub async fn list_groups(&self, caller: &Caller, filter: GroupFilter) -> ListedGroups {
+        let image = self.image();
+        let mut shards = Vec::new();
+        if let Some(topic) = image.topic(OFFSETS_TOPIC) {
+            for (index, partition) in topic.partitions() {
+                if partition.state.leader == Some(self.node()) {
+                    match self.coordinator_at(topic.id, index) {
+                        Ok(replica) => shards.push(ask_shard(&replica, GroupWork::List).await),
+                        // A broken log has no coordinator: its groups are nobody's until it is repaired.
+                        Err(KafkaError::CoordinatorNotAvailable) => {}
+                        Err(error) => shards.push(GroupTicket::ready(Err(error))),
+                    }
+                }
+            }
+        }
+        ListedGroups { broker: self.clone(), caller: caller.clone(), filter, shards }
+    }
+
+    /// Forgets positions of a group. Those of topics that do not exist are refused one by one.
+    pub async fn delete_offsets(
+        &self,
+        caller: &Caller,
+        group: GroupId,
+        asked: Vec<(TopicRef, PartitionIndex)>,
+    ) -> DeleteOffsetsTicket {
+        if !self.may(caller, Operation::Delete, Resource::Group(group.as_str())) {
+            let rest = GroupTicket::ready(Err(KafkaError::GroupAuthorizationFailed));
+            return DeleteOffsetsTicket { refused: Vec::new(), rest };
+        }
+        let image = self.image();
+        let mut refused = Vec::with_capacity(asked.len());
+        let mut partitions = Vec::with_capacity(asked.len());
+        for (topic, partition) in asked {
+            match self.deletable(&image, caller, &topic, partition) {
+                Ok(name) => {
+                    refused.push(None);
+                    partitions.push((name, partition));
+                }
+                Err(error) => refused.push(Some(error)),
+            }
+        }
+        if partitions.is_empty() && !refused.is_empty() {
+            let rest = GroupTicket::ready(Ok(GroupReply::DeleteOffsets(Ok(Vec::new()))));
+            return DeleteOffsetsTicket { refused, rest };
+        }
+        DeleteOffsetsTicket { refused, rest: self.group(caller, group, GroupCall::DeleteOffsets(partitions)).await }
+    }
+
+    fn deletable(
+        &self,
+        image: &ClusterImage,
+        caller: &Caller,
+        topic: &TopicRef,
+        partition: PartitionIndex,
+    ) -> Result<TopicName, KafkaError> {
+        let topic = self.find_topic(image, caller, Operation::Read, topic).map_err(|error| match error.error {
+            // Kafka tells an impossible name from an unknown one nowhere here.
+            KafkaError::InvalidTopicException => KafkaError::UnknownTopicOrPartition,
+            other => other,
+        })?;
+        match topic.partition(partition) {
+            Some(_) => Ok(topic.name.clone()),
+            None => Err(KafkaError::UnknownTopicOrPartition),
+        }
+    }
+}

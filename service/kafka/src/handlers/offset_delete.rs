@@ -1,0 +1,48 @@
+//! OffsetDelete (key 47, KIP-496).
+
+use tidelog_broker::TopicRef;
+use tidelog_coordinator::group::GroupId;
+use tidelog_model::{KafkaError, PartitionIndex};
+use tidelog_protocol::messages::{
+    OffsetDeleteRequest, OffsetDeleteRequestTopic, OffsetDeleteResponse, OffsetDeleteResponsePartition,
+    OffsetDeleteResponseTopic,
+};
+
+use crate::answer::{Hangup, Waiting};
+use crate::request::Request;
+
+pub(crate) async fn handle(request: Request<'_>, message: OffsetDeleteRequest) -> Result<Waiting, Hangup> {
+    let to = request.reply_to();
+    let asked = message.topics.iter().flat_map(|topic| {
+        let index = |partition: i32| (TopicRef::from(topic.name.as_str()), PartitionIndex(partition));
+        topic.partitions.iter().map(move |partition| index(partition.partition_index))
+    });
+    let group = GroupId::from(message.group_id.as_str());
+    let ticket = request.session.broker.delete_offsets(&request.caller, group, asked.collect()).await;
+    drop(request);
+    Ok(Box::pin(async move {
+        let response = match ticket.await {
+            Ok(results) => OffsetDeleteResponse { topics: by_topic(message.topics, results), ..Default::default() },
+            Err(error) => OffsetDeleteResponse { error_code: error.error.code(), ..Default::default() },
+        };
+        to.answer(&response)
+    }))
+}
+
+/// The results, which are in the request's order, in the request's shape.
+fn by_topic(
+    asked: Vec<OffsetDeleteRequestTopic>,
+    results: Vec<Result<(), KafkaError>>,
+) -> Vec<OffsetDeleteResponseTopic> {
+    let mut results = results.into_iter();
+    let topic = |topic: OffsetDeleteRequestTopic| {
+        let partitions =
+            topic.partitions.into_iter().zip(&mut results).map(|(partition, result)| OffsetDeleteResponsePartition {
+                partition_index: partition.partition_index,
+                error_code: result.err().unwrap_or(KafkaError::None).code(),
+                ..Default::default()
+            });
+        OffsetDeleteResponseTopic { name: topic.name, partitions: partitions.collect(), ..Default::default() }
+    };
+    asked.into_iter().map(topic).collect()
+}
