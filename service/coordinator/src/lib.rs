@@ -17,13 +17,17 @@
 //! Loading after a failover is the same code as running: `replay` for each record of the partition, then
 //! [`GroupShard::loaded`]. Until then every request is answered with COORDINATOR_LOAD_IN_PROGRESS.
 //!
-//! Transactions get their own module beside [`group`].
+//! Transactions ([`transaction`]) follow the same contract with types of their own; what differs is told at [`TransactionShard`].
 
 pub mod group;
 pub mod limits;
+mod name;
 mod outcome;
 mod partition_for;
+pub mod transaction;
+mod wire;
 
 pub use group::GroupShard;
 pub use outcome::{CoordinatorRecord, Outcome, ReplyToken};
 pub use partition_for::partition_for;
+pub use transaction::TransactionShard;

@@ -29,10 +29,22 @@ pub const MEMBER_OVERHEAD_BYTES: usize = 256;
 /// What a committed offset costs beyond its metadata text, bytes.
 pub const OFFSET_OVERHEAD_BYTES: usize = 128;
 
+/// What a transactional id costs beyond its text, bytes: the maps' nodes and fields, rounded up.
+pub const TRANSACTION_OVERHEAD_BYTES: usize = 384;
+
+/// What one partition of a transaction costs, bytes: its name of at most 249 bytes, counts and the set's node.
+pub const PARTITION_OVERHEAD_BYTES: usize = 320;
+
+/// First wait before markers that could not be written are tried again. Kafka's retries wait 100 ms as well.
+pub const MARKER_RETRY: Duration = Duration::from_millis(100);
+
+/// How long a time-out or a completion waits after a refused append: nobody waits for it, and storage may be away for days.
+pub const TRANSACTION_RETRY: Duration = Duration::from_secs(5);
+
 /// Most tombstones in one outcome of a timer: with keys of a few hundred bytes they fit one batch of 1 MiB.
 pub const MAX_TOMBSTONES_PER_OUTCOME: usize = 1_000;
 
-/// How long a sweep of deleted topics waits after a refused append: nobody waits for it, and storage may be away for days.
+/// How long a sweep waits after a refused append: nobody waits for it, and storage may be away for days.
 pub const SWEEP_RETRY: Duration = Duration::from_secs(60);
 
 /// How long a new member's first JoinGroup may stay parked (Kafka's fixed value): it does not know its member id yet

@@ -1,63 +1,8 @@
 //! Names and numbers of groups: unlike ones do not mix.
 
-use std::borrow::Borrow;
 use std::fmt;
-use std::sync::Arc;
 
-macro_rules! name {
-    ($(#[$doc:meta])* $name:ident) => {
-        $(#[$doc])*
-        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $name(Arc<str>);
-
-        impl $name {
-            /// The plain text.
-            pub fn as_str(&self) -> &str {
-                &self.0
-            }
-
-            /// True for the empty text, which is "none" in Kafka's requests.
-            pub fn is_empty(&self) -> bool {
-                self.0.is_empty()
-            }
-
-            /// The length in bytes.
-            pub fn len(&self) -> usize {
-                self.0.len()
-            }
-        }
-
-        impl From<&str> for $name {
-            fn from(text: &str) -> Self {
-                $name(Arc::from(text))
-            }
-        }
-
-        impl From<String> for $name {
-            fn from(text: String) -> Self {
-                $name(Arc::from(text))
-            }
-        }
-
-        impl Borrow<str> for $name {
-            fn borrow(&self) -> &str {
-                &self.0
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
-            }
-        }
-
-        impl fmt::Debug for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
-            }
-        }
-    };
-}
+use crate::name::name;
 
 name!(
     /// A consumer group's id (`group.id`).

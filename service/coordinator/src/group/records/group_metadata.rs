@@ -16,10 +16,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tidelog_model::Timestamp;
 
-use super::RecordError;
-use super::wire::{Reader, Writer};
 use crate::CoordinatorRecord;
 use crate::group::ids::{Generation, GroupId, InstanceId, MemberId};
+use crate::wire::{Reader, RecordError, Writer};
 
 const KEY_KIND: i16 = 2;
 const VALUE_VERSION: i16 = 3;

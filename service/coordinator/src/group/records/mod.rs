@@ -6,7 +6,6 @@
 
 mod group_metadata;
 mod offset_commit;
-mod wire;
 
 pub(crate) use group_metadata::{StoredGroup, StoredMember, group_key, group_record};
 pub(crate) use offset_commit::{OffsetKey, offset_record, offset_tombstone};
@@ -16,17 +15,7 @@ use tidelog_model::TopicName;
 use super::CommittedOffset;
 use super::ids::GroupId;
 use crate::CoordinatorRecord;
-
-/// Why a record was not understood.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum RecordError {
-    /// The bytes end early, a length is negative, a text is not UTF-8, or a value has a version that we do not know.
-    #[error("the record's bytes do not follow its format")]
-    Malformed,
-    /// A text is longer than the format's 16-bit length.
-    #[error("a text is too long for the record's format")]
-    TooLong,
-}
+use crate::wire::{self, RecordError};
 
 /// A record that was understood; no value means a tombstone.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -14,11 +14,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tidelog_model::{LeaderEpoch, Offset, PartitionIndex, Timestamp, TopicId, TopicName};
 
-use super::RecordError;
-use super::wire::{Reader, Writer};
 use crate::CoordinatorRecord;
 use crate::group::CommittedOffset;
 use crate::group::ids::GroupId;
+use crate::wire::{Reader, RecordError, Writer};
 
 const KEY_KIND: i16 = 1;
 const VALUE_VERSION: i16 = 4;

@@ -1,8 +1,17 @@
-//! The few primitive types of these records, read with bounds and written with checks. Knows no record.
+//! The few primitive types of coordinators' records, read with bounds and written with checks. Knows no record.
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::RecordError;
+/// Why a record was not understood.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum RecordError {
+    /// The bytes end early, a length is negative, a text is not UTF-8, or a value has a version that we do not know.
+    #[error("the record's bytes do not follow its format")]
+    Malformed,
+    /// A text is longer than the format's 16-bit length.
+    #[error("a text is too long for the record's format")]
+    TooLong,
+}
 
 /// Reads big-endian fields; every length is checked against what is left.
 pub(crate) struct Reader<'a> {
@@ -22,6 +31,10 @@ impl<'a> Reader<'a> {
 
     fn array<const N: usize>(&mut self) -> Result<[u8; N], RecordError> {
         self.take(N)?.try_into().map_err(|_| RecordError::Malformed)
+    }
+
+    pub(crate) fn i8(&mut self) -> Result<i8, RecordError> {
+        Ok(i8::from_be_bytes(self.array()?))
     }
 
     pub(crate) fn i16(&mut self) -> Result<i16, RecordError> {
@@ -96,8 +109,15 @@ impl<'a> Reader<'a> {
 
     /// The length of bytes or the count of an array; null is malformed here.
     pub(crate) fn versioned_length(&mut self, flexible: bool) -> Result<usize, RecordError> {
-        let length = if flexible { i64::from(self.unsigned()?) - 1 } else { i64::from(self.i32()?) };
-        usize::try_from(length).map_err(|_| RecordError::Malformed)
+        self.versioned_nullable_length(flexible)?.ok_or(RecordError::Malformed)
+    }
+
+    /// The length of bytes or the count of an array; `None` is null.
+    pub(crate) fn versioned_nullable_length(&mut self, flexible: bool) -> Result<Option<usize>, RecordError> {
+        match if flexible { i64::from(self.unsigned()?) - 1 } else { i64::from(self.i32()?) } {
+            -1 => Ok(None),
+            length => usize::try_from(length).map(Some).map_err(|_| RecordError::Malformed),
+        }
     }
 
     /// The tagged fields at the end of a flexible struct, as (tag, bytes).
@@ -124,6 +144,14 @@ impl Writer {
         let mut bytes = BytesMut::new();
         bytes.put_i16(version);
         Writer { bytes }
+    }
+
+    pub(crate) fn i8(&mut self, value: i8) {
+        self.bytes.put_i8(value);
+    }
+
+    pub(crate) fn i16(&mut self, value: i16) {
+        self.bytes.put_i16(value);
     }
 
     pub(crate) fn i32(&mut self, value: i32) {
@@ -164,9 +192,14 @@ impl Writer {
     }
 
     pub(crate) fn compact_string(&mut self, text: &str) -> Result<(), RecordError> {
-        let length = u32::try_from(text.len()).ok().and_then(|l| l.checked_add(1)).ok_or(RecordError::TooLong)?;
-        self.unsigned(length);
+        self.compact_length(text.len())?;
         self.raw(text.as_bytes());
+        Ok(())
+    }
+
+    /// The length of a text or the count of an array in the notation of flexible versions.
+    pub(crate) fn compact_length(&mut self, length: usize) -> Result<(), RecordError> {
+        self.unsigned(u32::try_from(length).ok().and_then(|l| l.checked_add(1)).ok_or(RecordError::TooLong)?);
         Ok(())
     }
 

@@ -1,0 +1,6 @@
+mod driver;
+mod interleaving;
+mod kafka_data;
+mod records;
+mod rules;
+mod transcript;
