@@ -21,29 +21,59 @@ impl Objects {
         probe::probe(self).await
     }
 
+    /// Refuses what [`Objects::open`] refuses before it looks at the store.
+    pub fn check(url: &str, options: &StoreOptions) -> Result<(), ObjectsError> {
+        Place::of(url, options).map(drop)
+    }
+
     async fn open_unprobed(url: &str, options: &StoreOptions) -> Result<Objects, ObjectsError> {
-        if let Some(path) = url.strip_prefix("file://") {
-            let root = PathBuf::from(path);
-            if !root.is_absolute() {
-                return Err(ObjectsError::Unusable(format!(
-                    "{url}: a file store needs an absolute path, file:///folder"
-                )));
+        match Place::of(url, options)? {
+            Place::Folder(root) => {
+                let opened = tokio::task::spawn_blocking(move || DurableLocal::open(&root)).await;
+                let store = match opened {
+                    Ok(Ok(store)) => store,
+                    Ok(Err(e)) => return Err(ObjectsError::Unusable(format!("{url}: {e}"))),
+                    Err(e) => return Err(ObjectsError::Other(format!("{url}: {e}"))),
+                };
+                let puts = store.puts();
+                Ok(Objects::over(Arc::new(store), url, options.limits).with_local(puts))
             }
-            let opened = tokio::task::spawn_blocking(move || DurableLocal::open(&root)).await;
-            let store = match opened {
-                Ok(Ok(store)) => store,
-                Ok(Err(e)) => return Err(ObjectsError::Unusable(format!("{url}: {e}"))),
-                Err(e) => return Err(ObjectsError::Other(format!("{url}: {e}"))),
+            Place::Bucket { name, prefix } => open_s3(url, name, prefix, options).await,
+        }
+    }
+}
+
+/// Where a URL points.
+enum Place<'a> {
+    Folder(PathBuf),
+    Bucket { name: &'a str, prefix: &'a str },
+}
+
+impl<'a> Place<'a> {
+    fn of(url: &'a str, options: &StoreOptions) -> Result<Self, ObjectsError> {
+        let unusable = |why: String| Err(ObjectsError::Unusable(format!("{url}: {why}")));
+        if let Some(path) = url.strip_prefix("file://") {
+            return match PathBuf::from(path) {
+                root if root.is_absolute() => Ok(Place::Folder(root)),
+                _ => unusable("a file store needs an absolute path, file:///folder".into()),
             };
-            let puts = store.puts();
-            return Ok(Objects::over(Arc::new(store), url, options.limits).with_local(puts));
         }
-        if let Some(rest) = url.strip_prefix("s3://") {
-            return open_s3(url, rest, options).await;
+        let Some(rest) = url.strip_prefix("s3://") else {
+            return unusable("unknown kind of object store; use file:///folder or s3://bucket/prefix".into());
+        };
+        let (name, prefix) = rest.split_once('/').unwrap_or((rest, ""));
+        if name.is_empty() {
+            return unusable("the bucket is missing; use s3://bucket/prefix".into());
         }
-        Err(ObjectsError::Unusable(format!(
-            "{url}: unknown kind of object store; use file:///folder or s3://bucket/prefix"
-        )))
+        if let Some(endpoint) = &options.endpoint
+            && endpoint.starts_with("http://")
+            && !options.allow_http
+        {
+            return unusable(format!(
+                "the endpoint {endpoint} is not encrypted; use https:// or allow plain http explicitly"
+            ));
+        }
+        Ok(Place::Bucket { name, prefix: prefix.trim_matches('/') })
     }
 }
 
@@ -59,18 +89,13 @@ pub(crate) fn away_if_known(looked: Result<(), ObjectsError>, options: &StoreOpt
 }
 
 #[cfg(feature = "s3")]
-async fn open_s3(url: &str, rest: &str, options: &StoreOptions) -> Result<Objects, ObjectsError> {
-    let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
-    if bucket.is_empty() {
-        return Err(ObjectsError::Unusable(format!("{url}: the bucket is missing; use s3://bucket/prefix")));
-    }
+async fn open_s3(url: &str, bucket: &str, prefix: &str, options: &StoreOptions) -> Result<Objects, ObjectsError> {
     let store = crate::s3::open(url, bucket, options).await?;
     let objects = Objects::over(store, url, options.limits);
-    let prefix = prefix.trim_matches('/');
     if prefix.is_empty() { Ok(objects) } else { objects.with_prefix(prefix) }
 }
 
 #[cfg(not(feature = "s3"))]
-async fn open_s3(url: &str, _rest: &str, _options: &StoreOptions) -> Result<Objects, ObjectsError> {
+async fn open_s3(url: &str, _: &str, _: &str, _: &StoreOptions) -> Result<Objects, ObjectsError> {
     Err(ObjectsError::Unusable(format!("{url}: this build has no S3 support (feature `s3` is off)")))
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
-use aws_sdk_s3::error::{DisplayErrorContext, SdkError};
+use aws_sdk_s3::error::SdkError;
 use aws_sdk_s3::types::{BucketLocationConstraint, CreateBucketConfiguration};
 use object_store::aws::{AmazonS3Builder, AwsCredential, Checksum, S3ConditionalPut};
 use object_store::{BackoffConfig, ClientOptions, CredentialProvider, ObjectStore, RetryConfig};
@@ -117,11 +117,6 @@ async fn check_bucket(
         .region(Region::new(region.to_owned()))
         .timeout_config(timeouts);
     if let Some(endpoint) = &options.endpoint {
-        if endpoint.starts_with("http://") && !options.allow_http {
-            return Err(ObjectsError::Unusable(format!(
-                "{url}: the endpoint {endpoint} is not encrypted; use https:// or allow plain http explicitly"
-            )));
-        }
         builder = builder.endpoint_url(endpoint);
     }
     let client = aws_sdk_s3::Client::from_conf(builder.build());
@@ -143,18 +138,33 @@ async fn check_bucket(
         Some(400) => Err(ObjectsError::Unusable(format!(
             "{url}: the store refused to look at bucket `{bucket}` (HTTP 400); check region and credentials"
         ))),
-        _ => Err(unreachable(url, &error)),
+        Some(status) => {
+            let place = options.endpoint.as_deref().unwrap_or("AWS");
+            Err(ObjectsError::Unavailable(format!("{place} answered HTTP {status} when asked for bucket `{bucket}`")))
+        }
+        None => Err(unanswered(options.endpoint.as_deref(), &error)),
     }
 }
 
-fn unreachable<E>(url: &str, error: &SdkError<E>) -> ObjectsError
+/// No answer came. Of the SDK's error only the cause at its bottom tells an operator something.
+fn unanswered<E>(endpoint: Option<&str>, error: &SdkError<E>) -> ObjectsError
 where
     E: std::error::Error + 'static,
 {
+    let text = format!("cannot ask {}: {}", endpoint.unwrap_or("AWS"), root(error));
     match error {
-        SdkError::ConstructionFailure(_) => ObjectsError::Denied(format!("{url}: {}", DisplayErrorContext(error))),
-        _ => ObjectsError::Unavailable(format!("{url}: {}", DisplayErrorContext(error))),
+        SdkError::ConstructionFailure(_) => ObjectsError::Denied(text),
+        _ => ObjectsError::Unavailable(text),
     }
+}
+
+/// What is behind all the others.
+fn root(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut innermost = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    innermost.to_string().replace('\n', " ")
 }
 
 async fn create_bucket(url: &str, bucket: &str, client: &aws_sdk_s3::Client, region: &str) -> Result<(), ObjectsError> {
@@ -167,9 +177,7 @@ async fn create_bucket(url: &str, bucket: &str, client: &aws_sdk_s3::Client, reg
         Ok(_) => Ok(()),
         Err(error) => match error.as_service_error() {
             Some(e) if e.is_bucket_already_owned_by_you() => Ok(()),
-            _ => {
-                Err(ObjectsError::Unusable(format!("{url}: cannot create the bucket: {}", DisplayErrorContext(&error))))
-            }
+            _ => Err(ObjectsError::Unusable(format!("{url}: cannot create the bucket: {}", root(&error)))),
         },
     }
 }

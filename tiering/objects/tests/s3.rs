@@ -69,6 +69,12 @@ async fn wrong_stores_are_refused_with_what_to_do() {
     server.set_away(true);
     let away = Objects::open(&format!("s3://{BUCKET}"), &options(&server)).await.unwrap_err();
     assert!(away.is_retriable(), "{away}");
+    let nobody = StoreOptions { endpoint: Some("http://127.0.0.1:1".into()), ..options(&server) };
+    let refused = Objects::open(&format!("s3://{BUCKET}"), &nobody).await.unwrap_err().to_string();
+    // What an operator can act on, and nothing of the SDK's insides.
+    let expected =
+        "the object store is not available: cannot ask http://127.0.0.1:1: Connection refused (os error 111)";
+    assert_eq!(refused, expected);
     let known = StoreOptions { known: true, ..options(&server) };
     let opened = Objects::open(&format!("s3://{BUCKET}"), &known).await.unwrap();
     assert!(opened.get("key").await.unwrap_err().is_retriable(), "opened, and still away");
