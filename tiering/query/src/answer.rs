@@ -205,7 +205,7 @@ fn text<S: Serializer>(array: &dyn Array, row: usize, s: S) -> Result<S::Ok, S::
 }
 
 /// The type's usual SQL name; structs and lists as DuckDB writes them.
-fn sql_type(kind: &DataType) -> String {
+pub(crate) fn sql_type(kind: &DataType) -> String {
     match kind {
         DataType::Boolean => "BOOLEAN".to_owned(),
         DataType::Int8 => "TINYINT".to_owned(),

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use datafusion::catalog::TableProvider;
 use datafusion::common::runtime::SpawnedTask;
 use datafusion::config::Dialect;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
@@ -23,6 +24,7 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use crate::answer::AnswerBuilder;
+use crate::catalog::{self, Question};
 use crate::limits::{LOAD_POLL, LOAD_WAIT, QueryLimits, THREAD_STACK_BYTES};
 use crate::pace::paced;
 use crate::table::{STORE_URL, TopicTable};
@@ -132,6 +134,9 @@ impl Shared {
                 (error, _) => error,
             }
         })?;
+        if let Some(question) = catalog::question(&statement) {
+            return self.catalog(question, &topics, may_read).await;
+        }
         only_select(&statement)?;
         let references = state.resolve_table_references(&statement).map_err(|e| QueryError::from_datafusion(&e))?;
         for reference in references {
@@ -158,6 +163,28 @@ impl Shared {
             answer.push(&batch?)?;
         }
         Ok(answer.finish()?)
+    }
+
+    /// Answers what tables there are, or what columns one has.
+    async fn catalog(
+        &self,
+        question: Question,
+        topics: &[TopicName],
+        may_read: &MayRead,
+    ) -> Result<QueryAnswer, Attempt> {
+        match question {
+            Question::Tables => {
+                let is_table = |topic: &&TopicName| matches!(self.log.lookup(topic.as_str()), TopicLookup::Table(_));
+                let mut names: Vec<String> = topics.iter().filter(is_table).map(ToString::to_string).collect();
+                names.sort_unstable();
+                Ok(catalog::tables(names, self.limits)?)
+            }
+            Question::Columns(reference) => {
+                let name = names::topic_name(&reference, topics)?;
+                let table = self.table(&name, topics, may_read).await?;
+                Ok(catalog::columns(&table.schema(), self.limits)?)
+            }
+        }
     }
 
     fn config(&self) -> SessionConfig {

@@ -13,8 +13,8 @@ pub enum QueryError {
     /// The text is no SQL, or names a column or function that does not exist. The caller's mistake.
     #[error("{0}")]
     Sql(String),
-    /// Anything but SELECT (and EXPLAIN).
-    #[error("only SELECT is possible: {0}")]
+    /// Anything but SELECT, EXPLAIN, SHOW TABLES and DESCRIBE.
+    #[error("only SELECT, SHOW TABLES and DESCRIBE are possible: {0}")]
     ReadOnly(String),
     /// No topic has this name.
     #[error("there is no topic {name:?}{hint}")]

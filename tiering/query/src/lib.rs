@@ -1,10 +1,11 @@
 //! SQL over topics: the exported files and the part of the log that is not exported yet, so that an answer includes every
 //! committed record. The only crate that knows DataFusion; none of its types appear in the public interface.
 //!
-//! It decides what may be asked (SELECT alone, within [`QueryLimits`]) and never writes anything.
+//! It decides what may be asked (SELECT, SHOW TABLES and DESCRIBE, within [`QueryLimits`]) and never writes anything.
 
 mod adapt;
 mod answer;
+mod catalog;
 mod engine;
 mod error;
 mod growth;

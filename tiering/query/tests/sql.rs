@@ -58,6 +58,44 @@ async fn an_answer_has_every_committed_record() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tables_and_their_columns_can_be_asked_for() {
+    let bench = bench(QueryLimits::default(), |log| {
+        log.create("zoo.animals", 1, Some(patient()));
+        log.create("events", 1, Some(patient()));
+        log.create("plain", 1, None);
+    })
+    .await;
+    bench.log.append("events", 0, &[r#"{"a":1,"Mag":{"x":true,"l":["s"]}}"#]);
+    assert_eq!(bench.ask("SHOW TABLES").await, json!([{"table_name": "events"}, {"table_name": "zoo.animals"}]));
+    let columns = bench.ask("DESCRIBE events").await;
+    let rows: Vec<String> = columns
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| {
+            format!("{} {} {}", row["column_name"], row["data_type"], row["is_nullable"]).replace(['"', '\\'], "")
+        })
+        .collect();
+    for row in ["_partition INTEGER NO", "_offset BIGINT NO", "a DOUBLE YES", "Mag STRUCT(x BOOLEAN, l VARCHAR[]) YES"]
+    {
+        assert!(rows.iter().any(|found| found == row), "{row} is not in {rows:?}");
+    }
+    for sql in ["DESC events", "SHOW COLUMNS FROM events", "describe \"events\""] {
+        assert_eq!(bench.ask(sql).await, columns, "{sql}");
+    }
+    assert!(bench.ask("DESCRIBE \"zoo.animals\"").await.as_array().is_some_and(|rows| !rows.is_empty()));
+    assert!(bench.refused("DESCRIBE zoo.animals").await.contains("double quotes"));
+    assert!(bench.refused("DESCRIBE plain").await.contains("tidelog.table.enable"));
+    assert!(bench.refused("DESCRIBE none").await.contains("there is no topic"));
+    assert!(bench.refused("SHOW VIEWS").await.contains("SHOW TABLES and DESCRIBE"));
+    let only_plain: MayRead = Arc::new(|topic| topic.as_str() == "plain");
+    let shown = bench.engine.query("SHOW TABLES", Arc::clone(&only_plain)).await.unwrap();
+    assert_eq!(shown.rows.get(), "[]");
+    let denied = bench.engine.query("DESCRIBE events", only_plain).await.unwrap_err();
+    assert!(matches!(denied, QueryError::Denied(_)), "{denied:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn older_files_have_null_where_columns_came_later() {
     let bench = bench(QueryLimits::default(), |log| {
         log.create("t", 1, Some(patient()));
@@ -164,7 +202,9 @@ async fn only_select_is_possible() {
         "SELECT * INTO x FROM t",
         "EXPLAIN COPY t TO '/tmp/x.parquet'",
         "CREATE VIEW v AS SELECT 1",
-        "SHOW TABLES",
+        "SHOW TABLES LIKE 't'",
+        "SHOW VIEWS",
+        "SHOW ALL",
         "BEGIN",
     ] {
         let error = bench.try_ask(sql).await.expect_err(sql);
