@@ -11,6 +11,7 @@ mod extract;
 mod grpc;
 mod guard;
 mod http_routes;
+mod json;
 pub mod limits;
 mod media;
 mod observe;

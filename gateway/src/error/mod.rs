@@ -6,13 +6,14 @@ mod table;
 
 use std::borrow::Cow;
 
-use axum::Json;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 use tidelog_broker::BrokerError;
 use tidelog_model::KafkaError;
 use utoipa::ToSchema;
+
+use crate::json::Json;
 
 pub(crate) use rpc::{grpc_error, grpc_status};
 pub use table::{grpc_code, http_status};

@@ -28,6 +28,7 @@ use crate::events::split::split;
 use crate::events::start::{self, Start};
 use crate::extract::{Parameters, Topic};
 use crate::http_routes::event_stream::{Lines, Sse};
+use crate::json::Json;
 use crate::limits::{DEFAULT_READ_LIMIT, MAX_READ_LIMIT, MAX_WAIT, TAKE_TIMEOUT};
 use crate::media::{accepts, of_request};
 use crate::taken::while_taken;
@@ -190,7 +191,7 @@ fn answer(outcomes: &[Outcome]) -> Result<Response, ApiError> {
             Err(_) => error,
         });
     }
-    Ok(axum::Json(answer).into_response())
+    Ok(Json(answer).into_response())
 }
 
 /// What to read.

@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 
 use crate::context::Shared;
 use crate::error::Problem;
+use crate::json::Json;
 use crate::media::accepts;
 
 pub(crate) fn alive() -> MethodRouter<Shared> {
@@ -38,7 +39,7 @@ pub(crate) struct Health {
 
 fn health(ok: bool) -> Response {
     let (code, status) = if ok { (StatusCode::OK, "ok") } else { (StatusCode::SERVICE_UNAVAILABLE, "unavailable") };
-    (code, axum::Json(Health { status })).into_response()
+    (code, Json(Health { status })).into_response()
 }
 
 /// Is the process able to work at all?
@@ -89,6 +90,5 @@ pub(crate) async fn index(State(context): State<Shared>, headers: HeaderMap) -> 
         return Redirect::to("/docs/").into_response();
     }
     let info = context.info.clone();
-    axum::Json(Version { version: info.version, commit: info.commit, kafka_cluster_id: info.cluster_id })
-        .into_response()
+    Json(Version { version: info.version, commit: info.commit, kafka_cluster_id: info.cluster_id }).into_response()
 }

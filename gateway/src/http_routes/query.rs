@@ -92,7 +92,7 @@ impl Answer {
         head.extend_from_slice(b",\"rows\":");
         let rows: Box<str> = answer.rows.into();
         let mut room = budget.reservation();
-        let parts = [Bytes::from(head), Bytes::from(rows.into_boxed_bytes()), Bytes::from_static(b"}")];
+        let parts = [Bytes::from(head), Bytes::from(rows.into_boxed_bytes()), Bytes::from_static(b"}\n")];
         room.grow(parts.iter().map(Bytes::len).sum()).then_some(Answer { parts, _room: room })
     }
 
@@ -139,7 +139,8 @@ mod tests {
     #[tokio::test]
     async fn an_answer_counts_until_it_is_taken_and_says_what_it_said() {
         for rows in [0, 1, 20_000] {
-            let whole = serde_json::to_vec(&answer(rows)).unwrap();
+            let mut whole = serde_json::to_vec(&answer(rows)).unwrap();
+            whole.push(b'\n');
             let budget = Budget::new(whole.len());
             assert!(Answer::new(answer(rows), &Budget::new(whole.len() - 1)).is_none());
             let mut body = Answer::new(answer(rows), &budget).unwrap();

@@ -1,6 +1,5 @@
 //! `GET /v1/tier` and `GET /v1/tables`: where tiering and export stand, through the port. Exist only where it is wired.
 
-use axum::Json;
 use axum::extract::State;
 use axum::routing::{MethodRouter, get};
 use tidelog_model::KafkaError;
@@ -8,6 +7,7 @@ use tidelog_model::KafkaError;
 use crate::context::{Session, Shared};
 use crate::error::{ApiError, Problem};
 use crate::extract::{NoParameters, Parameters};
+use crate::json::Json;
 use crate::ports::PortError;
 
 pub(crate) fn tier() -> MethodRouter<Shared> {

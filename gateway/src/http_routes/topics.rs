@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -17,6 +16,7 @@ use crate::body::{parse_json, read_body};
 use crate::context::{Context, Session, Shared};
 use crate::error::{ApiError, Problem};
 use crate::extract::{NoParameters, Parameters, Topic};
+use crate::json::Json;
 use crate::limits::{MAX_ADMIN_BODY_BYTES, MAX_TOPICS_PER_PAGE};
 use crate::topic_view::{self, TopicUpdate};
 

@@ -110,6 +110,10 @@ async fn the_server_introduces_itself() {
     let browser = server.send(browser.body(Body::empty()).unwrap()).await;
     assert_eq!((browser.status.as_u16(), browser.header("location")), (303, "/docs/"));
     assert_eq!(server.get("/healthz").await.json(), json!({ "status": "ok" }));
+    // A prompt stands on a line of its own behind the answer, be it good or bad.
+    for path in ["/healthz", "/v1/topics", "/v1/topics/none", "/nothing"] {
+        assert!(server.get(path).await.body.ends_with(b"}\n"), "{path}");
+    }
     assert_eq!(server.get("/readyz/").await.json(), json!({ "status": "ok" }));
     let metrics = server.get("/metrics").await;
     assert_eq!(
