@@ -2,7 +2,7 @@
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::commands::{bench, completions, consume, http, produce, status, table, tier, token, topic};
+use crate::commands::{bench, completions, config, consume, http, produce, status, table, tier, token, topic};
 use crate::demo::args::DemoArgs;
 use crate::serve::args::ServeArgs;
 
@@ -14,7 +14,7 @@ Exit codes:
   3    no server could be reached
   4    the topic, partition or path does not exist
   5    not authenticated or not authorized
-  130  interrupted
+  130  interrupted before the work was done (Ctrl-C ends `consume --follow` and `demo`: 0)
 
 Every option that names an environment variable can be set by it; the command line wins.";
 
@@ -50,6 +50,8 @@ pub(crate) enum Command {
     Tier(tier::TierArgs),
     /// Show the topics that are exported as tables.
     Table(table::TableArgs),
+    /// Check and show the configuration that `serve` would run with.
+    Config(config::ConfigArgs),
     /// Print a completion script for a shell.
     Completions(completions::CompletionsArgs),
 }

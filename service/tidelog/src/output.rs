@@ -168,6 +168,12 @@ pub(crate) fn bytes_for_people(bytes: f64) -> String {
     format!("{value:.1} TiB")
 }
 
+/// Milliseconds since 1970 as ISO 8601 in UTC.
+pub(crate) fn time_for_people(millis: i64) -> String {
+    let time = chrono::DateTime::from_timestamp_millis(millis);
+    time.map_or_else(|| "-".to_owned(), |time| time.to_rfc3339_opts(chrono::SecondsFormat::Millis, true))
+}
+
 #[cfg(test)]
 mod tests {
     use tidelog_client::BrokerAddress;

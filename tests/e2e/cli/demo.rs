@@ -1,6 +1,7 @@
 //! The demo as a user runs it: beside another one, again on the same directory, interrupted, and with something missing.
 
 use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -97,8 +98,15 @@ fn what_it_prints_can_be_pasted_and_another_demo_finds_other_ports() {
         let published = stages.iter().filter(|stage| stage["stage"] == "publish" && stage["records"].is_u64());
         published.map(|stage| stage["what"].as_str().unwrap().to_owned()).collect()
     };
+    let _held: Vec<_> = [9092, 8082].iter().map(|port| TcpListener::bind(("127.0.0.1", *port))).collect();
     let second = again();
     assert_eq!(stages(&second).len(), 3, "{second}");
+    // It says so; whoever else had a port may have let go of it meanwhile.
+    let start = second["stages"][0]["what"].as_str().unwrap();
+    for (door, port) in [("kafka", 9092), ("http", 8082)] {
+        let got_it = second[door].as_str().unwrap().ends_with(&format!(":{port}"));
+        assert_eq!(start.contains(&format!("({port} is taken)")), !got_it, "{start}");
+    }
     let first_url = printed.iter().find(|line| line.starts_with("curl")).unwrap();
     assert!(!first_url.contains(second["http"].as_str().unwrap()), "{first_url}");
     // The directory is kept, and a second run reads what lies in it.

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test may fail this way
 
+mod config;
 mod connections;
 mod demo;
 
@@ -9,6 +10,9 @@ use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use tidelog_harness::protocol::Str;
+use tidelog_harness::protocol::messages::FindCoordinatorRequest;
+use tidelog_harness::raw::Raw;
 use tidelog_harness::serde_json::{Value, json};
 use tidelog_harness::{Output, Server, run, serde_json, wait_for};
 
@@ -114,7 +118,22 @@ fn status_tier_table_and_query() {
     for command in [["tier", "status"], ["table", "status"]] {
         assert!(!server.run(&command).expect(0).stdout.trim().is_empty());
     }
-    assert!(server.run(&["status"]).expect(0).stdout.contains(server.kafka()));
+    let people = server.run(&["status"]).expect(0).stdout;
+    assert!(people.contains(server.kafka()) && !people.contains("Internal"), "{people}");
+    // The first group makes fifty partitions that nobody asked for.
+    let coordinator = FindCoordinatorRequest { coordinator_keys: vec![Str::from("g")], ..Default::default() };
+    Raw::connect(server.kafka()).call(4, &coordinator);
+    let counted = "Topics      1\nPartitions  1\nInternal    50 partitions of 1 topics\n";
+    wait_for(
+        || server.run(&["status"]).stdout.contains(counted).then_some(()),
+        QUICK,
+        "internal partitions with leaders",
+    );
+    let status = server.run(&["status", "--output", "json"]).expect(0).json();
+    assert_eq!((&status["topics"], &status["partitions"]), (&json!(1), &json!(1)), "{status}");
+    assert_eq!((&status["internal_topics"], &status["internal_partitions"]), (&json!(1), &json!(50)), "{status}");
+    assert!(server.run(&["table", "status"]).expect(0).stdout.starts_with("TOPIC  STATE"));
+    assert!(server.run(&["query", "DESCRIBE t"]).expect(0).stdout.contains("DOUBLE"));
     let people = server.run(&["query", "SELECT a FROM t ORDER BY a"]).expect(0).stdout;
     assert!(people.ends_with("(2 rows)\n"), "{people}");
     let json = server.run(&["query", "SELECT sum(a) AS s FROM t", "--output", "json"]).expect(0).json();
@@ -219,12 +238,18 @@ fn bytes_that_are_no_text_and_readers_that_leave() {
 fn interrupted_commands_say_so() {
     let server = server();
     server.run_with(&["produce", "t"], b"a\n").expect(0);
-    for (args, code) in [(&["consume", "t", "--follow"][..], 0), (&["produce", "t"], 130)] {
+    // Following has no end but this one; with a limit it has.
+    let cases = [
+        (&["consume", "t", "--follow"][..], 0),
+        (&["consume", "t", "--follow", "-n", "9"], 130),
+        (&["produce", "t"], 130),
+    ];
+    for (args, code) in cases {
         let mut command = server.command(args);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         // Whoever waits for more is ready to be interrupted: the one has printed a record, the other has sent one.
-        if code == 0 {
+        if args.contains(&"consume") {
             let mut line = String::new();
             BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
             assert_eq!(line, "a\n");
@@ -239,12 +264,25 @@ fn interrupted_commands_say_so() {
 }
 
 #[test]
+fn a_topic_that_the_first_record_creates_is_told_once() {
+    let server = server();
+    let told = |output: &Output| output.stderr.lines().filter(|line| line.contains("created")).count();
+    let first = server.run_with(&["produce", "mistyped"], b"a\nb\n").expect(0);
+    assert!(first.stderr.starts_with("topic mistyped did not exist and was created\n"), "{}", first.stderr);
+    assert_eq!((told(&first), first.stdout.as_str()), (1, ""));
+    assert_eq!(told(&server.run_with(&["produce", "mistyped"], b"c\n").expect(0)), 0);
+    server.run(&["topic", "create", "made"]).expect(0);
+    assert_eq!(told(&server.run_with(&["produce", "made"], b"c\n").expect(0)), 0);
+}
+
+#[test]
 fn a_topic_that_nobody_creates() {
     let server = Server::start(tidelog_harness::options!().set("auto.create.topics.enable", false));
     let start = Instant::now();
     let refused = server.run_with(&["produce", "misspelt"], b"x\n").expect(4);
     assert!(refused.stderr.contains("topic `misspelt`"), "{}", refused.stderr);
     assert!(start.elapsed() < Duration::from_secs(20), "a typing error took {:?} to learn", start.elapsed());
+    assert!(!refused.stderr.contains("created"), "{}", refused.stderr);
     server.run(&["consume", "misspelt"]).expect(4);
     server.run(&["topic", "describe", "misspelt", "--output", "json"]).expect(4);
 }

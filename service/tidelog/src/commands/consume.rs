@@ -81,8 +81,11 @@ pub(crate) async fn run(args: ConsumeArgs) -> anyhow::Result<()> {
         Printer { json: is_json(&args.output), format: &args.format, left: args.limit, buffer: Vec::new() };
     tokio::select! {
         result = follow(&mut consumer, &mut printer, &args, &mut ends) => result,
-        // Ctrl-C is how following ends; what was read is printed.
-        _ = tokio::signal::ctrl_c() => if args.follow { Ok(()) } else { Err(Interrupted.into()) },
+        // Ctrl-C is how following ends, unless it was to end by itself; what was read is printed.
+        _ = tokio::signal::ctrl_c() => match args.follow && args.limit.is_none() {
+            true => Ok(()),
+            false => Err(Interrupted.into()),
+        },
     }
 }
 

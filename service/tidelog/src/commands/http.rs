@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::Args;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
 use crate::cli::{Format, HttpArgs, OutputArgs};
@@ -168,6 +169,21 @@ pub(crate) fn print_json(mut body: Vec<u8>) -> anyhow::Result<()> {
     Ok(print(&String::from_utf8_lossy(&body))?)
 }
 
+/// Prints a status resource of the server: its own JSON for programs, `people`'s text otherwise.
+pub(crate) async fn show_status<T: DeserializeOwned>(
+    http: &HttpArgs,
+    format: Format,
+    path: &str,
+    people: impl FnOnce(&T) -> String,
+) -> anyhow::Result<()> {
+    let body = Http::new(http)?.get(path).await?;
+    if format == Format::Json {
+        return print_json(body);
+    }
+    let status = serde_json::from_slice(&body).context("the server's answer is not what this command knows")?;
+    Ok(print(&people(&status))?)
+}
+
 /// A query's answer as a table.
 pub(crate) fn table_of(answer: &Value) -> anyhow::Result<String> {
     let answer: Answer = serde_json::from_value(answer.clone()).context("the server's answer is not a query's")?;
@@ -183,73 +199,12 @@ fn render(answer: &Answer) -> String {
 }
 
 /// A value as a cell: text without quotes, null empty, the rest as JSON.
-pub(crate) fn cell(value: &Value) -> String {
+fn cell(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
         Value::String(text) => text.clone(),
         other => other.to_string(),
     }
-}
-
-/// What names a row, in this order; JSON objects have none.
-const FIRST_COLUMNS: [&str; 3] = ["topic", "partition", "name"];
-
-/// A status answer as tables: scalars first, then each list of objects with its name.
-pub(crate) fn render_status(value: &Value) -> String {
-    let mut text = String::new();
-    match value {
-        Value::Object(fields) => {
-            let mut scalars = Table::new(["", ""]);
-            let mut lists = String::new();
-            let mut any = false;
-            for (name, value) in fields {
-                match value {
-                    Value::Array(list) => lists.push_str(&format!("\n{name}\n{}", render_list(list))),
-                    Value::Object(inner) => {
-                        any = any || !inner.is_empty();
-                        for (field, value) in inner {
-                            scalars.row([format!("{name}.{field}"), cell(value)]);
-                        }
-                    }
-                    other => {
-                        any = true;
-                        scalars.row([name.clone(), cell(other)]);
-                    }
-                }
-            }
-            if any {
-                // Without its empty heading.
-                text.push_str(scalars.render().split_once('\n').map_or("", |(_, rows)| rows));
-            }
-            text.push_str(if any { &lists } else { lists.trim_start_matches('\n') });
-        }
-        Value::Array(list) => text.push_str(&render_list(list)),
-        other => text.push_str(&format!("{}\n", cell(other))),
-    }
-    text
-}
-
-fn render_list(list: &[Value]) -> String {
-    if list.is_empty() {
-        return "(none)\n".into();
-    }
-    let mut columns: Vec<&str> = Vec::new();
-    columns.extend(FIRST_COLUMNS.iter().filter(|name| list.iter().any(|row| row.get(*name).is_some())));
-    for row in list.iter().filter_map(Value::as_object) {
-        for name in row.keys() {
-            if !columns.contains(&name.as_str()) {
-                columns.push(name);
-            }
-        }
-    }
-    if columns.is_empty() {
-        return list.iter().map(|value| format!("{}\n", cell(value))).collect();
-    }
-    let mut table = Table::new(columns.iter().map(|name| name.to_uppercase()));
-    for row in list {
-        table.row(columns.iter().map(|name| row.get(*name).map(cell).unwrap_or_default()));
-    }
-    table.render()
 }
 
 #[cfg(test)]
@@ -263,16 +218,6 @@ mod tests {
         )
         .unwrap();
         assert_eq!(render(&answer), "net   n\nus   12\n      3\n");
-    }
-
-    #[test]
-    fn status_answers_become_tables() {
-        let value = json!({"store": "file:///x", "topics": [{"topic": "a", "bytes": 10}, {"topic": "b", "lag": 2}], "none": [], "requests": {"put": 3}});
-        let text = render_status(&value);
-        let expected = "requests.put  3\nstore         file:///x\n\nnone\n(none)\n\ntopics\nTOPIC  BYTES  LAG\na         10\nb               2\n";
-        assert_eq!(text, expected);
-        assert_eq!(render_status(&json!([])), "(none)\n");
-        assert_eq!(render_status(&json!(["x", 1])), "x\n1\n");
     }
 
     #[test]

@@ -1,7 +1,8 @@
-//! One file per command. Each is a client of a server, but `token` and `completions`, which need none.
+//! One file per command. Each is a client of a server, but `token`, `config` and `completions`, which need none.
 
 pub(crate) mod bench;
 pub(crate) mod completions;
+pub(crate) mod config;
 pub(crate) mod consume;
 pub(crate) mod http;
 pub(crate) mod lines;
@@ -51,6 +52,7 @@ async fn dispatch(command: Command) -> anyhow::Result<()> {
         Command::Query(args) => http::query(args).await,
         Command::Tier(args) => tier::run(args).await,
         Command::Table(args) => table::run(args).await,
+        Command::Config(args) => config::run(args),
         Command::Completions(args) => completions::run(&args),
     }
 }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use clap::{Args, ValueEnum};
 use serde_json::json;
 use tidelog_client::{Acks, ClientError, Delivery, NewRecord, Producer, ProducerOptions};
-use tidelog_model::PartitionIndex;
+use tidelog_model::{KafkaError, PartitionIndex};
 use tidelog_record::{Codec, Header};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -102,6 +102,11 @@ pub(crate) async fn run(args: ProduceArgs) -> anyhow::Result<()> {
     let producer = Producer::start(&client, options).await?;
     let mut input = lines::read(args.file.as_deref())?;
     let mut tally = Tally { json: is_json(&args.output), ..Tally::default() };
+    // The first write to a topic creates it: who misspelt a name should learn so.
+    let before = client.metadata(Some(&[&args.topic]), false).await?;
+    if before.topic(&args.topic).is_some_and(|topic| topic.error == Some(KafkaError::UnknownTopicOrPartition)) {
+        tally.created = Some(args.topic.clone());
+    }
     let result = tokio::select! {
         result = send_all(&args, &producer, &mut input, &mut tally) => result,
         _ = tokio::signal::ctrl_c() => Err(Interrupted.into()),
@@ -180,6 +185,8 @@ fn key_of(line: &[u8], pointer: &str) -> Result<Bytes, String> {
 #[derive(Default)]
 struct Tally {
     json: bool,
+    /// The topic that the first stored record creates.
+    created: Option<String>,
     sent: u64,
     stored: u64,
     open: VecDeque<Delivery>,
@@ -217,7 +224,12 @@ impl Tally {
             }),
         };
         match outcome {
-            Ok(_) => self.stored += 1,
+            Ok(_) => {
+                self.stored += 1;
+                if let Some(topic) = self.created.take() {
+                    note(&format!("topic {topic} did not exist and was created"));
+                }
+            }
             Err(error) => self.first_error = self.first_error.take().or(Some(error)),
         }
         if self.json {

@@ -32,6 +32,9 @@ struct Status {
     brokers: Vec<Broker>,
     topics: usize,
     partitions: usize,
+    /// The service's own.
+    internal_topics: usize,
+    internal_partitions: usize,
     leaderless_partitions: usize,
     under_replicated_partitions: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -59,6 +62,10 @@ pub(crate) async fn run(args: StatusArgs) -> anyhow::Result<()> {
     let metadata = client.metadata(None, false).await?;
     let (ready, http) = readiness(&args.http).await?;
     let partitions = || metadata.topics.iter().flat_map(|topic| &topic.partitions);
+    let count = |internal: bool| {
+        let topics = metadata.topics.iter().filter(|topic| topic.is_internal == internal);
+        topics.fold((0, 0), |(topics, partitions), topic| (topics + 1, partitions + topic.partitions.len()))
+    };
     let brokers = cluster.brokers.iter().map(|broker| Broker {
         id: broker.id.get(),
         address: broker.address.to_string(),
@@ -80,8 +87,10 @@ pub(crate) async fn run(args: StatusArgs) -> anyhow::Result<()> {
         ready,
         http,
         brokers: brokers.collect(),
-        topics: metadata.topics.iter().filter(|topic| !topic.is_internal).count(),
-        partitions: partitions().count(),
+        topics: count(false).0,
+        partitions: count(false).1,
+        internal_topics: count(true).0,
+        internal_partitions: count(true).1,
         leaderless_partitions: partitions().filter(|partition| partition.leader.get() < 0).count(),
         under_replicated_partitions: partitions().filter(|p| p.isr.len() < p.replicas.len()).count(),
         topic_list,
@@ -121,6 +130,12 @@ impl Status {
         }
         if self.under_replicated_partitions > 0 {
             text.push_str(&format!(", {} with too few replicas in sync", self.under_replicated_partitions));
+        }
+        if self.internal_topics > 0 {
+            text.push_str(&format!(
+                "\nInternal    {} partitions of {} topics",
+                self.internal_partitions, self.internal_topics
+            ));
         }
         text.push_str("\n\n");
         let mut table = Table::new(["BROKER", "ADDRESS", "RACK", "LEADS", ""]);

@@ -28,6 +28,10 @@ use report::{Report, Stage};
 const TOPIC: &str = "earthquakes";
 const PARTITIONS: i32 = 3;
 
+/// The ports that it takes if nobody has them.
+const KAFKA_PORT: u16 = 9092;
+const HTTP_PORT: u16 = 8082;
+
 /// Settings under which a small sample goes through everything in seconds.
 const TOPIC_CONFIG: &[(&str, &str)] = &[
     ("segment.bytes", "65536"),
@@ -92,7 +96,17 @@ pub(crate) async fn run(args: DemoArgs) -> Result<()> {
 
 /// Everything from the first stage to the last line.
 async fn show(server: &Running, report: &mut Report, args: &DemoArgs, started: Instant) -> Result<()> {
-    let what = format!("Kafka on {}, HTTP on {}", server.kafka, server.http);
+    let taken = |wanted: u16, got: SocketAddr| match got.port() == wanted {
+        true => String::new(),
+        false => format!(" ({wanted} is taken)"),
+    };
+    let what = format!(
+        "Kafka on {}{}, HTTP on {}{}",
+        server.kafka,
+        taken(KAFKA_PORT, server.kafka),
+        server.http,
+        taken(HTTP_PORT, server.http)
+    );
     report.stage(started.elapsed(), Stage { stage: "start", what, ..Stage::default() })?;
     let answers = stages(server, report).await?;
     finish(server, report, &answers, args.output.output, args.exit)
@@ -103,8 +117,8 @@ fn config(data_dir: PathBuf, object_store: Option<String>) -> ServeConfig {
     ServeConfig {
         data_dir,
         node: NodeId(1),
-        kafka: KafkaListener { name: "PLAINTEXT".into(), listen: local(9092), advertise: None },
-        http: local(8082),
+        kafka: KafkaListener { name: "PLAINTEXT".into(), listen: local(KAFKA_PORT), advertise: None },
+        http: local(HTTP_PORT),
         http_advertise: None,
         object_store,
         store: StoreConfig::default(),

@@ -7,11 +7,15 @@ pub(crate) mod endpoints;
 mod file;
 mod metrics;
 mod observer;
+pub(crate) mod origin;
+pub(crate) mod resolve;
 mod safety;
+pub(crate) mod settings;
 #[cfg(feature = "sql")]
 mod sql;
 pub(crate) mod start;
 mod status;
+pub(crate) mod verify;
 
 use anyhow::Result;
 use tokio::signal::unix::{SignalKind, signal};
@@ -20,8 +24,8 @@ pub(crate) use start::start;
 
 /// Serves until SIGINT or SIGTERM, then stops in order.
 pub(crate) async fn run(args: args::ServeArgs) -> Result<()> {
-    log_to_stderr(&args.log)?;
-    let config = args.resolve()?;
+    let (config, log) = resolve::resolve(args)?.valid()?;
+    log_to_stderr(&log)?;
     // Signals count from the first moment on.
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;

@@ -62,6 +62,9 @@ pub(crate) async fn start(config: ServeConfig) -> Result<Running> {
     raise_open_files();
     let settings = BrokerConfig::new(config.broker.iter().map(|(name, value)| (name, value)))?;
     let authenticator = config.jwt.as_ref().map(authenticator).transpose()?;
+    if let Some(url) = &config.object_store {
+        Objects::check(url, &store_options(&config))?;
+    }
 
     // Ports first: a start that cannot listen should not touch anything.
     let kafka_socket = bind(config.kafka.listen, "--kafka-listen").await?;
@@ -181,14 +184,8 @@ async fn open_objects(config: &ServeConfig, root: &Path) -> Result<Objects> {
     // What it was opened as; the same store may be away at a later start.
     let identity = format!("{url} {}", config.store.endpoint.as_deref().unwrap_or_default());
     let marker = root.join(STORE_MARKER);
-    let options = StoreOptions {
-        known: std::fs::read_to_string(&marker).is_ok_and(|known| known == identity),
-        endpoint: config.store.endpoint.clone(),
-        region: config.store.region.clone(),
-        allow_http: config.store.allow_http,
-        checksum: !config.store.no_checksum,
-        ..StoreOptions::default()
-    };
+    let known = std::fs::read_to_string(&marker).is_ok_and(|known| known == identity);
+    let options = StoreOptions { known, ..store_options(config) };
     let objects = Objects::open(&url, &options).await.with_context(|| format!("cannot use the object store {url}"))?;
     // A folder is not away; and a first start has no time for two more flushes.
     if !options.known && url.starts_with("s3://") {
@@ -198,7 +195,19 @@ async fn open_objects(config: &ServeConfig, root: &Path) -> Result<Objects> {
     Ok(objects)
 }
 
-fn authenticator(jwt: &JwtConfig) -> Result<Authenticator> {
+/// How the configured store is reached.
+pub(super) fn store_options(config: &ServeConfig) -> StoreOptions {
+    StoreOptions {
+        endpoint: config.store.endpoint.clone(),
+        region: config.store.region.clone(),
+        allow_http: config.store.allow_http,
+        checksum: !config.store.no_checksum,
+        ..StoreOptions::default()
+    }
+}
+
+/// Who verifies tokens; reads the keys.
+pub(super) fn authenticator(jwt: &JwtConfig) -> Result<Authenticator> {
     let mut keys = KeySet::default();
     if let Some(name) = &jwt.secret_env {
         let secret = std::env::var(name)

@@ -1,0 +1,363 @@
+//! Decides which of file, environment and flags counts (in that order of strength) and what the texts mean: one configuration, the
+//! origin of each value, and everything that is wrong. Opens nothing but the configuration file.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow};
+use tidelog_metadata::broker_config::broker_config;
+use tidelog_metadata::{BrokerConfig, BrokerOverrides, ConfigSource};
+use tidelog_model::NodeId;
+use tidelog_partition::Durability;
+use tracing_subscriber::EnvFilter;
+
+use super::args::ServeArgs;
+use super::config::{JwtConfig, KafkaListener, ServeConfig, StoreConfig};
+use super::file::{self, FileContents};
+use super::origin::{Origin, Problem, Problems};
+use super::settings::{self, Kind, Setting};
+
+/// What the sources add up to.
+#[derive(Debug)]
+pub(crate) struct Resolution {
+    /// The configuration; where a value is wrong its default stands.
+    pub(crate) config: ServeConfig,
+    /// What is logged.
+    pub(crate) log: String,
+    /// Every setting with its value and origin.
+    pub(crate) effective: Vec<Effective>,
+    /// What is wrong.
+    pub(crate) problems: Vec<Problem>,
+}
+
+/// A setting as it holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Effective {
+    /// Its key in the file.
+    pub(crate) key: String,
+    /// Its value; `None` if it has none.
+    pub(crate) value: Option<Shown>,
+    /// Without a value: what holds.
+    pub(crate) otherwise: &'static str,
+    /// Where the value comes from.
+    pub(crate) origin: Origin,
+}
+
+/// A value that may be shown: a URL's password is not in it.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[serde(untagged)]
+pub(crate) enum Shown {
+    /// One text.
+    Text(String),
+    /// A list's items.
+    List(Vec<String>),
+}
+
+impl Resolution {
+    /// The configuration, if nothing is wrong with it.
+    pub(crate) fn valid(self) -> Result<(ServeConfig, String), Problems> {
+        if self.problems.is_empty() { Ok((self.config, self.log)) } else { Err(Problems(self.problems)) }
+    }
+}
+
+/// One configuration from all sources.
+pub(crate) fn resolve(args: ServeArgs) -> Result<Resolution> {
+    let mut problems = Vec::new();
+    let contents = match &args.config {
+        Some(path) => read(path, &mut problems),
+        None => FileContents::default(),
+    };
+    let path = args.config.unwrap_or_default();
+    let from_file =
+        contents.values.into_iter().map(|(setting, texts, line)| (setting, texts, Origin::file(&path, line)));
+    // The later source replaces the earlier one.
+    let given = from_file.chain(args.given.0).map(|(setting, texts, origin)| (setting.key, (texts, origin))).collect();
+    let mut values = Values { given, problems };
+    let log = values.required(&settings::LOG_FILTER, |text| {
+        EnvFilter::try_new(text).map(|_| text.to_owned()).map_err(|error| format!("no filter of log lines: {error}"))
+    })?;
+    let mut config = build(&mut values)?;
+    let flags = args.settings.into_iter().map(|(name, value)| (name, value, Origin::Flag("set"))).collect();
+    let file =
+        contents.broker.into_iter().map(|(name, value, line)| (name, value, Origin::file(&path, line))).collect();
+    let broker = broker_settings(file, flags, &mut values.problems);
+    let effective = effective(&values.given, &broker);
+    config.broker = broker.into_iter().map(|(name, (value, _))| (name, value)).collect();
+    Ok(Resolution { config, log, effective, problems: values.problems })
+}
+
+fn read(path: &Path, problems: &mut Vec<Problem>) -> FileContents {
+    let contents = match std::fs::read_to_string(path) {
+        Ok(text) => file::parse(&text),
+        Err(error) => {
+            problems.push(Problem::of_all(format!("cannot read {}: {error}", path.display())));
+            return FileContents::default();
+        }
+    };
+    problems.extend(contents.problems.iter().map(|(line, text)| Problem::at(Origin::file(path, *line), text)));
+    contents
+}
+
+type Given = BTreeMap<&'static str, (Vec<String>, Origin)>;
+
+/// What was given; a text that is no value of its setting is taken out and told.
+struct Values {
+    given: Given,
+    problems: Vec<Problem>,
+}
+
+impl Values {
+    fn optional<T>(&mut self, setting: &Setting, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
+        let (texts, origin) = self.given.get(setting.key)?;
+        match parse(texts.first().map(|text| text.trim()).unwrap_or_default()) {
+            Ok(value) => Some(value),
+            Err(message) => {
+                self.problems.push(Problem::at(origin.clone(), message));
+                self.given.remove(setting.key);
+                None
+            }
+        }
+    }
+
+    /// The value that was given, or the default.
+    fn required<T>(&mut self, setting: &Setting, parse: impl Fn(&str) -> Result<T, String>) -> Result<T> {
+        if let Some(value) = self.optional(setting, &parse) {
+            return Ok(value);
+        }
+        let default = setting.default.with_context(|| format!("{} has no default", setting.key))?;
+        parse(default).map_err(|message| anyhow!("the default of {}: {message}", setting.key))
+    }
+
+    fn list(&self, setting: &Setting) -> Vec<String> {
+        let given = self.given.get(setting.key).map(|(texts, _)| texts.as_slice()).unwrap_or_default();
+        given.iter().map(|text| text.trim().to_owned()).filter(|text| !text.is_empty()).collect()
+    }
+}
+
+fn build(values: &mut Values) -> Result<ServeConfig> {
+    let advertise = values.optional(&settings::KAFKA_ADVERTISE, advertised);
+    let (name, advertise) = advertise.map_or((None, None), |(name, address)| (name, Some(address)));
+    let jwt = JwtConfig {
+        secret_env: values.optional(&settings::JWT_SECRET_ENV, text),
+        jwks: values.optional(&settings::JWT_JWKS, path),
+        issuer: values.optional(&settings::JWT_ISSUER, text),
+        audiences: values.list(&settings::JWT_AUDIENCE),
+    };
+    let has_jwt = jwt.secret_env.is_some() || jwt.jwks.is_some();
+    if !has_jwt && (jwt.issuer.is_some() || !jwt.audiences.is_empty()) {
+        let message = "an issuer or audience of tokens is set, but no key: pass --jwt-secret-env or --jwt-jwks";
+        values.problems.push(Problem::of_all(message));
+    }
+    Ok(ServeConfig {
+        data_dir: values.required(&settings::DATA_DIR, path)?,
+        node: NodeId(values.required(&settings::NODE_ID, node_id)?),
+        kafka: KafkaListener {
+            name: name.unwrap_or_else(|| "PLAINTEXT".into()),
+            listen: values.required(&settings::KAFKA_LISTEN, address)?,
+            advertise,
+        },
+        http: values.required(&settings::HTTP_LISTEN, address)?,
+        http_advertise: values.optional(&settings::HTTP_ADVERTISE, text),
+        object_store: values.optional(&settings::STORE_URL, text),
+        store: StoreConfig {
+            endpoint: values.optional(&settings::STORE_ENDPOINT, text),
+            region: values.optional(&settings::STORE_REGION, text),
+            allow_http: values.required(&settings::STORE_ALLOW_HTTP, boolean)?,
+            no_checksum: values.required(&settings::STORE_NO_CHECKSUM, boolean)?,
+        },
+        durability: values.required(&settings::DURABILITY, durability)?,
+        allow_unauthenticated: values.required(&settings::ALLOW_UNAUTHENTICATED, boolean)?,
+        jwt: has_jwt.then_some(jwt),
+        broker: Vec::new(),
+        allowed_origins: values.list(&settings::ALLOWED_ORIGINS),
+    })
+}
+
+type BrokerSettings = BTreeMap<String, (String, Origin)>;
+
+/// Kafka's settings that hold: a flag replaces the file's value of the same name.
+fn broker_settings(
+    mut file: Vec<(String, String, Origin)>,
+    flags: Vec<(String, String, Origin)>,
+    problems: &mut Vec<Problem>,
+) -> BrokerSettings {
+    file.retain(|(name, _, _)| !flags.iter().any(|(flag, _, _)| flag == name));
+    let mut settings = BrokerSettings::new();
+    for (name, value, origin) in file.into_iter().chain(flags) {
+        let checked = match broker_config(&name) {
+            Some(def) => def.validate(value.trim()),
+            // Its own words for a name that it does not know.
+            None => BrokerConfig::new([(&name, &value)]).map(drop),
+        };
+        match (checked, settings.entry(name)) {
+            (Err(error), _) => problems.push(Problem::at(origin, error.to_string())),
+            (Ok(()), Entry::Occupied(first)) => {
+                problems.push(Problem::at(origin, format!("{} is given twice", first.key())));
+            }
+            (Ok(()), Entry::Vacant(place)) => drop(place.insert((value.trim().to_owned(), origin))),
+        }
+    }
+    if let Err(error) = BrokerConfig::new(settings.iter().map(|(name, (value, _))| (name, value))) {
+        problems.push(Problem::of_all(error.to_string()));
+    }
+    settings
+}
+
+fn effective(given: &Given, broker: &BrokerSettings) -> Vec<Effective> {
+    let own = settings::ALL.iter().map(|setting| {
+        let (value, origin) = match given.get(setting.key) {
+            Some((texts, origin)) => (Some(shown(setting, texts)), origin.clone()),
+            None => (setting.default.map(|text| shown(setting, &[text.to_owned()])), Origin::Default),
+        };
+        Effective { key: setting.key.to_owned(), value, otherwise: setting.otherwise, origin }
+    });
+    // What is wrong has been told.
+    let config = BrokerConfig::new(broker.iter().map(|(name, (value, _))| (name, value))).unwrap_or_default();
+    let none = BrokerOverrides::default();
+    let of_broker = config.describe(&none, &none).into_iter().map(|described| {
+        let origin = match (described.source, broker.get(described.def.name)) {
+            (ConfigSource::StaticBroker, Some((_, origin))) => origin.clone(),
+            _ => Origin::Default,
+        };
+        let key = format!("broker.{}", described.def.name);
+        Effective { key, value: described.value.map(Shown::Text), otherwise: "not set", origin }
+    });
+    own.chain(of_broker).collect()
+}
+
+fn shown(setting: &Setting, texts: &[String]) -> Shown {
+    let texts: Vec<String> = texts.iter().map(|text| without_password(text.trim())).collect();
+    match (setting.kind, texts.first()) {
+        (Kind::List(_), _) => Shown::List(texts),
+        (_, first) => Shown::Text(first.cloned().unwrap_or_default()),
+    }
+}
+
+/// `scheme://user:password@host` without what stands before the `@`.
+fn without_password(text: &str) -> String {
+    let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
+    let authority = rest.split('/').next().unwrap_or_default();
+    match authority.rsplit_once('@') {
+        Some((user, _)) => format!("{scheme}://…{}", rest.get(user.len()..).unwrap_or_default()),
+        None => text.to_owned(),
+    }
+}
+
+fn text(text: &str) -> Result<String, String> {
+    if text.is_empty() { Err("the value is empty".into()) } else { Ok(text.to_owned()) }
+}
+
+fn path(value: &str) -> Result<PathBuf, String> {
+    text(value).map(PathBuf::from)
+}
+
+fn boolean(text: &str) -> Result<bool, String> {
+    text.parse().map_err(|_| format!("{text:?} is neither true nor false"))
+}
+
+fn node_id(text: &str) -> Result<i32, String> {
+    let number = text.parse().ok().filter(|number| *number >= 0);
+    number.ok_or_else(|| format!("{text:?} is not a whole number from 0 to {}", i32::MAX))
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| format!("{text:?} is not an ADDRESS:PORT such as 127.0.0.1:9092 or [::1]:9092"))
+}
+
+fn durability(text: &str) -> Result<Durability, String> {
+    match text {
+        "fsync" => Ok(Durability::Fsync),
+        "page-cache" => Ok(Durability::PageCache),
+        _ => Err(format!("{text:?} is no durability; it can be fsync or page-cache")),
+    }
+}
+
+/// `[NAME=]HOST:PORT`.
+fn advertised(text: &str) -> Result<(Option<String>, (String, u16)), String> {
+    let (name, address) = match text.split_once('=') {
+        Some((name, address)) => (Some(name.to_owned()), address),
+        None => (None, text),
+    };
+    let (host, port) = address.rsplit_once(':').ok_or_else(|| format!("{text:?} is not [NAME=]HOST:PORT"))?;
+    let port = port.parse().map_err(|_| format!("{port:?} in {text:?} is not a port"))?;
+    Ok((name, (host.trim_matches(['[', ']']).to_owned(), port)))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Args, Command, FromArgMatches};
+
+    use super::*;
+
+    fn resolved(args: &[&str]) -> Resolution {
+        let command = ServeArgs::augment_args(Command::new("serve").no_binary_name(true));
+        resolve(ServeArgs::from_arg_matches(&command.try_get_matches_from(args).unwrap()).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn every_default_is_a_value() {
+        let resolution = resolved(&[]);
+        assert_eq!(resolution.problems, []);
+        assert_eq!(resolution.config.kafka.listen.to_string(), "127.0.0.1:9092");
+        assert_eq!((resolution.log.as_str(), resolution.config.node), ("info", NodeId(1)));
+        assert!(resolution.effective.iter().all(|setting| setting.origin == Origin::Default));
+        assert!(resolution.effective.iter().any(|setting| setting.key == "broker.num.partitions"));
+    }
+
+    #[test]
+    fn everything_that_is_wrong_is_said_at_once() {
+        let resolution = resolved(&[
+            "--kafka-listen=here",
+            "--node-id=-1",
+            "--durability=never",
+            "--s3-allow-http=perhaps",
+            "--jwt-issuer=x",
+            "--log=tidelog=loud",
+            "-snum.partition=3",
+            "-snum.partitions=none",
+            "-slog.retention.ms=1",
+            "-slog.retention.ms=2",
+            "--config=/no/such/file",
+        ]);
+        let told: Vec<String> = resolution.problems.iter().map(ToString::to_string).collect();
+        assert_eq!(told.len(), 10, "{told:#?}");
+        for part in [
+            "--kafka-listen: \"here\" is not",
+            "--node-id: ",
+            "--durability: ",
+            "--s3-allow-http: ",
+            "no key",
+            "--log: ",
+            "did you mean num.partitions?",
+            "--set: Invalid value none",
+            "log.retention.ms is given twice",
+            "cannot read /no/such/file",
+        ] {
+            assert!(told.iter().any(|text| text.contains(part)), "{part} is not in {told:#?}");
+        }
+        // The defaults stand, so that what follows from the rest can be judged too.
+        assert_eq!(resolution.config.kafka.listen.to_string(), "127.0.0.1:9092");
+        assert!(resolution.valid().unwrap_err().to_string().starts_with("the configuration has 10 errors\n  "));
+    }
+
+    #[test]
+    fn advertised_addresses_may_have_a_name() {
+        assert_eq!(advertised("db.example:9092").unwrap(), (None, ("db.example".into(), 9092)));
+        assert_eq!(advertised("IN=[::1]:19092").unwrap(), (Some("IN".into()), ("::1".into(), 19092)));
+        assert!(advertised("nohost").is_err());
+        assert!(advertised("a:b").is_err());
+    }
+
+    #[test]
+    fn a_url_is_shown_without_its_password() {
+        assert_eq!(without_password("https://me:secret@s3.example/x@y"), "https://…@s3.example/x@y");
+        for plain in ["https://s3.example/x@y", "127.0.0.1:9092", "a@b"] {
+            assert_eq!(without_password(plain), plain);
+        }
+        let resolution = resolved(&["--s3-endpoint", "https://me:secret@s3.example"]);
+        assert!(!format!("{:?}", resolution.effective).contains("secret@"));
+        assert_eq!(resolution.config.store.endpoint.as_deref(), Some("https://me:secret@s3.example"));
+    }
+}

@@ -1,0 +1,27 @@
+//! What a start refuses before it touches anything, all of it at once, for `config check`. `start` asks the same rules one by one.
+
+use tidelog_objects::Objects;
+
+use super::config::ServeConfig;
+use super::origin::Problem;
+use super::{safety, start};
+
+/// What a start would warn of, and why it would refuse.
+pub(crate) fn verify(config: &ServeConfig) -> (Vec<String>, Vec<Problem>) {
+    let mut problems = Vec::new();
+    let warnings = safety::check(config).unwrap_or_else(|refused| {
+        problems.push(Problem::of_all(refused.to_string()));
+        Vec::new()
+    });
+    if let Some(jwt) = &config.jwt
+        && let Err(error) = start::authenticator(jwt)
+    {
+        problems.push(Problem::of_all(format!("{error:#}")));
+    }
+    if let Some(url) = &config.object_store
+        && let Err(error) = Objects::check(url, &start::store_options(config))
+    {
+        problems.push(Problem::of_all(error.to_string()));
+    }
+    (warnings, problems)
+}

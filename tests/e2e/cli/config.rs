@@ -1,0 +1,136 @@
+//! `tidelog config`: the same answer as `serve` gives, before it is started.
+
+use std::path::Path;
+use std::process::Command;
+
+use tidelog_harness::serde_json::{Value, json};
+use tidelog_harness::{Output, run, tempfile};
+
+use super::{QUICK, alone};
+
+/// A file's `tidelog config` with these arguments, and its `tidelog serve`.
+fn both(file: &Path, args: &[&str], env: &[(&str, &str)]) -> (Output, Output) {
+    let call = |first: &[&str]| {
+        let mut command: Command = tidelog_harness::options!().tidelog();
+        command.args(first).arg("--config").arg(file).args(args).envs(env.iter().copied());
+        run(&mut command, b"", QUICK)
+    };
+    (call(&["config", "check"]), call(&["serve"]))
+}
+
+#[test]
+fn check_says_every_error_as_serve_does_and_where() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("tidelog.toml");
+    std::fs::write(&file, "node_id = 'one'\n[kafka]\nlisen = '127.0.0.1:0'\n[broker]\nnum.partitions = 0\n").unwrap();
+    let args = ["--durability", "sometimes", "-s", "retention.ms=1"];
+    let (checked, served) = both(&file, &args, &[("TIDELOG_HTTP_LISTEN", "nowhere")]);
+    let (checked, served) = (checked.expect(1), served.expect(1));
+    assert_eq!(checked.stderr, served.stderr);
+    let path = file.display();
+    for part in [
+        format!("{path}:1: node_id must be a whole number"),
+        format!("{path}:3: unknown key kafka.lisen; did you mean kafka.listen?"),
+        format!("{path}:5: Invalid value 0 for configuration num.partitions"),
+        "TIDELOG_HTTP_LISTEN: \"nowhere\" is not an ADDRESS:PORT".to_owned(),
+        "--durability: \"sometimes\"".to_owned(),
+        "--set: Unknown broker config name: retention.ms".to_owned(),
+    ] {
+        assert!(checked.stderr.contains(&part), "{part} is not in {}", checked.stderr);
+    }
+    let mut command = tidelog_harness::options!().tidelog();
+    command.args(["config", "check", "--output", "json", "--config"]).arg(&file);
+    let answer = run(&mut command, b"", QUICK).expect(1).json();
+    assert_eq!((&answer["ok"], answer["errors"].as_array().unwrap().len()), (&json!(false), 3), "{answer}");
+    assert_eq!(answer["errors"][0]["at"], json!(format!("{path}:1")), "{answer}");
+}
+
+#[test]
+fn check_asks_what_a_start_asks() {
+    for (args, part) in [
+        (&["--kafka-listen", "0.0.0.0:9092"][..], "--allow-unauthenticated"),
+        (&["--jwt-secret-env", "NOT_SET_ANYWHERE"], "NOT_SET_ANYWHERE"),
+        (&["--jwt-jwks", "/no/such/keys"], "/no/such/keys"),
+        (&["--jwt-audience", "x"], "--jwt-secret-env"),
+        (&["--object-store", "ftp://x"], "s3://bucket/prefix"),
+        (&["--object-store", "s3://b", "--s3-endpoint", "http://s3"], "not encrypted"),
+        (&["--config", "/no/such/file"], "/no/such/file"),
+    ] {
+        let refused = alone(&[&["config", "check"], args].concat()).expect(1);
+        assert!(refused.stderr.contains(part), "{args:?}: {}", refused.stderr);
+        // A start also logs what it warns of; its last line is why it ended.
+        let served = alone(&[&["serve"], args].concat()).expect(1);
+        assert_eq!(served.stderr.lines().last(), refused.stderr.lines().last(), "{args:?}");
+    }
+    assert_eq!(alone(&["config", "check"]).expect(0).stdout, "the configuration is usable\n");
+    alone(&["config", "check", "--no-such-flag"]).expect(2);
+    alone(&["config"]).expect(2);
+    let mut misspelt = tidelog_harness::options!().tidelog();
+    misspelt.args(["config", "check"]).env("TIDELOG_KAFKA_LISTN", "x");
+    let told = run(&mut misspelt, b"", QUICK).expect(0).stderr;
+    assert!(told.contains("did you mean TIDELOG_KAFKA_LISTEN?"), "{told}");
+}
+
+#[test]
+fn show_says_what_holds_and_where_it_comes_from() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("tidelog.toml");
+    let text = "node_id = 7\n[kafka]\nlisten = '127.0.0.1:1'\n[http]\nlisten = '127.0.0.1:2'\n[store]\nendpoint = 'https://me:hush@s3'\n\
+                [auth.jwt]\nsecret_env = 'MY_SECRET'\naudience = ['a', 'b']\n[broker]\nnum.partitions = 3\nlog.retention.ms = 9\n";
+    std::fs::write(&file, text).unwrap();
+    let command = |args: &[&str]| {
+        let mut command = tidelog_harness::options!().tidelog();
+        command.args(["config", "show", "--kafka-listen", "127.0.0.1:3", "-s", "num.partitions=4"]).args(args);
+        command.env("TIDELOG_HTTP_LISTEN", "127.0.0.1:4").env("TIDELOG_CONFIG", &file).env("MY_SECRET", "hush");
+        run(&mut command, b"", QUICK).expect(0)
+    };
+    let all = command(&["--output", "json"]);
+    assert!(!all.stdout.contains("hush"), "a secret is shown: {}", all.stdout);
+    let all = all.json();
+    let setting = |key: &str| {
+        let row = all.as_array().unwrap().iter().find(|row| row["key"] == key).unwrap_or_else(|| panic!("no {key}"));
+        (row["value"].clone(), row["source"].as_str().unwrap().to_owned(), row["at"].clone())
+    };
+    let line = |number: u32| json!(format!("{}:{number}", file.display()));
+    assert_eq!(setting("node_id"), (json!("7"), "file".into(), line(1)));
+    assert_eq!(setting("kafka.listen"), (json!("127.0.0.1:3"), "flag".into(), json!("--kafka-listen")));
+    assert_eq!(setting("http.listen"), (json!("127.0.0.1:4"), "environment".into(), json!("TIDELOG_HTTP_LISTEN")));
+    assert_eq!(setting("auth.jwt.audience"), (json!(["a", "b"]), "file".into(), line(10)));
+    assert_eq!(setting("store.endpoint").0, json!("https://…@s3"));
+    assert_eq!(setting("log.durability"), (json!("fsync"), "default".into(), Value::Null));
+    assert_eq!(setting("kafka.advertise"), (Value::Null, "default".into(), Value::Null));
+    assert_eq!(setting("broker.num.partitions"), (json!("4"), "flag".into(), json!("--set")));
+    assert_eq!(setting("broker.log.retention.ms"), (json!("9"), "file".into(), line(13)));
+    let people = command(&["--origin"]).stdout;
+    let row = people.lines().find(|line| line.starts_with("node_id")).unwrap();
+    assert!(people.starts_with("SETTING") && row.ends_with("tidelog.toml:1"), "{people}");
+    assert!(!command(&[]).stdout.contains("ORIGIN"));
+}
+
+/// What the reference calls a default is a value of its key, and a file that says all of them changes nothing.
+#[test]
+fn the_reference_is_true() {
+    let reference = alone(&["config", "reference", "--output", "json"]).expect(0).json();
+    let keys = reference.as_array().unwrap();
+    let mut text = String::new();
+    for key in keys.iter().filter(|key| key["of"] != "topic") {
+        let (name, Some(default)) = (key["key"].as_str().unwrap(), key["default"].as_str()) else { continue };
+        let plain = key["type"] == "N" || key["type"] == "true|false";
+        let value = if plain { default.to_owned() } else { format!("'{default}'") };
+        let name = name.strip_prefix("broker.").map_or(name.to_owned(), |name| format!("broker.\"{name}\""));
+        text.push_str(&format!("{name} = {value}\n"));
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("all.toml");
+    std::fs::write(&file, text).unwrap();
+    let rows = |args: &[&str]| -> Vec<(Value, Value)> {
+        let shown = alone(&[&["config", "show", "--output", "json"], args].concat()).expect(0).json();
+        shown.as_array().unwrap().iter().map(|row| (row["key"].clone(), row["value"].clone())).collect()
+    };
+    assert_eq!(rows(&["--config", file.to_str().unwrap()]), rows(&[]));
+    for (of, key) in [("server", "kafka.listen"), ("broker", "broker.num.partitions"), ("topic", "retention.ms")] {
+        assert!(keys.iter().any(|row| row["of"] == of && row["key"] == key), "{key}");
+    }
+    let people = alone(&["config", "reference"]).expect(0).stdout;
+    assert!(people.contains("--kafka-listen; TIDELOG_KAFKA_LISTEN"), "{people}");
+}
