@@ -1,9 +1,10 @@
 //! The broker: opens what the image gives it, hosts the partitions, and carries out the use cases of all doors.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use tidelog_log::{FileCache, RemoteLog, SyncFs};
+use tidelog_log::{Disk, FileCache, RemoteLog, SyncFs};
 use tidelog_metadata::decide::{LastStop, Plan, Registration, claim_controller, register_broker, start_leading, sweep};
 use tidelog_metadata::keys::BrokerValue;
 use tidelog_metadata::{BrokerConfig, ClusterImage, TopicConfig};
@@ -27,7 +28,7 @@ use crate::replicas::{Led, Replicas};
 use crate::shell::clock::Clock;
 use crate::shell::pool::{Many, Pool, Work};
 use crate::shell::timers::Timers;
-use crate::{BrokerError, BrokerOptions};
+use crate::{BrokerError, BrokerOptions, Observer};
 
 struct Inner {
     core: Arc<Core>,
@@ -274,6 +275,19 @@ impl Broker {
 
     pub(crate) fn checkpoints(&self) -> &CheckpointFiles {
         &self.inner.core.checkpoints
+    }
+
+    pub(crate) fn observer(&self) -> Option<&Arc<dyn Observer>> {
+        self.inner.core.observer.as_ref()
+    }
+
+    /// The directory that holds every log, absolute.
+    pub(crate) fn data_dir(&self) -> &Path {
+        &self.inner.core.data_dir
+    }
+
+    pub(crate) fn disk(&self) -> &dyn Disk {
+        &*self.inner.core.disk
     }
 
     /// Has the data directory failed?

@@ -106,7 +106,7 @@ impl Broker {
 
     fn fetchable(&self, caller: &Caller, asked: &FetchPartition) -> Result<Arc<Replica>, BrokerError> {
         let (_, replica) = self.find_partition(caller, Operation::Read, &asked.topic, asked.partition)?;
-        replica.check_epoch(asked.leader_epoch)?;
+        self.check_leader_epoch(&replica, asked.leader_epoch)?;
         Ok(replica)
     }
 

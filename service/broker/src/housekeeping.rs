@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tidelog_log::LogError;
 use tidelog_metadata::decide::finish_deletion;
 use tidelog_model::{PartitionIndex, TopicId, TopicIdPartition, TopicPartition};
 use tokio::sync::oneshot;
@@ -20,15 +21,24 @@ impl Broker {
     pub(crate) async fn keep_checkpoints(self, stop: CancellationToken) {
         while tokio::time::timeout(CHECKPOINT_INTERVAL, stop.cancelled()).await.is_err() {
             let broker = self.clone();
-            let write = move || broker.write_checkpoints(&Lines::new());
+            let write = move || {
+                if let Err(failure) = broker.write_checkpoints() {
+                    error!(error = %failure, "cannot write a checkpoint; recovery will take longer");
+                }
+            };
             if tokio::task::spawn_blocking(write).await.is_err() {
                 error!("cannot write checkpoints");
             }
         }
     }
 
-    /// Writes the checkpoint files as things stand; `closed` adds partitions that no longer run.
-    fn write_checkpoints(&self, closed: &Lines) {
+    /// Writes the checkpoint files as things stand. Blocks; of several callers at once the later ones find nothing left to write.
+    pub(crate) fn write_checkpoints(&self) -> Result<(), LogError> {
+        self.write_checkpoints_and(&Lines::new())
+    }
+
+    /// The same; `closed` adds partitions that no longer run.
+    fn write_checkpoints_and(&self, closed: &Lines) -> Result<(), LogError> {
         let look = |written: &Lines| {
             let line = |replica: &Arc<Replica>| {
                 let offsets = replica.offsets();
@@ -40,9 +50,7 @@ impl Broker {
             lines.extend(closed.iter().map(|(id, line)| (id.clone(), *line)));
             lines
         };
-        if let Err(failure) = self.checkpoints().write(look) {
-            error!(error = %failure, "cannot write a checkpoint; recovery will take longer");
-        }
+        self.checkpoints().write(look)
     }
 
     /// Looks at every log from time to time: rolls, retention, compaction, silent producers.
@@ -186,9 +194,10 @@ impl Broker {
             closed.insert(replica.id.topic_partition(), line);
         }
         let broker = self.clone();
-        let write = move || broker.write_checkpoints(&closed);
-        if tokio::task::spawn_blocking(write).await.is_err() {
-            error!("cannot write the last checkpoints");
+        match tokio::task::spawn_blocking(move || broker.write_checkpoints_and(&closed)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(failure)) => error!(error = %failure, "cannot write a checkpoint; recovery will take longer"),
+            Err(_) => error!("cannot write the last checkpoints"),
         }
     }
 }

@@ -6,8 +6,8 @@
 //! - `replica/`: one hosted partition: queue, log thread, flusher, reads.
 //! - `replicas`: which partitions are hosted; follows the image.
 //! - `cluster`: the image of the metadata store.
-//! - One file per group of use cases: `append`, `fetch`, `list_offsets`, `topics`, `configs`, `groups`, `group_admin`,
-//!   `producer_ids`.
+//! - One file per group of use cases: `append`, `fetch`, `list_offsets`, `leader_epochs`, `delete_records`, `topics`, `topic_pages`,
+//!   `configs`, `groups`, `group_admin`, `producer_ids`, `producers`, `log_dirs`.
 
 mod append;
 mod broker;
@@ -16,20 +16,25 @@ mod cluster;
 mod configs;
 mod core;
 mod data_dir;
+mod delete_records;
 mod error;
 mod fetch;
 mod group_admin;
 mod groups;
 mod housekeeping;
+mod leader_epochs;
 mod limits;
 mod list_offsets;
+mod log_dirs;
 mod lookup;
 mod observer;
 mod options;
 mod producer_ids;
+mod producers;
 mod replica;
 mod replicas;
 mod shell;
+mod topic_pages;
 mod topics;
 mod types;
 

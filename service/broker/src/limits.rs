@@ -17,6 +17,9 @@ pub(crate) const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(5);
 /// How long an admin request waits for this broker's own image and partitions.
 pub(crate) const ADMIN_PATIENCE: Duration = Duration::from_secs(30);
 
+/// What DeleteRecords grants the disk at least: the answer of a client without patience would always be a timeout.
+pub(crate) const CHECKPOINT_PATIENCE: Duration = Duration::from_secs(1);
+
 /// How often a decision is made again after another writer was faster.
 pub(crate) const MAX_CONFLICTS: usize = 16;
 
@@ -43,6 +46,9 @@ pub(crate) const DELETION_RETRY: Duration = Duration::from_secs(5);
 
 /// Reads of the cold tier that one fetch starts: each may hold several MiB.
 pub(crate) const MAX_COLD_READS: usize = 8;
+
+/// Most partitions of one page of topics (Kafka's `max.request.partition.size.limit`): some 100 KiB.
+pub(crate) const MAX_PAGE_PARTITIONS: usize = 2_000;
 
 /// Longest long poll, whatever the client asks for: a fetch holds its partitions.
 pub(crate) const MAX_FETCH_WAIT: Duration = Duration::from_secs(300);

@@ -26,7 +26,7 @@ impl Broker {
         leader_epoch: LeaderEpoch,
     ) -> Result<ListedOffset, BrokerError> {
         let (_, replica) = self.find_partition(caller, Operation::Describe, topic, partition)?;
-        replica.check_epoch(leader_epoch)?;
+        self.check_leader_epoch(&replica, leader_epoch)?;
         let offsets = replica.offsets();
         let visible = Replica::visible_end(&offsets, isolation);
         match spec {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tidelog_metadata::{ClusterImage, Topic};
-use tidelog_model::{Caller, KafkaError, PartitionIndex};
+use tidelog_model::{Caller, KafkaError, LeaderEpoch, PartitionIndex, TopicName};
 use tidelog_security::{Operation, Resource};
 
 use crate::broker::Broker;
@@ -30,17 +30,36 @@ impl Broker {
                 if !self.may(caller, operation, Resource::Topic(name)) {
                     return Err(KafkaError::TopicAuthorizationFailed.into());
                 }
-                image.topic(name).cloned().ok_or_else(|| unknown(name))
+                self.known_topic(image, topic)
             }
-            TopicRef::Id(id) => {
-                let found = image.topic_by_id(*id).ok_or(KafkaError::UnknownTopicId)?;
+            TopicRef::Id(_) => {
+                let found = self.known_topic(image, topic)?;
                 if !self.may(caller, operation, Resource::Topic(found.name.as_str())) {
                     // Whoever only knows an id must not learn that it exists (KIP-516).
                     return Err(KafkaError::UnknownTopicId.into());
                 }
-                Ok(Arc::clone(found))
+                Ok(found)
             }
         }
+    }
+
+    /// The topic of a name or id, for those who were authorized otherwise.
+    pub(crate) fn known_topic(&self, image: &ClusterImage, topic: &TopicRef) -> Result<Arc<Topic>, BrokerError> {
+        match topic {
+            TopicRef::Name(name) => image.topic(name).cloned().ok_or_else(|| unknown(name)),
+            TopicRef::Id(id) => Ok(Arc::clone(image.topic_by_id(*id).ok_or(KafkaError::UnknownTopicId)?)),
+        }
+    }
+
+    /// The name of the topic behind an id, for callers that may read it. It tells a door later that the name has got another id.
+    pub fn name_behind(&self, caller: &Caller, topic: &TopicRef) -> Option<TopicName> {
+        let TopicRef::Id(_) = topic else { return None };
+        self.find_topic(&self.image(), caller, Operation::Read, topic).ok().map(|topic| topic.name.clone())
+    }
+
+    /// Is there a topic of this name that the caller may read?
+    pub fn has_topic(&self, caller: &Caller, name: &TopicName) -> bool {
+        self.find_topic(&self.image(), caller, Operation::Read, &TopicRef::from(name.as_str())).is_ok()
     }
 
     /// The replica that serves a partition of a topic.
@@ -58,6 +77,14 @@ impl Broker {
         })
     }
 
+    /// Checks the leader epoch that a caller believes in (KIP-320). Whoever is refused hears who leads (KIP-951).
+    pub(crate) fn check_leader_epoch(&self, replica: &Replica, believed: LeaderEpoch) -> Result<(), BrokerError> {
+        replica.check_epoch(believed).map_err(|error| {
+            let leader = CurrentLeader { node: self.node(), epoch: replica.with_machine(|machine| machine.epoch()) };
+            BrokerError { leader: Some(leader), ..BrokerError::from(error) }
+        })
+    }
+
     /// Both steps at once.
     pub(crate) fn find_partition(
         &self,
@@ -69,6 +96,14 @@ impl Broker {
         let topic = self.find_topic(&self.image(), caller, operation, topic)?;
         let replica = self.find_replica(&topic, partition)?;
         Ok((topic, replica))
+    }
+}
+
+/// For APIs that look a name up without judging it: a topic that no name can have is as unknown as any other.
+pub(crate) fn nameless(error: BrokerError) -> BrokerError {
+    match error.error {
+        KafkaError::InvalidTopicException => BrokerError { error: KafkaError::UnknownTopicOrPartition, ..error },
+        _ => error,
     }
 }
 

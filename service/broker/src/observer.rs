@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tidelog_log::BoxFuture;
 use tidelog_metadata::TopicConfig;
 use tidelog_model::{
     Caller, KafkaError, LeaderEpoch, Now, Offset, PartitionIndex, TopicId, TopicIdPartition, TopicName,
@@ -31,6 +32,10 @@ pub trait Observer: Send + Sync {
         log_start: Offset,
         grace: Duration,
     ) -> Offset;
+
+    /// A client wants the records below `wanted` gone: true once the topic's table, if it has one, holds them all. A table that lacks
+    /// some is asked to take them now; false if it cannot.
+    fn export_below(&self, partition: &TopicIdPartition, wanted: Offset) -> BoxFuture<'static, bool>;
 }
 
 /// A topic as the service's own parts see it.

@@ -15,6 +15,7 @@ use crate::*;
 mod appends;
 mod cold;
 mod offsets;
+mod records;
 mod settings;
 mod tiering;
 

@@ -109,7 +109,7 @@ impl Broker {
         Ok(self.describe(topic))
     }
 
-    fn describe(&self, topic: &Topic) -> TopicDescription {
+    pub(crate) fn describe(&self, topic: &Topic) -> TopicDescription {
         let partition = |(index, partition): (PartitionIndex, &std::sync::Arc<tidelog_metadata::Partition>)| {
             let state = &partition.state;
             let offline = self.replicas().is_offline(topic.id, index);

@@ -8,7 +8,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use tidelog_log::FileSlice;
 use tidelog_model::{
-    LeaderEpoch, NodeId, Offset, PartitionIndex, ProducerEpoch, ProducerId, Timestamp, TopicId, TopicName,
+    KafkaError, LeaderEpoch, NodeId, Offset, PartitionIndex, ProducerEpoch, ProducerId, Sequence, Timestamp, TopicId,
+    TopicName,
 };
 use tidelog_record::AbortedTransaction;
 
@@ -292,4 +293,94 @@ pub struct ReadBatches {
     pub visible_end: Offset,
     /// First readable offset.
     pub log_start: Offset,
+}
+
+/// Up to where records are deleted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum DeleteBefore {
+    /// Everything that is committed.
+    HighWatermark,
+    /// Everything below this offset.
+    Offset(Offset),
+}
+
+/// Records of one partition to delete.
+#[derive(Clone, Debug)]
+pub struct Deletion {
+    /// The topic.
+    pub topic: TopicRef,
+    /// The partition.
+    pub partition: PartitionIndex,
+    /// Up to where.
+    pub before: DeleteBefore,
+}
+
+/// Where a leader epoch ended; −1 in both where nothing is known of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct EpochEnd {
+    /// The largest epoch of the log that is not above the one asked for.
+    pub epoch: LeaderEpoch,
+    /// The offset after its last record.
+    pub end: Offset,
+}
+
+/// A producer as a partition remembers it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ActiveProducer {
+    /// Its id.
+    pub id: ProducerId,
+    /// Its newest epoch.
+    pub epoch: ProducerEpoch,
+    /// Sequence of its last record; −1 if it has none in this epoch.
+    pub last_sequence: Sequence,
+    /// Timestamp of its last batch or marker.
+    pub last_timestamp: Timestamp,
+    /// Epoch of the coordinator that wrote its last marker; −1 if there was none.
+    pub coordinator_epoch: i32,
+    /// First offset of its open transaction.
+    pub transaction_start: Option<Offset>,
+}
+
+/// A log directory and what lies in it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LogDirDescription {
+    /// Why nothing can be written to it.
+    pub error: Option<KafkaError>,
+    /// Its absolute path.
+    pub path: String,
+    /// Partitions by topic, ascending.
+    pub topics: BTreeMap<String, Vec<ReplicaSize>>,
+    /// Bytes of the volume that it lies on; `None` if nobody can tell.
+    pub total_bytes: Option<u64>,
+    /// Bytes of the volume that may still be written.
+    pub usable_bytes: Option<u64>,
+}
+
+/// One replica in a log directory.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ReplicaSize {
+    /// The partition's number.
+    pub index: PartitionIndex,
+    /// Bytes of its local segments.
+    pub bytes: u64,
+    /// How far its log end lies behind the high watermark.
+    pub lag: i64,
+}
+
+/// One page of topics, in the order of their names.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TopicPage {
+    /// The topics; of the first and the last one possibly not all partitions.
+    pub topics: Vec<Result<TopicDescription, (String, KafkaError)>>,
+    /// Where the next page begins.
+    pub next: Option<TopicCursor>,
+}
+
+/// The first partition of a page.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TopicCursor {
+    /// The topic.
+    pub topic: String,
+    /// The partition.
+    pub partition: PartitionIndex,
 }

@@ -62,12 +62,18 @@ async fn route(request: Request<'_>, body: Decoder) -> Result<Waiting, Hangup> {
         }
         ApiKey::CreateTopics => call!(create_topics),
         ApiKey::DeleteTopics => call!(delete_topics),
+        ApiKey::DeleteRecords => call!(delete_records),
         ApiKey::InitProducerId => call!(init_producer_id),
+        ApiKey::OffsetForLeaderEpoch => call!(offset_for_leader_epoch),
         ApiKey::DescribeConfigs => call!(describe_configs),
+        ApiKey::AlterReplicaLogDirs => call!(alter_replica_log_dirs),
+        ApiKey::DescribeLogDirs => call!(describe_log_dirs),
         ApiKey::IncrementalAlterConfigs => call!(incremental_alter_configs),
         ApiKey::DeleteGroups => call!(delete_groups),
         ApiKey::OffsetDelete => call!(offset_delete),
         ApiKey::CreatePartitions => call!(create_partitions),
         ApiKey::DescribeCluster => call!(describe_cluster),
+        ApiKey::DescribeProducers => call!(describe_producers),
+        ApiKey::DescribeTopicPartitions => call!(describe_topic_partitions),
     }
 }

@@ -6,6 +6,7 @@
 mod answer;
 mod connection;
 mod dispatch;
+mod fetch_sessions;
 mod frame;
 mod handlers;
 mod limits;

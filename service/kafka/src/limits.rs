@@ -36,6 +36,12 @@ pub(crate) const MAX_IO_SLICES: usize = 64;
 /// Most bytes of an error's sentence: old versions write 32,767 at most, and nobody reads as much.
 pub(crate) const MAX_SENTENCE_BYTES: usize = 4096;
 
+/// Memory that all fetch sessions together may take: some 200,000 partitions by id.
+pub(crate) const MAX_FETCH_SESSION_BYTES: usize = 64 * 1024 * 1024;
+
+/// A fetch session is safe from others for this long (Kafka's `min.incremental.fetch.session.eviction.ms`, which is no setting there either).
+pub(crate) const MIN_FETCH_SESSION_EVICTION: Duration = Duration::from_secs(120);
+
 /// Connections at once; each costs two tasks and a read buffer.
 pub(crate) const MAX_CONNECTIONS: usize = 10_000;
 

@@ -14,16 +14,18 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
 use crate::connection;
+use crate::fetch_sessions::FetchSessions;
 use crate::frame::{Budget, FrameLimits};
 use crate::limits::MAX_CONNECTIONS;
 use crate::session::{ListenerName, Session};
 
-/// The Kafka door of one process: its listeners share the request budget and the connection limit.
+/// The Kafka door of one process: its listeners share the request budget, the connection limit and the fetch sessions.
 pub struct KafkaDoor {
     broker: Broker,
     budget: Budget,
     limits: FrameLimits,
     connections: Arc<Semaphore>,
+    fetch_sessions: Arc<FetchSessions>,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -36,11 +38,13 @@ impl KafkaDoor {
             max_bytes: usize::try_from(config.request_max_bytes).unwrap_or(0),
             max_idle: config.connections_max_idle,
         };
+        let slots = usize::try_from(config.fetch_session_slots).unwrap_or(0);
         KafkaDoor {
             broker,
             budget: Budget::new(),
             limits,
             connections: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
+            fetch_sessions: Arc::new(FetchSessions::new(slots)),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
         }
@@ -55,6 +59,7 @@ impl KafkaDoor {
             budget: self.budget.clone(),
             limits: self.limits,
             connections: Arc::clone(&self.connections),
+            fetch_sessions: Arc::clone(&self.fetch_sessions),
             tasks: self.tasks.clone(),
             stop: self.stop.clone(),
         };
@@ -78,6 +83,7 @@ struct Accept {
     budget: Budget,
     limits: FrameLimits,
     connections: Arc<Semaphore>,
+    fetch_sessions: Arc<FetchSessions>,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -115,6 +121,7 @@ impl Accept {
             peer,
             local,
             principal: Principal::anonymous(),
+            fetch_sessions: Arc::clone(&self.fetch_sessions),
         };
         let (budget, limits, stop) = (self.budget.clone(), self.limits, self.stop.clone());
         self.tasks.spawn(async move {

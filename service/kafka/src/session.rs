@@ -6,6 +6,8 @@ use std::sync::Arc;
 use tidelog_broker::Broker;
 use tidelog_model::{Caller, Door, Principal};
 
+use crate::fetch_sessions::FetchSessions;
+
 /// A listener's name and the address it gives to clients.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenerName {
@@ -24,6 +26,24 @@ pub(crate) struct Session {
     /// Our own address, as the client reached it.
     pub(crate) local: SocketAddr,
     pub(crate) principal: Principal,
+    /// Those of all connections of the door.
+    pub(crate) fetch_sessions: Arc<FetchSessions>,
+}
+
+/// Where clients of a connection should come back to.
+#[derive(Clone)]
+pub(crate) struct Advertised {
+    listener: Arc<ListenerName>,
+    local: SocketAddr,
+}
+
+impl Advertised {
+    pub(crate) fn address(&self) -> (String, u16) {
+        match &self.listener.advertised {
+            Some(address) => address.clone(),
+            None => (self.local.ip().to_canonical().to_string(), self.local.port()),
+        }
+    }
 }
 
 impl Session {
@@ -39,9 +59,11 @@ impl Session {
 
     /// Where this client should come back to.
     pub(crate) fn advertised(&self) -> (String, u16) {
-        match &self.listener.advertised {
-            Some(address) => address.clone(),
-            None => (self.local.ip().to_canonical().to_string(), self.local.port()),
-        }
+        self.address().address()
+    }
+
+    /// The same for an answer that comes later.
+    pub(crate) fn address(&self) -> Advertised {
+        Advertised { listener: Arc::clone(&self.listener), local: self.local }
     }
 }

@@ -4,14 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tidelog_broker::{Broker, BrokerOptions, DataDir, NewTopic};
+use tidelog_broker::{Acks, AppendRequest, Broker, BrokerOptions, DataDir, NewTopic, TopicRef};
 use tidelog_metadata::BrokerConfig;
-use tidelog_model::{Caller, KafkaError, NodeId, Offset, TopicId};
+use tidelog_model::{Caller, KafkaError, NodeId, Offset, PartitionIndex, Timestamp, TopicId};
 use tidelog_protocol::header::{read_response, request_frame};
 use tidelog_protocol::messages::{
-    ApiVersionsRequest, FetchPartition, FetchRequest, FetchResponse, FetchTopic, MetadataRequest,
+    ApiVersionsRequest, FetchPartition, FetchRequest, FetchResponse, FetchTopic, ForgottenTopic, ListOffsetsPartition,
+    ListOffsetsRequest, ListOffsetsTopic, MetadataRequest,
 };
 use tidelog_protocol::{Request, Str};
+use tidelog_record::BatchBuilder;
 use tidelog_store::EmbeddedStore;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -52,6 +54,23 @@ impl Fixture {
         let topic = NewTopic { name: name.into(), ..NewTopic::default() };
         let created = self.broker.create_topics(&Caller::internal("test"), vec![topic], false).await;
         created.into_iter().next().unwrap().unwrap().id
+    }
+}
+
+impl Fixture {
+    /// One record into a partition of "events".
+    async fn produce(&self, partition: i32) {
+        let mut builder = BatchBuilder::new(Offset::ZERO);
+        builder.push(Timestamp(1), None, Some(b"x"), &[]).unwrap();
+        let request = AppendRequest {
+            topic: TopicRef::from("events"),
+            partition: PartitionIndex(partition),
+            batch: builder.build().unwrap().into_bytes(),
+            acks: Acks::All,
+            timeout: PATIENCE,
+            keep: None,
+        };
+        self.broker.append(&Caller::internal("test"), request).await.unwrap();
     }
 }
 
@@ -108,53 +127,206 @@ async fn a_frame_above_socket_request_max_bytes_ends_its_connection() {
     assert_closed(&mut stream, "one byte too many").await;
 }
 
-/// Kafka keeps sessions; we keep none, and say so as a broker does that has forgotten one (KIP-227).
-#[tokio::test]
-async fn fetch_sessions_are_declined_and_unknown_ones_are_told_so() {
-    let fixture = Fixture::start(&[]).await;
-    let topic_id = fixture.create("events").await;
-    let mut stream = fixture.connect().await;
-    let full = |answer: &FetchResponse| answer.error_code == 0 && answer.responses.len() == 1;
-    let not_found = |answer: &FetchResponse| {
-        answer.error_code == KafkaError::FetchSessionIdNotFound.code() && answer.responses.is_empty()
+/// A fetch of these partitions of "events", each from offset 0.
+fn fetch(version: i16, topic_id: TopicId, partitions: &[i32]) -> FetchRequest {
+    let partition = |index: &i32| FetchPartition {
+        partition: *index,
+        fetch_offset: Offset::ZERO.get(),
+        partition_max_bytes: 1_000,
+        ..Default::default()
     };
-    for version in [7, 11, 12, 13, 17] {
-        for (session_id, session_epoch, is_full) in [
-            (0, -1, true),
-            (0, 0, true),
-            (5, 0, true),
-            (5, -1, true),
-            (5, 1, false),
-            (5, i32::MAX, false),
-            (0, 1, false),
-            (0, -2, false),
-            (5, i32::MIN, false),
-        ] {
-            let partition = FetchPartition {
-                partition: 0,
-                fetch_offset: Offset::ZERO.get(),
-                partition_max_bytes: 1_000,
-                ..Default::default()
-            };
-            let topic = FetchTopic {
-                topic: if version < 13 { "events".into() } else { Str::default() },
-                topic_id: if version < 13 { TopicId::ZERO } else { topic_id },
-                partitions: vec![partition],
-                ..Default::default()
-            };
-            let request = FetchRequest {
-                max_wait_ms: 0,
-                min_bytes: 1,
-                max_bytes: 1_000,
-                session_id,
-                session_epoch,
-                topics: vec![topic],
-                ..Default::default()
-            };
-            let answer = call(&mut stream, version, &request).await;
-            let case = format!("version {version}, session {session_id}, epoch {session_epoch}: {answer:?}");
-            assert!(if is_full { full(&answer) } else { not_found(&answer) }, "{case}");
-            assert_eq!(answer.session_id, 0, "{case}");
+    let topic = FetchTopic {
+        topic: if version < 13 { "events".into() } else { Str::default() },
+        topic_id: if version < 13 { TopicId::ZERO } else { topic_id },
+        partitions: partitions.iter().map(partition).collect(),
+        ..Default::default()
+    };
+    let topics = if partitions.is_empty() { Vec::new() } else { vec![topic] };
+    FetchRequest { max_wait_ms: 0, min_bytes: 1, max_bytes: 1_000, topics, ..Default::default() }
+}
+
+fn of_session(session_id: i32, session_epoch: i32, request: FetchRequest) -> FetchRequest {
+    FetchRequest { session_id, session_epoch, ..request }
+}
+
+/// The partitions of an answer.
+fn answered(answer: &FetchResponse) -> Vec<i32> {
+    answer.responses.iter().flat_map(|topic| topic.partitions.iter().map(|p| p.partition_index)).collect()
+}
+
+const CONSUMER_VERSIONS: [i16; 5] = [7, 11, 12, 13, 18];
+
+#[tokio::test]
+async fn requests_that_want_no_session_get_everything_and_none() {
+    let fixture = Fixture::start(&[]).await;
+    let id = fixture.create("events").await;
+    let mut stream = fixture.connect().await;
+    for version in [4, 7, 11, 13, 18] {
+        for (session_id, epoch) in [(0, -1), (5, -1)] {
+            let (session_id, epoch) = if version < 7 { (0, -1) } else { (session_id, epoch) };
+            let request = of_session(session_id, epoch, fetch(version, id, &[0]));
+            for _ in 0..2 {
+                let answer = call(&mut stream, version, &request).await;
+                assert_eq!((answer.error_code, answer.session_id), (0, 0), "version {version}");
+                assert_eq!(answered(&answer), [0], "version {version}");
+            }
         }
     }
+}
+
+#[tokio::test]
+async fn an_incremental_answer_has_only_what_changed() {
+    for version in CONSUMER_VERSIONS {
+        let fixture = Fixture::start(&[("num.partitions", "3")]).await;
+        let id = fixture.create("events").await;
+        let mut stream = fixture.connect().await;
+        let full = call(&mut stream, version, &of_session(0, 0, fetch(version, id, &[0, 1]))).await;
+        let session = full.session_id;
+        assert!(session > 0 && answered(&full) == [0, 1], "version {version}: {full:?}");
+        let quiet = call(&mut stream, version, &of_session(session, 1, fetch(version, id, &[]))).await;
+        assert_eq!((quiet.error_code, quiet.session_id, answered(&quiet)), (0, session, vec![]), "version {version}");
+
+        fixture.produce(1).await;
+        let news = call(&mut stream, version, &of_session(session, 2, fetch(version, id, &[]))).await;
+        assert_eq!(answered(&news), [1], "version {version}");
+        let data = &news.responses[0].partitions[0];
+        assert_eq!(data.high_watermark, 1);
+        assert!(!data.records.as_ref().unwrap().is_empty());
+
+        // Partition 1 leaves, partition 2 comes.
+        let forgotten = ForgottenTopic {
+            topic: if version < 13 { "events".into() } else { Str::default() },
+            topic_id: if version < 13 { TopicId::ZERO } else { id },
+            partitions: vec![1],
+            ..Default::default()
+        };
+        let change = FetchRequest { forgotten_topics_data: vec![forgotten], ..fetch(version, id, &[2]) };
+        let changed = call(&mut stream, version, &of_session(session, 3, change)).await;
+        assert_eq!(answered(&changed), [2], "version {version}");
+        let quiet = call(&mut stream, version, &of_session(session, 4, fetch(version, id, &[]))).await;
+        assert_eq!(answered(&quiet), [] as [i32; 0], "version {version}");
+        // It ends with a full request that names it.
+        let last = call(&mut stream, version, &of_session(session, -1, fetch(version, id, &[]))).await;
+        assert_eq!((last.error_code, last.session_id), (0, 0));
+        let gone = call(&mut stream, version, &of_session(session, 5, fetch(version, id, &[]))).await;
+        assert_eq!(gone.error_code, KafkaError::FetchSessionIdNotFound.code());
+    }
+}
+
+#[tokio::test]
+async fn a_confused_client_is_told_so() {
+    let fixture = Fixture::start(&[]).await;
+    let id = fixture.create("events").await;
+    let mut stream = fixture.connect().await;
+    for (version, other) in [(12, 13), (13, 12)] {
+        let full = call(&mut stream, version, &of_session(0, 0, fetch(version, id, &[0]))).await;
+        let session = full.session_id;
+        let unknown = if session == 77 { 78 } else { 77 };
+        for (case, session, epoch, version, error) in [
+            ("an unknown session", unknown, 1, version, KafkaError::FetchSessionIdNotFound),
+            ("no session", 0, 1, version, KafkaError::FetchSessionIdNotFound),
+            ("an epoch too late", session, 2, version, KafkaError::InvalidFetchSessionEpoch),
+            ("a negative epoch", session, -2, version, KafkaError::InvalidFetchSessionEpoch),
+            ("names and ids", session, 1, other, KafkaError::FetchSessionTopicIdError),
+        ] {
+            let answer = call(&mut stream, version, &of_session(session, epoch, fetch(version, id, &[]))).await;
+            assert_eq!((answer.error_code, answer.session_id), (error.code(), 0), "{case}");
+            assert!(answer.responses.is_empty(), "{case}");
+        }
+        let right = call(&mut stream, version, &of_session(session, 1, fetch(version, id, &[]))).await;
+        assert_eq!((right.error_code, right.session_id), (0, session), "it goes on all the same");
+    }
+}
+
+#[tokio::test]
+async fn without_room_for_a_session_the_client_goes_on_without() {
+    let fixture = Fixture::start(&[("max.incremental.fetch.session.cache.slots", "1")]).await;
+    let id = fixture.create("events").await;
+    let mut stream = fixture.connect().await;
+    let first = call(&mut stream, 13, &of_session(0, 0, fetch(13, id, &[0]))).await;
+    assert!(first.session_id > 0);
+    let second = call(&mut stream, 13, &of_session(0, 0, fetch(13, id, &[0]))).await;
+    assert_eq!((second.error_code, second.session_id, answered(&second)), (0, 0, vec![0]));
+}
+
+#[tokio::test]
+async fn a_session_notices_that_a_topic_was_made_anew() {
+    let fixture = Fixture::start(&[]).await;
+    let id = fixture.create("events").await;
+    let mut stream = fixture.connect().await;
+    let full = call(&mut stream, 13, &of_session(0, 0, fetch(13, id, &[0]))).await;
+    let errors = |answer: FetchResponse| answer.responses[0].partitions[0].error_code;
+    let topic = vec![TopicRef::Id(id)];
+    fixture.broker.delete_topics(&Caller::internal("test"), topic).await.remove(0).unwrap();
+    let gone = call(&mut stream, 13, &of_session(full.session_id, 1, fetch(13, id, &[]))).await;
+    assert_eq!(errors(gone), KafkaError::UnknownTopicId.code());
+    fixture.create("events").await;
+    let other = call(&mut stream, 13, &of_session(full.session_id, 2, fetch(13, id, &[]))).await;
+    assert_eq!(errors(other), KafkaError::InconsistentTopicId.code());
+}
+
+#[tokio::test]
+async fn fetch_max_bytes_starves_no_partition_of_a_session() {
+    let fixture = Fixture::start(&[("num.partitions", "3")]).await;
+    let id = fixture.create("events").await;
+    for partition in 0..3 {
+        fixture.produce(partition).await;
+    }
+    let mut stream = fixture.connect().await;
+    // The first answer has room for one batch; the client asks for the same offsets again and again.
+    let one = |request: FetchRequest| FetchRequest { max_bytes: 1, ..request };
+    let with_records = |answer: &FetchResponse| {
+        let partitions = answer.responses.iter().flat_map(|topic| &topic.partitions);
+        let full = partitions.filter(|p| p.records.as_ref().is_some_and(|records| !records.is_empty()));
+        full.map(|p| p.partition_index).collect::<Vec<_>>()
+    };
+    let first = call(&mut stream, 13, &one(of_session(0, 0, fetch(13, id, &[0, 1, 2])))).await;
+    assert_eq!(with_records(&first), [0]);
+    let mut served = Vec::new();
+    for epoch in 1..=6 {
+        let answer = call(&mut stream, 13, &one(of_session(first.session_id, epoch, fetch(13, id, &[])))).await;
+        served.extend(with_records(&answer));
+    }
+    assert_eq!(served, [0, 1, 2, 0, 1, 2]);
+}
+
+#[tokio::test]
+async fn a_client_with_an_old_epoch_hears_who_leads_and_where() {
+    let fixture = Fixture::start(&[]).await;
+    let id = fixture.create("events").await;
+    let mut stream = fixture.connect().await;
+    for (version, told) in [(12, false), (15, false), (16, true), (18, true)] {
+        let mut request = fetch(version, id, &[0]);
+        request.topics[0].partitions[0].current_leader_epoch = 7;
+        let unknown = call(&mut stream, version, &request).await;
+        let partition = &unknown.responses[0].partitions[0];
+        assert_eq!(partition.error_code, KafkaError::UnknownLeaderEpoch.code());
+        assert_eq!(partition.current_leader.leader_id, -1, "it knows more than we do");
+        request.topics[0].partitions[0].current_leader_epoch = -2;
+        let fenced = call(&mut stream, version, &request).await;
+        let partition = &fenced.responses[0].partitions[0];
+        assert_eq!(partition.error_code, KafkaError::FencedLeaderEpoch.code());
+        let leader = (partition.current_leader.leader_id, partition.current_leader.leader_epoch);
+        assert_eq!(leader, if told { (1, 0) } else { (-1, -1) }, "version {version}");
+        let endpoints: Vec<_> = fenced.node_endpoints.iter().map(|node| (node.node_id, node.port)).collect();
+        let expected = if told { vec![(1, i32::from(fixture.address.port()))] } else { Vec::new() };
+        assert_eq!(endpoints, expected, "version {version}");
+    }
+}
+
+#[tokio::test]
+async fn a_partition_that_list_offsets_names_twice_is_refused_and_the_others_are_not() {
+    let fixture = Fixture::start(&[("num.partitions", "2")]).await;
+    fixture.create("events").await;
+    let asked = |partition_index| ListOffsetsPartition { partition_index, timestamp: -1, ..Default::default() };
+    let topic = |partitions: &[i32]| ListOffsetsTopic {
+        name: "events".into(),
+        partitions: partitions.iter().map(|index| asked(*index)).collect(),
+        ..Default::default()
+    };
+    let request = ListOffsetsRequest { topics: vec![topic(&[0, 1]), topic(&[0])], ..Default::default() };
+    let answer = call(&mut fixture.connect().await, 7, &request).await;
+    let errors = answer.topics.iter().flat_map(|topic| topic.partitions.iter().map(|p| p.error_code));
+    let invalid = KafkaError::InvalidRequest.code();
+    assert_eq!(errors.collect::<Vec<_>>(), [invalid, 0, invalid]);
 }

@@ -52,6 +52,11 @@ pub trait Disk: Send + Sync + Debug {
 
     /// Bytes that may still be written to the file system of `path`; `None` if it cannot tell.
     fn free_space(&self, path: &Path) -> Option<u64>;
+
+    /// Bytes of the whole file system of `path`; `None` if it cannot tell.
+    fn total_space(&self, _path: &Path) -> Option<u64> {
+        None
+    }
 }
 
 /// An open file. Handles are shared; reads and writes name their position.

@@ -67,6 +67,11 @@ impl Disk for OsDisk {
         let stat = rustix::fs::statvfs(path).ok()?;
         stat.f_bavail.checked_mul(stat.f_frsize)
     }
+
+    fn total_space(&self, path: &Path) -> Option<u64> {
+        let stat = rustix::fs::statvfs(path).ok()?;
+        stat.f_blocks.checked_mul(stat.f_frsize)
+    }
 }
 
 impl DiskFile for OsFile {

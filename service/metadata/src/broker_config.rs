@@ -78,6 +78,8 @@ pub struct BrokerConfig {
     pub group_min_session_timeout: Duration,
     /// `log.retention.check.interval.ms`
     pub retention_check_interval: Duration,
+    /// `max.incremental.fetch.session.cache.slots`
+    pub fetch_session_slots: i32,
     /// `num.partitions`
     pub num_partitions: i32,
     /// `offset.metadata.max.bytes`
@@ -165,6 +167,7 @@ impl BrokerConfig {
             group_max_size: int("group.max.size"),
             group_min_session_timeout: millis("group.min.session.timeout.ms"),
             retention_check_interval: millis("log.retention.check.interval.ms"),
+            fetch_session_slots: int("max.incremental.fetch.session.cache.slots"),
             num_partitions: int("num.partitions"),
             offset_metadata_max_bytes: int("offset.metadata.max.bytes"),
             offsets_retention_check_interval: millis("offsets.retention.check.interval.ms"),

@@ -8,6 +8,7 @@ mod groups;
 mod hostile;
 mod hostile_produce;
 mod produce;
+mod records;
 mod restarts;
 
 use tidelog_harness::Server;

@@ -71,6 +71,9 @@ fn oracles() -> BTreeMap<&'static str, Oracle> {
         OffsetDeleteRequest OffsetDeleteResponse ConsumerGroupHeartbeatRequest ConsumerGroupHeartbeatResponse
         ConsumerGroupDescribeRequest ConsumerGroupDescribeResponse
         SaslHandshakeRequest SaslHandshakeResponse SaslAuthenticateRequest SaslAuthenticateResponse
+        AlterReplicaLogDirsRequest AlterReplicaLogDirsResponse DescribeLogDirsRequest DescribeLogDirsResponse
+        DescribeProducersRequest DescribeProducersResponse DescribeTopicPartitionsRequest
+        DescribeTopicPartitionsResponse
         ConsumerProtocolSubscription ConsumerProtocolAssignment
     ]
 }
@@ -83,6 +86,7 @@ const NOT_IN_BOTH: &[&str] = &[
     "keep_prepared_txn",
     "ongoing_txn_producer_id",
     "ongoing_txn_producer_epoch",
+    "is_cordoned",
 ];
 
 /// The fields by name, ids in one form.
@@ -138,6 +142,8 @@ fn both_codecs_read_and_write_the_same() {
         "ListOffsetsResponse v11",
         "OffsetCommitRequest v10",
         "OffsetFetchRequest v10",
+        "DescribeLogDirsRequest v5",
+        "DescribeLogDirsResponse v5",
         "OffsetCommitKey",
         "OffsetCommitValue",
         "GroupMetadataKey",
@@ -214,6 +220,9 @@ fn defaults_agree() {
         OffsetDeleteRequest OffsetDeleteResponse ConsumerGroupHeartbeatRequest ConsumerGroupHeartbeatResponse
         ConsumerGroupDescribeRequest ConsumerGroupDescribeResponse
         SaslHandshakeRequest SaslHandshakeResponse SaslAuthenticateRequest SaslAuthenticateResponse
+        AlterReplicaLogDirsRequest AlterReplicaLogDirsResponse DescribeLogDirsRequest DescribeLogDirsResponse
+        DescribeProducersRequest DescribeProducersResponse DescribeTopicPartitionsRequest
+        DescribeTopicPartitionsResponse
     ];
     inner![
         PartitionProduceData = produce_request::PartitionProduceData
@@ -252,5 +261,10 @@ fn defaults_agree() {
         LeaderEpochEndOffset = offset_for_leader_epoch_response::EpochEndOffset
         DescribedGroup = describe_groups_response::DescribedGroup
         DescribedGroupMember = describe_groups_response::DescribedGroupMember
+        DescribeLogDirsPartition = describe_log_dirs_response::DescribeLogDirsPartition
+        DescribeProducersPartitionResponse = describe_producers_response::PartitionResponse
+        DescribedProducer = describe_producers_response::ProducerState
+        DescribeTopicPartitionsTopicResponse = describe_topic_partitions_response::DescribeTopicPartitionsResponseTopic
+        DescribeTopicPartitionsPartition = describe_topic_partitions_response::DescribeTopicPartitionsResponsePartition
     ];
 }

@@ -107,13 +107,7 @@ impl Replica {
     }
 
     fn apply_retention(&self, plan: &RetentionPlan) {
-        let before = self.offsets().log_start;
-        self.move_log_start(plan.log_start);
-        if self.offsets().log_start > before {
-            // The manifest lets go of what lies below, even where nothing is written any more.
-            self.wake_remote();
-            self.tell_moved();
-        }
+        self.begin_at(plan.log_start);
         match self.view.apply_retention(plan) {
             Ok(removed) if removed.is_empty() => {}
             Ok(removed) => {
@@ -123,6 +117,19 @@ impl Replica {
             }
             Err(failure) => error!(partition = %self.id, error = %failure, "cannot remove old segments"),
         }
+    }
+
+    /// Readers begin at `offset` from now on, or where they begin already; the cold tier and the export hear of it. Answers where.
+    pub(crate) fn begin_at(&self, offset: Offset) -> Offset {
+        let before = self.offsets().log_start;
+        self.move_log_start(offset);
+        let start = self.offsets().log_start;
+        if start > before {
+            // The manifest lets go of what lies below, even where nothing is written any more.
+            self.wake_remote();
+            self.tell_moved();
+        }
+        start
     }
 
     fn retention(&self, now: Now) -> RetentionPlan {

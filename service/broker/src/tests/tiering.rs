@@ -45,11 +45,16 @@ impl MemoryTier {
 
     /// Takes every closed segment that is ready and tells the broker, as an uploader does.
     pub(super) fn upload(&self, partition: &TopicIdPartition) {
-        let source = Arc::clone(&self.state.lock().unwrap().led[partition]);
+        let source = self.source(partition);
         while let Some(segment) = source.closed_segment(self.end(partition)) {
             self.state.lock().unwrap().uploaded.entry(partition.clone()).or_default().push(segment);
         }
         source.remote_committed(self.end(partition));
+    }
+
+    /// The leader's log, as an uploader sees it.
+    pub(super) fn source(&self, partition: &TopicIdPartition) -> Arc<dyn LocalLog> {
+        Arc::clone(&self.state.lock().unwrap().led[partition])
     }
 
     /// The manifest drops its oldest segment.

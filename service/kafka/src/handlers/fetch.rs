@@ -1,60 +1,81 @@
-//! Fetch (key 1): a long poll over partitions. Sessions are declined (session id 0), so every request is a full one.
+//! Fetch (key 1): a long poll over partitions: those that the request names, or those of its session (KIP-227).
 
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
 use futures::future::Either;
-use tidelog_broker::{FetchPartition as Wanted, FetchRequest as Asked, FetchedPartition, Isolation, TopicRef};
-use tidelog_model::{KafkaError, LeaderEpoch, Offset, PartitionIndex, TopicId};
+use tidelog_broker::{
+    Broker, BrokerError, FetchPartition as Wanted, FetchRequest as Asking, FetchedPartition, Isolation, TopicRef,
+};
+use tidelog_model::{Caller, KafkaError, LeaderEpoch, Offset, PartitionIndex, TopicId};
 use tidelog_protocol::Str;
 use tidelog_protocol::messages::{
-    AbortedTransaction, FetchLeader, FetchRequest, FetchResponse, FetchableTopicResponse, PartitionData,
+    AbortedTransaction, FetchLeader, FetchNodeEndpoint, FetchRequest, FetchResponse, FetchTopic,
+    FetchableTopicResponse, PartitionData,
 };
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::answer::{Files, Hangup, Waiting};
-use crate::request::{Request, code};
+use super::leaders::Leaders;
+use crate::answer::{Answer, Files, Hangup, Waiting};
+use crate::fetch_sessions::{Answered, Asked, Continued, FetchSessions, Known, NO_SESSION, Named, Opened, topic_of};
+use crate::request::{ReplyTo, Request, code};
 
-/// The topics of the request, to give the answer the same shape.
+/// From here on topics go by id (KIP-516).
+const FIRST_BY_ID: i16 = 13;
+/// From here on errors name the leader (KIP-951).
+const FIRST_WITH_LEADERS: i16 = 16;
+
+/// Consecutive partitions of one topic, to give the answer the same shape.
 struct Shape {
     topic: Str,
     topic_id: TopicId,
     partitions: Vec<i32>,
 }
 
-pub(crate) async fn handle(request: Request<'_>, message: FetchRequest) -> Result<Waiting, Hangup> {
+/// What the answer does to the sessions.
+enum Session {
+    None,
+    Wanted(Vec<FetchTopic>),
+    Continued(Continued),
+}
+
+pub(crate) async fn handle(request: Request<'_>, mut message: FetchRequest) -> Result<Waiting, Hangup> {
     let to = request.reply_to();
-    if let Some(error) = session_error(&message) {
-        let response = FetchResponse { error_code: error.code(), ..Default::default() };
-        return request.ready(&response);
-    }
-    let by_id = request.header.version >= 13;
+    let by_id = to.version >= FIRST_BY_ID;
+    let (broker, sessions) = (&request.session.broker, &request.session.fetch_sessions);
+    let name_of = |topic: &TopicRef| broker.name_behind(&request.caller, topic);
+    let opened = match sessions.open(&request.caller.principal, &message, by_id, name_of) {
+        Ok(opened) => opened,
+        Err(error) => return request.ready(&FetchResponse { error_code: error.code(), ..Default::default() }),
+    };
+    let (shapes, wanted) = match &opened {
+        Opened::None | Opened::Wanted => named(&message.topics, by_id),
+        Opened::Continued(continued) => remembered(continued),
+    };
     let read_committed = message.isolation_level == 1;
-    let mut shapes = Vec::with_capacity(message.topics.len());
-    let mut wanted = Vec::new();
-    for topic in &message.topics {
-        let reference = if by_id { TopicRef::Id(topic.topic_id) } else { TopicRef::Name(topic.topic.to_string()) };
-        wanted.extend(topic.partitions.iter().map(|partition| Wanted {
-            topic: reference.clone(),
-            partition: PartitionIndex(partition.partition),
-            offset: Offset(partition.fetch_offset),
-            leader_epoch: LeaderEpoch(partition.current_leader_epoch),
-            max_bytes: size(partition.partition_max_bytes),
-        }));
-        shapes.push(Shape {
-            topic: topic.topic.clone(),
-            topic_id: topic.topic_id,
-            partitions: topic.partitions.iter().map(|p| p.partition).collect(),
-        });
-    }
-    let asked = Asked {
+    let asking = Asking {
         partitions: wanted,
         max_wait: Duration::from_millis(u64::try_from(message.max_wait_ms).unwrap_or(0)),
         min_bytes: size(message.min_bytes),
         max_bytes: size(message.max_bytes),
         isolation: if read_committed { Isolation::ReadCommitted } else { Isolation::ReadUncommitted },
     };
-    let mut fetch = Box::pin(request.session.broker.fetch(&request.caller, asked));
+    let mut fetch = Box::pin(broker.fetch(&request.caller, asking));
+    let reply = Reply {
+        to,
+        shapes,
+        read_committed,
+        leaders: Leaders::new(&request, FIRST_WITH_LEADERS),
+        session: match opened {
+            Opened::None => Session::None,
+            Opened::Wanted => Session::Wanted(std::mem::take(&mut message.topics)),
+            Opened::Continued(continued) => Session::Continued(continued),
+        },
+        sessions: Arc::clone(sessions),
+        broker: broker.clone(),
+        caller: request.caller.clone(),
+    };
     // A fetch's own bytes are few; the long poll must not hold budget that produces need.
     drop(request);
     let fetch = match futures::poll!(&mut fetch) {
@@ -67,56 +88,179 @@ pub(crate) async fn handle(request: Request<'_>, message: FetchRequest) -> Resul
             Either::Left(fetched) => fetched,
             Either::Right(task) => task.await.map_err(|error| Hangup::Malformed(format!("a fetch failed: {error}")))?,
         };
-        let mut fetched = fetched.into_iter();
-        let mut files = Files::default();
-        let responses = shapes
-            .into_iter()
-            .map(|shape| FetchableTopicResponse {
-                topic: shape.topic,
-                topic_id: shape.topic_id,
-                partitions: shape
-                    .partitions
-                    .into_iter()
-                    .zip(&mut fetched)
-                    .map(|(index, partition)| data(index, partition, read_committed, &mut files))
-                    .collect(),
-                ..Default::default()
-            })
-            .collect();
-        to.answer_with(&FetchResponse { responses, ..Default::default() }, files)
+        reply.answer(fetched)
     }))
+}
+
+/// The partitions that the request names.
+fn named(topics: &[FetchTopic], by_id: bool) -> (Vec<Shape>, Vec<Wanted>) {
+    let mut shapes = Vec::with_capacity(topics.len());
+    let mut wanted = Vec::new();
+    for topic in topics {
+        let reference = topic_of(topic, by_id);
+        wanted.extend(topic.partitions.iter().map(|asked| want(&reference, asked.partition, &Asked::of(asked))));
+        shapes.push(Shape {
+            topic: topic.topic.clone(),
+            topic_id: topic.topic_id,
+            partitions: topic.partitions.iter().map(|asked| asked.partition).collect(),
+        });
+    }
+    (shapes, wanted)
+}
+
+/// The partitions of the session.
+fn remembered(session: &Continued) -> (Vec<Shape>, Vec<Wanted>) {
+    let mut shapes: Vec<Shape> = Vec::new();
+    let mut wanted: Vec<Wanted> = Vec::new();
+    session.for_each(|Named { topic, partition, asked, .. }| {
+        let same = wanted.last().is_some_and(|last| last.topic == *topic);
+        wanted.push(want(topic, *partition, asked));
+        match shapes.last_mut().filter(|_| same) {
+            Some(shape) => shape.partitions.push(*partition),
+            None => shapes.push(Shape {
+                topic: if let TopicRef::Name(name) = topic { Str::from(name) } else { Str::EMPTY },
+                topic_id: if let TopicRef::Id(id) = topic { *id } else { TopicId::ZERO },
+                partitions: vec![*partition],
+            }),
+        }
+    });
+    (shapes, wanted)
+}
+
+fn want(topic: &TopicRef, partition: i32, asked: &Asked) -> Wanted {
+    Wanted {
+        topic: topic.clone(),
+        partition: PartitionIndex(partition),
+        offset: Offset(asked.offset),
+        leader_epoch: LeaderEpoch(asked.leader_epoch),
+        max_bytes: size(asked.max_bytes),
+    }
 }
 
 fn size(bytes: i32) -> usize {
     usize::try_from(bytes).unwrap_or(0)
 }
 
-/// We never hand out sessions: a client that continues one has spoken to somebody else (KIP-227).
-fn session_error(message: &FetchRequest) -> Option<KafkaError> {
-    // Epochs 0 and −1 are full fetches, whatever session they close or replace; every other one goes on with a session.
-    (!matches!(message.session_epoch, 0 | -1)).then_some(KafkaError::FetchSessionIdNotFound)
+/// What turns a fetch's result into its answer.
+struct Reply {
+    to: ReplyTo,
+    shapes: Vec<Shape>,
+    read_committed: bool,
+    leaders: Leaders,
+    session: Session,
+    sessions: Arc<FetchSessions>,
+    broker: Broker,
+    caller: Caller,
 }
 
-fn data(index: i32, fetched: FetchedPartition, read_committed: bool, files: &mut Files) -> PartitionData {
-    let aborted = fetched.aborted.iter().map(|aborted| AbortedTransaction {
-        producer_id: aborted.producer_id.get(),
-        first_offset: aborted.first_offset.get(),
-        ..Default::default()
-    });
-    let leader = fetched.error.as_ref().and_then(|error| error.leader);
-    PartitionData {
-        partition_index: index,
-        error_code: code(fetched.error.as_ref()),
-        high_watermark: fetched.high_watermark.get(),
-        last_stable_offset: fetched.last_stable_offset.get(),
-        log_start_offset: fetched.log_start_offset.get(),
-        aborted_transactions: read_committed.then(|| aborted.collect()),
-        current_leader: leader.map_or_else(FetchLeader::default, |leader| FetchLeader {
-            leader_id: leader.node.get(),
-            leader_epoch: leader.epoch.get(),
+impl Reply {
+    fn answer(mut self, mut fetched: Vec<FetchedPartition>) -> Result<Answer, Hangup> {
+        let session = std::mem::replace(&mut self.session, Session::None);
+        let (session_id, news) = match session {
+            Session::None => (NO_SESSION, None),
+            Session::Wanted(topics) => (self.begin_session(&topics, &fetched), None),
+            Session::Continued(continued) => {
+                self.find_other_ids(&continued, &mut fetched);
+                match continued.select(fetched.iter().map(answered)) {
+                    Ok(news) => (continued.id, Some(news)),
+                    Err(error) => {
+                        let session_id = continued.id;
+                        let refused = FetchResponse { error_code: error.code(), session_id, ..Default::default() };
+                        return self.to.answer(&refused);
+                    }
+                }
+            }
+        };
+        let mut files = Files::default();
+        let mut responses = Vec::with_capacity(self.shapes.len());
+        let mut fetched = fetched.into_iter().enumerate();
+        for shape in std::mem::take(&mut self.shapes) {
+            let answers = shape.partitions.into_iter().zip(&mut fetched);
+            let partitions: Vec<PartitionData> = answers
+                .filter(|(_, (place, _))| news.as_ref().is_none_or(|news| news.get(*place) == Some(&true)))
+                .map(|(index, (_, partition))| self.data(index, partition, &mut files))
+                .collect();
+            if news.is_none() || !partitions.is_empty() {
+                let (topic, topic_id) = (shape.topic, shape.topic_id);
+                responses.push(FetchableTopicResponse { topic, topic_id, partitions, ..Default::default() });
+            }
+        }
+        let node_endpoints = self.leaders.endpoints().map(|(node, host, port)| FetchNodeEndpoint {
+            node_id: node.get(),
+            host: Str::from(host),
+            port: i32::from(port),
             ..Default::default()
-        }),
-        records: Some(files.records(fetched.records)),
-        ..Default::default()
+        });
+        let node_endpoints = node_endpoints.collect();
+        self.to.answer_with(&FetchResponse { session_id, responses, node_endpoints, ..Default::default() }, files)
+    }
+
+    /// The session that the next requests may go on with.
+    fn begin_session(&self, topics: &[FetchTopic], fetched: &[FetchedPartition]) -> i32 {
+        let by_id = self.to.version >= FIRST_BY_ID;
+        let partitions = topics.iter().flat_map(|topic| {
+            let reference = topic_of(topic, by_id);
+            let name = self.broker.name_behind(&self.caller, &reference);
+            topic.partitions.iter().map(move |asked| Named {
+                topic: reference.clone(),
+                name: name.clone(),
+                partition: asked.partition,
+                asked: Asked::of(asked),
+            })
+        });
+        let known = fetched.iter().map(|fetched| answered(fetched).known());
+        self.sessions.create(&self.caller.principal, by_id, partitions.zip(known))
+    }
+
+    /// A topic that was deleted and created again under its name has another id than the session knows: the client must look the name
+    /// up once more.
+    fn find_other_ids(&self, session: &Continued, fetched: &mut [FetchedPartition]) {
+        let unknown = |partition: &FetchedPartition| {
+            partition.error.as_ref().is_some_and(|error| error.error == KafkaError::UnknownTopicId)
+        };
+        if !fetched.iter().any(unknown) {
+            return;
+        }
+        for (partition, name) in fetched.iter_mut().zip(session.names()) {
+            if unknown(partition)
+                && let Some(name) = name
+                && self.broker.has_topic(&self.caller, &name)
+            {
+                partition.error = Some(BrokerError::from(KafkaError::InconsistentTopicId));
+            }
+        }
+    }
+
+    fn data(&mut self, index: i32, fetched: FetchedPartition, files: &mut Files) -> PartitionData {
+        let aborted = fetched.aborted.iter().map(|aborted| AbortedTransaction {
+            producer_id: aborted.producer_id.get(),
+            first_offset: aborted.first_offset.get(),
+            ..Default::default()
+        });
+        let leader = self.leaders.of(fetched.error.as_ref());
+        PartitionData {
+            partition_index: index,
+            error_code: code(fetched.error.as_ref()),
+            high_watermark: fetched.high_watermark.get(),
+            last_stable_offset: fetched.last_stable_offset.get(),
+            log_start_offset: fetched.log_start_offset.get(),
+            aborted_transactions: self.read_committed.then(|| aborted.collect()),
+            current_leader: leader.map_or_else(FetchLeader::default, |leader| FetchLeader {
+                leader_id: leader.node.get(),
+                leader_epoch: leader.epoch.get(),
+                ..Default::default()
+            }),
+            records: Some(files.records(fetched.records)),
+            ..Default::default()
+        }
+    }
+}
+
+/// What the sessions make of a partition's answer.
+fn answered(fetched: &FetchedPartition) -> Answered {
+    Answered {
+        known: Known { high_watermark: fetched.high_watermark, log_start: fetched.log_start_offset },
+        has_records: fetched.size() > 0,
+        failed: fetched.error.is_some(),
     }
 }

@@ -1,8 +1,11 @@
 //! ListOffsets (key 2): offsets by position or time.
 
+use std::collections::HashSet;
+
 use futures::future::join_all;
 use tidelog_broker::{BrokerError, Isolation, ListedOffset, OffsetSpec, TopicRef};
 use tidelog_model::{KafkaError, LeaderEpoch, PartitionIndex, Timestamp};
+use tidelog_protocol::Str;
 use tidelog_protocol::messages::{
     ListOffsetsPartition, ListOffsetsPartitionResponse, ListOffsetsRequest, ListOffsetsResponse,
     ListOffsetsTopicResponse,
@@ -16,6 +19,7 @@ pub(crate) async fn handle(request: Request<'_>, message: ListOffsetsRequest) ->
     let isolation = if message.isolation_level == 1 { Isolation::ReadCommitted } else { Isolation::ReadUncommitted };
     let (broker, caller) = (request.session.broker.clone(), request.caller.clone());
     drop(request);
+    let repeated = repeated(&message);
     // A lookup by time may have to wait for the cold tier.
     Ok(Box::pin(async move {
         let mut topics = Vec::with_capacity(message.topics.len());
@@ -23,7 +27,11 @@ pub(crate) async fn handle(request: Request<'_>, message: ListOffsetsRequest) ->
             let reference = TopicRef::from(topic.name.as_str());
             let lookups = topic.partitions.iter().map(|asked| {
                 let (broker, caller, reference) = (&broker, &caller, &reference);
+                let twice = repeated.contains(&(topic.name.clone(), asked.partition_index));
                 async move {
+                    if twice {
+                        return partition(asked, Err(KafkaError::InvalidRequest.into()), to.version);
+                    }
                     let Some(spec) = spec(asked.timestamp, to.version) else {
                         return partition(asked, Err(KafkaError::UnsupportedVersion.into()), to.version);
                     };
@@ -38,6 +46,16 @@ pub(crate) async fn handle(request: Request<'_>, message: ListOffsetsRequest) ->
         }
         to.answer(&ListOffsetsResponse { topics, ..Default::default() })
     }))
+}
+
+/// The partitions that a request names more than once: Kafka answers none of them.
+fn repeated(message: &ListOffsetsRequest) -> HashSet<(Str, i32)> {
+    let mut seen = HashSet::new();
+    let named = message
+        .topics
+        .iter()
+        .flat_map(|topic| topic.partitions.iter().map(|asked| (topic.name.clone(), asked.partition_index)));
+    named.filter(|named| !seen.insert(named.clone())).collect()
 }
 
 /// The special timestamps that a version knows.

@@ -7,14 +7,18 @@ use std::time::Duration;
 use futures::future::join_all;
 use tidelog_broker::{Acks, AppendRequest, AppendTicket, Appended, BrokerError, TopicRef};
 use tidelog_model::{KafkaError, PartitionIndex};
-use tidelog_protocol::Records;
 use tidelog_protocol::messages::{
-    PartitionProduceData, PartitionProduceResponse, ProduceLeader, ProduceRequest, ProduceResponse, TopicProduceData,
-    TopicProduceResponse,
+    PartitionProduceData, PartitionProduceResponse, ProduceLeader, ProduceNodeEndpoint, ProduceRequest,
+    ProduceResponse, TopicProduceData, TopicProduceResponse,
 };
+use tidelog_protocol::{Records, Str};
 
+use super::leaders::Leaders;
 use crate::answer::{Answer, Hangup, Waiting};
 use crate::request::{Request, sentence};
+
+/// From here on errors name the leader (KIP-951).
+const FIRST_WITH_LEADERS: i16 = 10;
 
 /// A topic of the answer under construction.
 struct Topic {
@@ -31,6 +35,7 @@ pub(crate) async fn handle(request: Request<'_>, mut message: ProduceRequest) ->
     };
     let timeout = Duration::from_millis(u64::try_from(message.timeout_ms).unwrap_or(0));
     let (to, silent) = (request.reply_to(), acks == Ok(Acks::None));
+    let mut leaders = Leaders::new(&request, FIRST_WITH_LEADERS);
     // Each append holds the frame's reservation until its bytes are in the log.
     let reserved: Arc<dyn Any + Send + Sync> = Arc::new(request.reserved);
     let mut topics = Vec::with_capacity(message.topic_data.len());
@@ -75,7 +80,10 @@ pub(crate) async fn handle(request: Request<'_>, mut message: ProduceRequest) ->
             responses.push(TopicProduceResponse {
                 name: data.name,
                 topic_id: data.topic_id,
-                partition_responses: results.into_iter().map(|(index, result)| partition(index, result)).collect(),
+                partition_responses: results
+                    .into_iter()
+                    .map(|(index, result)| partition(index, result, &mut leaders))
+                    .collect(),
                 ..Default::default()
             });
         }
@@ -83,11 +91,18 @@ pub(crate) async fn handle(request: Request<'_>, mut message: ProduceRequest) ->
             // With acks=0 a closed connection is the only way to report an error.
             return if failed { Err(Hangup::Quiet) } else { Ok(Answer::Nothing) };
         }
-        to.answer(&ProduceResponse { responses, ..Default::default() })
+        let node_endpoints = leaders.endpoints().map(|(node, host, port)| ProduceNodeEndpoint {
+            node_id: node.get(),
+            host: Str::from(host),
+            port: i32::from(port),
+            ..Default::default()
+        });
+        let node_endpoints = node_endpoints.collect();
+        to.answer(&ProduceResponse { responses, node_endpoints, ..Default::default() })
     }))
 }
 
-fn partition(index: i32, result: Result<Appended, BrokerError>) -> PartitionProduceResponse {
+fn partition(index: i32, result: Result<Appended, BrokerError>, leaders: &mut Leaders) -> PartitionProduceResponse {
     match result {
         Ok(appended) => PartitionProduceResponse {
             index,
@@ -101,7 +116,7 @@ fn partition(index: i32, result: Result<Appended, BrokerError>) -> PartitionProd
             error_code: error.error.code(),
             base_offset: -1,
             error_message: sentence(&error),
-            current_leader: error.leader.map_or_else(ProduceLeader::default, |leader| ProduceLeader {
+            current_leader: leaders.of(Some(&error)).map_or_else(ProduceLeader::default, |leader| ProduceLeader {
                 leader_id: leader.node.get(),
                 leader_epoch: leader.epoch.get(),
                 ..Default::default()

@@ -143,6 +143,13 @@ pub static BROKER_CONFIGS: &[ConfigDef] = &[
     ConfigDef::long("log.roll.ms", "1", 1, MAX, "As log.roll.hours, which it overrides, in ms.").unset().dynamic(),
     ConfigDef::int("log.segment.bytes", "1073741824", MIN_SEGMENT_BYTES, MAX_INT, "Topics' default of segment.bytes.")
         .dynamic(),
+    ConfigDef::int(
+        "max.incremental.fetch.session.cache.slots",
+        "1000",
+        0,
+        100_000,
+        "Most fetch sessions at once; a consumer without one names all its partitions in every fetch.",
+    ),
     ConfigDef::int("message.max.bytes", "1048588", 0, MAX_INT, "Topics' default of max.message.bytes.").dynamic(),
     ConfigDef::int("min.insync.replicas", "1", 1, MAX_INT, "Topics' default of min.insync.replicas.").dynamic(),
     ConfigDef::int(

@@ -3,6 +3,7 @@
 //!
 //! Structs end with `unknown_tags`; build them with `..Default::default()`.
 
+mod alter_replica_log_dirs;
 mod api_versions;
 mod consumer_group_describe;
 mod consumer_group_heartbeat;
@@ -14,6 +15,9 @@ mod delete_topics;
 mod describe_cluster;
 mod describe_configs;
 mod describe_groups;
+mod describe_log_dirs;
+mod describe_producers;
+mod describe_topic_partitions;
 mod fetch;
 mod find_coordinator;
 mod heartbeat;
@@ -33,6 +37,7 @@ pub mod records;
 mod sasl;
 mod sync_group;
 
+pub use alter_replica_log_dirs::*;
 pub use api_versions::*;
 pub use consumer_group_describe::*;
 pub use consumer_group_heartbeat::*;
@@ -44,6 +49,9 @@ pub use delete_topics::*;
 pub use describe_cluster::*;
 pub use describe_configs::*;
 pub use describe_groups::*;
+pub use describe_log_dirs::*;
+pub use describe_producers::*;
+pub use describe_topic_partitions::*;
 pub use fetch::*;
 pub use find_coordinator::*;
 pub use heartbeat::*;

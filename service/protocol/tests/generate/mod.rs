@@ -55,6 +55,9 @@ pub fn all() -> Vec<Described> {
         OffsetDeleteRequest OffsetDeleteResponse ConsumerGroupHeartbeatRequest ConsumerGroupHeartbeatResponse
         ConsumerGroupDescribeRequest ConsumerGroupDescribeResponse
         SaslHandshakeRequest SaslHandshakeResponse SaslAuthenticateRequest SaslAuthenticateResponse
+        AlterReplicaLogDirsRequest AlterReplicaLogDirsResponse DescribeLogDirsRequest DescribeLogDirsResponse
+        DescribeProducersRequest DescribeProducersResponse DescribeTopicPartitionsRequest
+        DescribeTopicPartitionsResponse
         ConsumerProtocolSubscription ConsumerProtocolAssignment OffsetCommitKey OffsetCommitValue GroupMetadataKey
         GroupMetadataValue
     ]

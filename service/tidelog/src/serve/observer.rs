@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tidelog_broker::{Broker, Observer};
+use tidelog_log::BoxFuture;
 use tidelog_model::{Now, Offset, TopicId, TopicIdPartition};
 use tidelog_segments::{Tier, TopicDescription};
-use tidelog_tables::{Exporter, RetentionHold};
+use tidelog_tables::{Exported, Exporter, RetentionHold};
 
 /// Knows the parts that are built after the broker.
 #[derive(Default)]
@@ -81,5 +82,19 @@ impl Observer for Events {
         let exported = exporter.exported(partition);
         let mut holds = self.holds.lock();
         holds.entry(partition.clone()).or_default().allow(now, wanted, log_start, exported, grace)
+    }
+
+    fn export_below(&self, partition: &TopicIdPartition, wanted: Offset) -> BoxFuture<'static, bool> {
+        let Some(exporter) = self.exporter.get().cloned() else { return Box::pin(std::future::ready(false)) };
+        let partition = partition.clone();
+        Box::pin(async move {
+            let has_all = || match exporter.exported(&partition) {
+                Exported::NotATable => true,
+                Exported::Unknown => false,
+                Exported::Below(end) => end >= wanted,
+            };
+            // A flush takes what is committed; records of an open transaction are not.
+            has_all() || (exporter.flush(&partition.topic).await.is_ok() && has_all())
+        })
     }
 }
