@@ -95,3 +95,37 @@ node_env() {
   fi
   echo "$dir"
 }
+
+# java_env NAME FOLDER: the artifacts of FOLDER/pom.xml and the compiled classes of FOLDER/src, made once per content. Prints the
+# folder that holds lib/ and classes/.
+java_env() {
+  local name="$1" folder="$2"
+  local sum dir
+  sum=$(cat "$folder/pom.xml" "$folder"/src/*.java | sha256sum | cut -c1-16)
+  dir="$(interop_cache)/java-$name-$sum"
+  if [[ ! -e "$dir/ready" ]]; then
+    rm -rf "$dir"
+    mkdir -p "$dir"
+    cp "$folder/pom.xml" "$dir/"
+    (cd "$dir" && mvn --batch-mode --quiet org.apache.maven.plugins:maven-dependency-plugin:3.9.0:copy-dependencies -DoutputDirectory=lib >&2)
+    javac --release 17 -Xlint:all -Werror -cp "$dir/lib/*" -d "$dir/classes" "$folder"/src/*.java >&2
+    touch "$dir/ready"
+  fi
+  echo "$dir"
+}
+
+# go_env FOLDER: the program of FOLDER with exactly the modules of its go.sum, built once per content. Prints the folder that holds
+# `check`.
+go_env() {
+  local folder="$1"
+  local sum dir
+  sum=$(cat "$folder"/go.mod "$folder"/go.sum "$folder"/*.go | sha256sum | cut -c1-16)
+  dir="$(interop_cache)/go-$sum"
+  if [[ ! -e "$dir/ready" ]]; then
+    rm -rf "$dir"
+    mkdir -p "$dir"
+    (cd "$folder" && GOFLAGS=-mod=readonly go build -o "$dir/check" . >&2)
+    touch "$dir/ready"
+  fi
+  echo "$dir"
+}

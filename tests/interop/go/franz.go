@@ -1,0 +1,492 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+func franzChecks() []check {
+	compressions := []kgo.CompressionCodec{
+		kgo.NoCompression(), kgo.GzipCompression(), kgo.SnappyCompression(), kgo.Lz4Compression(), kgo.ZstdCompression(),
+	}
+	acks := []kgo.Acks{kgo.NoAck(), kgo.LeaderAck(), kgo.AllISRAcks()}
+	checks := codecChecks(func(name string, codec, required int) error {
+		return franzCodec(name, compressions[codec], acks[required])
+	})
+	return append(checks,
+		check{"headers, repeated keys and null values", franzHeaders},
+		check{"null and empty keys and values", franzNulls},
+		check{"large record", franzLarge},
+		check{"too large record is refused, the next one stored", franzTooLarge},
+		check{"many partitions in a fetch session", franzSession},
+		check{"group of two", franzGroup},
+		check{"commit and resume", franzResume},
+		check{"admin: create, list, errors", franzTopics},
+		check{"admin: list offsets", franzOffsets},
+		check{"admin: delete records", franzDeleteRecords},
+		check{"admin: leader epochs", franzEpochs},
+		check{"admin: describe producers and log directories", franzDescribe},
+	)
+}
+
+func franz(options ...kgo.Opt) (*kgo.Client, error) {
+	return kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(brokers), kgo.RetryTimeout(20 * time.Second)}, options...)...)
+}
+
+func franzAdmin(use func(*kadm.Client) error) error {
+	client, err := franz()
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	return use(kadm.NewClient(client))
+}
+
+func franzTopic(name string, partitions int32) (string, error) {
+	topic := unique("franz-" + name)
+	return topic, franzAdmin(func(admin *kadm.Client) error {
+		_, err := admin.CreateTopic(context.Background(), partitions, 1, nil, topic)
+		return err
+	})
+}
+
+func franzSend(topic string, records []record, options ...kgo.Opt) error {
+	client, err := franz(append(options, kgo.RecordPartitioner(kgo.ManualPartitioner()))...)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	var out []*kgo.Record
+	for _, r := range records {
+		one := &kgo.Record{Topic: topic, Partition: r.partition, Key: r.key, Value: r.value, Timestamp: r.time}
+		for _, h := range r.headers {
+			one.Headers = append(one.Headers, kgo.RecordHeader{Key: h.key, Value: h.value})
+		}
+		out = append(out, one)
+	}
+	return client.ProduceSync(context.Background(), out...).FirstErr()
+}
+
+func franzPoll(client *kgo.Client) ([]record, error) {
+	context, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
+	defer cancel()
+	fetches := client.PollFetches(context)
+	for _, failed := range fetches.Errors() {
+		if !errors.Is(failed.Err, context.Err()) {
+			return nil, failed.Err
+		}
+	}
+	var records []record
+	fetches.EachRecord(func(r *kgo.Record) {
+		one := record{key: r.Key, value: r.Value, time: r.Timestamp, offset: r.Offset, partition: r.Partition}
+		for _, h := range r.Headers {
+			one.headers = append(one.headers, header{h.Key, h.Value})
+		}
+		records = append(records, one)
+	})
+	return records, nil
+}
+
+func franzRead(topic string, count int) ([]record, error) {
+	client, err := franz(kgo.ConsumeTopics(topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+	if err != nil {
+		return nil, err
+	}
+	defer client.Close()
+	var read []record
+	err = until(fmt.Sprint(count, " records of ", topic), func() (bool, error) {
+		more, err := franzPoll(client)
+		read = append(read, more...)
+		return len(read) >= count, err
+	})
+	return read, err
+}
+
+func franzCodec(name string, compression kgo.CompressionCodec, acks kgo.Acks) error {
+	topic, err := franzTopic("codec-"+name, 1)
+	if err != nil {
+		return err
+	}
+	var records []record
+	for n := range 50 {
+		records = append(records, record{value: bytes.Repeat(fmt.Appendf(nil, "value %d ", n), 50)})
+	}
+	options := []kgo.Opt{
+		kgo.ProducerBatchCompression(compression), kgo.RequiredAcks(acks), kgo.DisableIdempotentWrite(), kgo.ProducerLinger(50 * time.Millisecond),
+	}
+	if err := franzSend(topic, records, options...); err != nil {
+		return err
+	}
+	read, err := franzRead(topic, 50)
+	return errors.Join(err, equal("values", values(read), values(records)))
+}
+
+func franzHeaders() error {
+	topic, err := franzTopic("headers", 1)
+	if err != nil {
+		return err
+	}
+	headers := []header{{"a", []byte("1")}, {"b", nil}, {"a", []byte("2")}, {"ü", []byte{0, 255}}}
+	if err := franzSend(topic, []record{{value: []byte("x"), headers: headers}}); err != nil {
+		return err
+	}
+	read, err := franzRead(topic, 1)
+	if err != nil {
+		return err
+	}
+	return equal("headers", read[0].headers, headers)
+}
+
+func franzNulls() error {
+	topic, err := franzTopic("nulls", 1)
+	if err != nil {
+		return err
+	}
+	records := []record{{}, {key: []byte{}, value: []byte{}}, {value: []byte("v")}, {key: []byte("k")}}
+	if err := franzSend(topic, records); err != nil {
+		return err
+	}
+	read, err := franzRead(topic, len(records))
+	for n := range read {
+		err = errors.Join(err, equal("key", shown(read[n].key), shown(records[n].key)))
+		err = errors.Join(err, equal("value", shown(read[n].value), shown(records[n].value)))
+	}
+	return err
+}
+
+func franzLarge() error {
+	topic, err := franzTopic("large", 1)
+	if err != nil {
+		return err
+	}
+	value := make([]byte, 1_000_000)
+	for n := range value {
+		value[n] = byte(n * 7919 % 251)
+	}
+	options := []kgo.Opt{kgo.ProducerBatchMaxBytes(1_048_576), kgo.ProducerBatchCompression(kgo.NoCompression())}
+	if err := franzSend(topic, []record{{value: value}}, options...); err != nil {
+		return err
+	}
+	read, err := franzRead(topic, 1)
+	if err == nil && !bytes.Equal(read[0].value, value) {
+		err = errors.New("other bytes")
+	}
+	return err
+}
+
+func franzTooLarge() error {
+	topic, err := franzTopic("too-large", 1)
+	if err != nil {
+		return err
+	}
+	options := []kgo.Opt{kgo.ProducerBatchMaxBytes(4_000_000), kgo.ProducerBatchCompression(kgo.NoCompression())}
+	huge := []record{{value: make([]byte, 2_000_000)}}
+	if err := refused(franzSend(topic, huge, options...), kerr.MessageTooLarge); err != nil {
+		return err
+	}
+	if err := franzSend(topic, []record{{value: []byte("small")}}, options...); err != nil {
+		return err
+	}
+	read, err := franzRead(topic, 1)
+	return errors.Join(err, equal("values", values(read), []string{"small"}))
+}
+
+// franz-go names its partitions once; what comes afterwards comes by its session.
+func franzSession() error {
+	const partitions = 200
+	topic, err := franzTopic("many", partitions)
+	if err != nil {
+		return err
+	}
+	client, err := franz(kgo.ConsumeTopics(topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchMaxBytes(20_000))
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	seen, expected := map[string]int{}, 0
+	for round := range 5 {
+		var records []record
+		for p := round; p < partitions; p += 1 + round*7 {
+			text := fmt.Sprintf("%d:%d %s", round, p, bytes.Repeat([]byte("x"), 500))
+			records = append(records, record{partition: int32(p), value: []byte(text)})
+			expected++
+		}
+		if err := franzSend(topic, records); err != nil {
+			return err
+		}
+		err := until(fmt.Sprint("round ", round), func() (bool, error) {
+			more, err := franzPoll(client)
+			for _, one := range more {
+				seen[string(one.value)]++
+			}
+			return len(seen) >= expected, err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	for _, times := range seen {
+		if err := equal("times that a record came", times, 1); err != nil {
+			return err
+		}
+	}
+	return equal("records", len(seen), expected)
+}
+
+// A member of a group, and how many partitions it has.
+type franzMember struct {
+	*kgo.Client
+	owned atomic.Int32
+}
+
+func newFranzMember(group, topic string) (*franzMember, error) {
+	member := &franzMember{}
+	count := func(sign int32) func(context.Context, *kgo.Client, map[string][]int32) {
+		return func(_ context.Context, _ *kgo.Client, partitions map[string][]int32) {
+			member.owned.Add(sign * int32(len(partitions[topic])))
+		}
+	}
+	client, err := franz(kgo.ConsumerGroup(group), kgo.ConsumeTopics(topic), kgo.HeartbeatInterval(300*time.Millisecond),
+		kgo.SessionTimeout(10*time.Second), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.DisableAutoCommit(),
+		kgo.OnPartitionsAssigned(count(1)), kgo.OnPartitionsRevoked(count(-1)), kgo.OnPartitionsLost(count(-1)))
+	member.Client = client
+	return member, err
+}
+
+func franzGroup() error {
+	topic, err := franzTopic("group", 4)
+	if err != nil {
+		return err
+	}
+	group := unique("franz-g")
+	first, err := newFranzMember(group, topic)
+	if err != nil {
+		return err
+	}
+	defer first.Close()
+	var seen []record
+	poll := func(members ...*franzMember) error {
+		for _, member := range members {
+			more, err := franzPoll(member.Client)
+			if err != nil {
+				return err
+			}
+			seen = append(seen, more...)
+		}
+		return nil
+	}
+	alone := func() (bool, error) { return first.owned.Load() == 4, poll(first) }
+	if err := until("the first has all partitions", alone); err != nil {
+		return err
+	}
+	second, err := newFranzMember(group, topic)
+	if err != nil {
+		return err
+	}
+	defer second.Close()
+	err = until("two partitions each", func() (bool, error) {
+		return first.owned.Load() == 2 && second.owned.Load() == 2, poll(first, second)
+	})
+	if err != nil {
+		return err
+	}
+	records := numbers(0, 40)
+	for n := range records {
+		records[n].partition = int32(n % 4)
+	}
+	if err := franzSend(topic, records); err != nil {
+		return err
+	}
+	err = until("all records", func() (bool, error) { return len(seen) >= 40, poll(first, second) })
+	if err != nil {
+		return err
+	}
+	second.Close()
+	return errors.Join(until("the first has all partitions again", alone), equal("records", len(seen), 40))
+}
+
+func franzResume() error {
+	topic, err := franzTopic("resume", 1)
+	if err != nil {
+		return err
+	}
+	if err := franzSend(topic, numbers(0, 30)); err != nil {
+		return err
+	}
+	group := unique("franz-resume")
+	for round := range 3 {
+		client, err := newFranzMember(group, topic)
+		if err != nil {
+			return err
+		}
+		var read []record
+		err = until("ten records", func() (bool, error) {
+			context, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
+			defer cancel()
+			client.PollRecords(context, 10-len(read)).EachRecord(func(r *kgo.Record) {
+				read = append(read, record{value: r.Value})
+			})
+			return len(read) >= 10, nil
+		})
+		err = errors.Join(err, client.CommitUncommittedOffsets(context.Background()))
+		client.Close()
+		if err != nil {
+			return err
+		}
+		if err := equal("values", values(read), values(numbers(round*10, round*10+10))); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func franzTopics() error {
+	topic, err := franzTopic("admin", 3)
+	if err != nil {
+		return err
+	}
+	return franzAdmin(func(admin *kadm.Client) error {
+		topics, err := admin.ListTopics(context.Background())
+		if err != nil {
+			return err
+		}
+		if err := equal("partitions", len(topics[topic].Partitions), 3); err != nil {
+			return err
+		}
+		_, err = admin.CreateTopic(context.Background(), 1, 1, nil, topic)
+		if err := refused(err, kerr.TopicAlreadyExists); err != nil {
+			return err
+		}
+		deleted, err := admin.DeleteTopics(context.Background(), topic)
+		if err == nil {
+			err = deleted.Error()
+		}
+		if err != nil {
+			return err
+		}
+		deleted, _ = admin.DeleteTopics(context.Background(), topic)
+		return refused(deleted.Error(), kerr.UnknownTopicOrPartition)
+	})
+}
+
+func franzOffsets() error {
+	topic, err := franzTopic("offsets", 1)
+	if err != nil {
+		return err
+	}
+	start := time.Now().Add(-100 * time.Second).Truncate(time.Millisecond)
+	records := numbers(0, 10)
+	for n := range records {
+		records[n].time = start.Add(time.Duration(n) * time.Second)
+	}
+	if err := franzSend(topic, records); err != nil {
+		return err
+	}
+	return franzAdmin(func(admin *kadm.Client) error {
+		background := context.Background()
+		ends, err := admin.ListEndOffsets(background, topic)
+		if err != nil {
+			return err
+		}
+		starts, err := admin.ListStartOffsets(background, topic)
+		if err != nil {
+			return err
+		}
+		later, err := admin.ListOffsetsAfterMilli(background, start.Add(3001*time.Millisecond).UnixMilli(), topic)
+		if err != nil {
+			return err
+		}
+		got := []int64{starts[topic][0].Offset, later[topic][0].Offset, ends[topic][0].Offset}
+		return equal("first offset, offset by time, end", got, []int64{0, 4, 10})
+	})
+}
+
+func franzDeleteRecords() error {
+	topic, err := franzTopic("delete-records", 2)
+	if err != nil {
+		return err
+	}
+	if err := franzSend(topic, numbers(0, 10)); err != nil {
+		return err
+	}
+	return franzAdmin(func(admin *kadm.Client) error {
+		var before kadm.Offsets
+		before.Add(kadm.Offset{Topic: topic, Partition: 0, At: 4})
+		before.Add(kadm.Offset{Topic: topic, Partition: 1, At: 1})
+		deleted, err := admin.DeleteRecords(context.Background(), before)
+		if err != nil {
+			return err
+		}
+		if err := equal("first offset", deleted[topic][0].LowWatermark, 4); err != nil {
+			return err
+		}
+		if err := refused(deleted[topic][1].Err, kerr.OffsetOutOfRange); err != nil {
+			return err
+		}
+		read, err := franzRead(topic, 6)
+		return errors.Join(err, equal("values", values(read), values(numbers(4, 10))))
+	})
+}
+
+func franzEpochs() error {
+	topic, err := franzTopic("epochs", 1)
+	if err != nil {
+		return err
+	}
+	if err := franzSend(topic, numbers(0, 10)); err != nil {
+		return err
+	}
+	return franzAdmin(func(admin *kadm.Client) error {
+		var request kadm.OffsetForLeaderEpochRequest
+		request.Add(topic, 0, 0)
+		found, err := admin.OffsetForLeaderEpoch(context.Background(), request)
+		if err != nil {
+			return err
+		}
+		one := found[topic][0]
+		return errors.Join(one.Err, equal("epoch and end", []int64{int64(one.LeaderEpoch), one.EndOffset}, []int64{0, 10}))
+	})
+}
+
+func franzDescribe() error {
+	topic, err := franzTopic("describe", 1)
+	if err != nil {
+		return err
+	}
+	if err := franzSend(topic, numbers(0, 7)); err != nil {
+		return err
+	}
+	return franzAdmin(func(admin *kadm.Client) error {
+		set := kadm.TopicsSet{}
+		set.Add(topic, 0)
+		producers, err := admin.DescribeProducers(context.Background(), set)
+		if err != nil {
+			return err
+		}
+		active := producers[topic].Partitions[0].ActiveProducers.Sorted()
+		if err := equal("producers", len(active), 1); err != nil {
+			return err
+		}
+		if err := equal("last sequence", active[0].LastSequence, 6); err != nil {
+			return err
+		}
+		directories, err := admin.DescribeAllLogDirs(context.Background(), set)
+		if err != nil {
+			return err
+		}
+		size := int64(0)
+		directories.Each(func(one kadm.DescribedLogDir) { size += one.Size() })
+		if size == 0 {
+			return errors.New("the partition has no bytes")
+		}
+		return nil
+	})
+}

@@ -1,0 +1,343 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/IBM/sarama"
+)
+
+func saramaChecks() []check {
+	compressions := []sarama.CompressionCodec{
+		sarama.CompressionNone, sarama.CompressionGZIP, sarama.CompressionSnappy, sarama.CompressionLZ4, sarama.CompressionZSTD,
+	}
+	acks := []sarama.RequiredAcks{sarama.NoResponse, sarama.WaitForLocal, sarama.WaitForAll}
+	checks := codecChecks(func(name string, codec, required int) error {
+		return saramaCodec(name, compressions[codec], acks[required])
+	})
+	return append(checks,
+		check{"headers, repeated keys", saramaHeaders},
+		check{"null keys and values", saramaNulls},
+		check{"idempotence", saramaIdempotence},
+		check{"too large record is refused, the next one stored", saramaTooLarge},
+		check{"seek by time", saramaTimes},
+		check{"commit and resume", saramaResume},
+		check{"admin: create, list, errors", saramaTopics},
+		check{"admin: delete records", saramaDeleteRecords},
+		check{"admin: log directories", saramaLogDirs},
+	)
+}
+
+func saramaConfig() *sarama.Config {
+	config := sarama.NewConfig()
+	config.Producer.Return.Successes = true
+	config.Producer.Partitioner = sarama.NewManualPartitioner
+	config.Consumer.Offsets.Initial = sarama.OffsetOldest
+	config.Consumer.Group.Heartbeat.Interval = 300 * time.Millisecond
+	config.Consumer.Offsets.AutoCommit.Enable = false
+	return config
+}
+
+func saramaAdmin(use func(sarama.ClusterAdmin) error) error {
+	admin, err := sarama.NewClusterAdmin([]string{brokers}, saramaConfig())
+	if err != nil {
+		return err
+	}
+	return errors.Join(use(admin), admin.Close())
+}
+
+func saramaTopic(name string, partitions int32) (string, error) {
+	topic := unique("sarama-" + name)
+	return topic, saramaAdmin(func(admin sarama.ClusterAdmin) error {
+		return admin.CreateTopic(topic, &sarama.TopicDetail{NumPartitions: partitions, ReplicationFactor: 1}, false)
+	})
+}
+
+func saramaSend(config *sarama.Config, topic string, records []record) error {
+	producer, err := sarama.NewSyncProducer([]string{brokers}, config)
+	if err != nil {
+		return err
+	}
+	encoder := func(bytes []byte) sarama.Encoder {
+		if bytes == nil {
+			return nil
+		}
+		return sarama.ByteEncoder(bytes)
+	}
+	var messages []*sarama.ProducerMessage
+	for _, r := range records {
+		message := &sarama.ProducerMessage{Topic: topic, Partition: r.partition, Key: encoder(r.key), Value: encoder(r.value), Timestamp: r.time}
+		for _, h := range r.headers {
+			message.Headers = append(message.Headers, sarama.RecordHeader{Key: []byte(h.key), Value: h.value})
+		}
+		messages = append(messages, message)
+	}
+	return errors.Join(producer.SendMessages(messages), producer.Close())
+}
+
+func saramaRead(topic string, from int64, count int) ([]record, error) {
+	consumer, err := sarama.NewConsumer([]string{brokers}, saramaConfig())
+	if err != nil {
+		return nil, err
+	}
+	defer consumer.Close()
+	partition, err := consumer.ConsumePartition(topic, 0, from)
+	if err != nil {
+		return nil, err
+	}
+	defer partition.Close()
+	var read []record
+	for late := time.After(30 * time.Second); len(read) < count; {
+		select {
+		case message := <-partition.Messages():
+			one := record{key: message.Key, value: message.Value, time: message.Timestamp, offset: message.Offset}
+			for _, h := range message.Headers {
+				one.headers = append(one.headers, header{string(h.Key), h.Value})
+			}
+			read = append(read, one)
+		case <-late:
+			return read, fmt.Errorf("%d of %d records within 30 s", len(read), count)
+		}
+	}
+	return read, nil
+}
+
+func saramaCodec(name string, compression sarama.CompressionCodec, acks sarama.RequiredAcks) error {
+	topic, err := saramaTopic("codec-"+name, 1)
+	if err != nil {
+		return err
+	}
+	var records []record
+	for n := range 50 {
+		records = append(records, record{value: bytes.Repeat(fmt.Appendf(nil, "value %d ", n), 50)})
+	}
+	config := saramaConfig()
+	config.Producer.Compression, config.Producer.RequiredAcks = compression, acks
+	if err := saramaSend(config, topic, records); err != nil {
+		return err
+	}
+	read, err := saramaRead(topic, sarama.OffsetOldest, 50)
+	return errors.Join(err, equal("values", values(read), values(records)))
+}
+
+func saramaHeaders() error {
+	topic, err := saramaTopic("headers", 1)
+	if err != nil {
+		return err
+	}
+	headers := []header{{"a", []byte("1")}, {"b", []byte{}}, {"a", []byte("2")}, {"ü", []byte{0, 255}}}
+	if err := saramaSend(saramaConfig(), topic, []record{{value: []byte("x"), headers: headers}}); err != nil {
+		return err
+	}
+	read, err := saramaRead(topic, sarama.OffsetOldest, 1)
+	if err != nil {
+		return err
+	}
+	return equal("headers", read[0].headers, headers)
+}
+
+func saramaNulls() error {
+	topic, err := saramaTopic("nulls", 1)
+	if err != nil {
+		return err
+	}
+	records := []record{{}, {value: []byte("v")}, {key: []byte("k")}, {key: []byte("k"), value: []byte("v")}}
+	if err := saramaSend(saramaConfig(), topic, records); err != nil {
+		return err
+	}
+	read, err := saramaRead(topic, sarama.OffsetOldest, len(records))
+	for n := range read {
+		err = errors.Join(err, equal("key", shown(read[n].key), shown(records[n].key)))
+		err = errors.Join(err, equal("value", shown(read[n].value), shown(records[n].value)))
+	}
+	return err
+}
+
+func saramaIdempotence() error {
+	topic, err := saramaTopic("idempotent", 1)
+	if err != nil {
+		return err
+	}
+	config := saramaConfig()
+	config.Producer.Idempotent, config.Producer.RequiredAcks, config.Net.MaxOpenRequests = true, sarama.WaitForAll, 1
+	config.Producer.Flush.Messages = 10
+	config.Producer.Flush.Frequency = 10 * time.Millisecond
+	if err := saramaSend(config, topic, numbers(0, 500)); err != nil {
+		return err
+	}
+	read, err := saramaRead(topic, sarama.OffsetOldest, 500)
+	return errors.Join(err, equal("values", values(read), values(numbers(0, 500))))
+}
+
+func saramaTooLarge() error {
+	topic, err := saramaTopic("too-large", 1)
+	if err != nil {
+		return err
+	}
+	config := saramaConfig()
+	config.Producer.MaxMessageBytes = 4_000_000
+	huge := saramaSend(config, topic, []record{{value: make([]byte, 2_000_000)}})
+	var failures sarama.ProducerErrors
+	if !errors.As(huge, &failures) || len(failures) != 1 {
+		return fmt.Errorf("not refused: %w", huge)
+	}
+	if err := refused(failures[0].Err, sarama.ErrMessageSizeTooLarge); err != nil {
+		return err
+	}
+	if err := saramaSend(config, topic, []record{{value: []byte("small")}}); err != nil {
+		return err
+	}
+	read, err := saramaRead(topic, sarama.OffsetOldest, 1)
+	return errors.Join(err, equal("values", values(read), []string{"small"}))
+}
+
+func saramaTimes() error {
+	topic, err := saramaTopic("times", 1)
+	if err != nil {
+		return err
+	}
+	start := time.Now().Add(-100 * time.Second).Truncate(time.Millisecond)
+	records := numbers(0, 10)
+	for n := range records {
+		records[n].time = start.Add(time.Duration(n) * time.Second)
+	}
+	if err := saramaSend(saramaConfig(), topic, records); err != nil {
+		return err
+	}
+	client, err := sarama.NewClient([]string{brokers}, saramaConfig())
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	for _, one := range []struct{ time, offset int64 }{
+		{sarama.OffsetOldest, 0}, {sarama.OffsetNewest, 10}, {start.Add(3000 * time.Millisecond).UnixMilli(), 3},
+		{start.Add(3001 * time.Millisecond).UnixMilli(), 4},
+	} {
+		offset, err := client.GetOffset(topic, 0, one.time)
+		if err := errors.Join(err, equal("offset", offset, one.offset)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Reads ten records, marks them, and ends.
+type saramaTen struct{ read []record }
+
+func (*saramaTen) Setup(sarama.ConsumerGroupSession) error   { return nil }
+func (*saramaTen) Cleanup(sarama.ConsumerGroupSession) error { return nil }
+
+func (ten *saramaTen) ConsumeClaim(session sarama.ConsumerGroupSession, claim sarama.ConsumerGroupClaim) error {
+	for len(ten.read) < 10 {
+		select {
+		case message := <-claim.Messages():
+			if message == nil {
+				return nil
+			}
+			ten.read = append(ten.read, record{value: message.Value})
+			session.MarkMessage(message, "")
+		case <-session.Context().Done():
+			return nil
+		}
+	}
+	session.Commit()
+	return nil
+}
+
+func saramaResume() error {
+	topic, err := saramaTopic("resume", 1)
+	if err != nil {
+		return err
+	}
+	if err := saramaSend(saramaConfig(), topic, numbers(0, 30)); err != nil {
+		return err
+	}
+	for round := range 3 {
+		group, err := sarama.NewConsumerGroup([]string{brokers}, unique("sarama-resume"), saramaConfig())
+		if err != nil {
+			return err
+		}
+		ten := &saramaTen{}
+		err = group.Consume(context.Background(), []string{topic}, ten)
+		if err := errors.Join(err, group.Close()); err != nil {
+			return err
+		}
+		if err := equal("values", values(ten.read), values(numbers(round*10, round*10+10))); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func saramaTopics() error {
+	topic, err := saramaTopic("admin", 3)
+	if err != nil {
+		return err
+	}
+	return saramaAdmin(func(admin sarama.ClusterAdmin) error {
+		topics, err := admin.ListTopics()
+		if err := errors.Join(err, equal("partitions", topics[topic].NumPartitions, 3)); err != nil {
+			return err
+		}
+		again := admin.CreateTopic(topic, &sarama.TopicDetail{NumPartitions: 1, ReplicationFactor: 1}, false)
+		if err := refused(again, sarama.ErrTopicAlreadyExists); err != nil {
+			return err
+		}
+		if err := admin.DeleteTopic(topic); err != nil {
+			return err
+		}
+		return refused(admin.DeleteTopic(topic), sarama.ErrUnknownTopicOrPartition)
+	})
+}
+
+func saramaDeleteRecords() error {
+	topic, err := saramaTopic("delete-records", 1)
+	if err != nil {
+		return err
+	}
+	// Only what is committed can be deleted, and with acks=1 the answer does not wait for that.
+	config := saramaConfig()
+	config.Producer.RequiredAcks = sarama.WaitForAll
+	if err := saramaSend(config, topic, numbers(0, 10)); err != nil {
+		return err
+	}
+	return saramaAdmin(func(admin sarama.ClusterAdmin) error {
+		if err := admin.DeleteRecords(topic, map[int32]int64{0: 4}); err != nil {
+			return err
+		}
+		if admin.DeleteRecords(topic, map[int32]int64{0: 11}) == nil {
+			return errors.New("an offset beyond the end is accepted")
+		}
+		read, err := saramaRead(topic, sarama.OffsetOldest, 6)
+		return errors.Join(err, equal("values", values(read), values(numbers(4, 10))))
+	})
+}
+
+func saramaLogDirs() error {
+	topic, err := saramaTopic("log-dirs", 1)
+	if err != nil {
+		return err
+	}
+	if err := saramaSend(saramaConfig(), topic, numbers(0, 10)); err != nil {
+		return err
+	}
+	return saramaAdmin(func(admin sarama.ClusterAdmin) error {
+		nodes, _, err := admin.DescribeCluster()
+		if err != nil {
+			return err
+		}
+		directories, err := admin.DescribeLogDirs([]int32{nodes[0].ID()})
+		if err != nil {
+			return err
+		}
+		for _, one := range directories[nodes[0].ID()][0].Topics {
+			if one.Topic == topic && one.Partitions[0].Size > 0 {
+				return nil
+			}
+		}
+		return errors.New("the partition has no bytes")
+	})
+}

@@ -1,0 +1,12 @@
+/** Kafka's Java clients against a server at TIDELOG_KAFKA. */
+public final class Check {
+    private Check() {}
+
+    public static void main(String[] arguments) {
+        Checks checks = new Checks();
+        RecordChecks.add(checks);
+        GroupChecks.add(checks);
+        AdminChecks.add(checks);
+        System.exit(checks.run() ? 0 : 1);
+    }
+}
