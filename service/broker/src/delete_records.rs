@@ -41,27 +41,32 @@ impl Broker {
         for (place, deletion) in deletions.iter().enumerate() {
             match self.may_delete_records(caller, deletion) {
                 Ok((replica, wanted)) => {
-                    let mut exported = self.exported(&replica, wanted);
+                    let mut ready = self.may_go(&replica, wanted);
                     let step = Step { place, replica, wanted };
-                    match (&mut exported).now_or_never() {
-                        Some(true) => at_once.push(step),
-                        Some(false) => {}
-                        None => later.push((step, exported)),
-                    }
                     // So it stays unless the deletion is carried out.
-                    outcomes.push(Err(not_exported()));
+                    let mut outcome = Err(KafkaError::RequestTimedOut.into());
+                    match (&mut ready).now_or_never() {
+                        Some(Ok(())) => at_once.push(step),
+                        Some(Err(error)) => outcome = Err(error),
+                        None => later.push((step, ready)),
+                    }
+                    outcomes.push(outcome);
                 }
                 Err(error) => outcomes.push(Err(error)),
             }
         }
-        // A table that lags holds nobody else up.
+        // A flush or a table that lags holds nobody else up.
         self.begin(at_once, deadline, &mut outcomes).await;
-        let waits = later.into_iter().map(|(step, exported)| async move {
-            let has_all = timeout_at(deadline, exported).await.unwrap_or(false);
-            has_all.then_some(step)
-        });
-        let exported = join_all(waits).await.into_iter().flatten().collect();
-        self.begin(exported, deadline, &mut outcomes).await;
+        let waits = later.into_iter().map(|(step, ready)| async move { (step, timeout_at(deadline, ready).await) });
+        let mut ready = Vec::new();
+        for (step, waited) in join_all(waits).await {
+            match (waited, outcomes.get_mut(step.place)) {
+                (Ok(Ok(())), _) => ready.push(step),
+                (Ok(Err(error)), Some(outcome)) => *outcome = Err(error),
+                (Ok(Err(_)) | Err(_), _) => {}
+            }
+        }
+        self.begin(ready, deadline, &mut outcomes).await;
         outcomes
     }
 
@@ -81,24 +86,29 @@ impl Broker {
         if self.disk_failed() || replica.view.offline().is_some() {
             return Err(KafkaError::KafkaStorageError.into());
         }
-        let high_watermark = replica.offsets().high_watermark;
+        let offsets = replica.offsets();
         let wanted = match deletion.before {
-            DeleteBefore::HighWatermark => high_watermark,
+            DeleteBefore::HighWatermark => offsets.high_watermark,
             DeleteBefore::Offset(offset) => offset,
         };
-        if wanted < Offset::ZERO || wanted > high_watermark {
-            let message = format!("offset {wanted} is outside of what is committed, [0, {high_watermark}]");
+        if wanted < Offset::ZERO || wanted > offsets.log_end {
+            let message = format!("offset {wanted} is outside of the log, [0, {}]", offsets.log_end);
             return Err(BrokerError::new(KafkaError::OffsetOutOfRange, message));
         }
         Ok((replica, wanted))
     }
 
-    /// Ready with true once no table lacks any of the records.
-    fn exported(&self, replica: &Replica, wanted: Offset) -> BoxFuture<'static, bool> {
-        match self.observer() {
-            Some(observer) if wanted > replica.offsets().log_start => observer.export_below(&replica.id, wanted),
-            _ => Box::pin(std::future::ready(true)),
-        }
+    /// Ready once the records are committed (a producer with acks=1 may delete what it has just sent) and no table lacks any of them.
+    fn may_go(&self, replica: &Arc<Replica>, wanted: Offset) -> BoxFuture<'static, Result<(), BrokerError>> {
+        let observer = self.observer().filter(|_| wanted > replica.offsets().log_start).cloned();
+        let (committed, id) = (replica.committed(wanted), replica.id.clone());
+        Box::pin(async move {
+            committed.await.unwrap_or(Err(KafkaError::NotLeaderOrFollower))?;
+            match observer {
+                Some(observer) if !observer.export_below(&id, wanted).await => Err(not_exported()),
+                _ => Ok(()),
+            }
+        })
     }
 
     /// Carries deletions out together: one write of the checkpoint serves all.

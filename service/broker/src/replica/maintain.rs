@@ -6,7 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use tidelog_log::retention::{RemoteCopy, RetentionPlan, RetentionPolicy, RetentionState, decide};
 use tidelog_metadata::TopicConfig;
-use tidelog_model::{Now, Offset};
+use tidelog_model::{KafkaError, Now, Offset};
+use tokio::sync::oneshot;
 use tracing::{error, info};
 
 use super::{Replica, TierSource, Writer};
@@ -130,6 +131,18 @@ impl Replica {
             self.tell_moved();
         }
         start
+    }
+
+    /// Hears once everything below `offset` is committed, or that it never will be.
+    pub(crate) fn committed(self: &Arc<Self>, offset: Offset) -> oneshot::Receiver<Result<Offset, KafkaError>> {
+        let (reply, committed) = oneshot::channel();
+        let token = self.then(Box::new(move |reached| {
+            // Who asked may have gone.
+            let _ = reply.send(reached);
+        }));
+        let effects = self.machine.lock().park(token, offset, None);
+        self.carry_out(effects);
+        committed
     }
 
     fn retention(&self, now: Now) -> RetentionPlan {

@@ -100,6 +100,19 @@ async fn deletions_that_kafka_refuses_are_refused() {
 }
 
 #[tokio::test]
+async fn a_deletion_waits_until_what_it_deletes_is_committed() {
+    let fixture = Fixture::new().await;
+    fixture.create("events", 1, &[]).await;
+    for round in 1..20 {
+        // Answered before it is flushed; the flush takes longer than the next call.
+        fixture.produce("events", &["a"], Acks::Leader).await.unwrap();
+        let deletion = Deletion { topic: TopicRef::from("events"), partition: PartitionIndex(0), before: below(round) };
+        let deleted = fixture.broker.delete_records(&fixture.caller, vec![deletion], PATIENCE).await;
+        assert_eq!(deleted, [Ok(Offset(round))]);
+    }
+}
+
+#[tokio::test]
 async fn segments_below_a_deletion_go_at_once_here_and_from_the_tier() {
     let tier = MemoryTier::new();
     let fixture = tiered(tempfile::tempdir().unwrap(), &tier).await;
