@@ -35,6 +35,7 @@ struct Inner {
     config: BrokerConfig,
     tier_by_default: bool,
     cluster_id: String,
+    directory_id: TopicId,
     cluster: Cluster,
     replicas: Arc<Replicas>,
     producer_ids: ProducerIds,
@@ -71,6 +72,7 @@ impl Broker {
             config: options.config.clone(),
             tier_by_default: options.tier_by_default && options.remote.is_some(),
             cluster_id: data_dir.cluster_id.clone(),
+            directory_id: data_dir.directory_id,
             cluster,
             replicas,
             producer_ids: ProducerIds::default(),
@@ -229,6 +231,11 @@ impl Broker {
     /// The cluster's id.
     pub fn cluster_id(&self) -> &str {
         &self.inner.cluster_id
+    }
+
+    /// The data directory's id; zero if it has none of Kafka's form.
+    pub(crate) fn directory_id(&self) -> TopicId {
+        self.inner.directory_id
     }
 
     /// This broker's number.

@@ -3,16 +3,66 @@
 use std::sync::Arc;
 
 use tidelog_metadata::broker_config::BrokerOverrides;
-use tidelog_metadata::decide::{self, ConfigChange, Plan, Settings};
+use tidelog_metadata::decide::{self, ConfigEdit, Plan, Settings};
 use tidelog_metadata::topic_config::describe_topic;
-use tidelog_metadata::{ClusterImage, Described, TopicConfig, TopicDefaults};
+use tidelog_metadata::{ClusterImage, Described, TopicConfig, TopicDefaults, TopicOverrides};
 use tidelog_model::{Caller, KafkaError, NodeId, TopicId};
 use tidelog_security::{Operation, Resource};
 
 use crate::broker::Broker;
 use crate::{BrokerError, TopicRef};
 
+/// What has a configuration; the numbers are DescribeConfigs' codes.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[repr(i8)]
+pub enum ConfigResourceKind {
+    /// A topic.
+    Topic = 2,
+    /// A broker.
+    Broker = 4,
+    /// A broker's loggers (KIP-412).
+    BrokerLogger = 8,
+    /// Subscriptions of client metrics (KIP-714).
+    ClientMetrics = 16,
+    /// A group.
+    Group = 32,
+}
+
+impl ConfigResourceKind {
+    /// Every kind, by code.
+    pub const ALL: &'static [ConfigResourceKind] = &[
+        ConfigResourceKind::Topic,
+        ConfigResourceKind::Broker,
+        ConfigResourceKind::BrokerLogger,
+        ConfigResourceKind::ClientMetrics,
+        ConfigResourceKind::Group,
+    ];
+
+    /// The number on the wire.
+    pub const fn code(self) -> i8 {
+        self as i8
+    }
+
+    /// The kind with this number.
+    pub fn from_code(code: i8) -> Option<ConfigResourceKind> {
+        Self::ALL.iter().copied().find(|kind| kind.code() == code)
+    }
+}
+
 impl Broker {
+    /// The names of a kind's resources (KIP-1142). Loggers, client metrics and groups have no configuration here, so there are none.
+    pub fn config_resources(&self, caller: &Caller, kind: ConfigResourceKind) -> Result<Vec<String>, BrokerError> {
+        self.may_cluster(caller, Operation::DescribeConfigs)?;
+        let image = self.image();
+        Ok(match kind {
+            ConfigResourceKind::Topic => image.topics().map(|topic| topic.name.to_string()).collect(),
+            ConfigResourceKind::Broker => image.brokers().map(|(node, _)| node.to_string()).collect(),
+            ConfigResourceKind::BrokerLogger | ConfigResourceKind::ClientMetrics | ConfigResourceKind::Group => {
+                Vec::new()
+            }
+        })
+    }
+
     /// What topics get where they set nothing.
     pub(crate) fn topic_defaults(&self, image: &ClusterImage) -> TopicDefaults {
         let of = |node| image.broker_configs(node).map(|stored| stored.value.clone()).unwrap_or_default();
@@ -36,6 +86,21 @@ impl Broker {
         Arc::new(config)
     }
 
+    /// Every setting that a topic of this name would have with these of its own: what a creation that only checks answers.
+    pub fn would_be_configs(
+        &self,
+        caller: &Caller,
+        name: &str,
+        own: &[(String, Option<String>)],
+    ) -> Result<Vec<Described>, BrokerError> {
+        if !self.may(caller, Operation::DescribeConfigs, Resource::Topic(name)) {
+            return Err(KafkaError::TopicAuthorizationFailed.into());
+        }
+        let own = own.iter().filter_map(|(name, value)| Some((name.clone(), value.clone()?)));
+        let own = TopicOverrides::new(own).map_err(decide::Refusal::from)?;
+        Ok(describe_topic(&own, &self.topic_defaults(&self.image())))
+    }
+
     /// Every setting of a topic, with its origin.
     pub fn topic_configs(&self, caller: &Caller, topic: &TopicRef) -> Result<Vec<Described>, BrokerError> {
         let image = self.image();
@@ -48,15 +113,16 @@ impl Broker {
         &self,
         caller: &Caller,
         topic: &str,
-        changes: Vec<ConfigChange>,
+        edit: impl Into<ConfigEdit>,
         validate_only: bool,
     ) -> Result<(), BrokerError> {
+        let edit = edit.into();
         self.find_topic(&self.image(), caller, Operation::AlterConfigs, &TopicRef::from(topic))?;
         self.cluster_image()
             .carry_out(|image| {
                 let defaults = self.topic_defaults(image);
                 let settings = Settings { broker: self.config(), defaults: &defaults };
-                let change = decide::alter_topic_configs(image, settings, topic, &changes)?;
+                let change = decide::alter_topic_configs(image, settings, topic, &edit)?;
                 Ok(((), change.filter(|_| !validate_only).map_or_else(Plan::default, Plan::of)))
             })
             .await
@@ -64,9 +130,7 @@ impl Broker {
 
     /// Every setting of this broker, or (with an empty name) what is set for all brokers.
     pub fn broker_configs(&self, caller: &Caller, name: &str) -> Result<Vec<Described>, BrokerError> {
-        if !self.may(caller, Operation::DescribeConfigs, Resource::Cluster) {
-            return Err(KafkaError::ClusterAuthorizationFailed.into());
-        }
+        self.may_cluster(caller, Operation::DescribeConfigs)?;
         let image = self.image();
         let of = |node: Option<NodeId>| -> BrokerOverrides {
             image.broker_configs(node).map(|stored| stored.value.clone()).unwrap_or_default()
@@ -87,18 +151,17 @@ impl Broker {
         &self,
         caller: &Caller,
         name: &str,
-        changes: Vec<ConfigChange>,
+        edit: impl Into<ConfigEdit>,
         validate_only: bool,
     ) -> Result<(), BrokerError> {
-        if !self.may(caller, Operation::AlterConfigs, Resource::Cluster) {
-            return Err(KafkaError::ClusterAuthorizationFailed.into());
-        }
+        let edit = edit.into();
+        self.may_cluster(caller, Operation::AlterConfigs)?;
         let node = self.named_broker(name)?;
         self.cluster_image()
             .carry_out(|image| {
                 let defaults = self.topic_defaults(image);
                 let settings = Settings { broker: self.config(), defaults: &defaults };
-                let change = decide::alter_broker_configs(image, settings, node, &changes)?;
+                let change = decide::alter_broker_configs(image, settings, node, &edit)?;
                 Ok(((), change.filter(|_| !validate_only).map_or_else(Plan::default, Plan::of)))
             })
             .await
@@ -110,9 +173,13 @@ impl Broker {
         }
         match name.parse::<i32>() {
             Ok(number) if NodeId(number) == self.node() => Ok(Some(NodeId(number))),
-            _ => Err(BrokerError::new(
+            Ok(_) => Err(BrokerError::new(
                 KafkaError::InvalidRequest,
-                format!("this is broker {}: it has no configuration of broker {name}", self.node()),
+                format!("Unexpected broker id, expected {} or empty string, but received {name}", self.node()),
+            )),
+            Err(_) => Err(BrokerError::new(
+                KafkaError::InvalidRequest,
+                format!("Broker id must be an integer, but it is: {name}"),
             )),
         }
     }

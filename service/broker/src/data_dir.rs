@@ -45,6 +45,7 @@ pub enum DataDirError {
 pub struct DataDir {
     pub(crate) path: PathBuf,
     pub(crate) cluster_id: String,
+    pub(crate) directory_id: TopicId,
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) checkpoints: Arc<CheckpointFiles>,
     _lock: DirectoryLock,
@@ -77,7 +78,10 @@ impl DataDir {
         }
         datadir::remove_deleted(&*disk, &path)?;
         let checkpoints = CheckpointFiles::read(Arc::clone(&disk), path.clone())?;
-        Ok(DataDir { path, cluster_id: meta.cluster_id, disk, checkpoints: Arc::new(checkpoints), _lock: lock })
+        // Kafka's ids have one form; one that an operator wrote by hand may not have it, and then says nothing.
+        let directory_id = meta.directory_id.parse().unwrap_or(TopicId::ZERO);
+        let checkpoints = Arc::new(checkpoints);
+        Ok(DataDir { path, cluster_id: meta.cluster_id, directory_id, disk, checkpoints, _lock: lock })
     }
 
     /// The cluster that this directory belongs to.

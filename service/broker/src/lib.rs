@@ -6,8 +6,8 @@
 //! - `replica/`: one hosted partition: queue, log thread, flusher, reads.
 //! - `replicas`: which partitions are hosted; follows the image.
 //! - `cluster`: the image of the metadata store.
-//! - One file per group of use cases: `append`, `fetch`, `list_offsets`, `leader_epochs`, `delete_records`, `topics`, `topic_pages`,
-//!   `configs`, `groups`, `group_admin`, `producer_ids`, `producers`, `log_dirs`.
+//! - One file per group of use cases: `append`, `fetch`, `list_offsets`, `leader_epochs`, `delete_records`, `topics`,
+//!   `topic_pages`, `configs`, `elections`, `quorum`, `groups`, `group_admin`, `producer_ids`, `producers`, `log_dirs`.
 
 mod append;
 mod broker;
@@ -16,6 +16,7 @@ mod cluster;
 mod configs;
 mod core;
 mod data_dir;
+mod elections;
 mod delete_records;
 mod error;
 mod fetch;
@@ -30,6 +31,7 @@ mod lookup;
 mod observer;
 mod options;
 mod producer_ids;
+mod quorum;
 mod producers;
 mod replica;
 mod replicas;
@@ -43,7 +45,9 @@ mod tests;
 
 pub use append::AppendTicket;
 pub use broker::Broker;
+pub use configs::ConfigResourceKind;
 pub use data_dir::{DataDir, DataDirError};
+pub use elections::{NamedPartition, Reassignment};
 pub use error::{BrokerError, CurrentLeader};
 pub use group_admin::{DeleteOffsetsTicket, GroupFilter, ListedGroups};
 pub use groups::{
@@ -51,5 +55,6 @@ pub use groups::{
 };
 pub use observer::{Observer, TieredTopic, TopicView};
 pub use options::{BrokerOptions, ForeignWrites};
+pub use quorum::{FeaturesDescription, QuorumDescription};
 pub use shell::clock::Clock;
 pub use types::*;

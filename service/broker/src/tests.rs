@@ -78,7 +78,8 @@ impl Fixture {
             operation: ConfigOperation::Set,
             value: Some((*value).to_owned()),
         };
-        self.broker.alter_topic_configs(&self.caller, topic, changes.iter().map(set).collect(), false).await.unwrap();
+        let changes: Vec<ConfigChange> = changes.iter().map(set).collect();
+        self.broker.alter_topic_configs(&self.caller, topic, changes, false).await.unwrap();
     }
 
     /// The replica of a topic's partition.

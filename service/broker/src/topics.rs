@@ -172,9 +172,24 @@ impl Broker {
         caller: &Caller,
         topics: Vec<TopicRef>,
     ) -> Vec<Result<(TopicName, TopicId), BrokerError>> {
+        // A topic named twice, by name or id, is not deleted at all: as Kafka has it.
+        let image = self.image();
+        let identity = |topic: &TopicRef| match topic {
+            TopicRef::Name(name) => image.topic(name).map_or_else(|| topic.clone(), |found| TopicRef::Id(found.id)),
+            TopicRef::Id(_) => topic.clone(),
+        };
+        let identities: Vec<TopicRef> = topics.iter().map(identity).collect();
+        let mut times: BTreeMap<&TopicRef, usize> = BTreeMap::new();
+        for identity in &identities {
+            *times.entry(identity).or_default() += 1;
+        }
         let mut results = Vec::with_capacity(topics.len());
-        for topic in topics {
-            results.push(self.delete_topic(caller, &topic).await);
+        for (topic, identity) in topics.iter().zip(&identities) {
+            results.push(if times.get(identity).is_some_and(|count| *count > 1) {
+                Err(BrokerError::new(KafkaError::InvalidRequest, "the request names this topic more than once"))
+            } else {
+                self.delete_topic(caller, topic).await
+            });
         }
         results
     }
@@ -250,8 +265,11 @@ impl Broker {
         self.authorizer().authorized_operations(caller, &Resource::Topic(topic))
     }
 
-    /// `authorized_operations` of the cluster (KIP-430).
+    /// `authorized_operations` of the cluster (KIP-430); none for who may not describe it.
     pub fn cluster_operations(&self, caller: &Caller) -> i32 {
+        if !self.may(caller, Operation::Describe, Resource::Cluster) {
+            return 0;
+        }
         self.authorizer().authorized_operations(caller, &Resource::Cluster)
     }
 }

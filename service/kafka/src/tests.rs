@@ -1,5 +1,7 @@
 //! The door on a real broker, asked through real sockets.
 
+mod cluster;
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -5,11 +5,13 @@
 //! - [`keys`]: what is stored, byte by byte.
 //! - [`image`]: all of it in memory, changed only by the store's events.
 //! - [`decide`]: requests → transactions (or a Kafka error with its sentence).
+//! - [`features`]: which levels of features hold.
 //! - [`topic_config`], [`broker_config`]: every setting once, with type, default, bounds and doc.
 
 pub mod broker_config;
 pub mod config;
 pub mod decide;
+pub mod features;
 pub mod image;
 pub mod keys;
 pub mod limits;

@@ -103,14 +103,21 @@ table! {
     22 InitProducerId: InitProducerIdRequest => InitProducerIdResponse, implemented 0 to 5, advertised 0 to 5, flexible from 2;
     23 OffsetForLeaderEpoch: OffsetForLeaderEpochRequest => OffsetForLeaderEpochResponse, implemented 2 to 4, advertised 2 to 4, flexible from 4;
     32 DescribeConfigs: DescribeConfigsRequest => DescribeConfigsResponse, implemented 1 to 4, advertised 1 to 4, flexible from 4;
+    33 AlterConfigs: AlterConfigsRequest => AlterConfigsResponse, implemented 0 to 2, advertised 0 to 2, flexible from 2;
     34 AlterReplicaLogDirs: AlterReplicaLogDirsRequest => AlterReplicaLogDirsResponse, implemented 1 to 2, advertised 1 to 2, flexible from 2;
     35 DescribeLogDirs: DescribeLogDirsRequest => DescribeLogDirsResponse, implemented 1 to 5, advertised 1 to 5, flexible from 2;
     37 CreatePartitions: CreatePartitionsRequest => CreatePartitionsResponse, implemented 0 to 3, advertised 0 to 3, flexible from 2;
     42 DeleteGroups: DeleteGroupsRequest => DeleteGroupsResponse, implemented 0 to 2, advertised 0 to 2, flexible from 2;
+    43 ElectLeaders: ElectLeadersRequest => ElectLeadersResponse, implemented 0 to 2, advertised 0 to 2, flexible from 2;
     44 IncrementalAlterConfigs: IncrementalAlterConfigsRequest => IncrementalAlterConfigsResponse, implemented 0 to 1, advertised 0 to 1, flexible from 1;
+    45 AlterPartitionReassignments: AlterPartitionReassignmentsRequest => AlterPartitionReassignmentsResponse, implemented 0 to 1, advertised 0 to 1, flexible from 0;
+    46 ListPartitionReassignments: ListPartitionReassignmentsRequest => ListPartitionReassignmentsResponse, implemented 0 to 0, advertised 0 to 0, flexible from 0;
     47 OffsetDelete: OffsetDeleteRequest => OffsetDeleteResponse, implemented 0 to 0, advertised 0 to 0, flexible from 32767;
+    55 DescribeQuorum: DescribeQuorumRequest => DescribeQuorumResponse, implemented 0 to 2, advertised 0 to 2, flexible from 0;
+    57 UpdateFeatures: UpdateFeaturesRequest => UpdateFeaturesResponse, implemented 0 to 2, advertised 0 to 2, flexible from 0;
     60 DescribeCluster: DescribeClusterRequest => DescribeClusterResponse, implemented 0 to 2, advertised 0 to 2, flexible from 0;
     61 DescribeProducers: DescribeProducersRequest => DescribeProducersResponse, implemented 0 to 0, advertised 0 to 0, flexible from 0;
+    74 ListConfigResources: ListConfigResourcesRequest => ListConfigResourcesResponse, implemented 0 to 1, advertised 0 to 1, flexible from 0;
     75 DescribeTopicPartitions: DescribeTopicPartitionsRequest => DescribeTopicPartitionsResponse, implemented 0 to 0, advertised 0 to 0, flexible from 0;
 }
 

@@ -74,6 +74,15 @@ fn oracles() -> BTreeMap<&'static str, Oracle> {
         AlterReplicaLogDirsRequest AlterReplicaLogDirsResponse DescribeLogDirsRequest DescribeLogDirsResponse
         DescribeProducersRequest DescribeProducersResponse DescribeTopicPartitionsRequest
         DescribeTopicPartitionsResponse
+        AlterConfigsRequest AlterConfigsResponse
+        ElectLeadersRequest ElectLeadersResponse
+        AlterPartitionReassignmentsRequest AlterPartitionReassignmentsResponse
+        ListPartitionReassignmentsRequest ListPartitionReassignmentsResponse
+        DescribeQuorumRequest DescribeQuorumResponse
+        UpdateFeaturesRequest UpdateFeaturesResponse
+        ListConfigResourcesRequest ListConfigResourcesResponse
+        DescribeClientQuotasRequest DescribeClientQuotasResponse
+        AlterClientQuotasRequest AlterClientQuotasResponse
         ConsumerProtocolSubscription ConsumerProtocolAssignment
     ]
 }
@@ -223,6 +232,15 @@ fn defaults_agree() {
         AlterReplicaLogDirsRequest AlterReplicaLogDirsResponse DescribeLogDirsRequest DescribeLogDirsResponse
         DescribeProducersRequest DescribeProducersResponse DescribeTopicPartitionsRequest
         DescribeTopicPartitionsResponse
+        AlterConfigsRequest AlterConfigsResponse
+        ElectLeadersRequest ElectLeadersResponse
+        AlterPartitionReassignmentsRequest AlterPartitionReassignmentsResponse
+        ListPartitionReassignmentsRequest ListPartitionReassignmentsResponse
+        DescribeQuorumRequest DescribeQuorumResponse
+        UpdateFeaturesRequest UpdateFeaturesResponse
+        ListConfigResourcesRequest ListConfigResourcesResponse
+        DescribeClientQuotasRequest DescribeClientQuotasResponse
+        AlterClientQuotasRequest AlterClientQuotasResponse
     ];
     inner![
         PartitionProduceData = produce_request::PartitionProduceData

@@ -1,8 +1,12 @@
-//! ApiVersions (key 18): the API table as clients see it. Allowed before anything else.
+//! ApiVersions (key 18): the API table and the features (KIP-584) as clients see them. Allowed before anything else.
 
+use tidelog_broker::FeaturesDescription;
+use tidelog_metadata::features::Feature;
 use tidelog_model::KafkaError;
-use tidelog_protocol::TABLE;
-use tidelog_protocol::messages::{ApiVersion, ApiVersionsRequest, ApiVersionsResponse};
+use tidelog_protocol::messages::{
+    ApiVersion, ApiVersionsRequest, ApiVersionsResponse, FinalizedFeatureKey, SupportedFeatureKey,
+};
+use tidelog_protocol::{Str, TABLE};
 
 use crate::answer::{Hangup, Waiting};
 use crate::request::Request;
@@ -10,12 +14,45 @@ use crate::request::Request;
 pub(crate) fn handle(request: &Request<'_>, message: &ApiVersionsRequest) -> Result<Waiting, Hangup> {
     let named = request.header.version < 3
         || (is_software_name(&message.client_software_name) && is_software_name(&message.client_software_version));
-    let error = if named { KafkaError::None } else { KafkaError::InvalidRequest };
+    if !named {
+        let error_code = KafkaError::InvalidRequest.code();
+        return request.ready(&ApiVersionsResponse { error_code, ..Default::default() });
+    }
+    let FeaturesDescription { features, epoch } = request.session.broker.features(&request.caller);
     request.ready(&ApiVersionsResponse {
-        error_code: error.code(),
-        api_keys: if named { table() } else { Vec::new() },
+        api_keys: table(),
+        supported_features: supported(features, request.header.version),
+        finalized_features_epoch: epoch,
+        finalized_features: finalized(features),
         ..Default::default()
     })
+}
+
+/// What this broker can work with. Clients that speak versions before 4 fail on a range that begins at 0 (KAFKA-17011).
+fn supported(features: &[Feature], version: i16) -> Vec<SupportedFeatureKey> {
+    features
+        .iter()
+        .filter(|feature| version >= 4 || feature.min > 0)
+        .map(|feature| SupportedFeatureKey {
+            name: Str::from(feature.name),
+            min_version: feature.min,
+            max_version: feature.level,
+            ..Default::default()
+        })
+        .collect()
+}
+
+/// What the cluster has agreed on.
+fn finalized(features: &[Feature]) -> Vec<FinalizedFeatureKey> {
+    features
+        .iter()
+        .map(|feature| FinalizedFeatureKey {
+            name: Str::from(feature.name),
+            max_version_level: feature.level,
+            min_version_level: feature.level,
+            ..Default::default()
+        })
+        .collect()
 }
 
 /// The answer to a version that is not served (KIP-511): the range of ApiVersions itself.
@@ -46,6 +83,17 @@ fn is_software_name(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn features_that_begin_at_0_are_for_clients_that_understand_them() {
+        let features = [Feature { name: "a", min: 0, level: 2 }, Feature { name: "b", min: 1, level: 1 }];
+        let names = |version| -> Vec<String> {
+            supported(&features, version).iter().map(|feature| feature.name.to_string()).collect()
+        };
+        assert_eq!((names(3), names(4)), (vec!["b".to_owned()], vec!["a".to_owned(), "b".to_owned()]));
+        let levels: Vec<i16> = finalized(&features).iter().map(|feature| feature.max_version_level).collect();
+        assert_eq!(levels, [2, 1]);
+    }
 
     #[test]
     fn software_names_follow_the_kip() {

@@ -1,6 +1,10 @@
 //! CreatePartitions (key 37, KIP-195).
 
-use tidelog_model::NodeId;
+use std::collections::BTreeMap;
+
+use tidelog_broker::BrokerError;
+use tidelog_model::{KafkaError, NodeId};
+use tidelog_protocol::Str;
 use tidelog_protocol::messages::{CreatePartitionsRequest, CreatePartitionsResponse, CreatePartitionsTopicResult};
 
 use crate::answer::{Hangup, Waiting};
@@ -8,15 +12,21 @@ use crate::request::{Request, code, sentence};
 
 pub(crate) async fn handle(request: Request<'_>, message: CreatePartitionsRequest) -> Result<Waiting, Hangup> {
     let broker = &request.session.broker;
+    let mut times: BTreeMap<Str, usize> = BTreeMap::new();
+    for topic in &message.topics {
+        *times.entry(topic.name.clone()).or_default() += 1;
+    }
     let mut results = Vec::with_capacity(message.topics.len());
     for topic in message.topics {
         let assignments: Option<Vec<Vec<NodeId>>> = topic.assignments.map(|list| {
             list.iter().map(|assignment| assignment.broker_ids.iter().map(|id| NodeId(*id)).collect()).collect()
         });
-        let result = broker
-            .create_partitions(&request.caller, &topic.name, topic.count, assignments, message.validate_only)
-            .await;
-        let error = result.err();
+        let error = if times.get(&topic.name).is_some_and(|count| *count > 1) {
+            Some(BrokerError::new(KafkaError::InvalidRequest, "Duplicate topic name."))
+        } else {
+            let (caller, validate_only) = (&request.caller, message.validate_only);
+            broker.create_partitions(caller, &topic.name, topic.count, assignments, validate_only).await.err()
+        };
         results.push(CreatePartitionsTopicResult {
             name: topic.name,
             error_code: code(error.as_ref()),

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use tidelog_broker::{BrokerError, NewTopic, TopicDescription, TopicRef};
+use tidelog_metadata::Described;
 use tidelog_model::NodeId;
 use tidelog_protocol::Str;
 use tidelog_protocol::messages::{
@@ -13,14 +14,13 @@ use crate::answer::{Hangup, Waiting};
 use crate::request::{Request, sentence};
 
 pub(crate) async fn handle(request: Request<'_>, message: CreateTopicsRequest) -> Result<Waiting, Hangup> {
-    let names: Vec<Str> = message.topics.iter().map(|topic| topic.name.clone()).collect();
-    let topics = message.topics.into_iter().map(specification).collect();
+    let asked: Vec<NewTopic> = message.topics.into_iter().map(specification).collect();
     let broker = &request.session.broker;
-    let results = broker.create_topics(&request.caller, topics, message.validate_only).await;
-    let topics = names
-        .into_iter()
+    let results = broker.create_topics(&request.caller, asked.clone(), message.validate_only).await;
+    let topics = asked
+        .iter()
         .zip(results)
-        .map(|(name, result)| topic(&request, name, result, message.validate_only))
+        .map(|(asked, result)| topic(&request, asked, result, message.validate_only))
         .collect();
     request.ready(&CreateTopicsResponse { topics, ..Default::default() })
 }
@@ -43,10 +43,11 @@ fn specification(topic: CreatableTopic) -> NewTopic {
 
 fn topic(
     request: &Request<'_>,
-    name: Str,
+    asked: &NewTopic,
     result: Result<TopicDescription, BrokerError>,
     validate_only: bool,
 ) -> CreatableTopicResult {
+    let name = Str::from(&asked.name);
     let created = match result {
         Ok(created) => created,
         Err(error) => {
@@ -58,30 +59,31 @@ fn topic(
             };
         }
     };
-    let replicas = created.partitions.first().map_or(-1, |partition| partition.replicas.len() as i16);
+    let base = CreatableTopicResult { name, topic_id: created.id, error_message: None, ..Default::default() };
+    let broker = &request.session.broker;
     let configs = if validate_only {
-        Vec::new()
+        broker.would_be_configs(&request.caller, &asked.name, &asked.config)
     } else {
-        request.session.broker.topic_configs(&request.caller, &TopicRef::Id(created.id)).unwrap_or_default()
+        broker.topic_configs(&request.caller, &TopicRef::Name(asked.name.clone()))
     };
-    CreatableTopicResult {
-        name,
-        topic_id: created.id,
-        error_message: None,
-        num_partitions: created.partitions.len() as i32,
-        replication_factor: replicas,
-        configs: Some(
-            configs
-                .into_iter()
-                .map(|config| CreatableTopicConfigs {
-                    name: Str::from(config.def.name),
-                    value: config.value.as_ref().map(Str::from),
-                    read_only: config.read_only,
-                    config_source: config.source.code(),
-                    ..Default::default()
-                })
-                .collect(),
-        ),
+    match configs {
+        Ok(configs) => CreatableTopicResult {
+            num_partitions: created.partitions.len() as i32,
+            replication_factor: created.partitions.first().map_or(-1, |partition| partition.replicas.len() as i16),
+            configs: Some(configs.iter().map(setting).collect()),
+            ..base
+        },
+        // Who may not see the settings hears of the topic without its details (KIP-525).
+        Err(error) => CreatableTopicResult { topic_config_error_code: error.error.code(), ..base },
+    }
+}
+
+fn setting(config: &Described) -> CreatableTopicConfigs {
+    CreatableTopicConfigs {
+        name: Str::from(config.def.name),
+        value: config.value.as_ref().map(Str::from),
+        read_only: config.read_only,
+        config_source: config.source.code(),
         ..Default::default()
     }
 }

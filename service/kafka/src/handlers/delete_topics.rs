@@ -31,7 +31,7 @@ pub(crate) async fn handle(request: Request<'_>, message: DeleteTopicsRequest) -
         .into_iter()
         .zip(results)
         .chain(unclear.into_iter().map(refused))
-        .map(|(asked, result)| match result {
+        .map(|(asked, result)| match result.map_err(|error| for_version(error, request.header.version)) {
             Ok((name, topic_id)) => {
                 DeletableTopicResult { name: Some(Str::from(&name)), topic_id, ..Default::default() }
             }
@@ -45,4 +45,13 @@ pub(crate) async fn handle(request: Request<'_>, message: DeleteTopicsRequest) -
         })
         .collect();
     request.ready(&DeleteTopicsResponse { responses, ..Default::default() })
+}
+
+/// Versions before 3 have no code for a deletion that the broker's settings forbid (KIP-322).
+fn for_version(error: BrokerError, version: i16) -> BrokerError {
+    if error.error == KafkaError::TopicDeletionDisabled && version < 3 {
+        BrokerError { error: KafkaError::InvalidRequest, ..error }
+    } else {
+        error
+    }
 }

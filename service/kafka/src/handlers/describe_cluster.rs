@@ -9,11 +9,17 @@ use crate::request::{Request, sentence};
 
 /// The request asks for brokers (1) or controllers (2, KIP-919).
 const BROKERS: i8 = 1;
+const CONTROLLERS: i8 = 2;
 
 pub(crate) async fn handle(request: Request<'_>, message: DescribeClusterRequest) -> Result<Waiting, Hangup> {
     if message.endpoint_type != BROKERS {
+        let error = if message.endpoint_type == CONTROLLERS {
+            KafkaError::MismatchedEndpointType
+        } else {
+            KafkaError::UnsupportedEndpointType
+        };
         return request.ready(&DescribeClusterResponse {
-            error_code: KafkaError::MismatchedEndpointType.code(),
+            error_code: error.code(),
             error_message: Some(Str::from("this is a broker's listener: ask for brokers")),
             endpoint_type: BROKERS,
             ..Default::default()

@@ -2,7 +2,6 @@
 
 use tidelog_broker::{BrokerError, TopicRef};
 use tidelog_metadata::{Described, Synonym};
-use tidelog_model::KafkaError;
 use tidelog_protocol::Str;
 use tidelog_protocol::messages::{
     DescribeConfigsRequest, DescribeConfigsResource, DescribeConfigsResourceResult, DescribeConfigsResponse,
@@ -27,13 +26,9 @@ pub(crate) async fn handle(request: Request<'_>, message: DescribeConfigsRequest
 
 fn find(request: &Request<'_>, resource: &DescribeConfigsResource) -> Result<Vec<Described>, BrokerError> {
     let broker = &request.session.broker;
-    match ConfigResource::from_wire(resource.resource_type, &resource.resource_name) {
-        Some(ConfigResource::Topic(name)) => broker.topic_configs(&request.caller, &TopicRef::from(name)),
-        Some(ConfigResource::Broker(name)) => broker.broker_configs(&request.caller, name),
-        None => Err(BrokerError::new(
-            KafkaError::InvalidRequest,
-            format!("resources of type {} have no configuration here", resource.resource_type),
-        )),
+    match ConfigResource::from_wire(resource.resource_type, &resource.resource_name)? {
+        ConfigResource::Topic(name) => broker.topic_configs(&request.caller, &TopicRef::from(name)),
+        ConfigResource::Broker(name) => broker.broker_configs(&request.caller, name),
     }
 }
 

@@ -8,19 +8,23 @@ use tidelog_protocol::messages::{
     IncrementalAlterConfigsResponse,
 };
 
-use super::resource::ConfigResource;
+use super::resource::{ConfigResource, Once};
 use crate::answer::{Hangup, Waiting};
 use crate::request::{Request, code, sentence};
 
 pub(crate) async fn handle(request: Request<'_>, message: IncrementalAlterConfigsRequest) -> Result<Waiting, Hangup> {
+    let once = Once::new(message.resources.iter().map(|resource| (resource.resource_type, &resource.resource_name)));
     let mut responses = Vec::with_capacity(message.resources.len());
-    for resource in message.resources {
-        let error = alter(&request, &resource, message.validate_only).await.err();
+    for resource in &message.resources {
+        let error = match once.check(resource.resource_type, &resource.resource_name) {
+            Ok(()) => alter(&request, resource, message.validate_only).await.err(),
+            Err(repeated) => Some(repeated),
+        };
         responses.push(AlterConfigsResourceResponse {
             error_code: code(error.as_ref()),
             error_message: error.as_ref().and_then(sentence),
             resource_type: resource.resource_type,
-            resource_name: resource.resource_name,
+            resource_name: resource.resource_name.clone(),
             ..Default::default()
         });
     }
@@ -30,23 +34,17 @@ pub(crate) async fn handle(request: Request<'_>, message: IncrementalAlterConfig
 async fn alter(request: &Request<'_>, resource: &AlterConfigsResource, validate_only: bool) -> Result<(), BrokerError> {
     let changes = resource.configs.iter().map(change).collect::<Result<Vec<_>, _>>()?;
     let broker = &request.session.broker;
-    match ConfigResource::from_wire(resource.resource_type, &resource.resource_name) {
-        Some(ConfigResource::Topic(name)) => {
-            broker.alter_topic_configs(&request.caller, name, changes, validate_only).await
-        }
-        Some(ConfigResource::Broker(name)) => {
+    match ConfigResource::from_wire(resource.resource_type, &resource.resource_name)? {
+        ConfigResource::Topic(name) => broker.alter_topic_configs(&request.caller, name, changes, validate_only).await,
+        ConfigResource::Broker(name) => {
             broker.alter_broker_configs(&request.caller, name, changes, validate_only).await
         }
-        None => Err(BrokerError::new(
-            KafkaError::InvalidRequest,
-            format!("resources of type {} have no configuration here", resource.resource_type),
-        )),
     }
 }
 
 fn change(config: &AlterableConfig) -> Result<ConfigChange, BrokerError> {
     let operation = ConfigOperation::from_code(config.config_operation).ok_or_else(|| {
-        let reason = format!("config operation {} is unknown", config.config_operation);
+        let reason = format!("Unknown operations type {}", config.config_operation);
         BrokerError::new(KafkaError::InvalidRequest, reason)
     })?;
     Ok(ConfigChange {

@@ -1,5 +1,7 @@
 //! One file per API: from its request message to a use case, and from the result to its response message.
 
+pub(crate) mod alter_configs;
+pub(crate) mod alter_partition_reassignments;
 pub(crate) mod alter_replica_log_dirs;
 pub(crate) mod api_versions;
 pub(crate) mod create_partitions;
@@ -12,7 +14,9 @@ pub(crate) mod describe_configs;
 pub(crate) mod describe_groups;
 pub(crate) mod describe_log_dirs;
 pub(crate) mod describe_producers;
+pub(crate) mod describe_quorum;
 pub(crate) mod describe_topic_partitions;
+pub(crate) mod elect_leaders;
 pub(crate) mod fetch;
 pub(crate) mod find_coordinator;
 mod group_answer;
@@ -22,8 +26,10 @@ pub(crate) mod init_producer_id;
 pub(crate) mod join_group;
 mod leaders;
 pub(crate) mod leave_group;
+pub(crate) mod list_config_resources;
 pub(crate) mod list_groups;
 pub(crate) mod list_offsets;
+pub(crate) mod list_partition_reassignments;
 pub(crate) mod metadata;
 pub(crate) mod offset_commit;
 pub(crate) mod offset_delete;
@@ -32,3 +38,4 @@ pub(crate) mod offset_for_leader_epoch;
 pub(crate) mod produce;
 mod resource;
 pub(crate) mod sync_group;
+pub(crate) mod update_features;

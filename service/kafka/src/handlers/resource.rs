@@ -1,5 +1,11 @@
 //! Configuration resources as the wire names them.
 
+use std::collections::BTreeMap;
+
+use tidelog_broker::BrokerError;
+use tidelog_model::KafkaError;
+use tidelog_protocol::Str;
+
 /// What has a configuration.
 pub(crate) enum ConfigResource<'a> {
     /// A topic by name.
@@ -10,11 +16,36 @@ pub(crate) enum ConfigResource<'a> {
 
 impl<'a> ConfigResource<'a> {
     /// Kafka's numbers: 2 is a topic, 4 a broker. Others have no configuration here.
-    pub(crate) fn from_wire(kind: i8, name: &'a str) -> Option<Self> {
+    pub(crate) fn from_wire(kind: i8, name: &'a str) -> Result<Self, BrokerError> {
         match kind {
-            2 => Some(ConfigResource::Topic(name)),
-            4 => Some(ConfigResource::Broker(name)),
-            _ => None,
+            2 => Ok(ConfigResource::Topic(name)),
+            4 => Ok(ConfigResource::Broker(name)),
+            _ => {
+                let message = format!("resources of type {kind} have no configuration here");
+                Err(BrokerError::new(KafkaError::InvalidRequest, message))
+            }
+        }
+    }
+}
+
+/// The resources of one request, of which each may appear once: all of a repeated one's changes are refused.
+pub(crate) struct Once<'a> {
+    times: BTreeMap<(i8, &'a str), usize>,
+}
+
+impl<'a> Once<'a> {
+    pub(crate) fn new(resources: impl Iterator<Item = (i8, &'a Str)>) -> Self {
+        let mut times = BTreeMap::new();
+        for (kind, name) in resources {
+            *times.entry((kind, name.as_str())).or_default() += 1;
+        }
+        Once { times }
+    }
+
+    pub(crate) fn check(&self, kind: i8, name: &str) -> Result<(), BrokerError> {
+        match self.times.get(&(kind, name)) {
+            Some(2..) => Err(BrokerError::new(KafkaError::InvalidRequest, "Each resource must appear at most once.")),
+            _ => Ok(()),
         }
     }
 }

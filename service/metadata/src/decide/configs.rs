@@ -6,7 +6,7 @@ use tidelog_model::{KafkaError, NodeId};
 
 use super::{Refusal, Settings};
 use crate::broker_config::{BrokerOverrides, broker_config};
-use crate::config::{ConfigDef, ConfigType, parse_list};
+use crate::config::{ConfigDef, ConfigError, ConfigType, parse_list};
 use crate::image::ClusterImage;
 use crate::keys::{Key, TopicValue};
 use crate::port::{Compare, Transaction, Write};
@@ -50,18 +50,33 @@ pub struct ConfigChange {
     pub value: Option<String>,
 }
 
+/// What a request wants of a resource's settings.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ConfigEdit {
+    /// These change, the others stay (IncrementalAlterConfigs).
+    Change(Vec<ConfigChange>),
+    /// These hold, all others go back to their defaults (AlterConfigs). A null value is refused.
+    Replace(Vec<(String, Option<String>)>),
+}
+
+impl From<Vec<ConfigChange>> for ConfigEdit {
+    fn from(changes: Vec<ConfigChange>) -> Self {
+        ConfigEdit::Change(changes)
+    }
+}
+
 /// Changes a topic's settings: all of them or, with an error, none. `None` = nothing differs, so there is nothing to write.
 pub fn alter_topic_configs(
     image: &ClusterImage,
     settings: Settings<'_>,
     name: &str,
-    changes: &[ConfigChange],
+    edit: &ConfigEdit,
 ) -> Result<Option<Transaction>, Refusal> {
     let Some(topic) = image.topic(name) else {
         return Err(Refusal::new(KafkaError::UnknownTopicOrPartition, KafkaError::UnknownTopicOrPartition.message()));
     };
     let before = &*topic.configs;
-    let values = changed(before.iter(), changes, topic_config)?;
+    let values = edited(before.iter(), edit, topic_config)?;
     let after = TopicOverrides::new(values)?;
     after.check(settings.defaults)?;
     check_remote(settings, before, &after)?;
@@ -80,7 +95,7 @@ pub fn alter_broker_configs(
     image: &ClusterImage,
     settings: Settings<'_>,
     node: Option<NodeId>,
-    changes: &[ConfigChange],
+    edit: &ConfigEdit,
 ) -> Result<Option<Transaction>, Refusal> {
     if let Some(node) = node
         && image.broker(node).is_none()
@@ -89,12 +104,15 @@ pub fn alter_broker_configs(
     }
     let stored = image.broker_configs(node);
     let before = stored.map(|stored| stored.value.clone()).unwrap_or_default();
-    let after = BrokerOverrides::new(changed(before.iter(), changes, broker_config)?)?;
+    // What a broker does not take is an invalid request to Kafka, not an invalid configuration as with topics (KAFKA-13609).
+    let invalid = |error: ConfigError| Refusal::new(KafkaError::InvalidRequest, error.to_string());
+    let after = BrokerOverrides::new(edited(before.iter(), edit, broker_config)?).map_err(invalid)?;
     // What topics then get must still fit together.
     let for_brokers = image.broker_configs(None).map(|stored| stored.value.clone()).unwrap_or_default();
     let none = BrokerOverrides::default();
     let (for_all, for_this) = if node.is_some() { (&for_brokers, &after) } else { (&after, &none) };
-    TopicOverrides::default().check(&settings.broker.topic_defaults(for_all, for_this)?)?;
+    let defaults = settings.broker.topic_defaults(for_all, for_this).map_err(invalid)?;
+    TopicOverrides::default().check(&defaults).map_err(invalid)?;
     if after == before {
         return Ok(None);
     }
@@ -102,6 +120,35 @@ pub fn alter_broker_configs(
     let compare = stored.map_or_else(|| Compare::absent(key.clone()), |s| Compare::unchanged(key.clone(), s.revision));
     let write = if after.is_empty() { Write::delete(key) } else { Write::put(key, after.encode()) };
     Ok(Some(Transaction { compares: vec![compare], writes: vec![write] }))
+}
+
+/// The settings after the edit, not yet validated.
+fn edited<'a>(
+    before: impl Iterator<Item = (&'a str, &'a str)>,
+    edit: &ConfigEdit,
+    def_of: fn(&str) -> Option<&'static ConfigDef>,
+) -> Result<BTreeMap<String, String>, Refusal> {
+    match edit {
+        ConfigEdit::Change(changes) => changed(before, changes, def_of),
+        ConfigEdit::Replace(all) => {
+            let mut values = BTreeMap::new();
+            for (name, value) in all {
+                let value = value.as_ref().ok_or_else(|| null_value(name))?;
+                if values.insert(name.clone(), value.clone()).is_some() {
+                    return Err(twice(name));
+                }
+            }
+            Ok(values)
+        }
+    }
+}
+
+fn twice(name: &str) -> Refusal {
+    Refusal::new(KafkaError::InvalidRequest, format!("The setting {name} is given twice."))
+}
+
+fn null_value(name: &str) -> Refusal {
+    Refusal::new(KafkaError::InvalidRequest, format!("Null value not supported for : {name}"))
 }
 
 /// The settings after the changes, not yet validated.
@@ -114,10 +161,7 @@ fn changed<'a>(
     let mut seen = BTreeSet::new();
     for change in changes {
         if !seen.insert(change.name.as_str()) {
-            return Err(Refusal::new(
-                KafkaError::InvalidRequest,
-                format!("The setting {} is changed twice.", change.name),
-            ));
+            return Err(twice(&change.name));
         }
         if change.operation == ConfigOperation::Delete {
             // A setting that nobody knows is not at its default either: say so.
@@ -128,12 +172,7 @@ fn changed<'a>(
             }
             continue;
         }
-        let Some(value) = &change.value else {
-            return Err(Refusal::new(
-                KafkaError::InvalidRequest,
-                format!("Null value not supported for : {}", change.name),
-            ));
-        };
+        let value = change.value.as_ref().ok_or_else(|| null_value(&change.name))?;
         let new = match change.operation {
             ConfigOperation::Append | ConfigOperation::Subtract => {
                 merged(&values, change, value, def_of(&change.name))?

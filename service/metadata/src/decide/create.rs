@@ -15,6 +15,9 @@ use crate::keys::{Key, NameValue, TopicValue};
 use crate::port::{Compare, Write};
 use crate::topic_config::TopicOverrides;
 
+/// What Kafka calls the log of its metadata; tools ask for its quorum, so no topic may have the name.
+pub const CLUSTER_METADATA: &str = "__cluster_metadata";
+
 /// A topic that somebody asks for.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct NewTopic {
@@ -117,6 +120,10 @@ fn create_topic(
 ) -> Result<CreateTopic, Refusal> {
     let name = TopicName::new(&request.name)
         .map_err(|error| Refusal::new(KafkaError::InvalidTopicException, error.to_string()))?;
+    if name.as_str() == CLUSTER_METADATA {
+        let message = format!("Creation of internal topic {CLUSTER_METADATA} is prohibited.");
+        return Err(Refusal::new(KafkaError::InvalidRequest, message));
+    }
     if image.name(name.as_str()).is_some() {
         return Err(Refusal::new(KafkaError::TopicAlreadyExists, format!("Topic '{name}' already exists.")));
     }

@@ -6,10 +6,12 @@
 mod configs;
 mod create;
 mod delete;
+mod elect;
 mod partitions;
 mod placement;
 mod plan;
 mod producer_ids;
+mod reassign;
 mod register;
 mod sweep;
 #[cfg(test)]
@@ -21,12 +23,14 @@ use crate::broker_config::BrokerConfig;
 use crate::config::ConfigError;
 use crate::topic_config::TopicDefaults;
 
-pub use configs::{ConfigChange, ConfigOperation, alter_broker_configs, alter_topic_configs};
-pub use create::{CreateTopic, NewTopic, auto_topic, create_topics};
+pub use configs::{ConfigChange, ConfigEdit, ConfigOperation, alter_broker_configs, alter_topic_configs};
+pub use create::{CLUSTER_METADATA, CreateTopic, NewTopic, auto_topic, create_topics};
 pub use delete::{TopicRef, delete_topic, finish_deletion};
+pub use elect::{Election, elect_leader};
 pub use partitions::create_partitions;
 pub use plan::{Plan, settle, settle_key};
 pub use producer_ids::{ProducerIdBlock, reserve_producer_ids};
+pub use reassign::check_reassignment;
 pub use register::{LastStop, Registration, claim_controller, register_broker, start_leading};
 pub use sweep::sweep;
 
@@ -44,6 +48,12 @@ impl Refusal {
     /// An error with its sentence.
     pub fn new(error: KafkaError, message: impl Into<String>) -> Self {
         Refusal { error, message: message.into() }
+    }
+}
+
+impl From<KafkaError> for Refusal {
+    fn from(error: KafkaError) -> Self {
+        Refusal::new(error, error.message())
     }
 }
 

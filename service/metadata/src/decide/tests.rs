@@ -1,6 +1,7 @@
 mod alter;
 mod crash;
 mod create;
+mod elect;
 mod start;
 mod transcript;
 mod world;

@@ -58,6 +58,15 @@ pub fn all() -> Vec<Described> {
         AlterReplicaLogDirsRequest AlterReplicaLogDirsResponse DescribeLogDirsRequest DescribeLogDirsResponse
         DescribeProducersRequest DescribeProducersResponse DescribeTopicPartitionsRequest
         DescribeTopicPartitionsResponse
+        AlterConfigsRequest AlterConfigsResponse
+        ElectLeadersRequest ElectLeadersResponse
+        AlterPartitionReassignmentsRequest AlterPartitionReassignmentsResponse
+        ListPartitionReassignmentsRequest ListPartitionReassignmentsResponse
+        DescribeQuorumRequest DescribeQuorumResponse
+        UpdateFeaturesRequest UpdateFeaturesResponse
+        ListConfigResourcesRequest ListConfigResourcesResponse
+        DescribeClientQuotasRequest DescribeClientQuotasResponse
+        AlterClientQuotasRequest AlterClientQuotasResponse
         ConsumerProtocolSubscription ConsumerProtocolAssignment OffsetCommitKey OffsetCommitValue GroupMetadataKey
         GroupMetadataValue
     ]

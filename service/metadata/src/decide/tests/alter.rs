@@ -10,7 +10,11 @@ fn change(operation: ConfigOperation, name: &str, value: Option<&str>) -> Config
 }
 
 fn alter(world: &mut World, changes: &[ConfigChange]) -> Result<bool, Refusal> {
-    let transaction = alter_topic_configs(&world.image, world.settings(), "t", changes)?;
+    edit(world, &ConfigEdit::Change(changes.to_vec()))
+}
+
+fn edit(world: &mut World, edit: &ConfigEdit) -> Result<bool, Refusal> {
+    let transaction = alter_topic_configs(&world.image, world.settings(), "t", edit)?;
     let Some(transaction) = transaction else { return Ok(false) };
     assert!(matches!(world.txn(&transaction), Outcome::Committed { .. }));
     Ok(true)
@@ -41,6 +45,28 @@ fn settings_are_set_removed_appended_and_subtracted() {
 }
 
 #[test]
+fn a_replacement_leaves_only_what_it_names() {
+    let mut world = World::with_brokers(1);
+    world.create(NewTopic { configs: given(&[("retention.ms", "1"), ("segment.ms", "2")]), ..new_topic("t", 1) });
+    let replace = |values: &[(&str, Option<&str>)]| {
+        ConfigEdit::Replace(values.iter().map(|(k, v)| ((*k).to_string(), v.map(str::to_string))).collect())
+    };
+    assert_eq!(edit(&mut world, &replace(&[("segment.ms", Some("3"))])), Ok(true));
+    assert_eq!(configs(&world), "segment.ms=3");
+    for (bad, error) in [
+        (replace(&[("segment.ms", None)]), KafkaError::InvalidRequest),
+        (replace(&[("segment.ms", Some("1")), ("segment.ms", Some("1"))]), KafkaError::InvalidRequest),
+        (replace(&[("segment.mss", Some("1"))]), KafkaError::InvalidConfig),
+        (replace(&[("segment.ms", Some("x"))]), KafkaError::InvalidConfig),
+    ] {
+        assert_eq!(edit(&mut world, &bad).unwrap_err().error, error, "{bad:?}");
+        assert_eq!(configs(&world), "segment.ms=3");
+    }
+    assert_eq!(edit(&mut world, &replace(&[])), Ok(true));
+    assert_eq!(configs(&world), "");
+}
+
+#[test]
 fn a_refused_change_changes_nothing() {
     use ConfigOperation::*;
     let mut world = World::with_brokers(1);
@@ -60,7 +86,7 @@ fn a_refused_change_changes_nothing() {
         assert_eq!(refusal.error, error, "{shown}: {refusal}");
     }
     assert_eq!(configs(&world), "");
-    let unknown = alter_topic_configs(&world.image, world.settings(), "u", &[good()]).unwrap_err();
+    let unknown = alter_topic_configs(&world.image, world.settings(), "u", &vec![good()].into()).unwrap_err();
     assert_eq!(unknown.error, KafkaError::UnknownTopicOrPartition);
 }
 
@@ -92,7 +118,7 @@ fn broker_settings_change_for_one_or_all() {
     use ConfigOperation::*;
     let mut world = World::with_brokers(1);
     let mut alter = |node, changes: &[ConfigChange]| -> Result<bool, Refusal> {
-        let transaction = alter_broker_configs(&world.image, world.settings(), node, changes)?;
+        let transaction = alter_broker_configs(&world.image, world.settings(), node, &changes.to_vec().into())?;
         let Some(transaction) = transaction else { return Ok(false) };
         assert!(matches!(world.txn(&transaction), Outcome::Committed { .. }));
         Ok(true)
@@ -102,7 +128,10 @@ fn broker_settings_change_for_one_or_all() {
     assert_eq!(alter(Some(NodeId(1)), &[set("30000")]), Ok(true));
     assert_eq!(alter(Some(NodeId(1)), &[set("30000")]), Ok(false));
     assert_eq!(alter(Some(NodeId(2)), &[set("30000")]).unwrap_err().error, KafkaError::InvalidRequest);
-    assert_eq!(alter(None, &[change(Set, "num.partitions", Some("2"))]).unwrap_err().error, KafkaError::InvalidConfig);
+    for (name, value) in [("num.partitions", "2"), ("log.segment.bytes", "x"), ("no.such.setting", "x")] {
+        let refused = alter(None, &[change(Set, name, Some(value))]).unwrap_err();
+        assert_eq!(refused.error, KafkaError::InvalidRequest, "{name}: Kafka's code for what a broker does not take");
+    }
     assert_eq!(alter(None, &[change(Delete, "log.segment.bytes", None)]), Ok(true));
     assert!(world.image.broker_configs(None).is_none());
     let left = world.image.broker_configs(Some(NodeId(1))).unwrap();

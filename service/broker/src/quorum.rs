@@ -1,0 +1,72 @@
+//! Who keeps the metadata, and which levels of features hold, as Kafka's tools ask for it (KIP-595, KIP-584).
+
+use tidelog_metadata::features::{self, FEATURES, Feature, FeatureChange};
+use tidelog_metadata::keys::Endpoint;
+use tidelog_model::{Caller, NodeId, Timestamp, TopicId};
+use tidelog_security::Operation;
+
+use crate::BrokerError;
+use crate::broker::Broker;
+
+/// The quorum of the metadata. The store decides; this broker, which holds the controller's role, speaks for it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct QuorumDescription {
+    /// The controller.
+    pub leader: NodeId,
+    /// The revision at which it took the role, as far as Kafka's 32 bits hold it.
+    pub leader_epoch: i32,
+    /// The last revision of the metadata that this broker has.
+    pub revision: i64,
+    /// The id of the controller's data directory.
+    pub directory: TopicId,
+    /// Now.
+    pub time: Timestamp,
+    /// The controller's listeners.
+    pub endpoints: Vec<Endpoint>,
+}
+
+/// The features at one moment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FeaturesDescription {
+    /// Each feature, whose level holds.
+    pub features: &'static [Feature],
+    /// Grows whenever a level may have changed.
+    pub epoch: i64,
+}
+
+impl Broker {
+    /// The quorum of the metadata.
+    pub fn quorum(&self, caller: &Caller) -> Result<QuorumDescription, BrokerError> {
+        self.may_cluster(caller, Operation::Describe)?;
+        let image = self.image();
+        let controller = image.controller();
+        let leader = controller.map_or(self.node(), |controller| controller.value.broker);
+        let endpoints = image.broker(leader).map(|broker| broker.value.endpoints.clone()).unwrap_or_default();
+        Ok(QuorumDescription {
+            leader,
+            leader_epoch: controller.map_or(0, |c| i32::try_from(c.revision.get()).unwrap_or(i32::MAX)),
+            revision: image.revision().get(),
+            directory: self.directory_id(),
+            time: self.clock().now().wall,
+            endpoints,
+        })
+    }
+
+    /// The features. Everybody may know them: clients ask before they say who they are.
+    pub fn features(&self, _caller: &Caller) -> FeaturesDescription {
+        FeaturesDescription { features: FEATURES, epoch: self.image().revision().get() }
+    }
+
+    /// Agrees on these levels: on all of them or, with an error, on none.
+    pub fn update_features(
+        &self,
+        caller: &Caller,
+        updates: &[(String, i16, Option<FeatureChange>)],
+    ) -> Result<(), BrokerError> {
+        self.may_cluster(caller, Operation::Alter)?;
+        for (name, level, change) in updates {
+            features::check_update(FEATURES, name, *level, *change)?;
+        }
+        Ok(())
+    }
+}

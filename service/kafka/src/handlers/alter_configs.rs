@@ -1,0 +1,46 @@
+//! AlterConfigs (key 33): replaces the settings of topics and of this broker.
+
+use tidelog_broker::BrokerError;
+use tidelog_metadata::decide::ConfigEdit;
+use tidelog_protocol::messages::{
+    AlterConfigsRequest, AlterConfigsResponse, ReplacedConfigsResource, ReplacedConfigsResourceResponse,
+};
+
+use super::resource::{ConfigResource, Once};
+use crate::answer::{Hangup, Waiting};
+use crate::request::{Request, code, sentence};
+
+pub(crate) async fn handle(request: Request<'_>, message: AlterConfigsRequest) -> Result<Waiting, Hangup> {
+    let once = Once::new(message.resources.iter().map(|resource| (resource.resource_type, &resource.resource_name)));
+    let mut responses = Vec::with_capacity(message.resources.len());
+    for resource in &message.resources {
+        let error = match once.check(resource.resource_type, &resource.resource_name) {
+            Ok(()) => replace(&request, resource, message.validate_only).await.err(),
+            Err(repeated) => Some(repeated),
+        };
+        responses.push(ReplacedConfigsResourceResponse {
+            error_code: code(error.as_ref()),
+            error_message: error.as_ref().and_then(sentence),
+            resource_type: resource.resource_type,
+            resource_name: resource.resource_name.clone(),
+            ..Default::default()
+        });
+    }
+    request.ready(&AlterConfigsResponse { responses, ..Default::default() })
+}
+
+async fn replace(
+    request: &Request<'_>,
+    resource: &ReplacedConfigsResource,
+    validate_only: bool,
+) -> Result<(), BrokerError> {
+    let setting = |config: &tidelog_protocol::messages::ReplacedConfig| {
+        (config.name.to_string(), config.value.as_ref().map(|value| value.to_string()))
+    };
+    let all = ConfigEdit::Replace(resource.configs.iter().map(setting).collect());
+    let broker = &request.session.broker;
+    match ConfigResource::from_wire(resource.resource_type, &resource.resource_name)? {
+        ConfigResource::Topic(name) => broker.alter_topic_configs(&request.caller, name, all, validate_only).await,
+        ConfigResource::Broker(name) => broker.alter_broker_configs(&request.caller, name, all, validate_only).await,
+    }
+}

@@ -1,0 +1,69 @@
+//! ElectLeaders (key 43).
+
+use tidelog_broker::{BrokerError, NamedPartition};
+use tidelog_metadata::decide::Election;
+use tidelog_model::{KafkaError, PartitionIndex};
+use tidelog_protocol::Str;
+use tidelog_protocol::messages::{
+    ElectLeadersRequest, ElectLeadersResponse, ElectLeadersTopic, ElectedPartition, ReplicaElectionResult,
+};
+
+use crate::answer::{Hangup, Waiting};
+use crate::request::{Request, code, sentence};
+
+type Results = Vec<(NamedPartition, Result<(), BrokerError>)>;
+
+pub(crate) async fn handle(request: Request<'_>, message: ElectLeadersRequest) -> Result<Waiting, Hangup> {
+    let asked = message.topic_partitions.as_deref().map(named);
+    let elected = match Election::from_code(message.election_type) {
+        Some(election) => request.session.broker.elect_leaders(&request.caller, election, asked.clone()).await,
+        None => {
+            let reason = format!("election type {} is unknown", message.election_type);
+            Err(BrokerError::new(KafkaError::InvalidRequest, reason))
+        }
+    };
+    let (error, results) = match elected {
+        Ok(results) => (None, results),
+        // Version 0 has no place for the whole request's error, so each partition carries it.
+        Err(error) => {
+            let each = |partition| (partition, Err(error.clone()));
+            (Some(error.clone()), asked.unwrap_or_default().into_iter().map(each).collect())
+        }
+    };
+    request.ready(&ElectLeadersResponse {
+        error_code: if request.header.version > 0 { code(error.as_ref()) } else { 0 },
+        replica_election_results: by_topic(results),
+        ..Default::default()
+    })
+}
+
+fn named(topics: &[ElectLeadersTopic]) -> Vec<NamedPartition> {
+    let of = |topic: &ElectLeadersTopic| {
+        let name = topic.topic.to_string();
+        topic.partitions.iter().map(move |index| (name.clone(), PartitionIndex(*index))).collect::<Vec<_>>()
+    };
+    topics.iter().flat_map(of).collect()
+}
+
+/// The results in their order, neighbours of one topic together.
+fn by_topic(results: Results) -> Vec<ReplicaElectionResult> {
+    let mut topics: Vec<ReplicaElectionResult> = Vec::new();
+    for ((topic, index), result) in results {
+        let error = result.err();
+        let partition = ElectedPartition {
+            partition_id: index.get(),
+            error_code: code(error.as_ref()),
+            error_message: error.as_ref().and_then(sentence),
+            ..Default::default()
+        };
+        match topics.last_mut().filter(|last| *last.topic == *topic) {
+            Some(last) => last.partition_result.push(partition),
+            None => topics.push(ReplicaElectionResult {
+                topic: Str::from(&topic),
+                partition_result: vec![partition],
+                ..Default::default()
+            }),
+        }
+    }
+    topics
+}

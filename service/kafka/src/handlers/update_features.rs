@@ -1,0 +1,40 @@
+//! UpdateFeatures (key 57).
+
+use tidelog_metadata::features::FeatureChange;
+use tidelog_protocol::Str;
+use tidelog_protocol::messages::{
+    FeatureUpdateKey, UpdatableFeatureResult, UpdateFeaturesRequest, UpdateFeaturesResponse,
+};
+
+use crate::answer::{Hangup, Waiting};
+use crate::request::{Request, code, sentence};
+
+pub(crate) async fn handle(request: Request<'_>, message: UpdateFeaturesRequest) -> Result<Waiting, Hangup> {
+    let version = request.header.version;
+    let update = |update: &FeatureUpdateKey| {
+        let change = if version > 0 {
+            FeatureChange::from_code(update.upgrade_type)
+        } else if update.allow_downgrade {
+            Some(FeatureChange::Downgrade)
+        } else {
+            Some(FeatureChange::Upgrade)
+        };
+        (update.feature.to_string(), update.max_version_level, change)
+    };
+    let updates: Vec<_> = message.feature_updates.iter().map(update).collect();
+    // Whatever passes holds already, so that checking and doing are the same.
+    let error = request.session.broker.update_features(&request.caller, &updates).err();
+    let (error_code, error_message) = (code(error.as_ref()), error.as_ref().and_then(sentence));
+    let result = |feature: Str| UpdatableFeatureResult {
+        feature,
+        error_code,
+        error_message: error_message.clone(),
+        ..Default::default()
+    };
+    request.ready(&UpdateFeaturesResponse {
+        error_code,
+        error_message: error_message.clone(),
+        results: message.feature_updates.into_iter().map(|update| result(update.feature)).collect(),
+        ..Default::default()
+    })
+}
