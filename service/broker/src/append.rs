@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 
 use tidelog_metadata::{Compression, TimestampType, TopicConfig};
 use tidelog_model::limits::MAX_INFLATED_BATCH_BYTES;
-use tidelog_model::{Caller, KafkaError, Now, Timestamp};
+use tidelog_model::{Caller, KafkaError, Now, QuotaKind, Timestamp};
 use tidelog_record::{AppendRules, Codec, Origin, check_append};
 use tidelog_security::Operation;
 use tokio::sync::oneshot;
@@ -86,6 +86,7 @@ impl Broker {
                 "transactions are not available on this broker yet",
             ));
         }
+        self.admit(caller, QuotaKind::ProducerByteRate, request.batch.len())?;
         let (reply, answer) = oneshot::channel();
         let work = Work::Append(AppendWork {
             batch: checked.batch,

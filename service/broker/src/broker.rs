@@ -23,6 +23,7 @@ use crate::data_dir::DataDir;
 use crate::groups::{OFFSETS_TOPIC, group_config, load_shard};
 use crate::limits::{BROKER_LEASE, OPEN_FILES, SYNCFS_FROM, SYNCFS_MOST};
 use crate::producer_ids::ProducerIds;
+use crate::quotas::Used;
 use crate::replica::Replica;
 use crate::replicas::{Led, Replicas};
 use crate::shell::clock::Clock;
@@ -39,6 +40,7 @@ struct Inner {
     cluster: Cluster,
     replicas: Arc<Replicas>,
     producer_ids: ProducerIds,
+    used: Used,
     authorizer: Arc<dyn Authorizer>,
     /// The metadata can no longer be followed.
     blind: AtomicBool,
@@ -76,6 +78,7 @@ impl Broker {
             cluster,
             replicas,
             producer_ids: ProducerIds::default(),
+            used: Used::default(),
             authorizer: Arc::clone(&options.authorizer),
             blind: AtomicBool::new(false),
             deletions: Notify::new(),
@@ -278,6 +281,10 @@ impl Broker {
 
     pub(crate) fn producer_ids(&self) -> &ProducerIds {
         &self.inner.producer_ids
+    }
+
+    pub(crate) fn used(&self) -> &Used {
+        &self.inner.used
     }
 
     pub(crate) fn checkpoints(&self) -> &CheckpointFiles {

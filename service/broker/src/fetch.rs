@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use futures::future::join_all;
 use tidelog_log::{BoxFuture, RemoteBatches, RemoteError};
-use tidelog_model::{Caller, KafkaError, Offset, PartitionIndex};
+use tidelog_model::{Caller, KafkaError, Offset, PartitionIndex, QuotaKind};
 use tidelog_partition::Offsets;
 use tidelog_security::Operation;
 use tokio::sync::Notify;
@@ -174,6 +174,7 @@ impl Broker {
         max_wait: Duration,
         isolation: Isolation,
     ) -> Result<ReadBatches, BrokerError> {
+        self.wait_admitted(caller, QuotaKind::ConsumerByteRate, max_wait).await?;
         let asked = FetchPartition {
             topic: topic.clone(),
             partition,
@@ -188,6 +189,7 @@ impl Broker {
         if let Some(error) = fetched.error {
             return Err(error);
         }
+        self.charge_door(caller, QuotaKind::ConsumerByteRate, fetched.size());
         let visible_end = match isolation {
             Isolation::ReadUncommitted => fetched.high_watermark,
             Isolation::ReadCommitted => fetched.last_stable_offset,

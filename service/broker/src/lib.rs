@@ -7,7 +7,8 @@
 //! - `replicas`: which partitions are hosted; follows the image.
 //! - `cluster`: the image of the metadata store.
 //! - One file per group of use cases: `append`, `fetch`, `list_offsets`, `leader_epochs`, `delete_records`, `topics`,
-//!   `topic_pages`, `configs`, `elections`, `quorum`, `groups`, `group_admin`, `producer_ids`, `producers`, `log_dirs`.
+//!   `topic_pages`, `configs`, `elections`, `quorum`, `quotas`, `groups`, `group_admin`, `producer_ids`, `producers`,
+//!   `log_dirs`.
 
 mod append;
 mod broker;
@@ -16,8 +17,8 @@ mod cluster;
 mod configs;
 mod core;
 mod data_dir;
-mod elections;
 mod delete_records;
+mod elections;
 mod error;
 mod fetch;
 mod group_admin;
@@ -31,8 +32,9 @@ mod lookup;
 mod observer;
 mod options;
 mod producer_ids;
-mod quorum;
 mod producers;
+mod quorum;
+mod quotas;
 mod replica;
 mod replicas;
 mod shell;
@@ -56,5 +58,6 @@ pub use groups::{
 pub use observer::{Observer, TieredTopic, TopicView};
 pub use options::{BrokerOptions, ForeignWrites};
 pub use quorum::{FeaturesDescription, QuorumDescription};
+pub use quotas::{Mutations, QuotaFilter, QuotaMatch};
 pub use shell::clock::Clock;
 pub use types::*;

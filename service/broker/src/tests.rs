@@ -15,6 +15,7 @@ use crate::*;
 mod appends;
 mod cold;
 mod offsets;
+mod quotas;
 mod records;
 mod settings;
 mod tiering;

@@ -11,7 +11,8 @@ use uuid::Uuid;
 use crate::broker::Broker;
 use crate::limits::ADMIN_PATIENCE;
 use crate::{
-    BrokerError, ClusterDescription, NewTopic, PartitionDescription, PartitionStatus, TopicDescription, TopicRef,
+    BrokerError, ClusterDescription, Mutations, NewTopic, PartitionDescription, PartitionStatus, TopicDescription,
+    TopicRef,
 };
 
 impl Broker {
@@ -21,6 +22,17 @@ impl Broker {
         caller: &Caller,
         topics: Vec<NewTopic>,
         validate_only: bool,
+    ) -> Vec<Result<TopicDescription, BrokerError>> {
+        self.create_topics_within(caller, topics, validate_only, &mut Mutations::strict()).await
+    }
+
+    /// As [`create_topics`](Self::create_topics), with the request's mutations counted by the caller's version.
+    pub async fn create_topics_within(
+        &self,
+        caller: &Caller,
+        topics: Vec<NewTopic>,
+        validate_only: bool,
+        mutations: &mut Mutations,
     ) -> Vec<Result<TopicDescription, BrokerError>> {
         let mut times: BTreeMap<String, usize> = BTreeMap::new();
         for topic in &topics {
@@ -33,7 +45,7 @@ impl Broker {
                 let message = format!("the request names topic {} more than once", topic.name);
                 Err(BrokerError::new(KafkaError::InvalidRequest, message))
             } else {
-                self.create_topic(caller, topic, validate_only).await
+                self.create_topic(caller, topic, validate_only, mutations).await
             });
         }
         results
@@ -44,13 +56,20 @@ impl Broker {
         caller: &Caller,
         topic: NewTopic,
         validate_only: bool,
+        mutations: &mut Mutations,
     ) -> Result<TopicDescription, BrokerError> {
         let allowed = self.may(caller, Operation::Create, Resource::Cluster)
             || self.may(caller, Operation::Create, Resource::Topic(&topic.name));
         if !allowed {
             return Err(KafkaError::TopicAuthorizationFailed.into());
         }
-        self.create(decision(topic), validate_only).await
+        let topic = decision(topic);
+        if !validate_only {
+            // Only what can be created counts.
+            let partitions = self.create(topic.clone(), true).await?.partitions.len();
+            self.mutate(caller, mutations, partitions)?;
+        }
+        self.create(topic, validate_only).await
     }
 
     /// Creates a topic without asking anybody: for requests that are authorized, and for the service itself.
@@ -172,6 +191,16 @@ impl Broker {
         caller: &Caller,
         topics: Vec<TopicRef>,
     ) -> Vec<Result<(TopicName, TopicId), BrokerError>> {
+        self.delete_topics_within(caller, topics, &mut Mutations::strict()).await
+    }
+
+    /// As [`delete_topics`](Self::delete_topics), with the request's mutations counted by the caller's version.
+    pub async fn delete_topics_within(
+        &self,
+        caller: &Caller,
+        topics: Vec<TopicRef>,
+        mutations: &mut Mutations,
+    ) -> Vec<Result<(TopicName, TopicId), BrokerError>> {
         // A topic named twice, by name or id, is not deleted at all: as Kafka has it.
         let image = self.image();
         let identity = |topic: &TopicRef| match topic {
@@ -188,17 +217,25 @@ impl Broker {
             results.push(if times.get(identity).is_some_and(|count| *count > 1) {
                 Err(BrokerError::new(KafkaError::InvalidRequest, "the request names this topic more than once"))
             } else {
-                self.delete_topic(caller, topic).await
+                self.delete_topic(caller, topic, mutations).await
             });
         }
         results
     }
 
-    async fn delete_topic(&self, caller: &Caller, topic: &TopicRef) -> Result<(TopicName, TopicId), BrokerError> {
+    async fn delete_topic(
+        &self,
+        caller: &Caller,
+        topic: &TopicRef,
+        mutations: &mut Mutations,
+    ) -> Result<(TopicName, TopicId), BrokerError> {
         let found = self.find_topic(&self.image(), caller, Operation::Delete, topic)?;
         if found.name.is_internal() {
             let message = format!("{} belongs to the service", found.name);
             return Err(BrokerError::new(KafkaError::InvalidTopicException, message));
+        }
+        if self.config().delete_topics {
+            self.mutate(caller, mutations, usize::try_from(found.partition_count).unwrap_or(0))?;
         }
         self.cluster_image()
             .carry_out(|image| {
@@ -220,7 +257,27 @@ impl Broker {
         assignments: Option<Vec<Vec<NodeId>>>,
         validate_only: bool,
     ) -> Result<(), BrokerError> {
+        let mutations = &mut Mutations::strict();
+        self.create_partitions_within(caller, topic, total, assignments, validate_only, mutations).await
+    }
+
+    /// As [`create_partitions`](Self::create_partitions), with the request's mutations counted by the caller's version.
+    pub async fn create_partitions_within(
+        &self,
+        caller: &Caller,
+        topic: &str,
+        total: i32,
+        assignments: Option<Vec<Vec<NodeId>>>,
+        validate_only: bool,
+        mutations: &mut Mutations,
+    ) -> Result<(), BrokerError> {
         let found = self.find_topic(&self.image(), caller, Operation::Alter, &TopicRef::from(topic))?;
+        if !validate_only {
+            // Only what can be created counts.
+            decide::create_partitions(&self.image(), topic, total, assignments.as_deref())?;
+            let added = total.saturating_sub(found.partition_count);
+            self.mutate(caller, mutations, usize::try_from(added).unwrap_or(0))?;
+        }
         self.cluster_image()
             .carry_out(|image| {
                 let plan = decide::create_partitions(image, topic, total, assignments.as_deref())?;

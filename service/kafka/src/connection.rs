@@ -64,6 +64,13 @@ async fn read(
     loop {
         // Room for the answer first, then a frame: a request must not hold budget while it waits for its turn.
         let Ok(place) = queue.reserve().await else { return Ok(()) };
+        // Who used more than its quota is not heard for a while, and the silence is not held against it (KIP-219).
+        while let Some(left) = session.mute.left() {
+            tokio::select! {
+                () = tokio::time::sleep(left) => {}
+                () = gone.cancelled() => return Ok(()),
+            }
+        }
         // A stop waits for the ordered stage at work: half a request must not be carried out.
         let next = tokio::select! {
             next = frames.next() => next,

@@ -1,5 +1,8 @@
 //! From a frame to its handler. The match below and the protocol's API table are the only lists of served APIs.
 
+use std::pin::pin;
+use std::sync::Arc;
+
 use tidelog_protocol::header::HeaderError;
 use tidelog_protocol::messages::ApiVersionsRequest;
 use tidelog_protocol::{ApiKey, Decoder, Message, RequestHeader};
@@ -9,6 +12,7 @@ use crate::frame::Frame;
 use crate::handlers;
 use crate::request::{ReplyTo, Request};
 use crate::session::Session;
+use crate::throttle::{Meter, Timed};
 
 /// Runs the ordered stage of one request and returns what is left to wait for.
 pub(crate) async fn dispatch(session: &mut Session, frame: Frame) -> Result<Waiting, Hangup> {
@@ -17,15 +21,19 @@ pub(crate) async fn dispatch(session: &mut Session, frame: Frame) -> Result<Wait
         Ok(parsed) => parsed,
         Err(HeaderError::UnsupportedVersion { api: ApiKey::ApiVersions, correlation_id, .. }) => {
             // KIP-511: answered in version 0, so that the client learns what it may ask.
-            let answer = ReplyTo::new(0, correlation_id).answer(&handlers::api_versions::unsupported());
+            let answer = ReplyTo::unmetered(0, correlation_id).answer(&handlers::api_versions::unsupported());
             return Ok(Box::pin(std::future::ready(answer)));
         }
         Err(error) => return Err(Hangup::Malformed(error.to_string())),
     };
     let caller = session.caller(header.client_id.as_deref());
-    metrics::counter!("tidelog_kafka_requests_total", "api" => header.api.row().name).increment(1);
-    let request = Request { session, header, caller, reserved };
-    route(request, body).await
+    let api = header.api.row().name;
+    metrics::counter!("tidelog_kafka_requests_total", "api" => api).increment(1);
+    metrics::counter!("tidelog_kafka_request_bytes_total", "api" => api).increment(body.remaining() as u64);
+    let meter = Arc::new(Meter::new(session.broker.clone(), caller.clone(), api, session.mute.clone()));
+    let request = Request { session, header, caller, reserved, meter: Arc::clone(&meter) };
+    let waiting = Timed::new(Arc::clone(&meter), pin!(route(request, body))).await?;
+    Ok(Box::pin(Timed::new(meter, waiting)))
 }
 
 /// Bytes behind the last field are ignored, as Kafka ignores them: librdkafka's Metadata request for all topics has three.
@@ -73,6 +81,8 @@ async fn route(request: Request<'_>, body: Decoder) -> Result<Waiting, Hangup> {
         ApiKey::IncrementalAlterConfigs => call!(incremental_alter_configs),
         ApiKey::AlterPartitionReassignments => call!(alter_partition_reassignments),
         ApiKey::ListPartitionReassignments => call!(list_partition_reassignments),
+        ApiKey::DescribeClientQuotas => call!(describe_client_quotas),
+        ApiKey::AlterClientQuotas => call!(alter_client_quotas),
         ApiKey::DescribeQuorum => call!(describe_quorum),
         ApiKey::UpdateFeatures => call!(update_features),
         ApiKey::DeleteGroups => call!(delete_groups),

@@ -11,11 +11,13 @@ mod frame;
 mod handlers;
 mod limits;
 mod listener;
+mod places;
 mod request;
 mod send;
 mod session;
 #[cfg(test)]
 mod tests;
+mod throttle;
 
 pub use listener::KafkaDoor;
 pub use session::ListenerName;

@@ -42,7 +42,7 @@ pub(crate) const MAX_FETCH_SESSION_BYTES: usize = 64 * 1024 * 1024;
 /// A fetch session is safe from others for this long (Kafka's `min.incremental.fetch.session.eviction.ms`, which is no setting there either).
 pub(crate) const MIN_FETCH_SESSION_EVICTION: Duration = Duration::from_secs(120);
 
-/// Connections at once; each costs two tasks and a read buffer.
+/// Connections at once, whatever `max.connections` allows; each costs two tasks and a read buffer.
 pub(crate) const MAX_CONNECTIONS: usize = 10_000;
 
 // Two of the largest frames that an operator can allow (`socket.request.max.bytes`) fit, or one would keep all others out.

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidelog_broker::Broker;
-use tidelog_model::Principal;
+use tidelog_model::{Principal, QuotaKind};
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
@@ -16,15 +16,16 @@ use tracing::{debug, warn};
 use crate::connection;
 use crate::fetch_sessions::FetchSessions;
 use crate::frame::{Budget, FrameLimits};
-use crate::limits::MAX_CONNECTIONS;
+use crate::places::Places;
 use crate::session::{ListenerName, Session};
+use crate::throttle::Mute;
 
 /// The Kafka door of one process: its listeners share the request budget, the connection limit and the fetch sessions.
 pub struct KafkaDoor {
     broker: Broker,
     budget: Budget,
     limits: FrameLimits,
-    connections: Arc<Semaphore>,
+    places: Places,
     fetch_sessions: Arc<FetchSessions>,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -38,12 +39,13 @@ impl KafkaDoor {
             max_bytes: usize::try_from(config.request_max_bytes).unwrap_or(0),
             max_idle: config.connections_max_idle,
         };
+        let places = Places::new(config);
         let slots = usize::try_from(config.fetch_session_slots).unwrap_or(0);
         KafkaDoor {
             broker,
             budget: Budget::new(),
             limits,
-            connections: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
+            places,
             fetch_sessions: Arc::new(FetchSessions::new(slots)),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
@@ -58,7 +60,7 @@ impl KafkaDoor {
             listener: Arc::new(name),
             budget: self.budget.clone(),
             limits: self.limits,
-            connections: Arc::clone(&self.connections),
+            places: self.places.clone(),
             fetch_sessions: Arc::clone(&self.fetch_sessions),
             tasks: self.tasks.clone(),
             stop: self.stop.clone(),
@@ -82,7 +84,7 @@ struct Accept {
     listener: Arc<ListenerName>,
     budget: Budget,
     limits: FrameLimits,
-    connections: Arc<Semaphore>,
+    places: Places,
     fetch_sessions: Arc<FetchSessions>,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -95,20 +97,28 @@ impl Accept {
                 accepted = socket.accept() => accepted,
                 () = self.stop.cancelled() => return,
             };
-            match accepted {
-                Ok((stream, peer)) => self.serve(stream, peer),
+            let (stream, peer) = match accepted {
+                Ok(accepted) => accepted,
                 Err(error) => {
                     // Out of descriptors, most likely: the next moment may be better.
                     warn!(%error, "cannot accept a Kafka connection");
                     tokio::time::sleep(Duration::from_millis(100)).await;
+                    continue;
                 }
+            };
+            let place = tokio::select! {
+                place = self.places.wait() => place,
+                () = self.stop.cancelled() => return,
+            };
+            if let Some(place) = place {
+                self.serve(stream, peer, place);
             }
         }
     }
 
-    fn serve(&self, stream: tokio::net::TcpStream, peer: SocketAddr) {
-        let Ok(place) = Arc::clone(&self.connections).try_acquire_owned() else {
-            warn!(%peer, limit = MAX_CONNECTIONS, "refusing a Kafka connection: too many");
+    fn serve(&self, stream: tokio::net::TcpStream, peer: SocketAddr, one_of_all: OwnedSemaphorePermit) {
+        let Some(place) = self.places.take(one_of_all, peer.ip()) else {
+            debug!(%peer, "refusing a Kafka connection: max.connections.per.ip");
             return;
         };
         let Ok(local) = stream.local_addr() else {
@@ -121,10 +131,18 @@ impl Accept {
             peer,
             local,
             principal: Principal::anonymous(),
+            mute: Mute::new(),
             fetch_sessions: Arc::clone(&self.fetch_sessions),
         };
         let (budget, limits, stop) = (self.budget.clone(), self.limits, self.stop.clone());
+        let pause = self.broker.charge_or_refuse(&session.caller(None), QuotaKind::ConnectionCreationRate, 1.0);
         self.tasks.spawn(async move {
+            if !pause.is_zero() {
+                // Too many from this address: closed, but not so soon that it could try again at once (KIP-612).
+                metrics::counter!("tidelog_kafka_throttled_connections_total").increment(1);
+                stop.run_until_cancelled(tokio::time::sleep(pause)).await;
+                return;
+            }
             connection::serve(session, stream, budget, limits, stop).await;
             drop(place);
         });

@@ -1,6 +1,8 @@
 //! What every handler gets, and how it answers.
 
-use tidelog_broker::BrokerError;
+use std::sync::Arc;
+
+use tidelog_broker::{BrokerError, Mutations};
 use tidelog_model::{Caller, KafkaError};
 use tidelog_protocol::header::response_frame;
 use tidelog_protocol::{RequestHeader, Response, Str};
@@ -9,6 +11,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use crate::answer::{Answer, Files, Hangup, Waiting};
 use crate::limits::MAX_SENTENCE_BYTES;
 use crate::session::Session;
+use crate::throttle::Meter;
 
 /// One request: its header, its caller, its connection, and the budget its frame holds.
 pub(crate) struct Request<'a> {
@@ -17,45 +20,70 @@ pub(crate) struct Request<'a> {
     pub(crate) caller: Caller,
     /// Released when the request's bytes are no longer needed.
     pub(crate) reserved: OwnedSemaphorePermit,
+    /// What the request costs its caller.
+    pub(crate) meter: Arc<Meter>,
 }
 
-/// Where an answer goes: version and correlation id.
-#[derive(Clone, Copy)]
+/// Where an answer goes: version and correlation id, and who pays for it.
+#[derive(Clone)]
 pub(crate) struct ReplyTo {
     pub(crate) version: i16,
     correlation_id: i32,
+    meter: Option<Arc<Meter>>,
 }
 
 impl Request<'_> {
     pub(crate) fn reply_to(&self) -> ReplyTo {
-        ReplyTo { version: self.header.version, correlation_id: self.header.correlation_id }
+        ReplyTo {
+            version: self.header.version,
+            correlation_id: self.header.correlation_id,
+            meter: Some(Arc::clone(&self.meter)),
+        }
     }
 
     /// The answer is known already.
-    pub(crate) fn ready<R: Response>(&self, response: &R) -> Result<Waiting, Hangup> {
+    pub(crate) fn ready<R: Response + Clone>(&self, response: &R) -> Result<Waiting, Hangup> {
         let answer = self.reply_to().answer(response);
         Ok(Box::pin(std::future::ready(answer)))
     }
 }
 
 impl ReplyTo {
-    pub(crate) fn new(version: i16, correlation_id: i32) -> Self {
-        ReplyTo { version, correlation_id }
+    /// An answer that nobody pays for.
+    pub(crate) fn unmetered(version: i16, correlation_id: i32) -> Self {
+        ReplyTo { version, correlation_id, meter: None }
+    }
+
+    /// What the request costs its caller.
+    pub(crate) fn meter(&self) -> Option<&Meter> {
+        self.meter.as_deref()
     }
 
     /// Encodes an answer without file parts.
-    pub(crate) fn answer<R: Response>(self, response: &R) -> Result<Answer, Hangup> {
+    pub(crate) fn answer<R: Response + Clone>(&self, response: &R) -> Result<Answer, Hangup> {
         self.answer_with(response, Files::default())
     }
 
-    /// Encodes an answer; `files` fill its holes.
-    pub(crate) fn answer_with<R: Response>(self, response: &R, files: Files) -> Result<Answer, Hangup> {
-        match response_frame(self.version, self.correlation_id, response) {
+    /// Encodes an answer; `files` fill its holes. Here the caller's pause is settled and told.
+    pub(crate) fn answer_with<R: Response + Clone>(&self, response: &R, files: Files) -> Result<Answer, Hangup> {
+        let pause = self.meter.as_ref().map_or(0, |meter| meter.settle());
+        let throttled = (pause > 0).then(|| {
+            let mut response = response.clone();
+            response.set_throttle_time(pause);
+            response
+        });
+        match response_frame(self.version, self.correlation_id, throttled.as_ref().unwrap_or(response)) {
             Ok(pieces) => Ok(Answer::Send(files.fill(pieces))),
             // Our own mistake; the client cannot be answered in its version.
             Err(error) => Err(Hangup::Malformed(format!("{} version {}: {error}", R::NAME, self.version))),
         }
     }
+}
+
+/// The mutations of one request, as its version lets the broker treat them: earlier ones than `strict_from` do not know
+/// THROTTLING_QUOTA_EXCEEDED (KIP-599).
+pub(crate) fn mutations(request: &Request<'_>, strict_from: i16) -> Mutations {
+    if request.header.version >= strict_from { Mutations::strict() } else { Mutations::permissive() }
 }
 
 /// An error as messages carry it: the code, 0 for none.

@@ -7,6 +7,7 @@ use tidelog_broker::Broker;
 use tidelog_model::{Caller, Door, Principal};
 
 use crate::fetch_sessions::FetchSessions;
+use crate::throttle::Mute;
 
 /// A listener's name and the address it gives to clients.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +27,8 @@ pub(crate) struct Session {
     /// Our own address, as the client reached it.
     pub(crate) local: SocketAddr,
     pub(crate) principal: Principal,
+    /// Set by answers to callers beyond their quotas.
+    pub(crate) mute: Mute,
     /// Those of all connections of the door.
     pub(crate) fetch_sessions: Arc<FetchSessions>,
 }

@@ -1,6 +1,7 @@
 //! The door on a real broker, asked through real sockets.
 
 mod cluster;
+mod quotas;
 
 use std::sync::Arc;
 use std::time::Duration;

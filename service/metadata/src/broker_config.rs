@@ -80,6 +80,10 @@ pub struct BrokerConfig {
     pub retention_check_interval: Duration,
     /// `max.incremental.fetch.session.cache.slots`
     pub fetch_session_slots: i32,
+    /// `max.connections`
+    pub max_connections: i32,
+    /// `max.connections.per.ip`
+    pub max_connections_per_ip: i32,
     /// `num.partitions`
     pub num_partitions: i32,
     /// `offset.metadata.max.bytes`
@@ -168,6 +172,8 @@ impl BrokerConfig {
             group_min_session_timeout: millis("group.min.session.timeout.ms"),
             retention_check_interval: millis("log.retention.check.interval.ms"),
             fetch_session_slots: int("max.incremental.fetch.session.cache.slots"),
+            max_connections: int("max.connections"),
+            max_connections_per_ip: int("max.connections.per.ip"),
             num_partitions: int("num.partitions"),
             offset_metadata_max_bytes: int("offset.metadata.max.bytes"),
             offsets_retention_check_interval: millis("offsets.retention.check.interval.ms"),

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::Arc;
 
-use tidelog_model::{BrokerEpoch, NodeId, PartitionIndex, TopicId, TopicName};
+use tidelog_model::{BrokerEpoch, NodeId, PartitionIndex, QuotaEntity, QuotaKind, QuotaTable, TopicId, TopicName};
 
 use crate::broker_config::BrokerOverrides;
 use crate::keys::{
@@ -96,6 +96,8 @@ pub enum ImageChange {
     BrokerConfigs(Option<NodeId>),
     /// The producer id blocks.
     ProducerIds,
+    /// The quotas of one entity.
+    Quotas(QuotaEntity),
 }
 
 /// Why events cannot be applied. The image is as before; the broker must stop, for it no longer knows the truth.
@@ -114,6 +116,9 @@ pub struct ClusterImage {
     deletions: SharedMap<TopicId, Arc<Versioned<DeletionValue>>>,
     broker_configs: BTreeMap<Option<NodeId>, Arc<Versioned<BrokerOverrides>>>,
     producer_ids: Option<Versioned<ProducerIdsValue>>,
+    /// Replaced as a whole by each change: requests look it up, changes are rare.
+    quotas: Arc<QuotaTable>,
+    quota_revisions: BTreeMap<QuotaEntity, Revision>,
 }
 
 impl ClusterImage {
@@ -242,6 +247,16 @@ impl ClusterImage {
         self.producer_ids.as_ref()
     }
 
+    /// Every quota that is set.
+    pub fn quotas(&self) -> &Arc<QuotaTable> {
+        &self.quotas
+    }
+
+    /// One entity's quotas, and the revision of their last change.
+    pub(crate) fn quotas_of(&self, entity: &QuotaEntity) -> Option<(&BTreeMap<QuotaKind, f64>, Revision)> {
+        Some((self.quotas.get(entity)?, *self.quota_revisions.get(entity)?))
+    }
+
     /// The reservation of a name, whether or not its topic exists yet.
     pub(crate) fn name(&self, name: &str) -> Option<&Versioned<TopicId>> {
         self.names.get(name)
@@ -277,6 +292,10 @@ impl ClusterImage {
         tell(self.cluster != newer.cluster, ImageChange::Cluster);
         tell(self.controller != newer.controller, ImageChange::Controller);
         tell(self.producer_ids != newer.producer_ids, ImageChange::ProducerIds);
+        for entity in self.quotas.keys().chain(newer.quotas.keys()) {
+            let revision = |image: &ClusterImage| image.quota_revisions.get(entity).copied();
+            tell(revision(self) != revision(newer), ImageChange::Quotas(entity.clone()));
+        }
         for node in self.brokers.keys().chain(newer.brokers.keys()) {
             tell(self.brokers.get(node) != newer.brokers.get(node), ImageChange::Broker(*node));
         }
@@ -364,6 +383,11 @@ impl ClusterImage {
                 self.producer_ids = Some(Versioned { value, revision });
                 told.insert(ImageChange::ProducerIds);
             }
+            Item::Quotas(entity, value) => {
+                Arc::make_mut(&mut self.quotas).insert(entity.clone(), value.0);
+                self.quota_revisions.insert(entity.clone(), revision);
+                told.insert(ImageChange::Quotas(entity));
+            }
         }
     }
 
@@ -417,6 +441,11 @@ impl ClusterImage {
             Key::ProducerIds => {
                 self.producer_ids = None;
                 told.insert(ImageChange::ProducerIds);
+            }
+            Key::Quotas(entity) => {
+                Arc::make_mut(&mut self.quotas).remove(entity);
+                self.quota_revisions.remove(entity);
+                told.insert(ImageChange::Quotas(entity.clone()));
             }
         }
     }

@@ -7,6 +7,7 @@ mod error;
 mod ids;
 pub mod limits;
 mod partitioner;
+mod quota;
 mod time;
 mod topic;
 
@@ -17,5 +18,6 @@ pub use ids::{
     TopicId,
 };
 pub use partitioner::{murmur2, partition_of_key};
+pub use quota::{InvalidQuotaEntity, QuotaEntity, QuotaKind, QuotaName, QuotaTable};
 pub use time::{Deadline, Now, Timestamp};
 pub use topic::{InvalidTopicName, TopicIdPartition, TopicName, TopicPartition};

@@ -113,6 +113,8 @@ table! {
     45 AlterPartitionReassignments: AlterPartitionReassignmentsRequest => AlterPartitionReassignmentsResponse, implemented 0 to 1, advertised 0 to 1, flexible from 0;
     46 ListPartitionReassignments: ListPartitionReassignmentsRequest => ListPartitionReassignmentsResponse, implemented 0 to 0, advertised 0 to 0, flexible from 0;
     47 OffsetDelete: OffsetDeleteRequest => OffsetDeleteResponse, implemented 0 to 0, advertised 0 to 0, flexible from 32767;
+    48 DescribeClientQuotas: DescribeClientQuotasRequest => DescribeClientQuotasResponse, implemented 0 to 1, advertised 0 to 1, flexible from 1;
+    49 AlterClientQuotas: AlterClientQuotasRequest => AlterClientQuotasResponse, implemented 0 to 1, advertised 0 to 1, flexible from 1;
     55 DescribeQuorum: DescribeQuorumRequest => DescribeQuorumResponse, implemented 0 to 2, advertised 0 to 2, flexible from 0;
     57 UpdateFeatures: UpdateFeaturesRequest => UpdateFeaturesResponse, implemented 0 to 2, advertised 0 to 2, flexible from 0;
     60 DescribeCluster: DescribeClusterRequest => DescribeClusterResponse, implemented 0 to 2, advertised 0 to 2, flexible from 0;

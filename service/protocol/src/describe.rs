@@ -259,6 +259,14 @@ pub(crate) fn put_unknown<'a>(
     Ok(())
 }
 
+/// Sets one field, if it is the one that tells how long a client was throttled.
+macro_rules! throttle_time {
+    (throttle_time_ms, $message:expr, $ms:expr) => {
+        $message.throttle_time_ms = $ms
+    };
+    ($other:ident, $message:expr, $ms:expr) => {};
+}
+
 /// Describes a struct inside a message.
 macro_rules! structure {
     (
@@ -299,6 +307,11 @@ macro_rules! structure {
                     )*],
                 }
             };
+
+            #[allow(unused_variables)]
+            fn set_throttle_time(&mut self, ms: i32) {
+                $( $crate::describe::throttle_time!($field, self, ms); )*
+            }
 
             #[allow(unused_mut, unused_variables)]
             fn get(from: &mut $crate::Decoder, cx: $crate::Context) -> Result<Self, $crate::DecodeError> {
@@ -445,4 +458,4 @@ macro_rules! api {
     };
 }
 
-pub(crate) use {api, default_of, message, structure};
+pub(crate) use {api, default_of, message, structure, throttle_time};

@@ -30,6 +30,9 @@ pub trait Wire: Sized {
     fn is_null(&self) -> bool {
         false
     }
+
+    /// Sets the field `throttle_time_ms` of a struct that has one.
+    fn set_throttle_time(&mut self, _: i32) {}
 }
 
 /// A value that has a null form on the wire; `Option<T>` is the field's type where versions allow null.

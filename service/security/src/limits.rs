@@ -22,3 +22,15 @@ pub const STRONG_SECRET_BYTES: usize = 32;
 
 /// Smallest RSA modulus, bits (RFC 7518 §3.3).
 pub const MIN_RSA_BITS: usize = 2048;
+
+/// Counts of quotas before idle ones are looked for; one takes some 200 bytes.
+pub const COUNTERS_BEFORE_SWEEP: usize = 1_024;
+
+/// Most counts of quotas, some 20 MiB: client ids are invented freely, and every count is of one.
+pub const MAX_COUNTERS: usize = 100_000;
+
+/// Least time between two searches for idle counts while there are as many as may be: each looks at all of them.
+pub const SWEEP_PAUSE: Duration = Duration::from_secs(1);
+
+/// Longest pause for time that requests took (Kafka's: one window).
+pub const MAX_REQUEST_PAUSE: Duration = Duration::from_secs(1);

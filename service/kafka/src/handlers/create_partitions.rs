@@ -3,12 +3,15 @@
 use std::collections::BTreeMap;
 
 use tidelog_broker::BrokerError;
-use tidelog_model::{KafkaError, NodeId};
+use tidelog_model::{KafkaError, NodeId, QuotaKind};
 use tidelog_protocol::Str;
 use tidelog_protocol::messages::{CreatePartitionsRequest, CreatePartitionsResponse, CreatePartitionsTopicResult};
 
 use crate::answer::{Hangup, Waiting};
-use crate::request::{Request, code, sentence};
+use crate::request::{Request, code, mutations, sentence};
+
+/// The first version whose clients understand THROTTLING_QUOTA_EXCEEDED (KIP-599).
+const STRICT_FROM: i16 = 3;
 
 pub(crate) async fn handle(request: Request<'_>, message: CreatePartitionsRequest) -> Result<Waiting, Hangup> {
     let broker = &request.session.broker;
@@ -16,6 +19,7 @@ pub(crate) async fn handle(request: Request<'_>, message: CreatePartitionsReques
     for topic in &message.topics {
         *times.entry(topic.name.clone()).or_default() += 1;
     }
+    let mut mutations = mutations(&request, STRICT_FROM);
     let mut results = Vec::with_capacity(message.topics.len());
     for topic in message.topics {
         let assignments: Option<Vec<Vec<NodeId>>> = topic.assignments.map(|list| {
@@ -25,7 +29,10 @@ pub(crate) async fn handle(request: Request<'_>, message: CreatePartitionsReques
             Some(BrokerError::new(KafkaError::InvalidRequest, "Duplicate topic name."))
         } else {
             let (caller, validate_only) = (&request.caller, message.validate_only);
-            broker.create_partitions(caller, &topic.name, topic.count, assignments, validate_only).await.err()
+            broker
+                .create_partitions_within(caller, &topic.name, topic.count, assignments, validate_only, &mut mutations)
+                .await
+                .err()
         };
         results.push(CreatePartitionsTopicResult {
             name: topic.name,
@@ -34,5 +41,6 @@ pub(crate) async fn handle(request: Request<'_>, message: CreatePartitionsReques
             ..Default::default()
         });
     }
+    request.meter.pause(QuotaKind::ControllerMutationRate, mutations.pause());
     request.ready(&CreatePartitionsResponse { results, ..Default::default() })
 }

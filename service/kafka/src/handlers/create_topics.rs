@@ -4,19 +4,25 @@ use std::collections::BTreeMap;
 
 use tidelog_broker::{BrokerError, NewTopic, TopicDescription, TopicRef};
 use tidelog_metadata::Described;
-use tidelog_model::NodeId;
+use tidelog_model::{NodeId, QuotaKind};
 use tidelog_protocol::Str;
 use tidelog_protocol::messages::{
     CreatableTopic, CreatableTopicConfigs, CreatableTopicResult, CreateTopicsRequest, CreateTopicsResponse,
 };
 
 use crate::answer::{Hangup, Waiting};
-use crate::request::{Request, sentence};
+use crate::request::{Request, mutations, sentence};
+
+/// The first version whose clients understand THROTTLING_QUOTA_EXCEEDED (KIP-599).
+const STRICT_FROM: i16 = 6;
 
 pub(crate) async fn handle(request: Request<'_>, message: CreateTopicsRequest) -> Result<Waiting, Hangup> {
     let asked: Vec<NewTopic> = message.topics.into_iter().map(specification).collect();
     let broker = &request.session.broker;
-    let results = broker.create_topics(&request.caller, asked.clone(), message.validate_only).await;
+    let mut mutations = mutations(&request, STRICT_FROM);
+    let results =
+        broker.create_topics_within(&request.caller, asked.clone(), message.validate_only, &mut mutations).await;
+    request.meter.pause(QuotaKind::ControllerMutationRate, mutations.pause());
     let topics = asked
         .iter()
         .zip(results)

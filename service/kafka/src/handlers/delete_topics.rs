@@ -1,12 +1,15 @@
 //! DeleteTopics (key 20).
 
 use tidelog_broker::{BrokerError, TopicRef};
-use tidelog_model::{KafkaError, TopicId};
+use tidelog_model::{KafkaError, QuotaKind, TopicId};
 use tidelog_protocol::Str;
 use tidelog_protocol::messages::{DeletableTopicResult, DeleteTopicState, DeleteTopicsRequest, DeleteTopicsResponse};
 
 use crate::answer::{Hangup, Waiting};
-use crate::request::{Request, sentence};
+use crate::request::{Request, mutations, sentence};
+
+/// The first version whose clients understand THROTTLING_QUOTA_EXCEEDED (KIP-599).
+const STRICT_FROM: i16 = 5;
 
 pub(crate) async fn handle(request: Request<'_>, message: DeleteTopicsRequest) -> Result<Waiting, Hangup> {
     let asked: Vec<DeleteTopicState> = if request.header.version >= 6 {
@@ -25,7 +28,9 @@ pub(crate) async fn handle(request: Request<'_>, message: DeleteTopicsRequest) -
             None => TopicRef::Id(topic.topic_id),
         })
         .collect();
-    let results = request.session.broker.delete_topics(&request.caller, references).await;
+    let mut mutations = mutations(&request, STRICT_FROM);
+    let results = request.session.broker.delete_topics_within(&request.caller, references, &mut mutations).await;
+    request.meter.pause(QuotaKind::ControllerMutationRate, mutations.pause());
     let refused = |topic| (topic, Err(BrokerError::new(KafkaError::InvalidRequest, "give either a name or an id")));
     let responses = asked
         .into_iter()

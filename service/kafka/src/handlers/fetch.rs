@@ -8,7 +8,7 @@ use futures::future::Either;
 use tidelog_broker::{
     Broker, BrokerError, FetchPartition as Wanted, FetchRequest as Asking, FetchedPartition, Isolation, TopicRef,
 };
-use tidelog_model::{Caller, KafkaError, LeaderEpoch, Offset, PartitionIndex, TopicId};
+use tidelog_model::{Caller, KafkaError, LeaderEpoch, Offset, PartitionIndex, QuotaKind, TopicId};
 use tidelog_protocol::Str;
 use tidelog_protocol::messages::{
     AbortedTransaction, FetchLeader, FetchNodeEndpoint, FetchRequest, FetchResponse, FetchTopic,
@@ -61,9 +61,12 @@ pub(crate) async fn handle(request: Request<'_>, mut message: FetchRequest) -> R
         max_bytes: size(message.max_bytes),
         isolation: if read_committed { Isolation::ReadCommitted } else { Isolation::ReadUncommitted },
     };
+    let most = broker.most_at_once(&request.caller, QuotaKind::ConsumerByteRate);
+    let asking = Asking { max_bytes: asking.max_bytes.min(most.unwrap_or(usize::MAX)), ..asking };
     let mut fetch = Box::pin(broker.fetch(&request.caller, asking));
     let reply = Reply {
         to,
+        most,
         shapes,
         read_committed,
         leaders: Leaders::new(&request, FIRST_WITH_LEADERS),
@@ -144,6 +147,8 @@ fn size(bytes: i32) -> usize {
 /// What turns a fetch's result into its answer.
 struct Reply {
     to: ReplyTo,
+    /// The most that a quota lets through at once.
+    most: Option<usize>,
     shapes: Vec<Shape>,
     read_committed: bool,
     leaders: Leaders,
@@ -155,6 +160,9 @@ struct Reply {
 
 impl Reply {
     fn answer(mut self, mut fetched: Vec<FetchedPartition>) -> Result<Answer, Hangup> {
+        if let Some(throttled) = self.throttled(&fetched) {
+            return self.to.answer(&throttled);
+        }
         let session = std::mem::replace(&mut self.session, Session::None);
         let (session_id, news) = match session {
             Session::None => (NO_SESSION, None),
@@ -193,6 +201,19 @@ impl Reply {
         });
         let node_endpoints = node_endpoints.collect();
         self.to.answer_with(&FetchResponse { session_id, responses, node_endpoints, ..Default::default() }, files)
+    }
+
+    /// The empty answer to a client beyond its quota: it asks again after its pause, and what it did not get is not counted (KIP-219).
+    /// A session goes on as it was.
+    fn throttled(&self, fetched: &[FetchedPartition]) -> Option<FetchResponse> {
+        let bytes: usize = fetched.iter().map(FetchedPartition::size).sum();
+        // The first batch comes whole even if it is larger than the quota lets through, or nobody could ever read it.
+        let bytes = bytes.min(self.most?);
+        if self.to.meter().is_none_or(|meter| meter.allows(QuotaKind::ConsumerByteRate, bytes)) {
+            return None;
+        }
+        let session_id = if let Session::Continued(continued) = &self.session { continued.id } else { NO_SESSION };
+        Some(FetchResponse { session_id, ..Default::default() })
     }
 
     /// The session that the next requests may go on with.

@@ -11,7 +11,7 @@ use crate::answer::{Hangup, Waiting};
 use crate::request::Request;
 
 /// Enqueues a call to a group; its reply is encoded by `answer` when it comes.
-pub(super) async fn call<R: Response>(
+pub(super) async fn call<R: Response + Clone + Send>(
     request: Request<'_>,
     group: &str,
     call: GroupCall,

@@ -16,6 +16,7 @@ use crate::request::Request;
 
 pub(crate) async fn handle(request: Request<'_>, message: ListOffsetsRequest) -> Result<Waiting, Hangup> {
     let to = request.reply_to();
+    let version = to.version;
     let isolation = if message.isolation_level == 1 { Isolation::ReadCommitted } else { Isolation::ReadUncommitted };
     let (broker, caller) = (request.session.broker.clone(), request.caller.clone());
     drop(request);
@@ -30,15 +31,15 @@ pub(crate) async fn handle(request: Request<'_>, message: ListOffsetsRequest) ->
                 let twice = repeated.contains(&(topic.name.clone(), asked.partition_index));
                 async move {
                     if twice {
-                        return partition(asked, Err(KafkaError::InvalidRequest.into()), to.version);
+                        return partition(asked, Err(KafkaError::InvalidRequest.into()), version);
                     }
-                    let Some(spec) = spec(asked.timestamp, to.version) else {
-                        return partition(asked, Err(KafkaError::UnsupportedVersion.into()), to.version);
+                    let Some(spec) = spec(asked.timestamp, version) else {
+                        return partition(asked, Err(KafkaError::UnsupportedVersion.into()), version);
                     };
                     let index = PartitionIndex(asked.partition_index);
                     let epoch = LeaderEpoch(asked.current_leader_epoch);
                     let found = broker.list_offsets(caller, reference, index, spec, isolation, epoch).await;
-                    partition(asked, found, to.version)
+                    partition(asked, found, version)
                 }
             });
             let partitions = join_all(lookups).await;

@@ -16,26 +16,27 @@ use crate::request::Request;
 
 pub(crate) async fn handle(request: Request<'_>, message: OffsetFetchRequest) -> Result<Waiting, Hangup> {
     let to = request.reply_to();
+    let version = to.version;
     let require_stable = message.require_stable;
     // Version 1 has no place for a group's error but its partitions.
-    let asked = if to.version < 2 { message.topics.clone().unwrap_or_default() } else { Vec::new() };
-    let groups = if to.version >= 8 { message.groups } else { vec![single(message)] };
+    let asked = if version < 2 { message.topics.clone().unwrap_or_default() } else { Vec::new() };
+    let groups = if version >= 8 { message.groups } else { vec![single(message)] };
     let (broker, caller) = (request.session.broker.clone(), request.caller.clone());
     // Ordered stage: each group's question enters its coordinator's queue now.
     let mut tickets = Vec::with_capacity(groups.len());
     for group in groups {
         let asked = OffsetsRequest {
             group: GroupId::from(group.group_id.as_str()),
-            topics: group.topics.as_ref().map(|topics| topics.iter().map(|t| wanted(t, to.version)).collect()),
+            topics: group.topics.as_ref().map(|topics| topics.iter().map(|t| wanted(t, version)).collect()),
             require_stable,
         };
         tickets.push((group.group_id, broker.fetch_offsets(&caller, asked).await));
     }
     drop(request);
     Ok(Box::pin(async move {
-        let waits = tickets.into_iter().map(|(id, ticket)| async move { answer(id, ticket.await, to.version) });
+        let waits = tickets.into_iter().map(|(id, ticket)| async move { answer(id, ticket.await, version) });
         let mut groups = join_all(waits).await;
-        let response = if to.version >= 8 {
+        let response = if version >= 8 {
             OffsetFetchResponse { groups, ..Default::default() }
         } else {
             old_shape(groups.pop().unwrap_or_default(), asked)

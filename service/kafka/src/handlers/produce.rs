@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use tidelog_broker::{Acks, AppendRequest, AppendTicket, Appended, BrokerError, TopicRef};
-use tidelog_model::{KafkaError, PartitionIndex};
+use tidelog_model::{KafkaError, PartitionIndex, QuotaKind};
 use tidelog_protocol::messages::{
     PartitionProduceData, PartitionProduceResponse, ProduceLeader, ProduceNodeEndpoint, ProduceRequest,
     ProduceResponse, TopicProduceData, TopicProduceResponse,
@@ -39,6 +39,7 @@ pub(crate) async fn handle(request: Request<'_>, mut message: ProduceRequest) ->
     // Each append holds the frame's reservation until its bytes are in the log.
     let reserved: Arc<dyn Any + Send + Sync> = Arc::new(request.reserved);
     let mut topics = Vec::with_capacity(message.topic_data.len());
+    let mut bytes = 0;
     for mut data in std::mem::take(&mut message.topic_data) {
         let topic = if request.header.version >= 13 {
             TopicRef::Id(data.topic_id)
@@ -51,6 +52,7 @@ pub(crate) async fn handle(request: Request<'_>, mut message: ProduceRequest) ->
                 Some(Records::Bytes(bytes)) => bytes,
                 _ => bytes::Bytes::new(),
             };
+            bytes += batch.len();
             let ticket = match acks {
                 Ok(acks) => {
                     let append = AppendRequest {
@@ -70,6 +72,7 @@ pub(crate) async fn handle(request: Request<'_>, mut message: ProduceRequest) ->
         topics.push(Topic { data, tickets });
     }
     drop(reserved);
+    request.meter.charge(QuotaKind::ProducerByteRate, bytes);
     Ok(Box::pin(async move {
         let mut responses = Vec::with_capacity(topics.len());
         let mut failed = false;

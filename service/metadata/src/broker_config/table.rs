@@ -144,6 +144,20 @@ pub static BROKER_CONFIGS: &[ConfigDef] = &[
     ConfigDef::int("log.segment.bytes", "1073741824", MIN_SEGMENT_BYTES, MAX_INT, "Topics' default of segment.bytes.")
         .dynamic(),
     ConfigDef::int(
+        "max.connections",
+        "2147483647",
+        0,
+        MAX_INT,
+        "Most connections of Kafka clients at once; further ones wait. Never more than 10000.",
+    ),
+    ConfigDef::int(
+        "max.connections.per.ip",
+        "2147483647",
+        0,
+        MAX_INT,
+        "Most connections of Kafka clients from one address at once; further ones are closed.",
+    ),
+    ConfigDef::int(
         "max.incremental.fetch.session.cache.slots",
         "1000",
         0,

@@ -1,11 +1,11 @@
 //! One key and its decoded value: what an event puts into the image.
 
-use tidelog_model::{NodeId, PartitionIndex, TopicId, TopicName};
+use tidelog_model::{NodeId, PartitionIndex, QuotaEntity, TopicId, TopicName};
 
 use crate::broker_config::BrokerOverrides;
 use crate::keys::{
     BrokerValue, ClusterValue, ControllerValue, DeletionValue, Key, KeyError, NameValue, PartitionState,
-    ProducerIdsValue, TopicValue,
+    ProducerIdsValue, QuotasValue, TopicValue,
 };
 
 /// A stored fact.
@@ -19,6 +19,7 @@ pub(super) enum Item {
     Deletion(TopicId, DeletionValue),
     BrokerConfigs(Option<NodeId>, BrokerOverrides),
     ProducerIds(ProducerIdsValue),
+    Quotas(QuotaEntity, QuotasValue),
 }
 
 impl Item {
@@ -34,6 +35,7 @@ impl Item {
             Key::Deletion(id) => Item::Deletion(*id, DeletionValue::decode(*id, value)?),
             Key::BrokerConfigs(node) => Item::BrokerConfigs(*node, BrokerOverrides::decode(*node, value)?),
             Key::ProducerIds => Item::ProducerIds(ProducerIdsValue::decode(value)?),
+            Key::Quotas(entity) => Item::Quotas(entity.clone(), QuotasValue::decode(entity, value)?),
         })
     }
 }

@@ -13,6 +13,7 @@
 //! | `topics/<topic id>` | [`TopicValue`] | last: it makes the topic and its first `partitions` partitions exist |
 //! | `deletions/<topic id>` | [`DeletionValue`] | when a topic is deleted, until all that it left behind is gone |
 //! | `configs/broker/<node id or default>` | [`BrokerOverrides`](crate::broker_config::BrokerOverrides) | by IncrementalAlterConfigs |
+//! | `quotas/<entity>` | [`QuotasValue`] | by AlterClientQuotas |
 //! | `producer-ids` | [`ProducerIdsValue`] | by each reservation of a block |
 
 mod broker;
@@ -23,6 +24,7 @@ mod deletion;
 mod name;
 mod partition;
 mod producer_ids;
+mod quotas;
 #[cfg(test)]
 mod tests;
 mod topic;
@@ -32,7 +34,7 @@ use std::fmt;
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use tidelog_model::{NodeId, PartitionIndex, TopicId, TopicName};
+use tidelog_model::{NodeId, PartitionIndex, QuotaEntity, TopicId, TopicName};
 
 pub use broker::{BrokerValue, Endpoint};
 pub use cluster::ClusterValue;
@@ -41,6 +43,7 @@ pub use deletion::DeletionValue;
 pub use name::NameValue;
 pub use partition::{IsrMember, PartitionState};
 pub use producer_ids::ProducerIdsValue;
+pub use quotas::QuotasValue;
 pub use topic::TopicValue;
 
 use crate::limits::{MAX_KEY_BYTES, MAX_TRANSACTION_BYTES};
@@ -66,6 +69,8 @@ pub enum Key {
     BrokerConfigs(Option<NodeId>),
     /// `producer-ids`
     ProducerIds,
+    /// `quotas/<entity>`
+    Quotas(QuotaEntity),
 }
 
 /// Why a key or a value of the store cannot be used.
@@ -107,6 +112,7 @@ impl fmt::Display for Key {
             Key::BrokerConfigs(Some(node)) => write!(f, "configs/broker/{node}"),
             Key::BrokerConfigs(None) => f.write_str("configs/broker/default"),
             Key::ProducerIds => f.write_str("producer-ids"),
+            Key::Quotas(entity) => write!(f, "quotas/{entity}"),
         }
     }
 }
@@ -128,6 +134,7 @@ impl Key {
             ("names", name) => TopicName::new(name).ok().map(Key::Name),
             ("topics", id) => id.parse().ok().map(Key::Topic),
             ("deletions", id) => id.parse().ok().map(Key::Deletion),
+            ("quotas", entity) => entity.parse().ok().map(Key::Quotas),
             ("partitions", rest) => rest
                 .split_once('/')
                 .and_then(|(id, n)| Some(Key::Partition(id.parse().ok()?, PartitionIndex(number(n)?)))),

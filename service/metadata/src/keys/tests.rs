@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use tidelog_model::{BrokerEpoch, LeaderEpoch, ProducerId};
+use tidelog_model::{BrokerEpoch, LeaderEpoch, ProducerId, QuotaKind};
 use uuid::Uuid;
 
 use super::*;
@@ -16,6 +16,10 @@ fn id(last: u8) -> TopicId {
 
 fn name(text: &str) -> TopicName {
     TopicName::new(text).unwrap()
+}
+
+fn entity(text: &str) -> QuotaEntity {
+    text.parse().unwrap()
 }
 
 fn configs(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
@@ -35,6 +39,7 @@ fn keys_have_one_spelling() {
         (Key::BrokerConfigs(Some(NodeId(7))), "configs/broker/7"),
         (Key::BrokerConfigs(None), "configs/broker/default"),
         (Key::ProducerIds, "producer-ids"),
+        (Key::Quotas(entity("user=a%2Fb,client-id=*")), "quotas/user=a%2Fb,client-id=*"),
     ];
     for (key, text) in texts {
         assert_eq!(key.to_string(), text);
@@ -56,6 +61,10 @@ fn keys_have_one_spelling() {
         "acls/1",
         "configs/broker/",
         "configs/topic/x",
+        "quotas/",
+        "quotas/user=a/b",
+        "quotas/client-id=*,user=a",
+        "quotas/user=%61",
     ] {
         assert_eq!(Key::parse(bad), Err(KeyError::UnknownKey(bad.to_string())), "{bad}");
     }
@@ -119,6 +128,9 @@ fn golden_bytes() {
     let overrides = BrokerOverrides::new(configs(&[("log.retention.ms", "1000")])).unwrap();
     assert_eq!(text(overrides.encode()), r#"{"version":1,"configs":{"log.retention.ms":"1000"}}"#);
     assert_eq!(BrokerOverrides::decode(None, &overrides.encode()), Ok(overrides));
+    let quotas = QuotasValue(BTreeMap::from([(QuotaKind::ProducerByteRate, 1024.0)]));
+    assert_eq!(text(quotas.encode()), r#"{"version":1,"quotas":{"producer_byte_rate":1024.0}}"#);
+    assert_eq!(QuotasValue::decode(&entity("user=a"), &quotas.encode()), Ok(quotas));
 }
 
 #[test]
@@ -159,6 +171,10 @@ fn values_that_contradict_themselves_are_refused() {
     assert!(TopicValue::decode(id(1), br#"{"version":1,"name":"..","partitions":1,"configs":{}}"#).is_err());
     assert!(ProducerIdsValue::decode(br#"{"version":1,"next":-1}"#).is_err());
     assert!(ClusterValue::decode(br#"{"version":1,"cluster_id":"a/b"}"#).is_err());
+    for bad in [r#"{"no_such_rate":1.0}"#, r#"{"producer_byte_rate":0.0}"#, r#"{"connection_creation_rate":1.0}"#] {
+        let text = format!(r#"{{"version":1,"quotas":{bad}}}"#);
+        assert!(QuotasValue::decode(&entity("user=a"), text.as_bytes()).is_err(), "{bad}");
+    }
     let huge = vec![b' '; MAX_TRANSACTION_BYTES + 1];
     assert!(ClusterValue::decode(&huge).is_err());
 }

@@ -47,7 +47,26 @@ const TABLE: &[(&str, Kind, Unit, &str)] = &[
         "Requests over HTTP and gRPC, by method, route and HTTP status.",
     ),
     ("tidelog_http_response_bytes_total", Counter, Unit::Bytes, "Bytes of answers' bodies, by method and route."),
+    ("tidelog_kafka_request_bytes_total", Counter, Unit::Bytes, "Bytes of Kafka clients' requests, by API."),
+    (
+        "tidelog_kafka_request_duration_seconds",
+        Histogram,
+        Unit::Seconds,
+        "Seconds from a Kafka request's frame to its answer, by API; long polls and pauses for order included.",
+    ),
     ("tidelog_kafka_requests_total", Counter, Unit::Count, "Requests of Kafka clients, by API."),
+    (
+        "tidelog_kafka_throttled_connections_total",
+        Counter,
+        Unit::Count,
+        "Connections of Kafka clients that were closed because their address opened too many.",
+    ),
+    (
+        "tidelog_kafka_throttled_requests_total",
+        Counter,
+        Unit::Count,
+        "Requests of Kafka clients beyond a quota, by quota.",
+    ),
     ("tidelog_log_appended_batches_total", Counter, Unit::Count, "Record batches written to logs."),
     ("tidelog_log_appended_bytes_total", Counter, Unit::Bytes, "Bytes of record batches written to logs."),
     (

@@ -1,0 +1,155 @@
+//! Pauses of callers beyond their quotas: the answer says how long (`throttle_time_ms`), and the connection is not read meanwhile
+//! (KIP-219). What exceeds a quota is decided behind the use cases.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use tidelog_broker::Broker;
+use tidelog_model::{Caller, QuotaKind};
+
+/// Until when a connection is not read. Its reader and its answers share it.
+#[derive(Clone)]
+pub(crate) struct Mute {
+    start: Instant,
+    /// Milliseconds after the start.
+    until: Arc<AtomicU64>,
+}
+
+impl Mute {
+    pub(crate) fn new() -> Self {
+        Mute { start: Instant::now(), until: Arc::new(AtomicU64::new(0)) }
+    }
+
+    fn extend(&self, pause: Duration) {
+        let until = millis(self.start.elapsed().saturating_add(pause));
+        self.until.fetch_max(until, Ordering::Relaxed);
+    }
+
+    /// What is left of the pause, if anything.
+    pub(crate) fn left(&self) -> Option<Duration> {
+        let until = Duration::from_millis(self.until.load(Ordering::Relaxed));
+        until.checked_sub(self.start.elapsed()).filter(|left| !left.is_zero())
+    }
+}
+
+/// What one request has cost its caller so far.
+pub(crate) struct Meter {
+    broker: Broker,
+    caller: Caller,
+    api: &'static str,
+    mute: Mute,
+    start: Instant,
+    /// Nanoseconds of work that are over.
+    busy: AtomicU64,
+    /// Nanoseconds from the start to the work under way; 0 if there is none.
+    entered: AtomicU64,
+    /// Milliseconds.
+    pause: AtomicU64,
+}
+
+impl Meter {
+    pub(crate) fn new(broker: Broker, caller: Caller, api: &'static str, mute: Mute) -> Self {
+        let zero = || AtomicU64::new(0);
+        let start = Instant::now();
+        Meter { broker, caller, api, mute, start, busy: zero(), entered: zero(), pause: zero() }
+    }
+
+    /// Counts what the caller uses.
+    pub(crate) fn charge(&self, kind: QuotaKind, amount: usize) {
+        self.pause(kind, self.broker.charge(&self.caller, kind, amount as f64));
+    }
+
+    /// Counts what the caller would get; false if it must pause first, and then nothing is counted.
+    pub(crate) fn allows(&self, kind: QuotaKind, amount: usize) -> bool {
+        let pause = self.broker.charge_or_refuse(&self.caller, kind, amount as f64);
+        self.pause(kind, pause);
+        pause.is_zero()
+    }
+
+    /// The caller must pause at least so long.
+    pub(crate) fn pause(&self, kind: QuotaKind, pause: Duration) {
+        if !pause.is_zero() {
+            metrics::counter!("tidelog_kafka_throttled_requests_total", "quota" => kind.name()).increment(1);
+            self.pause.fetch_max(millis(pause), Ordering::Relaxed);
+            self.mute.extend(pause);
+        }
+    }
+
+    /// Counts the time the request took until now; says the whole pause, as answers carry it.
+    pub(crate) fn settle(&self) -> i32 {
+        if self.broker.has_quotas() {
+            let entered = self.entered.load(Ordering::Relaxed);
+            let running = if entered == 0 { 0 } else { self.now().saturating_sub(entered) };
+            let nanos = self.busy.swap(0, Ordering::Relaxed) + running;
+            if entered != 0 {
+                self.entered.store(self.now(), Ordering::Relaxed);
+            }
+            // Percent of one thread, a second of which is 100.
+            let kind = QuotaKind::RequestPercentage;
+            self.pause(kind, self.broker.charge(&self.caller, kind, nanos as f64 / 1e7));
+        }
+        i32::try_from(self.pause.load(Ordering::Relaxed)).unwrap_or(i32::MAX)
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX).max(1)
+    }
+}
+
+impl Drop for Meter {
+    /// The request is over, answered or not.
+    fn drop(&mut self) {
+        let histogram = metrics::histogram!("tidelog_kafka_request_duration_seconds", "api" => self.api);
+        histogram.record(self.start.elapsed().as_secs_f64());
+    }
+}
+
+/// Work for a request, whose time counts.
+pub(crate) struct Timed<F> {
+    meter: Arc<Meter>,
+    work: F,
+}
+
+impl<F> Timed<F> {
+    pub(crate) fn new(meter: Arc<Meter>, work: F) -> Self {
+        Timed { meter, work }
+    }
+}
+
+impl<F: Future + Unpin> Future for Timed<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let entered = self.meter.now();
+        self.meter.entered.store(entered, Ordering::Relaxed);
+        let polled = Pin::new(&mut self.work).poll(cx);
+        let meter = &self.meter;
+        // Settling may have moved the beginning.
+        let entered = meter.entered.swap(0, Ordering::Relaxed);
+        meter.busy.fetch_add(meter.now().saturating_sub(entered), Ordering::Relaxed);
+        polled
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    // Upwards: a pause that is shorter than it should be lets the caller exceed its quota.
+    u64::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_longer_pause_is_not_cut_by_a_shorter_one() {
+        let mute = Mute::new();
+        assert_eq!(mute.left(), None);
+        mute.extend(Duration::from_secs(100));
+        mute.extend(Duration::from_secs(1));
+        assert!(mute.left().is_some_and(|left| left > Duration::from_secs(90)));
+    }
+}
