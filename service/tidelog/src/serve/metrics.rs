@@ -182,6 +182,28 @@ mod tests {
         assert_eq!(found, described);
     }
 
+    /// Every `tidelog_…` in the dashboard's queries is a series of a metric of the table.
+    #[test]
+    fn the_dashboard_asks_for_metrics_that_exist() {
+        let text = include_str!("../../grafana/tidelog.json");
+        let dashboard: serde_json::Value = serde_json::from_str(text).unwrap();
+        let panels = dashboard["panels"].as_array().unwrap();
+        let mut asked = 0;
+        for target in panels.iter().flat_map(|panel| panel["targets"].as_array().into_iter().flatten()) {
+            let query = target["expr"].as_str().unwrap();
+            let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+            for name in query.split(|c| !is_name(c)).filter(|word| word.starts_with("tidelog_")) {
+                asked += 1;
+                let known = TABLE.iter().any(|(metric, kind, ..)| match kind {
+                    Histogram => name.strip_suffix("_bucket") == Some(*metric),
+                    Counter | Gauge => name == *metric,
+                });
+                assert!(known, "{query}");
+            }
+        }
+        assert!(asked > 10, "{asked}");
+    }
+
     #[test]
     fn names_have_the_units_of_the_field() {
         for (name, kind, unit, meaning) in TABLE {
