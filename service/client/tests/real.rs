@@ -296,6 +296,27 @@ async fn administration() {
 
 #[tokio::test]
 #[ignore = "needs a server: KAFKA=HOST:PORT"]
+async fn quotas_of_a_user() {
+    let client = client(&[]).await;
+    let nanos = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_nanos();
+    let entity = vec![("user".to_owned(), Some(format!("user-{nanos}")))];
+    let quotas = async || {
+        let all = client.describe_quotas().await.unwrap();
+        all.into_iter().find(|one| one.entity == entity).map(|one| one.quotas)
+    };
+    let set = ("producer_byte_rate".to_owned(), Some(1024.0));
+    client.alter_quotas(&entity, std::slice::from_ref(&set), true).await.unwrap();
+    assert_eq!(quotas().await, None, "validate only");
+    client.alter_quotas(&entity, &[set], false).await.unwrap();
+    until(async || quotas().await == Some(vec![("producer_byte_rate".into(), 1024.0)])).await;
+    let error = client.alter_quotas(&entity, &[("no_such_rate".into(), Some(1.0))], false).await.unwrap_err();
+    assert_eq!(error.kafka_error(), Some(KafkaError::InvalidRequest));
+    client.alter_quotas(&entity, &[("producer_byte_rate".into(), None)], false).await.unwrap();
+    until(async || quotas().await.is_none()).await;
+}
+
+#[tokio::test]
+#[ignore = "needs a server: KAFKA=HOST:PORT"]
 async fn offsets_of_a_group_without_members() {
     let client = client(&[]).await;
     let topic = topic(&client, "group", 2).await;

@@ -50,12 +50,14 @@ impl Places {
             return None;
         }
         taken.insert(address, count + 1);
+        metrics::gauge!("tidelog_kafka_connections").increment(1.0);
         Some(Place { taken: Arc::clone(&self.taken), address, _one_of_all: one_of_all })
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
+        metrics::gauge!("tidelog_kafka_connections").decrement(1.0);
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         match taken.get_mut(&self.address) {
             Some(count) if *count > 1 => *count -= 1,

@@ -55,6 +55,7 @@ impl Meter {
     pub(crate) fn new(broker: Broker, caller: Caller, api: &'static str, mute: Mute) -> Self {
         let zero = || AtomicU64::new(0);
         let start = Instant::now();
+        metrics::gauge!("tidelog_kafka_waiting_requests").increment(1.0);
         Meter { broker, caller, api, mute, start, busy: zero(), entered: zero(), pause: zero() }
     }
 
@@ -103,6 +104,7 @@ impl Meter {
 impl Drop for Meter {
     /// The request is over, answered or not.
     fn drop(&mut self) {
+        metrics::gauge!("tidelog_kafka_waiting_requests").decrement(1.0);
         let histogram = metrics::histogram!("tidelog_kafka_request_duration_seconds", "api" => self.api);
         histogram.record(self.start.elapsed().as_secs_f64());
     }

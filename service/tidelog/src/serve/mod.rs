@@ -5,6 +5,7 @@ mod committed;
 pub(crate) mod config;
 pub(crate) mod endpoints;
 mod file;
+mod gauges;
 mod metrics;
 mod observer;
 pub(crate) mod origin;

@@ -26,7 +26,7 @@ use super::committed::Committed;
 use super::config::{JwtConfig, ServeConfig};
 use super::observer::Events;
 use super::status::Status;
-use super::{endpoints, metrics, safety};
+use super::{endpoints, gauges, metrics, safety};
 
 /// In the data directory: the object store that an earlier start has probed.
 const STORE_MARKER: &str = "object-store-probed";
@@ -120,7 +120,10 @@ pub(crate) async fn start(config: ServeConfig) -> Result<Running> {
         broker: broker.clone(),
         sql: sql(&objects, committed, &exporter, &broker)?,
         status: Some(Arc::new(Status { broker: broker.clone(), tier, exporter: Arc::clone(&exporter) })),
-        metrics: metrics::start(stop.clone()),
+        metrics: {
+            let (counted, broker) = (metrics::start(stop.clone()), broker.clone());
+            Box::new(move || counted() + &gauges::render(&broker))
+        },
         info: GatewayInfo {
             version: env!("CARGO_PKG_VERSION").into(),
             commit: option_env!("TIDELOG_COMMIT").unwrap_or("unknown").into(),

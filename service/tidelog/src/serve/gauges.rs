@@ -1,0 +1,91 @@
+//! Where partitions stand, for whoever scrapes: asked for when it is rendered, so that nothing is counted for a topic that is gone.
+//! Prometheus' text format.
+
+use std::fmt::Write;
+
+use tidelog_broker::{Broker, PartitionStatus, TopicRef};
+use tidelog_model::Caller;
+
+/// Name, meaning, and the value of one partition.
+type Gauge = (&'static str, &'static str, fn(&PartitionStatus) -> Option<u64>);
+
+/// What is rendered, by topic and partition.
+pub(super) const TABLE: &[Gauge] = &[
+    ("tidelog_partition_local_bytes", "Bytes of the partition's log on the local disk.", |status| {
+        Some(status.local_bytes)
+    }),
+    ("tidelog_partition_log_end_offset", "Offset behind the partition's last record.", |status| {
+        u64::try_from(status.log_end.get()).ok()
+    }),
+    (
+        "tidelog_partition_log_start_offset",
+        "Offset of the partition's first readable record, local or remote; absent while the remote part is unknown.",
+        |status| u64::try_from(status.log_start?.get()).ok(),
+    ),
+];
+
+/// Partitions that this broker hosts.
+pub(super) const PARTITIONS: &str = "tidelog_partitions";
+
+/// Every gauge of every partition.
+pub(crate) fn render(broker: &Broker) -> String {
+    let caller = Caller::internal("metrics");
+    let topics: Vec<(String, Vec<PartitionStatus>)> = broker
+        .topics(&caller)
+        .iter()
+        .map(|topic| {
+            let status = broker.partition_status(&caller, &TopicRef::Id(topic.id)).unwrap_or_default();
+            (topic.name.to_string(), status)
+        })
+        .collect();
+    text(&topics)
+}
+
+/// Topic names have no character that the format would have to escape.
+fn text(topics: &[(String, Vec<PartitionStatus>)]) -> String {
+    let mut out = String::new();
+    let count: usize = topics.iter().map(|(_, partitions)| partitions.len()).sum();
+    head(&mut out, PARTITIONS, "Partitions that serve.");
+    let _ = writeln!(out, "{PARTITIONS} {count}");
+    for (name, meaning, value) in TABLE {
+        head(&mut out, name, meaning);
+        for (topic, partitions) in topics {
+            for partition in partitions {
+                if let Some(value) = value(partition) {
+                    let _ = writeln!(out, "{name}{{topic=\"{topic}\",partition=\"{}\"}} {value}", partition.index);
+                }
+            }
+        }
+    }
+    out
+}
+
+fn head(out: &mut String, name: &str, meaning: &str) {
+    let _ = writeln!(out, "# HELP {name} {meaning}\n# TYPE {name} gauge");
+}
+
+#[cfg(test)]
+mod tests {
+    use tidelog_model::{Offset, PartitionIndex};
+
+    use super::*;
+
+    #[test]
+    fn every_partition_has_a_line_of_each_gauge_that_is_known() {
+        let status = PartitionStatus {
+            index: PartitionIndex(3),
+            log_start: None,
+            local_start: Offset(5),
+            high_watermark: Offset(7),
+            last_stable: Offset(7),
+            log_end: Offset(8),
+            local_bytes: 900,
+        };
+        let text = text(&[("a.b".into(), vec![status])]);
+        assert!(text.contains("# TYPE tidelog_partition_local_bytes gauge\n"), "{text}");
+        assert!(text.contains("tidelog_partition_local_bytes{topic=\"a.b\",partition=\"3\"} 900\n"), "{text}");
+        assert!(text.contains("tidelog_partition_log_end_offset{topic=\"a.b\",partition=\"3\"} 8\n"), "{text}");
+        assert!(!text.contains("log_start_offset{"), "unknown is no number: {text}");
+        assert!(text.contains("tidelog_partitions 1\n"), "{text}");
+    }
+}
