@@ -65,7 +65,7 @@ func unique(name string) string { return name + "-" + run }
 
 func equal(what string, got, expected any) error {
 	if fmt.Sprint(got) != fmt.Sprint(expected) {
-		return fmt.Errorf("%s is %.300v, expected %.300v", what, got, expected)
+		return fmt.Errorf("%s is %.300s, expected %.300s", what, fmt.Sprint(got), fmt.Sprint(expected))
 	}
 	return nil
 }

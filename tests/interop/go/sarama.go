@@ -34,6 +34,8 @@ func saramaChecks() []check {
 func saramaConfig() *sarama.Config {
 	config := sarama.NewConfig()
 	config.Producer.Return.Successes = true
+	// sarama's default is acks=1, whose answer does not wait until consumers see the records.
+	config.Producer.RequiredAcks = sarama.WaitForAll
 	config.Producer.Partitioner = sarama.NewManualPartitioner
 	config.Consumer.Offsets.Initial = sarama.OffsetOldest
 	config.Consumer.Group.Heartbeat.Interval = 300 * time.Millisecond
@@ -298,8 +300,10 @@ func saramaDeleteRecords() error {
 	if err != nil {
 		return err
 	}
-	// With acks=1 the records may not be committed yet.
-	if err := saramaSend(saramaConfig(), topic, numbers(0, 10)); err != nil {
+	// With acks=1 the records may not be committed yet: the deletion waits for them.
+	config := saramaConfig()
+	config.Producer.RequiredAcks = sarama.WaitForLocal
+	if err := saramaSend(config, topic, numbers(0, 10)); err != nil {
 		return err
 	}
 	return saramaAdmin(func(admin sarama.ClusterAdmin) error {
