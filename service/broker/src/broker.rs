@@ -18,6 +18,7 @@ use uuid::Uuid;
 
 use crate::checkpoints::CheckpointFiles;
 use crate::cluster::{Cluster, store_error};
+use crate::consumer_groups::Directory;
 use crate::core::Core;
 use crate::data_dir::DataDir;
 use crate::groups::{OFFSETS_TOPIC, group_config, load_shard};
@@ -41,6 +42,7 @@ struct Inner {
     replicas: Arc<Replicas>,
     producer_ids: ProducerIds,
     used: Used,
+    directory: parking_lot::Mutex<Directory>,
     authorizer: Arc<dyn Authorizer>,
     /// The metadata can no longer be followed.
     blind: AtomicBool,
@@ -79,6 +81,7 @@ impl Broker {
             replicas,
             producer_ids: ProducerIds::default(),
             used: Used::default(),
+            directory: parking_lot::Mutex::default(),
             authorizer: Arc::clone(&options.authorizer),
             blind: AtomicBool::new(false),
             deletions: Notify::new(),
@@ -244,6 +247,11 @@ impl Broker {
     /// This broker's number.
     pub fn node(&self) -> NodeId {
         self.inner.core.node
+    }
+
+    /// The topics as group coordinators know them.
+    pub(crate) fn directory(&self) -> &parking_lot::Mutex<Directory> {
+        &self.inner.directory
     }
 
     pub(crate) fn image(&self) -> Arc<ClusterImage> {

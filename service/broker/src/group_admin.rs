@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 
-use tidelog_coordinator::group::{GroupCall, GroupDescription, GroupId, GroupListing, GroupReply};
+use tidelog_coordinator::group::{AnyDescription, GroupCall, GroupDescription, GroupId, GroupListing, GroupReply};
 use tidelog_metadata::ClusterImage;
 use tidelog_model::{Caller, KafkaError, PartitionIndex, TopicName};
 use tidelog_security::{Operation, Resource};
@@ -99,9 +99,43 @@ impl IntoFuture for DeleteOffsetsTicket {
     }
 }
 
+/// The waiting stage of DescribeGroups for one group.
+pub struct GroupDescriptionTicket {
+    group: GroupId,
+    rest: GroupTicket<AnyDescription>,
+}
+
+impl GroupDescriptionTicket {
+    async fn result(self) -> Result<GroupDescription, BrokerError> {
+        let missing =
+            |what: &str| BrokerError::new(KafkaError::GroupIdNotFound, format!("Group {} {what}.", self.group));
+        match self.rest.await {
+            Ok(AnyDescription::Classic(group)) => Ok(group),
+            Ok(AnyDescription::Consumer(_)) => Err(missing("is not a classic group")),
+            Err(error) if error.error == KafkaError::GroupIdNotFound => Err(missing("not found")),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl IntoFuture for GroupDescriptionTicket {
+    type Output = Result<GroupDescription, BrokerError>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.result())
+    }
+}
+
 impl Broker {
-    /// Asks for one group of the classic protocol. GROUP_ID_NOT_FOUND if there is none.
-    pub async fn describe_group(&self, caller: &Caller, group: GroupId) -> GroupTicket<GroupDescription> {
+    /// Asks for one group of the classic protocol. GROUP_ID_NOT_FOUND if there is none, or if it is one of the consumer protocol.
+    pub async fn describe_group(&self, caller: &Caller, group: GroupId) -> GroupDescriptionTicket {
+        let rest = self.describe_any_group(caller, group.clone()).await;
+        GroupDescriptionTicket { group, rest }
+    }
+
+    /// Asks for one group, whatever it speaks.
+    pub(crate) async fn describe_any_group(&self, caller: &Caller, group: GroupId) -> GroupTicket<AnyDescription> {
         if !self.may(caller, Operation::Describe, Resource::Group(group.as_str())) {
             return GroupTicket::ready(Err(KafkaError::GroupAuthorizationFailed));
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tidelog_coordinator::group::{
-    CommitOffsets, CommittedOffset, FetchOffsets, FetchedOffset, Generation, GroupCall, GroupConfig, GroupId,
+    CommitOffsets, CommittedOffset, Epoch, FetchOffsets, FetchedOffset, Generation, GroupCall, GroupConfig, GroupId,
     GroupReply, GroupShard, InstanceId, MemberId, OffsetToCommit,
 };
 use tidelog_coordinator::{CoordinatorRecord, partition_for};
@@ -122,6 +122,8 @@ pub struct OffsetsRequest {
     pub topics: Option<Vec<(TopicRef, Vec<PartitionIndex>)>>,
     /// Refuse offsets that an open transaction may change (KIP-447).
     pub require_stable: bool,
+    /// The member of the consumer protocol that asks, and its epoch.
+    pub member: Option<(MemberId, Epoch)>,
 }
 
 /// One position of a group.
@@ -256,6 +258,7 @@ impl Broker {
             | GroupCall::Sync(_)
             | GroupCall::Heartbeat(_)
             | GroupCall::Leave(_)
+            | GroupCall::Consumer(_)
             | GroupCall::Commit(_) => Operation::Read,
         };
         if !self.may(caller, operation, Resource::Group(group.as_str())) {
@@ -347,8 +350,12 @@ impl Broker {
             known.collect()
         });
         let rest = if self.may(caller, Operation::Describe, Resource::Group(request.group.as_str())) {
-            let fetch =
-                FetchOffsets { group: request.group.clone(), topics: wanted, require_stable: request.require_stable };
+            let fetch = FetchOffsets {
+                group: request.group.clone(),
+                topics: wanted,
+                require_stable: request.require_stable,
+                member: request.member,
+            };
             self.ask(&request.group, |reply| GroupWork::Offsets(fetch, reply)).await
         } else {
             GroupTicket::ready(Err(KafkaError::GroupAuthorizationFailed))
@@ -378,6 +385,9 @@ pub(crate) fn group_config(config: &tidelog_metadata::BrokerConfig) -> GroupConf
         offset_metadata_max_bytes: usize::try_from(config.offset_metadata_max_bytes).unwrap_or(0),
         offsets_retention: config.offsets_retention,
         offsets_retention_check_interval: config.offsets_retention_check_interval,
+        consumer_session_timeout_ms: ms(config.group_consumer_session_timeout),
+        consumer_heartbeat_interval_ms: ms(config.group_consumer_heartbeat_interval),
+        consumer_max_size: usize::try_from(config.group_consumer_max_size).unwrap_or(usize::MAX),
         ..GroupConfig::default()
     }
 }

@@ -7,7 +7,7 @@
 //! - `replicas`: which partitions are hosted; follows the image.
 //! - `cluster`: the image of the metadata store.
 //! - One file per group of use cases: `append`, `fetch`, `list_offsets`, `leader_epochs`, `delete_records`, `topics`,
-//!   `topic_pages`, `configs`, `elections`, `quorum`, `quotas`, `groups`, `group_admin`, `producer_ids`, `producers`,
+//!   `topic_pages`, `configs`, `elections`, `quorum`, `quotas`, `groups`, `group_admin`, `consumer_groups`, `producer_ids`, `producers`,
 //!   `log_dirs`.
 
 mod append;
@@ -15,6 +15,7 @@ mod broker;
 mod checkpoints;
 mod cluster;
 mod configs;
+mod consumer_groups;
 mod core;
 mod data_dir;
 mod delete_records;
@@ -48,10 +49,11 @@ mod tests;
 pub use append::AppendTicket;
 pub use broker::Broker;
 pub use configs::ConfigResourceKind;
+pub use consumer_groups::{ConsumerGroupTicket, DescribedConsumerGroup};
 pub use data_dir::{DataDir, DataDirError};
 pub use elections::{NamedPartition, Reassignment};
 pub use error::{BrokerError, CurrentLeader};
-pub use group_admin::{DeleteOffsetsTicket, GroupFilter, ListedGroups};
+pub use group_admin::{DeleteOffsetsTicket, GroupDescriptionTicket, GroupFilter, ListedGroups};
 pub use groups::{
     CommitRequest, CommitTicket, GroupOffset, GroupTicket, OffsetsRequest, OffsetsTicket, PartitionCommit,
 };

@@ -41,6 +41,16 @@ pub const MARKER_RETRY: Duration = Duration::from_millis(100);
 /// How long a time-out or a completion waits after a refused append: nobody waits for it, and storage may be away for days.
 pub const TRANSACTION_RETRY: Duration = Duration::from_secs(5);
 
+/// What a partition of a member or of a target assignment costs, bytes: a map's entry, rounded up.
+pub const PARTITION_BYTES: usize = 64;
+
+/// Largest compiled regular expression of a subscription, bytes: topic names are short, and every new topic is tried.
+pub const MAX_EXPRESSION_BYTES: usize = 256 * 1024;
+
+/// Rounds over all topics when different subscriptions are evened out: each moves less than the one before; real groups need two or
+/// three, and what is left after these is a little uneven.
+pub const MAX_BALANCING_ROUNDS: usize = 32;
+
 /// Most tombstones in one outcome of a timer: with keys of a few hundred bytes they fit one batch of 1 MiB.
 pub const MAX_TOMBSTONES_PER_OUTCOME: usize = 1_000;
 

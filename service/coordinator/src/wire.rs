@@ -154,6 +154,11 @@ impl Writer {
         self.bytes.put_i16(value);
     }
 
+    /// Bytes that are part of something else.
+    pub(crate) fn empty() -> Self {
+        Writer { bytes: BytesMut::new() }
+    }
+
     pub(crate) fn i32(&mut self, value: i32) {
         self.bytes.put_i32(value);
     }
@@ -197,10 +202,36 @@ impl Writer {
         Ok(())
     }
 
+    pub(crate) fn compact_nullable_string(&mut self, text: Option<&str>) -> Result<(), RecordError> {
+        match text {
+            Some(text) => self.compact_string(text),
+            None => {
+                self.unsigned(0);
+                Ok(())
+            }
+        }
+    }
+
     /// The length of a text or the count of an array in the notation of flexible versions.
     pub(crate) fn compact_length(&mut self, length: usize) -> Result<(), RecordError> {
-        self.unsigned(u32::try_from(length).ok().and_then(|l| l.checked_add(1)).ok_or(RecordError::TooLong)?);
+        self.compact_size(length.checked_add(1).ok_or(RecordError::TooLong)?)
+    }
+
+    /// The size of a tagged field.
+    pub(crate) fn compact_size(&mut self, size: usize) -> Result<(), RecordError> {
+        self.unsigned(u32::try_from(size).map_err(|_| RecordError::TooLong)?);
         Ok(())
+    }
+
+    /// All tagged fields of a struct that has only this one, which is left out if it has its default.
+    pub(crate) fn tagged_i64(&mut self, tag: u32, value: i64, default: i64) {
+        if value == default {
+            return self.unsigned(0);
+        }
+        self.unsigned(1);
+        self.unsigned(tag);
+        self.unsigned(size_of::<i64>() as u32);
+        self.i64(value);
     }
 
     pub(crate) fn length(&mut self, length: usize) -> Result<(), RecordError> {

@@ -89,6 +89,8 @@ async fn route(request: Request<'_>, body: Decoder) -> Result<Waiting, Hangup> {
         ApiKey::OffsetDelete => call!(offset_delete),
         ApiKey::CreatePartitions => call!(create_partitions),
         ApiKey::DescribeCluster => call!(describe_cluster),
+        ApiKey::ConsumerGroupHeartbeat => call!(consumer_group_heartbeat),
+        ApiKey::ConsumerGroupDescribe => call!(consumer_group_describe),
         ApiKey::DescribeProducers => call!(describe_producers),
         ApiKey::DescribeTopicPartitions => call!(describe_topic_partitions),
         ApiKey::ListConfigResources => call!(list_config_resources),

@@ -68,6 +68,12 @@ pub struct BrokerConfig {
     pub delete_topics: bool,
     /// `fetch.max.bytes`
     pub fetch_max_bytes: i32,
+    /// `group.consumer.heartbeat.interval.ms`
+    pub group_consumer_heartbeat_interval: Duration,
+    /// `group.consumer.max.size`
+    pub group_consumer_max_size: i32,
+    /// `group.consumer.session.timeout.ms`
+    pub group_consumer_session_timeout: Duration,
     /// `group.initial.rebalance.delay.ms`
     pub group_initial_rebalance_delay: Duration,
     /// `group.max.session.timeout.ms`
@@ -166,6 +172,9 @@ impl BrokerConfig {
             default_replication_factor: i16::try_from(long("default.replication.factor")).unwrap_or(i16::MAX),
             delete_topics: flag("delete.topic.enable"),
             fetch_max_bytes: int("fetch.max.bytes"),
+            group_consumer_heartbeat_interval: millis("group.consumer.heartbeat.interval.ms"),
+            group_consumer_max_size: int("group.consumer.max.size"),
+            group_consumer_session_timeout: millis("group.consumer.session.timeout.ms"),
             group_initial_rebalance_delay: millis("group.initial.rebalance.delay.ms"),
             group_max_session_timeout: millis("group.max.session.timeout.ms"),
             group_max_size: int("group.max.size"),

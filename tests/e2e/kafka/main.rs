@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test may fail this way
 
 mod admin;
+mod consumer_protocol;
 mod group_admin;
 mod groups;
 mod hostile;

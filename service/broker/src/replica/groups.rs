@@ -6,8 +6,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use tidelog_coordinator::group::{
-    FetchOffsets, FetchedOffset, GroupCall, GroupDescription, GroupId, GroupListing, GroupReply, GroupRequest,
-    GroupShard,
+    AnyDescription, FetchOffsets, FetchedOffset, GroupCall, GroupId, GroupListing, GroupReply, GroupRequest, GroupShard,
 };
 use tidelog_coordinator::{CoordinatorRecord, Outcome, ReplyToken};
 use tidelog_model::{Deadline, KafkaError, Now, Offset, TopicId, TopicName};
@@ -35,7 +34,7 @@ pub(crate) enum GroupWork {
     /// OffsetFetch of one group.
     Offsets(FetchOffsets, GroupAnswer<Vec<FetchedOffset>>),
     /// DescribeGroups of one group.
-    Describe(GroupId, GroupAnswer<GroupDescription>),
+    Describe(GroupId, GroupAnswer<AnyDescription>),
     /// ListGroups: every group of the shard.
     List(GroupAnswer<Vec<GroupListing>>),
     /// A topic is gone, and its offsets with it.

@@ -42,7 +42,7 @@ async fn commit(fixture: &Fixture, topic: &str, offset: i64) {
 /// The group's positions in a topic, and how many it has at all.
 async fn committed(fixture: &Fixture, topic: &str) -> (Option<i64>, usize) {
     let ask = |topics| {
-        let request = OffsetsRequest { group: GroupId::from("readers"), topics, require_stable: false };
+        let request = OffsetsRequest { group: GroupId::from("readers"), topics, require_stable: false, member: None };
         async move { fixture.broker.fetch_offsets(&fixture.caller, request).await.await.unwrap() }
     };
     let named = ask(Some(vec![(TopicRef::from(topic), vec![PartitionIndex(0)])])).await.remove(0);

@@ -1,11 +1,13 @@
 //! What doors ask of a group and what they hear: no wire format, no versions beyond the facts that change an answer.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use tidelog_model::{KafkaError, LeaderEpoch, Offset, PartitionIndex, Timestamp, TopicId, TopicName};
 
-use super::ids::{Generation, GroupId, InstanceId, MemberId};
+use super::directory::TopicDirectory;
+use super::ids::{Epoch, Generation, GroupId, InstanceId, MemberId};
 use crate::ReplyToken;
 
 /// One request to one group. Exactly one [`GroupReply`] with the same token comes out, now or later.
@@ -34,6 +36,8 @@ pub enum GroupCall {
     Commit(CommitOffsets),
     /// DeleteGroups, for this one group.
     Delete,
+    /// ConsumerGroupHeartbeat.
+    Consumer(Box<ConsumerHeartbeat>),
     /// OffsetDelete: positions to forget.
     DeleteOffsets(Vec<(TopicName, PartitionIndex)>),
 }
@@ -147,6 +151,72 @@ pub struct OffsetToCommit {
     pub metadata: Arc<str>,
 }
 
+/// ConsumerGroupHeartbeat (KIP-848): a member's report. What is `None` has not changed since its last one.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ConsumerHeartbeat {
+    /// The member's id; an old client that joins has none yet.
+    pub member_id: MemberId,
+    /// The member's epoch, or one of [`Epoch`]'s constants.
+    pub epoch: Epoch,
+    /// The static member's name.
+    pub instance_id: Option<InstanceId>,
+    /// Where it runs; kept, and not used yet.
+    pub rack_id: Option<Arc<str>>,
+    /// How long it may take to give partitions up, milliseconds.
+    pub rebalance_timeout_ms: Option<i32>,
+    /// The topics that it reads.
+    pub topics: Option<Vec<Arc<str>>>,
+    /// The topics that it reads, as a regular expression; empty is none.
+    pub regex: Option<Arc<str>>,
+    /// The assignor that it prefers.
+    pub assignor: Option<Arc<str>>,
+    /// What it owns.
+    pub owned: Option<Vec<TopicPartitions>>,
+    /// What the client calls itself.
+    pub client_id: Arc<str>,
+    /// Where it calls from, in Kafka's form `/127.0.0.1`.
+    pub client_host: Arc<str>,
+    /// A new random id, for a member that has none; chance is the shell's.
+    pub fresh_member_id: Arc<str>,
+    /// Version 1 and later: the client makes its id.
+    pub makes_ids: bool,
+    /// The topics that exist.
+    pub directory: Arc<TopicDirectory>,
+    /// Those of them that the caller may not see: no regular expression of its means them.
+    pub hidden: BTreeSet<TopicName>,
+}
+
+/// Partitions of one topic.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TopicPartitions {
+    /// The topic.
+    pub topic: TopicId,
+    /// Its partitions.
+    pub partitions: Vec<PartitionIndex>,
+}
+
+/// What a member of the consumer protocol shall be and own.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ConsumerBeat {
+    /// Its id.
+    pub member_id: MemberId,
+    /// Its epoch.
+    pub epoch: Epoch,
+    /// When to report again, milliseconds.
+    pub heartbeat_interval_ms: i32,
+    /// Everything that it may own now, if that is news.
+    pub assignment: Option<Vec<TopicPartitions>>,
+}
+
+/// A report that was refused.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ConsumerRefused {
+    /// Why.
+    pub error: KafkaError,
+    /// The same for people.
+    pub message: Arc<str>,
+}
+
 /// The answer to one request.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum GroupReply {
@@ -163,6 +233,8 @@ pub enum GroupReply {
     Commit(Vec<Result<(), KafkaError>>),
     /// To DeleteGroups.
     Delete(Result<(), KafkaError>),
+    /// To ConsumerGroupHeartbeat.
+    Consumer(Result<ConsumerBeat, ConsumerRefused>),
     /// To OffsetDelete: the group's error, or one result per partition in the request's order.
     DeleteOffsets(Result<Vec<Result<(), KafkaError>>, KafkaError>),
 }
@@ -237,6 +309,8 @@ pub struct FetchOffsets {
     pub topics: Option<Vec<(TopicName, Vec<PartitionIndex>)>>,
     /// Answer UNSTABLE_OFFSET_COMMIT where a transaction's offset is undecided (KIP-447).
     pub require_stable: bool,
+    /// The member that asks, and its epoch, if it is one of the consumer protocol.
+    pub member: Option<(MemberId, Epoch)>,
 }
 
 /// One partition of OffsetFetch's answer.
@@ -292,6 +366,57 @@ impl GroupState {
     }
 }
 
+/// A group of either protocol.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum AnyDescription {
+    /// As DescribeGroups shows it.
+    Classic(GroupDescription),
+    /// As ConsumerGroupDescribe shows it.
+    Consumer(ConsumerDescription),
+}
+
+/// A group as ConsumerGroupDescribe shows it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ConsumerDescription {
+    /// The group.
+    pub group: GroupId,
+    /// Kafka's name of its state.
+    pub state: &'static str,
+    /// Its epoch.
+    pub epoch: Epoch,
+    /// The epoch of its target assignment.
+    pub target_epoch: Epoch,
+    /// The assignor.
+    pub assignor: &'static str,
+    /// The members, by id.
+    pub members: Vec<ConsumerMemberDescription>,
+}
+
+/// A member as ConsumerGroupDescribe shows it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ConsumerMemberDescription {
+    /// Its id.
+    pub member_id: MemberId,
+    /// Its static name.
+    pub instance_id: Option<InstanceId>,
+    /// Where it runs.
+    pub rack_id: Option<Arc<str>>,
+    /// Its epoch.
+    pub epoch: Epoch,
+    /// What the client calls itself.
+    pub client_id: Arc<str>,
+    /// Where it calls from.
+    pub client_host: Arc<str>,
+    /// The topics that it reads.
+    pub topics: Vec<Arc<str>>,
+    /// The same as a regular expression.
+    pub regex: Option<Arc<str>>,
+    /// What it has.
+    pub assigned: Vec<TopicPartitions>,
+    /// What it shall have.
+    pub target: Vec<TopicPartitions>,
+}
+
 /// A group as DescribeGroups shows it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct GroupDescription {
@@ -333,6 +458,8 @@ pub struct MemberDescription {
 pub enum GroupKind {
     /// JoinGroup and SyncGroup; the leader assigns.
     Classic,
+    /// ConsumerGroupHeartbeat; the server assigns (KIP-848).
+    Consumer,
 }
 
 impl GroupKind {
@@ -340,6 +467,7 @@ impl GroupKind {
     pub const fn name(self) -> &'static str {
         match self {
             GroupKind::Classic => "classic",
+            GroupKind::Consumer => "consumer",
         }
     }
 }
@@ -379,6 +507,13 @@ pub enum GroupEvent {
         generation: Generation,
         /// How many members it has.
         members: usize,
+    },
+    /// A group of the consumer protocol goes on to its next epoch: members, subscriptions or topics have changed.
+    EpochStarted {
+        /// The group.
+        group: GroupId,
+        /// The new epoch.
+        epoch: Epoch,
     },
     /// The last member is gone.
     GroupEmptied {

@@ -22,6 +22,12 @@ pub struct GroupConfig {
     pub offsets_retention: Duration,
     /// `offsets.retention.check.interval.ms`, default 10 minutes.
     pub offsets_retention_check_interval: Duration,
+    /// `group.consumer.session.timeout.ms`, milliseconds, default 45,000: a silent member of the consumer protocol is removed.
+    pub consumer_session_timeout_ms: i32,
+    /// `group.consumer.heartbeat.interval.ms`, milliseconds, default 5,000: how often members of the consumer protocol report.
+    pub consumer_heartbeat_interval_ms: i32,
+    /// `group.consumer.max.size`, members, default no limit but memory.
+    pub consumer_max_size: usize,
     /// Most memory of one shard's groups, bytes: beyond it joins get GROUP_MAX_SIZE_REACHED and commits
     /// INVALID_COMMIT_OFFSET_SIZE.
     pub shard_bytes: usize,
@@ -37,6 +43,9 @@ impl Default for GroupConfig {
             offset_metadata_max_bytes: 4_096,
             offsets_retention: Duration::from_secs(7 * 24 * 60 * 60),
             offsets_retention_check_interval: Duration::from_secs(600),
+            consumer_session_timeout_ms: 45_000,
+            consumer_heartbeat_interval_ms: 5_000,
+            consumer_max_size: i32::MAX as usize,
             shard_bytes: limits::DEFAULT_SHARD_BYTES,
         }
     }

@@ -40,6 +40,43 @@ impl Generation {
     }
 }
 
+/// Counts the states of a group of the consumer protocol (KIP-848). A member's epoch is that of the target assignment which it has
+/// reached, or one of the constants.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Epoch(pub i32);
+
+impl Epoch {
+    /// A member that joins, or joins anew.
+    pub const JOIN: Epoch = Epoch(0);
+    /// A member that leaves.
+    pub const LEAVE: Epoch = Epoch(-1);
+    /// A static member that leaves and will be back.
+    pub const LEAVE_FOR_NOW: Epoch = Epoch(-2);
+
+    /// The plain number.
+    pub const fn get(self) -> i32 {
+        self.0
+    }
+
+    /// The epoch after this one; a group's first is 2, as in Kafka 4.3.
+    #[must_use]
+    pub const fn next(self) -> Epoch {
+        if self.0 < 1 { Epoch(2) } else { Epoch(self.0.saturating_add(1)) }
+    }
+}
+
+impl fmt::Display for Epoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Debug for Epoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
 impl fmt::Display for Generation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)

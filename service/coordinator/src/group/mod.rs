@@ -1,8 +1,11 @@
-//! Consumer groups: membership, generations and committed offsets of the classic protocol.
+//! Consumer groups: membership and committed offsets, by the classic protocol (`classic/`) and by the consumer protocol (`consumer/`,
+//! KIP-848). A group speaks one of them at a time.
 
 mod api;
 mod classic;
 mod config;
+mod consumer;
+mod directory;
 mod ids;
 mod offsets;
 mod records;
@@ -16,5 +19,6 @@ mod tests;
 
 pub use api::*;
 pub use config::GroupConfig;
-pub use ids::{Generation, GroupId, InstanceId, MemberId};
+pub use directory::{TopicDirectory, TopicFacts};
+pub use ids::{Epoch, Generation, GroupId, InstanceId, MemberId};
 pub use shard::{GroupShard, ReplayCounts};

@@ -27,6 +27,7 @@ pub(crate) fn refusal(call: &GroupCall, error: KafkaError) -> GroupReply {
         GroupCall::Leave(_) => GroupReply::Leave(Err(error)),
         GroupCall::Commit(commit) => GroupReply::Commit(vec![Err(error); commit.offsets.len()]),
         GroupCall::Delete => GroupReply::Delete(Err(error)),
+        GroupCall::Consumer(_) => GroupReply::Consumer(Err(refused(error))),
         GroupCall::DeleteOffsets(_) => GroupReply::DeleteOffsets(Err(error)),
     }
 }
@@ -44,9 +45,14 @@ pub(crate) fn instead_of(reply: GroupReply, append: KafkaError) -> GroupReply {
             GroupReply::Commit(results.into_iter().map(|result| result.and(Err(error))).collect())
         }
         GroupReply::Delete(Ok(())) => GroupReply::Delete(Err(error)),
+        GroupReply::Consumer(Ok(_)) => GroupReply::Consumer(Err(refused(error))),
         GroupReply::DeleteOffsets(Ok(_)) => GroupReply::DeleteOffsets(Err(error)),
         refusal => refusal,
     }
+}
+
+fn refused(error: KafkaError) -> ConsumerRefused {
+    ConsumerRefused { error, message: error.message().into() }
 }
 
 /// What the failure of an append means to a client of the coordinator, as Kafka maps it.

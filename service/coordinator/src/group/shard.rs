@@ -8,7 +8,8 @@ use tidelog_model::{Deadline, KafkaError, Now, ProducerId, TopicName};
 use super::api::*;
 use super::classic::{Context, offers_bytes};
 use super::config::GroupConfig;
-use super::ids::{Generation, GroupId};
+use super::consumer;
+use super::ids::{Epoch, Generation, GroupId};
 use super::records::{self, GroupRecord, OffsetKey};
 use super::refusal;
 use super::state::Group;
@@ -41,7 +42,7 @@ pub struct GroupShard {
 pub struct ReplayCounts {
     /// Records that were understood and applied.
     pub applied: u64,
-    /// Records of kinds that this version does not keep (KIP-848, share and streams groups): left as they are in the log.
+    /// Records of kinds that this version does not keep (share and streams groups): left as they are in the log.
     pub unknown_kind: u64,
     /// Records of a known kind that could not be decoded: a person must look.
     pub undecodable: u64,
@@ -77,6 +78,7 @@ impl GroupShard {
                 let running = !self.loading;
                 self.with_group(&id, |group| group.replay(stored, running));
             }
+            Some(GroupRecord::Consumer(id, record)) => self.with_group(&id, |group| group.replay_consumer(record)),
             Some(GroupRecord::Unknown) | None => {}
         }
     }
@@ -110,7 +112,7 @@ impl GroupShard {
         for id in ids {
             let config = &self.config;
             if let Some(group) = self.groups.get_mut(&id) {
-                group.classic.start_sessions(&mut Context { now, config, out: &mut out });
+                group.start_sessions(&mut Context { now, config, out: &mut out });
             }
             self.wake(&id);
         }
@@ -123,6 +125,12 @@ impl GroupShard {
         if self.loading {
             let reply = refusal::refusal(&call, KafkaError::CoordinatorLoadInProgress);
             out.replies.push((token, reply));
+            return out;
+        }
+        if let GroupCall::Consumer(beat) = &call
+            && let Err(refusal) = consumer::check(&id, beat)
+        {
+            out.replies.push((token, GroupReply::Consumer(Err(refusal))));
             return out;
         }
         if let Err(error) = self.admit(&id, &call) {
@@ -157,7 +165,7 @@ impl GroupShard {
         let Some(id) = due else { return self.sweep_step(now) };
         let config = self.config.clone();
         let mut ctx = Context { now, config: &config, out: &mut out };
-        self.with_group(&id, |group| group.classic.on_timer(&mut ctx));
+        self.with_group(&id, |group| group.on_timer(&mut ctx));
         self.unwake(&id);
         self.wake(&id);
         out
@@ -165,11 +173,21 @@ impl GroupShard {
 
     /// The outcome's records could not be appended for this reason: what to answer instead of its replies.
     pub fn refused(&mut self, now: Now, outcome: Outcome, error: KafkaError) -> Vec<(ReplyToken, GroupReply)> {
+        let config = self.config.clone();
+        let ctx = Context { now, config: &config, out: &mut Outcome::default() };
         for record in &outcome.records {
-            if let Ok(GroupRecord::Group(id, _)) = records::decode(record) {
-                self.with_group(&id, |group| group.classic.record_refused(now));
-                self.wake(&id);
-            }
+            let id = match records::decode(record) {
+                Ok(GroupRecord::Group(id, _)) => {
+                    self.with_group(&id, |group| group.classic.record_refused(now));
+                    id
+                }
+                Ok(GroupRecord::Consumer(id, _)) => {
+                    self.with_group(&id, |group| group.consumer_refused(&ctx));
+                    id
+                }
+                Ok(GroupRecord::Offset(..) | GroupRecord::Unknown) | Err(_) => continue,
+            };
+            self.wake(&id);
         }
         self.sweep.refused(now, &self.config);
         outcome.replies.into_iter().map(|(token, reply)| (token, refusal::instead_of(reply, error))).collect()
@@ -198,6 +216,9 @@ impl GroupShard {
             return Err(KafkaError::CoordinatorLoadInProgress);
         }
         let group = self.groups.get(&request.group);
+        if let (Some((id, epoch)), Some(consumer)) = (&request.member, group.and_then(|g| g.consumer.as_ref())) {
+            consumer.validate_fetch(id, *epoch)?;
+        }
         let one = |topic: &TopicName, partition, committed: Option<&CommittedOffset>| FetchedOffset {
             topic: topic.clone(),
             partition,
@@ -215,12 +236,14 @@ impl GroupShard {
         Ok(asked.map(|(topic, part)| one(topic, part, group.and_then(|g| g.offsets.get(topic, part)))).collect())
     }
 
-    /// DescribeGroups for one group. Send the answer as a reply without records, like that of [`GroupShard::fetch_offsets`].
-    pub fn describe(&self, group: &GroupId) -> Result<GroupDescription, KafkaError> {
+    /// DescribeGroups and ConsumerGroupDescribe for one group. GROUP_ID_NOT_FOUND if there is none.
+    ///
+    /// Send the answer as a reply without records, like that of [`GroupShard::fetch_offsets`].
+    pub fn describe(&self, group: &GroupId) -> Result<AnyDescription, KafkaError> {
         if self.loading {
             return Err(KafkaError::CoordinatorLoadInProgress);
         }
-        self.groups.get(group).map(|group| group.classic.describe()).ok_or(KafkaError::GroupIdNotFound)
+        self.groups.get(group).map(Group::describe).ok_or(KafkaError::GroupIdNotFound)
     }
 
     /// ListGroups: every group of the shard, by id. Send it like the answer of [`GroupShard::fetch_offsets`].
@@ -228,13 +251,7 @@ impl GroupShard {
         if self.loading {
             return Err(KafkaError::CoordinatorLoadInProgress);
         }
-        let listing = |group: &Group| GroupListing {
-            group: group.id.clone(),
-            kind: GroupKind::Classic,
-            protocol_type: group.classic.protocol_type().cloned().unwrap_or_else(|| "".into()),
-            state: group.classic.state().name(),
-        };
-        Ok(self.groups.values().map(listing).collect())
+        Ok(self.groups.values().map(Group::listing).collect())
     }
 
     /// What `replay` met so far.
@@ -263,14 +280,18 @@ impl GroupShard {
             // Old simple consumers commit to the group ''.
             return Err(KafkaError::InvalidGroupId);
         }
-        if let GroupCall::Join(join) = call {
-            self.admit_join(id, join)?;
+        match call {
+            GroupCall::Join(join) => self.admit_join(id, join)?,
+            GroupCall::Consumer(beat) => self.admit_consumer(beat)?,
+            _ => {}
         }
         if self.groups.contains_key(id) {
             return Ok(());
         }
         match call {
             GroupCall::Join(join) if join.member_id.is_empty() => Ok(()),
+            GroupCall::Consumer(beat) if beat.epoch == Epoch::JOIN => Ok(()),
+            GroupCall::Consumer(_) => Err(KafkaError::GroupIdNotFound),
             GroupCall::Commit(commit) if commit.generation < Generation(0) => Ok(()),
             GroupCall::Commit(_) => Err(KafkaError::IllegalGeneration),
             GroupCall::Delete | GroupCall::DeleteOffsets(_) => Err(KafkaError::GroupIdNotFound),
@@ -302,6 +323,15 @@ impl GroupShard {
             None => GROUP_OVERHEAD_BYTES + 2 * (MEMBER_OVERHEAD_BYTES + texts + instance + metadata),
         };
         if growth > self.room() { Err(KafkaError::GroupMaxSizeReached) } else { Ok(()) }
+    }
+
+    /// A member of the consumer protocol is there twice: as it describes itself, and in what it has and shall have.
+    fn admit_consumer(&self, beat: &ConsumerHeartbeat) -> Result<(), KafkaError> {
+        let names: usize = beat.topics.iter().flatten().map(|name| name.len() + 32).sum();
+        let texts = beat.client_id.len() + beat.client_host.len() + beat.regex.as_ref().map_or(0, |regex| regex.len());
+        let growth = GROUP_OVERHEAD_BYTES + 2 * (MEMBER_OVERHEAD_BYTES + texts + names);
+        let grows = beat.epoch == Epoch::JOIN || beat.topics.is_some() || beat.regex.is_some();
+        if grows && growth > self.room() { Err(KafkaError::GroupMaxSizeReached) } else { Ok(()) }
     }
 
     fn decode(&mut self, record: &CoordinatorRecord) -> Option<GroupRecord> {
@@ -349,7 +379,7 @@ impl GroupShard {
     /// Notes when the group wants its timer. A wake that is too early does no harm, so that a heartbeat, which only moves a
     /// deadline away, leaves the agenda alone.
     fn wake(&mut self, id: &GroupId) {
-        let Some(deadline) = self.groups.get(id).and_then(|group| group.classic.next_deadline()) else { return };
+        let Some(deadline) = self.groups.get(id).and_then(Group::next_deadline) else { return };
         match self.wakes.get(id) {
             Some(noted) if *noted <= deadline => {}
             _ => {
@@ -368,6 +398,11 @@ impl GroupShard {
 }
 
 fn decide(group: &mut Group, ctx: &mut Context<'_>, token: ReplyToken, call: GroupCall, room: usize) {
+    if matches!(call, GroupCall::Join(_) | GroupCall::Sync(_) | GroupCall::Heartbeat(_))
+        && let Err(error) = group.admit_classic(ctx, &call)
+    {
+        return ctx.reply(token, refusal::refusal(&call, error));
+    }
     match call {
         GroupCall::Join(join) => group.classic.join(ctx, token, own(join)),
         GroupCall::Sync(sync) => group.classic.sync(ctx, token, sync),
@@ -376,7 +411,7 @@ fn decide(group: &mut Group, ctx: &mut Context<'_>, token: ReplyToken, call: Gro
             ctx.reply(token, GroupReply::Heartbeat(result));
         }
         GroupCall::Leave(members) => {
-            let left = group.classic.leave(ctx, members);
+            let left = group.leave(ctx, members);
             ctx.reply(token, GroupReply::Leave(Ok(left)));
         }
         GroupCall::Commit(commit) => {
@@ -386,6 +421,10 @@ fn decide(group: &mut Group, ctx: &mut Context<'_>, token: ReplyToken, call: Gro
         GroupCall::Delete => {
             let result = group.delete(ctx);
             ctx.reply(token, GroupReply::Delete(result));
+        }
+        GroupCall::Consumer(beat) => {
+            let result = group.consumer_heartbeat(ctx, &beat);
+            ctx.reply(token, GroupReply::Consumer(result));
         }
         GroupCall::DeleteOffsets(partitions) => {
             let results = group.delete_offsets(ctx, partitions);
@@ -411,7 +450,11 @@ impl GroupShard {
         for (id, group) in &self.groups {
             assert!(!group.is_vacant(), "{id} is kept for nothing");
             group.classic.assert_consistent();
-            let due = group.classic.next_deadline();
+            if let Some(consumer) = &group.consumer {
+                consumer.assert_consistent();
+                assert!(group.classic.is_vacant(), "{id} speaks two protocols");
+            }
+            let due = group.next_deadline();
             let noted = self.wakes.get(id).copied();
             assert!(due.is_none_or(|due| noted.is_some_and(|noted| noted <= due)), "{id} would oversleep");
         }
@@ -424,9 +467,13 @@ impl GroupShard {
     pub(super) fn durable(&self) -> Vec<String> {
         let one = |group: &Group| {
             let offsets: Vec<_> = group.offsets.iter().collect();
-            format!("{} {:?} {offsets:?}", group.id, group.stored())
+            let consumer = group.consumer.as_ref().map(|consumer| consumer.durable());
+            format!("{} {:?} {consumer:?} {offsets:?}", group.id, group.stored())
         };
-        let durable = self.groups.values().filter(|group| group.stored().is_some() || !group.offsets.is_empty());
+        let durable = self
+            .groups
+            .values()
+            .filter(|group| group.stored().is_some() || group.consumer.is_some() || !group.offsets.is_empty());
         durable.map(one).collect()
     }
 }

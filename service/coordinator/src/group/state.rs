@@ -1,16 +1,18 @@
-//! One group as the shard holds it: its running state, its stored record, its offsets. Decides about commits and about what
-//! expires; changes what is stored only by replaying.
+//! One group as the shard holds it: its running state, its stored records, its offsets. Decides which protocol it speaks, about
+//! commits and about what expires; changes what is stored only by replaying.
 
 use std::collections::BTreeSet;
 
-use tidelog_model::{KafkaError, PartitionIndex, Timestamp, TopicName};
+use tidelog_model::{Deadline, KafkaError, PartitionIndex, Timestamp, TopicName};
 
 use super::api::*;
 use super::classic::{Classic, Context};
-use super::ids::{Generation, GroupId};
+use super::consumer::{self, Consumer};
+use super::ids::{Epoch, Generation, GroupId};
 use super::offsets::{self, Offsets};
-use super::records::{StoredGroup, offset_record, offset_tombstone};
+use super::records::{ConsumerRecord, StoredGroup, group_key, offset_record, offset_tombstone};
 use super::subscription::subscribed_topics;
+use crate::CoordinatorRecord;
 use crate::limits::{GROUP_OVERHEAD_BYTES, MEMBER_OVERHEAD_BYTES};
 
 /// One group.
@@ -18,6 +20,8 @@ use crate::limits::{GROUP_OVERHEAD_BYTES, MEMBER_OVERHEAD_BYTES};
 pub(crate) struct Group {
     pub(crate) id: GroupId,
     pub(crate) classic: Classic,
+    /// There if the group speaks the consumer protocol; the classic part is empty then.
+    pub(crate) consumer: Option<Box<Consumer>>,
     /// The group's last record, with its memory in bytes.
     stored: Option<(StoredGroup, usize)>,
     pub(crate) offsets: Offsets,
@@ -25,7 +29,7 @@ pub(crate) struct Group {
 
 impl Group {
     pub(crate) fn new(id: GroupId) -> Self {
-        Group { classic: Classic::new(id.clone()), id, stored: None, offsets: Offsets::default() }
+        Group { classic: Classic::new(id.clone()), consumer: None, id, stored: None, offsets: Offsets::default() }
     }
 
     /// The group's record, or its tombstone, has been written (`running`) or is being loaded.
@@ -45,19 +49,150 @@ impl Group {
         });
     }
 
+    /// A record of the consumer protocol; the group's last tombstone ends it.
+    pub(crate) fn replay_consumer(&mut self, record: ConsumerRecord) {
+        let id = &self.id;
+        self.consumer.get_or_insert_with(|| Box::new(Consumer::new(id.clone()))).replay(record);
+        self.drop_blank();
+    }
+
+    fn drop_blank(&mut self) {
+        if self.consumer.as_ref().is_some_and(|consumer| consumer.is_blank()) {
+            self.consumer = None;
+        }
+    }
+
+    /// A record could not be appended.
+    pub(crate) fn consumer_refused(&mut self, ctx: &Context<'_>) {
+        if let Some(consumer) = &mut self.consumer {
+            consumer.record_refused(ctx.now, ctx.config);
+        }
+        self.drop_blank();
+    }
+
+    /// Decides about ConsumerGroupHeartbeat. A classic group that nobody is in becomes one of the consumer protocol.
+    pub(crate) fn consumer_heartbeat(
+        &mut self,
+        ctx: &mut Context<'_>,
+        beat: &ConsumerHeartbeat,
+    ) -> Result<ConsumerBeat, ConsumerRefused> {
+        let creates = beat.epoch == Epoch::JOIN && self.classic.is_vacant();
+        if self.consumer.is_none() && !creates {
+            let message = format!("Group {} is not a consumer group.", self.id);
+            return Err(consumer::refused(KafkaError::GroupIdNotFound, message));
+        }
+        let id = &self.id;
+        let consumer = self.consumer.get_or_insert_with(|| Box::new(Consumer::new(id.clone())));
+        let before = ctx.out.records.len();
+        if self.stored.is_some() {
+            ctx.out.records.extend(group_tombstone(&self.id));
+        }
+        let result = consumer.heartbeat(ctx, beat);
+        if result.is_err() {
+            ctx.out.records.truncate(before);
+            self.drop_blank();
+        }
+        result
+    }
+
+    /// A classic member comes: it finds a group of the consumer protocol only if somebody is in that.
+    pub(crate) fn admit_classic(&mut self, ctx: &mut Context<'_>, call: &GroupCall) -> Result<(), KafkaError> {
+        let Some(consumer) = &self.consumer else { return Ok(()) };
+        match call {
+            GroupCall::Join(_) if consumer.is_empty() => {
+                for record in consumer.tombstones() {
+                    ctx.out.records.extend(record.encode(&self.id));
+                }
+                Ok(())
+            }
+            GroupCall::Join(_) => Err(KafkaError::InconsistentGroupProtocol),
+            _ => Err(KafkaError::UnknownMemberId),
+        }
+    }
+
+    /// Decides about LeaveGroup.
+    pub(crate) fn leave(&mut self, ctx: &mut Context<'_>, leaving: Vec<LeavingMember>) -> Vec<LeftMember> {
+        let Some(consumer) = &mut self.consumer else { return self.classic.leave(ctx, leaving) };
+        let results = consumer.remove_static(ctx, &leaving);
+        let one = |(member, result): (LeavingMember, _)| LeftMember {
+            member_id: member.member_id,
+            instance_id: member.instance_id,
+            result,
+        };
+        leaving.into_iter().zip(results).map(one).collect()
+    }
+
+    pub(crate) fn start_sessions(&mut self, ctx: &mut Context<'_>) {
+        self.classic.start_sessions(ctx);
+        if let Some(consumer) = &mut self.consumer {
+            consumer.start_sessions(ctx.now, ctx.config);
+        }
+    }
+
+    pub(crate) fn next_deadline(&self) -> Option<Deadline> {
+        let consumer = self.consumer.as_ref().and_then(|consumer| consumer.next_deadline());
+        self.classic.next_deadline().into_iter().chain(consumer).min()
+    }
+
+    pub(crate) fn on_timer(&mut self, ctx: &mut Context<'_>) {
+        self.classic.on_timer(ctx);
+        if let Some(consumer) = &mut self.consumer {
+            consumer.on_timer(ctx);
+        }
+    }
+
+    pub(crate) fn describe(&self) -> AnyDescription {
+        match &self.consumer {
+            Some(consumer) => AnyDescription::Consumer(consumer.describe()),
+            None => AnyDescription::Classic(self.classic.describe()),
+        }
+    }
+
+    pub(crate) fn listing(&self) -> GroupListing {
+        let (kind, protocol_type, state) = match &self.consumer {
+            Some(consumer) => (GroupKind::Consumer, "consumer".into(), consumer.state()),
+            None => {
+                let protocol_type = self.classic.protocol_type().cloned().unwrap_or_else(|| "".into());
+                (GroupKind::Classic, protocol_type, self.classic.state().name())
+            }
+        };
+        GroupListing { group: self.id.clone(), kind, protocol_type, state }
+    }
+
+    /// Nobody is in it, and nobody is expected.
+    pub(crate) fn is_deserted(&self) -> bool {
+        self.classic.is_vacant() && self.consumer.as_ref().is_none_or(|consumer| consumer.is_empty())
+    }
+
+    /// The records that remove a deserted group, but for its offsets.
+    pub(crate) fn tombstones(&self) -> Vec<CoordinatorRecord> {
+        let consumer = self.consumer.iter().flat_map(|consumer| consumer.tombstones());
+        let mut records: Vec<CoordinatorRecord> = consumer.filter_map(|record| record.encode(&self.id).ok()).collect();
+        if self.stored.is_some() {
+            records.extend(group_tombstone(&self.id));
+        }
+        records
+    }
+
+    #[cfg(test)]
     pub(crate) fn stored(&self) -> Option<&StoredGroup> {
         self.stored.as_ref().map(|(stored, _)| stored)
     }
 
     /// Nothing is stored of it and nobody is in it: it need not exist.
     pub(crate) fn is_vacant(&self) -> bool {
-        self.stored.is_none() && self.offsets.is_empty() && self.classic.is_vacant()
+        self.stored.is_none() && self.consumer.is_none() && self.offsets.is_empty() && self.classic.is_vacant()
     }
 
     /// Memory, bytes.
     pub(crate) fn bytes(&self) -> usize {
         let stored = self.stored.as_ref().map_or(0, |(_, bytes)| *bytes);
-        GROUP_OVERHEAD_BYTES + 3 * self.id.len() + self.classic.bytes() + self.offsets.bytes() + stored
+        GROUP_OVERHEAD_BYTES
+            + 3 * self.id.len()
+            + self.classic.bytes()
+            + self.offsets.bytes()
+            + stored
+            + self.consumer.as_ref().map_or(0, |c| c.bytes())
     }
 
     /// Decides about OffsetCommit. `room` is how many bytes more the shard may hold.
@@ -111,6 +246,9 @@ impl Group {
     }
 
     fn validate_commit(&self, commit: &CommitOffsets) -> Result<(), KafkaError> {
+        if let Some(consumer) = &self.consumer {
+            return consumer.validate_commit(&commit.member_id, Epoch(commit.generation.get()), &commit.offsets);
+        }
         let state = self.classic.state();
         if commit.generation < Generation(0) && state == GroupState::Empty {
             // An administrator, or a consumer that assigns its partitions itself.
@@ -152,7 +290,11 @@ impl Group {
                 now.get().saturating_sub(base.get()) >= retention_ms
             }
         };
-        let offsets = self.offsets.iter().filter(|(topic, _, _)| !subscribed.contains(topic.as_str()));
+        let read = |topic: &TopicName| {
+            let consumer = self.consumer.as_ref().is_some_and(|consumer| consumer.is_subscribed(topic.as_str()));
+            consumer || subscribed.contains(topic.as_str())
+        };
+        let offsets = self.offsets.iter().filter(|(topic, _, _)| !read(topic));
         offsets.filter(|(_, _, offset)| expired(offset)).map(|(topic, part, _)| (topic.clone(), part)).collect()
     }
 
@@ -164,6 +306,7 @@ impl Group {
         partitions: Vec<(TopicName, PartitionIndex)>,
     ) -> Result<Vec<Result<(), KafkaError>>, KafkaError> {
         let is_empty = self.classic.state() == GroupState::Empty;
+        // A group of the consumer protocol has no classic members: what it reads is looked up below.
         if !is_empty && self.classic.protocol_type().is_none_or(|kind| &**kind != "consumer") {
             return Err(KafkaError::NonEmptyGroup);
         }
@@ -172,7 +315,8 @@ impl Group {
         let before = ctx.out.records.len();
         let mut results = Vec::with_capacity(partitions.len());
         for (topic, partition) in partitions {
-            if subscribed.as_ref().is_none_or(|topics| topics.contains(topic.as_str())) {
+            let consumer = self.consumer.as_ref().is_some_and(|consumer| consumer.is_subscribed(topic.as_str()));
+            if consumer || subscribed.as_ref().is_none_or(|topics| topics.contains(topic.as_str())) {
                 results.push(Err(KafkaError::GroupSubscribedToTopic));
                 continue;
             }
@@ -196,6 +340,11 @@ impl Group {
         }
         Some(all)
     }
+}
+
+fn group_tombstone(group: &GroupId) -> Option<CoordinatorRecord> {
+    // Ids are checked when a group is made; a longer one could not have been stored.
+    group_key(group).ok().map(|key| CoordinatorRecord { key, value: None })
 }
 
 fn stored_bytes(stored: &StoredGroup) -> usize {

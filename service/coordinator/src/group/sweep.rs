@@ -9,12 +9,11 @@ use tidelog_model::{Deadline, KafkaError, Now, PartitionIndex, TopicId, TopicNam
 use super::api::GroupEvent;
 use super::classic::Context;
 use super::config::GroupConfig;
-use super::ids::GroupId;
-use super::records::{group_key, offset_tombstone};
+use super::records::offset_tombstone;
 use super::shard::GroupShard;
 use super::state::Group;
+use crate::Outcome;
 use crate::limits::{MAX_TOMBSTONES_PER_OUTCOME, SWEEP_RETRY};
-use crate::{CoordinatorRecord, Outcome};
 
 /// When and for what the shard looks through its offsets.
 #[derive(Debug, Default)]
@@ -99,7 +98,7 @@ impl GroupShard {
             let expired = group.expired_offsets(now.wall, retention_ms);
             let rest = group.offsets.iter().count() - expired.len();
             step.remove_offsets(group, expired);
-            if rest == 0 && group.classic.is_vacant() && group.stored().is_some() {
+            if rest == 0 && group.is_deserted() && !group.tombstones().is_empty() {
                 step.remove_group(group);
             }
         }
@@ -113,15 +112,13 @@ impl GroupShard {
 impl Group {
     /// Decides about DeleteGroups: only a group without members goes.
     pub(crate) fn delete(&self, ctx: &mut Context<'_>) -> Result<(), KafkaError> {
-        if !self.classic.is_vacant() {
+        if !self.is_deserted() {
             return Err(KafkaError::NonEmptyGroup);
         }
         for (topic, partition, _) in self.offsets.iter() {
             ctx.out.records.extend(offset_tombstone(&self.id, topic, partition));
         }
-        if self.stored().is_some() {
-            ctx.out.records.extend(group_tombstone(&self.id));
-        }
+        ctx.out.records.extend(self.tombstones());
         ctx.event(GroupEvent::GroupRemoved { group: self.id.clone() });
         Ok(())
     }
@@ -157,13 +154,8 @@ impl Step {
 
     fn remove_group(&mut self, group: &Group) {
         if self.has_room() {
-            self.out.records.extend(group_tombstone(&group.id));
+            self.out.records.extend(group.tombstones());
             self.out.events.push(GroupEvent::GroupRemoved { group: group.id.clone() });
         }
     }
-}
-
-fn group_tombstone(group: &GroupId) -> Option<CoordinatorRecord> {
-    // Ids are checked when a group is made; a longer one could not have been stored.
-    group_key(group).ok().map(|key| CoordinatorRecord { key, value: None })
 }

@@ -49,8 +49,7 @@ fn described(group_id: Str, result: Result<GroupDescription, BrokerError>, versi
             let mut group = DescribedGroup { group_state: Str::from_static(DEAD), ..Default::default() };
             if version >= 6 {
                 group.error_code = error.error.code();
-                let message = format!("Group {group_id} not found.");
-                group.error_message = sentence(&BrokerError::new(error.error, message));
+                group.error_message = sentence(&error);
             }
             DescribedGroup { group_id, ..group }
         }

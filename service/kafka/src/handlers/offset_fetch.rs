@@ -2,7 +2,7 @@
 
 use futures::future::join_all;
 use tidelog_broker::{BrokerError, GroupOffset, OffsetsRequest, TopicRef};
-use tidelog_coordinator::group::GroupId;
+use tidelog_coordinator::group::{Epoch, GroupId, MemberId};
 use tidelog_model::{KafkaError, PartitionIndex, TopicId};
 use tidelog_protocol::Str;
 use tidelog_protocol::messages::{
@@ -29,6 +29,11 @@ pub(crate) async fn handle(request: Request<'_>, message: OffsetFetchRequest) ->
             group: GroupId::from(group.group_id.as_str()),
             topics: group.topics.as_ref().map(|topics| topics.iter().map(|t| wanted(t, version)).collect()),
             require_stable,
+            // Version 9 and later: a member of the consumer protocol says so.
+            member: group
+                .member_id
+                .filter(|id| !id.is_empty())
+                .map(|id| (MemberId::from(id.as_str()), Epoch(group.member_epoch))),
         };
         tickets.push((group.group_id, broker.fetch_offsets(&caller, asked).await));
     }

@@ -40,6 +40,27 @@ pub static BROKER_CONFIGS: &[ConfigDef] = &[
         "Most bytes of one fetch answer; at least one batch is always sent.",
     ),
     ConfigDef::int(
+        "group.consumer.heartbeat.interval.ms",
+        "5000",
+        1,
+        MAX_INT,
+        "How often members of the consumer protocol (KIP-848) report, ms.",
+    ),
+    ConfigDef::int(
+        "group.consumer.max.size",
+        "2147483647",
+        1,
+        MAX_INT,
+        "Most members of one group of the consumer protocol.",
+    ),
+    ConfigDef::int(
+        "group.consumer.session.timeout.ms",
+        "45000",
+        1,
+        MAX_INT,
+        "A member of the consumer protocol that is silent for this time is removed, ms.",
+    ),
+    ConfigDef::int(
         "group.initial.rebalance.delay.ms",
         "0",
         0,

@@ -55,7 +55,7 @@ impl Context<'_> {
     }
 
     /// The deadline that lies so many milliseconds ahead; a negative wait is none.
-    fn after_ms(&self, wait: i32) -> Deadline {
+    pub(crate) fn after_ms(&self, wait: i32) -> Deadline {
         self.now.after(milliseconds(wait))
     }
 }

@@ -2,11 +2,15 @@
 //! about groups.
 //!
 //! A key begins with its kind as a 16-bit number, a value with its version. Kinds 0 and 1 are committed offsets, 2 is a
-//! classic group; 3 to 8 belong to KIP-848 groups, higher ones to share and streams groups.
+//! classic group; 3 to 8 and 16 belong to groups of the consumer protocol (KIP-848), others to share and streams groups.
 
+mod consumer;
 mod group_metadata;
 mod offset_commit;
 
+pub(crate) use consumer::{
+    ConsumerRecord, Current, GroupEpoch, MemberState, Owned, Partitions, Resolved, Subscriber, TargetEpoch,
+};
 pub(crate) use group_metadata::{StoredGroup, StoredMember, group_key, group_record};
 pub(crate) use offset_commit::{OffsetKey, offset_record, offset_tombstone};
 
@@ -24,6 +28,8 @@ pub(crate) enum GroupRecord {
     Offset(OffsetKey, Option<CommittedOffset>),
     /// Kind 2.
     Group(GroupId, Option<StoredGroup>),
+    /// Kinds 3, 5 to 8 and 16.
+    Consumer(GroupId, ConsumerRecord),
     /// A kind that this version does not keep.
     Unknown,
 }
@@ -31,7 +37,8 @@ pub(crate) enum GroupRecord {
 /// Reads one record.
 pub(crate) fn decode(record: &CoordinatorRecord) -> Result<GroupRecord, RecordError> {
     let mut key = wire::Reader::new(&record.key);
-    match key.i16()? {
+    let kind = key.i16()?;
+    match kind {
         0 | 1 => {
             let group = GroupId::from(key.string()?);
             let topic = TopicName::new(key.string()?).map_err(|_| RecordError::Malformed)?;
@@ -44,7 +51,10 @@ pub(crate) fn decode(record: &CoordinatorRecord) -> Result<GroupRecord, RecordEr
             let value = record.value.as_ref().map(|value| group_metadata::decode_value(value)).transpose()?;
             Ok(GroupRecord::Group(group, value))
         }
-        _ => Ok(GroupRecord::Unknown),
+        _ => {
+            let record = ConsumerRecord::decode(kind, &mut key, record.value.as_deref())?;
+            Ok(record.map_or(GroupRecord::Unknown, |(group, record)| GroupRecord::Consumer(group, record)))
+        }
     }
 }
 

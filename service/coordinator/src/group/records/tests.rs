@@ -166,8 +166,8 @@ fn older_and_newer_group_values_are_read() {
 
 #[test]
 fn other_kinds_are_left_alone_and_damage_is_an_error() {
-    // Kind 3 is a KIP-848 group; 11 a share group; 32767 does not exist.
-    for kind in [3i16, 4, 5, 6, 7, 8, 11, 17, i16::MAX] {
+    // Kind 4 is Kafka 4.0's topic metadata of a group; 11 a share group; 32767 does not exist.
+    for kind in [4i16, 9, 11, 15, 17, i16::MAX] {
         let record = CoordinatorRecord { key: Bytes::copy_from_slice(&kind.to_be_bytes()), value: None };
         assert_eq!(decode(&record), Ok(GroupRecord::Unknown));
     }

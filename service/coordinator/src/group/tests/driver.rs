@@ -162,5 +162,37 @@ pub(super) fn simple_commit(offsets: Vec<OffsetToCommit>) -> GroupCall {
 }
 
 pub(super) fn fetch(group: &str) -> FetchOffsets {
-    FetchOffsets { group: GroupId::from(group), topics: None, require_stable: true }
+    FetchOffsets { group: GroupId::from(group), topics: None, require_stable: true, member: None }
+}
+
+/// Topics with these numbers of partitions; a name always has the same id.
+pub(super) fn directory(revision: u64, topics: &[(&str, i32)]) -> Arc<TopicDirectory> {
+    let facts = |(name, partitions): &(&str, i32)| {
+        let mut id = [0; 16];
+        id.iter_mut().zip(name.bytes()).for_each(|(to, from)| *to = from);
+        let facts = TopicFacts { id: TopicId::from_bytes(id), partitions: *partitions };
+        (TopicName::new(name).unwrap(), facts)
+    };
+    Arc::new(TopicDirectory { revision, topics: topics.iter().map(facts).collect() })
+}
+
+/// A report that says nothing new.
+pub(super) fn report(member: &str, epoch: Epoch, directory: &Arc<TopicDirectory>) -> ConsumerHeartbeat {
+    ConsumerHeartbeat {
+        member_id: MemberId::from(member),
+        epoch,
+        instance_id: None,
+        rack_id: None,
+        rebalance_timeout_ms: None,
+        topics: None,
+        regex: None,
+        assignor: None,
+        owned: None,
+        client_id: "c".into(),
+        client_host: "/127.0.0.1".into(),
+        fresh_member_id: "fresh".into(),
+        makes_ids: true,
+        directory: Arc::clone(directory),
+        hidden: Default::default(),
+    }
 }

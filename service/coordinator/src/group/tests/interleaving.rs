@@ -202,7 +202,7 @@ impl World {
         let alive = self.driver.shard.list().unwrap();
         self.generations.retain(|id, _| alive.iter().any(|listing| listing.group == *id));
         for listing in alive {
-            let group = self.driver.shard.describe(&listing.group).unwrap();
+            let AnyDescription::Classic(group) = self.driver.shard.describe(&listing.group).unwrap() else { continue };
             // A group that was deleted begins anew: its record is gone, and nothing but offsets may be left of it.
             let anew = group.generation == Generation(0) && group.members.is_empty();
             let before = self.generations.insert(listing.group, group.generation);

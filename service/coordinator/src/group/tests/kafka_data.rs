@@ -66,14 +66,14 @@ fn every_known_record_is_written_back_byte_for_byte() {
                     ("offset", again)
                 }
                 GroupRecord::Group(group, Some(stored)) => ("group", group_record(&group, &stored).unwrap()),
-                GroupRecord::Unknown => ("unknown", record.clone()),
+                GroupRecord::Consumer(group, known) => ("consumer", known.encode(&group).unwrap()),
                 tombstone => panic!("{tombstone:?}"),
             };
             assert_eq!(again, record);
             *kinds.entry(kind).or_default() += 1;
         }
     }
-    assert_eq!(kinds, BTreeMap::from([("offset", 8), ("group", 2), ("unknown", 9)]));
+    assert_eq!(kinds, BTreeMap::from([("offset", 8), ("group", 2), ("consumer", 9)]));
 }
 
 fn offsets(shard: &GroupShard, group: &str) -> Vec<(String, i32, i64, i32, String, i64, String)> {
@@ -120,7 +120,7 @@ fn offsets_are_those_of_kafkas_dump() {
 fn a_classic_group_loads_with_its_static_member() {
     let (shard, _) = load(8, ALL);
     assert_eq!(offsets(&shard, "fixture-classic"), [row("fixture", 50, "a note\0", 1795256640633, FIXTURE)]);
-    let group = shard.describe(&GroupId::from("fixture-classic")).unwrap();
+    let Ok(AnyDescription::Classic(group)) = shard.describe(&GroupId::from("fixture-classic")) else { panic!("none") };
     let id = MemberId::from("static-1-9e99d897-1147-4e50-9a69-3024285cb7a8");
     assert_eq!((group.state, group.generation), (GroupState::Stable, Generation(1)));
     assert_eq!((&*group.protocol_type, &*group.protocol_name), ("consumer", "range"));
@@ -135,14 +135,29 @@ fn a_classic_group_loads_with_its_static_member() {
     assert_eq!(shard.replay_counts(), ReplayCounts { applied: 4, unknown_kind: 0, undecodable: 0 });
     // Before its first assignment Kafka had stored it empty.
     let (shard, _) = load(8, Offset(1));
-    let group = shard.describe(&GroupId::from("fixture-classic")).unwrap();
+    let Ok(AnyDescription::Classic(group)) = shard.describe(&GroupId::from("fixture-classic")) else { panic!("none") };
     assert_eq!((group.state, group.generation, group.members.len()), (GroupState::Empty, Generation(0), 0));
 }
 
 #[test]
-fn records_of_other_group_types_are_passed_over_and_counted() {
+fn a_group_of_the_consumer_protocol_loads_with_its_member_and_without() {
+    let described = |shard: &GroupShard| match shard.describe(&GroupId::from("fixture-next")) {
+        Ok(AnyDescription::Consumer(group)) => group,
+        other => panic!("{other:?}"),
+    };
+    let (shard, _) = load(25, Offset(5));
+    let group = described(&shard);
+    assert_eq!((group.state, group.epoch, group.target_epoch), ("Stable", Epoch(2), Epoch(2)));
+    let member = &group.members[0];
+    assert_eq!((member.member_id.as_str(), member.epoch), ("Hn/sVLc1RqCgHTAX5Zo57w", Epoch(2)));
+    let fixture = TopicPartitions { topic: FIXTURE.parse().unwrap(), partitions: vec![PartitionIndex(0)] };
+    assert_eq!((&member.assigned, &member.target), (&vec![fixture.clone()], &vec![fixture]));
+    // It has its whole session timeout of 45 s from loading on.
+    assert_eq!(shard.next_deadline(), Some(NOW.after(Duration::from_secs(45))));
     let (shard, _) = load(25, ALL);
-    assert_eq!(shard.replay_counts(), ReplayCounts { applied: 2, unknown_kind: 9, undecodable: 0 });
+    let group = described(&shard);
+    assert_eq!((group.state, group.epoch, group.members.len()), ("Empty", Epoch(3), 0));
+    assert_eq!(shard.replay_counts(), ReplayCounts { applied: 11, unknown_kind: 0, undecodable: 0 });
     assert_eq!(offsets(&shard, "fixture-next"), [row("fixture", 50, "a note\0", 1795256640866, FIXTURE)]);
 }
 

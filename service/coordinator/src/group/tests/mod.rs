@@ -1,5 +1,6 @@
 //! Groups as a whole: scenario transcripts, random interleavings, what a real Kafka wrote, and single rules.
 
+mod consumer_interleaving;
 mod driver;
 mod interleaving;
 mod kafka_data;

@@ -4,14 +4,15 @@
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tidelog_model::{KafkaError, PartitionIndex, TopicName};
+use tidelog_model::{KafkaError, PartitionIndex, TopicId, TopicName};
 
-use super::driver::{Done, Driver, join, offset};
+use super::driver::{Done, Driver, directory, join, offset, report};
 use crate::CoordinatorRecord;
-use crate::group::records::{GroupRecord, decode};
+use crate::group::records::{ConsumerRecord, GroupRecord, decode};
 use crate::group::subscription::subscribed_topics;
 use crate::group::*;
 
@@ -43,7 +44,7 @@ fn check(file: &Path) -> Option<String> {
 
 /// Runs the commands of a transcript and writes it anew.
 fn run(text: &str) -> String {
-    let mut scenario = Scenario { driver: Driver::new(GroupConfig::default()) };
+    let mut scenario = Scenario { driver: Driver::new(GroupConfig::default()), topics: directory(1, &[]) };
     let mut out = String::new();
     for block in text.split("\n\n") {
         let block = block.trim_matches('\n');
@@ -66,6 +67,8 @@ fn run(text: &str) -> String {
 
 struct Scenario {
     driver: Driver,
+    /// The topics that members of the consumer protocol find.
+    topics: Arc<TopicDirectory>,
 }
 
 /// `name=value` words of a command, and the plain ones.
@@ -108,7 +111,9 @@ impl Scenario {
                 self.driver.restart();
                 return self.states();
             }
+            "topics" => return self.set_topics(&words),
             "fetch" => return self.fetch(&words, group),
+            "beat" => GroupCall::Consumer(Box::new(self.beat(&words, member, instance_id))),
             "delete-topic" => {
                 let done = self.driver.delete_topic(group);
                 return self.show(&done) + &self.states();
@@ -147,10 +152,52 @@ impl Scenario {
         self.show(&done) + &self.states()
     }
 
+    /// `topics t:3 u:1`.
+    fn set_topics(&mut self, words: &Words<'_>) -> String {
+        let sizes: Vec<(&str, i32)> = words.plain[1..]
+            .iter()
+            .map(|word| word.split_once(':').map(|(name, size)| (name, size.parse().unwrap())).unwrap())
+            .collect();
+        self.topics = directory(self.topics.revision + 1, &sizes);
+        String::new()
+    }
+
+    /// `beat g as=m epoch=0 topics=t+u owned=t:0+1,u:0`.
+    fn beat(&self, words: &Words<'_>, member_id: MemberId, instance_id: Option<InstanceId>) -> ConsumerHeartbeat {
+        let epoch = Epoch(words.number("epoch").unwrap_or(0));
+        let joins = epoch == Epoch::JOIN;
+        let owned = |text: &str| -> Vec<TopicPartitions> {
+            let topics = text.split(',').filter(|word| !word.is_empty()).map(|word| word.split_once(':').unwrap());
+            let one = |(name, parts): (&str, &str)| TopicPartitions {
+                topic: self.topics.topics[name].id,
+                partitions: parts.split('+').map(|part| PartitionIndex(part.parse().unwrap())).collect(),
+            };
+            topics.map(one).collect()
+        };
+        let default = joins.then_some("");
+        ConsumerHeartbeat {
+            instance_id,
+            rack_id: words.get("rack").map(Into::into),
+            rebalance_timeout_ms: words.number("rebalance").or(joins.then_some(60_000)),
+            topics: words
+                .get("topics")
+                .map(|names| names.split('+').filter(|n| !n.is_empty()).map(Into::into).collect()),
+            regex: words.get("regex").map(Into::into),
+            assignor: words.get("assignor").map(Into::into),
+            owned: words.get("owned").or(default).map(owned),
+            makes_ids: words.number("v").unwrap_or(1) >= 1,
+            hidden: words.get("hidden").into_iter().map(|name| TopicName::new(name).unwrap()).collect(),
+            ..report(member_id.as_str(), epoch, &self.topics)
+        }
+    }
+
     fn configure(&mut self, words: &Words<'_>) -> String {
         let config = &mut self.driver.config;
         if let Some(size) = words.number("max_size") {
             config.max_size = size as usize;
+        }
+        if let Some(size) = words.number("consumer_max_size") {
+            config.consumer_max_size = size as usize;
         }
         if let Some(delay) = words.number("initial_delay") {
             config.initial_rebalance_delay = Duration::from_millis(delay as u64);
@@ -209,9 +256,14 @@ impl Scenario {
         let asked = words.plain[2..].iter().map(|word| partition(word)).map(|(topic, index)| (topic, vec![index]));
         let topics: Vec<_> = asked.collect();
         let topics = if topics.is_empty() { None } else { Some(topics) };
-        let request = FetchOffsets { group: group.into(), topics, require_stable: true };
+        let member = words.get("as").map(|id| (MemberId::from(id), Epoch(words.number("epoch").unwrap_or(-1))));
+        let request = FetchOffsets { group: group.into(), topics, require_stable: true, member };
         let mut out = String::new();
-        for fetched in self.driver.shard.fetch_offsets(&request).unwrap() {
+        let offsets = match self.driver.shard.fetch_offsets(&request) {
+            Ok(offsets) => offsets,
+            Err(error) => return format!("{}\n", error.name()),
+        };
+        for fetched in offsets {
             let committed = match fetched.committed {
                 Ok(Some(committed)) => format!("{} {:?}", committed.offset, committed.metadata),
                 Ok(None) => "none".to_owned(),
@@ -228,10 +280,10 @@ impl Scenario {
             let _ = writeln!(out, "event {}", show_event(event));
         }
         for record in &done.records {
-            let _ = writeln!(out, "record {}", show_record(record));
+            let _ = writeln!(out, "record {}", self.show_record(record));
         }
         for (token, reply) in &done.replies {
-            let _ = writeln!(out, "reply #{} {}", token.0, show_reply(reply));
+            let _ = writeln!(out, "reply #{} {}", token.0, self.show_reply(reply));
         }
         out
     }
@@ -240,7 +292,13 @@ impl Scenario {
     fn states(&self) -> String {
         let mut out = String::new();
         for listing in self.driver.shard.list().unwrap() {
-            let group = self.driver.shard.describe(&listing.group).unwrap();
+            let group = match self.driver.shard.describe(&listing.group).unwrap() {
+                AnyDescription::Classic(group) => group,
+                AnyDescription::Consumer(group) => {
+                    out += &self.show_consumer(&group);
+                    continue;
+                }
+            };
             let leader = group.leader.map_or("-".to_owned(), |leader| leader.to_string());
             let protocol = if group.protocol_name.is_empty() { "-" } else { &*group.protocol_name };
             let state = group.state.name();
@@ -259,6 +317,83 @@ impl Scenario {
             let _ = writeln!(out, "waiting {}", open.join(" "));
         }
         out
+    }
+}
+
+impl Scenario {
+    fn show_consumer(&self, group: &ConsumerDescription) -> String {
+        let ConsumerDescription { group: id, state, epoch, target_epoch, .. } = group;
+        let member = |m: &ConsumerMemberDescription| {
+            format!("{}@{} {} -> {}", m.member_id, m.epoch, self.listed(&m.assigned), self.listed(&m.target))
+        };
+        let members: Vec<String> = group.members.iter().map(member).collect();
+        format!("{id}: {state} epoch={epoch} target={target_epoch} [{}]\n", members.join(", "))
+    }
+
+    fn name_of(&self, id: TopicId) -> String {
+        let known = self.topics.topics.iter().find(|(_, facts)| facts.id == id);
+        known.map_or("gone".to_owned(), |(name, _)| name.to_string())
+    }
+
+    fn listed(&self, partitions: &[TopicPartitions]) -> String {
+        let one = |topic: &TopicPartitions| {
+            let numbers: Vec<String> = topic.partitions.iter().map(ToString::to_string).collect();
+            format!("{}:{}", self.name_of(topic.topic), numbers.join("+"))
+        };
+        let words: Vec<String> = partitions.iter().map(one).collect();
+        if words.is_empty() { "-".to_owned() } else { words.join(",") }
+    }
+
+    fn show_record(&self, record: &CoordinatorRecord) -> String {
+        let GroupRecord::Consumer(group, record) = decode(record).unwrap() else { return show_record(record) };
+        let owned = |owned: &crate::group::records::Owned| {
+            let one = |(topic, parts): (&TopicId, &std::collections::BTreeMap<PartitionIndex, Epoch>)| {
+                TopicPartitions { topic: *topic, partitions: parts.keys().copied().collect() }
+            };
+            self.listed(&owned.iter().map(one).collect::<Vec<_>>())
+        };
+        match record {
+            ConsumerRecord::Epoch(Some(value)) => format!("epoch {group} {}", value.epoch),
+            ConsumerRecord::Member(id, Some(value)) => {
+                let topics: Vec<&str> = value.topics.iter().map(|name| &**name).collect();
+                let regex = value.regex.as_deref().map(|regex| format!(" /{regex}/")).unwrap_or_default();
+                let name = value.instance_id.map(|name| format!(" static={name}")).unwrap_or_default();
+                format!("member {group} {id}{name} {}{regex}", topics.join("+"))
+            }
+            ConsumerRecord::TargetEpoch(Some(value)) => format!("target-epoch {group} {}", value.epoch),
+            ConsumerRecord::Target(id, Some(value)) => {
+                let one = |(topic, parts): (&TopicId, &std::collections::BTreeSet<PartitionIndex>)| TopicPartitions {
+                    topic: *topic,
+                    partitions: parts.iter().copied().collect(),
+                };
+                format!("target {group} {id} {}", self.listed(&value.iter().map(one).collect::<Vec<_>>()))
+            }
+            ConsumerRecord::Current(id, Some(value)) => {
+                let (has, gives) = (owned(&value.assigned), owned(&value.revoking));
+                format!("current {group} {id}@{} {:?} has {has} gives up {gives}", value.epoch, value.state)
+            }
+            ConsumerRecord::Regex(regex, Some(value)) => {
+                let topics: Vec<&str> = value.topics.iter().map(|name| &**name).collect();
+                format!("regex {group} /{regex}/ {}", topics.join("+"))
+            }
+            ConsumerRecord::Epoch(None) => format!("tombstone epoch {group}"),
+            ConsumerRecord::TargetEpoch(None) => format!("tombstone target-epoch {group}"),
+            ConsumerRecord::Member(id, None) => format!("tombstone member {group} {id}"),
+            ConsumerRecord::Target(id, None) => format!("tombstone target {group} {id}"),
+            ConsumerRecord::Current(id, None) => format!("tombstone current {group} {id}"),
+            ConsumerRecord::Regex(regex, None) => format!("tombstone regex {group} /{regex}/"),
+        }
+    }
+
+    fn show_reply(&self, reply: &GroupReply) -> String {
+        match reply {
+            GroupReply::Consumer(Ok(beat)) => {
+                let assigned = beat.assignment.as_ref().map(|parts| format!(" {}", self.listed(parts)));
+                format!("beat {}@{}{}", beat.member_id, beat.epoch, assigned.unwrap_or_default())
+            }
+            GroupReply::Consumer(Err(refused)) => format!("beat {}: {}", refused.error.name(), refused.message),
+            other => show_reply(other),
+        }
     }
 }
 
@@ -331,7 +466,7 @@ fn show_record(record: &CoordinatorRecord) -> String {
             let generation = stored.generation;
             format!("group {group} gen={generation} protocol={protocol} leader={leader} [{}]", members.join(" "))
         }
-        GroupRecord::Unknown => "unknown".to_owned(),
+        GroupRecord::Consumer(..) | GroupRecord::Unknown => "unknown".to_owned(),
     }
 }
 
@@ -372,6 +507,7 @@ fn show_reply(reply: &GroupReply) -> String {
             format!("committed {}", words.join(" "))
         }
         GroupReply::Delete(result) => format!("delete {}", show_result(result)),
+        GroupReply::Consumer(_) => "beat".to_owned(),
         GroupReply::DeleteOffsets(Ok(results)) => {
             let words: Vec<&str> = results.iter().map(show_result).collect();
             format!("deleted {}", words.join(" "))
@@ -389,6 +525,7 @@ fn show_event(event: &GroupEvent) -> String {
         GroupEvent::GenerationStarted { group, generation, members } => {
             format!("{group} begins gen={generation} with {members}")
         }
+        GroupEvent::EpochStarted { group, epoch } => format!("{group} begins epoch {epoch}"),
         GroupEvent::GroupEmptied { group, generation } => format!("{group} is empty, gen={generation}"),
         GroupEvent::MemberRemoved { group, member_id, cause } => format!("{group} loses {member_id}: {cause:?}"),
         GroupEvent::OffsetsRemoved { group, count } => format!("{group} loses {count} offsets"),

@@ -1,0 +1,40 @@
+//! Decides who may commit and read positions of the group.
+
+use tidelog_model::KafkaError;
+
+use super::Consumer;
+use crate::group::api::OffsetToCommit;
+use crate::group::ids::{Epoch, MemberId};
+
+impl Consumer {
+    /// A member commits in its own epoch, or in an older one for partitions that it had then already (KIP-1251). From outside of the
+    /// group only while it is empty.
+    pub(crate) fn validate_commit(
+        &self,
+        id: &MemberId,
+        epoch: Epoch,
+        offsets: &[OffsetToCommit],
+    ) -> Result<(), KafkaError> {
+        if epoch < Epoch(0) && self.members.is_empty() {
+            return Ok(());
+        }
+        let member = self.members.get(id).ok_or(KafkaError::UnknownMemberId)?;
+        if epoch == member.current.epoch {
+            return Ok(());
+        }
+        let had = |offset: &OffsetToCommit| {
+            let assigned = member.current.assigned.get(&offset.topic_id).and_then(|parts| parts.get(&offset.partition));
+            assigned.is_some_and(|since| *since <= epoch)
+        };
+        if epoch < member.current.epoch && epoch > Epoch(0) && offsets.iter().all(had) {
+            return Ok(());
+        }
+        Err(KafkaError::StaleMemberEpoch)
+    }
+
+    /// Whoever says that it is a member must be one, in its epoch.
+    pub(crate) fn validate_fetch(&self, id: &MemberId, epoch: Epoch) -> Result<(), KafkaError> {
+        let member = self.members.get(id).ok_or(KafkaError::UnknownMemberId)?;
+        if member.current.epoch == epoch { Ok(()) } else { Err(KafkaError::StaleMemberEpoch) }
+    }
+}

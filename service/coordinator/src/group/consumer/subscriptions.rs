@@ -1,0 +1,130 @@
+//! What the members of a group subscribe to: names and regular expressions, and the topics that those mean now.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use regex::RegexBuilder;
+use tidelog_model::{KafkaError, TopicId, TopicName};
+
+use super::Consumer;
+use super::heartbeat::refused;
+use crate::group::api::ConsumerRefused;
+use crate::group::directory::TopicDirectory;
+use crate::group::ids::{InstanceId, MemberId};
+use crate::group::records::{ConsumerRecord, Resolved, Subscriber};
+use crate::limits::MAX_EXPRESSION_BYTES;
+
+/// Everybody as the group will be once a decision counts: one member as it is now, one without which it is.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Draft<'a> {
+    pub(super) changed: Option<(&'a MemberId, &'a Subscriber)>,
+    pub(super) without: &'a [MemberId],
+}
+
+/// The meaning of every expression that is used.
+pub(super) type Meanings = BTreeMap<Arc<str>, BTreeSet<Arc<str>>>;
+
+/// What a member subscribes to, by name and by expression.
+pub(super) fn topics_of<'a>(
+    subscriber: &'a Subscriber,
+    meanings: &'a Meanings,
+) -> impl Iterator<Item = &'a Arc<str>> + use<'a> {
+    let meant = subscriber.expression().and_then(|expression| meanings.get(expression));
+    subscriber.topics.iter().chain(meant.into_iter().flatten())
+}
+
+/// Those of them that exist.
+pub(super) fn topic_ids(subscriber: &Subscriber, meanings: &Meanings, directory: &TopicDirectory) -> BTreeSet<TopicId> {
+    topics_of(subscriber, meanings).filter_map(|name| directory.get(name)).map(|facts| facts.id).collect()
+}
+
+impl Consumer {
+    /// Every member of the draft.
+    pub(super) fn draft<'a>(
+        &'a self,
+        draft: Draft<'a>,
+    ) -> impl Iterator<Item = (&'a MemberId, &'a Subscriber)> + use<'a> {
+        let stays =
+            move |id: &MemberId| draft.changed.is_none_or(|(changed, _)| changed != id) && !draft.without.contains(id);
+        let others = self.members.iter().filter(move |(id, _)| stays(id)).map(|(id, member)| (id, &member.subscriber));
+        others.chain(draft.changed)
+    }
+
+    /// The meanings as they are stored.
+    pub(super) fn meanings(&self) -> Meanings {
+        self.regexes.iter().map(|(expression, resolved)| (Arc::clone(expression), resolved.topics.clone())).collect()
+    }
+
+    /// The names of all topics that somebody subscribes to.
+    pub(super) fn subscribed<'a>(&'a self, draft: Draft<'a>, meanings: &'a Meanings) -> BTreeSet<&'a str> {
+        self.draft(draft).flat_map(|(_, subscriber)| topics_of(subscriber, meanings)).map(|name| &**name).collect()
+    }
+
+    /// Is somebody in the group subscribed to this topic?
+    pub(crate) fn is_subscribed(&self, topic: &str) -> bool {
+        let means = |expression: &Arc<str>| {
+            self.regexes.get(expression).is_some_and(|resolved| resolved.topics.contains(topic))
+        };
+        self.members
+            .values()
+            .any(|member| member.subscriber.topics.contains(topic) || member.subscriber.expression().is_some_and(means))
+    }
+
+    /// What the expressions of the draft mean, and the records of what differs from before. One that is new must be valid; one that is
+    /// stored (by Kafka, in a dialect that differs a little) and is not keeps its meaning.
+    pub(super) fn resolve(
+        &self,
+        draft: Draft<'_>,
+        directory: &TopicDirectory,
+        hidden: &BTreeSet<TopicName>,
+        records: &mut Vec<ConsumerRecord>,
+        now: tidelog_model::Timestamp,
+    ) -> Result<Meanings, ConsumerRefused> {
+        let used: BTreeSet<&Arc<str>> =
+            self.draft(draft).filter_map(|(_, subscriber)| subscriber.expression()).collect();
+        let fresh = self.seen.as_ref().is_none_or(|seen| seen.revision != directory.revision);
+        let mut meanings = Meanings::new();
+        for expression in used {
+            let stored = self.regexes.get(expression);
+            let topics = match stored {
+                Some(stored) if !fresh => stored.topics.clone(),
+                _ => match (matches(expression, directory, hidden), stored) {
+                    (Ok(topics), _) => topics,
+                    (Err(_), Some(stored)) => stored.topics.clone(),
+                    (Err(refusal), None) => return Err(refusal),
+                },
+            };
+            if stored.is_none_or(|stored| stored.topics != topics) {
+                let version = i64::try_from(directory.revision).unwrap_or(i64::MAX);
+                let resolved = Resolved { topics: topics.clone(), version, at: now };
+                records.push(ConsumerRecord::Regex(Arc::clone(expression), Some(resolved)));
+            }
+            meanings.insert(Arc::clone(expression), topics);
+        }
+        let unused = self.regexes.keys().filter(|expression| !meanings.contains_key(*expression));
+        records.extend(unused.map(|expression| ConsumerRecord::Regex(Arc::clone(expression), None)));
+        Ok(meanings)
+    }
+
+    /// Who has the static name now.
+    pub(super) fn static_member(&self, instance: &InstanceId) -> Option<&MemberId> {
+        self.statics.get(instance)
+    }
+}
+
+/// The topics whose whole name matches.
+fn matches(
+    expression: &str,
+    directory: &TopicDirectory,
+    hidden: &BTreeSet<TopicName>,
+) -> Result<BTreeSet<Arc<str>>, ConsumerRefused> {
+    let invalid = || {
+        let message = format!("the regular expression '{expression}' is not valid, or too large");
+        refused(KafkaError::InvalidRegularExpression, message)
+    };
+    let whole = format!("^(?:{expression})$");
+    // The engine takes linear time; its own size has a limit.
+    let regex = RegexBuilder::new(&whole).size_limit(MAX_EXPRESSION_BYTES).build().map_err(|_| invalid())?;
+    let fits = |name: &&TopicName| !name.is_internal() && !hidden.contains(*name) && regex.is_match(name.as_str());
+    Ok(directory.topics.keys().filter(fits).map(|name| Arc::from(name.as_str())).collect())
+}
