@@ -23,7 +23,7 @@ mod write;
 pub use address::{AddressError, BrokerAddress};
 pub use admin::{
     ClusterBroker, ClusterDescription, CommittedOffset, ConfigChange, ConfigEntry, ConfigResource, CreatedTopic,
-    EntityQuotas, NewTopic, QuotaEntity,
+    EntityQuotas, GroupDescription, GroupListing, GroupMember, NewTopic, QuotaEntity,
 };
 pub use client::{Client, ClientOptions};
 pub use connection::{Answer, Connection, ConnectionOptions};

@@ -9,10 +9,9 @@ use tidelog_model::{KafkaError, Offset};
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error(
     "{directory}/{file} is damaged at byte {position} (offset {offset}), below the recovery checkpoint {recovery_point}: {reason}; \
-     the partition stays offline until its files are restored. To give up what follows the damage, stop the broker, \
-     remove the line of {partition} from recovery-point-offset-checkpoint, lower the count in that file's second line by one, \
-     and start again: the log then ends there, and what is cut off is kept in .log.cut files",
-    partition = Path::new(.directory).file_name().unwrap_or_default().display()
+     the partition stays offline until its files are restored. To give up what follows the damage, stop the broker, run \
+     `tidelog log repair {directory}`, which says first what it would do, and start again: the log then ends there, and what is \
+     cut off is kept in .log.cut files"
 )]
 pub struct Damage {
     /// The partition's directory.

@@ -2,7 +2,9 @@
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::commands::{bench, completions, config, consume, http, produce, status, table, tier, token, topic};
+use crate::commands::{
+    bench, broker, completions, config, consume, group, http, log, produce, status, table, tier, token, topic,
+};
 use crate::demo::args::DemoArgs;
 use crate::serve::args::ServeArgs;
 
@@ -34,6 +36,10 @@ pub(crate) enum Command {
     Demo(Box<DemoArgs>),
     /// Create, list, describe, change and delete topics.
     Topic(topic::TopicArgs),
+    /// Show and change the settings of brokers.
+    Broker(broker::BrokerArgs),
+    /// List, describe, reset and delete consumer groups.
+    Group(group::GroupArgs),
     /// Send lines of standard input or of a file as records.
     Produce(produce::ProduceArgs),
     /// Print records.
@@ -50,6 +56,8 @@ pub(crate) enum Command {
     Tier(tier::TierArgs),
     /// Show the topics that are exported as tables.
     Table(table::TableArgs),
+    /// Look into the files of a data directory.
+    Log(log::LogArgs),
     /// Check and show the configuration that `serve` would run with.
     Config(config::ConfigArgs),
     /// Print a completion script for a shell.

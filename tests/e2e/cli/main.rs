@@ -2,9 +2,11 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test may fail this way
 
+mod admin;
 mod config;
 mod connections;
 mod demo;
+mod groups;
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};

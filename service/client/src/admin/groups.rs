@@ -1,169 +1,180 @@
-//! Groups' offsets, without membership: commit and read positions at the group's coordinator.
+//! Groups as a whole: list, describe, delete. A group is its coordinator's; a list is every broker's.
 
-use tidelog_model::{KafkaError, LeaderEpoch, NodeId, Offset, PartitionIndex};
-use tidelog_protocol::Str;
-use tidelog_protocol::messages::{
-    FindCoordinatorRequest, OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic,
-    OffsetFetchRequest, OffsetFetchRequestGroup,
+use bytes::Bytes;
+use tidelog_model::{KafkaError, NodeId, PartitionIndex};
+use tidelog_protocol::messages::records::{
+    ConsumerProtocolAssignment, ConsumerTopicPartitions, decode_consumer_protocol,
 };
+use tidelog_protocol::messages::{
+    DeleteGroupsRequest, DescribeGroupsRequest, DescribedGroup, DescribedGroupMember, ListGroupsRequest,
+};
+use tidelog_protocol::{DecodeError, Str};
 use tokio::time::Instant;
 
 use crate::client::Backoff;
-use crate::{BrokerAddress, Client, ClientError, Connection};
+use crate::{Client, ClientError};
 
-/// A group's position in one partition.
+/// A group in a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CommittedOffset {
-    /// The topic's name.
-    pub topic: String,
-    /// The partition's number.
-    pub partition: PartitionIndex,
-    /// The offset of the next record to read.
-    pub offset: Offset,
-    /// The leader epoch of the last record read, or −1.
-    pub leader_epoch: LeaderEpoch,
-    /// What the committer kept with it.
-    pub metadata: String,
+pub struct GroupListing {
+    /// Its name.
+    pub group: String,
+    /// `classic` or `consumer`; empty from servers that do not tell.
+    pub kind: String,
+    /// Its state, as `Stable`; empty from servers that do not tell.
+    pub state: String,
+    /// The class of protocols: `consumer`, or empty for a group of offsets alone.
+    pub protocol_type: String,
+    /// Who coordinates it.
+    pub coordinator: NodeId,
 }
 
-/// Later versions of both APIs name topics by id.
-const LAST_WITH_NAMES: i16 = 9;
+/// A group with its members.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupDescription {
+    /// Its name.
+    pub group: String,
+    /// Its state, as `Stable`; `Dead` if there is no such group.
+    pub state: String,
+    /// The class of protocols.
+    pub protocol_type: String,
+    /// The assignor.
+    pub protocol: String,
+    /// Its members.
+    pub members: Vec<GroupMember>,
+}
+
+/// One member.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupMember {
+    /// Its id.
+    pub id: String,
+    /// The static member's name.
+    pub instance_id: Option<String>,
+    /// The client's own name.
+    pub client_id: String,
+    /// The client's address.
+    pub host: String,
+    /// The partitions that it reads, by topic and number.
+    pub assignment: Vec<(String, PartitionIndex)>,
+}
 
 impl Client {
-    /// Commits positions of a group that has no members.
-    pub async fn commit_offsets(&self, group: &str, offsets: &[CommittedOffset]) -> Result<(), ClientError> {
-        let mut topics: Vec<OffsetCommitRequestTopic> = Vec::new();
-        for offset in offsets {
-            let partition = OffsetCommitRequestPartition {
-                partition_index: offset.partition.0,
-                committed_offset: offset.offset.0,
-                committed_leader_epoch: offset.leader_epoch.0,
-                committed_metadata: Some(Str::from(&offset.metadata)),
-                ..Default::default()
-            };
-            match topics.iter_mut().find(|topic| topic.name == *offset.topic) {
-                Some(topic) => topic.partitions.push(partition),
-                None => topics.push(OffsetCommitRequestTopic {
-                    name: Str::from(&offset.topic),
-                    partitions: vec![partition],
-                    ..Default::default()
-                }),
-            }
-        }
-        let request = OffsetCommitRequest { group_id: Str::from(group), topics, ..Default::default() };
-        let mut backoff = Backoff::until(Instant::now() + self.timeout());
-        loop {
-            let coordinator = self.group_coordinator(group).await?;
-            let response = coordinator.call_up_to(LAST_WITH_NAMES, &request).await?;
-            let mut result = Ok(());
-            for topic in &response.topics {
-                for partition in &topic.partitions {
-                    let what = || format!("offset of {}-{}", topic.name, partition.partition_index);
-                    result = result.and(ClientError::check(partition.error_code, what, None));
+    /// All groups that the caller may see, by name.
+    pub async fn list_groups(&self) -> Result<Vec<GroupListing>, ClientError> {
+        let mut groups = Vec::new();
+        for broker in self.metadata(Some(&[]), false).await?.brokers {
+            let mut backoff = Backoff::until(Instant::now() + self.timeout());
+            let response = loop {
+                let connection = self.broker(broker.id, &broker.address).await?;
+                let response = connection.call(&ListGroupsRequest::default()).await?;
+                match ClientError::check(response.error_code, || format!("groups of broker {}", broker.id), None) {
+                    // Groups that are being loaded would be missing.
+                    Err(error) if error.is_retriable() && backoff.wait().await => {}
+                    Err(error) => return Err(error),
+                    Ok(()) => break response,
                 }
-            }
-            match result {
-                Err(error) if error.is_retriable() && backoff.wait().await => {}
-                result => return result,
-            }
+            };
+            groups.extend(response.groups.into_iter().map(|group| GroupListing {
+                group: group.group_id.as_str().to_owned(),
+                kind: group.group_type.as_str().to_owned(),
+                state: group.group_state.as_str().to_owned(),
+                protocol_type: group.protocol_type.as_str().to_owned(),
+                coordinator: broker.id,
+            }));
         }
+        groups.sort_by(|a, b| a.group.cmp(&b.group));
+        Ok(groups)
     }
 
-    /// All positions of a group, by topic and partition.
-    pub async fn committed_offsets(&self, group: &str) -> Result<Vec<CommittedOffset>, ClientError> {
+    /// A group and its members. A group that does not exist is GROUP_ID_NOT_FOUND.
+    pub async fn describe_group(&self, group: &str) -> Result<GroupDescription, ClientError> {
+        let request = DescribeGroupsRequest { groups: vec![Str::from(group)], ..Default::default() };
         let mut backoff = Backoff::until(Instant::now() + self.timeout());
         loop {
-            match self.committed_once(group).await {
-                Err(error) if error.is_retriable() && !error.is_unreachable() && backoff.wait().await => {}
-                result => return result,
-            }
-        }
-    }
-
-    async fn committed_once(&self, group: &str) -> Result<Vec<CommittedOffset>, ClientError> {
-        let coordinator = self.group_coordinator(group).await?;
-        let version = coordinator.versions().choose::<OffsetFetchRequest>(LAST_WITH_NAMES)?;
-        let request = if version >= 8 {
-            let asked = OffsetFetchRequestGroup { group_id: Str::from(group), topics: None, ..Default::default() };
-            OffsetFetchRequest { groups: vec![asked], ..Default::default() }
-        } else {
-            OffsetFetchRequest { group_id: Str::from(group), topics: None, ..Default::default() }
-        };
-        let response = coordinator.call_up_to(LAST_WITH_NAMES, &request).await?;
-        let what = || format!("group `{group}`");
-        ClientError::check(response.error_code, what, None)?;
-        let mut found = Vec::new();
-        for topic in &response.topics {
-            for p in &topic.partitions {
-                ClientError::check(p.error_code, || format!("offset of {}-{}", topic.name, p.partition_index), None)?;
-                found.push(committed(
-                    &topic.name,
-                    p.partition_index,
-                    p.committed_offset,
-                    p.committed_leader_epoch,
-                    &p.metadata,
-                ));
-            }
-        }
-        for answer in &response.groups {
-            ClientError::check(answer.error_code, what, None)?;
-            for topic in &answer.topics {
-                for p in &topic.partitions {
-                    ClientError::check(
-                        p.error_code,
-                        || format!("offset of {}-{}", topic.name, p.partition_index),
-                        None,
-                    )?;
-                    found.push(committed(
-                        &topic.name,
-                        p.partition_index,
-                        p.committed_offset,
-                        p.committed_leader_epoch,
-                        &p.metadata,
-                    ));
-                }
-            }
-        }
-        found.sort_by(|a, b| (&a.topic, a.partition).cmp(&(&b.topic, b.partition)));
-        Ok(found)
-    }
-
-    /// A connection to the group's coordinator; waits while there is none.
-    async fn group_coordinator(&self, group: &str) -> Result<Connection, ClientError> {
-        let mut backoff = Backoff::until(Instant::now() + self.timeout());
-        loop {
-            let broker = self.any_broker().await?;
-            let version = broker.versions().choose::<FindCoordinatorRequest>(i16::MAX)?;
-            let request = if version >= 4 {
-                FindCoordinatorRequest { coordinator_keys: vec![Str::from(group)], ..Default::default() }
-            } else {
-                FindCoordinatorRequest { key: Str::from(group), ..Default::default() }
-            };
-            let response = broker.call(&request).await?;
-            let (code, message, node, host, port) = match response.coordinators.into_iter().next() {
-                Some(c) => (c.error_code, c.error_message, c.node_id, c.host, c.port),
-                None => (response.error_code, response.error_message, response.node_id, response.host, response.port),
-            };
-            match ClientError::check(code, || format!("coordinator of group `{group}`"), message.as_deref()) {
+            let response = self.group_coordinator(group).await?.call(&request).await?;
+            let answer = response.groups.into_iter().next().ok_or_else(|| lacks(group))?;
+            match ClientError::check(answer.error_code, || what(group), answer.error_message.as_deref()) {
                 Err(error) if error.is_retriable() && backoff.wait().await => {}
                 Err(error) => return Err(error),
-                Ok(()) => {
-                    let port = u16::try_from(port).map_err(|_| {
-                        ClientError::kafka(KafkaError::CoordinatorNotAvailable, format!("group `{group}`"), None)
-                    })?;
-                    return self.broker(NodeId(node), &BrokerAddress { host: host.as_str().to_owned(), port }).await;
+                // Older servers answer for a group that they do not know.
+                Ok(()) if answer.group_state == "Dead" => {
+                    return Err(ClientError::kafka(KafkaError::GroupIdNotFound, what(group), None));
                 }
+                Ok(()) => return described(answer),
+            }
+        }
+    }
+
+    /// Deletes a group without members, and its offsets.
+    pub async fn delete_group(&self, group: &str) -> Result<(), ClientError> {
+        let request = DeleteGroupsRequest { groups_names: vec![Str::from(group)], ..Default::default() };
+        let mut backoff = Backoff::until(Instant::now() + self.timeout());
+        loop {
+            let response = self.group_coordinator(group).await?.call(&request).await?;
+            let answer = response.results.first().ok_or_else(|| lacks(group))?;
+            match ClientError::check(answer.error_code, || what(group), None) {
+                Err(error) if error.is_retriable() && backoff.wait().await => {}
+                result => return result,
             }
         }
     }
 }
 
-fn committed(topic: &str, partition: i32, offset: i64, epoch: i32, metadata: &Option<Str>) -> CommittedOffset {
-    CommittedOffset {
-        topic: topic.to_owned(),
-        partition: PartitionIndex(partition),
-        offset: Offset(offset),
-        leader_epoch: LeaderEpoch(epoch),
-        metadata: metadata.as_deref().unwrap_or_default().to_owned(),
+fn what(group: &str) -> String {
+    format!("group `{group}`")
+}
+
+fn lacks(group: &str) -> ClientError {
+    ClientError::kafka(KafkaError::UnknownServerError, what(group), Some("the answer lacks it"))
+}
+
+fn described(group: DescribedGroup) -> Result<GroupDescription, ClientError> {
+    let is_consumer = group.protocol_type == "consumer";
+    let member = |member: DescribedGroupMember| -> Result<GroupMember, ClientError> {
+        // Other classes of protocols have assignments of their own form, and a member without a part has an empty one.
+        let has_partitions = is_consumer && !member.member_assignment.is_empty();
+        Ok(GroupMember {
+            id: member.member_id.as_str().to_owned(),
+            instance_id: member.group_instance_id.map(|id| id.as_str().to_owned()),
+            client_id: member.client_id.as_str().to_owned(),
+            host: member.client_host.as_str().to_owned(),
+            assignment: match has_partitions {
+                true => assignment(member.member_assignment)?,
+                false => Vec::new(),
+            },
+        })
+    };
+    Ok(GroupDescription {
+        group: group.group_id.as_str().to_owned(),
+        state: group.group_state.as_str().to_owned(),
+        protocol_type: group.protocol_type.as_str().to_owned(),
+        protocol: group.protocol_data.as_str().to_owned(),
+        members: group.members.into_iter().map(member).collect::<Result<_, _>>()?,
+    })
+}
+
+/// The partitions in an assignment of the consumer protocol.
+fn assignment(bytes: Bytes) -> Result<Vec<(String, PartitionIndex)>, DecodeError> {
+    let assignment: ConsumerProtocolAssignment = decode_consumer_protocol(bytes)?;
+    let of = |topic: &ConsumerTopicPartitions| {
+        let name = topic.topic.as_str().to_owned();
+        topic.partitions.iter().map(|number| (name.clone(), PartitionIndex(*number))).collect::<Vec<_>>()
+    };
+    let mut partitions: Vec<_> = assignment.assigned_partitions.iter().flat_map(of).collect();
+    partitions.sort();
+    Ok(partitions)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn assignments_are_partitions_in_order() {
+        let bytes = b"\0\x01\0\0\0\x02\0\x01b\0\0\0\x01\0\0\0\x07\0\x01a\0\0\0\x02\0\0\0\x01\0\0\0\0\xff\xff\xff\xff";
+        let expected = [("a", 0), ("a", 1), ("b", 7)].map(|(topic, n)| (topic.to_owned(), PartitionIndex(n)));
+        assert_eq!(assignment(Bytes::from_static(bytes)).unwrap(), expected);
+        assert!(assignment(Bytes::from_static(&bytes[..12])).is_err());
     }
 }

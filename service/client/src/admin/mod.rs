@@ -1,13 +1,16 @@
-//! Administration: topics, configurations, the cluster, groups' offsets, quotas. Each call asks one broker; brokers find their controller.
+//! Administration: topics, configurations, the cluster, groups and their offsets, records, quotas. Each call asks one broker; brokers find
+//! their controller.
 
 mod cluster;
 mod configs;
+mod group_offsets;
 mod groups;
 mod quotas;
 mod topics;
 
 pub use cluster::{ClusterBroker, ClusterDescription};
 pub use configs::{ConfigChange, ConfigEntry, ConfigResource};
-pub use groups::CommittedOffset;
+pub use group_offsets::CommittedOffset;
+pub use groups::{GroupDescription, GroupListing, GroupMember};
 pub use quotas::{EntityQuotas, QuotaEntity};
 pub use topics::{CreatedTopic, NewTopic};

@@ -42,7 +42,7 @@ fn damage_below_the_checkpoint_is_an_error_that_says_what_to_do() {
             file.truncate(file.len().unwrap() - 3).unwrap();
         }
         let found = damage(&disk, 40);
-        assert!(found.to_string().contains("remove the line of t-0 from recovery-point-offset-checkpoint"), "{found}");
+        assert!(found.to_string().contains("`tidelog log repair "), "{found}");
         assert_eq!(found.recovery_point, Offset(40));
         // As it says: without the line the log ends there, and what is cut off is kept.
         let (_, recovered) = open(&disk, 0).unwrap();

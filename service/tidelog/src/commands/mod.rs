@@ -1,11 +1,16 @@
-//! One file per command. Each is a client of a server, but `token`, `config` and `completions`, which need none.
+//! One file per command. Each is a client of a server, but `token`, `log`, `config` and `completions`, which need none.
 
 pub(crate) mod bench;
+pub(crate) mod broker;
 pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod consume;
+pub(crate) mod entries;
+pub(crate) mod group;
+mod group_reset;
 pub(crate) mod http;
 pub(crate) mod lines;
+pub(crate) mod log;
 pub(crate) mod parse;
 pub(crate) mod produce;
 pub(crate) mod record_line;
@@ -44,6 +49,8 @@ async fn dispatch(command: Command) -> anyhow::Result<()> {
         Command::Serve(args) => serve::run(*args).await,
         Command::Demo(args) => demo::run(*args).await,
         Command::Topic(args) => topic::run(args).await,
+        Command::Broker(args) => broker::run(args).await,
+        Command::Group(args) => group::run(args).await,
         Command::Produce(args) => produce::run(args).await,
         Command::Consume(args) => consume::run(args).await,
         Command::Status(args) => status::run(args).await,
@@ -52,6 +59,7 @@ async fn dispatch(command: Command) -> anyhow::Result<()> {
         Command::Query(args) => http::query(args).await,
         Command::Tier(args) => tier::run(args).await,
         Command::Table(args) => table::run(args).await,
+        Command::Log(args) => log::run(args).await,
         Command::Config(args) => config::run(args),
         Command::Completions(args) => completions::run(&args),
     }

@@ -80,6 +80,11 @@ pub(crate) fn rfc3339(text: &str) -> Option<Timestamp> {
     Some(Timestamp(chrono::DateTime::parse_from_rfc3339(text).ok()?.timestamp_millis()))
 }
 
+/// A time as an option takes it.
+pub(crate) fn time(text: &str) -> Result<Timestamp, String> {
+    rfc3339(text).ok_or_else(|| "expected a time such as 2026-11-21T10:00:00Z".into())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

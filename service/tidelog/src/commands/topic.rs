@@ -10,6 +10,7 @@ use tidelog_client::{
 use tidelog_model::{KafkaError, NodeId, TopicId};
 
 use super::connect;
+use super::entries::{self, EntryArgs};
 use super::parse::key_value;
 use crate::cli::{Format, KafkaArgs, OutputArgs};
 use crate::output::{Table, Usage, note, show};
@@ -30,6 +31,8 @@ enum TopicCommand {
     Describe(DescribeArgs),
     /// Add partitions, set and delete configuration entries.
     Alter(AlterArgs),
+    /// Show a topic's own settings, or change them entry by entry.
+    Config(ConfigArgs),
     /// Delete topics and their records.
     Delete(DeleteArgs),
 }
@@ -109,6 +112,15 @@ struct AlterArgs {
 }
 
 #[derive(Debug, Args)]
+struct ConfigArgs {
+    /// Name of the topic.
+    #[arg(value_name = "TOPIC")]
+    name: String,
+    #[command(flatten)]
+    entries: EntryArgs,
+}
+
+#[derive(Debug, Args)]
 struct DeleteArgs {
     /// Names of the topics.
     #[arg(required = true, value_name = "TOPIC")]
@@ -128,6 +140,7 @@ pub(crate) async fn run(args: TopicArgs) -> anyhow::Result<()> {
         TopicCommand::List(args) => list(args).await,
         TopicCommand::Describe(args) => describe(args).await,
         TopicCommand::Alter(args) => alter(args).await,
+        TopicCommand::Config(args) => config(args).await,
         TopicCommand::Delete(args) => delete(args).await,
     }
 }
@@ -180,7 +193,7 @@ async fn create(args: CreateArgs) -> anyhow::Result<()> {
 }
 
 /// Of several errors the last one ends the command; the others are told at once.
-fn report(earlier: Option<ClientError>, error: ClientError) -> ClientError {
+pub(crate) fn report(earlier: Option<ClientError>, error: ClientError) -> ClientError {
     if let Some(earlier) = earlier {
         note(&format!("tidelog: {earlier}"));
     }
@@ -330,6 +343,13 @@ async fn alter(args: AlterArgs) -> anyhow::Result<()> {
     show(args.output.output, &json!({ "name": args.name, "changed": !args.dry_run }), || {
         format!("{} {}\n", if args.dry_run { "could change" } else { "changed" }, args.name)
     })
+}
+
+async fn config(args: ConfigArgs) -> anyhow::Result<()> {
+    let client = connect(&args.entries.kafka, "tidelog-topic").await?;
+    let resource = ConfigResource::Topic(args.name.clone());
+    entries::run(&client, &args.entries, &resource, &format!("topic {}", args.name), |entry| entry.source == "topic")
+        .await
 }
 
 async fn delete(args: DeleteArgs) -> anyhow::Result<()> {

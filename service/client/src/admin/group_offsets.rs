@@ -1,0 +1,169 @@
+//! Groups' offsets, without membership: commit and read positions at the group's coordinator.
+
+use tidelog_model::{KafkaError, LeaderEpoch, NodeId, Offset, PartitionIndex};
+use tidelog_protocol::Str;
+use tidelog_protocol::messages::{
+    FindCoordinatorRequest, OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic,
+    OffsetFetchRequest, OffsetFetchRequestGroup,
+};
+use tokio::time::Instant;
+
+use crate::client::Backoff;
+use crate::{BrokerAddress, Client, ClientError, Connection};
+
+/// A group's position in one partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommittedOffset {
+    /// The topic's name.
+    pub topic: String,
+    /// The partition's number.
+    pub partition: PartitionIndex,
+    /// The offset of the next record to read.
+    pub offset: Offset,
+    /// The leader epoch of the last record read, or −1.
+    pub leader_epoch: LeaderEpoch,
+    /// What the committer kept with it.
+    pub metadata: String,
+}
+
+/// Later versions of both APIs name topics by id.
+const LAST_WITH_NAMES: i16 = 9;
+
+impl Client {
+    /// Commits positions of a group that has no members.
+    pub async fn commit_offsets(&self, group: &str, offsets: &[CommittedOffset]) -> Result<(), ClientError> {
+        let mut topics: Vec<OffsetCommitRequestTopic> = Vec::new();
+        for offset in offsets {
+            let partition = OffsetCommitRequestPartition {
+                partition_index: offset.partition.0,
+                committed_offset: offset.offset.0,
+                committed_leader_epoch: offset.leader_epoch.0,
+                committed_metadata: Some(Str::from(&offset.metadata)),
+                ..Default::default()
+            };
+            match topics.iter_mut().find(|topic| topic.name == *offset.topic) {
+                Some(topic) => topic.partitions.push(partition),
+                None => topics.push(OffsetCommitRequestTopic {
+                    name: Str::from(&offset.topic),
+                    partitions: vec![partition],
+                    ..Default::default()
+                }),
+            }
+        }
+        let request = OffsetCommitRequest { group_id: Str::from(group), topics, ..Default::default() };
+        let mut backoff = Backoff::until(Instant::now() + self.timeout());
+        loop {
+            let coordinator = self.group_coordinator(group).await?;
+            let response = coordinator.call_up_to(LAST_WITH_NAMES, &request).await?;
+            let mut result = Ok(());
+            for topic in &response.topics {
+                for partition in &topic.partitions {
+                    let what = || format!("offset of {}-{}", topic.name, partition.partition_index);
+                    result = result.and(ClientError::check(partition.error_code, what, None));
+                }
+            }
+            match result {
+                Err(error) if error.is_retriable() && backoff.wait().await => {}
+                result => return result,
+            }
+        }
+    }
+
+    /// All positions of a group, by topic and partition.
+    pub async fn committed_offsets(&self, group: &str) -> Result<Vec<CommittedOffset>, ClientError> {
+        let mut backoff = Backoff::until(Instant::now() + self.timeout());
+        loop {
+            match self.committed_once(group).await {
+                Err(error) if error.is_retriable() && !error.is_unreachable() && backoff.wait().await => {}
+                result => return result,
+            }
+        }
+    }
+
+    async fn committed_once(&self, group: &str) -> Result<Vec<CommittedOffset>, ClientError> {
+        let coordinator = self.group_coordinator(group).await?;
+        let version = coordinator.versions().choose::<OffsetFetchRequest>(LAST_WITH_NAMES)?;
+        let request = if version >= 8 {
+            let asked = OffsetFetchRequestGroup { group_id: Str::from(group), topics: None, ..Default::default() };
+            OffsetFetchRequest { groups: vec![asked], ..Default::default() }
+        } else {
+            OffsetFetchRequest { group_id: Str::from(group), topics: None, ..Default::default() }
+        };
+        let response = coordinator.call_up_to(LAST_WITH_NAMES, &request).await?;
+        let what = || format!("group `{group}`");
+        ClientError::check(response.error_code, what, None)?;
+        let mut found = Vec::new();
+        for topic in &response.topics {
+            for p in &topic.partitions {
+                ClientError::check(p.error_code, || format!("offset of {}-{}", topic.name, p.partition_index), None)?;
+                found.push(committed(
+                    &topic.name,
+                    p.partition_index,
+                    p.committed_offset,
+                    p.committed_leader_epoch,
+                    &p.metadata,
+                ));
+            }
+        }
+        for answer in &response.groups {
+            ClientError::check(answer.error_code, what, None)?;
+            for topic in &answer.topics {
+                for p in &topic.partitions {
+                    ClientError::check(
+                        p.error_code,
+                        || format!("offset of {}-{}", topic.name, p.partition_index),
+                        None,
+                    )?;
+                    found.push(committed(
+                        &topic.name,
+                        p.partition_index,
+                        p.committed_offset,
+                        p.committed_leader_epoch,
+                        &p.metadata,
+                    ));
+                }
+            }
+        }
+        found.sort_by(|a, b| (&a.topic, a.partition).cmp(&(&b.topic, b.partition)));
+        Ok(found)
+    }
+
+    /// A connection to the group's coordinator; waits while there is none.
+    pub(super) async fn group_coordinator(&self, group: &str) -> Result<Connection, ClientError> {
+        let mut backoff = Backoff::until(Instant::now() + self.timeout());
+        loop {
+            let broker = self.any_broker().await?;
+            let version = broker.versions().choose::<FindCoordinatorRequest>(i16::MAX)?;
+            let request = if version >= 4 {
+                FindCoordinatorRequest { coordinator_keys: vec![Str::from(group)], ..Default::default() }
+            } else {
+                FindCoordinatorRequest { key: Str::from(group), ..Default::default() }
+            };
+            let response = broker.call(&request).await?;
+            let (code, message, node, host, port) = match response.coordinators.into_iter().next() {
+                Some(c) => (c.error_code, c.error_message, c.node_id, c.host, c.port),
+                None => (response.error_code, response.error_message, response.node_id, response.host, response.port),
+            };
+            match ClientError::check(code, || format!("coordinator of group `{group}`"), message.as_deref()) {
+                Err(error) if error.is_retriable() && backoff.wait().await => {}
+                Err(error) => return Err(error),
+                Ok(()) => {
+                    let port = u16::try_from(port).map_err(|_| {
+                        ClientError::kafka(KafkaError::CoordinatorNotAvailable, format!("group `{group}`"), None)
+                    })?;
+                    return self.broker(NodeId(node), &BrokerAddress { host: host.as_str().to_owned(), port }).await;
+                }
+            }
+        }
+    }
+}
+
+fn committed(topic: &str, partition: i32, offset: i64, epoch: i32, metadata: &Option<Str>) -> CommittedOffset {
+    CommittedOffset {
+        topic: topic.to_owned(),
+        partition: PartitionIndex(partition),
+        offset: Offset(offset),
+        leader_epoch: LeaderEpoch(epoch),
+        metadata: metadata.as_deref().unwrap_or_default().to_owned(),
+    }
+}

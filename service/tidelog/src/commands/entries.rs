@@ -1,0 +1,104 @@
+//! Settings of topics and brokers in a running cluster: shown with their origin, changed entry by entry (KIP-226, KIP-339).
+
+use clap::Args;
+use serde::Serialize;
+use serde_json::json;
+use tidelog_client::{Client, ConfigChange, ConfigEntry, ConfigResource};
+
+use super::parse::key_value;
+use crate::cli::{KafkaArgs, OutputArgs};
+use crate::output::{Table, show};
+
+/// What is to change, and what is shown.
+#[derive(Debug, Args)]
+pub(crate) struct EntryArgs {
+    /// Set an entry; may be repeated.
+    #[arg(short, long, value_name = "KEY=VALUE", value_parser = key_value)]
+    set: Vec<(String, String)>,
+    /// Return an entry to its default; may be repeated.
+    #[arg(short, long, value_name = "KEY")]
+    delete: Vec<String>,
+    /// Add to an entry that is a list; may be repeated.
+    #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
+    append: Vec<(String, String)>,
+    /// Take from an entry that is a list; may be repeated.
+    #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
+    subtract: Vec<(String, String)>,
+    /// Only check whether the changes are possible.
+    #[arg(long)]
+    dry_run: bool,
+    /// Show entries that have their defaults too.
+    #[arg(long)]
+    defaults: bool,
+    #[command(flatten)]
+    pub(crate) kafka: KafkaArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+impl EntryArgs {
+    fn changes(&self) -> Vec<ConfigChange> {
+        let pairs = |pairs: &[(String, String)], change: fn(String, String) -> ConfigChange| -> Vec<ConfigChange> {
+            pairs.iter().cloned().map(|(key, value)| change(key, value)).collect()
+        };
+        let mut changes = pairs(&self.set, ConfigChange::Set);
+        changes.extend(self.delete.iter().cloned().map(ConfigChange::Delete));
+        changes.extend(pairs(&self.append, ConfigChange::Append));
+        changes.extend(pairs(&self.subtract, ConfigChange::Subtract));
+        changes
+    }
+
+    /// Is anything to change?
+    pub(crate) fn is_change(&self) -> bool {
+        !self.changes().is_empty()
+    }
+}
+
+#[derive(Serialize)]
+struct Entry<'a> {
+    name: &'a str,
+    value: Option<&'a str>,
+    source: &'static str,
+    read_only: bool,
+    sensitive: bool,
+}
+
+/// Changes a resource's entries, all or none, or shows those that `own` calls the resource's own (all with `--defaults`).
+pub(crate) async fn run(
+    client: &Client,
+    args: &EntryArgs,
+    resource: &ConfigResource,
+    name: &str,
+    own: fn(&ConfigEntry) -> bool,
+) -> anyhow::Result<()> {
+    let changes = args.changes();
+    if !changes.is_empty() {
+        client.alter_configs(resource, &changes, args.dry_run).await?;
+        return show(args.output.output, &json!({ "name": name, "changed": !args.dry_run }), || {
+            format!("{} {name}\n", if args.dry_run { "could change" } else { "changed" })
+        });
+    }
+    let mut entries = client.describe_configs(resource).await?;
+    entries.retain(|entry| args.defaults || own(entry));
+    let rows: Vec<Entry<'_>> = entries
+        .iter()
+        .map(|entry| Entry {
+            name: &entry.name,
+            value: entry.value.as_deref(),
+            source: entry.source,
+            read_only: entry.read_only,
+            sensitive: entry.is_sensitive,
+        })
+        .collect();
+    show(args.output.output, &rows, || {
+        if rows.is_empty() {
+            return format!("{name} has its defaults; --defaults shows them\n");
+        }
+        let mut table = Table::new(["CONFIG", "VALUE", "SOURCE", ""]);
+        for row in &rows {
+            let value = row.value.unwrap_or(if row.sensitive { "(hidden)" } else { "-" });
+            table.row([row.name, value, row.source, if row.read_only { "needs a restart" } else { "" }]);
+        }
+        table.render()
+    })
+}

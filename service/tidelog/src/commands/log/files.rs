@@ -1,0 +1,400 @@
+//! The files of a log, read one by one. Decides what a file's name means and where its bytes are no longer what they should be; a
+//! damage ends the file, as it ends a recovery.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, BufReader, Read};
+use std::path::Path;
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::Serialize;
+use tidelog_log::datadir::{self, OffsetCheckpoint};
+use tidelog_log::limits::{MAX_BATCH_BYTES, MAX_SMALL_FILE_BYTES};
+use tidelog_model::{Now, Timestamp};
+use tidelog_record::limits::MAX_PRODUCER_STATE_BYTES;
+use tidelog_record::{
+    AbortedTransactions, Batch, BatchHeader, LeaderEpochs, ProducerStates, Record, TimestampType, check_crc,
+};
+
+use crate::output::time_for_people;
+
+/// What a file holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Record batches.
+    Log,
+    /// Offset → position; the number is the segment's base.
+    OffsetIndex(i64),
+    /// Timestamp → offset.
+    TimeIndex(i64),
+    /// Aborted transactions.
+    TransactionIndex,
+    /// Producer states.
+    Snapshot,
+    /// Leader epochs.
+    Epochs,
+    /// One offset per partition.
+    Checkpoint,
+    /// Lines for people.
+    Text,
+}
+
+/// What a file of this name holds; `None` for every other name. What recovery cut off is a log too.
+pub(super) fn kind(name: &str) -> Option<Kind> {
+    match name {
+        "leader-epoch-checkpoint" => return Some(Kind::Epochs),
+        "partition.metadata" | datadir::META_PROPERTIES => return Some(Kind::Text),
+        datadir::RECOVERY_POINTS | datadir::LOG_STARTS | datadir::HIGH_WATERMARKS => return Some(Kind::Checkpoint),
+        _ => {}
+    }
+    let (digits, rest) = name.split_at_checked(20)?;
+    let base = digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())??;
+    match rest.strip_prefix('.')? {
+        "log" => Some(Kind::Log),
+        "index" => Some(Kind::OffsetIndex(base)),
+        "timeindex" => Some(Kind::TimeIndex(base)),
+        "txnindex" => Some(Kind::TransactionIndex),
+        "snapshot" => Some(Kind::Snapshot),
+        cut if cut.starts_with("log.cut") => Some(Kind::Log),
+        _ => None,
+    }
+}
+
+/// One thing in a file.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub(super) enum Line {
+    Batch {
+        position: u64,
+        base_offset: i64,
+        last_offset: i64,
+        records: i32,
+        bytes: usize,
+        leader_epoch: i32,
+        max_timestamp: i64,
+        timestamp_type: &'static str,
+        codec: &'static str,
+        producer_id: i64,
+        producer_epoch: i16,
+        base_sequence: i32,
+        transactional: bool,
+        control: bool,
+    },
+    OffsetIndex {
+        offset: i64,
+        position: i32,
+    },
+    TimeIndex {
+        timestamp: i64,
+        offset: i64,
+    },
+    AbortedTransaction {
+        producer_id: i64,
+        first_offset: i64,
+        last_offset: i64,
+        last_stable_offset: i64,
+    },
+    Producer {
+        producer_id: i64,
+        producer_epoch: i16,
+        last_sequence: i32,
+        last_offset: Option<i64>,
+        last_timestamp: i64,
+        coordinator_epoch: i32,
+        transaction_start: Option<i64>,
+    },
+    LeaderEpoch {
+        epoch: i32,
+        start_offset: i64,
+    },
+    Checkpoint {
+        partition: String,
+        offset: i64,
+    },
+    Text {
+        text: String,
+    },
+    /// The rest of the file is not looked at.
+    Damage {
+        position: u64,
+        reason: String,
+    },
+}
+
+impl fmt::Display for Line {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Line::Batch {
+                position,
+                base_offset,
+                last_offset,
+                records,
+                bytes,
+                leader_epoch,
+                max_timestamp,
+                timestamp_type: _,
+                codec,
+                producer_id,
+                producer_epoch,
+                base_sequence,
+                transactional,
+                control,
+            } => {
+                let time = time_for_people(*max_timestamp);
+                write!(
+                    out,
+                    "{position}: offsets {base_offset} to {last_offset}, {records} records, {bytes} bytes, epoch {leader_epoch}, {time}"
+                )?;
+                if *codec != "none" {
+                    write!(out, ", {codec}")?;
+                }
+                if *producer_id >= 0 {
+                    write!(out, ", producer {producer_id} epoch {producer_epoch} sequence {base_sequence}")?;
+                }
+                if *transactional {
+                    out.write_str(", transactional")?;
+                }
+                if *control {
+                    out.write_str(", control")?;
+                }
+                Ok(())
+            }
+            Line::OffsetIndex { offset, position } => write!(out, "offset {offset} at {position}"),
+            Line::TimeIndex { timestamp, offset } => write!(out, "{} at offset {offset}", time_for_people(*timestamp)),
+            Line::AbortedTransaction { producer_id, first_offset, last_offset, last_stable_offset } => write!(
+                out,
+                "producer {producer_id}: offsets {first_offset} to {last_offset}, last stable {last_stable_offset}"
+            ),
+            Line::Producer {
+                producer_id,
+                producer_epoch,
+                last_sequence,
+                last_offset,
+                last_timestamp,
+                coordinator_epoch,
+                transaction_start,
+            } => {
+                write!(out, "producer {producer_id} epoch {producer_epoch}, last sequence {last_sequence}")?;
+                if let Some(offset) = last_offset {
+                    write!(out, " at offset {offset}")?;
+                }
+                write!(out, ", {}, coordinator epoch {coordinator_epoch}", time_for_people(*last_timestamp))?;
+                match transaction_start {
+                    Some(offset) => write!(out, ", transaction open since offset {offset}"),
+                    None => Ok(()),
+                }
+            }
+            Line::LeaderEpoch { epoch, start_offset } => write!(out, "epoch {epoch} from offset {start_offset}"),
+            Line::Checkpoint { partition, offset } => write!(out, "{partition}: {offset}"),
+            Line::Text { text } => out.write_str(text),
+            Line::Damage { position, reason } => write!(out, "{position}: DAMAGED: {reason}"),
+        }
+    }
+}
+
+/// What is found in a file.
+pub(super) enum Found {
+    Line(Line),
+    Record(Record),
+}
+
+/// Who is shown what is found.
+type Show<'a> = dyn FnMut(Found) -> io::Result<()> + 'a;
+
+/// Reads a file of this kind; batches with their records if asked for.
+pub(super) fn read(path: &Path, kind: Kind, records: bool, show: &mut Show<'_>) -> io::Result<()> {
+    let file = File::open(path)?;
+    match kind {
+        Kind::Log => {
+            let size = file.metadata()?.len();
+            batches(&mut BufReader::with_capacity(256 * 1024, file), size, records, show)
+        }
+        Kind::OffsetIndex(base) => {
+            let line =
+                |offset: i32, position: i32| Line::OffsetIndex { offset: base.saturating_add(offset.into()), position };
+            entries(file, show, |[a, b, c, d, e, f, g, h]: [u8; 8]| {
+                line(i32::from_be_bytes([a, b, c, d]), i32::from_be_bytes([e, f, g, h]))
+            })
+        }
+        Kind::TimeIndex(base) => {
+            entries(file, show, |[a, b, c, d, e, f, g, h, i, j, k, l]: [u8; 12]| Line::TimeIndex {
+                timestamp: i64::from_be_bytes([a, b, c, d, e, f, g, h]),
+                offset: base.saturating_add(i32::from_be_bytes([i, j, k, l]).into()),
+            })
+        }
+        Kind::TransactionIndex | Kind::Snapshot | Kind::Epochs | Kind::Checkpoint | Kind::Text => {
+            let mut bytes = Vec::new();
+            file.take(MAX_SMALL_FILE_BYTES.saturating_add(1)).read_to_end(&mut bytes)?;
+            let lines = match bytes.len() as u64 > MAX_SMALL_FILE_BYTES {
+                true => Err(format!("more than {MAX_SMALL_FILE_BYTES} bytes")),
+                false => small(kind, &bytes),
+            };
+            let lines = lines.unwrap_or_else(|reason| vec![Line::Damage { position: 0, reason }]);
+            lines.into_iter().try_for_each(|line| show(Found::Line(line)))
+        }
+    }
+}
+
+fn batches(file: &mut impl Read, size: u64, with_records: bool, show: &mut Show<'_>) -> io::Result<()> {
+    let mut position = 0u64;
+    while position < size {
+        match batch(file, size.saturating_sub(position))? {
+            Ok(batch) => {
+                show(Found::Line(line_of(position, &batch)))?;
+                position = position.saturating_add(batch.size() as u64);
+                if with_records {
+                    show_records(position, &batch, show)?;
+                }
+            }
+            // Where the next batch begins nobody knows.
+            Err(reason) => return show(Found::Line(Line::Damage { position, reason })),
+        }
+    }
+    Ok(())
+}
+
+/// The next batch of a file that has so many bytes left, its checksum right; or why there is none.
+fn batch(file: &mut impl Read, left: u64) -> io::Result<Result<Batch, String>> {
+    let mut bytes = Vec::new();
+    file.by_ref().take(BatchHeader::LEN as u64).read_to_end(&mut bytes)?;
+    let header = match BatchHeader::parse(&bytes) {
+        Ok(header) => header,
+        Err(error) => return Ok(Err(error.to_string())),
+    };
+    if header.size() as u64 > left || header.size() > MAX_BATCH_BYTES {
+        return Ok(Err(format!("a batch of {} bytes where {left} are left", header.size())));
+    }
+    file.by_ref().take(header.size().saturating_sub(bytes.len()) as u64).read_to_end(&mut bytes)?;
+    let batch = Batch::parse(&Bytes::from(bytes)).and_then(|batch| check_crc(&batch).map(|()| batch));
+    Ok(batch.map_err(|error| error.to_string()))
+}
+
+fn show_records(position: u64, batch: &Batch, show: &mut Show<'_>) -> io::Result<()> {
+    let records = match batch.records(MAX_BATCH_BYTES) {
+        Ok(records) => records,
+        Err(error) => return show(Found::Line(Line::Damage { position, reason: error.to_string() })),
+    };
+    for record in records {
+        match record {
+            Ok(record) => show(Found::Record(record))?,
+            Err(error) => return show(Found::Line(Line::Damage { position, reason: error.to_string() })),
+        }
+    }
+    Ok(())
+}
+
+fn line_of(position: u64, batch: &Batch) -> Line {
+    let header = batch.header();
+    Line::Batch {
+        position,
+        base_offset: header.base_offset.get(),
+        last_offset: header.base_offset.plus(header.last_offset_delta.into()).get(),
+        records: header.record_count,
+        bytes: batch.size(),
+        leader_epoch: header.leader_epoch.get(),
+        max_timestamp: header.max_timestamp.get(),
+        timestamp_type: match header.attributes.timestamp_type() {
+            TimestampType::CreateTime => "CreateTime",
+            TimestampType::LogAppendTime => "LogAppendTime",
+        },
+        codec: header.attributes.codec().name(),
+        producer_id: header.producer_id.0,
+        producer_epoch: header.producer_epoch.0,
+        base_sequence: header.base_sequence.0,
+        transactional: header.attributes.is_transactional(),
+        control: header.attributes.is_control(),
+    }
+}
+
+/// Entries of one size; Kafka's brokers preallocate, so zeros behind the first entry are no entries.
+fn entries<const N: usize>(file: File, show: &mut Show<'_>, line: impl Fn([u8; N]) -> Line) -> io::Result<()> {
+    let mut file = BufReader::new(file);
+    let mut position = 0u64;
+    loop {
+        let mut entry = Vec::with_capacity(N);
+        file.by_ref().take(N as u64).read_to_end(&mut entry)?;
+        if entry.is_empty() || entry == [0; N] {
+            return Ok(());
+        }
+        let Ok(whole) = <[u8; N]>::try_from(entry.as_slice()) else {
+            let reason = format!("{} bytes of an entry of {N}", entry.len());
+            return show(Found::Line(Line::Damage { position, reason }));
+        };
+        show(Found::Line(line(whole)))?;
+        position = position.saturating_add(N as u64);
+    }
+}
+
+/// Files that are read as a whole.
+fn small(kind: Kind, bytes: &[u8]) -> Result<Vec<Line>, String> {
+    let text = || std::str::from_utf8(bytes).map_err(|_| "it is not text".to_owned());
+    match kind {
+        Kind::TransactionIndex => {
+            let index = AbortedTransactions::decode(bytes).map_err(|error| error.to_string())?;
+            let line = |entry: &tidelog_record::AbortedTransaction| Line::AbortedTransaction {
+                producer_id: entry.producer_id.0,
+                first_offset: entry.first_offset.get(),
+                last_offset: entry.last_offset.get(),
+                last_stable_offset: entry.last_stable_offset.get(),
+            };
+            Ok(index.entries().iter().map(line).collect())
+        }
+        Kind::Snapshot => {
+            let now = Now { monotonic: Duration::ZERO, wall: Timestamp(0) };
+            let states = ProducerStates::decode_snapshot(bytes, now, MAX_PRODUCER_STATE_BYTES)
+                .map_err(|error| error.to_string())?;
+            let line = |entry: &tidelog_record::ProducerEntry| Line::Producer {
+                producer_id: entry.producer_id.0,
+                producer_epoch: entry.epoch.0,
+                last_sequence: entry.last_sequence().0,
+                last_offset: entry.last_batch().map(|batch| batch.last_offset.get()),
+                last_timestamp: entry.last_timestamp.get(),
+                coordinator_epoch: entry.coordinator_epoch,
+                transaction_start: entry.open_transaction.map(|offset| offset.get()),
+            };
+            Ok(states.iter().map(line).collect())
+        }
+        Kind::Epochs => {
+            let epochs = LeaderEpochs::decode(text()?).map_err(|error| error.to_string())?;
+            let line = |entry: &tidelog_record::EpochEntry| Line::LeaderEpoch {
+                epoch: entry.epoch.get(),
+                start_offset: entry.start.get(),
+            };
+            Ok(epochs.entries().iter().map(line).collect())
+        }
+        Kind::Checkpoint => {
+            let line =
+                |(partition, offset): (&tidelog_model::TopicPartition, &tidelog_model::Offset)| Line::Checkpoint {
+                    partition: format!("{}-{}", partition.topic, partition.partition),
+                    offset: offset.get(),
+                };
+            Ok(OffsetCheckpoint::decode(text()?)?.offsets.iter().map(line).collect())
+        }
+        _ => Ok(text()?.lines().map(|text| Line::Text { text: text.to_owned() }).collect()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_say_what_files_hold() {
+        let base = "00000000000000000312";
+        let name = |end: &str| kind(&format!("{base}.{end}"));
+        assert_eq!(
+            (name("log"), name("log.cut"), name("log.cut.2")),
+            (Some(Kind::Log), Some(Kind::Log), Some(Kind::Log))
+        );
+        assert_eq!((name("index"), name("timeindex")), (Some(Kind::OffsetIndex(312)), Some(Kind::TimeIndex(312))));
+        assert_eq!((name("txnindex"), name("snapshot")), (Some(Kind::TransactionIndex), Some(Kind::Snapshot)));
+        assert_eq!(kind("leader-epoch-checkpoint"), Some(Kind::Epochs));
+        assert_eq!(kind("replication-offset-checkpoint"), Some(Kind::Checkpoint));
+        for other in
+            ["", ".lock", "1.log", "00000000000000000312", "00000000000000000312.log.deleted", "endpoints.json"]
+        {
+            assert_eq!(kind(other), None, "{other}");
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! `tidelog log repair`: ends a partition's log where it is damaged, below its recovery checkpoint too, which a start does not do on
+//! its own: records that were acknowledged are lost. Says so first; the bytes that are cut off are kept as `.log.cut`.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use serde::Serialize;
+use tidelog_log::datadir::{self, DirectoryLock, OffsetCheckpoint};
+use tidelog_log::limits::DEFAULT_OPEN_FILES;
+use tidelog_log::{Checkpoints, Disk, FileCache, Log, LogConfig, OsDisk, Recovered};
+use tidelog_metadata::topic_config::TopicConfig;
+use tidelog_metadata::{ClusterImage, MetadataStore, TopicDefaults};
+use tidelog_model::{Now, Offset, Timestamp, TopicPartition};
+use tidelog_store::EmbeddedStore;
+
+use super::dry_disk::DryDisk;
+use crate::cli::OutputArgs;
+use crate::output::{note, show};
+
+#[derive(Debug, Args)]
+pub(crate) struct RepairArgs {
+    /// A partition's folder, or a data directory, of which every partition is looked at. No server may run on it.
+    #[arg(value_name = "PATH")]
+    path: PathBuf,
+    /// Do it, instead of only saying what would be done.
+    #[arg(long)]
+    yes: bool,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+/// What is, or would be, done to a partition.
+#[derive(Debug, Serialize)]
+struct Repair {
+    partition: String,
+    /// The log ends here afterwards.
+    log_end: i64,
+    /// Up to here everything had been flushed, and so acknowledged.
+    recovery_point: i64,
+    /// The damaged file and its first damaged byte; none if the log only ends too early.
+    file: Option<String>,
+    position: Option<u64>,
+    reason: String,
+    /// Bytes that are cut off and kept.
+    bytes: u64,
+    repaired: bool,
+}
+
+pub(super) async fn run(args: RepairArgs) -> Result<()> {
+    let (root, partitions) = place(&args.path)?;
+    let _lock = DirectoryLock::take(&root)?;
+    let mut recovery_points = OffsetCheckpoint::read(&OsDisk, &root, datadir::RECOVERY_POINTS)?;
+    let mut watermarks = OffsetCheckpoint::read(&OsDisk, &root, datadir::HIGH_WATERMARKS)?;
+    let starts = OffsetCheckpoint::read(&OsDisk, &root, datadir::LOG_STARTS)?;
+    let image = image(&root).await?;
+    let mut repairs = Vec::new();
+    for partition in &partitions {
+        let config = log_config(&image, partition)?;
+        let log_start = starts.offsets.get(partition).copied().unwrap_or(Offset::ZERO);
+        let flushed = recovery_points.offsets.get(partition).copied().unwrap_or(Offset::ZERO);
+        let folder = root.join(format!("{}-{}", partition.topic, partition.partition));
+        let (_, tried) = open(Arc::new(DryDisk::default()), &folder, &config, log_start)?;
+        let Some(mut repair) = needed(partition, &tried, flushed) else { continue };
+        if args.yes {
+            let (log, recovered) = open(Arc::new(OsDisk), &folder, &config, log_start)?;
+            let end = log.close(&recovered.sums.producers.encode_snapshot().into())?;
+            recovery_points.offsets.insert(partition.clone(), end);
+            recovery_points.write(&OsDisk, &root, datadir::RECOVERY_POINTS)?;
+            if let Some(watermark) = watermarks.offsets.get_mut(partition).filter(|watermark| **watermark > end) {
+                *watermark = end;
+                watermarks.write(&OsDisk, &root, datadir::HIGH_WATERMARKS)?;
+            }
+            repair.repaired = true;
+        }
+        repairs.push(repair);
+    }
+    show(args.output.output, &repairs, || match repairs.is_empty() {
+        true => format!("nothing to repair in {} partitions\n", partitions.len()),
+        false => repairs.iter().map(Repair::render).collect(),
+    })?;
+    if !args.yes && !repairs.is_empty() {
+        note("nothing has been changed; --yes carries it out");
+    }
+    Ok(())
+}
+
+/// The data directory, and the partitions in it that are asked for.
+fn place(path: &Path) -> Result<(PathBuf, Vec<TopicPartition>)> {
+    let path = path.canonicalize().with_context(|| format!("cannot look at {}", path.display()))?;
+    if path.join(datadir::META_PROPERTIES).is_file() {
+        let partitions = datadir::partitions(&OsDisk, &path)?;
+        return Ok((path, partitions));
+    }
+    let partition = path.file_name().and_then(OsStr::to_str).and_then(datadir::parse_directory);
+    match (path.parent(), partition) {
+        (Some(root), Some(partition)) if root.join(datadir::META_PROPERTIES).is_file() => {
+            Ok((root.to_owned(), vec![partition]))
+        }
+        _ => bail!("{} is neither a data directory nor a partition's folder in one", path.display()),
+    }
+}
+
+/// What the cluster knows of its topics; `None` in a directory that another broker wrote.
+async fn image(root: &Path) -> Result<Option<ClusterImage>> {
+    let metadata = root.join("metadata");
+    if !metadata.is_dir() {
+        return Ok(None);
+    }
+    let store = EmbeddedStore::open(&metadata).await?;
+    let image = ClusterImage::from_listing(&store.list("").await?)?;
+    store.close().await;
+    Ok(Some(image))
+}
+
+/// A gap between offsets is damage, unless compaction has made it.
+fn log_config(image: &Option<ClusterImage>, partition: &TopicPartition) -> Result<LogConfig> {
+    let Some(image) = image else {
+        let compacted = partition.topic.is_internal();
+        return Ok(LogConfig { compacted, ..LogConfig::default() });
+    };
+    let topic = image.topic(partition.topic.as_str());
+    let topic = topic.with_context(|| format!("there is no topic {}; its folder is left alone", partition.topic))?;
+    let config = TopicConfig::effective(&topic.configs, &TopicDefaults::default().with_remote_storage(true));
+    Ok(LogConfig { compacted: config.cleanup.compact, remote: config.remote_storage_enable, ..LogConfig::default() })
+}
+
+/// Opens a log as a start does that believes nothing: every batch is verified, and the first damage ends it.
+fn open(disk: Arc<dyn Disk>, folder: &Path, config: &LogConfig, log_start: Offset) -> Result<(Log, Recovered)> {
+    let wall = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock is before 1970")?.as_millis();
+    let now = Now { monotonic: Duration::ZERO, wall: Timestamp(i64::try_from(wall).unwrap_or(i64::MAX)) };
+    let checkpoints = Checkpoints { recovery_point: Offset::ZERO, log_start };
+    let cache = FileCache::new(DEFAULT_OPEN_FILES);
+    Ok(Log::open(disk, cache, folder, config.clone(), checkpoints, now)?)
+}
+
+/// What has to be done to a log that was found like this; `None` if a start finds nothing wrong.
+fn needed(partition: &TopicPartition, found: &Recovered, flushed: Offset) -> Option<Repair> {
+    let repair = Repair {
+        partition: format!("{}-{}", partition.topic, partition.partition),
+        log_end: found.log_end.get(),
+        recovery_point: flushed.get(),
+        file: None,
+        position: None,
+        reason: "the log ends before its recovery checkpoint".into(),
+        bytes: 0,
+        repaired: false,
+    };
+    match &found.cut {
+        Some(cut) => Some(Repair {
+            file: Some(cut.file.clone()),
+            position: Some(cut.position),
+            reason: cut.reason.clone(),
+            bytes: cut.bytes,
+            ..repair
+        }),
+        None => (found.log_end < flushed).then_some(repair),
+    }
+}
+
+impl Repair {
+    fn render(&self) -> String {
+        let verb = if self.repaired { "ends now" } else { "would end" };
+        let mut text = format!("{}: {verb} at offset {}: {}", self.partition, self.log_end, self.reason);
+        if let (Some(file), Some(position)) = (&self.file, self.position) {
+            text.push_str(&format!(" ({file}, byte {position}; {} bytes go to .log.cut files)", self.bytes));
+        }
+        if self.log_end < self.recovery_point {
+            let lost = format!("; acknowledged records up to offset {} are lost", self.recovery_point - 1);
+            text.push_str(&lost);
+        }
+        text.push('\n');
+        text
+    }
+}

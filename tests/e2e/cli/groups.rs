@@ -1,0 +1,98 @@
+//! Groups and records from the command line, with a member of another client's making.
+
+use std::time::Duration;
+
+use tidelog_harness::rdkafka::ClientConfig;
+use tidelog_harness::rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use tidelog_harness::serde_json::{Value, json};
+use tidelog_harness::{Server, wait_for};
+
+use super::{QUICK, server};
+
+fn described(server: &Server, group: &str) -> Value {
+    server.run(&["group", "describe", group, "--output", "json"]).expect(0).json()
+}
+
+/// Partition → committed offset, of topic `t`.
+fn offsets(server: &Server, group: &str) -> Vec<(i64, i64)> {
+    let described = described(server, group);
+    let positions = described["positions"].as_array().unwrap();
+    positions.iter().filter_map(|p| Some((p["partition"].as_i64()?, p["offset"].as_i64()?))).collect()
+}
+
+#[test]
+fn groups_from_their_first_member_to_their_deletion() {
+    let server = server();
+    server.run(&["topic", "create", "t", "-p", "2"]).expect(0);
+    for partition in ["0", "1"] {
+        server.run_with(&["produce", "t", "-p", partition], b"a\nb\nc\n").expect(0);
+    }
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", server.kafka())
+        .set("group.id", "g")
+        .set("client.id", "reader")
+        .set("enable.auto.commit", "false")
+        .set("auto.offset.reset", "earliest")
+        .create()
+        .unwrap();
+    consumer.subscribe(&["t"]).unwrap();
+    let mut read = 0;
+    wait_for(
+        || {
+            read += usize::from(matches!(consumer.poll(Duration::from_millis(100)), Some(Ok(_))));
+            (read == 6).then_some(())
+        },
+        QUICK,
+        "all records",
+    );
+    consumer.commit_consumer_state(CommitMode::Sync).unwrap();
+    server.run_with(&["produce", "t", "-p", "1"], b"d\n").expect(0);
+
+    let listed = server.run(&["group", "list", "--output", "json"]).expect(0).json();
+    assert_eq!((&listed[0]["group"], &listed[0]["state"]), (&json!("g"), &json!("Stable")), "{listed}");
+    let group = described(&server, "g");
+    assert_eq!((group["members"].as_array().unwrap().len(), &group["members"][0]["client_id"]), (1, &json!("reader")));
+    let lags: Vec<&Value> = group["positions"].as_array().unwrap().iter().map(|position| &position["lag"]).collect();
+    assert_eq!(lags, [0, 1], "{group}");
+    assert_eq!(group["positions"][0]["member"], group["members"][0]["id"], "{group}");
+    let people = server.run(&["group", "describe", "g"]).expect(0).stdout;
+    assert!(people.contains("State     Stable") && people.contains("TOPIC"), "{people}");
+    let refused = server.run(&["group", "reset-offsets", "g", "--all-topics", "--to-earliest", "--execute"]).expect(1);
+    assert!(refused.stderr.contains("Stable"), "{}", refused.stderr);
+    server.run(&["group", "delete", "g"]).expect(1);
+
+    drop(consumer);
+    wait_for(|| (described(&server, "g")["state"] == "Empty").then_some(()), QUICK, "the group is empty");
+    let dry =
+        server.run(&["group", "reset-offsets", "g", "--all-topics", "--to-earliest", "--output", "json"]).expect(0);
+    assert_eq!(dry.json()[0], json!({"topic": "t", "partition": 0, "offset": 3, "new_offset": 0}));
+    assert!(dry.stderr.contains("--execute"), "{}", dry.stderr);
+    assert_eq!(offsets(&server, "g"), [(0, 3), (1, 3)], "nothing has moved");
+    for (target, expected) in [
+        (&["--to-earliest"][..], 0),
+        (&["--to-offset", "99"], 4),
+        (&["--shift-by", "-3"], 1),
+        (&["--to-datetime", "1970-01-01T00:00:00Z"], 0),
+        (&["--to-datetime", "2999-01-01T00:00:00Z"], 4),
+        (&["--by-duration", "1d"], 0),
+        (&["--to-latest"], 4),
+    ] {
+        let reset = [&["group", "reset-offsets", "g", "--topic", "t:1", "--execute"], target].concat();
+        server.run(&reset).expect(0);
+        assert_eq!(offsets(&server, "g"), [(0, 3), (1, expected)], "{target:?}");
+    }
+    // Positions before the first member.
+    server.run(&["group", "reset-offsets", "new", "--topic", "t", "--to-latest", "--execute"]).expect(0);
+    assert_eq!(offsets(&server, "new"), [(0, 3), (1, 4)]);
+    server.run(&["group", "reset-offsets", "g", "--topic", "t:7", "--to-latest"]).expect(4);
+    server.run(&["group", "reset-offsets", "g", "--topic", "none", "--to-latest"]).expect(4);
+    server.run(&["group", "reset-offsets", "g", "--all-topics"]).expect(2);
+    server.run(&["group", "reset-offsets", "g", "--all-topics", "--to-latest", "--to-earliest"]).expect(2);
+
+    let deleted = server.run(&["group", "delete", "g", "new", "--output", "json"]).expect(0).json();
+    assert_eq!(deleted, json!([{"group": "g", "deleted": true}, {"group": "new", "deleted": true}]));
+    assert_eq!(server.run(&["group", "list", "--output", "json"]).expect(0).json(), json!([]));
+    server.run(&["group", "describe", "g"]).expect(4);
+    server.run(&["group", "delete", "g"]).expect(4);
+    server.run(&["group", "delete", "g", "--if-exists"]).expect(0);
+}
