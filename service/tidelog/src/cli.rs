@@ -3,7 +3,7 @@
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    bench, broker, completions, config, consume, group, http, log, produce, status, table, tier, token, topic,
+    bench, broker, completions, config, consume, group, http, log, produce, records, status, table, tier, token, topic,
 };
 use crate::demo::args::DemoArgs;
 use crate::serve::args::ServeArgs;
@@ -40,6 +40,8 @@ pub(crate) enum Command {
     Broker(broker::BrokerArgs),
     /// List, describe, reset and delete consumer groups.
     Group(group::GroupArgs),
+    /// Delete the oldest records of topics.
+    Records(records::RecordsArgs),
     /// Send lines of standard input or of a file as records.
     Produce(produce::ProduceArgs),
     /// Print records.

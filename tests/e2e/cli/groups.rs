@@ -96,3 +96,29 @@ fn groups_from_their_first_member_to_their_deletion() {
     server.run(&["group", "delete", "g"]).expect(4);
     server.run(&["group", "delete", "g", "--if-exists"]).expect(0);
 }
+
+#[test]
+fn records_are_deleted_from_the_beginning() {
+    let server = server();
+    server.run(&["topic", "create", "t", "-p", "2"]).expect(0);
+    for partition in ["0", "1"] {
+        server.run_with(&["produce", "t", "-p", partition], b"a\nb\nc\n").expect(0);
+    }
+    let starts = || -> Vec<Value> {
+        let topic = server.run(&["topic", "describe", "t", "--output", "json"]).expect(0).json();
+        topic["partitions"].as_array().unwrap().iter().map(|partition| partition["log_start_offset"].clone()).collect()
+    };
+    let deleted =
+        server.run(&["records", "delete", "t", "-p", "1", "--before-offset", "2", "--output", "json"]).expect(0);
+    assert_eq!(deleted.json(), json!([{"partition": 1, "log_start_offset": 2}]));
+    assert_eq!(starts(), [0, 2]);
+    server.run(&["records", "delete", "t", "--before-time", "1970-01-01T00:00:00Z"]).expect(0);
+    assert_eq!(starts(), [0, 2]);
+    let refused = server.run(&["records", "delete", "t", "--before-offset", "99"]).expect(1);
+    assert!(refused.stderr.contains("OFFSET_OUT_OF_RANGE"), "{}", refused.stderr);
+    server.run(&["records", "delete", "t", "--all"]).expect(0);
+    assert_eq!(starts(), [3, 3]);
+    assert_eq!(server.run(&["consume", "t"]).expect(0).stdout, "");
+    server.run(&["records", "delete", "t"]).expect(2);
+    server.run(&["records", "delete", "none", "--all"]).expect(4);
+}

@@ -6,6 +6,7 @@ mod configs;
 mod group_offsets;
 mod groups;
 mod quotas;
+mod records;
 mod topics;
 
 pub use cluster::{ClusterBroker, ClusterDescription};

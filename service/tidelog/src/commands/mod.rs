@@ -14,6 +14,7 @@ pub(crate) mod log;
 pub(crate) mod parse;
 pub(crate) mod produce;
 pub(crate) mod record_line;
+pub(crate) mod records;
 pub(crate) mod status;
 pub(crate) mod table;
 pub(crate) mod tier;
@@ -51,6 +52,7 @@ async fn dispatch(command: Command) -> anyhow::Result<()> {
         Command::Topic(args) => topic::run(args).await,
         Command::Broker(args) => broker::run(args).await,
         Command::Group(args) => group::run(args).await,
+        Command::Records(args) => records::run(args).await,
         Command::Produce(args) => produce::run(args).await,
         Command::Consume(args) => consume::run(args).await,
         Command::Status(args) => status::run(args).await,
