@@ -48,6 +48,19 @@ const TABLE: &[(&str, Kind, Unit, &str)] = &[
     ),
     ("tidelog_http_response_bytes_total", Counter, Unit::Bytes, "Bytes of answers' bodies, by method and route."),
     ("tidelog_kafka_connections", Gauge, Unit::Count, "Connections of Kafka clients that are open."),
+    (
+        "tidelog_kafka_fetch_session_partitions",
+        Gauge,
+        Unit::Count,
+        "Partitions that the fetch sessions of Kafka clients remember.",
+    ),
+    ("tidelog_kafka_fetch_sessions", Gauge, Unit::Count, "Fetch sessions of Kafka clients."),
+    (
+        "tidelog_kafka_fetch_sessions_evicted_total",
+        Counter,
+        Unit::Count,
+        "Fetch sessions that were ended to make room for others.",
+    ),
     ("tidelog_kafka_request_bytes_total", Counter, Unit::Bytes, "Bytes of Kafka clients' requests, by API."),
     (
         "tidelog_kafka_request_duration_seconds",
