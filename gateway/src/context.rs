@@ -17,7 +17,7 @@ use crate::{GatewayInfo, GatewayOptions};
 /// Shared by all handlers of one router.
 pub(crate) struct Context {
     pub(crate) broker: Broker,
-    pub(crate) authenticator: Option<Authenticator>,
+    pub(crate) authenticator: Option<Arc<Authenticator>>,
     pub(crate) sql: Option<Arc<dyn SqlPort>>,
     pub(crate) status: Option<Arc<dyn StatusPort>>,
     pub(crate) metrics: Box<dyn Fn() -> String + Send + Sync>,

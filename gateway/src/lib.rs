@@ -79,7 +79,7 @@ pub struct GatewayParts {
     /// The use cases.
     pub broker: Broker,
     /// Verifies bearer tokens; `None` makes everybody `User:ANONYMOUS`.
-    pub authenticator: Option<Authenticator>,
+    pub authenticator: Option<Arc<Authenticator>>,
     /// Answers `POST /v1/query`; without it the route does not exist.
     pub sql: Option<Arc<dyn SqlPort>>,
     /// Answers `GET /v1/tier` and `GET /v1/tables`; without it the routes do not exist.

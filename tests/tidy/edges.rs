@@ -9,7 +9,7 @@ pub(crate) const EDGES: &[(&str, &[&str])] = &[
     ("protocol", &["model", "record"]),
     // bytes, I/O
     ("log", &["model", "record"]),
-    ("client", &["model", "record", "protocol"]),
+    ("client", &["model", "record", "protocol", "security"]),
     ("objects", &["model"]),
     // machines
     ("partition", &["model", "record"]),

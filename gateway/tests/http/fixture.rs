@@ -133,7 +133,7 @@ impl Setup {
         let shutdown = CancellationToken::new();
         let router = Gateway::router(GatewayParts {
             broker: broker.clone(),
-            authenticator: self.secure.then(|| Authenticator::new(keys, rules).unwrap()),
+            authenticator: self.secure.then(|| Arc::new(Authenticator::new(keys, rules).unwrap())),
             sql: self.wired.then(|| Arc::new(EchoSql) as Arc<dyn SqlPort>),
             status: self.wired.then(|| Arc::new(FixedStatus) as Arc<dyn StatusPort>),
             metrics: Box::new(|| "# metrics\n".to_owned()),

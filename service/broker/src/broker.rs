@@ -9,7 +9,7 @@ use tidelog_metadata::decide::{LastStop, Plan, Registration, claim_controller, r
 use tidelog_metadata::keys::BrokerValue;
 use tidelog_metadata::{BrokerConfig, ClusterImage, TopicConfig};
 use tidelog_model::{BrokerEpoch, KafkaError, NodeId, TopicId};
-use tidelog_security::Authorizer;
+use tidelog_security::{AclAuthorizer, AllowAuthenticated, Authorizer};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -30,6 +30,7 @@ use crate::replicas::{Led, Replicas};
 use crate::shell::clock::Clock;
 use crate::shell::pool::{Many, Pool, Work};
 use crate::shell::timers::Timers;
+use crate::users::Passwords;
 use crate::{BrokerError, BrokerOptions, Observer};
 
 struct Inner {
@@ -44,6 +45,9 @@ struct Inner {
     used: Used,
     directory: parking_lot::Mutex<Directory>,
     authorizer: Arc<dyn Authorizer>,
+    /// Do access rules bind?
+    has_acls: bool,
+    passwords: Passwords,
     /// The metadata can no longer be followed.
     blind: AtomicBool,
     /// Deleted topics may have remains.
@@ -66,7 +70,13 @@ impl Broker {
     /// Returns before recovery has ended: partitions that are not ready say so. Must be called within a runtime.
     pub async fn open(data_dir: DataDir, options: BrokerOptions) -> Result<Self, BrokerError> {
         let clock = Clock::start();
-        let cluster = Cluster::load(Arc::clone(&options.store)).await?;
+        let acls = options.acls.clone().map(|defaults| Arc::new(AclAuthorizer::new(defaults)));
+        let cluster = Cluster::load(Arc::clone(&options.store), acls.clone()).await?;
+        let has_acls = acls.is_some();
+        let authorizer: Arc<dyn Authorizer> = match acls {
+            Some(acls) => acls,
+            None => Arc::new(AllowAuthenticated),
+        };
         let core = Arc::new(core(&data_dir, &options, clock)?);
         let groups = group_config(&options.config);
         let led: Led = Box::new(move |replica| begin(replica, &groups));
@@ -82,7 +92,9 @@ impl Broker {
             producer_ids: ProducerIds::default(),
             used: Used::default(),
             directory: parking_lot::Mutex::default(),
-            authorizer: Arc::clone(&options.authorizer),
+            authorizer,
+            has_acls,
+            passwords: Passwords::default(),
             blind: AtomicBool::new(false),
             deletions: Notify::new(),
             tasks: TaskTracker::new(),
@@ -285,6 +297,14 @@ impl Broker {
 
     pub(crate) fn authorizer(&self) -> &dyn Authorizer {
         &*self.inner.authorizer
+    }
+
+    pub(crate) fn has_acls(&self) -> bool {
+        self.inner.has_acls
+    }
+
+    pub(crate) fn passwords(&self) -> &Passwords {
+        &self.inner.passwords
     }
 
     pub(crate) fn producer_ids(&self) -> &ProducerIds {

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 use tidelog_metadata::decide::{Plan, Refusal};
 use tidelog_metadata::port::Watched;
-use tidelog_metadata::{ClusterImage, MetadataStore, Revision, StoreError};
+use tidelog_metadata::{ClusterImage, ImageChange, MetadataStore, Revision, StoreError};
 use tidelog_model::KafkaError;
+use tidelog_security::{AclAuthorizer, AclSet};
 use tidelog_store::{Ran, run};
 use tokio::sync::watch;
 use tracing::error;
@@ -19,14 +20,22 @@ pub(crate) struct Cluster {
     store: Arc<dyn MetadataStore>,
     image: RwLock<Arc<ClusterImage>>,
     revision: watch::Sender<Revision>,
+    /// Gets the image's access rules, if they bind.
+    acls: Option<Arc<AclAuthorizer>>,
 }
 
 impl Cluster {
     /// Reads everything once.
-    pub(crate) async fn load(store: Arc<dyn MetadataStore>) -> Result<Self, BrokerError> {
+    pub(crate) async fn load(
+        store: Arc<dyn MetadataStore>,
+        acls: Option<Arc<AclAuthorizer>>,
+    ) -> Result<Self, BrokerError> {
         let image = list(&*store).await?;
         let (revision, _) = watch::channel(image.revision());
-        Ok(Cluster { store, image: RwLock::new(Arc::new(image)), revision })
+        if let Some(acls) = &acls {
+            acls.replace(rules(&image));
+        }
+        Ok(Cluster { store, image: RwLock::new(Arc::new(image)), revision, acls })
     }
 
     /// The image as of now; keep it as long as you like.
@@ -64,15 +73,17 @@ impl Cluster {
             match watch.next().await? {
                 Watched::Changes(changes) => {
                     let mut image = ClusterImage::clone(&self.image());
-                    if let Err(error) = image.apply(&changes) {
-                        return Err(StoreError::Corrupt { store: "metadata".into(), reason: error.to_string() });
+                    match image.apply(&changes) {
+                        Ok(told) => self.publish(image, told.contains(&ImageChange::Acls)),
+                        Err(error) => {
+                            return Err(StoreError::Corrupt { store: "metadata".into(), reason: error.to_string() });
+                        }
                     }
-                    self.publish(image);
                 }
                 Watched::Compacted => {
                     let listing = self.store.list("").await?;
                     match ClusterImage::from_listing(&listing) {
-                        Ok(image) => self.publish(image),
+                        Ok(image) => self.publish(image, true),
                         Err(error) => {
                             return Err(StoreError::Corrupt { store: "metadata".into(), reason: error.to_string() });
                         }
@@ -83,8 +94,12 @@ impl Cluster {
         }
     }
 
-    fn publish(&self, image: ClusterImage) {
+    fn publish(&self, image: ClusterImage, other_rules: bool) {
         let revision = image.revision();
+        // Before anybody hears of the revision: an access rule holds when the request that made it is answered.
+        if let Some(acls) = self.acls.as_ref().filter(|_| other_rules) {
+            acls.replace(rules(&image));
+        }
         *self.image.write() = Arc::new(image);
         self.revision.send_replace(revision);
     }
@@ -120,6 +135,10 @@ impl Cluster {
         }
         Err(BrokerError::new(KafkaError::RequestTimedOut, "other changes kept coming first; try again"))
     }
+}
+
+fn rules(image: &ClusterImage) -> AclSet {
+    AclSet::new(image.acls().map(|(_, rule)| rule))
 }
 
 async fn list(store: &dyn MetadataStore) -> Result<ClusterImage, BrokerError> {

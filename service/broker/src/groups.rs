@@ -139,13 +139,15 @@ pub struct GroupOffset {
     pub committed: Result<Option<CommittedOffset>, KafkaError>,
 }
 
-/// A topic as it was asked for, what it is if it is known, and the partitions.
-type AskedTopic = (TopicRef, Option<(TopicName, TopicId)>, Vec<PartitionIndex>);
+/// A topic as it was asked for, what it is if it is known and the caller may see it, and the partitions.
+type AskedTopic = (TopicRef, Result<Option<(TopicName, TopicId)>, KafkaError>, Vec<PartitionIndex>);
 
 /// The waiting stage of OffsetFetch.
 pub struct OffsetsTicket {
     asked: Option<Vec<AskedTopic>>,
     image: Arc<ClusterImage>,
+    /// Whoever asks for all gets those of topics that he may see.
+    visible: Box<dyn Fn(&str) -> bool + Send>,
     rest: GroupTicket<Vec<FetchedOffset>>,
 }
 
@@ -163,7 +165,7 @@ impl OffsetsTicket {
                     committed: of_this_topic(fetched.committed, topic_id),
                 }
             };
-            let offsets = found.into_iter().map(offset);
+            let offsets = found.into_iter().filter(|fetched| (self.visible)(fetched.topic.as_str())).map(offset);
             return Ok(offsets.filter(|offset| !matches!(offset.committed, Ok(None))).collect());
         };
         let mut found = found.into_iter();
@@ -172,11 +174,11 @@ impl OffsetsTicket {
             for partition in partitions {
                 // The coordinator was asked for the known ones, in this order.
                 let committed = match &known {
-                    Some((_, id)) => found.next().map_or(Ok(None), |fetched| of_this_topic(fetched.committed, *id)),
-                    None if matches!(topic, TopicRef::Id(_)) => Err(KafkaError::UnknownTopicId),
-                    None => Ok(None),
+                    Err(error) => Err(*error),
+                    Ok(Some((_, id))) => found.next().map_or(Ok(None), |fetched| of_this_topic(fetched.committed, *id)),
+                    Ok(None) => Ok(None),
                 };
-                let topic_id = known.as_ref().map_or(TopicId::ZERO, |(_, id)| *id);
+                let topic_id = known.as_ref().ok().and_then(Option::as_ref).map_or(TopicId::ZERO, |(_, id)| *id);
                 offsets.push(GroupOffset { topic: topic.clone(), topic_id, partition, committed });
             }
         }
@@ -281,6 +283,10 @@ impl Broker {
 
     /// Commits positions of a group. Offsets of topics that do not exist are refused one by one.
     pub async fn commit_offsets(&self, caller: &Caller, request: CommitRequest) -> CommitTicket {
+        if !self.may(caller, Operation::Read, Resource::Group(request.group.as_str())) {
+            let refused = vec![Some(KafkaError::GroupAuthorizationFailed); request.offsets.len()];
+            return CommitTicket { refused, rest: GroupTicket::ready(Ok(GroupReply::Commit(Vec::new()))) };
+        }
         let image = self.image();
         let mut refused = Vec::with_capacity(request.offsets.len());
         let mut offsets = Vec::with_capacity(request.offsets.len());
@@ -333,19 +339,22 @@ impl Broker {
             topics
                 .into_iter()
                 .map(|(topic, partitions)| {
-                    let known = self.find_topic(&image, caller, Operation::Describe, &topic).ok();
-                    // Offsets outlive nothing but their topic: a name alone may still have some.
-                    let named = known.map(|topic| (topic.name.clone(), topic.id)).or_else(|| match &topic {
-                        TopicRef::Name(name) => TopicName::new(name).ok().map(|name| (name, TopicId::ZERO)),
-                        TopicRef::Id(_) => None,
-                    });
+                    let named = match (self.find_topic(&image, caller, Operation::Describe, &topic), &topic) {
+                        (Ok(topic), _) => Ok(Some((topic.name.clone(), topic.id))),
+                        (Err(error), TopicRef::Id(_)) => Err(error.error),
+                        (Err(error), _) if error.error == KafkaError::TopicAuthorizationFailed => Err(error.error),
+                        // Offsets outlive nothing but their topic: a name alone may still have some.
+                        (Err(_), TopicRef::Name(name)) => {
+                            Ok(TopicName::new(name).ok().map(|name| (name, TopicId::ZERO)))
+                        }
+                    };
                     (topic, named, partitions)
                 })
                 .collect::<Vec<_>>()
         });
         let wanted = asked.as_ref().map(|topics| {
             let known = topics.iter().filter_map(|(_, named, partitions)| {
-                named.as_ref().map(|(name, _)| (name.clone(), partitions.clone()))
+                named.as_ref().ok().and_then(Option::as_ref).map(|(name, _)| (name.clone(), partitions.clone()))
             });
             known.collect()
         });
@@ -360,7 +369,9 @@ impl Broker {
         } else {
             GroupTicket::ready(Err(KafkaError::GroupAuthorizationFailed))
         };
-        OffsetsTicket { asked, image, rest }
+        let (broker, caller) = (self.clone(), caller.clone());
+        let visible = move |topic: &str| broker.may(&caller, Operation::Describe, Resource::Topic(topic));
+        OffsetsTicket { asked, image, visible: Box::new(visible), rest }
     }
 }
 

@@ -9,7 +9,10 @@
 //! - One file per group of use cases: `append`, `fetch`, `list_offsets`, `leader_epochs`, `delete_records`, `topics`,
 //!   `topic_pages`, `configs`, `elections`, `quorum`, `quotas`, `groups`, `group_admin`, `consumer_groups`, `producer_ids`, `producers`,
 //!   `log_dirs`.
+//!   `topic_pages`, `configs`, `elections`, `quorum`, `quotas`, `groups`, `group_admin`, `producer_ids`, `producers`,
+//!   `log_dirs`, `acls`, `users`.
 
+mod acls;
 mod append;
 mod broker;
 mod checkpoints;
@@ -42,6 +45,7 @@ mod shell;
 mod topic_pages;
 mod topics;
 mod types;
+mod users;
 
 #[cfg(test)]
 mod tests;
@@ -63,3 +67,4 @@ pub use quorum::{FeaturesDescription, QuorumDescription};
 pub use quotas::{Mutations, QuotaFilter, QuotaMatch};
 pub use shell::clock::Clock;
 pub use types::*;
+pub use users::{CredentialChange, CredentialInfo, SaltedPassword};

@@ -49,6 +49,8 @@ pub(crate) const MAX_COLD_READS: usize = 8;
 
 /// Most partitions of one page of topics (Kafka's `max.request.partition.size.limit`): some 100 KiB.
 pub(crate) const MAX_PAGE_PARTITIONS: usize = 2_000;
+/// Passwords that are checked at once: each takes a thread some milliseconds, and whoever guesses must not take them all.
+pub(crate) const PASSWORD_CHECKS: usize = 2;
 
 /// Longest long poll, whatever the client asks for: a fetch holds its partitions.
 pub(crate) const MAX_FETCH_WAIT: Duration = Duration::from_secs(300);

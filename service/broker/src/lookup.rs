@@ -35,8 +35,10 @@ impl Broker {
             TopicRef::Id(_) => {
                 let found = self.known_topic(image, topic)?;
                 if !self.may(caller, operation, Resource::Topic(found.name.as_str())) {
-                    // Whoever only knows an id must not learn that it exists (KIP-516).
-                    return Err(KafkaError::UnknownTopicId.into());
+                    // Whoever may not even see the topic must not learn from its id that it exists (KIP-516).
+                    let seen = self.may(caller, Operation::Describe, Resource::Topic(found.name.as_str()));
+                    let error = if seen { KafkaError::TopicAuthorizationFailed } else { KafkaError::UnknownTopicId };
+                    return Err(error.into());
                 }
                 Ok(found)
             }

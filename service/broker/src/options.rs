@@ -8,7 +8,7 @@ use tidelog_metadata::keys::Endpoint;
 use tidelog_metadata::{BrokerConfig, MetadataStore};
 use tidelog_model::NodeId;
 use tidelog_partition::Durability;
-use tidelog_security::Authorizer;
+use tidelog_security::AclDefaults;
 
 use crate::Observer;
 
@@ -46,8 +46,8 @@ pub struct BrokerOptions {
     pub foreign_writes: Option<ForeignWrites>,
     /// Hears what happens to partitions.
     pub observer: Option<Arc<dyn Observer>>,
-    /// Who may do what.
-    pub authorizer: Arc<dyn Authorizer>,
+    /// Kafka's access rules bind (`authorizer = "acl"`), with this beside them; `None`: whoever came in may do everything.
+    pub acls: Option<AclDefaults>,
 }
 
 impl BrokerOptions {
@@ -68,7 +68,7 @@ impl BrokerOptions {
             remote: None,
             foreign_writes: None,
             observer: None,
-            authorizer: Arc::new(tidelog_security::AllowAuthenticated),
+            acls: None,
         }
     }
 }

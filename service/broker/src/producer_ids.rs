@@ -2,7 +2,7 @@
 
 use tidelog_metadata::decide::{Plan, ProducerIdBlock, reserve_producer_ids};
 use tidelog_model::{Caller, KafkaError, ProducerEpoch, ProducerId};
-use tidelog_security::{Operation, Resource};
+use tidelog_security::{Operation, Resource, ResourceType};
 use tokio::sync::Mutex;
 
 use crate::broker::Broker;
@@ -27,7 +27,10 @@ impl Broker {
                 "transactions are not available on this broker yet",
             ));
         }
-        if !self.may(caller, Operation::IdempotentWrite, Resource::Cluster) {
+        // KIP-679: whoever may write somewhere may do it idempotently.
+        let allowed = self.may(caller, Operation::IdempotentWrite, Resource::Cluster)
+            || self.authorizer().authorize_any(caller, Operation::Write, ResourceType::Topic).is_allowed();
+        if !allowed {
             return Err(KafkaError::ClusterAuthorizationFailed.into());
         }
         Ok(ProducerIdentity { id: self.next_producer_id().await?, epoch: ProducerEpoch(0) })

@@ -17,6 +17,7 @@ mod cold;
 mod offsets;
 mod quotas;
 mod records;
+mod security;
 mod settings;
 mod tiering;
 

@@ -175,8 +175,11 @@ impl Broker {
         let allowed = self.may(caller, Operation::Create, Resource::Cluster)
             || self.may(caller, Operation::Create, Resource::Topic(name));
         let Ok(valid) = TopicName::new(name) else { return Err(missing) };
-        if !self.config().auto_create_topics || !allowed {
+        if !self.config().auto_create_topics {
             return Err(missing);
+        }
+        if !allowed {
+            return Err(KafkaError::TopicAuthorizationFailed.into());
         }
         match self.create(decide::auto_topic(&valid, self.config()), false).await {
             // Somebody else was faster.

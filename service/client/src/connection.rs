@@ -12,12 +12,14 @@ use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
 use tidelog_protocol::messages::ApiVersionsRequest;
 use tidelog_protocol::{Message, Pieces, Request, Str, header};
+use tidelog_security::sasl::Login;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::Instant;
 
 use crate::limits::{CONNECT_TIMEOUT, MAX_QUEUED_REQUESTS, MAX_RESPONSE_BYTES, READ_STEP_BYTES, REQUEST_TIMEOUT};
+use crate::sasl::authenticate;
 use crate::write::Slices;
 use crate::{BrokerAddress, ClientError, ServerVersions};
 
@@ -32,6 +34,8 @@ pub struct ConnectionOptions {
     pub request_timeout: Duration,
     /// Largest answer accepted, bytes.
     pub max_response_bytes: usize,
+    /// Who the client says it is, on a listener that asks; `None` on one that does not.
+    pub login: Option<Login>,
     /// Highest versions to use of some APIs, by key; for tests of older versions.
     pub version_caps: Vec<(i16, i16)>,
 }
@@ -43,6 +47,7 @@ impl Default for ConnectionOptions {
             connect_timeout: CONNECT_TIMEOUT,
             request_timeout: REQUEST_TIMEOUT,
             max_response_bytes: MAX_RESPONSE_BYTES,
+            login: None,
             version_caps: Vec::new(),
         }
     }
@@ -123,7 +128,11 @@ impl Connection {
         for (key, max) in &options.version_caps {
             versions.cap(*key, *max);
         }
-        Ok(Connection { shared, versions: Arc::new(versions) })
+        let connection = Connection { shared, versions: Arc::new(versions) };
+        if let Some(login) = &options.login {
+            authenticate(&connection, login).await?;
+        }
+        Ok(connection)
     }
 
     /// Where it leads.

@@ -17,13 +17,15 @@ mod metadata;
 mod offsets;
 mod pool;
 mod producer;
+mod sasl;
 mod versions;
 mod write;
 
 pub use address::{AddressError, BrokerAddress};
 pub use admin::{
-    ClusterBroker, ClusterDescription, CommittedOffset, ConfigChange, ConfigEntry, ConfigResource, CreatedTopic,
-    EntityQuotas, GroupDescription, GroupListing, GroupMember, NewTopic, QuotaEntity,
+    AclQuery, ClusterBroker, ClusterDescription, CommittedOffset, ConfigChange, ConfigEntry, ConfigResource,
+    CreatedTopic, EntityQuotas, GroupDescription, GroupListing, GroupMember, NewTopic, QuotaEntity, UserCredential,
+    new_salt,
 };
 pub use client::{Client, ClientOptions};
 pub use connection::{Answer, Connection, ConnectionOptions};

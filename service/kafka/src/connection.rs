@@ -6,6 +6,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
@@ -73,7 +74,7 @@ async fn read(
         }
         // A stop waits for the ordered stage at work: half a request must not be carried out.
         let next = tokio::select! {
-            next = frames.next() => next,
+            next = frames.next(session.allowance(Instant::now())) => next,
             () = gone.cancelled() => return Ok(()),
         };
         let frame = match next {
@@ -86,6 +87,9 @@ async fn read(
             Err(error) => return Err(Hangup::Malformed(error.to_string())),
         };
         place.send(dispatch(&mut session, frame).await?);
+        if session.auth.is_over() {
+            return Ok(());
+        }
     }
 }
 

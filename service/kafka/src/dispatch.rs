@@ -2,12 +2,14 @@
 
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Instant;
 
 use tidelog_protocol::header::HeaderError;
 use tidelog_protocol::messages::ApiVersionsRequest;
 use tidelog_protocol::{ApiKey, Decoder, Message, RequestHeader};
 
 use crate::answer::{Hangup, Waiting};
+use crate::auth::Admission;
 use crate::frame::Frame;
 use crate::handlers;
 use crate::request::{ReplyTo, Request};
@@ -17,6 +19,9 @@ use crate::throttle::{Meter, Timed};
 /// Runs the ordered stage of one request and returns what is left to wait for.
 pub(crate) async fn dispatch(session: &mut Session, frame: Frame) -> Result<Waiting, Hangup> {
     let Frame { body, reserved } = frame;
+    if session.auth.is_bare() {
+        return handlers::sasl_authenticate::handle_bare(session, &body).await;
+    }
     let (header, body) = match RequestHeader::parse(body) {
         Ok(parsed) => parsed,
         Err(HeaderError::UnsupportedVersion { api: ApiKey::ApiVersions, correlation_id, .. }) => {
@@ -26,6 +31,22 @@ pub(crate) async fn dispatch(session: &mut Session, frame: Frame) -> Result<Wait
         }
         Err(error) => return Err(Hangup::Malformed(error.to_string())),
     };
+    let reply = ReplyTo::unmetered(header.version, header.correlation_id);
+    match header.api {
+        ApiKey::SaslHandshake => {
+            return handlers::sasl_handshake::handle(session, reply, &decode_as(header.version, body)?);
+        }
+        ApiKey::SaslAuthenticate => {
+            return handlers::sasl_authenticate::handle(session, reply, &decode_as(header.version, body)?).await;
+        }
+        api => match session.auth.admits(api, Instant::now()) {
+            Admission::Granted => {}
+            Admission::TooEarly => {
+                return Err(Hangup::Malformed(format!("a {} request before authentication", api.name())));
+            }
+            Admission::Expired => return Err(Hangup::Malformed("the session has ended (KIP-368)".into())),
+        },
+    }
     let caller = session.caller(header.client_id.as_deref());
     let api = header.api.row().name;
     metrics::counter!("tidelog_kafka_requests_total", "api" => api).increment(1);
@@ -37,8 +58,11 @@ pub(crate) async fn dispatch(session: &mut Session, frame: Frame) -> Result<Wait
 }
 
 /// Bytes behind the last field are ignored, as Kafka ignores them: librdkafka's Metadata request for all topics has three.
-fn decode<M: Message>(request: &Request<'_>, mut body: Decoder) -> Result<M, Hangup> {
-    let version = request.header.version;
+fn decode<M: Message>(request: &Request<'_>, body: Decoder) -> Result<M, Hangup> {
+    decode_as(request.header.version, body)
+}
+
+fn decode_as<M: Message>(version: i16, mut body: Decoder) -> Result<M, Hangup> {
     M::decode(&mut body, version).map_err(|error| Hangup::Malformed(format!("{} version {version}: {error}", M::NAME)))
 }
 
@@ -68,11 +92,16 @@ async fn route(request: Request<'_>, body: Decoder) -> Result<Waiting, Hangup> {
             let message: ApiVersionsRequest = decode(&request, body)?;
             h::api_versions::handle(&request, &message)
         }
+        // They change who the caller is: `dispatch` has them before there is one.
+        ApiKey::SaslHandshake | ApiKey::SaslAuthenticate => Err(Hangup::Quiet),
         ApiKey::CreateTopics => call!(create_topics),
         ApiKey::DeleteTopics => call!(delete_topics),
         ApiKey::DeleteRecords => call!(delete_records),
         ApiKey::InitProducerId => call!(init_producer_id),
         ApiKey::OffsetForLeaderEpoch => call!(offset_for_leader_epoch),
+        ApiKey::DescribeAcls => call!(describe_acls),
+        ApiKey::CreateAcls => call!(create_acls),
+        ApiKey::DeleteAcls => call!(delete_acls),
         ApiKey::DescribeConfigs => call!(describe_configs),
         ApiKey::AlterReplicaLogDirs => call!(alter_replica_log_dirs),
         ApiKey::DescribeLogDirs => call!(describe_log_dirs),
@@ -88,6 +117,8 @@ async fn route(request: Request<'_>, body: Decoder) -> Result<Waiting, Hangup> {
         ApiKey::DeleteGroups => call!(delete_groups),
         ApiKey::OffsetDelete => call!(offset_delete),
         ApiKey::CreatePartitions => call!(create_partitions),
+        ApiKey::DescribeUserScramCredentials => call!(describe_user_scram_credentials),
+        ApiKey::AlterUserScramCredentials => call!(alter_user_scram_credentials),
         ApiKey::DescribeCluster => call!(describe_cluster),
         ApiKey::ConsumerGroupHeartbeat => call!(consumer_group_heartbeat),
         ApiKey::ConsumerGroupDescribe => call!(consumer_group_describe),

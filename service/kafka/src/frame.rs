@@ -1,6 +1,7 @@
 //! Reads request frames: four bytes of length, then the body, under the request budget and a minimum rate.
 
 use std::io;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +10,9 @@ use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-use crate::limits::{BUDGET_UNIT, FRAME_GRACE, FRAME_MIN_RATE, READ_BUFFER_BYTES, REQUEST_BUDGET_BYTES};
+use crate::limits::{
+    BUDGET_UNIT, FRAME_GRACE, FRAME_MIN_RATE, MAX_STRANGERS_FRAME, READ_BUFFER_BYTES, REQUEST_BUDGET_BYTES,
+};
 
 /// The request budget of one process.
 #[derive(Clone)]
@@ -36,6 +39,35 @@ pub(crate) struct FrameLimits {
     pub(crate) max_idle: Duration,
 }
 
+/// What one client may send next.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Allowance {
+    /// Requests as the operator allows them.
+    Known,
+    /// Small frames, and within this time; bare messages of SASL (`bare`) have no header and may be short.
+    Stranger {
+        /// What is left of the time to become known.
+        patience: Duration,
+        /// No header.
+        bare: bool,
+    },
+}
+
+impl Allowance {
+    fn within(self, limits: FrameLimits) -> (Duration, RangeInclusive<usize>) {
+        match self {
+            Allowance::Known => (limits.max_idle, MIN_REQUEST_BYTES..=limits.max_bytes),
+            Allowance::Stranger { patience, bare } => {
+                let min = if bare { 0 } else { MIN_REQUEST_BYTES };
+                (limits.max_idle.min(patience), min..=limits.max_bytes.min(MAX_STRANGERS_FRAME))
+            }
+        }
+    }
+}
+
+/// The header of a request without a client id.
+const MIN_REQUEST_BYTES: usize = 8;
+
 /// One request as it came, and the budget it holds.
 pub(crate) struct Frame {
     pub(crate) body: Bytes,
@@ -52,10 +84,12 @@ pub(crate) enum FrameError {
     #[error("{0}")]
     Io(#[from] io::Error),
     /// A length that no frame has.
-    #[error("a frame announces {announced} bytes, allowed are 8 to {max}")]
+    #[error("a frame announces {announced} bytes, allowed are {min} to {max}")]
     Length {
         /// What it announces.
         announced: i32,
+        /// The smallest frame.
+        min: usize,
         /// The largest frame.
         max: usize,
     },
@@ -78,8 +112,9 @@ impl FrameReader {
     }
 
     /// The next frame. Its bytes are a slice of the read buffer: nothing is copied.
-    pub(crate) async fn next(&mut self) -> Result<Frame, FrameError> {
-        match timeout(self.limits.max_idle, self.fill(4)).await {
+    pub(crate) async fn next(&mut self, allowance: Allowance) -> Result<Frame, FrameError> {
+        let (idle, sizes) = allowance.within(self.limits);
+        match timeout(idle, self.fill(4)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof && self.buffer.is_empty() => {
                 return Err(FrameError::Closed);
@@ -92,8 +127,8 @@ impl FrameReader {
             _ => return Err(FrameError::Closed),
         };
         let length = match usize::try_from(announced) {
-            Ok(length) if (8..=self.limits.max_bytes).contains(&length) => length,
-            _ => return Err(FrameError::Length { announced, max: self.limits.max_bytes }),
+            Ok(length) if sizes.contains(&length) => length,
+            _ => return Err(FrameError::Length { announced, min: *sizes.start(), max: *sizes.end() }),
         };
         let reserved = self.budget.reserve(length).await.ok_or(FrameError::Closed)?;
         let patience = FRAME_GRACE + Duration::from_secs((length / FRAME_MIN_RATE) as u64);

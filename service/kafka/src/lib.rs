@@ -4,6 +4,7 @@
 //! those that lie in segment files reach a plaintext socket by `sendfile`.
 
 mod answer;
+mod auth;
 mod connection;
 mod dispatch;
 mod fetch_sessions;
@@ -19,5 +20,6 @@ mod session;
 mod tests;
 mod throttle;
 
-pub use listener::KafkaDoor;
+pub use auth::SaslOptions;
+pub use listener::{KafkaDoor, ListenerSecurity};
 pub use session::ListenerName;

@@ -17,6 +17,15 @@ pub(crate) const FRAME_GRACE: Duration = Duration::from_secs(10);
 /// … and must come at this rate, bytes per second; a slower one holds budget that others need.
 pub(crate) const FRAME_MIN_RATE: usize = 128 * 1024;
 
+/// A client has this long from connecting to being known: until then it is nobody's connection.
+pub(crate) const AUTHENTICATION_PATIENCE: Duration = Duration::from_secs(30);
+
+/// Largest frame of a client who is not known yet (Kafka's `sasl.server.max.receive.size`): tokens fit, and strangers hold little.
+pub(crate) const MAX_STRANGERS_FRAME: usize = 512 * 1024;
+
+/// Who fails to authenticate hears of it after this time (Kafka's `connection.failed.authentication.delay.ms`).
+pub(crate) const FAILED_AUTHENTICATION_DELAY: Duration = Duration::from_millis(100);
+
 /// Room reserved for reading at first; small requests need no more.
 pub(crate) const READ_BUFFER_BYTES: usize = 16 * 1024;
 

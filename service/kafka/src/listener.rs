@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tidelog_broker::Broker;
 use tidelog_model::{Principal, QuotaKind};
@@ -13,12 +13,20 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
+use crate::auth::{Auth, SaslOptions};
 use crate::connection;
 use crate::fetch_sessions::FetchSessions;
 use crate::frame::{Budget, FrameLimits};
 use crate::places::Places;
 use crate::session::{ListenerName, Session};
 use crate::throttle::Mute;
+
+/// How a listener's clients are known.
+#[derive(Clone, Debug, Default)]
+pub struct ListenerSecurity {
+    /// They say who they are; without it everybody is anonymous.
+    pub sasl: Option<SaslOptions>,
+}
 
 /// The Kafka door of one process: its listeners share the request budget, the connection limit and the fetch sessions.
 pub struct KafkaDoor {
@@ -53,11 +61,17 @@ impl KafkaDoor {
     }
 
     /// Serves clients of `socket` until [`close`](Self::close). Returns the address it listens on.
-    pub fn listen(&self, socket: TcpListener, name: ListenerName) -> io::Result<SocketAddr> {
+    pub fn listen(
+        &self,
+        socket: TcpListener,
+        name: ListenerName,
+        security: ListenerSecurity,
+    ) -> io::Result<SocketAddr> {
         let address = socket.local_addr()?;
         let accept = Accept {
             broker: self.broker.clone(),
             listener: Arc::new(name),
+            sasl: security.sasl.map(Arc::new),
             budget: self.budget.clone(),
             limits: self.limits,
             places: self.places.clone(),
@@ -82,6 +96,7 @@ impl KafkaDoor {
 struct Accept {
     broker: Broker,
     listener: Arc<ListenerName>,
+    sasl: Option<Arc<SaslOptions>>,
     budget: Budget,
     limits: FrameLimits,
     places: Places,
@@ -130,7 +145,7 @@ impl Accept {
             listener: Arc::clone(&self.listener),
             peer,
             local,
-            principal: Principal::anonymous(),
+            auth: Auth::new(self.sasl.clone(), Principal::anonymous(), Instant::now()),
             mute: Mute::new(),
             fetch_sessions: Arc::clone(&self.fetch_sessions),
         };

@@ -2,11 +2,14 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use tidelog_broker::Broker;
-use tidelog_model::{Caller, Door, Principal};
+use tidelog_model::{Caller, Door};
 
+use crate::auth::Auth;
 use crate::fetch_sessions::FetchSessions;
+use crate::frame::Allowance;
 use crate::throttle::Mute;
 
 /// A listener's name and the address it gives to clients.
@@ -26,7 +29,8 @@ pub(crate) struct Session {
     pub(crate) peer: SocketAddr,
     /// Our own address, as the client reached it.
     pub(crate) local: SocketAddr,
-    pub(crate) principal: Principal,
+    /// Who the client is.
+    pub(crate) auth: Auth,
     /// Set by answers to callers beyond their quotas.
     pub(crate) mute: Mute,
     /// Those of all connections of the door.
@@ -53,10 +57,18 @@ impl Session {
     /// The caller of one request.
     pub(crate) fn caller(&self, client_id: Option<&str>) -> Caller {
         Caller {
-            principal: self.principal.clone(),
+            principal: self.auth.principal(),
             host: self.peer.ip(),
             client_id: Arc::from(client_id.unwrap_or("")),
             door: Door::Kafka,
+        }
+    }
+
+    /// What it may send next.
+    pub(crate) fn allowance(&self, now: Instant) -> Allowance {
+        match self.auth.patience(now) {
+            None => Allowance::Known,
+            Some(patience) => Allowance::Stranger { patience, bare: self.auth.is_bare() },
         }
     }
 

@@ -22,7 +22,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
-use crate::{KafkaDoor, ListenerName};
+use crate::{KafkaDoor, ListenerName, ListenerSecurity};
+
+mod sasl;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -35,17 +37,27 @@ struct Fixture {
 
 impl Fixture {
     async fn start(settings: &[(&str, &str)]) -> Self {
+        Self::start_with(settings, ListenerSecurity::default(), None).await
+    }
+
+    async fn start_with(
+        settings: &[(&str, &str)],
+        security: ListenerSecurity,
+        acls: Option<tidelog_security::AclDefaults>,
+    ) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let store = EmbeddedStore::open(directory.path()).await.unwrap();
         let data_dir = DataDir::open(&directory.path().join("data"), NodeId(1), None).unwrap();
         let options = BrokerOptions {
             config: BrokerConfig::new(settings.iter().copied()).unwrap(),
+            acls,
             ..BrokerOptions::new(data_dir.path(), Arc::new(store))
         };
         let broker = Broker::open(data_dir, options).await.unwrap();
         let door = KafkaDoor::new(broker.clone());
+        let name = ListenerName { name: Arc::from("TEST"), advertised: None };
         let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = door.listen(socket, ListenerName { name: Arc::from("PLAINTEXT"), advertised: None }).unwrap();
+        let address = door.listen(socket, name, security).unwrap();
         Fixture { address, broker, _door: door, _directory: directory }
     }
 

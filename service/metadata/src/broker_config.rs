@@ -62,6 +62,8 @@ pub struct BrokerConfig {
     pub auto_create_topics: bool,
     /// `connections.max.idle.ms`
     pub connections_max_idle: Duration,
+    /// `connections.max.reauth.ms`; zero: an authentication lasts as long as its connection
+    pub connections_max_reauth: Duration,
     /// `default.replication.factor`
     pub default_replication_factor: i16,
     /// `delete.topic.enable`
@@ -169,6 +171,7 @@ impl BrokerConfig {
         BrokerConfig {
             auto_create_topics: flag("auto.create.topics.enable"),
             connections_max_idle: millis("connections.max.idle.ms"),
+            connections_max_reauth: millis("connections.max.reauth.ms"),
             default_replication_factor: i16::try_from(long("default.replication.factor")).unwrap_or(i16::MAX),
             delete_topics: flag("delete.topic.enable"),
             fetch_max_bytes: int("fetch.max.bytes"),

@@ -11,7 +11,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::Arc;
 
-use tidelog_model::{BrokerEpoch, NodeId, PartitionIndex, QuotaEntity, QuotaKind, QuotaTable, TopicId, TopicName};
+use tidelog_model::{
+    AclBinding, BrokerEpoch, NodeId, PartitionIndex, QuotaEntity, QuotaKind, QuotaTable, ScramCredential,
+    ScramMechanism, TopicId, TopicName,
+};
+use uuid::Uuid;
 
 use crate::broker_config::BrokerOverrides;
 use crate::keys::{
@@ -98,6 +102,10 @@ pub enum ImageChange {
     ProducerIds,
     /// The quotas of one entity.
     Quotas(QuotaEntity),
+    /// Some access rules.
+    Acls,
+    /// A user's SCRAM credential.
+    Scram(ScramMechanism, String),
 }
 
 /// Why events cannot be applied. The image is as before; the broker must stop, for it no longer knows the truth.
@@ -119,6 +127,8 @@ pub struct ClusterImage {
     /// Replaced as a whole by each change: requests look it up, changes are rare.
     quotas: Arc<QuotaTable>,
     quota_revisions: BTreeMap<QuotaEntity, Revision>,
+    acls: SharedMap<Uuid, Arc<AclBinding>>,
+    scram: SharedMap<(String, ScramMechanism), Arc<Versioned<ScramCredential>>>,
 }
 
 impl ClusterImage {
@@ -257,6 +267,31 @@ impl ClusterImage {
         Some((self.quotas.get(entity)?, *self.quota_revisions.get(entity)?))
     }
 
+    /// Every access rule, in no order that means anything; the same rule may come twice.
+    pub fn acls(&self) -> impl Iterator<Item = (Uuid, &AclBinding)> {
+        self.acls.iter().map(|(id, binding)| (*id, &**binding))
+    }
+
+    /// How many access rules there are.
+    pub fn acl_count(&self) -> usize {
+        self.acls.len()
+    }
+
+    /// What is kept of a user's password.
+    pub fn scram(&self, user: &str, mechanism: ScramMechanism) -> Option<&Versioned<ScramCredential>> {
+        self.scram.get(&(user.to_string(), mechanism)).map(|stored| &**stored)
+    }
+
+    /// Every SCRAM credential, ascending by user, then mechanism.
+    pub fn scram_credentials(&self) -> impl Iterator<Item = (&str, ScramMechanism, &Versioned<ScramCredential>)> {
+        self.scram.iter().map(|((user, mechanism), stored)| (user.as_str(), *mechanism, &**stored))
+    }
+
+    /// How many SCRAM credentials there are.
+    pub fn scram_count(&self) -> usize {
+        self.scram.len()
+    }
+
     /// The reservation of a name, whether or not its topic exists yet.
     pub(crate) fn name(&self, name: &str) -> Option<&Versioned<TopicId>> {
         self.names.get(name)
@@ -295,6 +330,11 @@ impl ClusterImage {
         for entity in self.quotas.keys().chain(newer.quotas.keys()) {
             let revision = |image: &ClusterImage| image.quota_revisions.get(entity).copied();
             tell(revision(self) != revision(newer), ImageChange::Quotas(entity.clone()));
+        }
+        tell(self.acls != newer.acls, ImageChange::Acls);
+        for ((user, mechanism), _) in self.scram.iter().chain(newer.scram.iter()) {
+            let differs = self.scram(user, *mechanism) != newer.scram(user, *mechanism);
+            tell(differs, ImageChange::Scram(*mechanism, user.clone()));
         }
         for node in self.brokers.keys().chain(newer.brokers.keys()) {
             tell(self.brokers.get(node) != newer.brokers.get(node), ImageChange::Broker(*node));
@@ -388,6 +428,14 @@ impl ClusterImage {
                 self.quota_revisions.insert(entity.clone(), revision);
                 told.insert(ImageChange::Quotas(entity));
             }
+            Item::Acl(id, value) => {
+                self.acls.insert(id, Arc::new(value.0));
+                told.insert(ImageChange::Acls);
+            }
+            Item::Scram(mechanism, user, value) => {
+                told.insert(ImageChange::Scram(mechanism, user.clone()));
+                self.scram.insert((user, mechanism), Arc::new(Versioned { value: value.0, revision }));
+            }
         }
     }
 
@@ -446,6 +494,14 @@ impl ClusterImage {
                 Arc::make_mut(&mut self.quotas).remove(entity);
                 self.quota_revisions.remove(entity);
                 told.insert(ImageChange::Quotas(entity.clone()));
+            }
+            Key::Acl(id) => {
+                self.acls.remove(id);
+                told.insert(ImageChange::Acls);
+            }
+            Key::Scram(mechanism, user) => {
+                self.scram.remove(&(user.clone(), *mechanism));
+                told.insert(ImageChange::Scram(*mechanism, user.clone()));
             }
         }
     }

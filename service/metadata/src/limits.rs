@@ -15,6 +15,18 @@ pub const MAX_CONFIG_VALUE_BYTES: usize = 16 * 1024;
 /// Most replicas of one partition: a state stays a few KiB, so that a full transaction of states stays below its byte limit.
 pub const MAX_REPLICAS: usize = 32;
 
+/// Longest name of a user, bytes: it is part of a key, and of a principal.
+pub const MAX_USER_BYTES: usize = 255;
+
+/// Most access rules: each change indexes all of them anew (milliseconds), and every broker holds them.
+pub const MAX_ACLS: usize = 20_000;
+
+/// Longest name, principal or host of an access rule, bytes: a transaction of a whole request stays below its byte limit.
+pub const MAX_ACL_TEXT_BYTES: usize = 4 * 1024;
+
+/// Most users with SCRAM credentials: every broker holds them.
+pub const MAX_SCRAM_CREDENTIALS: usize = 20_000;
+
 /// Producer ids reserved at once (Kafka's block): one write to the store per thousand producers.
 pub const PRODUCER_ID_BLOCK: i64 = 1000;
 
@@ -25,4 +37,5 @@ pub const MIN_SEGMENT_BYTES: i64 = 16 * 1024;
 pub const MAX_ENDPOINTS: usize = 32;
 
 const _: () = assert!(MAX_KEY_BYTES > 2 * tidelog_model::limits::MAX_TOPIC_NAME_LENGTH);
+const _: () = assert!(MAX_KEY_BYTES > MAX_USER_BYTES + "scram/SCRAM-SHA-256/".len());
 const _: () = assert!(MAX_CONFIG_VALUE_BYTES * 50 < MAX_TRANSACTION_BYTES);

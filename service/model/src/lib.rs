@@ -2,15 +2,18 @@
 //!
 //! Every other crate speaks in these words. Nothing here decides anything, performs I/O or reads a clock.
 
+mod acl;
 mod caller;
 mod error;
 mod ids;
 pub mod limits;
 mod partitioner;
 mod quota;
+mod scram;
 mod time;
 mod topic;
 
+pub use acl::{AclBinding, AclOperation, Operation, PatternType, Permission, ResourceType};
 pub use caller::{Caller, Door, Principal};
 pub use error::KafkaError;
 pub use ids::{
@@ -19,5 +22,6 @@ pub use ids::{
 };
 pub use partitioner::{murmur2, partition_of_key};
 pub use quota::{InvalidQuotaEntity, QuotaEntity, QuotaKind, QuotaName, QuotaTable};
+pub use scram::{ScramCredential, ScramMechanism};
 pub use time::{Deadline, Now, Timestamp};
 pub use topic::{InvalidTopicName, TopicIdPartition, TopicName, TopicPartition};

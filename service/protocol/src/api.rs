@@ -1,6 +1,7 @@
 //! The table of Kafka APIs: what the Kafka door serves and advertises, one row each. ApiVersions, dispatch, metric
 //! labels and the documentation derive from it. A row is added together with its handler.
 
+use crate::describe::NEVER;
 use crate::messages::*;
 use crate::{Message, Request, Response, Versions};
 
@@ -23,7 +24,7 @@ macro_rules! table {
     ($(
         $key:literal $name:ident: $request:ident => $response:ident,
         implemented $min:literal to $max:literal, advertised $from:literal to $to:literal,
-        flexible from $flexible:literal;
+        flexible from $flexible:expr;
     )*) => {
         /// The key of a served API.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -96,16 +97,21 @@ table! {
     14 SyncGroup: SyncGroupRequest => SyncGroupResponse, implemented 0 to 5, advertised 0 to 5, flexible from 4;
     15 DescribeGroups: DescribeGroupsRequest => DescribeGroupsResponse, implemented 0 to 6, advertised 0 to 6, flexible from 5;
     16 ListGroups: ListGroupsRequest => ListGroupsResponse, implemented 0 to 5, advertised 0 to 5, flexible from 3;
+    17 SaslHandshake: SaslHandshakeRequest => SaslHandshakeResponse, implemented 0 to 1, advertised 0 to 1, flexible from NEVER;
     18 ApiVersions: ApiVersionsRequest => ApiVersionsResponse, implemented 0 to 4, advertised 0 to 4, flexible from 3;
     19 CreateTopics: CreateTopicsRequest => CreateTopicsResponse, implemented 2 to 7, advertised 2 to 7, flexible from 5;
     20 DeleteTopics: DeleteTopicsRequest => DeleteTopicsResponse, implemented 1 to 6, advertised 1 to 6, flexible from 4;
     21 DeleteRecords: DeleteRecordsRequest => DeleteRecordsResponse, implemented 0 to 2, advertised 0 to 2, flexible from 2;
     22 InitProducerId: InitProducerIdRequest => InitProducerIdResponse, implemented 0 to 5, advertised 0 to 5, flexible from 2;
     23 OffsetForLeaderEpoch: OffsetForLeaderEpochRequest => OffsetForLeaderEpochResponse, implemented 2 to 4, advertised 2 to 4, flexible from 4;
+    29 DescribeAcls: DescribeAclsRequest => DescribeAclsResponse, implemented 1 to 3, advertised 1 to 3, flexible from 2;
+    30 CreateAcls: CreateAclsRequest => CreateAclsResponse, implemented 1 to 3, advertised 1 to 3, flexible from 2;
+    31 DeleteAcls: DeleteAclsRequest => DeleteAclsResponse, implemented 1 to 3, advertised 1 to 3, flexible from 2;
     32 DescribeConfigs: DescribeConfigsRequest => DescribeConfigsResponse, implemented 1 to 4, advertised 1 to 4, flexible from 4;
     33 AlterConfigs: AlterConfigsRequest => AlterConfigsResponse, implemented 0 to 2, advertised 0 to 2, flexible from 2;
     34 AlterReplicaLogDirs: AlterReplicaLogDirsRequest => AlterReplicaLogDirsResponse, implemented 1 to 2, advertised 1 to 2, flexible from 2;
     35 DescribeLogDirs: DescribeLogDirsRequest => DescribeLogDirsResponse, implemented 1 to 5, advertised 1 to 5, flexible from 2;
+    36 SaslAuthenticate: SaslAuthenticateRequest => SaslAuthenticateResponse, implemented 0 to 2, advertised 0 to 2, flexible from 2;
     37 CreatePartitions: CreatePartitionsRequest => CreatePartitionsResponse, implemented 0 to 3, advertised 0 to 3, flexible from 2;
     42 DeleteGroups: DeleteGroupsRequest => DeleteGroupsResponse, implemented 0 to 2, advertised 0 to 2, flexible from 2;
     43 ElectLeaders: ElectLeadersRequest => ElectLeadersResponse, implemented 0 to 2, advertised 0 to 2, flexible from 2;
@@ -115,6 +121,8 @@ table! {
     47 OffsetDelete: OffsetDeleteRequest => OffsetDeleteResponse, implemented 0 to 0, advertised 0 to 0, flexible from 32767;
     48 DescribeClientQuotas: DescribeClientQuotasRequest => DescribeClientQuotasResponse, implemented 0 to 1, advertised 0 to 1, flexible from 1;
     49 AlterClientQuotas: AlterClientQuotasRequest => AlterClientQuotasResponse, implemented 0 to 1, advertised 0 to 1, flexible from 1;
+    50 DescribeUserScramCredentials: DescribeUserScramCredentialsRequest => DescribeUserScramCredentialsResponse, implemented 0 to 0, advertised 0 to 0, flexible from 0;
+    51 AlterUserScramCredentials: AlterUserScramCredentialsRequest => AlterUserScramCredentialsResponse, implemented 0 to 0, advertised 0 to 0, flexible from 0;
     55 DescribeQuorum: DescribeQuorumRequest => DescribeQuorumResponse, implemented 0 to 2, advertised 0 to 2, flexible from 0;
     57 UpdateFeatures: UpdateFeaturesRequest => UpdateFeaturesResponse, implemented 0 to 2, advertised 0 to 2, flexible from 0;
     60 DescribeCluster: DescribeClusterRequest => DescribeClusterResponse, implemented 0 to 2, advertised 0 to 2, flexible from 0;

@@ -2,13 +2,19 @@
 //!
 //! Pure but for cryptography: time is an argument, keys and tokens are values; nothing here opens a file or a socket.
 
+mod acl;
 mod authorize;
 mod keys;
 pub mod limits;
 mod quota;
+pub mod sasl;
+pub mod scram;
 mod token;
 
-pub use authorize::{AllowAuthenticated, Authorizer, Decision, Operation, Resource, ResourceType};
+pub use acl::{AclAuthorizer, AclDefaults, AclSet, Asker, Verdict};
+pub use authorize::{AllowAuthenticated, Authorizer, Decision, Resource};
 pub use keys::{KeyError, KeySet};
 pub use quota::Quotas;
 pub use token::{Authenticator, Identity, IssueError, TokenError, TokenRequest, TokenRules, issue_token};
+// What is asked for is vocabulary, but whoever asks the authorizer finds all of it here.
+pub use tidelog_model::{Operation, ResourceType};

@@ -14,6 +14,27 @@ pub const MAX_JWKS_KEYS: usize = 64;
 /// Largest JWKS document, bytes: 64 RSA keys with certificate chains fit.
 pub const MAX_JWKS_BYTES: usize = 1024 * 1024;
 
+/// Fewest rounds of PBKDF2 that a password is kept with (RFC 7677 §4, Kafka's minimum).
+pub const MIN_SCRAM_ITERATIONS: i32 = 4096;
+
+/// Most rounds: each check of a password costs them (Kafka's maximum).
+pub const MAX_SCRAM_ITERATIONS: i32 = 16384;
+
+/// Most rounds that our own client does for a server: about a second.
+pub const MAX_SERVERS_ITERATIONS: i32 = 1_000_000;
+
+/// Bytes of the salts that we make.
+pub const SALT_BYTES: usize = 32;
+
+/// Longest salt of others, bytes.
+pub const MAX_SALT_BYTES: usize = 1024;
+
+/// Longest password in PLAIN and HTTP Basic, bytes.
+pub const MAX_PASSWORD_BYTES: usize = 4096;
+
+/// Longest nonce of a SCRAM client, bytes; real ones have about 30.
+pub const MAX_NONCE_BYTES: usize = 1024;
+
 /// How far two clocks may differ (Kafka's `sasl.oauthbearer.clock.skew.seconds`).
 pub const DEFAULT_LEEWAY: Duration = Duration::from_secs(30);
 

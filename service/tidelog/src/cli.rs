@@ -3,7 +3,8 @@
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    bench, broker, completions, config, consume, group, http, log, produce, records, status, table, tier, token, topic,
+    acl, bench, broker, completions, config, consume, group, http, log, produce, records, status, table, tier, token,
+    topic, user,
 };
 use crate::demo::args::DemoArgs;
 use crate::serve::args::ServeArgs;
@@ -50,6 +51,10 @@ pub(crate) enum Command {
     Status(status::StatusArgs),
     /// Measure a server: produce, fetch, latency.
     Bench(bench::BenchArgs),
+    /// Create, list and delete users with passwords.
+    User(user::UserArgs),
+    /// Add, list and remove access rules.
+    Acl(acl::AclArgs),
     /// Issue a token for a server that runs with the same shared secret.
     Token(token::TokenArgs),
     /// Run one SQL statement over topics that are exported as tables.
@@ -90,6 +95,15 @@ pub(crate) struct KafkaArgs {
     /// Brokers to connect to, separated by commas.
     #[arg(short, long, env = "TIDELOG_BROKERS", default_value = "127.0.0.1:9092", value_name = "HOST:PORT,...")]
     pub(crate) brokers: String,
+    /// Authenticate as this user; its password comes from the environment.
+    #[arg(long, env = "TIDELOG_USER", value_name = "NAME")]
+    pub(crate) user: Option<String>,
+    /// Environment variable that holds the password, or the token with OAUTHBEARER.
+    #[arg(long, default_value = "TIDELOG_PASSWORD", value_name = "NAME")]
+    pub(crate) password_env: String,
+    /// How to authenticate: SCRAM-SHA-512, SCRAM-SHA-256, PLAIN or OAUTHBEARER.
+    #[arg(long, env = "TIDELOG_SASL_MECHANISM", default_value = "SCRAM-SHA-512", value_name = "MECHANISM")]
+    pub(crate) sasl_mechanism: String,
 }
 
 /// Options of commands that speak HTTP.

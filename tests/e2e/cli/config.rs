@@ -93,7 +93,7 @@ fn show_says_what_holds_and_where_it_comes_from() {
     };
     let line = |number: u32| json!(format!("{}:{number}", file.display()));
     assert_eq!(setting("node_id"), (json!("7"), "file".into(), line(1)));
-    assert_eq!(setting("kafka.listen"), (json!("127.0.0.1:3"), "flag".into(), json!("--kafka-listen")));
+    assert_eq!(setting("kafka.listen"), (json!(["127.0.0.1:3"]), "flag".into(), json!("--kafka-listen")));
     assert_eq!(setting("http.listen"), (json!("127.0.0.1:4"), "environment".into(), json!("TIDELOG_HTTP_LISTEN")));
     assert_eq!(setting("auth.jwt.audience"), (json!(["a", "b"]), "file".into(), line(10)));
     assert_eq!(setting("store.endpoint").0, json!("https://…@s3"));

@@ -134,6 +134,23 @@ fn segment_in(folder: &Path) -> bool {
 }
 
 #[test]
+fn users_and_access_rules() {
+    let sasl = ["--kafka-listen", "SASL_PLAINTEXT://127.0.0.1:0", "--authorizer", "acl", "--super-user", "User:admin"];
+    let options = options!();
+    let mut server = Server::start(options.clone().args(sasl));
+    server.stop();
+    std::os::unix::fs::symlink(server.data_dir(), server.folder().join("tidelog-data")).unwrap();
+    let mut first = shell(&options, &block("first user"));
+    run(first.current_dir(server.folder()), b"", PATIENCE).expect(0);
+    server.start_again();
+    let text = std::fs::read_to_string(server.data_dir().join("endpoints.json")).unwrap();
+    let endpoints: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let listener = endpoints["listeners"]["SASL_PLAINTEXT"].as_str().unwrap();
+    let output = run_at(&options, listener, server.http(), &block("users"));
+    assert!(output.stdout.contains("User:alice") && output.stdout.contains("PREFIXED"), "{output:?}");
+}
+
+#[test]
 fn every_shell_example_is_run_by_a_test() {
     let readme = include_str!("../../../README.md");
     // The demo has a test above, the other two are what runs all of this and what every process test does.

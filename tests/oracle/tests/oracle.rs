@@ -70,7 +70,9 @@ fn oracles() -> BTreeMap<&'static str, Oracle> {
         DescribeGroupsResponse ListGroupsRequest ListGroupsResponse DeleteGroupsRequest DeleteGroupsResponse
         OffsetDeleteRequest OffsetDeleteResponse ConsumerGroupHeartbeatRequest ConsumerGroupHeartbeatResponse
         ConsumerGroupDescribeRequest ConsumerGroupDescribeResponse
-        SaslHandshakeRequest SaslHandshakeResponse SaslAuthenticateRequest SaslAuthenticateResponse
+        SaslHandshakeRequest SaslHandshakeResponse SaslAuthenticateRequest SaslAuthenticateResponse DescribeAclsRequest DescribeAclsResponse
+        CreateAclsRequest CreateAclsResponse DeleteAclsRequest DeleteAclsResponse DescribeUserScramCredentialsRequest
+        DescribeUserScramCredentialsResponse AlterUserScramCredentialsRequest AlterUserScramCredentialsResponse
         AlterReplicaLogDirsRequest AlterReplicaLogDirsResponse DescribeLogDirsRequest DescribeLogDirsResponse
         DescribeProducersRequest DescribeProducersResponse DescribeTopicPartitionsRequest
         DescribeTopicPartitionsResponse
@@ -230,7 +232,9 @@ fn defaults_agree() {
         DescribeGroupsResponse ListGroupsRequest ListGroupsResponse DeleteGroupsRequest DeleteGroupsResponse
         OffsetDeleteRequest OffsetDeleteResponse ConsumerGroupHeartbeatRequest ConsumerGroupHeartbeatResponse
         ConsumerGroupDescribeRequest ConsumerGroupDescribeResponse
-        SaslHandshakeRequest SaslHandshakeResponse SaslAuthenticateRequest SaslAuthenticateResponse
+        SaslHandshakeRequest SaslHandshakeResponse SaslAuthenticateRequest SaslAuthenticateResponse DescribeAclsRequest DescribeAclsResponse
+        CreateAclsRequest CreateAclsResponse DeleteAclsRequest DeleteAclsResponse DescribeUserScramCredentialsRequest
+        DescribeUserScramCredentialsResponse AlterUserScramCredentialsRequest AlterUserScramCredentialsResponse
         AlterReplicaLogDirsRequest AlterReplicaLogDirsResponse DescribeLogDirsRequest DescribeLogDirsResponse
         DescribeProducersRequest DescribeProducersResponse DescribeTopicPartitionsRequest
         DescribeTopicPartitionsResponse
@@ -280,6 +284,10 @@ fn defaults_agree() {
         OffsetForLeaderPartition = offset_for_leader_epoch_request::OffsetForLeaderPartition
         LeaderEpochEndOffset = offset_for_leader_epoch_response::EpochEndOffset
         DescribedGroup = describe_groups_response::DescribedGroup
+        DescribeAclsResource = describe_acls_response::DescribeAclsResource
+        AclCreation = create_acls_request::AclCreation
+        DeleteAclsFilter = delete_acls_request::DeleteAclsFilter
+        DeleteAclsMatchingAcl = delete_acls_response::DeleteAclsMatchingAcl
         DescribedGroupMember = describe_groups_response::DescribedGroupMember
         DescribeLogDirsPartition = describe_log_dirs_response::DescribeLogDirsPartition
         DescribeProducersPartitionResponse = describe_producers_response::PartitionResponse

@@ -7,6 +7,7 @@ mod group_offsets;
 mod groups;
 mod quotas;
 mod records;
+mod security;
 mod topics;
 
 pub use cluster::{ClusterBroker, ClusterDescription};
@@ -14,4 +15,5 @@ pub use configs::{ConfigChange, ConfigEntry, ConfigResource};
 pub use group_offsets::CommittedOffset;
 pub use groups::{GroupDescription, GroupListing, GroupMember};
 pub use quotas::{EntityQuotas, QuotaEntity};
+pub use security::{AclQuery, UserCredential, new_salt};
 pub use topics::{CreatedTopic, NewTopic};

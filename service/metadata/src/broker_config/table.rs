@@ -24,6 +24,13 @@ pub static BROKER_CONFIGS: &[ConfigDef] = &[
     )
     .dynamic(),
     ConfigDef::long("connections.max.idle.ms", "600000", 1, MAX, "An idle connection is closed after this time, ms."),
+    ConfigDef::long(
+        "connections.max.reauth.ms",
+        "0",
+        0,
+        MAX,
+        "After this time a client of a SASL listener must authenticate again, ms; 0 is never.",
+    ),
     ConfigDef::int(
         "default.replication.factor",
         "1",

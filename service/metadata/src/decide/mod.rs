@@ -3,6 +3,7 @@
 //! Nothing here writes: the shell runs the plan, waits until its own image has reached the committed revision, then answers. On a conflict
 //! it waits for the conflict's revision and decides again. Decisions with a name or an id that is new take it as an argument.
 
+mod acls;
 mod configs;
 mod create;
 mod delete;
@@ -14,6 +15,7 @@ mod producer_ids;
 mod quotas;
 mod reassign;
 mod register;
+mod scram;
 mod sweep;
 #[cfg(test)]
 mod tests;
@@ -24,6 +26,7 @@ use crate::broker_config::BrokerConfig;
 use crate::config::ConfigError;
 use crate::topic_config::TopicDefaults;
 
+pub use acls::{AclFilter, PatternFilter, check_acl, create_acls, delete_acls};
 pub use configs::{ConfigChange, ConfigEdit, ConfigOperation, alter_broker_configs, alter_topic_configs};
 pub use create::{CLUSTER_METADATA, CreateTopic, NewTopic, auto_topic, create_topics};
 pub use delete::{TopicRef, delete_topic, finish_deletion};
@@ -34,6 +37,7 @@ pub use producer_ids::{ProducerIdBlock, reserve_producer_ids};
 pub use quotas::{QuotaChange, alter_quotas};
 pub use reassign::check_reassignment;
 pub use register::{LastStop, Registration, claim_controller, register_broker, start_leading};
+pub use scram::{ScramChange, alter_scram};
 pub use sweep::sweep;
 
 /// Why a request is refused: Kafka's error and a sentence for the caller.

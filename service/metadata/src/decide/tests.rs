@@ -3,6 +3,7 @@ mod crash;
 mod create;
 mod elect;
 mod quotas;
+mod security;
 mod start;
 mod transcript;
 mod world;

@@ -1,11 +1,12 @@
 //! One key and its decoded value: what an event puts into the image.
 
-use tidelog_model::{NodeId, PartitionIndex, QuotaEntity, TopicId, TopicName};
+use tidelog_model::{NodeId, PartitionIndex, QuotaEntity, ScramMechanism, TopicId, TopicName};
+use uuid::Uuid;
 
 use crate::broker_config::BrokerOverrides;
 use crate::keys::{
-    BrokerValue, ClusterValue, ControllerValue, DeletionValue, Key, KeyError, NameValue, PartitionState,
-    ProducerIdsValue, QuotasValue, TopicValue,
+    AclValue, BrokerValue, ClusterValue, ControllerValue, DeletionValue, Key, KeyError, NameValue, PartitionState,
+    ProducerIdsValue, QuotasValue, ScramValue, TopicValue,
 };
 
 /// A stored fact.
@@ -20,6 +21,8 @@ pub(super) enum Item {
     BrokerConfigs(Option<NodeId>, BrokerOverrides),
     ProducerIds(ProducerIdsValue),
     Quotas(QuotaEntity, QuotasValue),
+    Acl(Uuid, AclValue),
+    Scram(ScramMechanism, String, ScramValue),
 }
 
 impl Item {
@@ -34,6 +37,10 @@ impl Item {
             Key::Partition(id, index) => Item::Partition(*id, *index, PartitionState::decode(*id, *index, value)?),
             Key::Deletion(id) => Item::Deletion(*id, DeletionValue::decode(*id, value)?),
             Key::BrokerConfigs(node) => Item::BrokerConfigs(*node, BrokerOverrides::decode(*node, value)?),
+            Key::Acl(id) => Item::Acl(*id, AclValue::decode(*id, value)?),
+            Key::Scram(mechanism, user) => {
+                Item::Scram(*mechanism, user.clone(), ScramValue::decode(*mechanism, user, value)?)
+            }
             Key::ProducerIds => Item::ProducerIds(ProducerIdsValue::decode(value)?),
             Key::Quotas(entity) => Item::Quotas(entity.clone(), QuotasValue::decode(entity, value)?),
         })

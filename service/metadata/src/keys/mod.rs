@@ -14,8 +14,11 @@
 //! | `deletions/<topic id>` | [`DeletionValue`] | when a topic is deleted, until all that it left behind is gone |
 //! | `configs/broker/<node id or default>` | [`BrokerOverrides`](crate::broker_config::BrokerOverrides) | by IncrementalAlterConfigs |
 //! | `quotas/<entity>` | [`QuotasValue`] | by AlterClientQuotas |
+//! | `acls/<id>` | [`AclValue`] | by CreateAcls, until DeleteAcls |
+//! | `scram/<mechanism>/<user>` | [`ScramValue`] | by AlterUserScramCredentials, and by `tidelog user create` |
 //! | `producer-ids` | [`ProducerIdsValue`] | by each reservation of a block |
 
+mod acl;
 mod broker;
 mod broker_configs;
 mod cluster;
@@ -25,6 +28,7 @@ mod name;
 mod partition;
 mod producer_ids;
 mod quotas;
+mod scram;
 #[cfg(test)]
 mod tests;
 mod topic;
@@ -34,8 +38,10 @@ use std::fmt;
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use tidelog_model::{NodeId, PartitionIndex, QuotaEntity, TopicId, TopicName};
+use tidelog_model::{NodeId, PartitionIndex, QuotaEntity, ScramMechanism, TopicId, TopicName};
+use uuid::Uuid;
 
+pub use acl::AclValue;
 pub use broker::{BrokerValue, Endpoint};
 pub use cluster::ClusterValue;
 pub use controller::ControllerValue;
@@ -44,9 +50,10 @@ pub use name::NameValue;
 pub use partition::{IsrMember, PartitionState};
 pub use producer_ids::ProducerIdsValue;
 pub use quotas::QuotasValue;
+pub use scram::ScramValue;
 pub use topic::TopicValue;
 
-use crate::limits::{MAX_KEY_BYTES, MAX_TRANSACTION_BYTES};
+use crate::limits::{MAX_KEY_BYTES, MAX_TRANSACTION_BYTES, MAX_USER_BYTES};
 
 /// A key of the store, parsed. Its text form is its `Display`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -71,6 +78,10 @@ pub enum Key {
     ProducerIds,
     /// `quotas/<entity>`
     Quotas(QuotaEntity),
+    /// `acls/<id>`
+    Acl(Uuid),
+    /// `scram/<mechanism>/<user>`; the user is everything behind the second `/`
+    Scram(ScramMechanism, String),
 }
 
 /// Why a key or a value of the store cannot be used.
@@ -113,6 +124,8 @@ impl fmt::Display for Key {
             Key::BrokerConfigs(None) => f.write_str("configs/broker/default"),
             Key::ProducerIds => f.write_str("producer-ids"),
             Key::Quotas(entity) => write!(f, "quotas/{entity}"),
+            Key::Acl(id) => write!(f, "acls/{}", id.hyphenated()),
+            Key::Scram(mechanism, user) => write!(f, "scram/{}/{user}", mechanism.name()),
         }
     }
 }
@@ -138,6 +151,11 @@ impl Key {
             ("partitions", rest) => rest
                 .split_once('/')
                 .and_then(|(id, n)| Some(Key::Partition(id.parse().ok()?, PartitionIndex(number(n)?)))),
+            ("acls", id) => id.parse().ok().map(Key::Acl),
+            ("scram", rest) => rest.split_once('/').and_then(|(mechanism, user)| {
+                is_user(user).then_some(())?;
+                Some(Key::Scram(ScramMechanism::from_name(mechanism)?, user.to_string()))
+            }),
             ("configs", "broker/default") => Some(Key::BrokerConfigs(None)),
             ("configs", rest) => {
                 rest.strip_prefix("broker/").and_then(number).map(|node| Key::BrokerConfigs(Some(NodeId(node))))
@@ -153,6 +171,11 @@ impl From<Key> for String {
     fn from(key: Key) -> String {
         key.to_string()
     }
+}
+
+/// May a user be called so? Any text that fits a key and that nobody could hide something in.
+pub fn is_user(name: &str) -> bool {
+    !name.is_empty() && name.len() <= MAX_USER_BYTES && !name.contains(char::is_control)
 }
 
 fn number(text: &str) -> Option<i32> {

@@ -1,7 +1,10 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use tidelog_model::{BrokerEpoch, LeaderEpoch, ProducerId, QuotaKind};
+use tidelog_model::{
+    AclBinding, AclOperation, BrokerEpoch, LeaderEpoch, Operation, PatternType, Permission, ProducerId, QuotaKind,
+    ResourceType, ScramCredential,
+};
 use uuid::Uuid;
 
 use super::*;
@@ -40,6 +43,8 @@ fn keys_have_one_spelling() {
         (Key::BrokerConfigs(None), "configs/broker/default"),
         (Key::ProducerIds, "producer-ids"),
         (Key::Quotas(entity("user=a%2Fb,client-id=*")), "quotas/user=a%2Fb,client-id=*"),
+        (Key::Acl(Uuid::from_u128(1)), "acls/00000000-0000-0000-0000-000000000001"),
+        (Key::Scram(ScramMechanism::Sha256, "a/b c".into()), "scram/SCRAM-SHA-256/a/b c"),
     ];
     for (key, text) in texts {
         assert_eq!(key.to_string(), text);
@@ -125,6 +130,38 @@ fn golden_bytes() {
     assert_eq!(text(deletion.encode()), r#"{"version":1,"name":"orders","partitions":3}"#);
     let ids = ProducerIdsValue { next: ProducerId(3000) };
     assert_eq!(text(ids.encode()), r#"{"version":1,"next":3000}"#);
+    let rule = AclValue(AclBinding {
+        resource: ResourceType::Topic,
+        pattern: PatternType::Literal,
+        name: "orders".into(),
+        principal: "User:alice".into(),
+        host: "*".into(),
+        operation: AclOperation::Only(Operation::Read),
+        permission: Permission::Allow,
+    });
+    assert_eq!(
+        text(rule.encode()),
+        concat!(
+            r#"{"version":1,"resource":"TOPIC","pattern":"LITERAL","name":"orders","principal":"User:alice","#,
+            r#""host":"*","operation":"READ","permission":"ALLOW"}"#
+        )
+    );
+    assert_eq!(AclValue::decode(Uuid::nil(), &rule.encode()), Ok(rule));
+    let credential = ScramValue(ScramCredential {
+        salt: b"salt".to_vec(),
+        stored_key: vec![1; 32],
+        server_key: vec![2; 32],
+        iterations: 4096,
+    });
+    assert_eq!(
+        text(credential.encode()),
+        concat!(
+            r#"{"version":1,"salt":"c2FsdA==","stored_key":"AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=","#,
+            r#""server_key":"AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI=","iterations":4096}"#
+        )
+    );
+    assert_eq!(ScramValue::decode(ScramMechanism::Sha256, "u", &credential.encode()), Ok(credential.clone()));
+    assert!(ScramValue::decode(ScramMechanism::Sha512, "u", &credential.encode()).is_err(), "keys of another length");
     let overrides = BrokerOverrides::new(configs(&[("log.retention.ms", "1000")])).unwrap();
     assert_eq!(text(overrides.encode()), r#"{"version":1,"configs":{"log.retention.ms":"1000"}}"#);
     assert_eq!(BrokerOverrides::decode(None, &overrides.encode()), Ok(overrides));

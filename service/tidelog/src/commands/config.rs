@@ -118,6 +118,7 @@ fn variables(command: &clap::Command, into: &mut Vec<String>) {
     into.extend(command.get_arguments().filter_map(|arg| Some(arg.get_env()?.to_str()?.to_owned())));
     // What `token` reads by default belongs to nobody's flag.
     into.push("TIDELOG_JWT_SECRET".into());
+    into.extend(["TIDELOG_PASSWORD", "TIDELOG_NEW_PASSWORD"].map(String::from));
     command.get_subcommands().for_each(|command| variables(command, into));
 }
 
@@ -277,7 +278,9 @@ mod tests {
         }
         let text = keys.iter().map(Key::render).collect::<String>();
         assert!(
-            text.contains("[type ADDRESS:PORT; default: 127.0.0.1:9092; --kafka-listen; TIDELOG_KAFKA_LISTEN]"),
+            text.contains(
+                "[type [NAME=][PROTOCOL://]ADDRESS:PORT; default: 127.0.0.1:9092; --kafka-listen; TIDELOG_KAFKA_LISTEN]"
+            ),
             "{text}"
         );
     }

@@ -1,5 +1,6 @@
 //! One file per command. Each is a client of a server, but `token`, `log`, `config` and `completions`, which need none.
 
+pub(crate) mod acl;
 pub(crate) mod bench;
 pub(crate) mod broker;
 pub(crate) mod completions;
@@ -20,9 +21,11 @@ pub(crate) mod table;
 pub(crate) mod tier;
 pub(crate) mod token;
 pub(crate) mod topic;
+pub(crate) mod user;
 
 use anyhow::Context;
 use tidelog_client::{BrokerAddress, Client, ClientOptions};
+use tidelog_security::sasl::{Login, Mechanism, Secret};
 
 use crate::cli::{Cli, Command, KafkaArgs};
 use crate::output::Usage;
@@ -57,6 +60,8 @@ async fn dispatch(command: Command) -> anyhow::Result<()> {
         Command::Consume(args) => consume::run(args).await,
         Command::Status(args) => status::run(args).await,
         Command::Bench(args) => bench::run(args).await,
+        Command::User(args) => user::run(args).await,
+        Command::Acl(args) => acl::run(args).await,
         Command::Token(args) => token::run(&args),
         Command::Query(args) => http::query(args).await,
         Command::Tier(args) => tier::run(args).await,
@@ -67,10 +72,29 @@ async fn dispatch(command: Command) -> anyhow::Result<()> {
     }
 }
 
+/// Who the command says it is: nobody, unless `--user` or a mechanism without users is given.
+fn login(args: &KafkaArgs) -> anyhow::Result<Option<Login>> {
+    let mechanism = Mechanism::from_name(&args.sasl_mechanism).ok_or_else(|| {
+        let known = Mechanism::ALL.iter().map(|mechanism| mechanism.name()).collect::<Vec<_>>().join(", ");
+        Usage(format!("--sasl-mechanism: {:?} is none of {known}", args.sasl_mechanism))
+    })?;
+    let Some(user) = &args.user else { return Ok(None) };
+    let secret = std::env::var(&args.password_env).ok().filter(|secret| !secret.is_empty());
+    let secret = secret.map(Secret).ok_or_else(|| {
+        Usage(format!("the environment variable {} is not set; it holds the password of {user}", args.password_env))
+    })?;
+    Ok(Some(match mechanism {
+        Mechanism::Plain => Login::Plain(user.clone(), secret),
+        Mechanism::Scram(mechanism) => Login::Scram(mechanism, user.clone(), secret),
+        Mechanism::OAuthBearer => Login::Token(secret),
+    }))
+}
+
 /// Connects to the brokers of the command line.
 pub(crate) async fn connect(args: &KafkaArgs, client_id: &str) -> anyhow::Result<Client> {
     let brokers = BrokerAddress::list(&args.brokers).map_err(|error| Usage(format!("--brokers: {error}")))?;
     let mut options = ClientOptions::new(brokers);
     options.connection.client_id = client_id.to_owned();
+    options.connection.login = login(args)?;
     Ok(Client::connect(options).await?)
 }

@@ -20,7 +20,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::cli::Format;
 use crate::output::Interrupted;
-use crate::serve::config::{KafkaListener, ServeConfig, StoreConfig};
+use crate::serve::config::{KafkaListener, Protocol, ServeConfig, StoreConfig};
 use crate::serve::start::Running;
 use args::DemoArgs;
 use report::{Report, Stage};
@@ -117,13 +117,20 @@ fn config(data_dir: PathBuf, object_store: Option<String>) -> ServeConfig {
     ServeConfig {
         data_dir,
         node: NodeId(1),
-        kafka: KafkaListener { name: "PLAINTEXT".into(), listen: local(KAFKA_PORT), advertise: None },
+        kafka: vec![KafkaListener {
+            name: "PLAINTEXT".into(),
+            protocol: Protocol::Plaintext,
+            listen: local(KAFKA_PORT),
+            advertise: None,
+        }],
+        sasl_mechanisms: Vec::new(),
         http: local(HTTP_PORT),
         http_advertise: None,
         object_store,
         store: StoreConfig::default(),
         durability: Durability::Fsync,
         allow_unauthenticated: false,
+        acls: None,
         jwt: None,
         broker: vec![("log.retention.check.interval.ms".into(), "250".into())],
         allowed_origins: Vec::new(),

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use tidelog_model::NodeId;
 use tidelog_partition::Durability;
+use tidelog_security::AclDefaults;
+use tidelog_security::sasl::Mechanism;
 
 /// The whole configuration of a server.
 #[derive(Clone, Debug)]
@@ -13,8 +15,10 @@ pub(crate) struct ServeConfig {
     pub(crate) data_dir: PathBuf,
     /// This node's number.
     pub(crate) node: NodeId,
-    /// The Kafka listener.
-    pub(crate) kafka: KafkaListener,
+    /// The Kafka listeners, at least one.
+    pub(crate) kafka: Vec<KafkaListener>,
+    /// What clients of listeners with SASL may choose.
+    pub(crate) sasl_mechanisms: Vec<Mechanism>,
     /// Where HTTP listens.
     pub(crate) http: SocketAddr,
     /// The URL that others are told for HTTP.
@@ -27,6 +31,8 @@ pub(crate) struct ServeConfig {
     pub(crate) durability: Durability,
     /// Listen beyond loopback without authentication.
     pub(crate) allow_unauthenticated: bool,
+    /// Kafka's access rules bind, with this beside them; `None`: whoever came in may do everything.
+    pub(crate) acls: Option<AclDefaults>,
     /// Bearer tokens; `None` leaves HTTP open.
     pub(crate) jwt: Option<JwtConfig>,
     /// Settings under Kafka's names.
@@ -35,11 +41,45 @@ pub(crate) struct ServeConfig {
     pub(crate) allowed_origins: Vec<String>,
 }
 
+/// Kafka's security protocols that are served.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Protocol {
+    /// Neither encryption nor authentication.
+    Plaintext,
+    /// Authentication without encryption.
+    SaslPlaintext,
+}
+
+impl Protocol {
+    /// Every protocol.
+    pub(crate) const ALL: &'static [Protocol] = &[Protocol::Plaintext, Protocol::SaslPlaintext];
+
+    /// Kafka's name.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Protocol::Plaintext => "PLAINTEXT",
+            Protocol::SaslPlaintext => "SASL_PLAINTEXT",
+        }
+    }
+
+    /// The protocol of this name.
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|protocol| protocol.name() == name)
+    }
+
+    /// Do clients say who they are?
+    pub(crate) const fn has_sasl(self) -> bool {
+        matches!(self, Protocol::SaslPlaintext)
+    }
+}
+
 /// One Kafka listener.
 #[derive(Clone, Debug)]
 pub(crate) struct KafkaListener {
     /// Its name.
     pub(crate) name: String,
+    /// How clients speak to it.
+    pub(crate) protocol: Protocol,
     /// Where it listens; port 0 takes a free one.
     pub(crate) listen: SocketAddr,
     /// Host and port that clients are told; the address they connected to if `None`.

@@ -1,5 +1,6 @@
 //! `endpoints.json` in the data directory: where a running server listens, for scripts and tests that let it choose its ports.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
 
@@ -18,7 +19,14 @@ pub(super) fn remove(data_dir: &Path) -> std::io::Result<()> {
 }
 
 /// All listeners accept: says where, atomically.
-pub(super) fn write(data_dir: &Path, kafka: SocketAddr, http: SocketAddr) -> std::io::Result<()> {
-    let text = json!({ "kafka": kafka.to_string(), "http": http.to_string() }).to_string();
+pub(super) fn write(
+    data_dir: &Path,
+    kafka: SocketAddr,
+    http: SocketAddr,
+    listeners: &[(String, SocketAddr)],
+) -> std::io::Result<()> {
+    let listeners: BTreeMap<&str, String> =
+        listeners.iter().map(|(name, address)| (name.as_str(), address.to_string())).collect();
+    let text = json!({ "kafka": kafka.to_string(), "http": http.to_string(), "listeners": listeners }).to_string();
     replace_file(&OsDisk, &data_dir.join(FILE), text.as_bytes())
 }

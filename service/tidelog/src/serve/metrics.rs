@@ -68,6 +68,12 @@ const TABLE: &[(&str, Kind, Unit, &str)] = &[
         Unit::Seconds,
         "Seconds from a Kafka request's frame to its answer, by API; long polls and pauses for order included.",
     ),
+    (
+        "tidelog_kafka_authentications_total",
+        Counter,
+        Unit::Count,
+        "Authentications of Kafka clients, by mechanism and result.",
+    ),
     ("tidelog_kafka_requests_total", Counter, Unit::Count, "Requests of Kafka clients, by API."),
     (
         "tidelog_kafka_throttled_connections_total",

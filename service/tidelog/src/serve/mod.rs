@@ -6,6 +6,7 @@ pub(crate) mod config;
 pub(crate) mod endpoints;
 mod file;
 mod gauges;
+mod listeners;
 mod metrics;
 mod observer;
 pub(crate) mod origin;
@@ -32,6 +33,9 @@ pub(crate) async fn run(args: args::ServeArgs) -> Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let running = start(config).await?;
     println!("kafka  {}", running.kafka);
+    for (name, address) in running.listeners.iter().skip(1) {
+        println!("kafka  {address}  {name}");
+    }
     println!("http   http://{}", running.http);
     println!("data   {}", running.data_dir.display());
     println!("store  {}", running.object_store);

@@ -1,8 +1,8 @@
 //! Decides which of file, environment and flags counts (in that order of strength) and what the texts mean: one configuration, the
 //! origin of each value, and everything that is wrong. Opens nothing but the configuration file.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -11,11 +11,13 @@ use tidelog_metadata::broker_config::broker_config;
 use tidelog_metadata::{BrokerConfig, BrokerOverrides, ConfigSource};
 use tidelog_model::NodeId;
 use tidelog_partition::Durability;
+use tidelog_security::AclDefaults;
 use tracing_subscriber::EnvFilter;
 
 use super::args::ServeArgs;
 use super::config::{JwtConfig, KafkaListener, ServeConfig, StoreConfig};
 use super::file::{self, FileContents};
+use super::listeners::{listeners, mechanisms};
 use super::origin::{Origin, Problem, Problems};
 use super::settings::{self, Kind, Setting};
 
@@ -130,6 +132,25 @@ impl Values {
         parse(default).map_err(|message| anyhow!("the default of {}: {message}", setting.key))
     }
 
+    /// What a list means; what nothing at all means, if it is no value.
+    fn of_list<T>(&mut self, setting: &Setting, parse: impl Fn(&[String]) -> Result<T>) -> Result<T> {
+        match parse(&self.list(setting)) {
+            Ok(value) => Ok(value),
+            Err(error) => {
+                self.wrong(setting, error.to_string());
+                parse(&[])
+            }
+        }
+    }
+
+    /// The setting's value cannot be used.
+    fn wrong(&mut self, setting: &Setting, message: String) {
+        self.problems.push(match self.given.remove(setting.key) {
+            Some((_, origin)) => Problem::at(origin, message),
+            None => Problem::of_all(message),
+        });
+    }
+
     fn list(&self, setting: &Setting) -> Vec<String> {
         let given = self.given.get(setting.key).map(|(texts, _)| texts.as_slice()).unwrap_or_default();
         given.iter().map(|text| text.trim().to_owned()).filter(|text| !text.is_empty()).collect()
@@ -137,8 +158,7 @@ impl Values {
 }
 
 fn build(values: &mut Values) -> Result<ServeConfig> {
-    let advertise = values.optional(&settings::KAFKA_ADVERTISE, advertised);
-    let (name, advertise) = advertise.map_or((None, None), |(name, address)| (name, Some(address)));
+    let kafka = kafka(values)?;
     let jwt = JwtConfig {
         secret_env: values.optional(&settings::JWT_SECRET_ENV, text),
         jwks: values.optional(&settings::JWT_JWKS, path),
@@ -153,11 +173,8 @@ fn build(values: &mut Values) -> Result<ServeConfig> {
     Ok(ServeConfig {
         data_dir: values.required(&settings::DATA_DIR, path)?,
         node: NodeId(values.required(&settings::NODE_ID, node_id)?),
-        kafka: KafkaListener {
-            name: name.unwrap_or_else(|| "PLAINTEXT".into()),
-            listen: values.required(&settings::KAFKA_LISTEN, address)?,
-            advertise,
-        },
+        kafka,
+        sasl_mechanisms: values.of_list(&settings::SASL_MECHANISMS, |named| mechanisms(named, has_jwt))?,
         http: values.required(&settings::HTTP_LISTEN, address)?,
         http_advertise: values.optional(&settings::HTTP_ADVERTISE, text),
         object_store: values.optional(&settings::STORE_URL, text),
@@ -169,10 +186,53 @@ fn build(values: &mut Values) -> Result<ServeConfig> {
         },
         durability: values.required(&settings::DURABILITY, durability)?,
         allow_unauthenticated: values.required(&settings::ALLOW_UNAUTHENTICATED, boolean)?,
+        acls: acls(values)?,
         jwt: has_jwt.then_some(jwt),
         broker: Vec::new(),
         allowed_origins: values.list(&settings::ALLOWED_ORIGINS),
     })
+}
+
+/// The listeners and what clients are told of them.
+fn kafka(values: &mut Values) -> Result<Vec<KafkaListener>> {
+    let alone = values.of_list(&settings::KAFKA_LISTEN, |listen| listeners(listen, &[]))?;
+    let advertise = values.list(&settings::KAFKA_ADVERTISE);
+    match listeners(&values.list(&settings::KAFKA_LISTEN), &advertise) {
+        Ok(listeners) => Ok(listeners),
+        Err(error) => {
+            values.wrong(&settings::KAFKA_ADVERTISE, error.to_string());
+            Ok(alone)
+        }
+    }
+}
+
+/// Access rules and what holds beside them.
+fn acls(values: &mut Values) -> Result<Option<AclDefaults>> {
+    let has_acls = values.required(&settings::AUTHORIZER, authorizer)?;
+    let super_users = values.of_list(&settings::SUPER_USERS, principals)?;
+    let allow_everyone = values.required(&settings::ALLOW_EVERYONE, boolean)?;
+    if !has_acls && (allow_everyone || !super_users.is_empty()) {
+        // Somebody believes that rules bind.
+        let message =
+            "super users or allow_everyone_if_no_acl_found are set, but no access rules bind: pass --authorizer acl";
+        values.problems.push(Problem::of_all(message));
+    }
+    Ok(has_acls.then_some(AclDefaults { super_users, allow_everyone }))
+}
+
+fn authorizer(text: &str) -> Result<bool, String> {
+    match text {
+        "none" => Ok(false),
+        "acl" => Ok(true),
+        _ => Err(format!("{text:?} is no authorizer; it can be none or acl")),
+    }
+}
+
+fn principals(texts: &[String]) -> Result<BTreeSet<String>> {
+    if let Some(bad) = texts.iter().find(|principal| !principal.contains(':')) {
+        anyhow::bail!("{bad:?} is no principal; one looks like User:admin");
+    }
+    Ok(texts.iter().cloned().collect())
 }
 
 type BrokerSettings = BTreeMap<String, (String, Origin)>;
@@ -274,17 +334,6 @@ fn durability(text: &str) -> Result<Durability, String> {
     }
 }
 
-/// `[NAME=]HOST:PORT`.
-fn advertised(text: &str) -> Result<(Option<String>, (String, u16)), String> {
-    let (name, address) = match text.split_once('=') {
-        Some((name, address)) => (Some(name.to_owned()), address),
-        None => (None, text),
-    };
-    let (host, port) = address.rsplit_once(':').ok_or_else(|| format!("{text:?} is not [NAME=]HOST:PORT"))?;
-    let port = port.parse().map_err(|_| format!("{port:?} in {text:?} is not a port"))?;
-    Ok((name, (host.trim_matches(['[', ']']).to_owned(), port)))
-}
-
 #[cfg(test)]
 mod tests {
     use clap::{Args, Command, FromArgMatches};
@@ -300,7 +349,7 @@ mod tests {
     fn every_default_is_a_value() {
         let resolution = resolved(&[]);
         assert_eq!(resolution.problems, []);
-        assert_eq!(resolution.config.kafka.listen.to_string(), "127.0.0.1:9092");
+        assert_eq!(resolution.config.kafka[0].listen.to_string(), "127.0.0.1:9092");
         assert_eq!((resolution.log.as_str(), resolution.config.node), ("info", NodeId(1)));
         assert!(resolution.effective.iter().all(|setting| setting.origin == Origin::Default));
         assert!(resolution.effective.iter().any(|setting| setting.key == "broker.num.partitions"));
@@ -338,16 +387,21 @@ mod tests {
             assert!(told.iter().any(|text| text.contains(part)), "{part} is not in {told:#?}");
         }
         // The defaults stand, so that what follows from the rest can be judged too.
-        assert_eq!(resolution.config.kafka.listen.to_string(), "127.0.0.1:9092");
+        assert_eq!(resolution.config.kafka[0].listen.to_string(), "127.0.0.1:9092");
         assert!(resolution.valid().unwrap_err().to_string().starts_with("the configuration has 10 errors\n  "));
     }
 
     #[test]
-    fn advertised_addresses_may_have_a_name() {
-        assert_eq!(advertised("db.example:9092").unwrap(), (None, ("db.example".into(), 9092)));
-        assert_eq!(advertised("IN=[::1]:19092").unwrap(), (Some("IN".into()), ("::1".into(), 19092)));
-        assert!(advertised("nohost").is_err());
-        assert!(advertised("a:b").is_err());
+    fn what_belongs_to_access_rules_needs_them() {
+        let told = |args: &[&str]| resolved(args).problems.iter().map(ToString::to_string).collect::<String>();
+        assert!(told(&["--super-user=User:admin"]).contains("--authorizer acl"));
+        assert!(told(&["--allow-everyone-if-no-acl-found"]).contains("--authorizer acl"));
+        assert!(told(&["--authorizer=acls"]).contains("none or acl"));
+        assert!(told(&["--authorizer=acl", "--super-user=admin"]).contains("no principal"));
+        assert!(told(&["--kafka-sasl-mechanism=GSSAPI"]).contains("GSSAPI"));
+        assert!(told(&["--kafka-advertise=nohost"]).contains("--kafka-advertise: "));
+        let config = resolved(&["--authorizer=acl", "--super-user=User:a;User:b"]).valid().unwrap().0;
+        assert_eq!(config.acls.unwrap().super_users, ["User:a".to_owned(), "User:b".to_owned()].into());
     }
 
     #[test]

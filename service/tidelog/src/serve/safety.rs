@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::config::ServeConfig;
+use super::config::{KafkaListener, ServeConfig};
 
 /// Why the server does not start, with the ways out.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -20,12 +20,18 @@ pub(crate) struct Unsafe {
 pub(crate) fn check(config: &ServeConfig) -> Result<Vec<String>, Unsafe> {
     let mut warnings = Vec::new();
     let reachable = |address: &SocketAddr| !address.ip().to_canonical().is_loopback();
-    if reachable(&config.kafka.listen) && !config.allow_unauthenticated {
+    let open: Vec<&KafkaListener> = config.kafka.iter().filter(|listener| !listener.protocol.has_sasl()).collect();
+    if let Some(listener) = open.iter().find(|listener| reachable(&listener.listen))
+        && !config.allow_unauthenticated
+    {
         return Err(Unsafe {
             door: "Kafka",
-            address: config.kafka.listen,
-            configure: "listen on a loopback address (the Kafka door has no authentication yet)",
+            address: listener.listen,
+            configure: "make its clients authenticate with --kafka-listen SASL_PLAINTEXT://…",
         });
+    }
+    if config.kafka.iter().any(|listener| listener.protocol.has_sasl() && reachable(&listener.listen)) {
+        warnings.push("Kafka clients authenticate, but what they send and get is not encrypted".into());
     }
     if reachable(&config.http) && config.jwt.is_none() && !config.allow_unauthenticated {
         return Err(Unsafe {
@@ -35,10 +41,12 @@ pub(crate) fn check(config: &ServeConfig) -> Result<Vec<String>, Unsafe> {
         });
     }
     if let Some(jwt) = &config.jwt {
-        warnings.push(format!(
-            "tokens protect HTTP and gRPC only: the Kafka door on {} is open to whoever reaches it",
-            config.kafka.listen
-        ));
+        for listener in open {
+            warnings.push(format!(
+                "tokens protect HTTP and gRPC only: the Kafka door on {} is open to whoever reaches it",
+                listener.listen
+            ));
+        }
         if jwt.issuer.is_none() || jwt.audiences.is_empty() {
             warnings.push(
                 "--jwt-issuer or --jwt-audience is not set: tokens of any issuer or for any audience are accepted if \
@@ -56,19 +64,26 @@ mod tests {
     use tidelog_partition::Durability;
 
     use super::*;
-    use crate::serve::config::{JwtConfig, KafkaListener, StoreConfig};
+    use crate::serve::config::{JwtConfig, Protocol, StoreConfig};
 
     fn config(kafka: &str, http: &str) -> ServeConfig {
         ServeConfig {
             data_dir: "data".into(),
             node: NodeId(1),
-            kafka: KafkaListener { name: "PLAINTEXT".into(), listen: kafka.parse().unwrap(), advertise: None },
+            kafka: vec![KafkaListener {
+                name: "PLAINTEXT".into(),
+                protocol: Protocol::Plaintext,
+                listen: kafka.parse().unwrap(),
+                advertise: None,
+            }],
+            sasl_mechanisms: Vec::new(),
             http: http.parse().unwrap(),
             http_advertise: None,
             object_store: None,
             store: StoreConfig::default(),
             durability: Durability::Fsync,
             allow_unauthenticated: false,
+            acls: None,
             jwt: None,
             broker: Vec::new(),
             allowed_origins: Vec::new(),
@@ -85,6 +100,14 @@ mod tests {
         let mut tokens = config("127.0.0.1:9092", "0.0.0.0:8082");
         tokens.jwt = Some(JwtConfig { secret_env: Some("X".into()), jwks: None, issuer: None, audiences: vec![] });
         assert_eq!(check(&tokens).unwrap().len(), 2);
+        let mut sasl = config("0.0.0.0:9092", "127.0.0.1:8082");
+        sasl.kafka[0].protocol = Protocol::SaslPlaintext;
+        assert_eq!(check(&sasl).unwrap().len(), 1, "a warning: nothing is encrypted");
+        let mut both = sasl.clone();
+        both.kafka.push(config("0.0.0.0:9093", "127.0.0.1:8082").kafka.remove(0));
+        assert!(check(&both).is_err(), "each listener counts");
+        sasl.jwt = tokens.jwt.clone();
+        assert_eq!(check(&sasl).unwrap().len(), 2, "no open Kafka door to warn of");
         let mut open = config("0.0.0.0:9092", "0.0.0.0:8082");
         open.allow_unauthenticated = true;
         assert!(check(&open).is_ok());

@@ -83,9 +83,10 @@ pub(super) const KAFKA_LISTEN: Setting = Setting::new(
     "kafka.listen",
     "kafka-listen",
     "TIDELOG_KAFKA_LISTEN",
-    "Where the Kafka door listens; port 0 takes a free one",
+    "Where the Kafka door listens; port 0 takes a free one; PROTOCOL is PLAINTEXT or SASL_PLAINTEXT",
 )
-.value("ADDRESS:PORT")
+.of(Kind::List(','))
+.value("[NAME=][PROTOCOL://]ADDRESS:PORT")
 .default("127.0.0.1:9092");
 pub(super) const KAFKA_ADVERTISE: Setting = Setting::new(
     "kafka.advertise",
@@ -93,8 +94,18 @@ pub(super) const KAFKA_ADVERTISE: Setting = Setting::new(
     "TIDELOG_KAFKA_ADVERTISE",
     "Where Kafka clients are told to connect",
 )
+.of(Kind::List(','))
 .value("[NAME=]HOST:PORT")
 .otherwise("the address they connected to");
+pub(super) const SASL_MECHANISMS: Setting = Setting::new(
+    "kafka.sasl_mechanisms",
+    "kafka-sasl-mechanism",
+    "TIDELOG_KAFKA_SASL_MECHANISMS",
+    "What clients of SASL listeners may authenticate with: PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER",
+)
+.of(Kind::List(','))
+.value("MECHANISM")
+.otherwise("both SCRAM, and OAUTHBEARER if tokens are verified");
 pub(super) const HTTP_LISTEN: Setting = Setting::new(
     "http.listen",
     "http-listen",
@@ -161,6 +172,29 @@ pub(super) const ALLOW_UNAUTHENTICATED: Setting = Setting::new(
     "Listen beyond loopback without authentication",
 )
 .boolean();
+pub(super) const AUTHORIZER: Setting = Setting::new(
+    "auth.authorizer",
+    "authorizer",
+    "TIDELOG_AUTHORIZER",
+    "Who may do what: none, whoever came in may do everything; acl, what Kafka's access rules allow",
+)
+.value("none|acl")
+.default("none");
+pub(super) const SUPER_USERS: Setting = Setting::new(
+    "auth.super_users",
+    "super-user",
+    "TIDELOG_SUPER_USERS",
+    "Principals that may do everything whatever the access rules say, such as User:admin",
+)
+.of(Kind::List(';'))
+.value("PRINCIPAL");
+pub(super) const ALLOW_EVERYONE: Setting = Setting::new(
+    "auth.allow_everyone_if_no_acl_found",
+    "allow-everyone-if-no-acl-found",
+    "TIDELOG_ALLOW_EVERYONE_IF_NO_ACL_FOUND",
+    "Everybody may do everything to a resource that no access rule is about",
+)
+.boolean();
 pub(super) const JWT_SECRET_ENV: Setting = Setting::new(
     "auth.jwt.secret_env",
     "jwt-secret-env",
@@ -199,6 +233,7 @@ pub(crate) const ALL: &[Setting] = &[
     NODE_ID,
     KAFKA_LISTEN,
     KAFKA_ADVERTISE,
+    SASL_MECHANISMS,
     HTTP_LISTEN,
     HTTP_ADVERTISE,
     ALLOWED_ORIGINS,
@@ -209,6 +244,9 @@ pub(crate) const ALL: &[Setting] = &[
     STORE_NO_CHECKSUM,
     DURABILITY,
     ALLOW_UNAUTHENTICATED,
+    AUTHORIZER,
+    SUPER_USERS,
+    ALLOW_EVERYONE,
     JWT_SECRET_ENV,
     JWT_JWKS,
     JWT_ISSUER,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use tidelog_broker::{Broker, BrokerOptions, DataDir};
 use tidelog_gateway::{Gateway, GatewayInfo, GatewayOptions, GatewayParts};
-use tidelog_kafka::{KafkaDoor, ListenerName};
+use tidelog_kafka::{KafkaDoor, ListenerName, ListenerSecurity, SaslOptions};
 use tidelog_log::{OsDisk, replace_file};
 use tidelog_metadata::BrokerConfig;
 use tidelog_metadata::keys::Endpoint;
@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::committed::Committed;
-use super::config::{JwtConfig, ServeConfig};
+use super::config::{JwtConfig, KafkaListener, ServeConfig};
 use super::observer::Events;
 use super::status::Status;
 use super::{endpoints, gauges, metrics, safety};
@@ -36,8 +36,10 @@ const DRAIN: Duration = Duration::from_secs(10);
 
 /// A server that accepts on all its listeners.
 pub(crate) struct Running {
-    /// Where Kafka clients connect.
+    /// Where Kafka clients connect: the first listener.
     pub(crate) kafka: SocketAddr,
+    /// Every Kafka listener by name.
+    pub(crate) listeners: Vec<(String, SocketAddr)>,
     /// Where HTTP and gRPC clients connect.
     pub(crate) http: SocketAddr,
     /// The data directory, absolute.
@@ -61,15 +63,20 @@ pub(crate) async fn start(config: ServeConfig) -> Result<Running> {
     }
     raise_open_files();
     let settings = BrokerConfig::new(config.broker.iter().map(|(name, value)| (name, value)))?;
-    let authenticator = config.jwt.as_ref().map(authenticator).transpose()?;
+    let authenticator = config.jwt.as_ref().map(authenticator).transpose()?.map(Arc::new);
     if let Some(url) = &config.object_store {
         Objects::check(url, &store_options(&config))?;
     }
 
     // Ports first: a start that cannot listen should not touch anything.
-    let kafka_socket = bind(config.kafka.listen, "--kafka-listen").await?;
+    let mut sockets = Vec::with_capacity(config.kafka.len());
+    for listener in &config.kafka {
+        sockets.push((listener, bind(listener.listen, "--kafka-listen").await?));
+    }
     let http_socket = bind(config.http, "--http-listen").await?;
-    let (kafka, http) = (kafka_socket.local_addr()?, http_socket.local_addr()?);
+    let http = http_socket.local_addr()?;
+    let (listeners, registered) = addresses(&sockets)?;
+    let kafka = listeners.first().context("there is no Kafka listener")?.1;
     let (path, node) = (config.data_dir.clone(), config.node);
     let data_dir = tokio::task::spawn_blocking(move || DataDir::open(&path, node, None)).await??;
     let root = data_dir.path().to_owned();
@@ -94,15 +101,15 @@ pub(crate) async fn start(config: ServeConfig) -> Result<Running> {
         writing
     });
     let events = Arc::new(Events::default());
-    let (host, port) = config.kafka.advertise.clone().unwrap_or((kafka.ip().to_string(), kafka.port()));
     let options = BrokerOptions {
         node,
         durability: config.durability,
         config: settings,
         tier_by_default: true,
-        endpoints: vec![Endpoint { listener: config.kafka.name.clone(), security: "PLAINTEXT".into(), host, port }],
+        endpoints: registered,
         http: Some(config.http_advertise.clone().unwrap_or_else(|| format!("http://{http}"))),
         remote: Some(Arc::clone(&tier) as Arc<dyn tidelog_log::RemoteLog>),
+        acls: config.acls.clone(),
         foreign_writes,
         observer: Some(Arc::clone(&events) as Arc<dyn tidelog_broker::Observer>),
         ..BrokerOptions::new(&root, Arc::new(store.clone()))
@@ -135,17 +142,25 @@ pub(crate) async fn start(config: ServeConfig) -> Result<Running> {
             allowed_origins: config.allowed_origins.clone(),
             ..GatewayOptions::default()
         },
-        authenticator,
+        authenticator: authenticator.clone(),
         shutdown: stop.clone(),
     };
     let door = KafkaDoor::new(broker.clone());
-    let name = ListenerName { name: Arc::from(config.kafka.name.as_str()), advertised: config.kafka.advertise.clone() };
-    door.listen(kafka_socket, name)?;
+    for (listener, socket) in sockets {
+        let name = ListenerName { name: Arc::from(listener.name.as_str()), advertised: listener.advertise.clone() };
+        let sasl = listener.protocol.has_sasl().then(|| SaslOptions {
+            mechanisms: config.sasl_mechanisms.clone(),
+            tokens: authenticator.clone(),
+            max_session: broker.config().connections_max_reauth,
+        });
+        door.listen(socket, name, ListenerSecurity { sasl })?;
+    }
     let http_task = tokio::spawn(tidelog_gateway::serve(http_socket, Gateway::router(parts), stop.clone()));
-    endpoints::write(&root, kafka, http).context("cannot write endpoints.json")?;
+    endpoints::write(&root, kafka, http, &listeners).context("cannot write endpoints.json")?;
     info!(%kafka, %http, data_dir = %root.display(), object_store, "ready");
     Ok(Running {
         kafka,
+        listeners,
         http,
         data_dir: root,
         object_store,
@@ -171,6 +186,25 @@ impl Running {
         self.store.close().await;
         Ok(())
     }
+}
+
+/// Listeners by name with the addresses that they got, and what is registered of them.
+type Addresses = (Vec<(String, SocketAddr)>, Vec<Endpoint>);
+
+fn addresses(sockets: &[(&KafkaListener, TcpListener)]) -> Result<Addresses> {
+    let (mut listeners, mut endpoints) = (Vec::new(), Vec::new());
+    for (listener, socket) in sockets {
+        let address = socket.local_addr()?;
+        let (host, port) = listener.advertise.clone().unwrap_or((address.ip().to_string(), address.port()));
+        listeners.push((listener.name.clone(), address));
+        endpoints.push(Endpoint {
+            listener: listener.name.clone(),
+            security: listener.protocol.name().into(),
+            host,
+            port,
+        });
+    }
+    Ok((listeners, endpoints))
 }
 
 async fn bind(address: SocketAddr, flag: &str) -> Result<TcpListener> {

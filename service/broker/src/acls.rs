@@ -1,0 +1,65 @@
+//! Access rules: describe, create, delete; and the rules in force, which follow the image of the cluster.
+
+use tidelog_metadata::decide::{self, AclFilter, Plan, check_acl};
+use tidelog_model::{AclBinding, Caller, KafkaError};
+use tidelog_security::{Operation, Resource};
+use uuid::Uuid;
+
+use crate::BrokerError;
+use crate::broker::Broker;
+
+impl Broker {
+    /// The rules that a filter means, each once, ascending.
+    pub fn describe_acls(&self, caller: &Caller, filter: &AclFilter) -> Result<Vec<AclBinding>, BrokerError> {
+        self.may_touch_acls(caller, Operation::Describe)?;
+        let image = self.image();
+        let mut rules: Vec<AclBinding> =
+            image.acls().map(|(_, rule)| rule).filter(|rule| filter.matches(rule)).cloned().collect();
+        rules.sort_unstable();
+        rules.dedup();
+        Ok(rules)
+    }
+
+    /// Adds rules; results in the request's order. They hold when this answers. One that exists already is fine.
+    pub async fn create_acls(
+        &self,
+        caller: &Caller,
+        rules: Vec<AclBinding>,
+    ) -> Result<Vec<Result<(), BrokerError>>, BrokerError> {
+        self.may_touch_acls(caller, Operation::Alter)?;
+        let mut results: Vec<Result<(), BrokerError>> =
+            rules.iter().map(|rule| check_acl(rule).map_err(BrokerError::from)).collect();
+        let good = rules.into_iter().zip(&results).filter(|(_, result)| result.is_ok());
+        let good: Vec<(Uuid, AclBinding)> = good.map(|(rule, _)| (Uuid::new_v4(), rule)).collect();
+        let created = self.cluster_image().carry_out(|image| Ok(((), decide::create_acls(image, &good)?))).await;
+        if let Err(error) = created {
+            results.iter_mut().filter(|result| result.is_ok()).for_each(|result| *result = Err(error.clone()));
+        }
+        Ok(results)
+    }
+
+    /// Removes rules; says for each filter which.
+    pub async fn delete_acls(
+        &self,
+        caller: &Caller,
+        filters: Vec<AclFilter>,
+    ) -> Result<Vec<Vec<AclBinding>>, BrokerError> {
+        self.may_touch_acls(caller, Operation::Alter)?;
+        self.cluster_image()
+            .carry_out(|image| {
+                let (found, plan): (_, Plan) = decide::delete_acls(image, &filters);
+                Ok((found, plan))
+            })
+            .await
+    }
+
+    fn may_touch_acls(&self, caller: &Caller, operation: Operation) -> Result<(), BrokerError> {
+        if !self.may(caller, operation, Resource::Cluster) {
+            return Err(KafkaError::ClusterAuthorizationFailed.into());
+        }
+        if !self.has_acls() {
+            return Err(BrokerError::new(KafkaError::SecurityDisabled, "No Authorizer is configured."));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,222 @@
+//! Access rules at every use case, and users with passwords.
+
+use tidelog_coordinator::group::GroupId;
+use tidelog_metadata::decide::AclFilter;
+use tidelog_model::{
+    AclBinding, AclOperation, Door, Operation, PatternType, Permission, Principal, ResourceType, ScramMechanism,
+};
+use tidelog_security::AclDefaults;
+use tidelog_security::scram::{fits_password, salted_password};
+
+use super::*;
+
+fn alice() -> Caller {
+    Caller {
+        principal: Principal::user("alice"),
+        host: [10, 0, 0, 1].into(),
+        client_id: Arc::from("test"),
+        door: Door::Kafka,
+    }
+}
+
+fn allow(resource: ResourceType, name: &str, operation: Operation) -> AclBinding {
+    AclBinding {
+        resource,
+        pattern: PatternType::Literal,
+        name: name.into(),
+        principal: "User:alice".into(),
+        host: "*".into(),
+        operation: AclOperation::Only(operation),
+        permission: Permission::Allow,
+    }
+}
+
+async fn with_acls() -> Fixture {
+    let acls = Some(AclDefaults::default());
+    Fixture::start_with(tempfile::tempdir().unwrap(), |options| {
+        options.acls = acls;
+        options.config = tidelog_metadata::BrokerConfig::new([("offsets.topic.num.partitions", "1")]).unwrap();
+    })
+    .await
+}
+
+/// What somebody hears who asks for the position of a group.
+async fn fetched_offset(broker: &Broker, caller: &Caller) -> KafkaError {
+    let topics = Some(vec![(TopicRef::from("t"), vec![PartitionIndex(0)])]);
+    let request = OffsetsRequest { group: GroupId::from("g"), topics, member: None, require_stable: false };
+    let offsets = broker.fetch_offsets(caller, request).await.await.map(|mut found| found.remove(0).committed);
+    offsets.map_or_else(|error| error.error, |committed| committed.err().unwrap_or(KafkaError::None))
+}
+
+/// What alice hears of each use case: `NONE` or Kafka's name of the error.
+async fn hears(broker: &Broker) -> Vec<(&'static str, KafkaError)> {
+    let (caller, topic) = (alice(), TopicRef::from("t"));
+    let id = TopicRef::Id(broker.topic(&Caller::internal("test"), &topic).unwrap().id);
+    fn of<T>(result: Result<T, BrokerError>) -> KafkaError {
+        result.err().map_or(KafkaError::None, |error| error.error)
+    }
+    let (uncommitted, none) = (Isolation::ReadUncommitted, LeaderEpoch::NONE);
+    let mut builder = BatchBuilder::new(Offset::ZERO);
+    builder.push(broker.clock().now().wall, None, Some(b"x"), &[]).unwrap();
+    let append = AppendRequest {
+        topic: topic.clone(),
+        partition: PartitionIndex(0),
+        batch: builder.build().unwrap().into_bytes(),
+        acks: Acks::All,
+        timeout: PATIENCE,
+        keep: None,
+    };
+    let new = NewTopic { name: "new".into(), ..NewTopic::default() };
+    let offsets = fetched_offset(broker, &caller).await;
+    vec![
+        ("append", of(broker.append(&caller, append).await)),
+        (
+            "read",
+            of(broker.read(&caller, &topic, PartitionIndex(0), Offset::ZERO, 1, Duration::ZERO, uncommitted).await),
+        ),
+        (
+            "list offsets",
+            of(broker.list_offsets(&caller, &topic, PartitionIndex(0), OffsetSpec::Latest, uncommitted, none).await),
+        ),
+        ("describe topic", of(broker.topic(&caller, &topic))),
+        ("describe topic by id", of(broker.topic(&caller, &id))),
+        ("describe configs", of(broker.topic_configs(&caller, &topic))),
+        ("alter configs", of(broker.alter_topic_configs(&caller, "t", vec![], true).await)),
+        ("create topic", of(broker.create_topics(&caller, vec![new], true).await.remove(0))),
+        ("auto-create topic", of(broker.topic_or_create(&caller, "other").await)),
+        ("create partitions", of(broker.create_partitions(&caller, "t", 2, None, true).await)),
+        ("broker configs", of(broker.broker_configs(&caller, ""))),
+        ("init producer id", of(broker.init_producer_id(&caller, None).await)),
+        ("find coordinator", of(broker.group_coordinator(&caller, "g").await)),
+        ("fetch offsets", offsets),
+        ("describe acls", of(broker.describe_acls(&caller, &AclFilter::ALL))),
+        ("create acls", of(broker.create_acls(&caller, vec![]).await)),
+        ("describe users", of(broker.describe_users(&caller, None))),
+        ("alter users", of(broker.alter_users(&caller, vec![]).await)),
+    ]
+}
+
+/// With this rule alone: what alice then may do.
+async fn opened_by(fixture: &Fixture, rule: AclBinding) -> Vec<&'static str> {
+    fixture.broker.create_acls(&fixture.caller, vec![rule]).await.unwrap().remove(0).unwrap();
+    let heard = hears(&fixture.broker).await;
+    fixture.broker.delete_acls(&fixture.caller, vec![AclFilter::ALL]).await.unwrap();
+    heard.into_iter().filter(|(_, error)| !is_refusal(*error)).map(|(name, _)| name).collect()
+}
+
+fn is_refusal(error: KafkaError) -> bool {
+    use KafkaError::*;
+    matches!(error, TopicAuthorizationFailed | GroupAuthorizationFailed | ClusterAuthorizationFailed | UnknownTopicId)
+}
+
+#[tokio::test]
+async fn each_use_case_asks_for_kafkas_operation() {
+    use Operation::*;
+    let fixture = with_acls().await;
+    fixture.create("t", 1, &[]).await;
+    // The coordinator is there and loaded, so that only the rule decides.
+    fixture.broker.group_coordinator(&fixture.caller, "g").await.unwrap();
+    while fetched_offset(&fixture.broker, &fixture.caller).await == KafkaError::CoordinatorLoadInProgress {
+        tokio::task::yield_now().await;
+    }
+    let seen = ["list offsets", "describe topic", "describe topic by id"];
+    // In the order in which they are asked.
+    let before = |first: &'static str| [&[first][..], &seen].concat();
+    let behind = |last: &'static str| [&seen[..], &[last]].concat();
+    let topic = |operation| allow(ResourceType::Topic, "t", operation);
+    let cluster = |operation| allow(ResourceType::Cluster, "kafka-cluster", operation);
+    let group = |operation| allow(ResourceType::Group, "g", operation);
+    let cases: Vec<(AclBinding, Vec<&str>)> = vec![
+        (topic(Read), before("read")),
+        (topic(Write), [before("append"), vec!["init producer id"]].concat()),
+        (topic(Describe), seen.to_vec()),
+        (topic(Delete), seen.to_vec()),
+        (topic(Alter), behind("create partitions")),
+        (topic(Create), vec![]),
+        (topic(DescribeConfigs), vec!["describe configs"]),
+        (topic(AlterConfigs), vec!["describe configs", "alter configs"]),
+        (allow(ResourceType::Topic, "new", Create), vec!["create topic"]),
+        (allow(ResourceType::Topic, "other", Create), vec![]),
+        (cluster(Create), vec!["create topic"]),
+        (cluster(Alter), vec!["describe acls", "create acls", "describe users", "alter users"]),
+        (cluster(Describe), vec!["describe acls", "describe users"]),
+        (cluster(DescribeConfigs), vec!["broker configs"]),
+        (cluster(AlterConfigs), vec!["broker configs"]),
+        (cluster(IdempotentWrite), vec!["init producer id"]),
+        (cluster(ClusterAction), vec![]),
+        (group(Read), vec!["find coordinator"]),
+        (group(Describe), vec!["find coordinator"]),
+    ];
+    for (rule, expected) in cases {
+        let shown = format!("{} on {}", rule.operation.name(), rule.name);
+        assert_eq!(opened_by(&fixture, rule).await, expected, "{shown}");
+    }
+}
+
+#[tokio::test]
+async fn a_rule_holds_when_it_is_answered_and_no_longer_than_it_exists() {
+    let fixture = with_acls().await;
+    fixture.create("t", 1, &[]).await;
+    let may = || fixture.broker.topic(&alice(), &TopicRef::from("t")).is_ok();
+    assert!(!may() && fixture.broker.topics(&alice()).is_empty());
+    let rule = allow(ResourceType::Topic, "t", Operation::Describe);
+    for _ in 0..20 {
+        fixture.broker.create_acls(&fixture.caller, vec![rule.clone()]).await.unwrap().remove(0).unwrap();
+        assert!(may() && fixture.broker.topics(&alice()).len() == 1);
+        let removed = fixture.broker.delete_acls(&fixture.caller, vec![AclFilter::ALL]).await.unwrap();
+        assert_eq!(removed, [vec![rule.clone()]]);
+        assert!(!may());
+    }
+    // Rules outlive a restart.
+    fixture.broker.create_acls(&fixture.caller, vec![rule.clone()]).await.unwrap().remove(0).unwrap();
+    let directory = fixture.stop().await;
+    let acls = Some(AclDefaults::default());
+    let fixture = Fixture::start_with(directory, |options| options.acls = acls).await;
+    assert!(fixture.broker.topic(&alice(), &TopicRef::from("t")).is_ok());
+    assert_eq!(fixture.broker.describe_acls(&fixture.caller, &AclFilter::ALL), Ok(vec![rule]));
+}
+
+#[tokio::test]
+async fn without_an_authorizer_rules_are_refused_as_kafka_refuses_them() {
+    let fixture = Fixture::new().await;
+    let rule = allow(ResourceType::Topic, "t", Operation::Describe);
+    let error = fixture.broker.create_acls(&fixture.caller, vec![rule]).await.unwrap_err();
+    assert_eq!((error.error, &*error.message), (KafkaError::SecurityDisabled, "No Authorizer is configured."));
+    assert!(fixture.broker.topics(&alice()).is_empty(), "alice is not asked for rules");
+    assert!(fixture.broker.broker_configs(&alice(), "").is_ok());
+}
+
+fn change(user: &str, password: Option<&str>) -> CredentialChange {
+    let mechanism = ScramMechanism::Sha512;
+    let password = password.map(|password| SaltedPassword {
+        salt: b"salt".to_vec(),
+        iterations: 4096,
+        salted: salted_password(mechanism, password.as_bytes(), b"salt", 4096),
+    });
+    CredentialChange { user: user.into(), mechanism: Some(mechanism), password }
+}
+
+#[tokio::test]
+async fn passwords_are_checked_and_nobody_learns_who_exists() {
+    let fixture = Fixture::new().await;
+    let broker = &fixture.broker;
+    let results = broker.alter_users(&fixture.caller, vec![change("alice", Some("pencil"))]).await.unwrap();
+    assert_eq!(results["alice"], Ok(()));
+    assert!(broker.check_password("alice", "pencil").await);
+    assert!(!broker.check_password("alice", "pencils").await);
+    assert!(!broker.check_password("bob", "pencil").await);
+    let stored = broker.scram_credential("alice", ScramMechanism::Sha512);
+    assert!(fits_password(ScramMechanism::Sha512, &stored, b"pencil"));
+    assert_eq!(
+        broker.scram_credential("bob", ScramMechanism::Sha512),
+        broker.scram_credential("bob", ScramMechanism::Sha512)
+    );
+    let described = broker.describe_users(&fixture.caller, None).unwrap();
+    assert_eq!(described["alice"], Ok(vec![CredentialInfo { mechanism: ScramMechanism::Sha512, iterations: 4096 }]));
+    let named =
+        broker.describe_users(&fixture.caller, Some(vec!["alice".into(), "bob".into(), "alice".into()])).unwrap();
+    assert_eq!(named["alice"].as_ref().unwrap_err().error, KafkaError::DuplicateResource);
+    assert_eq!(named["bob"].as_ref().unwrap_err().error, KafkaError::ResourceNotFound);
+    broker.alter_users(&fixture.caller, vec![change("alice", None)]).await.unwrap();
+    assert!(!broker.check_password("alice", "pencil").await);
+}

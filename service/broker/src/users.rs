@@ -1,0 +1,171 @@
+//! Users with passwords: who they are, how doors check them, how they are changed (KIP-554).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tidelog_metadata::decide::{self, Refusal, ScramChange};
+use tidelog_model::{Caller, KafkaError, ScramCredential, ScramMechanism};
+use tidelog_security::scram::{credential, fits_password, nobodys_credential};
+use tidelog_security::{Operation, Resource};
+use tokio::sync::Semaphore;
+use uuid::Uuid;
+
+use crate::BrokerError;
+use crate::broker::Broker;
+use crate::limits::PASSWORD_CHECKS;
+
+/// What is needed to check passwords.
+pub(crate) struct Passwords {
+    /// Makes up the credentials of users who do not exist; new with each start.
+    secret: [u8; 32],
+    places: Arc<Semaphore>,
+}
+
+impl Default for Passwords {
+    fn default() -> Self {
+        let mut secret = [0; 32];
+        for half in secret.chunks_mut(16) {
+            half.copy_from_slice(Uuid::new_v4().as_bytes());
+        }
+        Passwords { secret, places: Arc::new(Semaphore::new(PASSWORD_CHECKS)) }
+    }
+}
+
+/// A user's credential as it is told: never its keys.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct CredentialInfo {
+    /// Which.
+    pub mechanism: ScramMechanism,
+    /// Rounds of PBKDF2.
+    pub iterations: i32,
+}
+
+/// A change of one credential, as it is asked for.
+#[derive(Clone, Debug)]
+pub struct CredentialChange {
+    /// The user.
+    pub user: String,
+    /// Which; `None` if the client named one that nobody knows.
+    pub mechanism: Option<ScramMechanism>,
+    /// What it becomes; `None` removes it.
+    pub password: Option<SaltedPassword>,
+}
+
+/// A password after salt and rounds.
+#[derive(Clone)]
+pub struct SaltedPassword {
+    /// The salt.
+    pub salt: Vec<u8>,
+    /// Rounds of PBKDF2.
+    pub iterations: i32,
+    /// RFC 5802's SaltedPassword.
+    pub salted: Vec<u8>,
+}
+
+impl std::fmt::Debug for SaltedPassword {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "SaltedPassword({} iterations)", self.iterations)
+    }
+}
+
+impl Broker {
+    /// The credential that a door's exchange needs. A user who does not exist gets one that no password fits, always the same: nobody
+    /// can tell. (A door asks before there is a caller; nothing of it may be shown to one.)
+    pub fn scram_credential(&self, user: &str, mechanism: ScramMechanism) -> ScramCredential {
+        match self.image().scram(user, mechanism) {
+            Some(stored) => stored.value.clone(),
+            None => nobodys_credential(mechanism, &self.passwords().secret, user),
+        }
+    }
+
+    /// Is this the user's password? Takes as long for a user who does not exist. Waits where many ask at once: a check is dear, and
+    /// guessing must not take the machine from those who are in.
+    pub async fn check_password(&self, user: &str, password: &str) -> bool {
+        let image = self.image();
+        let stored = ScramMechanism::ALL
+            .iter()
+            .find_map(|mechanism| Some((*mechanism, image.scram(user, *mechanism)?.value.clone())));
+        let known = stored.is_some();
+        let (mechanism, credential) =
+            stored.unwrap_or_else(|| (ScramMechanism::Sha256, self.scram_credential(user, ScramMechanism::Sha256)));
+        let Ok(place) = Arc::clone(&self.passwords().places).acquire_owned().await else { return false };
+        let password = password.to_owned();
+        let check = tokio::task::spawn_blocking(move || {
+            let fits = fits_password(mechanism, &credential, password.as_bytes());
+            drop(place);
+            fits
+        });
+        check.await.unwrap_or(false) && known
+    }
+
+    /// The credentials of these users, or of all: an error for one who is named twice or has none.
+    pub fn describe_users(
+        &self,
+        caller: &Caller,
+        users: Option<Vec<String>>,
+    ) -> Result<BTreeMap<String, Result<Vec<CredentialInfo>, BrokerError>>, BrokerError> {
+        if !self.may(caller, Operation::Describe, Resource::Cluster) {
+            return Err(KafkaError::ClusterAuthorizationFailed.into());
+        }
+        let image = self.image();
+        let Some(users) = users else {
+            let mut all: BTreeMap<String, Result<Vec<CredentialInfo>, BrokerError>> = BTreeMap::new();
+            for (user, mechanism, stored) in image.scram_credentials() {
+                let infos = all.entry(user.to_owned()).or_insert_with(|| Ok(Vec::new()));
+                if let Ok(infos) = infos {
+                    infos.push(CredentialInfo { mechanism, iterations: stored.value.iterations });
+                }
+            }
+            return Ok(all);
+        };
+        let mut results = BTreeMap::new();
+        for user in users {
+            let of = |mechanism: &ScramMechanism| {
+                let stored = image.scram(&user, *mechanism)?;
+                Some(CredentialInfo { mechanism: *mechanism, iterations: stored.value.iterations })
+            };
+            let infos: Vec<CredentialInfo> = ScramMechanism::ALL.iter().filter_map(of).collect();
+            let result = if results.contains_key(&user) {
+                let message =
+                    format!("Cannot describe SCRAM credentials for the same user twice in a single request: {user}");
+                Err(BrokerError::new(KafkaError::DuplicateResource, message))
+            } else if infos.is_empty() {
+                let message = format!("Attempt to describe a user credential that does not exist: {user}");
+                Err(BrokerError::new(KafkaError::ResourceNotFound, message))
+            } else {
+                Ok(infos)
+            };
+            results.insert(user, result);
+        }
+        Ok(results)
+    }
+
+    /// Changes credentials; a result for each user. They hold when this answers.
+    pub async fn alter_users(
+        &self,
+        caller: &Caller,
+        changes: Vec<CredentialChange>,
+    ) -> Result<BTreeMap<String, Result<(), BrokerError>>, BrokerError> {
+        if !self.may(caller, Operation::Alter, Resource::Cluster) {
+            return Err(KafkaError::ClusterAuthorizationFailed.into());
+        }
+        let changes: Vec<ScramChange> = changes.into_iter().map(decided).collect();
+        let results = self
+            .cluster_image()
+            .carry_out(|image| {
+                let (results, plan) = decide::alter_scram(image, &changes);
+                Ok((results, plan))
+            })
+            .await?;
+        Ok(results.into_iter().map(|(user, result)| (user, result.map_err(BrokerError::from))).collect())
+    }
+}
+
+fn decided(change: CredentialChange) -> ScramChange {
+    let CredentialChange { user, mechanism, password } = change;
+    let credential = password.zip(mechanism).map(|(password, mechanism)| {
+        credential(mechanism, &password.salted, &password.salt, password.iterations)
+            .map_err(|error| Refusal::new(KafkaError::UnacceptableCredential, error.to_string()))
+    });
+    ScramChange { user, mechanism, credential }
+}

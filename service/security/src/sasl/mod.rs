@@ -1,0 +1,191 @@
+//! SASL at the server's side: what the client's messages mean, and what has to be looked up before it is answered. Decides who somebody
+//! is; looks nothing up, waits for nothing and draws no random numbers.
+
+mod client;
+mod oauth;
+mod scram;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+
+use tidelog_model::{ScramCredential, ScramMechanism};
+
+use crate::limits::MAX_PASSWORD_BYTES;
+use scram::{ClientFirst, ServerFirst};
+
+pub use client::{ClientExchange, Login};
+
+/// A SASL mechanism of the Kafka door.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
+pub enum Mechanism {
+    /// The password itself (RFC 4616).
+    Plain,
+    /// A proof that the password is known.
+    Scram(ScramMechanism),
+    /// A bearer token (RFC 7628).
+    OAuthBearer,
+}
+
+impl Mechanism {
+    /// Every mechanism, in the order in which clients are told.
+    pub const ALL: &'static [Mechanism] = &[
+        Mechanism::Plain,
+        Mechanism::Scram(ScramMechanism::Sha256),
+        Mechanism::Scram(ScramMechanism::Sha512),
+        Mechanism::OAuthBearer,
+    ];
+
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Mechanism::Plain => "PLAIN",
+            Mechanism::Scram(mechanism) => mechanism.name(),
+            Mechanism::OAuthBearer => "OAUTHBEARER",
+        }
+    }
+
+    /// The mechanism of this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|mechanism| mechanism.name() == name)
+    }
+}
+
+/// A secret on its way to whoever checks it; shown to nobody.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(pub String);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret")
+    }
+}
+
+/// What follows from a message.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Step {
+    /// Look this credential up and tell [`Exchange::found`].
+    Credential(ScramMechanism, String),
+    /// Check this password and tell [`Exchange::checked`].
+    Password(String, Secret),
+    /// Verify this token and tell [`Exchange::checked`].
+    Token(Secret),
+    /// Send this and wait for the next message.
+    Challenge(Vec<u8>),
+    /// Send this: the client is who it says.
+    Done(Done),
+    /// Send nothing of the mechanism: it is over. The reason is for the log, not for the client.
+    Failed(&'static str),
+}
+
+/// The end of a successful exchange.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Done {
+    /// Who it is; empty if whoever verified the token knows it.
+    pub user: String,
+    /// The mechanism's last message.
+    pub reply: Vec<u8>,
+}
+
+/// One exchange of one mechanism.
+#[derive(Debug)]
+pub struct Exchange(State);
+
+#[derive(Debug)]
+enum State {
+    Plain,
+    PlainChecking(String),
+    Scram(ScramMechanism),
+    ScramLooking(ScramMechanism, ClientFirst),
+    ScramProof(ServerFirst),
+    OAuth,
+    OAuthChecking,
+    /// The client was told why and owes one message (RFC 7628 §3.2.3).
+    OAuthRefused,
+    Over,
+}
+
+impl Exchange {
+    /// The client chose a mechanism.
+    pub fn new(mechanism: Mechanism) -> Self {
+        Exchange(match mechanism {
+            Mechanism::Plain => State::Plain,
+            Mechanism::Scram(mechanism) => State::Scram(mechanism),
+            Mechanism::OAuthBearer => State::OAuth,
+        })
+    }
+
+    /// The client's next message.
+    pub fn received(&mut self, message: &[u8]) -> Step {
+        let (next, step) = match std::mem::replace(&mut self.0, State::Over) {
+            State::Plain => match plain(message) {
+                Ok((user, password)) => (State::PlainChecking(user.clone()), Step::Password(user, password)),
+                Err(reason) => (State::Over, Step::Failed(reason)),
+            },
+            State::Scram(mechanism) => match ClientFirst::parse(message) {
+                Ok(first) => {
+                    let user = first.user.clone();
+                    (State::ScramLooking(mechanism, first), Step::Credential(mechanism, user))
+                }
+                Err(reason) => (State::Over, Step::Failed(reason)),
+            },
+            State::ScramProof(server) => match server.finish(message) {
+                Ok(done) => (State::Over, Step::Done(done)),
+                Err(reason) => (State::Over, Step::Failed(reason)),
+            },
+            State::OAuth => match oauth::token(message) {
+                Ok(token) => (State::OAuthChecking, Step::Token(token)),
+                Err(reason) => (State::Over, Step::Failed(reason)),
+            },
+            State::OAuthRefused => (State::Over, Step::Failed("the token is not valid")),
+            State::PlainChecking(_) | State::ScramLooking(..) | State::OAuthChecking | State::Over => {
+                (State::Over, Step::Failed("a message out of turn"))
+            }
+        };
+        self.0 = next;
+        step
+    }
+
+    /// The credential that [`Step::Credential`] asked for (a made-up one if there is none), and fresh printable chance.
+    pub fn found(&mut self, credential: ScramCredential, nonce: &str) -> Step {
+        let State::ScramLooking(mechanism, first) = std::mem::replace(&mut self.0, State::Over) else {
+            return Step::Failed("a credential that nobody asked for");
+        };
+        let server = ServerFirst::new(mechanism, first, credential, nonce);
+        let challenge = server.message().to_vec();
+        self.0 = State::ScramProof(server);
+        Step::Challenge(challenge)
+    }
+
+    /// Was the password or the token right?
+    pub fn checked(&mut self, right: bool) -> Step {
+        let (next, step) = match std::mem::replace(&mut self.0, State::Over) {
+            State::PlainChecking(user) if right => (State::Over, Step::Done(Done { user, reply: Vec::new() })),
+            State::OAuthChecking if right => (State::Over, Step::Done(Done { user: String::new(), reply: Vec::new() })),
+            State::OAuthChecking => (State::OAuthRefused, Step::Challenge(oauth::REFUSED.to_vec())),
+            _ => (State::Over, Step::Failed("wrong user or password")),
+        };
+        self.0 = next;
+        step
+    }
+}
+
+/// RFC 4616: who one wants to act as (only oneself), who one is, the password.
+fn plain(message: &[u8]) -> Result<(String, Secret), &'static str> {
+    let text = std::str::from_utf8(message).map_err(|_| "PLAIN: not UTF-8")?;
+    let mut parts = text.split('\0');
+    let (Some(acting), Some(user), Some(password), None) = (parts.next(), parts.next(), parts.next(), parts.next())
+    else {
+        return Err("PLAIN: not three parts");
+    };
+    if user.is_empty() || password.is_empty() {
+        return Err("PLAIN: an empty user or password");
+    }
+    if !acting.is_empty() && acting != user {
+        return Err("PLAIN: the client wants to act as somebody else");
+    }
+    if password.len() > MAX_PASSWORD_BYTES {
+        return Err("PLAIN: a very long password");
+    }
+    Ok((user.to_owned(), Secret(password.to_owned())))
+}

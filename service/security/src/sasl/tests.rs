@@ -1,0 +1,152 @@
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use proptest::prelude::*;
+
+use super::*;
+use crate::scram::{credential, nobodys_credential, salted_password};
+
+const SHA256: ScramMechanism = ScramMechanism::Sha256;
+
+fn rfc_7677() -> ScramCredential {
+    let salt = STANDARD.decode("W22ZaJ0SNY7soEsUEjb6gQ==").unwrap();
+    credential(SHA256, &salted_password(SHA256, b"pencil", &salt, 4096), &salt, 4096).unwrap()
+}
+
+fn failed(step: &Step) -> bool {
+    matches!(step, Step::Failed(_))
+}
+
+#[test]
+fn the_exchange_of_rfc_7677() {
+    let mut exchange = Exchange::new(Mechanism::Scram(SHA256));
+    let step = exchange.received(b"n,,n=user,r=rOprNGfwEbeRWgbNEkqO");
+    assert_eq!(step, Step::Credential(SHA256, "user".into()));
+    let challenge = b"r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096";
+    assert_eq!(exchange.found(rfc_7677(), "%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0"), Step::Challenge(challenge.to_vec()));
+    let proof = concat!(
+        "c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,",
+        "p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ="
+    );
+    let reply = b"v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=".to_vec();
+    assert_eq!(exchange.received(proof.as_bytes()), Step::Done(Done { user: "user".into(), reply }));
+    assert!(failed(&exchange.received(proof.as_bytes())), "over is over");
+}
+
+#[test]
+fn a_proof_holds_for_its_own_exchange_only() {
+    let good =
+        "c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=";
+    let answer = |credential: ScramCredential, nonce: &str, last: &str| {
+        let mut exchange = Exchange::new(Mechanism::Scram(SHA256));
+        exchange.received(b"n,,n=user,r=rOprNGfwEbeRWgbNEkqO");
+        exchange.found(credential, nonce);
+        exchange.received(last.as_bytes())
+    };
+    let nonce = "%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0";
+    assert!(!failed(&answer(rfc_7677(), nonce, good)));
+    assert!(failed(&answer(rfc_7677(), "fresh", good)), "a replay");
+    assert!(failed(&answer(nobodys_credential(SHA256, b"s", "user"), nonce, good)), "no such user");
+    for (from, to) in [("biws", "eSws"), ("p=dH", "p=eH"), (",p=", ",q="), ("c=biws", "c=")] {
+        assert!(failed(&answer(rfc_7677(), nonce, &good.replace(from, to))), "{from} -> {to}");
+    }
+}
+
+#[test]
+fn first_messages_follow_the_grammar() {
+    let user = |text: &str| match Exchange::new(Mechanism::Scram(SHA256)).received(text.as_bytes()) {
+        Step::Credential(_, user) => Some(user),
+        step => {
+            assert!(failed(&step), "{text}");
+            None
+        }
+    };
+    assert_eq!(user("n,,n=a=2Cb=3Dc,r=x"), Some("a,b=c".into()));
+    assert_eq!(user("y,,n=a,r=x,ext=1"), Some("a".into()));
+    assert_eq!(user("n,a=a,n=a,r=x"), Some("a".into()));
+    for bad in [
+        "",
+        "n",
+        "n,,",
+        "n,,n=a",
+        "n,,n=,r=x",
+        "n,,n=a,r=",
+        "n,,n=a=2,r=x",
+        "n,,n=a,r=\u{7f}",
+        "p=tls-unique,,n=a,r=x",
+        "n,a=b,n=a,r=x",
+        "n,b,n=a,r=x",
+        "n,,r=x,n=a",
+        "n,,m=x,n=a,r=x",
+        "n,,n=a,r=x,tokenauth=true",
+    ] {
+        assert_eq!(user(bad), None, "{bad}");
+    }
+    assert_eq!(user(&format!("n,,n=a,r={}", "x".repeat(10_000))), None);
+}
+
+#[test]
+fn plain_has_three_parts() {
+    let asked = |message: &[u8]| match Exchange::new(Mechanism::Plain).received(message) {
+        Step::Password(user, Secret(password)) => Some((user, password)),
+        _ => None,
+    };
+    assert_eq!(asked(b"\0alice\0secret"), Some(("alice".into(), "secret".into())));
+    assert_eq!(asked(b"alice\0alice\0s"), Some(("alice".into(), "s".into())));
+    for bad in [&b""[..], b"\0", b"\0a\0", b"\0\0b", b"b\0a\0c", b"\0a\0b\0c", b"a\0b", b"\0a\0\xff"] {
+        assert_eq!(asked(bad), None, "{bad:?}");
+    }
+    let mut exchange = Exchange::new(Mechanism::Plain);
+    let step = exchange.received(b"\0alice\0secret");
+    assert!(!format!("{step:?} {exchange:?}").contains("secret"), "secrets are not shown");
+    assert_eq!(exchange.checked(true), Step::Done(Done { user: "alice".into(), reply: Vec::new() }));
+    assert!(failed(&exchange.checked(true)), "over is over");
+    let mut exchange = Exchange::new(Mechanism::Plain);
+    exchange.received(b"\0alice\0secret");
+    assert!(failed(&exchange.checked(false)));
+}
+
+#[test]
+fn a_refused_token_is_told_before_it_ends() {
+    let asked = |message: &str| match Exchange::new(Mechanism::OAuthBearer).received(message.as_bytes()) {
+        Step::Token(Secret(token)) => Some(token),
+        _ => None,
+    };
+    assert_eq!(asked("n,,\u{1}auth=Bearer a.b.c\u{1}\u{1}"), Some("a.b.c".into()));
+    assert_eq!(asked("n,,\u{1}host=h\u{1}auth=bearer t\u{1}\u{1}"), Some("t".into()));
+    for bad in [
+        "",
+        "n,,",
+        "n,,\u{1}\u{1}",
+        "n,,\u{1}auth=Bearer t\u{1}",
+        "n,a=x,\u{1}auth=Bearer t\u{1}\u{1}",
+        "n,,\u{1}auth=Basic t\u{1}\u{1}",
+        "n,,\u{1}auth=Bearer \u{1}\u{1}",
+        "n,,\u{1}a_b=c\u{1}auth=Bearer t\u{1}\u{1}",
+        "n,,\u{1}auth=Bearer t\u{1}auth=Bearer u\u{1}\u{1}",
+    ] {
+        assert_eq!(asked(bad), None, "{bad:?}");
+    }
+    let mut exchange = Exchange::new(Mechanism::OAuthBearer);
+    exchange.received("n,,\u{1}auth=Bearer t\u{1}\u{1}".as_bytes());
+    assert_eq!(exchange.checked(false), Step::Challenge(br#"{"status":"invalid_token"}"#.to_vec()));
+    assert!(failed(&exchange.received(b"\x01")));
+}
+
+proptest! {
+    #[test]
+    fn arbitrary_bytes_let_nobody_in(messages in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..60), 1..4)) {
+        for mechanism in Mechanism::ALL {
+            let mut exchange = Exchange::new(*mechanism);
+            for message in &messages {
+                let step = match exchange.received(message) {
+                    Step::Credential(mechanism, user) => {
+                        exchange.found(nobodys_credential(mechanism, b"secret", &user), "nonce")
+                    }
+                    Step::Password(..) | Step::Token(_) => exchange.checked(false),
+                    other => other,
+                };
+                prop_assert!(!matches!(step, Step::Done(_)));
+            }
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! SCRAM's arithmetic (RFC 5802, 7677): what is kept of a password, and whether a password fits it. Reads no clock and draws no
+//! random numbers. Names and passwords are their UTF-8 bytes, as Kafka's: no client of Kafka runs SASLprep over them.
+
+use hmac::{Hmac, Mac};
+use sha2::{Digest, Sha256, Sha512};
+use subtle::ConstantTimeEq;
+use tidelog_model::{ScramCredential, ScramMechanism};
+
+use crate::limits::{MAX_SCRAM_ITERATIONS, MIN_SCRAM_ITERATIONS};
+
+/// Why a credential is not taken.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum CredentialError {
+    /// Guessing would be too cheap.
+    #[error("Too few iterations")]
+    TooFewIterations,
+    /// Checking would be too dear.
+    #[error("Too many iterations")]
+    TooManyIterations,
+    /// Not the output of the mechanism's hash.
+    #[error("The salted password has another length than the mechanism's hash")]
+    SaltedPassword,
+    /// No salt, or a very long one.
+    #[error("The salt has no length that a salt has")]
+    Salt,
+}
+
+/// HMAC with the mechanism's hash.
+pub(crate) fn hmac(mechanism: ScramMechanism, key: &[u8], parts: &[&[u8]]) -> Vec<u8> {
+    fn with<M: Mac + hmac::digest::KeyInit>(key: &[u8], parts: &[&[u8]]) -> Vec<u8> {
+        // HMAC takes keys of every length.
+        let Ok(mut mac) = <M as Mac>::new_from_slice(key) else { return Vec::new() };
+        parts.iter().for_each(|part| mac.update(part));
+        mac.finalize().into_bytes().to_vec()
+    }
+    match mechanism {
+        ScramMechanism::Sha256 => with::<Hmac<Sha256>>(key, parts),
+        ScramMechanism::Sha512 => with::<Hmac<Sha512>>(key, parts),
+    }
+}
+
+fn hash(mechanism: ScramMechanism, bytes: &[u8]) -> Vec<u8> {
+    match mechanism {
+        ScramMechanism::Sha256 => Sha256::digest(bytes).to_vec(),
+        ScramMechanism::Sha512 => Sha512::digest(bytes).to_vec(),
+    }
+}
+
+/// `Hi`: PBKDF2 with one block of output. Takes milliseconds on purpose.
+pub fn salted_password(mechanism: ScramMechanism, password: &[u8], salt: &[u8], iterations: i32) -> Vec<u8> {
+    fn with<M: Mac + Clone + hmac::digest::KeyInit>(password: &[u8], salt: &[u8], iterations: i32) -> Vec<u8> {
+        let Ok(keyed) = <M as Mac>::new_from_slice(password) else { return Vec::new() };
+        let round = |input: &[&[u8]]| {
+            let mut mac = keyed.clone();
+            input.iter().for_each(|part| mac.update(part));
+            mac.finalize().into_bytes()
+        };
+        let mut last = round(&[salt, &1u32.to_be_bytes()]);
+        let mut sum = last.to_vec();
+        for _ in 1..iterations {
+            last = round(&[&last]);
+            sum.iter_mut().zip(&last).for_each(|(sum, byte)| *sum ^= byte);
+        }
+        sum
+    }
+    match mechanism {
+        ScramMechanism::Sha256 => with::<Hmac<Sha256>>(password, salt, iterations),
+        ScramMechanism::Sha512 => with::<Hmac<Sha512>>(password, salt, iterations),
+    }
+}
+
+/// What is kept of a salted password, if it is one that a server should keep.
+pub fn credential(
+    mechanism: ScramMechanism,
+    salted: &[u8],
+    salt: &[u8],
+    iterations: i32,
+) -> Result<ScramCredential, CredentialError> {
+    if iterations < MIN_SCRAM_ITERATIONS {
+        return Err(CredentialError::TooFewIterations);
+    }
+    if iterations > MAX_SCRAM_ITERATIONS {
+        return Err(CredentialError::TooManyIterations);
+    }
+    if salted.len() != mechanism.key_bytes() {
+        return Err(CredentialError::SaltedPassword);
+    }
+    if salt.is_empty() || salt.len() > crate::limits::MAX_SALT_BYTES {
+        return Err(CredentialError::Salt);
+    }
+    Ok(keys(mechanism, salted, salt, iterations))
+}
+
+fn keys(mechanism: ScramMechanism, salted: &[u8], salt: &[u8], iterations: i32) -> ScramCredential {
+    ScramCredential {
+        salt: salt.to_vec(),
+        stored_key: hash(mechanism, &hmac(mechanism, salted, &[b"Client Key"])),
+        server_key: hmac(mechanism, salted, &[b"Server Key"]),
+        iterations,
+    }
+}
+
+/// Does the password fit? As slow as its iterations, and equally slow whether it fits or not.
+pub fn fits_password(mechanism: ScramMechanism, credential: &ScramCredential, password: &[u8]) -> bool {
+    let salted = salted_password(mechanism, password, &credential.salt, credential.iterations);
+    let given = keys(mechanism, &salted, &credential.salt, credential.iterations);
+    given.stored_key.ct_eq(&credential.stored_key).into()
+}
+
+/// Does the client's proof show that it knows the password (RFC 5802 §3)?
+pub(crate) fn fits_proof(
+    mechanism: ScramMechanism,
+    credential: &ScramCredential,
+    message: &[u8],
+    proof: &[u8],
+) -> bool {
+    let mut client_key = hmac(mechanism, &credential.stored_key, &[message]);
+    if client_key.len() != proof.len() {
+        return false;
+    }
+    client_key.iter_mut().zip(proof).for_each(|(byte, proof)| *byte ^= proof);
+    hash(mechanism, &client_key).ct_eq(&credential.stored_key).into()
+}
+
+/// A client's proof that it knows the salted password (RFC 5802 §3).
+pub(crate) fn proof(mechanism: ScramMechanism, salted: &[u8], message: &[u8]) -> Vec<u8> {
+    let mut proof = hmac(mechanism, salted, &[b"Client Key"]);
+    let signature = hmac(mechanism, &hash(mechanism, &proof), &[message]);
+    proof.iter_mut().zip(signature).for_each(|(byte, signed)| *byte ^= signed);
+    proof
+}
+
+/// A credential for a user who does not exist: always the same for the same name, so that asking twice tells nothing, and no
+/// password fits it.
+pub fn nobodys_credential(mechanism: ScramMechanism, secret: &[u8], user: &str) -> ScramCredential {
+    let of = |what: &[u8]| hmac(mechanism, secret, &[what, user.as_bytes()]);
+    let mut salt = of(b"salt");
+    salt.truncate(crate::limits::SALT_BYTES);
+    ScramCredential { salt, stored_key: of(b"stored"), server_key: of(b"server"), iterations: MIN_SCRAM_ITERATIONS }
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
+
+    use super::*;
+
+    #[test]
+    fn pbkdf2_is_rfc_7914s() {
+        // RFC 7914 §11, the first 32 of its 64 bytes.
+        let derived = salted_password(ScramMechanism::Sha256, b"passwd", b"salt", 1);
+        assert_eq!(derived[..8], [0x55, 0xac, 0x04, 0x6e, 0x56, 0xe3, 0x08, 0x9f]);
+    }
+
+    #[test]
+    fn rfc_7677s_example_fits() {
+        let salt = STANDARD.decode("W22ZaJ0SNY7soEsUEjb6gQ==").unwrap();
+        let salted = salted_password(ScramMechanism::Sha256, b"pencil", &salt, 4096);
+        let credential = credential(ScramMechanism::Sha256, &salted, &salt, 4096).unwrap();
+        let message = concat!(
+            "n=user,r=rOprNGfwEbeRWgbNEkqO,",
+            "r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096,",
+            "c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0"
+        );
+        let proof = STANDARD.decode("dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=").unwrap();
+        assert!(fits_proof(ScramMechanism::Sha256, &credential, message.as_bytes(), &proof));
+        assert!(!fits_proof(ScramMechanism::Sha256, &credential, b"another", &proof));
+        assert!(!fits_proof(ScramMechanism::Sha256, &credential, message.as_bytes(), b"short"));
+        let signature = hmac(ScramMechanism::Sha256, &credential.server_key, &[message.as_bytes()]);
+        assert_eq!(STANDARD.encode(signature), "6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=");
+        assert!(fits_password(ScramMechanism::Sha256, &credential, b"pencil"));
+        assert!(!fits_password(ScramMechanism::Sha256, &credential, b"pencils"));
+    }
+
+    #[test]
+    fn weak_and_misshapen_credentials_are_refused() {
+        let of = |salted: usize, salt: usize, iterations| {
+            credential(ScramMechanism::Sha512, &vec![0; salted], &vec![0; salt], iterations).map(|_| ())
+        };
+        assert_eq!(of(64, 8, 4096), Ok(()));
+        assert_eq!(of(64, 8, 16384), Ok(()));
+        assert_eq!(of(64, 8, 4095), Err(CredentialError::TooFewIterations));
+        assert_eq!(of(64, 8, 16385), Err(CredentialError::TooManyIterations));
+        assert_eq!(of(32, 8, 4096), Err(CredentialError::SaltedPassword));
+        assert_eq!(of(64, 0, 4096), Err(CredentialError::Salt));
+    }
+
+    #[test]
+    fn nobody_has_one_salt_and_no_password() {
+        let of = |user| nobodys_credential(ScramMechanism::Sha256, b"secret", user);
+        assert_eq!(of("a"), of("a"));
+        assert_ne!(of("a").salt, of("b").salt);
+        assert!(!fits_password(ScramMechanism::Sha256, &of("a"), b""));
+        assert!(!format!("{:?}", of("a")).contains("salt"));
+    }
+}

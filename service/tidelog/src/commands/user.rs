@@ -1,0 +1,144 @@
+//! `tidelog user`: create, list, delete users with passwords. A password comes from the environment and is never printed.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use clap::{Args, Subcommand};
+use serde::Serialize;
+use tidelog_broker::DataDir;
+use tidelog_client::new_salt;
+use tidelog_metadata::decide::{ScramChange, alter_scram};
+use tidelog_metadata::{ClusterImage, MetadataStore};
+use tidelog_model::{NodeId, ScramMechanism};
+use tidelog_security::limits::MIN_SCRAM_ITERATIONS;
+use tidelog_security::scram::{credential, salted_password};
+use tidelog_store::{EmbeddedStore, Ran, run as carry_out};
+
+use super::connect;
+use crate::cli::{KafkaArgs, OutputArgs};
+use crate::output::{Table, Usage, note, show};
+
+#[derive(Debug, Args)]
+pub(crate) struct UserArgs {
+    #[command(subcommand)]
+    command: UserCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum UserCommand {
+    /// Create a user, or give one another password.
+    Create(CreateArgs),
+    /// List users.
+    List(ListArgs),
+    /// Delete a user.
+    Delete(DeleteArgs),
+}
+
+#[derive(Debug, Args)]
+struct CreateArgs {
+    /// The user; the principal is User:NAME.
+    name: String,
+    /// Environment variable that holds the new password.
+    #[arg(long, value_name = "NAME", default_value = "TIDELOG_NEW_PASSWORD")]
+    new_password_env: String,
+    /// Write into this data directory, of a server that does not run: how the first user comes to be.
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// The number of the node that the data directory belongs to.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(i32).range(0..))]
+    node_id: i32,
+    #[command(flatten)]
+    kafka: KafkaArgs,
+}
+
+#[derive(Debug, Args)]
+struct ListArgs {
+    #[command(flatten)]
+    kafka: KafkaArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+#[derive(Debug, Args)]
+struct DeleteArgs {
+    /// The user.
+    name: String,
+    #[command(flatten)]
+    kafka: KafkaArgs,
+}
+
+pub(crate) async fn run(args: UserArgs) -> anyhow::Result<()> {
+    match args.command {
+        UserCommand::Create(args) => create(args).await,
+        UserCommand::List(args) => list(args).await,
+        UserCommand::Delete(args) => {
+            connect(&args.kafka, "tidelog-user").await?.delete_user(&args.name).await?;
+            note(&format!("deleted user {}", args.name));
+            Ok(())
+        }
+    }
+}
+
+async fn create(args: CreateArgs) -> anyhow::Result<()> {
+    let variable = &args.new_password_env;
+    let password = std::env::var(variable).ok().filter(|password| !password.is_empty());
+    let Some(password) = password else {
+        bail!(Usage(format!("the environment variable {variable} is not set; it holds the new password")));
+    };
+    match &args.data_dir {
+        Some(path) => write_offline(path, NodeId(args.node_id), &args.name, &password).await?,
+        None => connect(&args.kafka, "tidelog-user").await?.set_password(&args.name, &password).await?,
+    }
+    note(&format!("user {} has a password", args.name));
+    Ok(())
+}
+
+/// As a server would, in its place: the directory is locked meanwhile, and created if it is not there.
+async fn write_offline(path: &Path, node: NodeId, user: &str, password: &str) -> anyhow::Result<()> {
+    let path = path.to_owned();
+    let directory = tokio::task::spawn_blocking(move || DataDir::open(&path, node, None)).await??;
+    let metadata = directory.path().join("metadata");
+    std::fs::create_dir_all(&metadata).with_context(|| format!("cannot create {}", metadata.display()))?;
+    let store = EmbeddedStore::open(&metadata).await?;
+    let change = |mechanism: &ScramMechanism| -> anyhow::Result<ScramChange> {
+        let salt = new_salt();
+        let salted = salted_password(*mechanism, password.as_bytes(), &salt, MIN_SCRAM_ITERATIONS);
+        let credential = credential(*mechanism, &salted, &salt, MIN_SCRAM_ITERATIONS)?;
+        Ok(ScramChange { user: user.to_owned(), mechanism: Some(*mechanism), credential: Some(Ok(credential)) })
+    };
+    let changes: Vec<ScramChange> = ScramMechanism::ALL.iter().map(change).collect::<anyhow::Result<_>>()?;
+    let image = ClusterImage::from_listing(&store.list("").await?)?;
+    let (results, plan) = alter_scram(&image, &changes);
+    for result in results.into_values() {
+        result?;
+    }
+    match carry_out(&store, plan).await? {
+        Ran::Committed(_) => {}
+        Ran::Conflict(_) => bail!("somebody else writes to the metadata of {}", metadata.display()),
+    }
+    store.close().await;
+    drop(directory);
+    Ok(())
+}
+
+#[derive(Serialize)]
+struct Listed {
+    user: String,
+    mechanism: &'static str,
+    iterations: i32,
+}
+
+async fn list(args: ListArgs) -> anyhow::Result<()> {
+    let users = connect(&args.kafka, "tidelog-user").await?.users(None).await?;
+    let listed: Vec<Listed> = users
+        .into_iter()
+        .map(|has| Listed { user: has.user, mechanism: has.mechanism.name(), iterations: has.iterations })
+        .collect();
+    show(args.output.output, &listed, || {
+        let mut table = Table::new(["USER", "MECHANISM", "ITERATIONS"]);
+        for has in &listed {
+            table.row([has.user.clone(), has.mechanism.to_owned(), has.iterations.to_string()]);
+        }
+        table.render()
+    })
+}
