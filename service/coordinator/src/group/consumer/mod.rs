@@ -120,6 +120,8 @@ impl Consumer {
         let before = self.members.remove(&id);
         if let Some(before) = &before {
             self.count_out(&id, before);
+            // A member that joins again may call itself otherwise: the old name is free.
+            self.release_name(&id, &before.subscriber);
         }
         if let Some(instance) = &subscriber.instance_id {
             self.statics.insert(instance.clone(), id.clone());
@@ -150,7 +152,12 @@ impl Consumer {
         self.count_out(id, &member);
         self.sessions.remove(id);
         self.revocations.remove(id);
-        if let Some(instance) = &member.subscriber.instance_id
+        self.release_name(id, &member.subscriber);
+    }
+
+    /// Its static name is nobody's, unless another has it by now.
+    fn release_name(&mut self, id: &MemberId, subscriber: &Subscriber) {
+        if let Some(instance) = &subscriber.instance_id
             && self.statics.get(instance) == Some(id)
         {
             self.statics.remove(instance);
@@ -230,6 +237,10 @@ impl Consumer {
             if let Some(instance) = &member.subscriber.instance_id {
                 assert_eq!(self.statics.get(instance), Some(id));
             }
+        }
+        for (instance, id) in &self.statics {
+            let holder = self.members.get(id).and_then(|member| member.subscriber.instance_id.as_ref());
+            assert_eq!(holder, Some(instance), "{instance} would be blocked for ever");
         }
         assert!(self.targets.keys().all(|id| self.members.contains_key(id)), "{:?}", self.targets);
         let mut shared = std::collections::BTreeSet::new();

@@ -106,9 +106,9 @@ impl Consumer {
         Ok(meanings)
     }
 
-    /// Who has the static name now.
+    /// Who has the static name now; only a member can have one.
     pub(super) fn static_member(&self, instance: &InstanceId) -> Option<&MemberId> {
-        self.statics.get(instance)
+        self.statics.get(instance).filter(|id| self.members.contains_key(*id))
     }
 }
 

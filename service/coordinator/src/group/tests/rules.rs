@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tidelog_model::{KafkaError, Offset, PartitionIndex, TopicId, TopicName};
 
-use super::driver::{Driver, fetch, join, offset, simple_commit};
+use super::driver::{Driver, directory, fetch, join, offset, report, simple_commit};
 use crate::group::*;
 use crate::limits::{
     MAX_ID_BYTES, MAX_MEMBER_METADATA_BYTES, MAX_PROTOCOLS_PER_MEMBER, MAX_TOMBSTONES_PER_OUTCOME, SWEEP_RETRY,
@@ -234,4 +234,33 @@ fn a_member_that_changes_its_mind_in_the_same_generation_is_found_in_the_agenda(
     assert!(steps.iter().all(|done| done.records.is_empty() && done.events.is_empty()));
     let steps = driver.advance(Duration::from_secs(1));
     assert!(steps.iter().any(|done| !done.events.is_empty()));
+}
+
+#[test]
+fn a_static_member_that_takes_another_name_leaves_the_old_one_free() {
+    let mut driver = Driver::new(GroupConfig::default());
+    let topics = directory(1, &[("t", 1)]);
+    let beat = |driver: &mut Driver, member: &str, epoch, instance: &str| {
+        let joins = epoch == Epoch::JOIN;
+        let beat = ConsumerHeartbeat {
+            instance_id: Some(instance.into()),
+            rebalance_timeout_ms: joins.then_some(60_000),
+            topics: joins.then(|| vec!["t".into()]),
+            owned: joins.then(Vec::new),
+            ..report(member, epoch, &topics)
+        };
+        let (token, _) = driver.call("g", GroupCall::Consumer(Box::new(beat)));
+        match driver.answers[&token].clone() {
+            Some(GroupReply::Consumer(answer)) => answer.map(|_| ()).map_err(|refused| refused.error),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(beat(&mut driver, "a", Epoch::JOIN, "old"), Ok(()));
+    assert_eq!(beat(&mut driver, "a", Epoch::JOIN, "new"), Ok(()));
+    assert_eq!(beat(&mut driver, "b", Epoch::JOIN, "old"), Ok(()), "nobody has the name");
+    assert_eq!(beat(&mut driver, "b", Epoch::LEAVE, "old"), Ok(()));
+    assert_eq!(beat(&mut driver, "a", Epoch::LEAVE, "new"), Ok(()));
+    driver.restart();
+    assert_eq!(beat(&mut driver, "c", Epoch::JOIN, "old"), Ok(()));
+    assert_eq!(beat(&mut driver, "d", Epoch::JOIN, "new"), Ok(()));
 }
