@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use tidelog_broker::Broker;
 use tidelog_model::{Principal, QuotaKind};
 use tokio::net::TcpListener;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
@@ -17,6 +17,7 @@ use crate::auth::{Auth, SaslOptions};
 use crate::connection;
 use crate::fetch_sessions::FetchSessions;
 use crate::frame::{Budget, FrameLimits};
+use crate::limits::{MAX_CONNECTION_PAUSE, MAX_HELD_CONNECTIONS};
 use crate::places::Places;
 use crate::session::{ListenerName, Session};
 use crate::throttle::Mute;
@@ -34,6 +35,7 @@ pub struct KafkaDoor {
     budget: Budget,
     limits: FrameLimits,
     places: Places,
+    held: Arc<Semaphore>,
     fetch_sessions: Arc<FetchSessions>,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -54,6 +56,7 @@ impl KafkaDoor {
             budget: Budget::new(),
             limits,
             places,
+            held: Arc::new(Semaphore::new(MAX_HELD_CONNECTIONS)),
             fetch_sessions: Arc::new(FetchSessions::new(slots)),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
@@ -75,6 +78,7 @@ impl KafkaDoor {
             budget: self.budget.clone(),
             limits: self.limits,
             places: self.places.clone(),
+            held: Arc::clone(&self.held),
             fetch_sessions: Arc::clone(&self.fetch_sessions),
             tasks: self.tasks.clone(),
             stop: self.stop.clone(),
@@ -100,6 +104,8 @@ struct Accept {
     budget: Budget,
     limits: FrameLimits,
     places: Places,
+    /// Connections beyond a quota that are still to be closed.
+    held: Arc<Semaphore>,
     fetch_sessions: Arc<FetchSessions>,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -151,13 +157,19 @@ impl Accept {
         };
         let (budget, limits, stop) = (self.budget.clone(), self.limits, self.stop.clone());
         let pause = self.broker.charge_or_refuse(&session.caller(None), QuotaKind::ConnectionCreationRate, 1.0);
+        if !pause.is_zero() {
+            // Too many from this address: closed, but not so soon that it could try again at once (KIP-612). Others have its place
+            // meanwhile, or one address that is limited would keep all others out.
+            metrics::counter!("tidelog_kafka_throttled_connections_total").increment(1);
+            drop((session, place));
+            let Ok(held) = Arc::clone(&self.held).try_acquire_owned() else { return };
+            self.tasks.spawn(async move {
+                stop.run_until_cancelled(tokio::time::sleep(pause.min(MAX_CONNECTION_PAUSE))).await;
+                drop((stream, held));
+            });
+            return;
+        }
         self.tasks.spawn(async move {
-            if !pause.is_zero() {
-                // Too many from this address: closed, but not so soon that it could try again at once (KIP-612).
-                metrics::counter!("tidelog_kafka_throttled_connections_total").increment(1);
-                stop.run_until_cancelled(tokio::time::sleep(pause)).await;
-                return;
-            }
             connection::serve(session, stream, budget, limits, stop).await;
             drop(place);
         });

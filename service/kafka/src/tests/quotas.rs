@@ -305,3 +305,34 @@ async fn an_address_that_connects_too_often_is_closed() {
     assert_closed(&mut last, "connection_creation_rate").await;
     call(&mut admin, 1, &MetadataRequest::default()).await;
 }
+
+#[tokio::test]
+async fn connections_beyond_a_quota_hold_no_place() {
+    let fixture = Fixture::start(&[("max.connections", "2")]).await;
+    let mut admin = fixture.connect().await;
+    let entries = vec![entry(vec![part("ip", Some("127.0.0.2"))], vec![set("connection_creation_rate", 1.0)])];
+    assert_eq!(alter(&mut admin, entries, false).await, [0]);
+    let limited = async || {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+        socket.connect(fixture.address).await.unwrap()
+    };
+    let request = MetadataRequest::default();
+    for _ in 0..10 {
+        call(&mut limited().await, 1, &request).await;
+    }
+    // One more is held until its second is over, which may be at once: some of them is still held when somebody else is served.
+    let served_meanwhile = async {
+        loop {
+            let held = limited().await;
+            let mut other = fixture.connect().await;
+            // The held one has the place if it was within the quota after all: then it must go first.
+            let served = timeout(Duration::from_secs(2), call(&mut other, 1, &request)).await.is_ok();
+            let open = held.try_read(&mut [0]).is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock);
+            if served && open {
+                return;
+            }
+        }
+    };
+    timeout(PATIENCE, served_meanwhile).await.expect("others are served while a connection is held");
+}
