@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::local::DurableLocal;
-use crate::{Objects, ObjectsError, StoreOptions, probe};
+use crate::{Objects, ObjectsError, StoreOptions, probe, without_password};
 
 impl Objects {
     /// Opens `file:///absolute/folder` (created if absent) or `s3://bucket/prefix`, and probes it: a store that does not honour
@@ -70,7 +70,8 @@ impl<'a> Place<'a> {
             && !options.allow_http
         {
             return unusable(format!(
-                "the endpoint {endpoint} is not encrypted; use https:// or allow plain http explicitly"
+                "the endpoint {} is not encrypted; use https:// or allow plain http explicitly",
+                without_password(endpoint)
             ));
         }
         Ok(Place::Bucket { name, prefix: prefix.trim_matches('/') })

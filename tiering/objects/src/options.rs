@@ -64,3 +64,28 @@ impl Default for StoreOptions {
         }
     }
 }
+
+/// `scheme://user:password@host` without what stands before the `@`.
+pub fn without_password(text: &str) -> String {
+    let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
+    let authority = rest.split('/').next().unwrap_or_default();
+    match authority.rsplit_once('@') {
+        Some((user, _)) => format!("{scheme}://…{}", rest.get(user.len()..).unwrap_or_default()),
+        None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Objects;
+
+    #[test]
+    fn no_refusal_tells_an_endpoints_password() {
+        let endpoint = Some("http://me:secret@s3.example".to_owned());
+        let options = StoreOptions { endpoint, ..StoreOptions::default() };
+        let refusal = Objects::check("s3://bucket", &options).unwrap_err().to_string();
+        assert!(refusal.contains("http://…@s3.example is not encrypted"), "{refusal}");
+        assert!(!refusal.contains("secret"), "{refusal}");
+    }
+}

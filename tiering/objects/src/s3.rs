@@ -13,7 +13,7 @@ use object_store::{BackoffConfig, ClientOptions, CredentialProvider, ObjectStore
 
 use crate::error::chain;
 use crate::open::away_if_known;
-use crate::{Credentials, ObjectsError, StoreOptions};
+use crate::{Credentials, ObjectsError, StoreOptions, without_password};
 
 /// AWS's own default where nothing names a region.
 const DEFAULT_REGION: &str = "us-east-1";
@@ -139,7 +139,7 @@ async fn check_bucket(
             "{url}: the store refused to look at bucket `{bucket}` (HTTP 400); check region and credentials"
         ))),
         Some(status) => {
-            let place = options.endpoint.as_deref().unwrap_or("AWS");
+            let place = place(options.endpoint.as_deref());
             Err(ObjectsError::Unavailable(format!("{place} answered HTTP {status} when asked for bucket `{bucket}`")))
         }
         None => Err(unanswered(options.endpoint.as_deref(), &error)),
@@ -151,11 +151,16 @@ fn unanswered<E>(endpoint: Option<&str>, error: &SdkError<E>) -> ObjectsError
 where
     E: std::error::Error + 'static,
 {
-    let text = format!("cannot ask {}: {}", endpoint.unwrap_or("AWS"), root(error));
+    let text = format!("cannot ask {}: {}", place(endpoint), root(error));
     match error {
         SdkError::ConstructionFailure(_) => ObjectsError::Denied(text),
         _ => ObjectsError::Unavailable(text),
     }
+}
+
+/// Who is asked, as it may be told to everybody.
+fn place(endpoint: Option<&str>) -> String {
+    endpoint.map_or_else(|| "AWS".to_owned(), without_password)
 }
 
 /// What is behind all the others.

@@ -10,6 +10,7 @@ use anyhow::{Context, Result, anyhow};
 use tidelog_metadata::broker_config::broker_config;
 use tidelog_metadata::{BrokerConfig, BrokerOverrides, ConfigSource};
 use tidelog_model::NodeId;
+use tidelog_objects::without_password;
 use tidelog_partition::Durability;
 use tidelog_security::AclDefaults;
 use tracing_subscriber::EnvFilter;
@@ -292,16 +293,6 @@ fn shown(setting: &Setting, texts: &[String]) -> Shown {
     match (setting.kind, texts.first()) {
         (Kind::List(_), _) => Shown::List(texts),
         (_, first) => Shown::Text(first.cloned().unwrap_or_default()),
-    }
-}
-
-/// `scheme://user:password@host` without what stands before the `@`.
-fn without_password(text: &str) -> String {
-    let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
-    let authority = rest.split('/').next().unwrap_or_default();
-    match authority.rsplit_once('@') {
-        Some((user, _)) => format!("{scheme}://…{}", rest.get(user.len()..).unwrap_or_default()),
-        None => text.to_owned(),
     }
 }
 
