@@ -21,7 +21,7 @@ pub use ids::{
     TopicId,
 };
 pub use partitioner::{murmur2, partition_of_key};
-pub use quota::{InvalidQuotaEntity, QuotaEntity, QuotaKind, QuotaName, QuotaTable};
+pub use quota::{InvalidQuotaEntity, QuotaEntity, QuotaKind, QuotaName, QuotaTable, canonical_address};
 pub use scram::{ScramCredential, ScramMechanism};
 pub use time::{Deadline, Now, Timestamp};
 pub use topic::{InvalidTopicName, TopicIdPartition, TopicName, TopicPartition};

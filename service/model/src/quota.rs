@@ -52,8 +52,8 @@ impl QuotaKind {
             QuotaKind::ProducerByteRate | QuotaKind::ConsumerByteRate | QuotaKind::ConnectionCreationRate => true,
             QuotaKind::RequestPercentage | QuotaKind::ControllerMutationRate => false,
         };
-        // Kafka's tolerance for a whole number.
-        value.is_finite() && value > 0.0 && (!whole || (value - value.round()).abs() <= 1e-6)
+        // Kafka's tolerance for a whole number; zero within it is none that one could keep to.
+        value.is_finite() && value > 0.0 && (!whole || (value.round() >= 1.0 && (value - value.round()).abs() <= 1e-6))
     }
 }
 
@@ -119,8 +119,17 @@ pub enum InvalidQuotaEntity {
 }
 
 impl QuotaEntity {
-    /// The entity of these parts, each a type (`user`, `client-id`, `ip`) and a name; no name is the default.
+    /// The entity of these parts, each a type (`user`, `client-id`, `ip`) and a name; no name is the default. An address becomes
+    /// what callers' addresses are compared with, however it was written.
     pub fn new<'a>(parts: impl IntoIterator<Item = (&'a str, Option<&'a str>)>) -> Result<Self, InvalidQuotaEntity> {
+        let mut entity = Self::as_written(parts)?;
+        if let Some(QuotaName::Named(address)) = &mut entity.ip {
+            *address = Arc::from(canonical_address(address));
+        }
+        Ok(entity)
+    }
+
+    fn as_written<'a>(parts: impl IntoIterator<Item = (&'a str, Option<&'a str>)>) -> Result<Self, InvalidQuotaEntity> {
         let mut entity = QuotaEntity::default();
         for (kind, name) in parts {
             let (label, place) = match kind {
@@ -198,8 +207,14 @@ impl FromStr for QuotaEntity {
             let name = if name == "*" { None } else { Some(decoded(name).ok_or(InvalidQuotaEntity::Combination)?) };
             parts.push((kind, name));
         }
-        QuotaEntity::new(parts.iter().map(|(kind, name)| (*kind, name.as_deref())))
+        // What is stored stays the key that it is.
+        QuotaEntity::as_written(parts.iter().map(|(kind, name)| (*kind, name.as_deref())))
     }
+}
+
+/// An address as quotas have it: IPv4 without its IPv6 clothes, IPv6 short and in small letters. What is no address stays.
+pub fn canonical_address(text: &str) -> String {
+    text.parse::<std::net::IpAddr>().map_or_else(|_| text.to_owned(), |address| address.to_canonical().to_string())
 }
 
 fn decoded(name: &str) -> Option<String> {
@@ -239,6 +254,17 @@ mod tests {
     }
 
     #[test]
+    fn an_address_is_the_same_however_it_is_written() {
+        for (written, text) in
+            [("2001:DB8:0::1", "ip=2001%3Adb8%3A%3A1"), ("::ffff:10.0.0.1", "ip=10.0.0.1"), ("10.0.0.1", "ip=10.0.0.1")]
+        {
+            assert_eq!(QuotaEntity::new([("ip", Some(written))]).unwrap().to_string(), text);
+        }
+        let stored = "ip=2001%3ADB8%3A%3A1";
+        assert_eq!(stored.parse::<QuotaEntity>().unwrap().to_string(), stored, "a stored key is itself");
+    }
+
+    #[test]
     fn what_is_no_entity_says_why() {
         let name = Some("x");
         for (parts, reason) in [
@@ -261,7 +287,7 @@ mod tests {
     fn values_are_positive_and_whole_where_they_count() {
         assert!(QuotaKind::ProducerByteRate.takes(1024.0));
         assert!(QuotaKind::RequestPercentage.takes(0.5));
-        for bad in [0.0, -1.0, f64::NAN, f64::INFINITY, 1.5] {
+        for bad in [0.0, 1e-7, -1.0, f64::NAN, f64::INFINITY, 1.5] {
             assert!(!QuotaKind::ConsumerByteRate.takes(bad), "{bad}");
         }
     }

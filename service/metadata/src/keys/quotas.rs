@@ -36,7 +36,9 @@ impl QuotasValue {
         let stored: Stored = from_json(&key, VERSION, bytes)?;
         let mut quotas = BTreeMap::new();
         for (name, value) in stored.quotas {
-            let kind = QuotaKind::from_name(&name).filter(|kind| entity.can_have(*kind) && kind.takes(value));
+            // Not `takes`: a stricter rule for what may be set must not make what is set unreadable.
+            let is_limit = value.is_finite() && value > 0.0;
+            let kind = QuotaKind::from_name(&name).filter(|kind| entity.can_have(*kind) && is_limit);
             let kind = kind.ok_or_else(|| invalid(&key, format!("{name}={value} is no quota of it")))?;
             quotas.insert(kind, value);
         }
