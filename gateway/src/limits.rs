@@ -122,9 +122,6 @@ pub const MAX_HEADER_BYTES: usize = 64 * 1024;
 /// After a stop, connections may finish what they do for this long.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Longest SQL text, bytes.
-pub const MAX_SQL_BYTES: usize = 64 * 1024;
-
 /// Longest request id taken over from a client, bytes.
 pub const MAX_REQUEST_ID_BYTES: usize = 128;
 

@@ -13,6 +13,7 @@ use http::{HeaderMap, header};
 use hyper::body::{Frame, SizeHint};
 use serde::Deserialize;
 use tidelog_model::KafkaError;
+use tidelog_model::limits::MAX_SQL_BYTES;
 use utoipa::ToSchema;
 
 use crate::body::{parse_json, read_body};
@@ -20,7 +21,7 @@ use crate::budget::{Budget, Reservation};
 use crate::context::{Session, Shared};
 use crate::error::{ApiError, Problem};
 use crate::extract::{NoParameters, Parameters};
-use crate::limits::{ANSWER_PIECE_BYTES, MAX_ADMIN_BODY_BYTES, MAX_SQL_BYTES, TAKE_TIMEOUT};
+use crate::limits::{ANSWER_PIECE_BYTES, MAX_ADMIN_BODY_BYTES, TAKE_TIMEOUT};
 use crate::ports::SqlAnswer;
 use crate::taken::while_taken;
 

@@ -18,5 +18,8 @@ pub const MAX_RECORDS_PER_BATCH: i32 = 16 * 1024 * 1024;
 /// Most partitions of one topic: 10,000 partitions on a node are a normal day, a typing error is not.
 pub const MAX_PARTITIONS_PER_TOPIC: i32 = 10_000;
 
+/// Longest SQL text, bytes: planning costs more than the text's size. The door refuses what the engine would not read.
+pub const MAX_SQL_BYTES: usize = 64 * 1024;
+
 const _: () = assert!(DEFAULT_MAX_BATCH_BYTES < MAX_REQUEST_BYTES);
 const _: () = assert!(MAX_REQUEST_BYTES <= MAX_INFLATED_BATCH_BYTES);

@@ -21,7 +21,7 @@ use tidelog_metadata::port::{
 use tokio::sync::{mpsc, oneshot};
 
 use crate::limits::QUEUE;
-use backend::{Disk, RealDisk};
+use backend::{Disk, Place, RealDisk};
 use history::{History, Watcher};
 use worker::{Command, Reply};
 
@@ -48,10 +48,10 @@ impl EmbeddedStore {
         let (commands, queue) = mpsc::channel(QUEUE);
         let history = Arc::new(History::default());
         let (opened, answer) = oneshot::channel();
-        let shared = history.clone();
+        let (shared, place) = (history.clone(), Place::new(disk));
         std::thread::Builder::new()
             .name("metadata-store".into())
-            .spawn(move || worker::work(disk, queue, shared, opened))
+            .spawn(move || worker::work(place, queue, shared, opened))
             .map_err(|error| StoreError::Unavailable(error.to_string()))?;
         answer.await.map_err(|_| StoreError::Closed)??;
         Ok(EmbeddedStore { commands, history })

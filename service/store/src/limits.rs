@@ -15,6 +15,9 @@ pub(crate) const HISTORY_BYTES: usize = 16 * 1024 * 1024;
 /// redb's cache, bytes: the metadata of 10,000 partitions is 3 MiB.
 pub(crate) const CACHE_BYTES: usize = 16 * 1024 * 1024;
 
+/// Bytes written at once when the file is written again after a failed flush.
+pub(crate) const REWRITE_BYTES: usize = 256 * 1024;
+
 /// Lost answers that one transaction may meet before the caller is told.
 pub(crate) const MAX_LOST_ANSWERS: usize = 8;
 

@@ -33,9 +33,6 @@ impl Default for QueryLimits {
     }
 }
 
-/// Longest SQL text, bytes: planning costs more than the text's size.
-pub const MAX_SQL_BYTES: usize = 64 * 1024;
-
 /// Most operators, brackets and keywords of a statement: so deep can it nest at most.
 pub const MAX_NESTING_TOKENS: usize = 1_000;
 

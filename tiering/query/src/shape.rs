@@ -4,9 +4,10 @@
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
+use tidelog_model::limits::MAX_SQL_BYTES;
 
 use crate::QueryError;
-use crate::limits::{MAX_NESTING_TOKENS, MAX_SQL_BYTES};
+use crate::limits::MAX_NESTING_TOKENS;
 
 /// Refuses a statement that is too long, or has too many operators, brackets and keywords. Lists of names and values are free: they
 /// do not nest.

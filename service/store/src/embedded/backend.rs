@@ -1,63 +1,139 @@
 //! The file beneath redb. Watches for failed flushes: after one, nobody knows what the disk holds, and the file must not be trusted again.
+//!
+//! The kernel may count pages as clean whose flush failed: what a later process reads of them is on no disk, and its own flushes pass them
+//! over. So a failed flush leaves a mark beside the file, and whoever opens it next writes all of it again before believing any flush.
 
 use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::ops::Bound;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use redb::backends::FileBackend;
 use redb::{BackendError, DatabaseError, StorageBackend};
 
+use crate::limits::REWRITE_BYTES;
+
 /// Where the file is, and how it is reached. Beside the real one stand those of the tests.
 pub(super) trait Disk: Send + Sync {
-    /// The file, created if absent; its directory entry is durable.
-    fn open(&self) -> Result<Backend, DatabaseError>;
+    /// The file, created if absent, locked against other processes; its directory entry is durable.
+    fn open(&self) -> Result<Box<dyn StorageBackend>, DatabaseError>;
 
     /// What errors call it.
     fn name(&self) -> String;
 
-    /// Has a flush failed?
-    fn flush_failed(&self) -> bool;
+    /// Did a flush fail since the file was last written whole?
+    fn is_unsettled(&self) -> io::Result<bool>;
+
+    /// Leaves the mark of a failed flush.
+    fn mark_unsettled(&self) -> io::Result<()>;
+
+    /// Takes the mark away.
+    fn settle(&self) -> io::Result<()>;
 }
 
 /// The file on the real disk.
 pub(super) struct RealDisk {
     path: PathBuf,
-    flush_failed: Arc<AtomicBool>,
 }
 
 impl RealDisk {
     pub(super) fn new(path: PathBuf) -> Self {
-        RealDisk { path, flush_failed: Arc::default() }
+        RealDisk { path }
+    }
+
+    fn mark(&self) -> PathBuf {
+        self.path.with_added_extension("unsettled")
     }
 }
 
 impl Disk for RealDisk {
-    fn open(&self) -> Result<Backend, DatabaseError> {
+    fn open(&self) -> Result<Box<dyn StorageBackend>, DatabaseError> {
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&self.path)?;
-        if let Some(directory) = self.path.parent() {
-            File::open(directory)?.sync_all()?;
-        }
-        let inner = Box::new(FileBackend::new(file)?);
-        Ok(Backend { inner, flush_failed: self.flush_failed.clone() })
+        File::open(self.path.parent().unwrap_or(Path::new(".")))?.sync_all()?;
+        Ok(Box::new(FileBackend::new(file)?))
     }
 
     fn name(&self) -> String {
         self.path.display().to_string()
     }
 
-    fn flush_failed(&self) -> bool {
+    fn is_unsettled(&self) -> io::Result<bool> {
+        self.mark().try_exists()
+    }
+
+    fn mark_unsettled(&self) -> io::Result<()> {
+        File::create(self.mark()).map(drop)
+    }
+
+    fn settle(&self) -> io::Result<()> {
+        std::fs::remove_file(self.mark())
+    }
+}
+
+/// The file of one process, and whether it may still be believed.
+pub(super) struct Place {
+    disk: Arc<dyn Disk>,
+    flush_failed: AtomicBool,
+}
+
+impl Place {
+    pub(super) fn new(disk: Arc<dyn Disk>) -> Arc<Self> {
+        Arc::new(Place { disk, flush_failed: AtomicBool::new(false) })
+    }
+
+    /// What errors call it.
+    pub(super) fn name(&self) -> String {
+        self.disk.name()
+    }
+
+    /// Has a flush failed in this process?
+    pub(super) fn flush_failed(&self) -> bool {
         self.flush_failed.load(Ordering::Acquire)
+    }
+
+    /// The file, as far as it can be believed.
+    pub(super) fn open(self: &Arc<Self>) -> Result<Backend, DatabaseError> {
+        let backend = Backend { inner: self.disk.open()?, place: Arc::clone(self) };
+        if self.disk.is_unsettled()? {
+            tracing::warn!(store = %self.name(), "an earlier flush failed: the metadata store is written again");
+            backend.write_again()?;
+            self.disk.settle()?;
+        }
+        Ok(backend)
+    }
+
+    fn lost(&self) {
+        self.flush_failed.store(true, Ordering::Release);
+        if let Err(error) = self.disk.mark_unsettled() {
+            tracing::error!(store = %self.name(), %error, "the failed flush cannot be marked");
+        }
     }
 }
 
 /// A boxed file that notes failed flushes.
 pub(super) struct Backend {
-    pub(super) inner: Box<dyn StorageBackend>,
-    pub(super) flush_failed: Arc<AtomicBool>,
+    inner: Box<dyn StorageBackend>,
+    place: Arc<Place>,
+}
+
+impl Backend {
+    /// Writes every byte over itself, so that the kernel counts it as changed, and flushes it. What a crash leaves of this is what the
+    /// crash of a commit leaves: redb finds by its checksums which commit is whole.
+    fn write_again(&self) -> io::Result<()> {
+        let (len, mut at) = (self.len()?, 0);
+        let mut piece = vec![0; REWRITE_BYTES];
+        while at < len {
+            let size = usize::try_from(len - at).map_or(REWRITE_BYTES, |left| left.min(REWRITE_BYTES));
+            piece.truncate(size);
+            self.read(at, &mut piece)?;
+            self.write(at, &piece)?;
+            at += size as u64;
+        }
+        self.sync_data()
+    }
 }
 
 impl fmt::Debug for Backend {
@@ -80,7 +156,7 @@ impl StorageBackend for Backend {
     }
 
     fn sync_data(&self) -> Result<(), io::Error> {
-        self.inner.sync_data().inspect_err(|_| self.flush_failed.store(true, Ordering::Release))
+        self.inner.sync_data().inspect_err(|_| self.place.lost())
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> Result<(), io::Error> {

@@ -4,6 +4,7 @@
 //! Table `facts`: `format` → 1, `revision` → the last revision. An unknown format is refused.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use redb::{Builder, Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition};
@@ -11,7 +12,7 @@ use tidelog_metadata::port::{
     Change, Changes, Event, KeyValue, LeaseId, Listing, Outcome, Revision, StoreError, Transaction, Write,
 };
 
-use super::backend::Disk;
+use super::backend::Place;
 use crate::limits::CACHE_BYTES;
 
 const KEYS: TableDefinition<&str, &[u8]> = TableDefinition::new("keys");
@@ -41,8 +42,8 @@ pub(super) enum Group {
 
 impl Store {
     /// Opens or creates the file; removes what is bound to leases that are not among the living ones.
-    pub(super) fn open(disk: &dyn Disk, leases: &BTreeSet<LeaseId>) -> Result<Store, StoreError> {
-        let name = disk.name();
+    pub(super) fn open(place: &Arc<Place>, leases: &BTreeSet<LeaseId>) -> Result<Store, StoreError> {
+        let name = place.name();
         let opened = |error: DatabaseError| match error {
             DatabaseError::DatabaseAlreadyOpen => StoreError::InUse(name.clone()),
             DatabaseError::UpgradeRequired(version) => StoreError::Corrupt {
@@ -51,7 +52,7 @@ impl Store {
             },
             other => failure(&name, other.into()),
         };
-        let backend = disk.open().map_err(opened)?;
+        let backend = place.open().map_err(opened)?;
         let mut database = Builder::new().set_cache_size(CACHE_BYTES).create_with_backend(backend).map_err(opened)?;
         // Every page against its checksum: the file is small, and a wrong byte here would be a wrong leader somewhere.
         if !database.check_integrity().map_err(opened)? {

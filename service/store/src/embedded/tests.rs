@@ -1,12 +1,12 @@
 use std::fs;
 use std::io::{self, ErrorKind};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use redb::{DatabaseError, StorageBackend};
 use tidelog_metadata::port::{Compare, Watched, Write};
 
-use super::backend::Backend;
 use super::*;
 use crate::{Ran, conformance, run};
 
@@ -138,17 +138,15 @@ async fn many_callers_share_commits_and_each_has_its_revision() {
 }
 
 /// A disk that fails when told to.
-#[derive(Default)]
 struct FaultyDisk {
-    real: Option<RealDisk>,
+    real: RealDisk,
     full: Arc<AtomicBool>,
     flush_fails: Arc<AtomicBool>,
-    flush_failed: Arc<AtomicBool>,
 }
 
 #[derive(Debug)]
 struct Faulty {
-    inner: Backend,
+    inner: Box<dyn StorageBackend>,
     full: Arc<AtomicBool>,
     flush_fails: Arc<AtomicBool>,
 }
@@ -186,21 +184,128 @@ impl StorageBackend for Faulty {
 }
 
 impl Disk for FaultyDisk {
-    fn open(&self) -> Result<Backend, DatabaseError> {
-        let inner = self.real.as_ref().unwrap().open()?;
-        let faulty = Faulty { inner, full: self.full.clone(), flush_fails: self.flush_fails.clone() };
-        Ok(Backend { inner: Box::new(faulty), flush_failed: self.flush_failed.clone() })
+    fn open(&self) -> Result<Box<dyn StorageBackend>, DatabaseError> {
+        let inner = self.real.open()?;
+        Ok(Box::new(Faulty { inner, full: self.full.clone(), flush_fails: self.flush_fails.clone() }))
     }
     fn name(&self) -> String {
         "faulty".into()
     }
-    fn flush_failed(&self) -> bool {
-        self.flush_failed.load(Ordering::SeqCst)
+    fn is_unsettled(&self) -> io::Result<bool> {
+        self.real.is_unsettled()
+    }
+    fn mark_unsettled(&self) -> io::Result<()> {
+        self.real.mark_unsettled()
+    }
+    fn settle(&self) -> io::Result<()> {
+        self.real.settle()
     }
 }
 
+/// A disk beneath a page cache as Linux has it: when a flush fails, the pages count as clean although the disk lacks them.
+#[derive(Clone, Default)]
+struct CachedDisk(Arc<Mutex<Pages>>);
+
+#[derive(Default, Debug)]
+struct Pages {
+    disk: Vec<u8>,
+    cache: Vec<u8>,
+    /// Ranges that were written and not flushed.
+    dirty: Vec<(usize, usize)>,
+    flush_fails: bool,
+    marked: bool,
+}
+
+#[derive(Debug)]
+struct Cached(Arc<Mutex<Pages>>);
+
+impl StorageBackend for Cached {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.0.lock().unwrap().cache.len() as u64)
+    }
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        let pages = self.0.lock().unwrap();
+        let from = pages.cache.get(offset as usize..).ok_or(ErrorKind::UnexpectedEof)?;
+        out.copy_from_slice(from.get(..out.len()).ok_or(ErrorKind::UnexpectedEof)?);
+        Ok(())
+    }
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.lock().unwrap().cache.resize(len as usize, 0);
+        Ok(())
+    }
+    fn sync_data(&self) -> io::Result<()> {
+        let pages = &mut *self.0.lock().unwrap();
+        let dirty = std::mem::take(&mut pages.dirty);
+        if pages.flush_fails {
+            return Err(io::Error::other("the flush failed"));
+        }
+        pages.disk.resize(pages.cache.len(), 0);
+        for (from, to) in dirty {
+            pages.disk[from..to].copy_from_slice(&pages.cache[from..to]);
+        }
+        Ok(())
+    }
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        let pages = &mut *self.0.lock().unwrap();
+        let (from, to) = (offset as usize, offset as usize + data.len());
+        pages.cache[from..to].copy_from_slice(data);
+        pages.dirty.push((from, to));
+        Ok(())
+    }
+    fn close(&self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Disk for CachedDisk {
+    fn open(&self) -> Result<Box<dyn StorageBackend>, DatabaseError> {
+        Ok(Box::new(Cached(self.0.clone())))
+    }
+    fn name(&self) -> String {
+        "cached".into()
+    }
+    fn is_unsettled(&self) -> io::Result<bool> {
+        Ok(self.0.lock().unwrap().marked)
+    }
+    fn mark_unsettled(&self) -> io::Result<()> {
+        self.0.lock().unwrap().marked = true;
+        Ok(())
+    }
+    fn settle(&self) -> io::Result<()> {
+        self.0.lock().unwrap().marked = false;
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn what_a_restart_reads_after_a_failed_flush_is_made_durable_before_it_counts() {
+    let disk = CachedDisk::default();
+    let store = EmbeddedStore::open_on(Arc::new(disk.clone())).await.unwrap();
+    committed(&store, put("a", "1")).await;
+    disk.0.lock().unwrap().flush_fails = true;
+    assert_eq!(store.txn(put("b", &"2".repeat(20_000))).await, Ok(Outcome::Unknown));
+    store.close().await;
+
+    // The process starts again, the machine does not: it reads from the page cache what no disk has.
+    disk.0.lock().unwrap().flush_fails = false;
+    let store = EmbeddedStore::open_on(Arc::new(disk.clone())).await.unwrap();
+    committed(&store, put("c", "3")).await;
+    let seen = store.list("").await.unwrap();
+    store.close().await;
+
+    // The power goes: the page cache is what the disk has.
+    {
+        let pages = &mut *disk.0.lock().unwrap();
+        pages.cache = pages.disk.clone();
+        assert!(!pages.marked, "the file was written whole");
+    }
+    let store = EmbeddedStore::open_on(Arc::new(disk.clone())).await.unwrap();
+    assert_eq!(store.list("").await.unwrap(), seen, "what was read or acknowledged is there");
+}
+
 fn faulty(directory: &Path) -> Arc<FaultyDisk> {
-    Arc::new(FaultyDisk { real: Some(RealDisk::new(directory.join(FILE))), ..FaultyDisk::default() })
+    let real = RealDisk::new(directory.join(FILE));
+    Arc::new(FaultyDisk { real, full: Arc::default(), flush_fails: Arc::default() })
 }
 
 #[tokio::test]
@@ -244,8 +349,11 @@ async fn after_a_failed_flush_nothing_is_believed() {
     assert!(matches!(store.txn(put("c", "3")).await, Err(StoreError::Unavailable(_))));
     assert!(matches!(store.list("").await, Err(StoreError::Unavailable(_))));
     store.close().await;
+    let mark = directory.path().join("metadata.redb.unsettled");
+    assert!(mark.exists(), "the next start is told");
     // A new process reads what the disk really has.
     let store = EmbeddedStore::open(directory.path()).await.unwrap();
+    assert!(!mark.exists(), "once");
     assert!(store.get("a").await.unwrap().is_some());
     assert_eq!(store.get("c").await, Ok(None));
 }

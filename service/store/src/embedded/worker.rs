@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tidelog_metadata::port::{KeyValue, LeaseId, Listing, Outcome, StoreError, Transaction, Write};
 use tokio::sync::{mpsc, oneshot};
 
-use super::backend::Disk;
+use super::backend::Place;
 use super::file::{Group, Store};
 use super::history::History;
 use crate::limits::MAX_GROUP;
@@ -27,7 +27,7 @@ pub(super) enum Command {
 }
 
 struct Worker {
-    disk: Arc<dyn Disk>,
+    place: Arc<Place>,
     /// `None` after a failure: the next command tries to open the file again.
     store: Option<Store>,
     history: Arc<History>,
@@ -37,12 +37,12 @@ struct Worker {
 
 /// Opens the file, reports, then works until it is closed or nobody can ask any more.
 pub(super) fn work(
-    disk: Arc<dyn Disk>,
+    place: Arc<Place>,
     mut queue: mpsc::Receiver<Command>,
     history: Arc<History>,
     opened: oneshot::Sender<Result<(), StoreError>>,
 ) {
-    let store = match open_file(&*disk, &BTreeSet::new()) {
+    let store = match open_file(&place, &BTreeSet::new()) {
         Ok(store) => store,
         Err(error) => {
             let _ = opened.send(Err(error));
@@ -50,7 +50,7 @@ pub(super) fn work(
         }
     };
     history.start(store.revision());
-    let mut worker = Worker { disk, store: Some(store), history, leases: BTreeSet::new(), last_lease: 0 };
+    let mut worker = Worker { place, store: Some(store), history, leases: BTreeSet::new(), last_lease: 0 };
     let _ = opened.send(Ok(()));
     let mut closing = None;
     let mut put_back = None;
@@ -90,11 +90,11 @@ pub(super) fn work(
 }
 
 /// Opens the file. redb meets some kinds of damage with a panic: that too is an answer.
-fn open_file(disk: &dyn Disk, leases: &BTreeSet<LeaseId>) -> Result<Store, StoreError> {
-    catch_unwind(AssertUnwindSafe(|| Store::open(disk, leases))).unwrap_or_else(|panic| {
+fn open_file(place: &Arc<Place>, leases: &BTreeSet<LeaseId>) -> Result<Store, StoreError> {
+    catch_unwind(AssertUnwindSafe(|| Store::open(place, leases))).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str);
         let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("it cannot be read");
-        Err(StoreError::Corrupt { store: disk.name(), reason: text.to_string() })
+        Err(StoreError::Corrupt { store: place.name(), reason: text.to_string() })
     })
 }
 
@@ -127,14 +127,14 @@ impl Worker {
 
     /// The file, opened again if an earlier failure was not one of a flush.
     fn open(&mut self) -> Result<&mut Store, StoreError> {
-        if self.disk.flush_failed() {
-            let name = self.disk.name();
+        if self.place.flush_failed() {
+            let name = self.place.name();
             return Err(StoreError::Unavailable(format!(
                 "{name}: a flush failed; restart the process to read it again"
             )));
         }
         if self.store.is_none() {
-            let store = open_file(&*self.disk, &self.leases)?;
+            let store = open_file(&self.place, &self.leases)?;
             // A commit may have happened unseen: watchers must list.
             self.history.start(store.revision());
             self.store = Some(store);
