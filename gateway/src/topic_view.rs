@@ -21,7 +21,7 @@ pub(crate) fn own_config(
         Err(error) => return Err(error),
     };
     let own = entries.into_iter().filter(|entry| entry.source == ConfigSource::DynamicTopic);
-    Ok(own.filter_map(|entry| Some((entry.def.name.to_owned(), entry.value?))).collect())
+    Ok(own.filter_map(|entry| Some((entry.name, entry.value?))).collect())
 }
 
 /// Creates one topic.

@@ -170,7 +170,7 @@ fn fail(outcomes: &mut [Option<Outcome>], places: &[usize], error: &Arc<BrokerEr
 /// As large as the topic allows, but not larger than we like.
 fn target_batch_bytes(broker: &Broker, caller: &Caller, topic: &TopicRef) -> usize {
     let entries = broker.topic_configs(caller, topic).unwrap_or_default();
-    let allowed = entries.iter().find(|entry| entry.def.name == "max.message.bytes");
+    let allowed = entries.iter().find(|entry| entry.name == "max.message.bytes");
     let allowed = allowed.and_then(|entry| entry.value.as_deref()?.parse::<usize>().ok());
     allowed.map_or(TARGET_BATCH_BYTES, |allowed| allowed.min(TARGET_BATCH_BYTES))
 }

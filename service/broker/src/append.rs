@@ -131,5 +131,10 @@ fn rules(config: &TopicConfig, now: Now) -> AppendRules {
             Compression::Lz4 => Some(Codec::Lz4),
             Compression::Zstd => Some(Codec::Zstd),
         },
+        level: match config.compression {
+            Compression::Gzip => config.gzip_level,
+            Compression::Zstd => Some(config.zstd_level),
+            _ => None,
+        },
     }
 }

@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use tracing::error;
 
 use crate::BrokerError;
+use crate::configs::warn_of_unfit;
 use crate::limits::{ADMIN_PATIENCE, MAX_CONFLICTS};
 
 /// The image and the store behind it.
@@ -31,6 +32,8 @@ impl Cluster {
         acls: Option<Arc<AclAuthorizer>>,
     ) -> Result<Self, BrokerError> {
         let image = list(&*store).await?;
+        let nothing = ClusterImage::default();
+        warn_of_unfit(&nothing, &image, &nothing.diff(&image));
         let (revision, _) = watch::channel(image.revision());
         if let Some(acls) = &acls {
             acls.replace(rules(&image));
@@ -72,9 +75,13 @@ impl Cluster {
         loop {
             match watch.next().await? {
                 Watched::Changes(changes) => {
-                    let mut image = ClusterImage::clone(&self.image());
+                    let before = self.image();
+                    let mut image = ClusterImage::clone(&before);
                     match image.apply(&changes) {
-                        Ok(told) => self.publish(image, told.contains(&ImageChange::Acls)),
+                        Ok(told) => {
+                            warn_of_unfit(&before, &image, &told);
+                            self.publish(image, told.contains(&ImageChange::Acls));
+                        }
                         Err(error) => {
                             return Err(StoreError::Corrupt { store: "metadata".into(), reason: error.to_string() });
                         }

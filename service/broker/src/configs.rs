@@ -5,9 +5,12 @@ use std::sync::Arc;
 use tidelog_metadata::broker_config::BrokerOverrides;
 use tidelog_metadata::decide::{self, ConfigEdit, Plan, Settings};
 use tidelog_metadata::topic_config::describe_topic;
-use tidelog_metadata::{ClusterImage, Described, TopicConfig, TopicDefaults, TopicOverrides};
+use tidelog_metadata::{
+    ClusterImage, ConfigSource, Described, ImageChange, TopicConfig, TopicDefaults, TopicOverrides,
+};
 use tidelog_model::{Caller, KafkaError, NodeId, TopicId};
 use tidelog_security::{Operation, Resource};
+use tracing::warn;
 
 use crate::broker::Broker;
 use crate::{BrokerError, TopicRef};
@@ -140,7 +143,7 @@ impl Broker {
             Some(node) => Ok(self.config().describe(&for_all, &of(Some(node)))),
             None => {
                 let mut described = self.config().describe(&for_all, &BrokerOverrides::default());
-                described.retain(|config| for_all.get(config.def.name).is_some());
+                described.retain(|config| config.source == ConfigSource::DynamicDefaultBroker);
                 Ok(described)
             }
         }
@@ -184,3 +187,34 @@ impl Broker {
         }
     }
 }
+
+/// Says once of each stored setting that does not hold why it does not: at the start, and of one that comes later.
+pub(crate) fn warn_of_unfit(before: &ClusterImage, image: &ClusterImage, changes: &[ImageChange]) {
+    for change in changes {
+        match change {
+            ImageChange::Topic(id) => {
+                let Some(topic) = image.topic_by_id(*id) else { continue };
+                let known = before.topic_by_id(*id);
+                for (name, unfit) in topic.configs.unfit() {
+                    if known.is_none_or(|known| !known.configs.unfit().any(|old| old == (name, unfit))) {
+                        warn!(topic = %topic.name, name, value = unfit.value, reason = %unfit.reason, "{KEPT}");
+                    }
+                }
+            }
+            ImageChange::BrokerConfigs(node) => {
+                let Some(stored) = image.broker_configs(*node) else { continue };
+                let broker = node.map_or("default".to_owned(), |node| node.to_string());
+                let known = before.broker_configs(*node);
+                for (name, unfit) in stored.value.unfit() {
+                    if known.is_none_or(|known| !known.value.unfit().any(|old| old == (name, unfit))) {
+                        warn!(broker, name, value = unfit.value, reason = %unfit.reason, "{KEPT}");
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// What is said of a stored setting that does not hold.
+const KEPT: &str = "a stored setting does not hold and the default is used; set it anew or delete it";

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tidelog_metadata::decide::{ConfigChange, ConfigOperation};
+use tidelog_metadata::port::{MetadataStore, Transaction, Write};
 use tidelog_model::{Caller, KafkaError, LeaderEpoch, NodeId, Offset, PartitionIndex, Timestamp};
 use tidelog_record::{BatchBuilder, Batches};
 use tidelog_store::EmbeddedStore;

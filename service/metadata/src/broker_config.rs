@@ -11,7 +11,10 @@ use std::time::Duration;
 
 pub use table::BROKER_CONFIGS;
 
-use crate::config::{ConfigDef, ConfigError, ConfigSource, Described, Synonym, Values, find, parse_bool, unknown};
+use crate::config::{
+    ConfigDef, ConfigError, ConfigSource, Described, Synonym, Values, find, parse_bool, unknown, unknown_ones,
+};
+use crate::overrides::{Overrides, Unfit};
 use crate::topic_config::{TOPIC_CONFIGS, TopicDefaults};
 
 /// The setting of this name, if there is one.
@@ -19,34 +22,49 @@ pub fn broker_config(name: &str) -> Option<&'static ConfigDef> {
     find(BROKER_CONFIGS, name)
 }
 
-/// Settings changed while brokers run (KIP-226): known names that may change, checked values.
+/// Settings changed while brokers run (KIP-226): known names that may change, checked values, and stored ones that do not hold.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct BrokerOverrides(Values);
+pub struct BrokerOverrides(Overrides);
+
+/// Is this a setting that may change while the broker runs, and this text a value of it?
+fn check_one(name: &str, value: &str) -> Result<(), ConfigError> {
+    let def = broker_config(name).ok_or_else(|| unknown(BROKER_CONFIGS, "broker", name))?;
+    if !def.dynamic {
+        return Err(ConfigError::Conflict(format!("{name} cannot be changed while the broker runs")));
+    }
+    def.validate(value)
+}
 
 impl BrokerOverrides {
     /// Checks names and values.
     pub fn new(values: impl IntoIterator<Item = (String, String)>) -> Result<Self, ConfigError> {
-        let mut checked = Values::new();
-        for (name, value) in values {
-            let def = broker_config(&name).ok_or_else(|| unknown(BROKER_CONFIGS, "broker", &name))?;
-            if !def.dynamic {
-                return Err(ConfigError::Conflict(format!("{name} cannot be changed while the broker runs")));
-            }
-            let value = value.trim().to_string();
-            def.validate(&value)?;
-            checked.insert(name, value);
-        }
-        Ok(BrokerOverrides(checked))
+        Overrides::checked(values, check_one).map(BrokerOverrides)
+    }
+
+    /// What is stored, by whichever version: a name or value that this one refuses is kept and does not hold.
+    pub fn stored(values: impl IntoIterator<Item = (String, String)>) -> Self {
+        BrokerOverrides(Overrides::stored(values, check_one))
+    }
+
+    /// The same with what does not hold of `before`, save the settings that were just changed.
+    #[must_use]
+    pub(crate) fn keeping_unfit(self, before: &BrokerOverrides, changed: impl Fn(&str) -> bool) -> Self {
+        BrokerOverrides(self.0.keeping_unfit(&before.0, changed))
     }
 
     /// The value of a setting.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(String::as_str)
+        self.0.get(name)
     }
 
-    /// Names and values, ascending by name.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    /// What is stored and does not hold, ascending by name.
+    pub fn unfit(&self) -> impl Iterator<Item = (&str, &Unfit)> {
+        self.0.unfit().iter().map(|(name, unfit)| (name.as_str(), unfit))
+    }
+
+    /// Everything as it is stored, ascending by name.
+    pub fn texts(&self) -> BTreeMap<String, String> {
+        self.0.texts()
     }
 
     /// True if nothing is set.
@@ -60,6 +78,8 @@ impl BrokerOverrides {
 pub struct BrokerConfig {
     /// `auto.create.topics.enable`
     pub auto_create_topics: bool,
+    /// `log.cleaner.backoff.ms`
+    pub cleaner_backoff: Duration,
     /// `connections.max.idle.ms`
     pub connections_max_idle: Duration,
     /// `connections.max.reauth.ms`; zero: an authentication lasts as long as its connection
@@ -130,6 +150,10 @@ const CONVERTED: &[(&str, &str, i64)] = &[
     ("segment.ms", "log.roll.hours", 3_600_000),
 ];
 
+/// What decides which records of topics go for good.
+const REMOVING: &[&str] =
+    &["log.cleanup.policy", "log.retention.bytes", "log.retention.hours", "log.retention.minutes", "log.retention.ms"];
+
 impl BrokerConfig {
     /// Settings by name, as the configuration file, environment and flags gave them. Unknown names, unfit values and a name given
     /// twice are refused.
@@ -170,6 +194,7 @@ impl BrokerConfig {
         let flag = |name: &str| parse_bool(text(name)).unwrap_or(false);
         BrokerConfig {
             auto_create_topics: flag("auto.create.topics.enable"),
+            cleaner_backoff: millis("log.cleaner.backoff.ms"),
             connections_max_idle: millis("connections.max.idle.ms"),
             connections_max_reauth: millis("connections.max.reauth.ms"),
             default_replication_factor: i16::try_from(long("default.replication.factor")).unwrap_or(i16::MAX),
@@ -214,11 +239,14 @@ impl BrokerConfig {
         for_this: &BrokerOverrides,
     ) -> Result<TopicDefaults, ConfigError> {
         let layers = [
-            (ConfigSource::DynamicBroker, &for_this.0),
-            (ConfigSource::DynamicDefaultBroker, &for_all.0),
+            (ConfigSource::DynamicBroker, for_this.0.values()),
+            (ConfigSource::DynamicDefaultBroker, for_all.0.values()),
             (ConfigSource::StaticBroker, &self.explicit),
         ];
         let mut defaults = TopicDefaults::default();
+        if for_this.unfit().chain(for_all.unfit()).any(|(name, _)| REMOVING.contains(&name)) {
+            defaults.keep_everything();
+        }
         for (source, values) in layers {
             for def in TOPIC_CONFIGS {
                 if let Some(name) = def.broker_name
@@ -237,11 +265,11 @@ impl BrokerConfig {
         Ok(defaults)
     }
 
-    /// Every setting of the broker as DescribeConfigs answers it, ascending by name.
+    /// Every setting of the broker as DescribeConfigs answers it, ascending by name; stored ones of unknown names last.
     pub fn describe(&self, for_all: &BrokerOverrides, for_this: &BrokerOverrides) -> Vec<Described> {
         let layers: BTreeMap<ConfigSource, &Values> = BTreeMap::from([
-            (ConfigSource::DynamicBroker, &for_this.0),
-            (ConfigSource::DynamicDefaultBroker, &for_all.0),
+            (ConfigSource::DynamicBroker, for_this.0.values()),
+            (ConfigSource::DynamicDefaultBroker, for_all.0.values()),
             (ConfigSource::StaticBroker, &self.explicit),
         ]);
         BROKER_CONFIGS
@@ -255,15 +283,12 @@ impl BrokerConfig {
                 if let Some(default) = def.default {
                     synonyms.push(entry(ConfigSource::Default, Some(default.to_string())));
                 }
-                let first = synonyms.first();
-                Described {
-                    def,
-                    value: first.and_then(|s| s.value.clone()),
-                    source: first.map_or(ConfigSource::Default, |s| s.source),
-                    read_only: !def.dynamic,
-                    synonyms,
-                }
+                Described::new(def, synonyms, !def.dynamic)
+                    .with_unfit(for_all.0.unfit().get(def.name), ConfigSource::DynamicDefaultBroker)
+                    .with_unfit(for_this.0.unfit().get(def.name), ConfigSource::DynamicBroker)
             })
+            .chain(unknown_ones(for_this.0.unfit(), broker_config, ConfigSource::DynamicBroker))
+            .chain(unknown_ones(for_all.0.unfit(), broker_config, ConfigSource::DynamicDefaultBroker))
             .collect()
     }
 }

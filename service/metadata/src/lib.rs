@@ -15,6 +15,7 @@ pub mod features;
 pub mod image;
 pub mod keys;
 pub mod limits;
+mod overrides;
 pub mod port;
 pub mod shared_map;
 pub mod topic_config;
@@ -23,6 +24,7 @@ pub use broker_config::{BrokerConfig, BrokerOverrides};
 pub use config::{ConfigDef, ConfigError, ConfigSource, ConfigType, Described, Synonym};
 pub use image::{ClusterImage, ImageChange, ImageError, Partition, Topic, Versioned};
 pub use keys::Key;
+pub use overrides::Unfit;
 pub use port::{MetadataStore, Outcome, Revision, StoreError, Transaction};
 pub use topic_config::{
     CleanupPolicy, Compression, KeyFormat, TimestampType, TopicConfig, TopicDefaults, TopicOverrides,

@@ -9,39 +9,59 @@ use std::collections::BTreeMap;
 pub use table::TOPIC_CONFIGS;
 
 use crate::config::{
-    ConfigDef, ConfigError, ConfigSource, Described, Synonym, Values, find, parse_bool, parse_list, unknown,
+    ConfigDef, ConfigError, ConfigSource, Described, Synonym, find, parse_bool, parse_list, unknown, unknown_ones,
 };
+use crate::overrides::{Overrides, Unfit};
 
 /// The setting of this name, if there is one.
 pub fn topic_config(name: &str) -> Option<&'static ConfigDef> {
     find(TOPIC_CONFIGS, name)
 }
 
-/// A topic's own settings: known names, checked values.
+/// A topic's own settings: known names, checked values, and stored ones that do not hold.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct TopicOverrides(Values);
+pub struct TopicOverrides(Overrides);
+
+/// Is this a topic's setting, and this text a value of it?
+fn check_one(name: &str, value: &str) -> Result<(), ConfigError> {
+    topic_config(name).ok_or_else(|| unknown(TOPIC_CONFIGS, "topic", name))?.validate(value)
+}
 
 impl TopicOverrides {
     /// Checks names and values one by one; see [`TopicOverrides::check`] for what they must be together.
     pub fn new(values: impl IntoIterator<Item = (String, String)>) -> Result<Self, ConfigError> {
-        let mut checked = Values::new();
-        for (name, value) in values {
-            let def = topic_config(&name).ok_or_else(|| unknown(TOPIC_CONFIGS, "topic", &name))?;
-            let value = value.trim().to_string();
-            def.validate(&value)?;
-            checked.insert(name, value);
-        }
-        Ok(TopicOverrides(checked))
+        Overrides::checked(values, check_one).map(TopicOverrides)
+    }
+
+    /// What is stored, by whichever version: a name or value that this one refuses is kept and does not hold.
+    pub fn stored(values: impl IntoIterator<Item = (String, String)>) -> Self {
+        TopicOverrides(Overrides::stored(values, check_one))
+    }
+
+    /// The same with what does not hold of `before`, save the settings that were just changed.
+    #[must_use]
+    pub(crate) fn keeping_unfit(self, before: &TopicOverrides, changed: impl Fn(&str) -> bool) -> Self {
+        TopicOverrides(self.0.keeping_unfit(&before.0, changed))
     }
 
     /// The topic's own value of a setting.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(String::as_str)
+        self.0.get(name)
     }
 
-    /// Names and values, ascending by name.
+    /// Names and values that hold, ascending by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+        self.0.values().iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    /// What is stored and does not hold, ascending by name.
+    pub fn unfit(&self) -> impl Iterator<Item = (&str, &Unfit)> {
+        self.0.unfit().iter().map(|(name, unfit)| (name.as_str(), unfit))
+    }
+
+    /// Everything as it is stored, ascending by name.
+    pub fn texts(&self) -> BTreeMap<String, String> {
+        self.0.texts()
     }
 
     /// True if the topic sets nothing.
@@ -82,9 +102,16 @@ impl TopicOverrides {
 
 const REMOTE: &str = "remote.storage.enable";
 
+/// What decides which records go for good.
+const REMOVING: &[&str] = &["cleanup.policy", "retention.bytes", "retention.ms", "tidelog.table.retention.grace.ms"];
+
 /// What the broker puts in the places that topics leave open: per topic setting every value set on the broker's side.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct TopicDefaults(BTreeMap<&'static str, Vec<Synonym>>);
+pub struct TopicDefaults {
+    values: BTreeMap<&'static str, Vec<Synonym>>,
+    /// A stored setting of the brokers that decides what is removed does not hold.
+    keeps_everything: bool,
+}
 
 impl TopicDefaults {
     /// Adds a value that was set on the broker's side; the lowest source wins, among equals the first.
@@ -98,7 +125,7 @@ impl TopicDefaults {
     ) -> Result<(), ConfigError> {
         let def = topic_config(topic_name).ok_or_else(|| unknown(TOPIC_CONFIGS, "topic", topic_name))?;
         def.validate(&value)?;
-        let list = self.0.entry(def.name).or_default();
+        let list = self.values.entry(def.name).or_default();
         list.push(Synonym { name: broker_name.to_string(), value: Some(value), source });
         list.sort_by_key(|synonym| synonym.source);
         Ok(())
@@ -107,17 +134,22 @@ impl TopicDefaults {
     /// Is the topics' default for `remote.storage.enable` true?
     #[must_use]
     pub fn with_remote_storage(mut self, enabled: bool) -> Self {
-        self.0.remove(REMOTE);
+        self.values.remove(REMOTE);
         if enabled && let Some(def) = topic_config(REMOTE) {
             let synonym =
                 Synonym { name: REMOTE.into(), value: Some("true".into()), source: ConfigSource::StaticBroker };
-            self.0.insert(def.name, vec![synonym]);
+            self.values.insert(def.name, vec![synonym]);
         }
         self
     }
 
+    /// Nothing may be removed by these defaults: what a stored setting said about removing is not understood.
+    pub(crate) fn keep_everything(&mut self) {
+        self.keeps_everything = true;
+    }
+
     fn layers(&self, name: &str) -> &[Synonym] {
-        self.0.get(name).map_or(&[], Vec::as_slice)
+        self.values.get(name).map_or(&[], Vec::as_slice)
     }
 }
 
@@ -191,6 +223,10 @@ pub struct TopicConfig {
     pub cleanup: CleanupPolicy,
     /// The codec of stored batches.
     pub compression: Compression,
+    /// Level of gzip, 1 to 9; `None` = the codec's default.
+    pub gzip_level: Option<i32>,
+    /// Level of zstd.
+    pub zstd_level: i32,
     /// How long tombstones stay, ms.
     pub delete_retention_ms: i64,
     /// A flush after this many records.
@@ -246,8 +282,10 @@ impl TopicConfig {
     pub fn effective(overrides: &TopicOverrides, defaults: &TopicDefaults) -> TopicConfig {
         let reader = Reader { overrides, defaults };
         let unlimited = |value: i64| (value >= 0).then_some(value);
+        // A default in the place of a text that is not understood must not remove what that text may have meant to keep.
+        let keeps = defaults.keeps_everything || overrides.unfit().any(|(name, _)| REMOVING.contains(&name));
         let cleanup = CleanupPolicy {
-            delete: reader.items("cleanup.policy").contains(&"delete"),
+            delete: reader.items("cleanup.policy").contains(&"delete") && !keeps,
             compact: reader.items("cleanup.policy").contains(&"compact"),
         };
         let retention_bytes = unlimited(reader.long("retention.bytes"));
@@ -266,6 +304,8 @@ impl TopicConfig {
                 "zstd" => Compression::Zstd,
                 _ => Compression::Producer,
             },
+            gzip_level: Some(reader.int("compression.gzip.level")).filter(|level| *level >= 0),
+            zstd_level: reader.int("compression.zstd.level"),
             delete_retention_ms: reader.long("delete.retention.ms"),
             flush_messages: reader.long("flush.messages"),
             flush_ms: reader.long("flush.ms"),
@@ -310,18 +350,15 @@ impl TopicConfig {
     }
 }
 
-/// Every setting of a topic as DescribeConfigs answers it, ascending by name.
+/// Every setting of a topic as DescribeConfigs answers it, ascending by name; stored ones of unknown names last.
 pub fn describe_topic(overrides: &TopicOverrides, defaults: &TopicDefaults) -> Vec<Described> {
     let config = TopicConfig::effective(overrides, defaults);
     TOPIC_CONFIGS
         .iter()
         .map(|def| {
-            let own = overrides.get(def.name).map(|value| Synonym {
-                name: def.name.to_string(),
-                value: Some(value.to_string()),
-                source: ConfigSource::DynamicTopic,
-            });
-            let mut synonyms: Vec<Synonym> = own.into_iter().collect();
+            let own = overrides.get(def.name);
+            let mut synonyms: Vec<Synonym> =
+                own.map(|value| Synonym::new(def.name, value, ConfigSource::DynamicTopic)).into_iter().collect();
             // The broker's default for tiering does not reach compacted topics.
             if def.name != REMOTE || !config.cleanup.compact {
                 synonyms.extend(defaults.layers(def.name).iter().cloned());
@@ -333,19 +370,14 @@ pub fn describe_topic(overrides: &TopicOverrides, defaults: &TopicDefaults) -> V
                     source: ConfigSource::Default,
                 });
             }
-            let first = synonyms.first();
-            Described {
-                def,
-                value: first.map_or_else(|| def.default.map(str::to_string), |s| s.value.clone()),
-                source: first.map_or(ConfigSource::Default, |s| s.source),
-                read_only: false,
-                synonyms,
-            }
+            Described::new(def, synonyms, false)
+                .with_unfit(overrides.0.unfit().get(def.name), ConfigSource::DynamicTopic)
         })
+        .chain(unknown_ones(overrides.0.unfit(), topic_config, ConfigSource::DynamicTopic))
         .collect()
 }
 
-/// Reads effective values. Both sides were checked when they were set, so a value always parses; should one not, the default holds.
+/// Reads effective values. Both sides were checked when they were set or read, so a value always parses; should one not, the default holds.
 struct Reader<'a> {
     overrides: &'a TopicOverrides,
     defaults: &'a TopicDefaults,

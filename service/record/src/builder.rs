@@ -243,15 +243,15 @@ impl BatchBuilder {
             base_sequence: self.base_sequence,
             record_count: self.count,
         };
-        assemble(header, &self.records)
+        assemble(header, None, &self.records)
     }
 }
 
-/// Header + compressed records, with length and checksum filled in.
-pub(crate) fn assemble(header: BatchHeader, records: &[u8]) -> Result<Batch, BatchError> {
+/// Header + compressed records, with length and checksum filled in; `level` as [`compress`] has it.
+pub(crate) fn assemble(header: BatchHeader, level: Option<i32>, records: &[u8]) -> Result<Batch, BatchError> {
     let mut bytes = Vec::with_capacity(BatchHeader::LEN + records.len());
     bytes.extend_from_slice(&header.to_bytes());
-    compress(header.codec(), records, &mut bytes)?;
+    compress(header.codec(), level, records, &mut bytes)?;
     let length = i32::try_from(bytes.len() - LENGTH_END).map_err(|_| BatchError::Build("more than 2 GiB"))?;
     put(&mut bytes, 8, &length.to_be_bytes());
     let crc = compute_crc(&bytes);

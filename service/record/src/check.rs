@@ -31,6 +31,8 @@ pub struct AppendRules {
     pub compacted: bool,
     /// `compression.type`; `None` keeps the producer's.
     pub codec: Option<Codec>,
+    /// `compression.<codec>.level`; `None` is the codec's default.
+    pub level: Option<i32>,
 }
 
 impl Default for AppendRules {
@@ -44,6 +46,7 @@ impl Default for AppendRules {
             now: Timestamp::NONE,
             compacted: false,
             codec: None,
+            level: None,
         }
     }
 }
@@ -195,7 +198,7 @@ fn transform(
 ) -> Result<Checked, BatchError> {
     let mut checked = Checked { batch, rewritten: false };
     if let Some(codec) = recode {
-        let batch = recompress(&checked.batch, codec, rules.max_inflated_bytes)?;
+        let batch = recompress(&checked.batch, codec, rules.level, rules.max_inflated_bytes)?;
         if batch.size() > rules.max_bytes {
             return Err(BatchError::TooLarge { size: batch.size(), limit: rules.max_bytes });
         }

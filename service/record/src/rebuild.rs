@@ -5,14 +5,15 @@ use tidelog_model::Timestamp;
 use crate::builder::assemble;
 use crate::{Batch, BatchBuilder, BatchError, Codec, RecordView, RecordViews};
 
-/// The same batch with its records compressed by `codec`. Inflates to at most `limit` bytes; record bytes are not touched, but checked.
-pub fn recompress(batch: &Batch, codec: Codec, limit: usize) -> Result<Batch, BatchError> {
+/// The same batch with its records compressed by `codec`, at `level` in the codec's own numbers or its default. Inflates to at most `limit`
+/// bytes; record bytes are not touched, but checked.
+pub fn recompress(batch: &Batch, codec: Codec, level: Option<i32>, limit: usize) -> Result<Batch, BatchError> {
     let header = batch.header();
     let body = batch.body(limit)?;
     for record in RecordViews::new(header, &body) {
         record?;
     }
-    assemble(crate::BatchHeader { attributes: header.attributes.with_codec(codec), ..*header }, &body)
+    assemble(crate::BatchHeader { attributes: header.attributes.with_codec(codec), ..*header }, level, &body)
 }
 
 /// What [`retain`] left of a batch.

@@ -68,3 +68,52 @@ async fn a_compacted_topic_keeps_the_last_record_of_each_key() {
     let short: Vec<&str> = values.iter().map(|value| &value[..1]).collect();
     assert_eq!(short, ["2", "4", "5", "6"], "two of the three values of a are gone");
 }
+
+#[tokio::test]
+async fn a_stored_setting_that_this_version_refuses_keeps_no_broker_from_starting() {
+    let fixture = Fixture::new().await;
+    let id = fixture.create("events", 1, &[("retention.ms", "5000")]).await.id;
+    fixture.produce("events", &["x"], Acks::All).await.unwrap();
+    let directory = fixture.stop().await;
+    let store = EmbeddedStore::open(directory.path()).await.unwrap();
+    let topic = r#"{"version":1,"name":"events","partitions":1,"configs":{"old.key":"1","segment.bytes":"5"}}"#;
+    let all = r#"{"version":1,"configs":{"log.retention.ms":"soon"}}"#;
+    for (key, value) in [(format!("topics/{id}"), topic), ("configs/broker/default".to_owned(), all)] {
+        let writes = vec![Write::put(key, Bytes::from_static(value.as_bytes()))];
+        store.txn(Transaction { compares: Vec::new(), writes }).await.unwrap();
+    }
+    store.close().await;
+
+    let fixture = Fixture::start(directory).await;
+    assert_eq!(fixture.read_all("events").await, ["x"]);
+    assert_eq!(fixture.replica("events", 0).config().segment_bytes, 1 << 30, "the default holds");
+    let shown = |fixture: &Fixture, name: &str| {
+        let all = fixture.broker.topic_configs(&fixture.caller, &TopicRef::from("events")).unwrap();
+        all.into_iter().find(|config| config.name == name).map(|config| config.value.unwrap())
+    };
+    assert_eq!(shown(&fixture, "segment.bytes").as_deref(), Some("5"));
+    assert_eq!(shown(&fixture, "old.key").as_deref(), Some("1"));
+    let broker = fixture.broker.broker_configs(&fixture.caller, "").unwrap();
+    assert_eq!(broker.iter().map(|config| config.value.as_deref()).collect::<Vec<_>>(), [Some("soon")]);
+    fixture.alter("events", &[("segment.bytes", "20000")]).await;
+    let replica = fixture.replica("events", 0);
+    until("the setting holds", || replica.config().segment_bytes == 20_000).await;
+    assert_eq!(shown(&fixture, "old.key").as_deref(), Some("1"), "what was not touched is as it was");
+}
+
+#[tokio::test]
+async fn the_level_of_a_codec_holds_from_the_next_append_on() {
+    let fixture = Fixture::new().await;
+    fixture.create("packed", 1, &[("compression.type", "zstd"), ("compression.zstd.level", "-1000")]).await;
+    let value: String =
+        (0..3_000u32).map(|n| format!("{} km S of Amboy,", n.wrapping_mul(2_654_435_761) % 997)).collect();
+    fixture.produce("packed", &[&value], Acks::All).await.unwrap();
+    let replica = fixture.replica("packed", 0);
+    let fast = replica.view.size();
+    fixture.alter("packed", &[("compression.zstd.level", "19")]).await;
+    until("the level holds", || replica.config().zstd_level == 19).await;
+    fixture.produce("packed", &[&value], Acks::All).await.unwrap();
+    let small = replica.view.size() - fast;
+    assert!(small * 2 < fast, "{small} {fast}");
+    assert_eq!(fixture.read_all("packed").await, [value.clone(), value]);
+}

@@ -86,7 +86,7 @@ fn topic(
 
 fn setting(config: &Described) -> CreatableTopicConfigs {
     CreatableTopicConfigs {
-        name: Str::from(config.def.name),
+        name: Str::from(&config.name),
         value: config.value.as_ref().map(Str::from),
         read_only: config.read_only,
         config_source: config.source.code(),

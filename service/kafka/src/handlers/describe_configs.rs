@@ -50,7 +50,7 @@ fn result(
             // An empty list asks for all, as a missing one does.
             let keys = resource.configuration_keys.filter(|keys| !keys.is_empty());
             let wanted = |name: &str| keys.as_ref().is_none_or(|keys| keys.iter().any(|key| *key == *name));
-            let configs = configs.iter().filter(|config| wanted(config.def.name));
+            let configs = configs.iter().filter(|config| wanted(&config.name));
             DescribeConfigsResult { configs: configs.map(|c| entry(c, synonyms, documentation)).collect(), ..base }
         }
     }
@@ -58,13 +58,13 @@ fn result(
 
 fn entry(config: &Described, synonyms: bool, documentation: bool) -> DescribeConfigsResourceResult {
     DescribeConfigsResourceResult {
-        name: Str::from(config.def.name),
+        name: Str::from(&config.name),
         value: config.value.as_ref().map(Str::from),
         read_only: config.read_only,
         config_source: config.source.code(),
         synonyms: if synonyms { config.synonyms.iter().map(synonym).collect() } else { Vec::new() },
-        config_type: config.def.kind.code(),
-        documentation: documentation.then(|| Str::from(config.def.documentation())),
+        config_type: config.type_code(),
+        documentation: documentation.then(|| Str::from(config.documentation())),
         ..Default::default()
     }
 }

@@ -16,6 +16,9 @@ pub static BROKER_CONFIGS: &[ConfigDef] = &[
         "true",
         "Create a topic when a client asks for it and allows its creation.",
     ),
+    ConfigDef::int("compression.gzip.level", "-1", 1, 9, "Topics' default of compression.gzip.level.")
+        .checked(Check::RangeOrMinusOne(1, 9))
+        .dynamic(),
     ConfigDef::one_of(
         "compression.type",
         "producer",
@@ -23,6 +26,7 @@ pub static BROKER_CONFIGS: &[ConfigDef] = &[
         "Topics' default of compression.type.",
     )
     .dynamic(),
+    ConfigDef::int("compression.zstd.level", "3", -131_072, 22, "Topics' default of compression.zstd.level.").dynamic(),
     ConfigDef::long("connections.max.idle.ms", "600000", 1, MAX, "An idle connection is closed after this time, ms."),
     ConfigDef::long(
         "connections.max.reauth.ms",
@@ -89,6 +93,7 @@ pub static BROKER_CONFIGS: &[ConfigDef] = &[
         MAX_INT,
         "Shortest session timeout of a group member, ms.",
     ),
+    ConfigDef::long("log.cleaner.backoff.ms", "15000", 0, MAX, "Pause between two searches for logs to compact, ms."),
     ConfigDef::long("log.cleaner.delete.retention.ms", "86400000", 0, MAX, "Topics' default of delete.retention.ms.")
         .dynamic(),
     ConfigDef::long("log.cleaner.max.compaction.lag.ms", NEVER, 1, MAX, "Topics' default of max.compaction.lag.ms.")

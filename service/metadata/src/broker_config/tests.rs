@@ -112,11 +112,11 @@ fn topics_get_the_brokers_settings_in_their_units() {
     assert_eq!(bytes(&for_all, &for_this), 40_000);
 
     let described = config.describe(&for_all, &none);
-    let segment = described.iter().find(|d| d.def.name == "log.segment.bytes").unwrap();
+    let segment = described.iter().find(|d| d.name == "log.segment.bytes").unwrap();
     assert_eq!((segment.value.as_deref(), segment.source), (Some("30000"), ConfigSource::DynamicDefaultBroker));
     assert_eq!(segment.synonyms.iter().map(|s| s.source.code()).collect::<Vec<_>>(), [3, 4, 5]);
     assert!(!segment.read_only);
-    let unset = described.iter().find(|d| d.def.name == "log.retention.ms").unwrap();
+    let unset = described.iter().find(|d| d.name == "log.retention.ms").unwrap();
     assert_eq!((unset.value.as_deref(), unset.synonyms.len()), (None, 0));
 }
 

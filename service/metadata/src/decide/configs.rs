@@ -59,6 +59,16 @@ pub enum ConfigEdit {
     Replace(Vec<(String, Option<String>)>),
 }
 
+impl ConfigEdit {
+    /// Does it decide about this setting?
+    fn touches(&self, name: &str) -> bool {
+        match self {
+            ConfigEdit::Change(changes) => changes.iter().any(|change| change.name == name),
+            ConfigEdit::Replace(_) => true,
+        }
+    }
+}
+
 impl From<Vec<ConfigChange>> for ConfigEdit {
     fn from(changes: Vec<ConfigChange>) -> Self {
         ConfigEdit::Change(changes)
@@ -76,8 +86,10 @@ pub fn alter_topic_configs(
         return Err(Refusal::new(KafkaError::UnknownTopicOrPartition, KafkaError::UnknownTopicOrPartition.message()));
     };
     let before = &*topic.configs;
-    let values = edited(before.iter(), edit, topic_config)?;
-    let after = TopicOverrides::new(values)?;
+    // What nobody touches need not hold, or a stored setting of another version would be in the way of every change.
+    let values = edited(before.texts(), edit, topic_config)?;
+    let values = values.into_iter().filter(|(name, _)| edit.touches(name) || before.get(name).is_some());
+    let after = TopicOverrides::new(values)?.keeping_unfit(before, |name| edit.touches(name));
     after.check(settings.defaults)?;
     check_remote(settings, before, &after)?;
     if after == *before {
@@ -106,7 +118,9 @@ pub fn alter_broker_configs(
     let before = stored.map(|stored| stored.value.clone()).unwrap_or_default();
     // What a broker does not take is an invalid request to Kafka, not an invalid configuration as with topics (KAFKA-13609).
     let invalid = |error: ConfigError| Refusal::new(KafkaError::InvalidRequest, error.to_string());
-    let after = BrokerOverrides::new(edited(before.iter(), edit, broker_config)?).map_err(invalid)?;
+    let values = edited(before.texts(), edit, broker_config)?;
+    let values = values.into_iter().filter(|(name, _)| edit.touches(name) || before.get(name).is_some());
+    let after = BrokerOverrides::new(values).map_err(invalid)?.keeping_unfit(&before, |name| edit.touches(name));
     // What topics then get must still fit together.
     let for_brokers = image.broker_configs(None).map(|stored| stored.value.clone()).unwrap_or_default();
     let none = BrokerOverrides::default();
@@ -123,8 +137,8 @@ pub fn alter_broker_configs(
 }
 
 /// The settings after the edit, not yet validated.
-fn edited<'a>(
-    before: impl Iterator<Item = (&'a str, &'a str)>,
+fn edited(
+    before: BTreeMap<String, String>,
     edit: &ConfigEdit,
     def_of: fn(&str) -> Option<&'static ConfigDef>,
 ) -> Result<BTreeMap<String, String>, Refusal> {
@@ -152,23 +166,20 @@ fn null_value(name: &str) -> Refusal {
 }
 
 /// The settings after the changes, not yet validated.
-fn changed<'a>(
-    before: impl Iterator<Item = (&'a str, &'a str)>,
+fn changed(
+    mut values: BTreeMap<String, String>,
     changes: &[ConfigChange],
     def_of: fn(&str) -> Option<&'static ConfigDef>,
 ) -> Result<BTreeMap<String, String>, Refusal> {
-    let mut values: BTreeMap<String, String> = before.map(|(k, v)| (k.to_string(), v.to_string())).collect();
     let mut seen = BTreeSet::new();
     for change in changes {
         if !seen.insert(change.name.as_str()) {
             return Err(twice(&change.name));
         }
         if change.operation == ConfigOperation::Delete {
-            // A setting that nobody knows is not at its default either: say so.
-            if def_of(&change.name).is_none() {
+            // A setting that nobody knows and that is not stored is not at its default either: say so.
+            if values.remove(&change.name).is_none() && def_of(&change.name).is_none() {
                 values.insert(change.name.clone(), String::new());
-            } else {
-                values.remove(&change.name);
             }
             continue;
         }

@@ -181,8 +181,17 @@ fn what_somebody_newer_wrote_is_refused() {
     // Another version is told even if nothing else is as expected.
     let other = br#"{"version":9,"anything":[]}"#;
     assert!(matches!(PartitionState::decode(id(1), PartitionIndex(0), other), Err(KeyError::Version { found: 9, .. })));
-    let unknown_config = br#"{"version":1,"name":"a","partitions":1,"configs":{"no.such.key":"1"}}"#;
-    assert!(TopicValue::decode(id(1), unknown_config).unwrap_err().to_string().contains("no.such.key"));
+}
+
+/// An update must not keep a broker from starting because of a setting that the version before took.
+#[test]
+fn a_setting_that_another_version_took_is_kept_byte_for_byte() {
+    let topic = br#"{"version":1,"name":"a","partitions":1,"configs":{"no.such.key":"1","segment.bytes":" 5"}}"#;
+    assert_eq!(TopicValue::decode(id(1), topic).unwrap().encode(), &topic[..]);
+    let broker = br#"{"version":1,"configs":{"log.retention.ms":"soon","no.such.key":"1","num.partitions":"2"}}"#;
+    let overrides = BrokerOverrides::decode(None, broker).unwrap();
+    assert_eq!((overrides.unfit().count(), overrides.is_empty()), (3, false));
+    assert_eq!(overrides.encode(), &broker[..]);
 }
 
 #[test]

@@ -2,7 +2,8 @@
 //!
 //! Partitions at or above `partitions` are not part of the topic yet, even if their states are stored.
 //!
-//! Bytes: `{"version":1,"name":"orders","partitions":3,"configs":{"retention.ms":"1000"}}` (configs in ascending order of names)
+//! Bytes: `{"version":1,"name":"orders","partitions":3,"configs":{"retention.ms":"1000"}}` (configs in ascending order of names; a
+//! name or value that another version took is kept and does not hold)
 
 use std::collections::BTreeMap;
 
@@ -43,7 +44,7 @@ impl TopicValue {
             version: VERSION,
             name: self.name.as_str().to_string(),
             partitions: self.partitions,
-            configs: self.configs.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect(),
+            configs: self.configs.texts(),
         })
     }
 
@@ -55,7 +56,6 @@ impl TopicValue {
         if !(1..=MAX_PARTITIONS_PER_TOPIC).contains(&stored.partitions) {
             return Err(invalid(&key, format!("{} partitions", stored.partitions)));
         }
-        let configs = TopicOverrides::new(stored.configs).map_err(|error| invalid(&key, error))?;
-        Ok(TopicValue { name, partitions: stored.partitions, configs })
+        Ok(TopicValue { name, partitions: stored.partitions, configs: TopicOverrides::stored(stored.configs) })
     }
 }

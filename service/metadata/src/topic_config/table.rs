@@ -19,8 +19,7 @@ pub static TOPIC_CONFIGS: &[ConfigDef] = &[
     .from_broker("log.cleanup.policy"),
     ConfigDef::int("compression.gzip.level", "-1", 1, 9, "Level if compression.type is gzip: 1 to 9, -1 is the codec's default.")
         .checked(Check::RangeOrMinusOne(1, 9))
-        .from_broker("compression.gzip.level")
-        .inert("the broker compresses at each codec's default level"),
+        .from_broker("compression.gzip.level"),
     ConfigDef::int("compression.lz4.level", "9", 1, 17, "Level if compression.type is lz4: 1 to 17.")
         .from_broker("compression.lz4.level")
         .inert("the LZ4 encoder has one level"),
@@ -32,8 +31,7 @@ pub static TOPIC_CONFIGS: &[ConfigDef] = &[
     )
     .from_broker("compression.type"),
     ConfigDef::int("compression.zstd.level", "3", -131_072, 22, "Level if compression.type is zstd: -131072 to 22.")
-        .from_broker("compression.zstd.level")
-        .inert("the broker compresses at each codec's default level"),
+        .from_broker("compression.zstd.level"),
     ConfigDef::long("delete.retention.ms", "86400000", 0, MAX, "How long tombstones of a compacted topic stay, ms.")
         .from_broker("log.cleaner.delete.retention.ms"),
     ConfigDef::long("file.delete.delay.ms", "60000", 0, MAX, "How long the files of a removed segment stay, ms.")

@@ -92,7 +92,7 @@ fn the_topic_wins_over_the_broker_over_the_default() {
 
     let described = describe_topic(&own, &defaults);
     assert_eq!(described.len(), TOPIC_CONFIGS.len());
-    let find = |name: &str| described.iter().find(|d| d.def.name == name).unwrap();
+    let find = |name: &str| described.iter().find(|d| d.name == name).unwrap();
     let segment = find("segment.bytes");
     assert_eq!((segment.value.as_deref(), segment.source), (Some("16384"), ConfigSource::DynamicTopic));
     let synonyms: Vec<_> =
@@ -105,7 +105,7 @@ fn the_topic_wins_over_the_broker_over_the_default() {
     assert_eq!((retention.value.as_deref(), retention.source.code()), (Some("2000"), 2));
     let untouched = find("flush.ms");
     assert_eq!((untouched.source, untouched.synonyms.len()), (ConfigSource::Default, 0));
-    assert_eq!(find("min.cleanable.dirty.ratio").def.kind.code(), ConfigType::Double.code());
+    assert_eq!(find("min.cleanable.dirty.ratio").type_code(), ConfigType::Double.code());
 }
 
 #[test]
@@ -119,7 +119,7 @@ fn a_broker_with_a_tier_tiers_topics_but_not_compacted_ones() {
     assert!(!TopicConfig::effective(&compacted, &defaults).remote_storage_enable);
     assert_eq!(compacted.check(&defaults), Ok(()));
     let described = describe_topic(&compacted, &defaults);
-    let remote = described.iter().find(|d| d.def.name == "remote.storage.enable").unwrap();
+    let remote = described.iter().find(|d| d.name == "remote.storage.enable").unwrap();
     assert_eq!((remote.value.as_deref(), remote.source), (Some("false"), ConfigSource::Default));
     let off = overrides(&[("remote.storage.enable", "false")]);
     assert!(!TopicConfig::effective(&off, &defaults).remote_storage_enable);
@@ -158,6 +158,15 @@ fn every_setting_changes_something_or_says_why_not() {
 }
 
 #[test]
+fn what_has_no_effect_is_listed_with_its_reason() {
+    let formats = include_str!("../../../../FORMATS.md");
+    let section = formats.split("## Topic settings without effect").nth(1).unwrap().split("\n## ").next().unwrap();
+    let listed: Vec<&str> = section.lines().filter(|line| line.starts_with("| `")).collect();
+    let inert = TOPIC_CONFIGS.iter().filter_map(|def| Some(format!("| `{}` | {} |", def.name, def.inert?)));
+    assert_eq!(listed, inert.collect::<Vec<_>>());
+}
+
+#[test]
 fn a_compacted_topic_rolls_before_its_largest_lag() {
     let roll_ms =
         |pairs: &[(&str, &str)]| TopicConfig::effective(&overrides(pairs), &TopicDefaults::default()).roll_ms();
@@ -165,4 +174,40 @@ fn a_compacted_topic_rolls_before_its_largest_lag() {
     assert_eq!(roll_ms(&[lag]), 604_800_000);
     assert_eq!(roll_ms(&[lag, ("cleanup.policy", "compact")]), 5_000);
     assert_eq!(roll_ms(&[lag, ("cleanup.policy", "compact"), ("segment.ms", "1000")]), 1_000);
+}
+
+#[test]
+fn a_stored_setting_that_another_version_took_is_kept_and_does_not_hold() {
+    let texts = [("no.such.key", "1"), ("retention.ms", "2000"), ("segment.bytes", "5")];
+    let texts = texts.map(|(name, value)| (name.to_string(), value.to_string()));
+    let stored = TopicOverrides::stored(texts.clone());
+    let config = TopicConfig::effective(&stored, &TopicDefaults::default());
+    assert_eq!((config.retention_ms, config.segment_bytes), (Some(2_000), 1_073_741_824));
+    assert_eq!(stored.unfit().map(|(name, _)| name).collect::<Vec<_>>(), ["no.such.key", "segment.bytes"]);
+    assert_eq!(stored.texts(), BTreeMap::from(texts));
+    let described = describe_topic(&stored, &TopicDefaults::default());
+    let find = |name: &str| described.iter().find(|d| d.name == name).unwrap();
+    let segment = find("segment.bytes");
+    assert_eq!((segment.value.as_deref(), segment.source), (Some("5"), ConfigSource::DynamicTopic));
+    assert_eq!(segment.synonyms[1].value.as_deref(), Some("1073741824"), "what holds instead");
+    assert!(segment.documentation().contains("does not hold: Invalid value 5"), "{}", segment.documentation());
+    let unknown = find("no.such.key");
+    assert_eq!((unknown.value.as_deref(), unknown.type_code()), (Some("1"), 0));
+    assert!(unknown.documentation().contains("Unknown topic config name"));
+    assert_eq!(described.len(), TOPIC_CONFIGS.len() + 1);
+}
+
+#[test]
+fn what_is_not_understood_about_removing_removes_nothing() {
+    let stored = |name: &str, value: &str| TopicOverrides::stored([(name.to_string(), value.to_string())]);
+    let deletes = |overrides: &TopicOverrides, defaults: &TopicDefaults| {
+        TopicConfig::effective(overrides, defaults).cleanup.delete
+    };
+    let defaults = TopicDefaults::default();
+    assert!(deletes(&stored("segment.bytes", "5"), &defaults), "says nothing about removing");
+    assert!(!deletes(&stored("retention.ms", "a month"), &defaults));
+    assert!(!deletes(&stored("cleanup.policy", "archive"), &defaults));
+    let mut of_broker = TopicDefaults::default();
+    of_broker.keep_everything();
+    assert!(!deletes(&TopicOverrides::default(), &of_broker));
 }

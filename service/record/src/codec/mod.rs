@@ -107,13 +107,15 @@ fn read_to_limit(reader: impl Read, codec: Codec, limit: usize) -> Result<Bytes,
     Ok(Bytes::from(out))
 }
 
-/// Compresses encoded records and appends them to `out`.
-pub(crate) fn compress(codec: Codec, records: &[u8], out: &mut Vec<u8>) -> Result<(), BatchError> {
+/// Compresses encoded records and appends them to `out`. `level` in the codec's own numbers, where it has levels; `None` is its default.
+pub(crate) fn compress(codec: Codec, level: Option<i32>, records: &[u8], out: &mut Vec<u8>) -> Result<(), BatchError> {
     let failed = BatchError::Build("the compressor failed");
     match codec {
         Codec::None => out.extend_from_slice(records),
         Codec::Gzip => {
-            let mut encoder = flate2::write::GzEncoder::new(out, flate2::Compression::default());
+            let level = level.and_then(|level| u32::try_from(level).ok()).map(|level| level.clamp(1, 9));
+            let level = level.map_or_else(flate2::Compression::default, flate2::Compression::new);
+            let mut encoder = flate2::write::GzEncoder::new(out, level);
             encoder.write_all(records).and_then(|()| encoder.finish().map(drop)).map_err(|_| failed)?;
         }
         Codec::Snappy => snappy::compress(records, out)?,
@@ -127,7 +129,15 @@ pub(crate) fn compress(codec: Codec, records: &[u8], out: &mut Vec<u8>) -> Resul
             encoder.finish().map_err(|_| failed)?;
         }
         Codec::Zstd => {
-            zstd::stream::copy_encode(records, out, ZSTD_LEVEL).map_err(|_| failed)?;
+            let mut encoder =
+                zstd::stream::write::Encoder::new(out, level.unwrap_or(ZSTD_LEVEL)).map_err(|_| failed.clone())?;
+            if level.is_some() {
+                // A high level takes memory for the largest window that there is, unless it is told how little comes.
+                let size = Some(records.len() as u64);
+                let told = encoder.set_pledged_src_size(size).and_then(|()| encoder.include_contentsize(false));
+                told.map_err(|_| failed.clone())?;
+            }
+            encoder.write_all(records).and_then(|()| encoder.finish().map(drop)).map_err(|_| failed)?;
         }
     }
     Ok(())

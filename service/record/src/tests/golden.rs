@@ -178,12 +178,12 @@ fn every_batch_survives_every_codec() {
     for batch in batches("fixture-0").into_iter().step_by(3) {
         let before = records(&batch);
         for codec in Codec::ALL {
-            let other = recompress(&batch, codec, LIMIT).unwrap();
+            let other = recompress(&batch, codec, None, LIMIT).unwrap();
             check_crc(&other).unwrap();
             assert_eq!(other.header().codec(), codec);
             assert_eq!(records(&other), before);
-            let back = recompress(&other, Codec::None, LIMIT).unwrap();
-            assert_eq!(back.bytes(), recompress(&batch, Codec::None, LIMIT).unwrap().bytes());
+            let back = recompress(&other, Codec::None, None, LIMIT).unwrap();
+            assert_eq!(back.bytes(), recompress(&batch, Codec::None, None, LIMIT).unwrap().bytes());
         }
     }
 }
@@ -263,5 +263,27 @@ fn a_torn_tail_is_an_end_and_for_recovery_an_error() {
         let strict: Vec<_> = Batches::strict(torn).collect();
         assert_eq!(strict.len(), whole);
         assert!(strict.last().unwrap().is_err());
+    }
+}
+
+/// `compression.gzip.level` and `compression.zstd.level`: another level is another size, and the same records.
+#[test]
+fn a_level_changes_the_size_and_not_the_records() {
+    let mut builder = crate::BatchBuilder::new(tidelog_model::Offset::ZERO);
+    for n in 0..2_000u32 {
+        let value = format!("{{\"n\":{},\"place\":\"{} km S of Amboy\"}}", n.wrapping_mul(2_654_435_761), n % 97);
+        builder.push(Timestamp(1), None, Some(value.as_bytes()), &[]).unwrap();
+    }
+    let plain = builder.build().unwrap();
+    for (codec, low, high) in [(Codec::Gzip, 1, 9), (Codec::Zstd, -50, 19), (Codec::Zstd, 1, 22)] {
+        let at = |level| recompress(&plain, codec, level, LIMIT).unwrap();
+        assert!(at(Some(high)).size() < at(Some(low)).size(), "{codec}");
+        for level in [None, Some(low), Some(high)] {
+            assert_eq!(
+                recompress(&at(level), Codec::None, None, LIMIT).unwrap().bytes(),
+                plain.bytes(),
+                "{codec} {level:?}"
+            );
+        }
     }
 }

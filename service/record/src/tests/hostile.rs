@@ -38,7 +38,7 @@ fn exercise(bytes: &Bytes) {
         let _ = check_crc(&batch);
         let _ = ControlRecord::of_batch(&batch);
         let _ = retain(&batch, LIMIT, Some(Timestamp(5)), |record| record.offset.get() % 2 == 0);
-        let _ = recompress(&batch, Codec::None, LIMIT);
+        let _ = recompress(&batch, Codec::None, None, LIMIT);
         if let Ok(records) = batch.records(LIMIT) {
             if batch.header().codec() != Codec::None {
                 assert!(records.body().len() <= LIMIT);
@@ -204,7 +204,7 @@ fn bombs_end_at_the_limit() {
     builder.push(Timestamp(0), None, Some(&vec![0; 8 * LIMIT]), &[]).unwrap();
     let whole = builder.build().unwrap();
     for codec in Codec::ALL.into_iter().skip(1) {
-        let bomb = recompress(&whole, codec, 0).unwrap();
+        let bomb = recompress(&whole, codec, None, 0).unwrap();
         assert!(bomb.size() < whole.size() / 15, "{codec} compressed to {}", bomb.size());
         assert_eq!(bomb.body(LIMIT), Err(BatchError::InflatesTooLarge { limit: LIMIT }));
         assert_eq!(bomb.records(LIMIT).unwrap_err().kafka(), KafkaError::MessageTooLarge);

@@ -278,11 +278,11 @@ fn effective(given: &Given, broker: &BrokerSettings) -> Vec<Effective> {
     let config = BrokerConfig::new(broker.iter().map(|(name, (value, _))| (name, value))).unwrap_or_default();
     let none = BrokerOverrides::default();
     let of_broker = config.describe(&none, &none).into_iter().map(|described| {
-        let origin = match (described.source, broker.get(described.def.name)) {
+        let origin = match (described.source, broker.get(&described.name)) {
             (ConfigSource::StaticBroker, Some((_, origin))) => origin.clone(),
             _ => Origin::Default,
         };
-        let key = format!("broker.{}", described.def.name);
+        let key = format!("broker.{}", described.name);
         Effective { key, value: described.value.map(Shown::Text), otherwise: "not set", origin }
     });
     own.chain(of_broker).collect()

@@ -3,7 +3,9 @@ use tidelog_model::{KafkaError, NodeId, PartitionIndex};
 use super::world::{World, given, new_topic};
 use crate::decide::*;
 use crate::image::ImageChange;
-use crate::port::Outcome;
+use crate::keys::{Key, TopicValue};
+use crate::port::{Outcome, Transaction, Write};
+use crate::topic_config::TopicOverrides;
 
 fn change(operation: ConfigOperation, name: &str, value: Option<&str>) -> ConfigChange {
     ConfigChange { name: name.into(), operation, value: value.map(str::to_string) }
@@ -88,6 +90,43 @@ fn a_refused_change_changes_nothing() {
     assert_eq!(configs(&world), "");
     let unknown = alter_topic_configs(&world.image, world.settings(), "u", &vec![good()].into()).unwrap_err();
     assert_eq!(unknown.error, KafkaError::UnknownTopicOrPartition);
+}
+
+#[test]
+fn what_another_version_stored_is_mended_or_left_alone() {
+    use ConfigOperation::*;
+    let mut world = World::with_brokers(1);
+    world.create(new_topic("t", 1));
+    let topic = world.image.topic("t").unwrap().clone();
+    let texts = [("cleanup.policy", "delete,shred"), ("no.such.key", "1"), ("segment.bytes", "5")];
+    let stored = TopicOverrides::stored(texts.map(|(name, value)| (name.to_string(), value.to_string())));
+    let value = TopicValue { name: topic.name.clone(), partitions: 1, configs: stored };
+    let write = Write::put(Key::Topic(topic.id), value.encode());
+    world.txn(&Transaction { compares: vec![], writes: vec![write] });
+    let unfit = |world: &World| {
+        let topic = world.image.topic("t").unwrap();
+        topic.configs.unfit().map(|(name, unfit)| format!("{name}={}", unfit.value)).collect::<Vec<_>>().join(" ")
+    };
+    // Another setting is changed: they stay.
+    assert_eq!(alter(&mut world, &[change(Set, "retention.ms", Some("5"))]), Ok(true));
+    assert_eq!(unfit(&world), "cleanup.policy=delete,shred no.such.key=1 segment.bytes=5");
+    // What is touched is checked.
+    for bad in [
+        change(Set, "segment.bytes", Some("5")),
+        change(Set, "no.such.key", Some("1")),
+        change(Append, "cleanup.policy", Some("compact")),
+        change(Delete, "no.other.key", None),
+    ] {
+        assert_eq!(alter(&mut world, &[bad]).unwrap_err().error, KafkaError::InvalidConfig);
+    }
+    let mend = [
+        change(Subtract, "cleanup.policy", Some("shred")),
+        change(Delete, "no.such.key", None),
+        change(Set, "segment.bytes", Some("20000")),
+    ];
+    assert_eq!(alter(&mut world, &mend), Ok(true));
+    assert_eq!(unfit(&world), "");
+    assert_eq!(configs(&world), "cleanup.policy=delete retention.ms=5 segment.bytes=20000");
 }
 
 #[test]
