@@ -47,6 +47,12 @@ const TABLE: &[(&str, Kind, Unit, &str)] = &[
         "Requests over HTTP and gRPC, by method, route and HTTP status.",
     ),
     ("tidelog_http_response_bytes_total", Counter, Unit::Bytes, "Bytes of answers' bodies, by method and route."),
+    (
+        "tidelog_kafka_authentications_total",
+        Counter,
+        Unit::Count,
+        "Authentications of Kafka clients, by mechanism and result.",
+    ),
     ("tidelog_kafka_connections", Gauge, Unit::Count, "Connections of Kafka clients that are open."),
     (
         "tidelog_kafka_fetch_session_partitions",
@@ -67,12 +73,6 @@ const TABLE: &[(&str, Kind, Unit, &str)] = &[
         Histogram,
         Unit::Seconds,
         "Seconds from a Kafka request's frame to its answer, by API; long polls and pauses for order included.",
-    ),
-    (
-        "tidelog_kafka_authentications_total",
-        Counter,
-        Unit::Count,
-        "Authentications of Kafka clients, by mechanism and result.",
     ),
     ("tidelog_kafka_requests_total", Counter, Unit::Count, "Requests of Kafka clients, by API."),
     (
