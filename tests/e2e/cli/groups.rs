@@ -122,3 +122,25 @@ fn records_are_deleted_from_the_beginning() {
     server.run(&["records", "delete", "t"]).expect(2);
     server.run(&["records", "delete", "none", "--all"]).expect(4);
 }
+
+#[test]
+fn a_group_of_the_consumer_protocol_is_described_too() {
+    let server = server();
+    server.run_with(&["produce", "t"], b"a\n").expect(0);
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", server.kafka())
+        .set("group.id", "g")
+        .set("group.protocol", "consumer")
+        .set("client.id", "reader")
+        .set("auto.offset.reset", "earliest")
+        .create()
+        .unwrap();
+    consumer.subscribe(&["t"]).unwrap();
+    let read = || consumer.poll(Duration::from_millis(100)).and_then(Result::ok).map(drop);
+    wait_for(read, QUICK, "the record");
+    let group = described(&server, "g");
+    assert_eq!((&group["members"][0]["client_id"], &group["members"][0]["partitions"]), (&json!("reader"), &json!(1)));
+    assert_eq!((&group["positions"][0]["topic"], &group["state"]), (&json!("t"), &json!("Stable")), "{group}");
+    let refused = server.run(&["group", "reset-offsets", "g", "--topic", "t", "--to-latest", "--execute"]).expect(1);
+    assert!(refused.stderr.contains("Stable"), "{}", refused.stderr);
+}

@@ -6,7 +6,8 @@ use tidelog_protocol::messages::records::{
     ConsumerProtocolAssignment, ConsumerTopicPartitions, decode_consumer_protocol,
 };
 use tidelog_protocol::messages::{
-    DeleteGroupsRequest, DescribeGroupsRequest, DescribedGroup, DescribedGroupMember, ListGroupsRequest,
+    ConsumerGroupDescribeRequest, ConsumerGroupMember, DeleteGroupsRequest, DescribeGroupsRequest,
+    DescribedConsumerGroup, DescribedGroup, DescribedGroupMember, ListGroupsRequest,
 };
 use tidelog_protocol::{DecodeError, Str};
 use tokio::time::Instant;
@@ -89,6 +90,30 @@ impl Client {
 
     /// A group and its members. A group that does not exist is GROUP_ID_NOT_FOUND.
     pub async fn describe_group(&self, group: &str) -> Result<GroupDescription, ClientError> {
+        // Each kind of group is unknown to the other's API (KIP-848).
+        match self.describe_consumer_group(group).await {
+            Err(error) if error.kafka_error() == Some(KafkaError::GroupIdNotFound) => {}
+            Err(ClientError::Version { .. }) => {}
+            described => return described,
+        }
+        self.describe_classic_group(group).await
+    }
+
+    async fn describe_consumer_group(&self, group: &str) -> Result<GroupDescription, ClientError> {
+        let request = ConsumerGroupDescribeRequest { group_ids: vec![Str::from(group)], ..Default::default() };
+        let mut backoff = Backoff::until(Instant::now() + self.timeout());
+        loop {
+            let response = self.group_coordinator(group).await?.call(&request).await?;
+            let answer = response.groups.into_iter().next().ok_or_else(|| lacks(group))?;
+            match ClientError::check(answer.error_code, || what(group), answer.error_message.as_deref()) {
+                Err(error) if error.is_retriable() && backoff.wait().await => {}
+                Err(error) => return Err(error),
+                Ok(()) => return Ok(consumer_group(answer)),
+            }
+        }
+    }
+
+    async fn describe_classic_group(&self, group: &str) -> Result<GroupDescription, ClientError> {
         let request = DescribeGroupsRequest { groups: vec![Str::from(group)], ..Default::default() };
         let mut backoff = Backoff::until(Instant::now() + self.timeout());
         loop {
@@ -152,6 +177,31 @@ fn described(group: DescribedGroup) -> Result<GroupDescription, ClientError> {
         protocol: group.protocol_data.as_str().to_owned(),
         members: group.members.into_iter().map(member).collect::<Result<_, _>>()?,
     })
+}
+
+fn consumer_group(group: DescribedConsumerGroup) -> GroupDescription {
+    let member = |member: ConsumerGroupMember| {
+        let owned = member.assignment.topic_partitions.iter().flat_map(|topic| {
+            let name = topic.topic_name.as_str().to_owned();
+            topic.partitions.iter().map(move |number| (name.clone(), PartitionIndex(*number)))
+        });
+        let mut assignment: Vec<_> = owned.collect();
+        assignment.sort();
+        GroupMember {
+            id: member.member_id.as_str().to_owned(),
+            instance_id: member.instance_id.map(|id| id.as_str().to_owned()),
+            client_id: member.client_id.as_str().to_owned(),
+            host: member.client_host.as_str().to_owned(),
+            assignment,
+        }
+    };
+    GroupDescription {
+        group: group.group_id.as_str().to_owned(),
+        state: group.group_state.as_str().to_owned(),
+        protocol_type: "consumer".to_owned(),
+        protocol: group.assignor_name.as_str().to_owned(),
+        members: group.members.into_iter().map(member).collect(),
+    }
 }
 
 /// The partitions in an assignment of the consumer protocol.
