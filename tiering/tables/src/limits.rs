@@ -66,9 +66,12 @@ pub const FILES_IN_WRITING: usize = 2;
 /// First wait after the store or the log failed, milliseconds; doubles up to [`RETRY_MAX_MS`].
 pub const RETRY_MIN_MS: u64 = 100;
 
+/// A partition whose next try is at least this far away, milliseconds, is told of: three tries in half a second have failed.
+pub const TOLD_FROM_WAIT_MS: u64 = 4 * RETRY_MIN_MS;
+
 /// Longest wait between two tries, milliseconds.
 pub const RETRY_MAX_MS: u64 = 30_000;
 
 const _: () = assert!(COMMITS_PER_SNAPSHOT > 0 && TRIES_PER_COMMIT > 0);
 const _: () = assert!(BYTES_PER_CHUNK < i32::MAX as usize / 2);
-const _: () = assert!(RETRY_MIN_MS < RETRY_MAX_MS);
+const _: () = assert!(RETRY_MIN_MS < TOLD_FROM_WAIT_MS && TOLD_FROM_WAIT_MS < RETRY_MAX_MS);

@@ -70,7 +70,9 @@ impl Http {
             .user_agent(concat!("tidelog/", env!("CARGO_PKG_VERSION")))
             .build()
             .context("cannot make an HTTP client")?;
-        Ok(Http { base, token: args.token.clone(), client })
+        // A variable that is set to nothing is as good as none.
+        let token = args.token.clone().filter(|token| !token.is_empty());
+        Ok(Http { base, token, client })
     }
 
     pub(crate) async fn get(&self, path: &str) -> anyhow::Result<Vec<u8>> {
@@ -124,7 +126,11 @@ fn problem(status: u16, reason: &str, body: &[u8]) -> HttpError {
         None => reason.to_owned(),
     };
     let message = problem.detail.or(problem.title).unwrap_or_else(|| reason.to_owned());
-    HttpError::Status { status, code, message: message.trim_end_matches('.').to_owned() }
+    let mut message = message.trim_end_matches('.').to_owned();
+    if status == 401 {
+        message.push_str("; set TIDELOG_TOKEN or --token (`tidelog token NAME` makes one with the server's secret)");
+    }
+    HttpError::Status { status, code, message }
 }
 
 #[derive(Debug, Args)]
@@ -227,7 +233,7 @@ mod tests {
         assert_eq!(error.to_string(), "There is no such table (UNKNOWN, HTTP 404)");
         assert_eq!(error.exit_code(), 4);
         let error = problem(401, "Unauthorized", b"<html>");
-        assert_eq!(error.to_string(), "Unauthorized (Unauthorized, HTTP 401)");
+        assert!(error.to_string().starts_with("Unauthorized; set TIDELOG_TOKEN or --token"), "{error}");
         assert_eq!(error.exit_code(), 5);
     }
 

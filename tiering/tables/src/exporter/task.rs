@@ -18,7 +18,7 @@ use super::store::{Committer, FileSource, TableError};
 use crate::columns::{Shown, decode};
 use crate::commit::{Commits, ExportedRange, Plan, Range, Skipped, Writer, Written, file_key};
 use crate::infer::{Inference, Schema};
-use crate::limits::{MAX_RANGES_PER_COMMIT, READ_BYTES, RETRY_MAX_MS, RETRY_MIN_MS};
+use crate::limits::{MAX_RANGES_PER_COMMIT, READ_BYTES, RETRY_MAX_MS, RETRY_MIN_MS, TOLD_FROM_WAIT_MS};
 use crate::source::{CommittedBatches, CommittedLog, SourceError, TableTopic};
 use crate::writer::WriteError;
 
@@ -216,6 +216,11 @@ impl<'a> Session<'a> {
         let until = self.around.started.elapsed().saturating_add(Duration::from_millis(wait));
         self.stuck.insert(index, Stuck { until, wait });
         let topic = self.shared.topic().name;
+        if wait < TOLD_FROM_WAIT_MS {
+            // A leader that is starting is no trouble yet.
+            tracing::debug!(%topic, partition = %index, %error, "the export of a partition waits");
+            return Ok(());
+        }
         tracing::warn!(%topic, partition = %index, %error, "the export of a partition waits");
         self.shared.publish(|p| p.last_error = Some(happened(&format!("partition {index}: {error}"))));
         Ok(())
