@@ -70,7 +70,7 @@ impl<'a> Place<'a> {
             && !options.allow_http
         {
             return unusable(format!(
-                "the endpoint {} is not encrypted; use https:// or allow plain http explicitly",
+                "the endpoint {} is not encrypted; use https:// or allow plain http explicitly (`--s3-allow-http`)",
                 without_password(endpoint)
             ));
         }

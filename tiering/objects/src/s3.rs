@@ -133,7 +133,7 @@ async fn check_bucket(
             "{url}: access to bucket `{bucket}` was denied (HTTP {status}); check the credentials, and that they may list the bucket"
         ))),
         Some(status @ (301 | 307)) => Err(ObjectsError::Unusable(format!(
-            "{url}: bucket `{bucket}` lives in another region than {region} (HTTP {status}); set the store's region"
+            "{url}: bucket `{bucket}` lives in another region than {region} (HTTP {status}); set the store's region (`--s3-region`)"
         ))),
         Some(400) => Err(ObjectsError::Unusable(format!(
             "{url}: the store refused to look at bucket `{bucket}` (HTTP 400); check region and credentials"
@@ -151,6 +151,13 @@ fn unanswered<E>(endpoint: Option<&str>, error: &SdkError<E>) -> ObjectsError
 where
     E: std::error::Error + 'static,
 {
+    if lacks_credentials(error) {
+        return ObjectsError::Denied(format!(
+            "no credentials for {}: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile, or a role of this machine ({})",
+            place(endpoint),
+            root(error)
+        ));
+    }
     let text = format!("cannot ask {}: {}", place(endpoint), root(error));
     match error {
         SdkError::ConstructionFailure(_) => ObjectsError::Denied(text),
@@ -161,6 +168,12 @@ where
 /// Who is asked, as it may be told to everybody.
 fn place(endpoint: Option<&str>) -> String {
     endpoint.map_or_else(|| "AWS".to_owned(), without_password)
+}
+
+/// Did the chain of credentials end without any?
+fn lacks_credentials(error: &(dyn std::error::Error + 'static)) -> bool {
+    std::iter::successors(Some(error), |error| error.source())
+        .any(|error| error.is::<aws_credential_types::provider::error::CredentialsError>())
 }
 
 /// What is behind all the others.
