@@ -33,7 +33,7 @@ pub(super) async fn run(
     if request.limit < 0 {
         return Err(convert::invalid("limit must not be negative."));
     }
-    let name = TopicRef::Name(request.topic.clone());
+    let name = TopicRef::from(request.topic.as_str());
     let caller = &session.caller;
     let broker = &context.broker;
     let described = broker.topic(caller, &name).map_err(|error| grpc_status(&error))?;

@@ -79,7 +79,7 @@ impl TopicService for Topics {
 
     async fn get_topic(&self, request: Request<v1::GetTopicRequest>) -> Result<Response<v1::GetTopicResponse>, Status> {
         let session = session(&request)?;
-        let name = TopicRef::Name(request.into_inner().name);
+        let name = TopicRef::from(request.into_inner().name.as_str());
         let topic = self.context.broker.topic(&session.caller, &name).map_err(failed)?;
         let topic = self.full(&session, &topic).map_err(failed)?;
         Ok(Response::new(v1::GetTopicResponse { topic: Some(topic) }))

@@ -288,7 +288,7 @@ pub(crate) async fn read(
         let positions = positions.ok_or_else(|| ApiError::invalid("Last-Event-ID is not an id of this stream."))?;
         plan.start = Some(Start::Positions(positions));
     }
-    let topic_ref = TopicRef::Name(topic);
+    let topic_ref = TopicRef::from(topic.as_str());
     let description = context.broker.topic(&session.caller, &topic_ref)?;
     // The id: a topic deleted and created again under the same name is another one.
     let topic_ref = TopicRef::Id(description.id);

@@ -270,7 +270,7 @@ pub(crate) async fn get_one(
     Topic(topic): Topic,
     _: Parameters<NoParameters>,
 ) -> Result<Json<TopicView>, ApiError> {
-    let topic = context.broker.topic(&session.caller, &TopicRef::Name(topic))?;
+    let topic = context.broker.topic(&session.caller, &TopicRef::from(topic.as_str()))?;
     Ok(Json(view(&context, &session.caller, &topic)?))
 }
 

@@ -1,6 +1,7 @@
 //! Leaders and replicas as an administrator asks for them: elections (KIP-183, KIP-460) and reassignments (KIP-455).
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use tidelog_metadata::decide::{self, Election};
 use tidelog_model::{Caller, KafkaError, NodeId, PartitionIndex};
@@ -10,7 +11,7 @@ use crate::BrokerError;
 use crate::broker::Broker;
 
 /// A partition by its topic's name, not checked yet.
-pub type NamedPartition = (String, PartitionIndex);
+pub type NamedPartition = (Arc<str>, PartitionIndex);
 
 /// A reassignment that is under way.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -37,8 +38,8 @@ impl Broker {
         let all = partitions.is_none();
         let partitions = partitions.unwrap_or_else(|| {
             let image = self.image();
-            let of = |topic: &std::sync::Arc<tidelog_metadata::Topic>| {
-                let name = topic.name.as_str().to_owned();
+            let of = |topic: &Arc<tidelog_metadata::Topic>| {
+                let name: Arc<str> = Arc::from(topic.name.as_str());
                 topic.partitions().map(move |(index, _)| (name.clone(), index)).collect::<Vec<_>>()
             };
             image.topics().flat_map(of).collect()
@@ -95,7 +96,7 @@ impl Broker {
                 let moves = !state.adding.is_empty() || !state.removing.is_empty();
                 if moves && wanted(topic.name.as_str(), index) {
                     found.push(Reassignment {
-                        partition: (topic.name.as_str().to_owned(), index),
+                        partition: (Arc::from(topic.name.as_str()), index),
                         replicas: state.replicas.clone(),
                         adding: state.adding.clone(),
                         removing: state.removing.clone(),

@@ -18,15 +18,15 @@ use crate::BrokerError;
 /// A topic as a caller names it.
 #[derive(Clone, PartialEq, Eq, Debug, Hash, PartialOrd, Ord)]
 pub enum TopicRef {
-    /// By name; may be invalid or unknown.
-    Name(String),
+    /// By name; may be invalid or unknown. Shared: a request names a topic once for very many partitions.
+    Name(Arc<str>),
     /// By id (KIP-516).
     Id(TopicId),
 }
 
 impl From<&str> for TopicRef {
     fn from(name: &str) -> Self {
-        TopicRef::Name(name.to_owned())
+        TopicRef::Name(Arc::from(name))
     }
 }
 
@@ -383,4 +383,18 @@ pub struct TopicCursor {
     pub topic: String,
     /// The partition.
     pub partition: PartitionIndex,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clone_of_a_topics_name_copies_no_bytes() {
+        let original = TopicRef::from("events");
+        let (TopicRef::Name(kept), TopicRef::Name(cloned)) = (&original, original.clone()) else {
+            panic!("a name is a name");
+        };
+        assert!(Arc::ptr_eq(kept, &cloned));
+    }
 }

@@ -1,5 +1,7 @@
 //! AlterClientQuotas (key 49, KIP-546).
 
+use std::collections::BTreeMap;
+
 use tidelog_broker::BrokerError;
 use tidelog_model::{KafkaError, QuotaEntity};
 use tidelog_protocol::messages::{
@@ -11,12 +13,15 @@ use crate::request::{Request, code, sentence};
 
 pub(crate) async fn handle(request: Request<'_>, message: AlterClientQuotasRequest) -> Result<Waiting, Hangup> {
     let entities: Vec<Result<QuotaEntity, BrokerError>> = message.entries.iter().map(entity).collect();
+    let mut times: BTreeMap<&QuotaEntity, usize> = BTreeMap::new();
+    for entity in entities.iter().flatten() {
+        *times.entry(entity).or_default() += 1;
+    }
     let mut entries = Vec::with_capacity(message.entries.len());
     for (entry, entity) in message.entries.iter().zip(&entities) {
-        let twice = entities.iter().filter(|other| entity.is_ok() && *other == entity).count() > 1;
         let error = match entity {
             Err(error) => Some(error.clone()),
-            Ok(_) if twice => {
+            Ok(entity) if times.get(entity).is_some_and(|times| *times > 1) => {
                 Some(BrokerError::new(KafkaError::InvalidRequest, "the request names this entity more than once"))
             }
             Ok(entity) => alter(&request, entity, entry, message.validate_only).await.err(),

@@ -1,8 +1,9 @@
 //! AlterPartitionReassignments (key 45).
 
+use std::sync::Arc;
+
 use tidelog_broker::NamedPartition;
 use tidelog_model::{NodeId, PartitionIndex};
-use tidelog_protocol::Str;
 use tidelog_protocol::messages::{
     AlterPartitionReassignmentsRequest, AlterPartitionReassignmentsResponse, ReassignablePartitionResponse,
     ReassignableTopic, ReassignableTopicResponse,
@@ -59,13 +60,13 @@ pub(crate) async fn handle(
 }
 
 fn targets(topic: &ReassignableTopic) -> Vec<(NamedPartition, Option<Vec<NodeId>>)> {
-    let name: &Str = &topic.name;
+    let name: Arc<str> = Arc::from(topic.name.as_str());
     topic
         .partitions
         .iter()
         .map(|partition| {
             let replicas = partition.replicas.as_ref().map(|list| list.iter().map(|id| NodeId(*id)).collect());
-            ((name.to_string(), PartitionIndex(partition.partition_index)), replicas)
+            ((Arc::clone(&name), PartitionIndex(partition.partition_index)), replicas)
         })
         .collect()
 }

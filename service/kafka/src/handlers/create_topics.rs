@@ -70,7 +70,7 @@ fn topic(
     let configs = if validate_only {
         broker.would_be_configs(&request.caller, &asked.name, &asked.config)
     } else {
-        broker.topic_configs(&request.caller, &TopicRef::Name(asked.name.clone()))
+        broker.topic_configs(&request.caller, &TopicRef::from(asked.name.as_str()))
     };
     match configs {
         Ok(configs) => CreatableTopicResult {

@@ -1,5 +1,7 @@
 //! DescribeProducers (key 61): who writes to partitions (KIP-664).
 
+use std::collections::BTreeSet;
+
 use tidelog_broker::{ActiveProducer, BrokerError, TopicRef};
 use tidelog_model::{Offset, PartitionIndex};
 use tidelog_protocol::messages::{
@@ -13,11 +15,14 @@ use crate::request::{Request, sentence};
 pub(crate) async fn handle(request: Request<'_>, message: DescribeProducersRequest) -> Result<Waiting, Hangup> {
     let (broker, caller) = (&request.session.broker, &request.caller);
     let mut topics = Vec::with_capacity(message.topics.len());
+    let mut seen = BTreeSet::new();
     for topic in message.topics {
         let reference = TopicRef::from(topic.name.as_str());
-        let partitions = topic
-            .partition_indexes
+        // Each partition once, or a small request that repeats one would have an answer of any size.
+        let indexes: BTreeSet<i32> = topic.partition_indexes.into_iter().collect();
+        let partitions = indexes
             .iter()
+            .filter(|index| seen.insert((topic.name.clone(), **index)))
             .map(|index| partition(*index, broker.active_producers(caller, &reference, PartitionIndex(*index))));
         let partitions = partitions.collect();
         topics.push(DescribeProducersTopicResponse { name: topic.name, partitions, ..Default::default() });

@@ -1,5 +1,7 @@
 //! ElectLeaders (key 43).
 
+use std::sync::Arc;
+
 use tidelog_broker::{BrokerError, NamedPartition};
 use tidelog_metadata::decide::Election;
 use tidelog_model::{KafkaError, PartitionIndex};
@@ -39,7 +41,7 @@ pub(crate) async fn handle(request: Request<'_>, message: ElectLeadersRequest) -
 
 fn named(topics: &[ElectLeadersTopic]) -> Vec<NamedPartition> {
     let of = |topic: &ElectLeadersTopic| {
-        let name = topic.topic.to_string();
+        let name: Arc<str> = Arc::from(topic.topic.as_str());
         topic.partitions.iter().map(move |index| (name.clone(), PartitionIndex(*index))).collect::<Vec<_>>()
     };
     topics.iter().flat_map(of).collect()
@@ -59,7 +61,7 @@ fn by_topic(results: Results) -> Vec<ReplicaElectionResult> {
         match topics.last_mut().filter(|last| *last.topic == *topic) {
             Some(last) => last.partition_result.push(partition),
             None => topics.push(ReplicaElectionResult {
-                topic: Str::from(&topic),
+                topic: Str::from(topic.as_ref()),
                 partition_result: vec![partition],
                 ..Default::default()
             }),

@@ -121,7 +121,7 @@ fn remembered(session: &Continued) -> (Vec<Shape>, Vec<Wanted>) {
         match shapes.last_mut().filter(|_| same) {
             Some(shape) => shape.partitions.push(*partition),
             None => shapes.push(Shape {
-                topic: if let TopicRef::Name(name) = topic { Str::from(name) } else { Str::EMPTY },
+                topic: if let TopicRef::Name(name) = topic { Str::from(name.as_ref()) } else { Str::EMPTY },
                 topic_id: if let TopicRef::Id(id) = topic { *id } else { TopicId::ZERO },
                 partitions: vec![*partition],
             }),

@@ -52,7 +52,7 @@ fn by_topic(found: Vec<Reassignment>) -> Vec<OngoingTopicReassignment> {
         match topics.last_mut().filter(|last| *last.name == *topic) {
             Some(last) => last.partitions.push(partition),
             None => topics.push(OngoingTopicReassignment {
-                name: Str::from(&topic),
+                name: Str::from(topic.as_ref()),
                 partitions: vec![partition],
                 ..Default::default()
             }),

@@ -14,7 +14,9 @@ use crate::request::Request;
 pub(crate) async fn handle(request: Request<'_>, message: OffsetDeleteRequest) -> Result<Waiting, Hangup> {
     let to = request.reply_to();
     let asked = message.topics.iter().flat_map(|topic| {
-        let index = |partition: i32| (TopicRef::from(topic.name.as_str()), PartitionIndex(partition));
+        // Its name is copied once: a clone is a count.
+        let reference = TopicRef::from(topic.name.as_str());
+        let index = move |partition: i32| (reference.clone(), PartitionIndex(partition));
         topic.partitions.iter().map(move |partition| index(partition.partition_index))
     });
     let group = GroupId::from(message.group_id.as_str());

@@ -83,7 +83,7 @@ fn answer(group_id: Str, result: Result<Vec<GroupOffset>, BrokerError>, version:
     let mut topics: Vec<OffsetFetchResponseTopics> = Vec::new();
     for offset in offsets {
         let (name, topic_id) = match &offset.topic {
-            TopicRef::Name(name) => (Str::from(name), offset.topic_id),
+            TopicRef::Name(name) => (Str::from(name.as_ref()), offset.topic_id),
             TopicRef::Id(id) => (Str::EMPTY, *id),
         };
         let same = |t: &OffsetFetchResponseTopics| if version >= 10 { t.topic_id == topic_id } else { t.name == name };

@@ -41,11 +41,8 @@ pub(crate) async fn handle(request: Request<'_>, mut message: ProduceRequest) ->
     let mut topics = Vec::with_capacity(message.topic_data.len());
     let mut bytes = 0;
     for mut data in std::mem::take(&mut message.topic_data) {
-        let topic = if request.header.version >= 13 {
-            TopicRef::Id(data.topic_id)
-        } else {
-            TopicRef::Name(data.name.to_string())
-        };
+        let topic =
+            if request.header.version >= 13 { TopicRef::Id(data.topic_id) } else { TopicRef::from(data.name.as_str()) };
         let mut tickets = Vec::with_capacity(data.partition_data.len());
         for PartitionProduceData { index, records, .. } in std::mem::take(&mut data.partition_data) {
             let batch = match records {

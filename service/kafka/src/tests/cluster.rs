@@ -250,3 +250,16 @@ async fn a_forbidden_deletion_has_a_code_that_the_version_knows() {
         assert_eq!(call(&mut stream, version, &request).await.responses[0].error_code, error.code());
     }
 }
+
+#[tokio::test]
+async fn a_partition_named_many_times_has_its_producers_described_once() {
+    let fixture = Fixture::start(&[]).await;
+    let mut stream = fixture.connect().await;
+    let partition_indexes = [vec![1], vec![0; 1000]].concat();
+    let topic = DescribeProducersTopic { name: "t".into(), partition_indexes, ..Default::default() };
+    let request = DescribeProducersRequest { topics: vec![topic.clone(), topic], ..Default::default() };
+    let answer = call(&mut stream, 0, &request).await;
+    let topic = |topic: &DescribeProducersTopicResponse| topic.partitions.iter().map(|p| p.partition_index).collect();
+    let indexes: Vec<Vec<i32>> = answer.topics.iter().map(topic).collect();
+    assert_eq!(indexes, [vec![0, 1], vec![]]);
+}
