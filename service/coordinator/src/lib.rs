@@ -25,6 +25,8 @@ mod name;
 mod outcome;
 mod partition_for;
 pub mod transaction;
+#[cfg(test)]
+mod transcripts;
 mod wire;
 
 pub use group::GroupShard;

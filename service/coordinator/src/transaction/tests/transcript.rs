@@ -1,43 +1,19 @@
-//! Scenarios as text (`tests/transactions/*.txt`): a command, `----`, and what came of it; blank lines between them.
-//!
-//! `TIDELOG_UPDATE_TRANSCRIPTS=1 cargo test -p tidelog-coordinator` rewrites the answers; the diff is then read by a person.
+//! Scenarios of `tests/transactions/*.txt` ([`crate::transcripts`]).
 
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tidelog_model::{KafkaError, ProducerId};
 
 use super::driver::{Done, Driver, add, end, init, partition, producer};
-use crate::CoordinatorRecord;
 use crate::transaction::record::{TransactionRecord, decode};
 use crate::transaction::state::Stored;
 use crate::transaction::*;
+use crate::{CoordinatorRecord, transcripts};
 
 #[test]
 fn transcripts() {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/transactions");
-    let mut files: Vec<PathBuf> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-    files.sort();
-    assert!(files.len() >= 9, "the transcripts are not there: {files:?}");
-    let wrong: Vec<String> = files.iter().filter_map(|file| check(file)).collect();
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-}
-
-fn check(file: &Path) -> Option<String> {
-    let before = std::fs::read_to_string(file).unwrap();
-    let after = run(&before);
-    if before == after {
-        return None;
-    }
-    if std::env::var_os("TIDELOG_UPDATE_TRANSCRIPTS").is_some() {
-        std::fs::write(file, after).unwrap();
-        return None;
-    }
-    let differs = before.lines().zip(after.lines()).position(|(a, b)| a != b);
-    let line = differs.unwrap_or_else(|| before.lines().count().min(after.lines().count()));
-    let (is, was) = (after.lines().nth(line).unwrap_or(""), before.lines().nth(line).unwrap_or(""));
-    Some(format!("{}:{}\n  expected: {was}\n  got:      {is}", file.display(), line + 1))
+    transcripts::check_all("transactions", 9, run);
 }
 
 /// Runs the commands of a transcript and writes it anew.
