@@ -1,14 +1,17 @@
 //! Produce: checks a batch on the caller's task, then lets the partition's log thread append it.
 
+use std::any::Any;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tidelog_metadata::{Compression, TimestampType, TopicConfig};
 use tidelog_model::limits::MAX_INFLATED_BATCH_BYTES;
-use tidelog_model::{Caller, KafkaError, Now, QuotaKind, Timestamp};
-use tidelog_record::{AppendRules, Codec, Origin, check_append};
+use tidelog_model::{Caller, Deadline, KafkaError, Now, ProducerEpoch, ProducerId, QuotaKind, Sequence, Timestamp};
+use tidelog_partition::Content;
+use tidelog_record::{AppendRules, Batch, Codec, Origin, check_append};
 use tidelog_security::Operation;
 use tokio::sync::oneshot;
 
@@ -66,6 +69,18 @@ impl Broker {
     }
 
     async fn try_enqueue(&self, caller: &Caller, request: AppendRequest) -> Result<AppendTicket, BrokerError> {
+        let append = self.prepare(caller, request)?;
+        if append.is_transactional() {
+            return Err(BrokerError::new(
+                KafkaError::TransactionalIdAuthorizationFailed,
+                "the batch is transactional, but the request names no transactional id",
+            ));
+        }
+        Ok(self.place(append, Content::PLAIN).await)
+    }
+
+    /// Authorizes and checks; nothing is in the queue yet.
+    pub(crate) fn prepare(&self, caller: &Caller, request: AppendRequest) -> Result<Prepared, BrokerError> {
         let (topic, replica) = self.find_partition(caller, Operation::Write, &request.topic, request.partition)?;
         if topic.name.is_internal() {
             return Err(BrokerError::new(
@@ -80,24 +95,50 @@ impl Broker {
         let now = self.clock().now();
         let checked = check_append(&request.batch, &rules(&replica.config(), now))
             .map_err(|error| BrokerError::new(error.kafka(), error.to_string()))?;
-        if checked.batch.header().attributes.is_transactional() {
-            return Err(BrokerError::new(
-                KafkaError::InvalidTxnState,
-                "transactions are not available on this broker yet",
-            ));
-        }
         self.admit(caller, QuotaKind::ProducerByteRate, request.batch.len())?;
+        let AppendRequest { acks, timeout, keep, .. } = request;
+        Ok(Prepared { replica, batch: checked.batch, acks, deadline: now.after(timeout), timeout, keep })
+    }
+
+    /// Takes the append's place in the partition's queue. Waits only while the queue is full.
+    pub(crate) async fn place(&self, append: Prepared, content: Content) -> AppendTicket {
+        let Prepared { replica, batch, acks: wanted, deadline, keep, .. } = append;
         let (reply, answer) = oneshot::channel();
         let work = Work::Append(AppendWork {
-            batch: checked.batch,
-            acks: acks(request.acks),
-            deadline: Some(now.after(request.timeout)),
+            batch,
+            content,
+            acks: acks(wanted),
+            deadline: Some(deadline),
             origin: Origin::Client,
             reply,
-            keep: request.keep,
+            keep,
         });
         replica.enqueue(work).await;
-        Ok(AppendTicket(State::Waiting { reply: answer, replica }))
+        AppendTicket(State::Waiting { reply: answer, replica })
+    }
+}
+
+/// A checked append on its way to the queue.
+pub(crate) struct Prepared {
+    pub(crate) replica: Arc<Replica>,
+    batch: Batch,
+    acks: Acks,
+    deadline: Deadline,
+    pub(crate) timeout: Duration,
+    keep: Option<Arc<dyn Any + Send + Sync>>,
+}
+
+impl Prepared {
+    pub(crate) fn is_transactional(&self) -> bool {
+        self.batch.header().attributes.is_transactional()
+    }
+
+    pub(crate) fn producer(&self) -> (ProducerId, ProducerEpoch) {
+        (self.batch.header().producer_id, self.batch.header().producer_epoch)
+    }
+
+    pub(crate) fn base_sequence(&self) -> Sequence {
+        self.batch.header().base_sequence
     }
 }
 

@@ -83,19 +83,42 @@ pub struct PartitionCommit {
 /// The results of a commit, in the request's order; some may be refused before the coordinator sees them.
 pub struct CommitTicket {
     refused: Vec<Option<KafkaError>>,
-    rest: GroupTicket<GroupReply>,
+    rest: Rest,
+}
+
+/// What the coordinator is still asked.
+enum Rest {
+    Nothing,
+    Commit(GroupTicket<GroupReply>),
+    InTransaction(GroupTicket<Vec<Result<(), KafkaError>>>),
 }
 
 impl CommitTicket {
+    /// Nothing is left to ask.
+    pub(crate) fn refused(refused: Vec<Option<KafkaError>>) -> Self {
+        CommitTicket { refused, rest: Rest::Nothing }
+    }
+
+    /// A commit that is part of a transaction.
+    pub(crate) fn transactional(
+        refused: Vec<Option<KafkaError>>,
+        rest: GroupTicket<Vec<Result<(), KafkaError>>>,
+    ) -> Self {
+        CommitTicket { refused, rest: Rest::InTransaction(rest) }
+    }
+
     /// Waits for the coordinator.
     async fn results(self) -> Vec<Result<(), KafkaError>> {
         let accepted = self.refused.iter().filter(|refused| refused.is_none()).count();
-        let mut answers = match self.rest.await {
-            Ok(GroupReply::Commit(results)) => results,
-            Ok(_) => vec![Err(KafkaError::UnknownServerError); accepted],
-            Err(error) => vec![Err(error.error); accepted],
-        }
-        .into_iter();
+        let answers = match self.rest {
+            Rest::Nothing => Ok(Vec::new()),
+            Rest::InTransaction(ticket) => ticket.await,
+            Rest::Commit(ticket) => ticket.await.and_then(|reply| match reply {
+                GroupReply::Commit(results) => Ok(results),
+                _ => Err(KafkaError::UnknownServerError.into()),
+            }),
+        };
+        let mut answers = answers.unwrap_or_else(|error| vec![Err(error.error); accepted]).into_iter();
         let result = |refused: Option<KafkaError>| match refused {
             Some(error) => Err(error),
             None => answers.next().unwrap_or(Err(KafkaError::UnknownServerError)),
@@ -238,7 +261,7 @@ impl Broker {
         self.image().topic(OFFSETS_TOPIC).cloned().ok_or_else(|| KafkaError::CoordinatorNotAvailable.into())
     }
 
-    fn coordinator(&self, group: &str) -> Result<Arc<Replica>, KafkaError> {
+    pub(crate) fn coordinator(&self, group: &str) -> Result<Arc<Replica>, KafkaError> {
         let image = self.image();
         let topic = image.topic(OFFSETS_TOPIC).ok_or(KafkaError::NotCoordinator)?;
         self.coordinator_at(topic.id, partition_for(group, topic.partition_count))
@@ -284,13 +307,32 @@ impl Broker {
     /// Commits positions of a group. Offsets of topics that do not exist are refused one by one.
     pub async fn commit_offsets(&self, caller: &Caller, request: CommitRequest) -> CommitTicket {
         if !self.may(caller, Operation::Read, Resource::Group(request.group.as_str())) {
-            let refused = vec![Some(KafkaError::GroupAuthorizationFailed); request.offsets.len()];
-            return CommitTicket { refused, rest: GroupTicket::ready(Ok(GroupReply::Commit(Vec::new()))) };
+            return CommitTicket::refused(vec![Some(KafkaError::GroupAuthorizationFailed); request.offsets.len()]);
         }
+        let (refused, offsets) = self.committable_offsets(caller, request.offsets);
+        if offsets.is_empty() && !refused.is_empty() {
+            return CommitTicket::refused(refused);
+        }
+        let call = GroupCall::Commit(CommitOffsets {
+            generation: request.generation,
+            member_id: request.member_id,
+            instance_id: request.instance_id,
+            retention_ms: request.retention_ms,
+            offsets,
+        });
+        CommitTicket { refused, rest: Rest::Commit(self.group(caller, request.group, call).await) }
+    }
+
+    /// Which offsets name a topic that is there and that the caller may read: an error for each that does not, and the others.
+    pub(crate) fn committable_offsets(
+        &self,
+        caller: &Caller,
+        asked: Vec<PartitionCommit>,
+    ) -> (Vec<Option<KafkaError>>, Vec<OffsetToCommit>) {
         let image = self.image();
-        let mut refused = Vec::with_capacity(request.offsets.len());
-        let mut offsets = Vec::with_capacity(request.offsets.len());
-        for asked in request.offsets {
+        let mut refused = Vec::with_capacity(asked.len());
+        let mut offsets = Vec::with_capacity(asked.len());
+        for asked in asked {
             match self.committable(&image, caller, &asked) {
                 Ok(topic) => {
                     refused.push(None);
@@ -306,17 +348,7 @@ impl Broker {
                 Err(error) => refused.push(Some(error)),
             }
         }
-        if offsets.is_empty() && !refused.is_empty() {
-            return CommitTicket { refused, rest: GroupTicket::ready(Ok(GroupReply::Commit(Vec::new()))) };
-        }
-        let call = GroupCall::Commit(CommitOffsets {
-            generation: request.generation,
-            member_id: request.member_id,
-            instance_id: request.instance_id,
-            retention_ms: request.retention_ms,
-            offsets,
-        });
-        CommitTicket { refused, rest: self.group(caller, request.group, call).await }
+        (refused, offsets)
     }
 
     fn committable(

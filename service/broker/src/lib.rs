@@ -6,11 +6,9 @@
 //! - `replica/`: one hosted partition: queue, log thread, flusher, reads.
 //! - `replicas`: which partitions are hosted; follows the image.
 //! - `cluster`: the image of the metadata store.
-//! - One file per group of use cases: `append`, `fetch`, `list_offsets`, `leader_epochs`, `delete_records`, `topics`,
-//!   `topic_pages`, `configs`, `elections`, `quorum`, `quotas`, `groups`, `group_admin`, `consumer_groups`, `producer_ids`, `producers`,
-//!   `log_dirs`.
-//!   `topic_pages`, `configs`, `elections`, `quorum`, `quotas`, `groups`, `group_admin`, `producer_ids`, `producers`,
-//!   `log_dirs`, `acls`, `users`.
+//! - One file per group of use cases: `append`, `transactional`, `markers`, `fetch`, `list_offsets`, `leader_epochs`, `delete_records`,
+//!   `topics`, `topic_pages`, `configs`, `elections`, `quorum`, `quotas`, `groups`, `group_admin`, `consumer_groups`, `producer_ids`,
+//!   `producers`, `log_dirs`, `acls`, `users`.
 
 mod acls;
 mod append;
@@ -33,6 +31,7 @@ mod limits;
 mod list_offsets;
 mod log_dirs;
 mod lookup;
+mod markers;
 mod observer;
 mod options;
 mod producer_ids;
@@ -44,6 +43,7 @@ mod replicas;
 mod shell;
 mod topic_pages;
 mod topics;
+mod transactional;
 mod types;
 mod users;
 
@@ -61,10 +61,13 @@ pub use group_admin::{DeleteOffsetsTicket, GroupDescriptionTicket, GroupFilter, 
 pub use groups::{
     CommitRequest, CommitTicket, GroupOffset, GroupTicket, OffsetsRequest, OffsetsTicket, PartitionCommit,
 };
+pub use markers::Markers;
 pub use observer::{Observer, TieredTopic, TopicView};
 pub use options::{BrokerOptions, ForeignWrites};
 pub use quorum::{FeaturesDescription, QuorumDescription};
 pub use quotas::{Mutations, QuotaFilter, QuotaMatch};
 pub use shell::clock::Clock;
+pub use tidelog_record::{EndTransactionMarker, MarkerKind};
+pub use transactional::{Transaction, TransactionSupport, TransactionalCommitRequest};
 pub use types::*;
 pub use users::{CredentialChange, CredentialInfo, SaltedPassword};

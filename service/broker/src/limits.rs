@@ -54,3 +54,7 @@ pub(crate) const PASSWORD_CHECKS: usize = 2;
 
 /// Longest long poll, whatever the client asks for: a fetch holds its partitions.
 pub(crate) const MAX_FETCH_WAIT: Duration = Duration::from_secs(300);
+
+/// How long a transactional append waits for its transaction's coordinator, which is here: longer means that its disk stalls, and the
+/// client sends again.
+pub(crate) const COORDINATOR_PATIENCE: Duration = Duration::from_secs(30);

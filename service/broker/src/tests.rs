@@ -15,12 +15,14 @@ use crate::*;
 
 mod appends;
 mod cold;
+mod kafka_log;
 mod offsets;
 mod quotas;
 mod records;
 mod security;
 mod settings;
 mod tiering;
+mod transactions;
 
 /// Longest wait for anything.
 const PATIENCE: Duration = Duration::from_secs(20);

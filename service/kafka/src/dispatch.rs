@@ -99,6 +99,7 @@ async fn route(request: Request<'_>, body: Decoder) -> Result<Waiting, Hangup> {
         ApiKey::DeleteRecords => call!(delete_records),
         ApiKey::InitProducerId => call!(init_producer_id),
         ApiKey::OffsetForLeaderEpoch => call!(offset_for_leader_epoch),
+        ApiKey::WriteTxnMarkers => call!(write_txn_markers),
         ApiKey::DescribeAcls => call!(describe_acls),
         ApiKey::CreateAcls => call!(create_acls),
         ApiKey::DeleteAcls => call!(delete_acls),

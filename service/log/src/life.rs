@@ -123,8 +123,8 @@ impl LogView {
         let first_timestamp = self.first_timestamp(&segment, &reader)?;
         let path = shared.path(end, Kind::Snapshot, Stage::Live);
         let snapshot = read_file(&*shared.disk, &path, MAX_SMALL_FILE_BYTES).map_err(ReadError::io(&path))?;
-        let mut aborted = self.aborted_transactions(base, end)?;
-        aborted.retain(|entry| entry.last_offset >= base && entry.last_offset < end);
+        // Also those whose marker lies in a later segment: whoever reads this one alone must skip their records.
+        let aborted = self.aborted_transactions(base, end)?;
         let mut epochs = self.leader_epochs();
         epochs.truncate_from_end(end);
         Ok(Some(ClosedSegment {

@@ -127,7 +127,7 @@ pub struct ClosedSegment {
     pub epochs: LeaderEpochs,
     /// Producer states at its end, as a Kafka `.snapshot` file holds them.
     pub producer_snapshot: Bytes,
-    /// Its aborted transactions.
+    /// The aborted transactions that have records or their marker in it; all are decided, since it lies below the last stable offset.
     pub aborted: Vec<AbortedTransaction>,
 }
 

@@ -12,14 +12,17 @@
 //!
 //! After every event: log start ≤ last stable ≤ high watermark ≤ log end.
 
+mod limits;
 mod machine;
 mod proposal;
 mod replicas;
+mod verification;
 mod waiting;
 
 #[cfg(test)]
 mod tests;
 
 pub use machine::{Durability, Effects, Offsets, Partition, Reply};
-pub use proposal::{Acks, Intent, Placed, Proposal, Verdict};
+pub use proposal::{Acks, Content, Intent, Placed, Proposal, Verdict};
+pub use verification::{Guard, Question};
 pub use waiting::Token;

@@ -1,10 +1,13 @@
 //! One partition's leader: decides offsets, the high watermark and who may be answered. See the crate's first page.
 
+use std::time::Duration;
+
 use tidelog_model::{Deadline, KafkaError, LeaderEpoch, NodeId, Now, Offset};
-use tidelog_record::{BatchSums, EndTransactionMarker};
+use tidelog_record::BatchSums;
 
 use crate::proposal::{Acks, Intent, Overlay, Placed, Proposal, Verdict};
 use crate::replicas::{InSync, ReplicaEnds};
+use crate::verification::{Guard, Question, Verifications};
 use crate::waiting::{Parked, Token, Waiting};
 
 /// When a record counts as safe.
@@ -58,6 +61,7 @@ pub struct Partition {
     high_watermark: Offset,
     in_sync: InSync,
     sums: BatchSums,
+    verifications: Verifications,
     waiting: Waiting,
     /// The log end that the proposal being written builds on; one at a time.
     writing: Option<Offset>,
@@ -86,6 +90,7 @@ impl Partition {
             high_watermark: log_end,
             in_sync: InSync::new(node, ReplicaEnds { written: log_end, flushed: log_end }),
             sums,
+            verifications: Verifications::default(),
             waiting: Waiting::default(),
             writing: None,
             offline: false,
@@ -97,19 +102,33 @@ impl Partition {
         self.min_insync = count.max(1);
     }
 
+    /// Begins the first append of a transaction here: whoever gets a guard asks the producer's coordinator and brings the guard along
+    /// with the batch. `None`: the transaction is open here, its coordinator knows of it.
+    pub fn ask(&mut self, now: Now, question: &Question) -> Option<Guard> {
+        let known = self.sums.producers.get(question.producer_id);
+        let ongoing = known.is_some_and(|entry| entry.is_ongoing(question.producer_epoch));
+        (!ongoing).then(|| self.verifications.ask(question, now))
+    }
+
+    /// Forgets producers that were silent for `expiration` (`producer.id.expiration.ms`).
+    pub fn expire_producers(&mut self, now: Now, expiration: Duration) {
+        self.sums.producers.expire(now, expiration);
+        self.verifications.expire(now, expiration);
+    }
+
     /// Decides offsets for everything that waits. Nothing moves; exactly one of [`written`](Self::written) and
     /// [`write_failed`](Self::write_failed) must follow before the next proposal.
     pub fn propose(&mut self, now: Now, intents: &[Intent]) -> Proposal {
         debug_assert!(self.writing.is_none(), "one proposal at a time");
         let first = self.in_sync.own().written;
         let mut end = first;
-        let mut overlay = Overlay::new(&self.sums.producers);
+        let mut overlay = Overlay::new(&self.sums, &self.verifications);
         let placed = intents
             .iter()
             .map(|intent| {
                 let verdict = match self.refusal(intent) {
                     Some(error) => Verdict::Reject(error),
-                    None => overlay.place(&intent.header, intent.origin, end, now),
+                    None => overlay.place(intent, end, now),
                 };
                 if let Verdict::Append { .. } = verdict {
                     end = end.plus(i64::from(intent.header.last_offset_delta) + 1);
@@ -117,8 +136,9 @@ impl Partition {
                 Placed { intent: *intent, verdict }
             })
             .collect();
+        let aborted = overlay.aborted;
         self.writing = Some(first);
-        Proposal { epoch: self.epoch, first, end, placed }
+        Proposal { epoch: self.epoch, first, end, placed, aborted }
     }
 
     fn refusal(&self, intent: &Intent) -> Option<KafkaError> {
@@ -132,14 +152,7 @@ impl Partition {
     }
 
     /// The proposal is in the file. Log end, sequences, epochs and transactions move; acks 0 and 1 are answered.
-    ///
-    /// `marker` gives the end-of-transaction marker of a control batch (the shell has its bytes).
-    pub fn written(
-        &mut self,
-        now: Now,
-        proposal: &Proposal,
-        marker: impl Fn(Token) -> Option<EndTransactionMarker>,
-    ) -> Effects {
+    pub fn written(&mut self, now: Now, proposal: &Proposal) -> Effects {
         self.writing = None;
         let mut effects = Effects::default();
         let own = self.in_sync.own();
@@ -148,7 +161,10 @@ impl Partition {
             match *verdict {
                 Verdict::Append { base_offset } => {
                     let header = intent.header.stamped(base_offset, proposal.epoch);
-                    self.sums.apply(&header, marker(intent.token), now);
+                    self.sums.apply(&header, intent.content.marker(), now);
+                    if header.attributes.is_transactional() {
+                        self.verifications.settle(header.producer_id);
+                    }
                     self.acknowledge(&mut effects, intent, base_offset, header.next_offset());
                 }
                 Verdict::Duplicate { base_offset, end, .. } => {
@@ -296,11 +312,6 @@ impl Partition {
     /// Producer states, leader epochs and transactions: what snapshots and lookups are made from.
     pub fn sums(&self) -> &BatchSums {
         &self.sums
-    }
-
-    /// The same, for expiry and for what the log removes.
-    pub fn sums_mut(&mut self) -> &mut BatchSums {
-        &mut self.sums
     }
 
     /// Can the log take no more?

@@ -1,11 +1,14 @@
 //! Offsets and verdicts for everything that waits in the queue: decides what the log thread writes. Moves nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use tidelog_model::{Deadline, KafkaError, LeaderEpoch, Now, Offset, ProducerId, Timestamp};
-use tidelog_record::{self as record, BatchHeader, Origin, ProducerEntry, ProducerStates};
+use tidelog_model::{Deadline, KafkaError, LeaderEpoch, Now, Offset, ProducerId, Sequence, Timestamp};
+use tidelog_record::{
+    self as record, AbortedTransaction, BatchHeader, BatchSums, EndTransactionMarker, MarkerKind, Origin, ProducerEntry,
+};
 
 use crate::Token;
+use crate::verification::{Guard, Verifications};
 
 /// How many replicas must have a batch before its producer hears of it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -18,6 +21,36 @@ pub enum Acks {
     All,
 }
 
+/// What a batch holds, as far as transactions care.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Content {
+    /// Records.
+    Records {
+        /// For the first batch of a transaction here: under which guard its coordinator was asked.
+        verified: Option<Guard>,
+    },
+    /// The end of its producer's transaction.
+    Marker {
+        /// What the control record says.
+        marker: EndTransactionMarker,
+        /// The transaction version that the coordinator's request tells.
+        transaction_version: i16,
+    },
+}
+
+impl Content {
+    /// Records that nobody was asked about.
+    pub const PLAIN: Content = Content::Records { verified: None };
+
+    /// The marker, if it is one.
+    pub const fn marker(&self) -> Option<EndTransactionMarker> {
+        match self {
+            Content::Records { .. } => None,
+            Content::Marker { marker, .. } => Some(*marker),
+        }
+    }
+}
+
 /// One checked batch that waits to be written.
 #[derive(Clone, Copy, Debug)]
 pub struct Intent {
@@ -25,6 +58,8 @@ pub struct Intent {
     pub token: Token,
     /// The batch's header as the producer sent it; already checked against its bytes.
     pub header: BatchHeader,
+    /// What it holds.
+    pub content: Content,
     /// When to answer.
     pub acks: Acks,
     /// When to give up waiting; `None` never.
@@ -74,6 +109,8 @@ pub struct Proposal {
     pub end: Offset,
     /// One per intent, in queue order.
     pub placed: Vec<Placed>,
+    /// The transactions that its abort markers end, in the order of the markers: the transaction index must have them.
+    pub aborted: Vec<AbortedTransaction>,
 }
 
 impl Proposal {
@@ -83,34 +120,129 @@ impl Proposal {
     }
 }
 
-/// Producer states as they will be if everything proposed so far is written: a few entries over the real ones.
+/// The state as it will be if everything proposed so far is written: a few producers over the real ones.
 pub(crate) struct Overlay<'a> {
-    states: &'a ProducerStates,
+    sums: &'a BatchSums,
+    verifications: &'a Verifications,
     pending: BTreeMap<ProducerId, ProducerEntry>,
+    /// Producers whose guard a batch or a marker of this proposal uses up.
+    settled: BTreeSet<ProducerId>,
+    pub(crate) aborted: Vec<AbortedTransaction>,
 }
 
 impl<'a> Overlay<'a> {
-    pub(crate) fn new(states: &'a ProducerStates) -> Self {
-        Overlay { states, pending: BTreeMap::new() }
+    pub(crate) fn new(sums: &'a BatchSums, verifications: &'a Verifications) -> Self {
+        let (pending, settled) = (BTreeMap::new(), BTreeSet::new());
+        Overlay { sums, verifications, pending, settled, aborted: Vec::new() }
     }
 
     /// Places one batch at `base_offset` if its producer may write it there.
-    pub(crate) fn place(&mut self, header: &BatchHeader, origin: Origin, base_offset: Offset, now: Now) -> Verdict {
+    pub(crate) fn place(&mut self, intent: &Intent, base_offset: Offset, now: Now) -> Verdict {
+        let header = &intent.header;
         if !header.has_producer() {
             return Verdict::Append { base_offset };
         }
-        let pending = self.pending.get(&header.producer_id);
-        match self.states.check_from(header, origin, pending) {
-            Ok(record::Verdict::Append) => {
-                let states = self.states;
-                let next = self.pending.entry(header.producer_id).or_insert_with(|| states.entry(header.producer_id));
-                next.apply(header, base_offset, now);
-                Verdict::Append { base_offset }
+        let placed = match intent.content {
+            Content::Records { verified } => self.place_records(header, intent.origin, verified, base_offset, now),
+            Content::Marker { marker, transaction_version } => {
+                self.place_marker(header, marker, transaction_version, base_offset, now)
             }
-            Ok(record::Verdict::Duplicate { base_offset, last_offset, timestamp }) => {
-                Verdict::Duplicate { base_offset, end: last_offset.plus(1), timestamp }
-            }
-            Err(error) => Verdict::Reject(error),
+        };
+        placed.unwrap_or_else(Verdict::Reject)
+    }
+
+    fn place_records(
+        &mut self,
+        header: &BatchHeader,
+        origin: Origin,
+        verified: Option<Guard>,
+        base_offset: Offset,
+        now: Now,
+    ) -> Result<Verdict, KafkaError> {
+        let (producer_id, transactional) = (header.producer_id, header.attributes.is_transactional());
+        let judged = self.sums.producers.check_from(header, origin, self.pending.get(&producer_id));
+        if let Ok(record::Verdict::Duplicate { base_offset, last_offset, timestamp }) = judged {
+            return Ok(Verdict::Duplicate { base_offset, end: last_offset.plus(1), timestamp });
         }
+        if transactional && origin != Origin::Replication {
+            self.check_verified(header, verified)?;
+        }
+        judged?;
+        if transactional && origin == Origin::Client {
+            self.check_first_sequence(header)?;
+        }
+        self.entry(producer_id).apply(header, base_offset, now);
+        if transactional {
+            self.settled.insert(producer_id);
+        }
+        Ok(Verdict::Append { base_offset })
+    }
+
+    /// INVALID_TXN_STATE: no transaction of this epoch is open here, and the coordinator's word does not count (any more).
+    fn check_verified(&self, header: &BatchHeader, verified: Option<Guard>) -> Result<(), KafkaError> {
+        if self.known(header.producer_id).is_some_and(|entry| entry.is_ongoing(header.producer_epoch)) {
+            return Ok(());
+        }
+        let guard = self.asked(header.producer_id).map(|asked| asked.guard);
+        if verified.is_some() && verified == guard { Ok(()) } else { Err(KafkaError::InvalidTxnState) }
+    }
+
+    /// OUT_OF_ORDER_SEQUENCE_NUMBER: an earlier batch of the transaction still asks; or a transaction with an epoch of its own does not
+    /// begin at 0 here.
+    fn check_first_sequence(&self, header: &BatchHeader) -> Result<(), KafkaError> {
+        // What an earlier instance of the producer still asks is no measure for this one.
+        let asked = self.asked(header.producer_id).filter(|asked| asked.epoch == header.producer_epoch);
+        let Some(asked) = asked else { return Ok(()) };
+        let unknown = self.known(header.producer_id).is_none_or(|entry| entry.batches().is_empty());
+        let first = header.base_sequence;
+        if first > asked.lowest || (asked.epoch_per_transaction && unknown && first != Sequence(0)) {
+            return Err(KafkaError::OutOfOrderSequenceNumber);
+        }
+        Ok(())
+    }
+
+    fn place_marker(
+        &mut self,
+        header: &BatchHeader,
+        marker: EndTransactionMarker,
+        transaction_version: i16,
+        base_offset: Offset,
+        now: Now,
+    ) -> Result<Verdict, KafkaError> {
+        let producer_id = header.producer_id;
+        let empty = ProducerEntry::empty(producer_id);
+        let entry = self.known(producer_id).unwrap_or(&empty);
+        entry.check_marker(header, marker, transaction_version)?;
+        let first_offset = entry.open_transaction;
+        self.entry(producer_id).apply_marker(header, marker, now);
+        self.settled.insert(producer_id);
+        if let (MarkerKind::Abort, Some(first_offset)) = (marker.kind, first_offset) {
+            let last_stable_offset = self.first_open().unwrap_or(base_offset.plus(1));
+            let last_offset = base_offset;
+            self.aborted.push(AbortedTransaction { producer_id, first_offset, last_offset, last_stable_offset });
+        }
+        Ok(Verdict::Append { base_offset })
+    }
+
+    /// The first offset of the transaction that began first among those that are open.
+    fn first_open(&self) -> Option<Offset> {
+        let untouched = |open: &record::OpenTransaction| !self.pending.contains_key(&open.producer_id);
+        let old = self.sums.transactions.open().find(untouched).map(|open| open.first_offset);
+        let new = self.pending.values().filter_map(|entry| entry.open_transaction);
+        old.into_iter().chain(new).min()
+    }
+
+    fn known(&self, producer_id: ProducerId) -> Option<&ProducerEntry> {
+        self.pending.get(&producer_id).or_else(|| self.sums.producers.get(producer_id))
+    }
+
+    fn asked(&self, producer_id: ProducerId) -> Option<&crate::verification::Verification> {
+        if self.settled.contains(&producer_id) { None } else { self.verifications.get(producer_id) }
+    }
+
+    /// The producer's entry over the real one.
+    fn entry(&mut self, producer_id: ProducerId) -> &mut ProducerEntry {
+        let producers = &self.sums.producers;
+        self.pending.entry(producer_id).or_insert_with(|| producers.entry(producer_id))
     }
 }

@@ -8,6 +8,8 @@ use tidelog_record::{BatchBuilder, BatchHeader, BatchSums, Origin};
 
 use crate::*;
 
+mod transactions;
+
 fn now(ms: u64) -> Now {
     Now { monotonic: Duration::from_millis(ms), wall: Timestamp(ms as i64) }
 }
@@ -31,7 +33,7 @@ fn idempotent(records: i32, producer: i64, sequence: i32) -> BatchHeader {
 
 fn intent(token: u64, header: BatchHeader, acks: Acks) -> Intent {
     let deadline = Some(now(0).after(Duration::from_millis(1_000)));
-    Intent { token: Token(token), header, acks, deadline, origin: Origin::Client }
+    Intent { token: Token(token), header, content: Content::PLAIN, acks, deadline, origin: Origin::Client }
 }
 
 fn leader(durability: Durability) -> Partition {
@@ -41,7 +43,7 @@ fn leader(durability: Durability) -> Partition {
 
 fn write(partition: &mut Partition, intents: &[Intent]) -> Effects {
     let proposal = partition.propose(now(1), intents);
-    partition.written(now(1), &proposal, |_| None)
+    partition.written(now(1), &proposal)
 }
 
 fn ok(token: u64, offset: i64) -> Reply {
@@ -219,7 +221,7 @@ proptest! {
                         }
                     }
                     if matches!(step, Step::Write(_)) {
-                        partition.written(now(1), &proposal, |_| None)
+                        partition.written(now(1), &proposal)
                     } else {
                         partition.write_failed(&proposal, KafkaError::KafkaStorageError, false)
                     }

@@ -104,6 +104,7 @@ table! {
     21 DeleteRecords: DeleteRecordsRequest => DeleteRecordsResponse, implemented 0 to 2, advertised 0 to 2, flexible from 2;
     22 InitProducerId: InitProducerIdRequest => InitProducerIdResponse, implemented 0 to 5, advertised 0 to 5, flexible from 2;
     23 OffsetForLeaderEpoch: OffsetForLeaderEpochRequest => OffsetForLeaderEpochResponse, implemented 2 to 4, advertised 2 to 4, flexible from 4;
+    27 WriteTxnMarkers: WriteTxnMarkersRequest => WriteTxnMarkersResponse, implemented 1 to 2, advertised 1 to 2, flexible from 1;
     29 DescribeAcls: DescribeAclsRequest => DescribeAclsResponse, implemented 1 to 3, advertised 1 to 3, flexible from 2;
     30 CreateAcls: CreateAclsRequest => CreateAclsResponse, implemented 1 to 3, advertised 1 to 3, flexible from 2;
     31 DeleteAcls: DeleteAclsRequest => DeleteAclsResponse, implemented 1 to 3, advertised 1 to 3, flexible from 2;

@@ -133,6 +133,11 @@ impl ProducerEntry {
         self.last_batch().map_or(Sequence::NONE, |batch| batch.last_sequence)
     }
 
+    /// Is a transaction of this epoch open here?
+    pub fn is_ongoing(&self, epoch: ProducerEpoch) -> bool {
+        self.open_transaction.is_some() && self.epoch == epoch
+    }
+
     /// May this batch be appended behind what is known? The answer moves nothing.
     ///
     /// - INVALID_PRODUCER_EPOCH: an older epoch.

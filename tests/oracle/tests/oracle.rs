@@ -70,6 +70,7 @@ fn oracles() -> BTreeMap<&'static str, Oracle> {
         DescribeGroupsResponse ListGroupsRequest ListGroupsResponse DeleteGroupsRequest DeleteGroupsResponse
         OffsetDeleteRequest OffsetDeleteResponse ConsumerGroupHeartbeatRequest ConsumerGroupHeartbeatResponse
         ConsumerGroupDescribeRequest ConsumerGroupDescribeResponse
+        TxnOffsetCommitRequest TxnOffsetCommitResponse WriteTxnMarkersRequest WriteTxnMarkersResponse
         SaslHandshakeRequest SaslHandshakeResponse SaslAuthenticateRequest SaslAuthenticateResponse DescribeAclsRequest DescribeAclsResponse
         CreateAclsRequest CreateAclsResponse DeleteAclsRequest DeleteAclsResponse DescribeUserScramCredentialsRequest
         DescribeUserScramCredentialsResponse AlterUserScramCredentialsRequest AlterUserScramCredentialsResponse
@@ -97,6 +98,7 @@ const NOT_IN_BOTH: &[&str] = &[
     "keep_prepared_txn",
     "ongoing_txn_producer_id",
     "ongoing_txn_producer_epoch",
+    "transaction_version",
     "is_cordoned",
 ];
 
@@ -155,6 +157,8 @@ fn both_codecs_read_and_write_the_same() {
         "ListOffsetsResponse v11",
         "OffsetCommitRequest v10",
         "OffsetFetchRequest v10",
+        "WriteTxnMarkersRequest v2",
+        "WriteTxnMarkersResponse v2",
         "DescribeLogDirsRequest v5",
         "DescribeLogDirsResponse v5",
         "OffsetCommitKey",
@@ -232,6 +236,7 @@ fn defaults_agree() {
         DescribeGroupsResponse ListGroupsRequest ListGroupsResponse DeleteGroupsRequest DeleteGroupsResponse
         OffsetDeleteRequest OffsetDeleteResponse ConsumerGroupHeartbeatRequest ConsumerGroupHeartbeatResponse
         ConsumerGroupDescribeRequest ConsumerGroupDescribeResponse
+        TxnOffsetCommitRequest TxnOffsetCommitResponse WriteTxnMarkersRequest WriteTxnMarkersResponse
         SaslHandshakeRequest SaslHandshakeResponse SaslAuthenticateRequest SaslAuthenticateResponse DescribeAclsRequest DescribeAclsResponse
         CreateAclsRequest CreateAclsResponse DeleteAclsRequest DeleteAclsResponse DescribeUserScramCredentialsRequest
         DescribeUserScramCredentialsResponse AlterUserScramCredentialsRequest AlterUserScramCredentialsResponse

@@ -11,7 +11,7 @@ use tidelog_log::{
     Checkpoints, Cut, Disk, FileCache, FlushTicket, Log, LogConfig, LogError, LogView, StampedBatch, limits,
 };
 use tidelog_model::{Deadline, KafkaError, LeaderEpoch, NodeId, Now, Offset, TopicId};
-use tidelog_partition::{Acks, Durability, Effects, Intent, Offsets, Partition, Proposal, Token, Verdict};
+use tidelog_partition::{Acks, Content, Durability, Effects, Intent, Offsets, Partition, Proposal, Token, Verdict};
 use tidelog_record::{Batch, BatchSums, Origin};
 
 use crate::ledger::Written;
@@ -195,7 +195,7 @@ impl Replica {
             let (header, acks, deadline) = (*append.batch.header(), append.acks, append.deadline);
             batches.push(append.batch.clone());
             let token = self.token(Waiter::Append(append));
-            intents.push(Intent { token, header, acks, deadline, origin: Origin::Client });
+            intents.push(Intent { token, header, content: Content::PLAIN, acks, deadline, origin: Origin::Client });
         }
         self.write_group(&intents, &batches, now)
     }
@@ -212,7 +212,7 @@ impl Replica {
             if stamped.is_empty() { Ok(None) } else { self.log.append(&stamped, &[], &mut snapshot, now).map(Some) };
         match result {
             Ok(appended) => {
-                let effects = self.machine.written(now, &proposal, |_| None);
+                let effects = self.machine.written(now, &proposal);
                 self.carry_out(effects);
                 let rolled = appended.is_some_and(|appended| appended.rolled.is_some());
                 // Without fsync durability a closed segment is what asks for a flush.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tidelog_log::StampedBatch;
 use tidelog_model::{Deadline, KafkaError, Now, Timestamp};
-use tidelog_partition::{Intent, Placed, Proposal, Token, Verdict};
+use tidelog_partition::{Intent, Placed, Proposal, Verdict};
 use tidelog_record::{Batch, TimestampType};
 use tracing::error;
 
@@ -89,6 +89,13 @@ impl Replica {
     }
 
     fn write(self: &Arc<Self>, writer: &mut Writer, appends: Vec<AppendWork>, now: Now) {
+        if self.awaits_groups(writer) {
+            // A coordinator that loads would miss a marker that is written behind its back; its writer comes again.
+            for append in appends {
+                let _ = append.reply.send(Err(KafkaError::NotLeaderOrFollower));
+            }
+            return;
+        }
         let mut batches = Vec::with_capacity(appends.len());
         let mut keeps = Vec::with_capacity(appends.len());
         let mut intents = Vec::with_capacity(appends.len());
@@ -99,13 +106,15 @@ impl Replica {
                 TimestampType::CreateTime => Timestamp::NONE,
             };
             let token = self.answers.open(Answer::Append { reply: append.reply, append_time });
-            let AppendWork { batch, acks, deadline, origin, keep, .. } = append;
+            let AppendWork { batch, content, acks, deadline, origin, keep, .. } = append;
             keeps.push(keep);
-            intents.push(Intent { token, header, acks, deadline, origin });
+            intents.push(Intent { token, header, content, acks, deadline, origin });
             batches.push(batch);
         }
         // The result reaches everybody through their tokens.
-        let _ = self.write_group(writer, &intents, &batches, now);
+        if let Ok(proposal) = self.write_group(writer, &intents, &batches, now) {
+            self.group_markers(writer, &proposal);
+        }
     }
 
     /// Proposes, writes and applies one group. `Err` if the disk refused it; then nothing has moved.
@@ -132,12 +141,14 @@ impl Replica {
             })
             .collect();
         let mut snapshot = |_| Bytes::from(self.machine.lock().sums().producers.encode_snapshot());
-        let written =
-            if stamped.is_empty() { Ok(None) } else { writer.log.append(&stamped, &[], &mut snapshot, now).map(Some) };
+        let written = if stamped.is_empty() {
+            Ok(None)
+        } else {
+            writer.log.append(&stamped, &proposal.aborted, &mut snapshot, now).map(Some)
+        };
         match written {
             Ok(appended) => {
-                // Clients' control batches are refused before they come here.
-                let effects = self.machine.lock().written(now, &proposal, |_: Token| None);
+                let effects = self.machine.lock().written(now, &proposal);
                 self.carry_out(effects);
                 self.count(&proposal, &stamped);
                 if appended.is_some_and(|appended| appended.rolled.is_some()) {

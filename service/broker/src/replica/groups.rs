@@ -10,11 +10,12 @@ use tidelog_coordinator::group::{
 };
 use tidelog_coordinator::{CoordinatorRecord, Outcome, ReplyToken};
 use tidelog_model::{Deadline, KafkaError, Now, Offset, TopicId, TopicName};
-use tidelog_partition::{Acks, Intent, Token, Verdict};
+use tidelog_partition::{Acks, Content, Intent, Token, Verdict};
 use tidelog_record::{Batch, BatchBuilder, BatchError, Origin};
 use tokio::sync::oneshot;
 use tracing::{debug, error};
 
+use super::group_transactions::TransactionalCommit;
 use super::{Replica, Writer};
 
 /// Where the answer of a question to the coordinator goes.
@@ -37,6 +38,8 @@ pub(crate) enum GroupWork {
     Describe(GroupId, GroupAnswer<AnyDescription>),
     /// ListGroups: every group of the shard.
     List(GroupAnswer<Vec<GroupListing>>),
+    /// TxnOffsetCommit of one group.
+    CommitInTransaction(TransactionalCommit),
     /// A topic is gone, and its offsets with it.
     TopicDeleted(TopicName, TopicId),
     /// The shard has read its whole partition.
@@ -52,6 +55,7 @@ impl GroupWork {
             GroupWork::Offsets(_, reply) => drop(reply.send(Err(error))),
             GroupWork::Describe(_, reply) => drop(reply.send(Err(error))),
             GroupWork::List(reply) => drop(reply.send(Err(error))),
+            GroupWork::CommitInTransaction(asked) => drop(asked.reply.send(Err(error))),
             GroupWork::TopicDeleted(..) | GroupWork::Loaded(_) => {}
         }
     }
@@ -59,9 +63,9 @@ impl GroupWork {
 
 /// A loaded shard, and who waits for it.
 pub(crate) struct GroupHost {
-    shard: GroupShard,
+    pub(super) shard: GroupShard,
     /// Every reply parks at least here: nobody sees what could still be lost.
-    last_appended: Offset,
+    pub(super) last_appended: Offset,
     callers: HashMap<ReplyToken, GroupAnswer<GroupReply>>,
     next_token: u64,
 }
@@ -127,6 +131,7 @@ impl Replica {
                 let answer = host.shard.list();
                 self.answer_look(host.last_appended, reply, answer);
             }
+            GroupWork::CommitInTransaction(asked) => self.commit_in_transaction(writer, asked, now),
             GroupWork::TopicDeleted(name, id) => {
                 let outcome = host.shard.topic_deleted(now, &name, id);
                 self.group_outcome(writer, outcome, now);
@@ -180,7 +185,7 @@ impl Replica {
         records: &[CoordinatorRecord],
         now: Now,
     ) -> Result<Offset, KafkaError> {
-        let batch = batch_of(records, now).map_err(|failure| {
+        let batch = push_records(BatchBuilder::new(Offset::ZERO), records, now).map_err(|failure| {
             error!(partition = %self.id, error = %failure, "a coordinator's records do not make a batch");
             failure.kafka()
         })?;
@@ -188,6 +193,7 @@ impl Replica {
         let intent = Intent {
             token: Token(u64::MAX),
             header: *batch.header(),
+            content: Content::PLAIN,
             acks: Acks::Leader,
             deadline: None,
             origin: Origin::Coordinator,
@@ -212,15 +218,23 @@ impl Replica {
         });
     }
 
-    fn answer_at(self: &Arc<Self>, at: Offset, answer: impl FnOnce(Result<(), KafkaError>) + Send + 'static) {
+    pub(super) fn answer_at(
+        self: &Arc<Self>,
+        at: Offset,
+        answer: impl FnOnce(Result<(), KafkaError>) + Send + 'static,
+    ) {
         let token = self.then(Box::new(move |reached| answer(reached.map(|_| ()).map_err(coordinator_error))));
         let effects = self.machine.lock().park(token, at, None);
         self.carry_out(effects);
     }
 }
 
-fn batch_of(records: &[CoordinatorRecord], now: Now) -> Result<Batch, BatchError> {
-    let mut builder = BatchBuilder::new(Offset::ZERO);
+/// Makes one batch of a coordinator's records.
+pub(super) fn push_records(
+    mut builder: BatchBuilder,
+    records: &[CoordinatorRecord],
+    now: Now,
+) -> Result<Batch, BatchError> {
     for record in records {
         builder.push(now.wall, Some(&record.key), record.value.as_deref(), &[])?;
     }
@@ -228,7 +242,7 @@ fn batch_of(records: &[CoordinatorRecord], now: Now) -> Result<Batch, BatchError
 }
 
 /// A partition's trouble as a coordinator's callers must hear it: they look for the coordinator again.
-fn coordinator_error(error: KafkaError) -> KafkaError {
+pub(super) fn coordinator_error(error: KafkaError) -> KafkaError {
     match error {
         KafkaError::NotLeaderOrFollower => KafkaError::NotCoordinator,
         KafkaError::KafkaStorageError | KafkaError::NotEnoughReplicas | KafkaError::RequestTimedOut => {

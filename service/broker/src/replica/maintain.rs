@@ -42,7 +42,7 @@ impl Replica {
                 }
             }
             Maintenance::Tidy { producer_expiration } => {
-                self.machine.lock().sums_mut().producers.expire(now, producer_expiration);
+                self.machine.lock().expire_producers(now, producer_expiration);
                 self.roll_if_old(writer, now);
                 self.retain(writer, now);
             }

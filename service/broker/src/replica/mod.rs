@@ -7,6 +7,7 @@ mod answers;
 mod compaction;
 mod drain;
 mod flush;
+mod group_transactions;
 mod groups;
 mod local_log;
 mod maintain;
@@ -26,6 +27,7 @@ use tidelog_partition::{Effects, Offsets, Partition, Token};
 use tokio::sync::oneshot;
 
 pub(crate) use answers::AppendResult;
+pub(crate) use group_transactions::TransactionalCommit;
 pub(crate) use groups::{GroupHost, GroupWork};
 pub(crate) use local_log::TierSource;
 pub(crate) use maintain::Maintenance;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use tidelog_model::Deadline;
-use tidelog_partition::Acks;
+use tidelog_partition::{Acks, Content};
 use tidelog_record::{Batch, Origin};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
@@ -18,6 +18,7 @@ use crate::limits::{MAX_BATCHES_PER_WRITE, MAX_BYTES_PER_WRITE, MAX_QUEUE};
 /// A checked batch on its way into the log.
 pub(crate) struct AppendWork {
     pub(crate) batch: Batch,
+    pub(crate) content: Content,
     pub(crate) acks: Acks,
     pub(crate) deadline: Option<Deadline>,
     pub(crate) origin: Origin,

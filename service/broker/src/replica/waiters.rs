@@ -32,6 +32,12 @@ impl Waiters {
         self.waiting.lock().by_id.remove(&id);
     }
 
+    /// How many wait.
+    #[cfg(test)]
+    pub(crate) fn count(&self) -> usize {
+        self.waiting.lock().by_id.len()
+    }
+
     /// The partition shows more, or is gone.
     pub(crate) fn wake(&self) {
         for notify in self.waiting.lock().by_id.values() {

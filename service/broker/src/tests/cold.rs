@@ -2,7 +2,10 @@
 
 use std::time::Instant;
 
+use tidelog_record::MarkerKind;
+
 use super::tiering::{MemoryTier, PAYLOAD, tiered};
+use super::transactions::{PRODUCER, at, markers, write};
 use super::*;
 
 const PARTITIONS: i32 = 12;
@@ -95,4 +98,27 @@ async fn a_tier_that_does_not_answer_costs_a_fetch_a_moment_and_no_error() {
     assert_eq!(tier.state.lock().unwrap().done, 0);
     tier.answering.send_replace(true);
     until("the reads end by themselves", || tier.state.lock().unwrap().done == 3).await;
+}
+
+#[tokio::test]
+async fn a_cold_segment_names_aborted_records_also_if_their_marker_lies_in_a_later_one() {
+    let tier = MemoryTier::new();
+    let fixture = tiered(tempfile::tempdir().unwrap(), &tier).await;
+    let settings = [("segment.bytes", "16384"), ("local.retention.bytes", "1"), ("remote.storage.enable", "true")];
+    fixture.create("events", 1, &settings).await;
+    let value = "x".repeat(PAYLOAD);
+    write(&fixture, "events", 0, 0, &value).await.unwrap();
+    fixture.produce("events", &[&value], Acks::All).await.unwrap();
+    let replica = fixture.replica("events", 0);
+    tier.upload(&replica.id);
+    assert_eq!(replica.view.local_start(), Offset(0), "what is undecided stays");
+    let end = markers(MarkerKind::Abort, 1, vec![at("events", 0)]);
+    assert_eq!(fixture.broker.write_markers(&end).await, [Ok(())]);
+    tier.upload(&replica.id);
+    assert_eq!(replica.view.local_start(), Offset(1));
+    let fetched = fetch_one(&fixture, "events", Offset(0)).await;
+    assert!(fetched.size() > 0);
+    let named: Vec<_> =
+        fetched.aborted.iter().map(|one| (one.producer_id, one.first_offset, one.last_offset)).collect();
+    assert_eq!(named, [(PRODUCER, Offset(0), Offset(2))]);
 }

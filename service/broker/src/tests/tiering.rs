@@ -120,7 +120,7 @@ impl RemoteLog for MemoryTier {
             answering.wait_for(|up| *up).await.map_err(|_| RemoteError::Unavailable("gone".into()))?;
             state.lock().unwrap().done += 1;
             let segment = found.ok_or_else(|| RemoteError::Corrupt("not there".into()))?;
-            Ok(RemoteBatches { batches: segment.log.read().unwrap(), aborted: Vec::new(), next: segment.end })
+            Ok(RemoteBatches { batches: segment.log.read().unwrap(), aborted: segment.aborted, next: segment.end })
         })
     }
 

@@ -16,9 +16,12 @@ mod subscription;
 mod sweep;
 #[cfg(test)]
 mod tests;
+mod transactional;
+mod undecided;
 
 pub use api::*;
 pub use config::GroupConfig;
 pub use directory::{TopicDirectory, TopicFacts};
 pub use ids::{Epoch, Generation, GroupId, InstanceId, MemberId};
 pub use shard::{GroupShard, ReplayCounts};
+pub use transactional::CommitInTransaction;

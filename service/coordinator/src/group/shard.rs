@@ -14,6 +14,7 @@ use super::records::{self, GroupRecord, OffsetKey};
 use super::refusal;
 use super::state::Group;
 use super::sweep::Sweep;
+use super::undecided::Undecided;
 use crate::limits::{
     GROUP_OVERHEAD_BYTES, MAX_ID_BYTES, MAX_MEMBER_METADATA_BYTES, MAX_PROTOCOLS_PER_MEMBER, MEMBER_OVERHEAD_BYTES,
 };
@@ -27,8 +28,8 @@ pub struct GroupShard {
     pub(super) config: GroupConfig,
     pub(super) groups: BTreeMap<GroupId, Group>,
     pub(super) sweep: Sweep,
-    /// Offsets of undecided transactions, by producer; the shell of transactions comes with KIP-98.
-    undecided: BTreeMap<ProducerId, BTreeMap<OffsetKey, Option<CommittedOffset>>>,
+    /// Offsets of transactions without a marker.
+    undecided: Undecided,
     /// For each group a moment that is not later than anything due in it, and the same in order of time.
     wakes: BTreeMap<GroupId, Deadline>,
     agenda: BTreeSet<(Deadline, GroupId)>,
@@ -55,7 +56,7 @@ impl GroupShard {
             config,
             groups: BTreeMap::new(),
             sweep: Sweep::default(),
-            undecided: BTreeMap::new(),
+            undecided: Undecided::default(),
             wakes: BTreeMap::new(),
             agenda: BTreeSet::new(),
             counts: ReplayCounts::default(),
@@ -73,7 +74,12 @@ impl GroupShard {
     /// counted ([`GroupShard::replay_counts`]).
     pub fn replay(&mut self, record: &CoordinatorRecord) {
         match self.decode(record) {
-            Some(GroupRecord::Offset(key, committed)) => self.replay_offset(key, committed),
+            Some(GroupRecord::Offset(key, committed)) => {
+                if committed.is_some() {
+                    self.undecided.overtake(&key);
+                }
+                self.replay_offset(key, committed);
+            }
             Some(GroupRecord::Group(id, stored)) => {
                 let running = !self.loading;
                 self.with_group(&id, |group| group.replay(stored, running));
@@ -85,17 +91,19 @@ impl GroupShard {
 
     /// Applies one record of a transactional batch: an offset that counts once its transaction commits (KIP-98, 447).
     pub fn replay_transactional(&mut self, producer: ProducerId, record: &CoordinatorRecord) {
-        if let Some(GroupRecord::Offset(key, committed)) = self.decode(record) {
-            self.undecided.entry(producer).or_default().insert(key, committed);
+        match self.decode(record) {
+            Some(GroupRecord::Offset(key, Some(committed))) => self.undecided.add(producer, key, committed),
+            // Kafka removes at once what a transaction removes.
+            Some(GroupRecord::Offset(key, None)) => self.replay_offset(key, None),
+            Some(GroupRecord::Group(..) | GroupRecord::Consumer(..) | GroupRecord::Unknown) | None => {}
         }
     }
 
-    /// Applies a transaction marker of the partition: the producer's offsets become visible, or are forgotten. They replace
-    /// what is there; whether a plain commit came after them in the log is not looked at yet.
+    /// Applies a transaction marker of the partition: the producer's offsets become visible, unless a later commit counts, or are
+    /// forgotten.
     pub fn replay_end_transaction(&mut self, producer: ProducerId, committed: bool) {
-        let offsets = self.undecided.remove(&producer).unwrap_or_default();
-        if committed {
-            offsets.into_iter().for_each(|(key, offset)| self.replay_offset(key, offset));
+        for (key, offset) in self.undecided.end(producer, committed) {
+            self.replay_offset(key, Some(offset));
         }
     }
 
@@ -269,8 +277,8 @@ impl GroupShard {
     }
 
     /// Bytes that the shard may still take.
-    fn room(&self) -> usize {
-        self.config.shard_bytes.saturating_sub(self.bytes)
+    pub(super) fn room(&self) -> usize {
+        self.config.shard_bytes.saturating_sub(self.bytes + self.undecided.bytes())
     }
 
     /// Checks what needs no group, and that a request for a group that does not exist may make one.
@@ -354,7 +362,7 @@ impl GroupShard {
 
     fn is_undecided(&self, group: &GroupId, topic: &TopicName, partition: tidelog_model::PartitionIndex) -> bool {
         let key = OffsetKey { group: group.clone(), topic: topic.clone(), partition };
-        self.undecided.values().any(|offsets| offsets.contains_key(&key))
+        self.undecided.contains(&key)
     }
 
     /// Does something to a group, which is made if need be and dropped if nothing is left of it, and keeps the bytes counted.

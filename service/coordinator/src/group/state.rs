@@ -217,7 +217,7 @@ impl Group {
         results
     }
 
-    fn commit_one(
+    pub(super) fn commit_one(
         &self,
         ctx: &mut Context<'_>,
         offset: OffsetToCommit,

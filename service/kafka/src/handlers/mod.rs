@@ -51,3 +51,4 @@ pub(crate) mod sasl_authenticate;
 pub(crate) mod sasl_handshake;
 pub(crate) mod sync_group;
 pub(crate) mod update_features;
+pub(crate) mod write_txn_markers;

@@ -1,11 +1,13 @@
-//! Produce (key 0): one batch per partition into the log.
+//! Produce (key 0): one batch per partition into the log, from 12 on also into the transaction (KIP-890).
 
 use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
-use tidelog_broker::{Acks, AppendRequest, AppendTicket, Appended, BrokerError, TopicRef};
+use tidelog_broker::{
+    Acks, AppendRequest, AppendTicket, Appended, BrokerError, TopicRef, Transaction, TransactionSupport,
+};
 use tidelog_model::{KafkaError, PartitionIndex, QuotaKind};
 use tidelog_protocol::messages::{
     PartitionProduceData, PartitionProduceResponse, ProduceLeader, ProduceNodeEndpoint, ProduceRequest,
@@ -23,7 +25,7 @@ const FIRST_WITH_LEADERS: i16 = 10;
 /// A topic of the answer under construction.
 struct Topic {
     data: TopicProduceData,
-    tickets: Vec<(i32, AppendTicket)>,
+    indexes: Vec<i32>,
 }
 
 pub(crate) async fn handle(request: Request<'_>, mut message: ProduceRequest) -> Result<Waiting, Hangup> {
@@ -40,50 +42,55 @@ pub(crate) async fn handle(request: Request<'_>, mut message: ProduceRequest) ->
     let reserved: Arc<dyn Any + Send + Sync> = Arc::new(request.reserved);
     let mut topics = Vec::with_capacity(message.topic_data.len());
     let mut bytes = 0;
+    let mut requests = Vec::new();
     for mut data in std::mem::take(&mut message.topic_data) {
         let topic =
             if request.header.version >= 13 { TopicRef::Id(data.topic_id) } else { TopicRef::from(data.name.as_str()) };
-        let mut tickets = Vec::with_capacity(data.partition_data.len());
-        for PartitionProduceData { index, records, .. } in std::mem::take(&mut data.partition_data) {
+        let partitions = std::mem::take(&mut data.partition_data);
+        topics.push(Topic { data, indexes: partitions.iter().map(|partition| partition.index).collect() });
+        for PartitionProduceData { index, records, .. } in partitions {
             let batch = match records {
                 Some(Records::Bytes(bytes)) => bytes,
                 _ => bytes::Bytes::new(),
             };
             bytes += batch.len();
-            let ticket = match acks {
-                Ok(acks) => {
-                    let append = AppendRequest {
-                        topic: topic.clone(),
-                        partition: PartitionIndex(index),
-                        batch,
-                        acks,
-                        timeout,
-                        keep: Some(Arc::clone(&reserved)),
-                    };
-                    request.session.broker.enqueue(&request.caller, append).await
-                }
-                Err(error) => AppendTicket::refused(BrokerError::from(error)),
-            };
-            tickets.push((index, ticket));
+            requests.push(AppendRequest {
+                topic: topic.clone(),
+                partition: PartitionIndex(index),
+                batch,
+                acks: acks.unwrap_or(Acks::None),
+                timeout,
+                keep: Some(Arc::clone(&reserved)),
+            });
         }
-        topics.push(Topic { data, tickets });
+    }
+    let (broker, caller) = (&request.session.broker, &request.caller);
+    let mut tickets = Vec::with_capacity(requests.len());
+    match (acks, &message.transactional_id) {
+        (Err(error), _) => tickets.extend(requests.iter().map(|_| AppendTicket::refused(BrokerError::from(error)))),
+        (Ok(_), Some(id)) => {
+            let transaction = Transaction { id: id.to_string(), support: support(request.header.version) };
+            tickets = broker.enqueue_in_transaction(caller, &transaction, requests).await;
+        }
+        (Ok(_), None) => {
+            for append in requests {
+                tickets.push(broker.enqueue(caller, append).await);
+            }
+        }
     }
     drop(reserved);
     request.meter.charge(QuotaKind::ProducerByteRate, bytes);
     Ok(Box::pin(async move {
         let mut responses = Vec::with_capacity(topics.len());
-        let mut failed = false;
-        for Topic { data, tickets } in topics {
-            let waits = tickets.into_iter().map(|(index, ticket)| async move { (index, ticket.await) });
-            let results = join_all(waits).await;
-            failed |= results.iter().any(|(_, result)| result.is_err());
+        let results = join_all(tickets).await;
+        let failed = results.iter().any(Result::is_err);
+        let mut results = results.into_iter();
+        for Topic { data, indexes } in topics {
+            let answers = indexes.into_iter().zip(&mut results);
             responses.push(TopicProduceResponse {
                 name: data.name,
                 topic_id: data.topic_id,
-                partition_responses: results
-                    .into_iter()
-                    .map(|(index, result)| partition(index, result, &mut leaders))
-                    .collect(),
+                partition_responses: answers.map(|(index, result)| partition(index, result, &mut leaders)).collect(),
                 ..Default::default()
             });
         }
@@ -100,6 +107,15 @@ pub(crate) async fn handle(request: Request<'_>, mut message: ProduceRequest) ->
         let node_endpoints = node_endpoints.collect();
         to.answer(&ProduceResponse { responses, node_endpoints, ..Default::default() })
     }))
+}
+
+/// What a client of this version knows of transactions (KIP-890).
+fn support(version: i16) -> TransactionSupport {
+    match version {
+        ..11 => TransactionSupport::Added,
+        11 => TransactionSupport::Abortable,
+        _ => TransactionSupport::Implicit,
+    }
 }
 
 fn partition(index: i32, result: Result<Appended, BrokerError>, leaders: &mut Leaders) -> PartitionProduceResponse {

@@ -48,7 +48,9 @@ pub mod records;
 mod sasl;
 mod scram_credentials;
 mod sync_group;
+mod txn_offset_commit;
 mod update_features;
+mod write_txn_markers;
 
 pub use alter_client_quotas::*;
 pub use alter_configs::*;
@@ -94,4 +96,6 @@ pub use produce::*;
 pub use sasl::*;
 pub use scram_credentials::*;
 pub use sync_group::*;
+pub use txn_offset_commit::*;
 pub use update_features::*;
+pub use write_txn_markers::*;

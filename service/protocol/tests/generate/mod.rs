@@ -54,6 +54,7 @@ pub fn all() -> Vec<Described> {
         DescribeGroupsResponse ListGroupsRequest ListGroupsResponse DeleteGroupsRequest DeleteGroupsResponse
         OffsetDeleteRequest OffsetDeleteResponse ConsumerGroupHeartbeatRequest ConsumerGroupHeartbeatResponse
         ConsumerGroupDescribeRequest ConsumerGroupDescribeResponse
+        TxnOffsetCommitRequest TxnOffsetCommitResponse WriteTxnMarkersRequest WriteTxnMarkersResponse
         SaslHandshakeRequest SaslHandshakeResponse SaslAuthenticateRequest SaslAuthenticateResponse DescribeAclsRequest DescribeAclsResponse
         CreateAclsRequest CreateAclsResponse DeleteAclsRequest DeleteAclsResponse DescribeUserScramCredentialsRequest
         DescribeUserScramCredentialsResponse AlterUserScramCredentialsRequest AlterUserScramCredentialsResponse

@@ -5,4 +5,5 @@ mod driver;
 mod interleaving;
 mod kafka_data;
 mod rules;
+mod transactions;
 mod transcript;

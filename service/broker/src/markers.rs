@@ -1,0 +1,88 @@
+//! WriteTxnMarkers: ends a producer's transaction on the partitions that this broker leads. Decides nothing: the partition does.
+
+use futures::future::join_all;
+use tidelog_model::{Caller, KafkaError, LeaderEpoch, Offset, ProducerEpoch, ProducerId, TopicPartition};
+use tidelog_partition::{Acks, Content};
+use tidelog_record::{EndTransactionMarker, Origin};
+use tidelog_security::{Operation, Resource};
+use tokio::sync::oneshot;
+
+use crate::BrokerError;
+use crate::broker::Broker;
+use crate::replica::{AppendResult, AppendWork, Work};
+
+/// The end of one producer's transaction, and where it has records.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Markers {
+    /// The producer.
+    pub producer_id: ProducerId,
+    /// The epoch that the markers carry.
+    pub producer_epoch: ProducerEpoch,
+    /// Commit or abort, and the epoch of the coordinator that says so.
+    pub marker: EndTransactionMarker,
+    /// From 2 on the markers' epoch is newer than the records' (KIP-890).
+    pub transaction_version: i16,
+    /// The partitions.
+    pub partitions: Vec<TopicPartition>,
+}
+
+impl Broker {
+    /// Writes the markers and waits until they are durable; one result per partition, in their order. For the coordinator of this
+    /// process; nobody is authorized.
+    ///
+    /// - UNKNOWN_TOPIC_OR_PARTITION: there is no such partition.
+    /// - NOT_LEADER_OR_FOLLOWER, KAFKA_STORAGE_ERROR: it is opening, its group coordinator loads, or its disk failed: come again.
+    /// - INVALID_PRODUCER_EPOCH, TRANSACTION_COORDINATOR_FENCED: somebody newer has decided.
+    pub async fn write_markers(&self, markers: &Markers) -> Vec<Result<(), KafkaError>> {
+        let mut waiting = Vec::with_capacity(markers.partitions.len());
+        for partition in &markers.partitions {
+            waiting.push(self.enqueue_marker(markers, partition).await);
+        }
+        let answers = waiting.into_iter().map(|enqueued| async move {
+            // Without an answer the partition went away with the entry still in its queue.
+            enqueued?.await.unwrap_or(Err(KafkaError::NotLeaderOrFollower)).map(|_| ())
+        });
+        join_all(answers).await
+    }
+
+    /// WriteTxnMarkers as a door hands it over: for each of `all` one result per partition.
+    pub async fn write_markers_for(
+        &self,
+        caller: &Caller,
+        all: &[Markers],
+    ) -> Result<Vec<Vec<Result<(), KafkaError>>>, BrokerError> {
+        let allowed = |operation| self.may(caller, operation, Resource::Cluster);
+        // An administrator may end a transaction that hangs (KIP-664).
+        if !allowed(Operation::ClusterAction) && !allowed(Operation::Alter) {
+            return Err(KafkaError::ClusterAuthorizationFailed.into());
+        }
+        Ok(join_all(all.iter().map(|markers| self.write_markers(markers))).await)
+    }
+
+    async fn enqueue_marker(
+        &self,
+        markers: &Markers,
+        partition: &TopicPartition,
+    ) -> Result<oneshot::Receiver<AppendResult>, KafkaError> {
+        let image = self.image();
+        let topic = image.topic(partition.topic.as_str()).ok_or(KafkaError::UnknownTopicOrPartition)?;
+        let replica = self.find_replica(topic, partition.partition).map_err(|refused| refused.error)?;
+        let Markers { producer_id, producer_epoch, marker, transaction_version, .. } = *markers;
+        let now = self.clock().now();
+        let batch = marker
+            .batch(Offset::ZERO, LeaderEpoch(0), producer_id, producer_epoch, now.wall)
+            .map_err(|error| error.kafka())?;
+        let (reply, answer) = oneshot::channel();
+        let work = AppendWork {
+            batch,
+            content: Content::Marker { marker, transaction_version },
+            acks: Acks::All,
+            deadline: None,
+            origin: Origin::Coordinator,
+            reply,
+            keep: None,
+        };
+        replica.enqueue(Work::Append(work)).await;
+        Ok(answer)
+    }
+}

@@ -1,0 +1,258 @@
+//! Appends that are part of a transaction: records (Produce) and positions of groups (TxnOffsetCommit). Before the first one of a
+//! transaction reaches a partition, the transaction's coordinator must have the partition on its list, or the transaction would hang
+//! there for ever (KIP-890).
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use futures::future::join_all;
+use tidelog_coordinator::group::{CommitInTransaction, Generation, GroupId, InstanceId, MemberId};
+use tidelog_model::{Caller, KafkaError, ProducerEpoch, ProducerId, Sequence, TopicPartition};
+use tidelog_partition::{Content, Guard, Question};
+use tidelog_security::{Operation, Resource};
+use tokio::time::timeout;
+
+use crate::append::Prepared;
+use crate::broker::Broker;
+use crate::groups::{CommitTicket, ask_shard};
+use crate::limits::COORDINATOR_PATIENCE;
+use crate::replica::{GroupWork, Replica, TransactionalCommit};
+use crate::{AppendRequest, AppendTicket, BrokerError, PartitionCommit};
+
+/// How a client makes partitions part of its transaction, and which errors it understands.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum TransactionSupport {
+    /// It adds them by requests of their own (KIP-98).
+    Added,
+    /// The same, and it knows TRANSACTION_ABORTABLE (KIP-890, part 1).
+    Abortable,
+    /// By writing to them (KIP-890, part 2).
+    Implicit,
+}
+
+/// The transaction that a request belongs to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Transaction {
+    /// The transactional id.
+    pub id: String,
+    /// What the client knows.
+    pub support: TransactionSupport,
+}
+
+/// TxnOffsetCommit as a door hands it over.
+#[derive(Clone, Debug)]
+pub struct TransactionalCommitRequest {
+    /// The transaction.
+    pub transaction: Transaction,
+    /// The producer.
+    pub producer_id: ProducerId,
+    /// Its epoch.
+    pub producer_epoch: ProducerEpoch,
+    /// The group.
+    pub group: GroupId,
+    /// The consumer's generation; −1 if the client does not tell.
+    pub generation: Generation,
+    /// The consumer's member id; empty if the client does not tell.
+    pub member_id: MemberId,
+    /// The static member's name.
+    pub instance_id: Option<InstanceId>,
+    /// The offsets.
+    pub offsets: Vec<PartitionCommit>,
+}
+
+impl Broker {
+    /// The ordered stage of the appends of one request that names a transactional id: [`Broker::enqueue`] for each, in order. Before
+    /// that it waits for the transaction's coordinator, where a partition sees the transaction for the first time.
+    pub async fn enqueue_in_transaction(
+        &self,
+        caller: &Caller,
+        transaction: &Transaction,
+        requests: Vec<AppendRequest>,
+    ) -> Vec<AppendTicket> {
+        let prepared: Vec<_> = requests.into_iter().map(|request| self.prepare(caller, request)).collect();
+        let transactional = prepared.iter().flatten().filter(|append| append.is_transactional());
+        let producers: BTreeSet<_> = transactional.map(Prepared::producer).collect();
+        let refusal = if producers.is_empty() {
+            None
+        } else if !self.may(caller, Operation::Write, Resource::TransactionalId(&transaction.id)) {
+            Some(KafkaError::TransactionalIdAuthorizationFailed)
+        } else {
+            (producers.len() > 1).then_some(KafkaError::InvalidProducerIdMapping)
+        };
+        if let Some(error) = refusal {
+            return prepared.iter().map(|_| AppendTicket::refused(error.into())).collect();
+        }
+        let verified = join_all(prepared.into_iter().map(|append| async {
+            let append = append?;
+            let content = self.content(transaction, &append).await?;
+            Ok::<_, BrokerError>((append, content))
+        }));
+        let mut tickets = Vec::new();
+        for verified in verified.await {
+            tickets.push(match verified {
+                Ok((append, content)) => self.place(append, content).await,
+                Err(error) => AppendTicket::refused(error),
+            });
+        }
+        tickets
+    }
+
+    async fn content(&self, transaction: &Transaction, append: &Prepared) -> Result<Content, BrokerError> {
+        if !append.is_transactional() {
+            return Ok(Content::PLAIN);
+        }
+        let (producer_id, producer_epoch) = append.producer();
+        let question = Question {
+            producer_id,
+            producer_epoch,
+            sequence: append.base_sequence(),
+            epoch_per_transaction: transaction.support == TransactionSupport::Implicit,
+        };
+        let verified = self.verify(transaction, &append.replica, &question, append.timeout).await;
+        let verified = verified.map_err(|error| produce_error(error, transaction.support))?;
+        Ok(Content::Records { verified })
+    }
+
+    /// Asks the transaction's coordinator, unless the transaction is open in the partition already. The guard is taken first: what
+    /// happens to the transaction meanwhile takes it away.
+    async fn verify(
+        &self,
+        transaction: &Transaction,
+        replica: &Replica,
+        question: &Question,
+        patience: Duration,
+    ) -> Result<Option<Guard>, KafkaError> {
+        let now = self.clock().now();
+        let Some(guard) = replica.with_machine(|machine| machine.ask(now, question)) else { return Ok(None) };
+        let partition = TopicPartition { topic: replica.id.topic.clone(), partition: replica.id.partition };
+        let asked = self.ask_coordinator(transaction, question.producer_id, question.producer_epoch, partition);
+        match timeout(patience.min(COORDINATOR_PATIENCE), asked).await {
+            Ok(answer) => answer.map(|()| Some(guard)),
+            Err(_) => Err(KafkaError::NetworkException),
+        }
+    }
+
+    /// Is the partition part of the producer's open transaction?
+    async fn ask_coordinator(
+        &self,
+        _transaction: &Transaction,
+        _producer_id: ProducerId,
+        _producer_epoch: ProducerEpoch,
+        _partition: TopicPartition,
+    ) -> Result<(), KafkaError> {
+        // There is no coordinator of transactions yet, so that no transaction is open.
+        Err(KafkaError::InvalidTxnState)
+    }
+
+    /// Stores positions of a group as part of a transaction. Offsets of topics that do not exist are refused one by one.
+    pub async fn commit_offsets_in_transaction(
+        &self,
+        caller: &Caller,
+        request: TransactionalCommitRequest,
+    ) -> Result<CommitTicket, BrokerError> {
+        let TransactionalCommitRequest {
+            transaction,
+            producer_id,
+            producer_epoch,
+            group,
+            generation,
+            member_id,
+            instance_id,
+            offsets,
+        } = request;
+        if !self.may(caller, Operation::Write, Resource::TransactionalId(&transaction.id)) {
+            return Err(KafkaError::TransactionalIdAuthorizationFailed.into());
+        }
+        if !self.may(caller, Operation::Read, Resource::Group(group.as_str())) {
+            return Err(KafkaError::GroupAuthorizationFailed.into());
+        }
+        let (refused, offsets) = self.committable_offsets(caller, offsets);
+        if offsets.is_empty() {
+            return Ok(CommitTicket::refused(refused));
+        }
+        let replica = self.coordinator(group.as_str())?;
+        let question = Question {
+            producer_id,
+            producer_epoch,
+            sequence: Sequence::NONE,
+            epoch_per_transaction: transaction.support == TransactionSupport::Implicit,
+        };
+        let verified = self
+            .verify(&transaction, &replica, &question, COORDINATOR_PATIENCE)
+            .await
+            .map_err(|error| commit_error(error, transaction.support))?;
+        let commit = CommitInTransaction { producer_id, producer_epoch, generation, member_id, instance_id, offsets };
+        let work = |reply| GroupWork::CommitInTransaction(TransactionalCommit { group, commit, verified, reply });
+        Ok(CommitTicket::transactional(refused, ask_shard(&replica, work).await))
+    }
+}
+
+/// What a producer understands of the coordinator's refusal.
+fn produce_error(error: KafkaError, support: TransactionSupport) -> BrokerError {
+    let error = known_error(error, support);
+    match error {
+        KafkaError::InvalidTxnState => {
+            BrokerError::new(error, "the partition is not part of the producer's open transaction")
+        }
+        // Clients before KIP-890 do not send again after a coordinator's errors, but they do after this one, without looking for
+        // another leader.
+        KafkaError::ConcurrentTransactions if support != TransactionSupport::Implicit => unverified(error),
+        KafkaError::NetworkException
+        | KafkaError::CoordinatorLoadInProgress
+        | KafkaError::CoordinatorNotAvailable
+        | KafkaError::NotCoordinator => unverified(error),
+        other => other.into(),
+    }
+}
+
+fn unverified(error: KafkaError) -> BrokerError {
+    let message = format!("the transaction's coordinator could not be asked yet: {}", error.name());
+    BrokerError::new(KafkaError::NotEnoughReplicas, message)
+}
+
+/// The same for who commits positions.
+fn commit_error(error: KafkaError, support: TransactionSupport) -> KafkaError {
+    match known_error(error, support) {
+        // Sent again without looking for another group coordinator, which this is not about.
+        KafkaError::NetworkException => KafkaError::CoordinatorLoadInProgress,
+        other => other,
+    }
+}
+
+/// Errors that the client's version knows.
+fn known_error(error: KafkaError, support: TransactionSupport) -> KafkaError {
+    match error {
+        KafkaError::ProducerFenced => KafkaError::InvalidProducerEpoch,
+        KafkaError::TransactionAbortable if support == TransactionSupport::Added => KafkaError::InvalidTxnState,
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_coordinators_refusal_is_told_in_the_words_that_the_client_knows() {
+        use KafkaError::*;
+        use TransactionSupport::*;
+        let produced = |error, support| produce_error(error, support).error;
+        for (error, added, abortable, implicit) in [
+            (ProducerFenced, InvalidProducerEpoch, InvalidProducerEpoch, InvalidProducerEpoch),
+            (InvalidProducerEpoch, InvalidProducerEpoch, InvalidProducerEpoch, InvalidProducerEpoch),
+            (TransactionAbortable, InvalidTxnState, TransactionAbortable, TransactionAbortable),
+            (InvalidTxnState, InvalidTxnState, InvalidTxnState, InvalidTxnState),
+            (InvalidProducerIdMapping, InvalidProducerIdMapping, InvalidProducerIdMapping, InvalidProducerIdMapping),
+            (ConcurrentTransactions, NotEnoughReplicas, NotEnoughReplicas, ConcurrentTransactions),
+            (CoordinatorLoadInProgress, NotEnoughReplicas, NotEnoughReplicas, NotEnoughReplicas),
+            (NotCoordinator, NotEnoughReplicas, NotEnoughReplicas, NotEnoughReplicas),
+            (NetworkException, NotEnoughReplicas, NotEnoughReplicas, NotEnoughReplicas),
+        ] {
+            let told = [produced(error, Added), produced(error, Abortable), produced(error, Implicit)];
+            assert_eq!(told, [added, abortable, implicit], "{error:?}");
+        }
+        assert_eq!(commit_error(NetworkException, Implicit), CoordinatorLoadInProgress);
+        assert_eq!(commit_error(ConcurrentTransactions, Added), ConcurrentTransactions);
+        assert_eq!(commit_error(TransactionAbortable, Added), InvalidTxnState);
+    }
+}
