@@ -96,22 +96,30 @@ node_env() {
   echo "$dir"
 }
 
-# java_env NAME FOLDER: the artifacts of FOLDER/pom.xml and the compiled classes of FOLDER/src, made once per content. Prints the
-# folder that holds lib/ and classes/.
+# java_env FOLDER [SOURCE...]: the artifacts of FOLDER/pom.xml, which must be those of FOLDER/lib.sha256, and the compiled classes of
+# FOLDER/src and of the other sources; each made once per content. Prints the class path.
 java_env() {
-  local name="$1" folder="$2"
-  local sum dir
-  sum=$(cat "$folder/pom.xml" "$folder"/src/*.java | sha256sum | cut -c1-16)
-  dir="$(interop_cache)/java-$name-$sum"
-  if [[ ! -e "$dir/ready" ]]; then
-    rm -rf "$dir"
-    mkdir -p "$dir"
-    cp "$folder/pom.xml" "$dir/"
-    (cd "$dir" && mvn --batch-mode --quiet org.apache.maven.plugins:maven-dependency-plugin:3.9.0:copy-dependencies -DoutputDirectory=lib >&2)
-    javac --release 17 -Xlint:all -Werror -cp "$dir/lib/*" -d "$dir/classes" "$folder"/src/*.java >&2
-    touch "$dir/ready"
+  local folder="$1"; shift
+  local sources=("$folder"/src/*.java "$@")
+  local sum lib classes
+  sum=$(cat "$folder/pom.xml" "$folder/lib.sha256" | sha256sum | cut -c1-16)
+  lib="$(interop_cache)/java-lib-$sum"
+  if [[ ! -e "$lib/ready" ]]; then
+    rm -rf "$lib"
+    mkdir -p "$lib"
+    cp "$folder/pom.xml" "$lib/"
+    (cd "$lib" && mvn --batch-mode --quiet org.apache.maven.plugins:maven-dependency-plugin:3.9.0:copy-dependencies -DoutputDirectory=lib >&2)
+    (cd "$lib/lib" && export LC_ALL=C && sha256sum -- * | diff "$folder/lib.sha256" - >&2)
+    touch "$lib/ready"
   fi
-  echo "$dir"
+  sum=$(echo "$lib" | cat - "${sources[@]}" | sha256sum | cut -c1-16)
+  classes="$(interop_cache)/java-classes-$sum"
+  if [[ ! -e "$classes/ready" ]]; then
+    rm -rf "$classes"
+    javac --release 17 -Xlint:all -Werror -cp "$lib/lib/*" -d "$classes" "${sources[@]}" >&2
+    touch "$classes/ready"
+  fi
+  echo "$classes:$lib/lib/*"
 }
 
 # go_env FOLDER: the program of FOLDER with exactly the modules of its go.sum, built once per content. Prints the folder that holds

@@ -1,6 +1,7 @@
 //! Every setting of a broker that this version honours, under Kafka's names. Decides whether a value holds; never acts on one.
 //!
-//! What is not in the table is unknown: a setting that would be accepted and ignored does not exist here.
+//! What is not in the table is unknown: a setting that would be accepted and ignored does not exist here, save those by which Kafka's
+//! tool for reassignments throttles replication. It sets or deletes them on every run, also where nothing replicates.
 
 mod table;
 #[cfg(test)]

@@ -50,6 +50,16 @@ pub static BROKER_CONFIGS: &[ConfigDef] = &[
         MAX_INT,
         "Most bytes of one fetch answer; at least one batch is always sent.",
     ),
+    ConfigDef::long(
+        "follower.replication.throttled.rate",
+        NEVER,
+        0,
+        MAX,
+        "Bytes a second that throttled followers replicate.",
+    )
+    .unset()
+    .dynamic()
+    .inert("a node alone replicates nothing"),
     ConfigDef::int(
         "group.consumer.heartbeat.interval.ms",
         "5000",
@@ -93,6 +103,16 @@ pub static BROKER_CONFIGS: &[ConfigDef] = &[
         MAX_INT,
         "Shortest session timeout of a group member, ms.",
     ),
+    ConfigDef::long(
+        "leader.replication.throttled.rate",
+        NEVER,
+        0,
+        MAX,
+        "Bytes a second that are read from throttled leaders.",
+    )
+    .unset()
+    .dynamic()
+    .inert("a node alone replicates nothing"),
     ConfigDef::long("log.cleaner.backoff.ms", "15000", 0, MAX, "Pause between two searches for logs to compact, ms."),
     ConfigDef::long("log.cleaner.delete.retention.ms", "86400000", 0, MAX, "Topics' default of delete.retention.ms.")
         .dynamic(),
@@ -255,6 +275,16 @@ pub static BROKER_CONFIGS: &[ConfigDef] = &[
         MAX_INT,
         "How long a fetch waits for the object store before it answers empty, ms.",
     ),
+    ConfigDef::long(
+        "replica.alter.log.dirs.io.max.bytes.per.second",
+        NEVER,
+        0,
+        MAX,
+        "Bytes a second that replicas move between directories.",
+    )
+    .unset()
+    .dynamic()
+    .inert("there is one directory"),
     ConfigDef::int(
         "socket.request.max.bytes",
         "104857600",

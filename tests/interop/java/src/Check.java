@@ -3,7 +3,7 @@ public final class Check {
     private Check() {}
 
     public static void main(String[] arguments) {
-        Checks checks = new Checks();
+        Checks checks = new Checks("java");
         RecordChecks.add(checks);
         GroupChecks.add(checks);
         AdminChecks.add(checks);

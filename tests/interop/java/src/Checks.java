@@ -1,3 +1,4 @@
+import java.io.PrintStream;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
@@ -18,6 +19,9 @@ final class Checks {
     private static final String RUN = Long.toHexString(System.currentTimeMillis());
     private static final String ONLY = Objects.requireNonNullElse(System.getenv("TIDELOG_CHECK"), "");
 
+    /** Where the lines go, whatever a check does with the standard output. */
+    private static final PrintStream OUT = System.out;
+
     /** A check may fail in any way; the next one still runs. */
     interface Action {
         void run() throws Exception;
@@ -25,7 +29,12 @@ final class Checks {
 
     private record Named(String name, Action action) {}
 
+    private final String client;
     private final List<Named> checks = new ArrayList<>();
+
+    Checks(String client) {
+        this.client = client;
+    }
 
     void add(String name, Action action) {
         checks.add(new Named(name, action));
@@ -50,10 +59,10 @@ final class Checks {
             });
             String failure = failure(running);
             if (failure == null) {
-                System.out.printf("ok    java: %s (%.1f s)%n", check.name, (System.nanoTime() - start) / 1e9);
+                OUT.printf("ok    %s: %s (%.1f s)%n", client, check.name, (System.nanoTime() - start) / 1e9);
             } else {
                 failed++;
-                System.out.printf("FAIL  java: %s: %s%n", check.name, failure.replace('\n', ' '));
+                OUT.printf("FAIL  %s: %s: %s%n", client, check.name, failure.replace('\n', ' '));
             }
         }
         return failed == 0 && count > 0;
@@ -76,7 +85,7 @@ final class Checks {
     /** The last line of the checks themselves says more than the client's insides. */
     private static String line(Throwable failure) {
         for (StackTraceElement frame : failure.getStackTrace()) {
-            if (frame.getClassName().matches("(Record|Admin|Group)Checks.*")) {
+            if (frame.getClassName().matches("[A-Z]\\w+Checks.*")) {
                 return frame.getFileName() + " line " + frame.getLineNumber() + ": ";
             }
         }

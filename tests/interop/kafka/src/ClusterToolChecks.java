@@ -1,0 +1,116 @@
+import java.util.List;
+import org.apache.kafka.common.protocol.ApiKeys;
+
+/** Tools for brokers, users, quotas and access rules. */
+final class ClusterToolChecks {
+    private ClusterToolChecks() {}
+
+    private static final String CONFIGS = "kafka.admin.ConfigCommand";
+    private static final String ACLS = "AclCommand";
+
+    static void add(Checks checks) {
+        checks.add("broker-api-versions", ClusterToolChecks::apiVersions);
+        checks.add("features", ClusterToolChecks::features);
+        checks.add("cluster", ClusterToolChecks::cluster);
+        checks.add("metadata-quorum", ClusterToolChecks::quorum);
+        checks.add("configs: of brokers", ClusterToolChecks::brokerConfigs);
+        checks.add("configs: SCRAM users", ClusterToolChecks::users);
+        checks.add("configs: quotas", ClusterToolChecks::quotas);
+        checks.add("acls", ClusterToolChecks::acls);
+    }
+
+    private static void apiVersions() throws Exception {
+        Tool versions = Tool.run("BrokerApiVersionsCommand", "").ok().prints(Checks.BROKERS + " (id: 1 rack: null isFenced: false) -> (");
+        for (ApiKeys key : List.of(ApiKeys.PRODUCE, ApiKeys.FETCH, ApiKeys.METADATA, ApiKeys.JOIN_GROUP, ApiKeys.CONSUMER_GROUP_HEARTBEAT)) {
+            versions.matches("\t\\w+\\(" + key.id + "\\): .* \\[usable: " + key.latestVersion() + "\\],");
+        }
+    }
+
+    private static void features() throws Exception {
+        Tool.run("FeatureCommand", "describe").ok();
+        Tool refused = Tool.run("FeatureCommand", "upgrade --feature group.version=99").fails("99");
+        Checks.equal(refused.status, 1);
+    }
+
+    private static void cluster() throws Exception {
+        Tool.plain("ClusterTool", "cluster-id", "--bootstrap-server", Checks.BROKERS).ok().matches("Cluster ID: \\S{22}");
+        Tool.plain("ClusterTool", "list-endpoints", "--bootstrap-server", Checks.BROKERS).ok()
+                .matches("1\\s+127.0.0.1\\s+\\d+\\s+null\\s+unfenced\\s+broker\\s*");
+    }
+
+    private static void quorum() throws Exception {
+        Tool.run("MetadataQuorumCommand", "describe --status").ok()
+                .matches("LeaderId:\\s+1").matches("LeaderEpoch:\\s+\\d+").matches("MaxFollowerLag:\\s+0").matches("CurrentObservers:\\s+\\[\\]");
+        Tool.run("MetadataQuorumCommand", "describe --replication").ok().matches("1\\s+\\S{22}\\s+\\d+\\s+0\\s+\\d+\\s+\\d+\\s+Leader\\s*");
+    }
+
+    private static void brokerConfigs() throws Exception {
+        String one = " --entity-type brokers --entity-name 1";
+        String all = " --entity-type brokers --entity-default";
+        Tool.run(CONFIGS, "--alter --add-config message.max.bytes=2000000" + one).ok().prints("Completed updating config for broker 1.");
+        Tool.run(CONFIGS, "--alter --add-config log.retention.ms=100000" + all).ok()
+                .prints("Completed updating default config for brokers in the cluster.");
+        Tool.run(CONFIGS, "--describe --entity-type brokers").ok()
+                .prints("message.max.bytes=2000000 sensitive=false synonyms={DYNAMIC_BROKER_CONFIG:message.max.bytes=2000000, "
+                        + "DEFAULT_CONFIG:message.max.bytes=1048588}")
+                .prints("log.retention.ms=100000 sensitive=false synonyms={DYNAMIC_DEFAULT_BROKER_CONFIG:log.retention.ms=100000}");
+        Tool.run(CONFIGS, "--alter --delete-config message.max.bytes" + one).ok();
+        Tool.run(CONFIGS, "--alter --delete-config log.retention.ms" + all).ok();
+        Tool.run(CONFIGS, "--describe" + one).ok().lacks("message.max.bytes");
+        Tool.run(CONFIGS, "--describe --all" + one).ok().prints("message.max.bytes=1048588 ").prints("num.partitions=1 ");
+        Checks.equal(Tool.run(CONFIGS, "--alter --add-config num.partitions=3" + one).fails("InvalidRequestException").status, 1);
+    }
+
+    private static void users() throws Exception {
+        String of = " --entity-type users --entity-name tool-alice";
+        Tool.run(CONFIGS, "--alter --add-config SCRAM-SHA-256=[iterations=8192,password=secret],SCRAM-SHA-512=[password=secret]" + of).ok();
+        Tool.run(CONFIGS, "--describe" + of).ok()
+                .prints("SCRAM credential configs for user-principal 'tool-alice' are SCRAM-SHA-256=iterations=8192, SCRAM-SHA-512=iterations=4096");
+        Tool.run(CONFIGS, "--alter --delete-config SCRAM-SHA-256,SCRAM-SHA-512" + of).ok();
+        Tool.run(CONFIGS, "--describe" + of).ok().lacks("SCRAM-SHA");
+        Tool.run(CONFIGS, "--alter --add-config SCRAM-SHA-256=[iterations=20000,password=secret]" + of).fails("UnacceptableCredentialException");
+    }
+
+    private static void quotas() throws Exception {
+        String user = " --entity-type users --entity-name tool-bob";
+        Tool.run(CONFIGS, "--alter --add-config producer_byte_rate=1000000,consumer_byte_rate=2000000" + user).ok();
+        Tool.run(CONFIGS, "--alter --add-config request_percentage=200" + user + " --entity-type clients --entity-name x").ok();
+        Tool.run(CONFIGS, "--alter --add-config controller_mutation_rate=1000 --entity-type clients --entity-default").ok();
+        Tool.run(CONFIGS, "--alter --add-config connection_creation_rate=100 --entity-type ips --entity-name 10.0.0.1").ok();
+        Tool.run(CONFIGS, "--describe" + user).ok()
+                .prints("Quota configs for user-principal 'tool-bob' are consumer_byte_rate=2000000.0, producer_byte_rate=1000000.0");
+        Tool.run(CONFIGS, "--describe --entity-type users --entity-type clients").ok()
+                .prints("Quota configs for user-principal 'tool-bob', client-id 'x' are request_percentage=200.0");
+        Tool.run(CONFIGS, "--describe --entity-type clients --entity-default").ok()
+                .prints("Quota configs for the default client-id are controller_mutation_rate=1000.0");
+        Tool.run(CONFIGS, "--describe --entity-type ips").ok().prints("Quota configs for ip '10.0.0.1' are connection_creation_rate=100.0");
+        Tool.run(CONFIGS, "--alter --delete-config producer_byte_rate,consumer_byte_rate" + user).ok();
+        Tool.run(CONFIGS, "--alter --delete-config controller_mutation_rate --entity-type clients --entity-default").ok();
+        Tool.run(CONFIGS, "--describe" + user).ok().lacks("byte_rate");
+        Tool.run(CONFIGS, "--alter --add-config nonsense=1" + user).fails("nonsense");
+    }
+
+    private static void acls() throws Exception {
+        String topic = Checks.unique("tool-acl");
+        String on = " --topic " + topic;
+        Tool.run(ACLS, "--add --allow-principal User:alice --operation Read --operation Write --allow-host 10.0.0.1" + on).ok()
+                .prints("Adding ACLs for resource `ResourcePattern(resourceType=TOPIC, name=" + topic + ", patternType=LITERAL)`");
+        Tool.run(ACLS, "--add --allow-principal User:alice --producer --resource-pattern-type prefixed" + on).ok();
+        Tool.run(ACLS, "--add --allow-principal User:bob --consumer --group g" + on).ok();
+        Tool.run(ACLS, "--add --deny-principal User:eve --operation All --cluster").ok();
+        Tool.run(ACLS, "--add --allow-principal User:carol --operation Describe --transactional-id x --delegation-token y").ok();
+        Tool.run(ACLS, "--list" + on).ok()
+                .prints("(principal=User:alice, host=10.0.0.1, operation=READ, permissionType=ALLOW)")
+                .prints("(principal=User:bob, host=*, operation=DESCRIBE, permissionType=ALLOW)").lacks("User:eve").lacks("PREFIXED");
+        Tool.run(ACLS, "--list --resource-pattern-type match --topic " + topic + "-more").ok()
+                .prints("name=" + topic + ", patternType=PREFIXED").prints("operation=CREATE").lacks("User:bob");
+        Tool.run(ACLS, "--list --principal User:bob").ok().prints("resourceType=GROUP, name=g").lacks("User:alice");
+        Tool.run(ACLS, "--list --cluster").ok().prints("(principal=User:eve, host=*, operation=ALL, permissionType=DENY)");
+        Tool.run(ACLS, "--list --transactional-id x").ok().prints("principal=User:carol");
+        Tool.run(ACLS, "--remove --force --allow-principal User:bob --consumer --group g" + on).ok();
+        Tool.run(ACLS, "--list --principal User:bob").ok().lacks("resourceType");
+        Tool.run(ACLS, "--remove --force --resource-pattern-type any" + on).ok();
+        Tool.run(ACLS, "--remove --force --cluster").ok();
+        Tool.run(ACLS, "--list --resource-pattern-type any" + on).ok().lacks("principal");
+    }
+}
