@@ -21,7 +21,7 @@ pub struct Api {
 }
 
 macro_rules! table {
-    ($(
+    ($dollar:tt $(
         $key:literal $name:ident: $request:ident => $response:ident,
         implemented $min:literal to $max:literal, advertised $from:literal to $to:literal,
         flexible from $flexible:expr;
@@ -69,6 +69,13 @@ macro_rules! table {
             }
         }
 
+        /// Every served API with its messages, for what must be done for each of them: `each_api!(then)` is
+        /// `then! { Produce: ProduceRequest => ProduceResponse; … }`.
+        #[macro_export]
+        macro_rules! each_api {
+            ($dollar then:ident) => { $dollar then! { $($name: $request => $response;)* } };
+        }
+
         // A row says what its messages say.
         const _: () = {
             $(
@@ -83,7 +90,7 @@ macro_rules! table {
 }
 
 // Produce is advertised from 0 because librdkafka derives features from it (KAFKA-18659); 0 to 2 are refused.
-table! {
+table! { $
     0 Produce: ProduceRequest => ProduceResponse, implemented 3 to 13, advertised 0 to 13, flexible from 9;
     1 Fetch: FetchRequest => FetchResponse, implemented 4 to 18, advertised 4 to 18, flexible from 12;
     2 ListOffsets: ListOffsetsRequest => ListOffsetsResponse, implemented 1 to 11, advertised 1 to 11, flexible from 6;

@@ -13,7 +13,7 @@ use generate::{Chance, injured};
 use tidelog_protocol::header::{read_api_versions_response, read_response, request_frame_with_tags, response_frame};
 use tidelog_protocol::messages::*;
 use tidelog_protocol::{
-    ApiKey, Context, Decoder, HeaderError, Message, Nullable, Pieces, Request, RequestHeader, Str, TABLE,
+    ApiKey, Context, Decoder, HeaderError, Message, Nullable, Pieces, Request, RequestHeader, Str, TABLE, each_api,
 };
 
 struct Recorded {
@@ -76,56 +76,12 @@ fn recorded_frames_decode_and_encode_to_the_same_bytes() {
     for frame in recorded() {
         let Some(api) = ApiKey::from_code(frame.key) else { continue };
         *seen.entry(api).or_default() += 1;
-        match api {
-            ApiKey::Produce => round_trip::<ProduceRequest>(&frame),
-            ApiKey::Fetch => round_trip::<FetchRequest>(&frame),
-            ApiKey::ListOffsets => round_trip::<ListOffsetsRequest>(&frame),
-            ApiKey::Metadata => round_trip::<MetadataRequest>(&frame),
-            ApiKey::OffsetCommit => round_trip::<OffsetCommitRequest>(&frame),
-            ApiKey::OffsetFetch => round_trip::<OffsetFetchRequest>(&frame),
-            ApiKey::FindCoordinator => round_trip::<FindCoordinatorRequest>(&frame),
-            ApiKey::JoinGroup => round_trip::<JoinGroupRequest>(&frame),
-            ApiKey::Heartbeat => round_trip::<HeartbeatRequest>(&frame),
-            ApiKey::LeaveGroup => round_trip::<LeaveGroupRequest>(&frame),
-            ApiKey::SyncGroup => round_trip::<SyncGroupRequest>(&frame),
-            ApiKey::DescribeGroups => round_trip::<DescribeGroupsRequest>(&frame),
-            ApiKey::ListGroups => round_trip::<ListGroupsRequest>(&frame),
-            ApiKey::ApiVersions => round_trip::<ApiVersionsRequest>(&frame),
-            ApiKey::SaslHandshake => round_trip::<SaslHandshakeRequest>(&frame),
-            ApiKey::SaslAuthenticate => round_trip::<SaslAuthenticateRequest>(&frame),
-            ApiKey::CreateTopics => round_trip::<CreateTopicsRequest>(&frame),
-            ApiKey::DeleteTopics => round_trip::<DeleteTopicsRequest>(&frame),
-            ApiKey::DeleteRecords => round_trip::<DeleteRecordsRequest>(&frame),
-            ApiKey::InitProducerId => round_trip::<InitProducerIdRequest>(&frame),
-            ApiKey::WriteTxnMarkers => round_trip::<WriteTxnMarkersRequest>(&frame),
-            ApiKey::DescribeAcls => round_trip::<DescribeAclsRequest>(&frame),
-            ApiKey::CreateAcls => round_trip::<CreateAclsRequest>(&frame),
-            ApiKey::DeleteAcls => round_trip::<DeleteAclsRequest>(&frame),
-            ApiKey::DescribeConfigs => round_trip::<DescribeConfigsRequest>(&frame),
-            ApiKey::CreatePartitions => round_trip::<CreatePartitionsRequest>(&frame),
-            ApiKey::DeleteGroups => round_trip::<DeleteGroupsRequest>(&frame),
-            ApiKey::OffsetDelete => round_trip::<OffsetDeleteRequest>(&frame),
-            ApiKey::IncrementalAlterConfigs => round_trip::<IncrementalAlterConfigsRequest>(&frame),
-            ApiKey::AlterConfigs => round_trip::<AlterConfigsRequest>(&frame),
-            ApiKey::ElectLeaders => round_trip::<ElectLeadersRequest>(&frame),
-            ApiKey::AlterPartitionReassignments => round_trip::<AlterPartitionReassignmentsRequest>(&frame),
-            ApiKey::ListPartitionReassignments => round_trip::<ListPartitionReassignmentsRequest>(&frame),
-            ApiKey::DescribeClientQuotas => round_trip::<DescribeClientQuotasRequest>(&frame),
-            ApiKey::AlterClientQuotas => round_trip::<AlterClientQuotasRequest>(&frame),
-            ApiKey::DescribeQuorum => round_trip::<DescribeQuorumRequest>(&frame),
-            ApiKey::UpdateFeatures => round_trip::<UpdateFeaturesRequest>(&frame),
-            ApiKey::ListConfigResources => round_trip::<ListConfigResourcesRequest>(&frame),
-            ApiKey::DescribeUserScramCredentials => round_trip::<DescribeUserScramCredentialsRequest>(&frame),
-            ApiKey::AlterUserScramCredentials => round_trip::<AlterUserScramCredentialsRequest>(&frame),
-            ApiKey::DescribeCluster => round_trip::<DescribeClusterRequest>(&frame),
-            ApiKey::OffsetForLeaderEpoch => round_trip::<OffsetForLeaderEpochRequest>(&frame),
-            ApiKey::AlterReplicaLogDirs => round_trip::<AlterReplicaLogDirsRequest>(&frame),
-            ApiKey::DescribeLogDirs => round_trip::<DescribeLogDirsRequest>(&frame),
-            ApiKey::DescribeProducers => round_trip::<DescribeProducersRequest>(&frame),
-            ApiKey::DescribeTopicPartitions => round_trip::<DescribeTopicPartitionsRequest>(&frame),
-            ApiKey::ConsumerGroupHeartbeat => round_trip::<ConsumerGroupHeartbeatRequest>(&frame),
-            ApiKey::ConsumerGroupDescribe => round_trip::<ConsumerGroupDescribeRequest>(&frame),
+        macro_rules! round_trip {
+            ($($name:ident: $request:ident => $response:ident;)*) => {
+                match api { $(ApiKey::$name => round_trip::<$request>(&frame),)* }
+            };
         }
+        each_api!(round_trip);
     }
     // The recording has frames of every served API but these.
     let absent: Vec<&str> = TABLE.iter().filter(|api| !seen.contains_key(&api.key)).map(|api| api.name).collect();
