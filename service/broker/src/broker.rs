@@ -31,7 +31,7 @@ use crate::shell::clock::Clock;
 use crate::shell::pool::{Many, Pool, Work};
 use crate::shell::timers::Timers;
 use crate::users::Passwords;
-use crate::{BrokerError, BrokerOptions, Observer};
+use crate::{BrokerError, BrokerOptions, LogLevels, Observer};
 
 struct Inner {
     core: Arc<Core>,
@@ -48,6 +48,7 @@ struct Inner {
     /// Do access rules bind?
     has_acls: bool,
     passwords: Passwords,
+    log_levels: Option<Arc<dyn LogLevels>>,
     /// The metadata can no longer be followed.
     blind: AtomicBool,
     /// Deleted topics may have remains.
@@ -95,6 +96,7 @@ impl Broker {
             authorizer,
             has_acls,
             passwords: Passwords::default(),
+            log_levels: options.log_levels.clone(),
             blind: AtomicBool::new(false),
             deletions: Notify::new(),
             tasks: TaskTracker::new(),
@@ -317,6 +319,10 @@ impl Broker {
 
     pub(crate) fn checkpoints(&self) -> &CheckpointFiles {
         &self.inner.core.checkpoints
+    }
+
+    pub(crate) fn log_levels(&self) -> Option<&dyn LogLevels> {
+        self.inner.log_levels.as_deref()
     }
 
     pub(crate) fn observer(&self) -> Option<&Arc<dyn Observer>> {

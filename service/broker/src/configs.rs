@@ -53,16 +53,16 @@ impl ConfigResourceKind {
 }
 
 impl Broker {
-    /// The names of a kind's resources (KIP-1142). Loggers, client metrics and groups have no configuration here, so there are none.
+    /// The names of a kind's resources (KIP-1142). Client metrics and groups have no configuration here, so there are none.
     pub fn config_resources(&self, caller: &Caller, kind: ConfigResourceKind) -> Result<Vec<String>, BrokerError> {
         self.may_cluster(caller, Operation::DescribeConfigs)?;
         let image = self.image();
         Ok(match kind {
             ConfigResourceKind::Topic => image.topics().map(|topic| topic.name.to_string()).collect(),
-            ConfigResourceKind::Broker => image.brokers().map(|(node, _)| node.to_string()).collect(),
-            ConfigResourceKind::BrokerLogger | ConfigResourceKind::ClientMetrics | ConfigResourceKind::Group => {
-                Vec::new()
+            ConfigResourceKind::Broker | ConfigResourceKind::BrokerLogger => {
+                image.brokers().map(|(node, _)| node.to_string()).collect()
             }
+            ConfigResourceKind::ClientMetrics | ConfigResourceKind::Group => Vec::new(),
         })
     }
 
@@ -208,6 +208,15 @@ pub(crate) fn warn_of_unfit(before: &ClusterImage, image: &ClusterImage, changes
                 for (name, unfit) in stored.value.unfit() {
                     if known.is_none_or(|known| !known.value.unfit().any(|old| old == (name, unfit))) {
                         warn!(broker, name, value = unfit.value, reason = %unfit.reason, "{KEPT}");
+                    }
+                }
+            }
+            ImageChange::Quotas(entity) => {
+                let Some(stored) = image.quotas_of(entity) else { continue };
+                let known = before.quotas_of(entity);
+                for (name, value) in &stored.value.unfit {
+                    if known.is_none_or(|known| known.value.unfit.get(name) != Some(value)) {
+                        warn!(%entity, name, value, "a stored quota is none that is known here and does not hold; remove it");
                     }
                 }
             }

@@ -1,6 +1,6 @@
 //! Leaders and replicas as an administrator asks for them: elections (KIP-183, KIP-460) and reassignments (KIP-455).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tidelog_metadata::decide::{self, Election};
@@ -32,18 +32,21 @@ impl Broker {
         &self,
         caller: &Caller,
         election: Election,
-        partitions: Option<Vec<NamedPartition>>,
+        partitions: Option<impl Iterator<Item = NamedPartition>>,
     ) -> Result<Vec<(NamedPartition, Result<(), BrokerError>)>, BrokerError> {
         self.may_cluster(caller, Operation::Alter)?;
         let all = partitions.is_none();
-        let partitions = partitions.unwrap_or_else(|| {
-            let image = self.image();
-            let of = |topic: &Arc<tidelog_metadata::Topic>| {
-                let name: Arc<str> = Arc::from(topic.name.as_str());
-                topic.partitions().map(move |(index, _)| (name.clone(), index)).collect::<Vec<_>>()
-            };
-            image.topics().flat_map(of).collect()
-        });
+        let partitions: Vec<NamedPartition> = match partitions {
+            Some(named) => named.collect(),
+            None => {
+                let image = self.image();
+                let of = |topic: &Arc<tidelog_metadata::Topic>| {
+                    let name: Arc<str> = Arc::from(topic.name.as_str());
+                    topic.partitions().map(move |(index, _)| (name.clone(), index)).collect::<Vec<_>>()
+                };
+                image.topics().flat_map(of).collect()
+            }
+        };
         let mut results = Vec::new();
         for (topic, index) in partitions {
             let result = self.elect_leader(&topic, index, election).await;
@@ -68,26 +71,33 @@ impl Broker {
     pub fn reassign(
         &self,
         caller: &Caller,
-        targets: &[(NamedPartition, Option<Vec<NodeId>>)],
+        targets: impl Iterator<Item = (NamedPartition, Option<Vec<NodeId>>)>,
         another_factor: bool,
     ) -> Result<Vec<Result<(), BrokerError>>, BrokerError> {
         self.may_cluster(caller, Operation::Alter)?;
         let image = self.image();
-        let check = |((topic, index), replicas): &(NamedPartition, Option<Vec<NodeId>>)| {
-            Ok(decide::check_reassignment(&image, topic, *index, replicas.as_deref(), another_factor)?)
+        let check = |((topic, index), replicas): (NamedPartition, Option<Vec<NodeId>>)| {
+            Ok(decide::check_reassignment(&image, &topic, index, replicas.as_deref(), another_factor)?)
         };
-        Ok(targets.iter().map(check).collect())
+        Ok(targets.map(check).collect())
     }
 
     /// The reassignments that are under way, of these partitions or (`None`) of all.
     pub fn reassignments(
         &self,
         caller: &Caller,
-        partitions: Option<&BTreeMap<String, Vec<PartitionIndex>>>,
+        partitions: Option<impl Iterator<Item = NamedPartition>>,
     ) -> Result<Vec<Reassignment>, BrokerError> {
         self.may_cluster(caller, Operation::Describe)?;
+        let partitions = partitions.map(|named| {
+            let mut wanted: BTreeMap<Arc<str>, BTreeSet<PartitionIndex>> = BTreeMap::new();
+            for (topic, index) in named {
+                wanted.entry(topic).or_default().insert(index);
+            }
+            wanted
+        });
         let wanted = |topic: &str, index: PartitionIndex| {
-            partitions.is_none_or(|wanted| wanted.get(topic).is_some_and(|list| list.contains(&index)))
+            partitions.as_ref().is_none_or(|wanted| wanted.get(topic).is_some_and(|set| set.contains(&index)))
         };
         let mut found = Vec::new();
         for topic in self.image().topics() {
@@ -105,6 +115,18 @@ impl Broker {
             }
         }
         Ok(found)
+    }
+
+    /// Forgets a broker that is gone for good. One that runs keeps its registration: it is bound to the lease that the broker holds.
+    pub fn unregister_broker(&self, caller: &Caller, node: NodeId) -> Result<(), BrokerError> {
+        self.may_cluster(caller, Operation::Alter)?;
+        Err(match self.image().brokers().any(|(registered, _)| registered == node) {
+            true => BrokerError::new(KafkaError::InvalidRequest, format!("Broker {node} is running; stop it first.")),
+            false => {
+                let message = format!("Broker ID {node} is not currently registered");
+                BrokerError::new(KafkaError::BrokerIdNotRegistered, message)
+            }
+        })
     }
 
     /// Refuses who may not do this to the cluster.

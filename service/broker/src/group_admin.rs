@@ -171,22 +171,24 @@ impl Broker {
         &self,
         caller: &Caller,
         group: GroupId,
-        asked: Vec<(TopicRef, PartitionIndex)>,
+        asked: &[(TopicRef, Vec<PartitionIndex>)],
     ) -> DeleteOffsetsTicket {
         if !self.may(caller, Operation::Delete, Resource::Group(group.as_str())) {
             let rest = GroupTicket::ready(Err(KafkaError::GroupAuthorizationFailed));
             return DeleteOffsetsTicket { refused: Vec::new(), rest };
         }
         let image = self.image();
-        let mut refused = Vec::with_capacity(asked.len());
-        let mut partitions = Vec::with_capacity(asked.len());
-        for (topic, partition) in asked {
-            match self.deletable(&image, caller, &topic, partition) {
-                Ok(name) => {
-                    refused.push(None);
-                    partitions.push((name, partition));
+        let mut refused = Vec::new();
+        let mut partitions = Vec::new();
+        for (topic, indexes) in asked {
+            for partition in indexes {
+                match self.deletable(&image, caller, topic, *partition) {
+                    Ok(name) => {
+                        refused.push(None);
+                        partitions.push((name, *partition));
+                    }
+                    Err(error) => refused.push(Some(error)),
                 }
-                Err(error) => refused.push(Some(error)),
             }
         }
         if partitions.is_empty() && !refused.is_empty() {

@@ -7,7 +7,7 @@
 //! - `replicas`: which partitions are hosted; follows the image.
 //! - `cluster`: the image of the metadata store.
 //! - One file per group of use cases: `append`, `transactional`, `markers`, `fetch`, `list_offsets`, `leader_epochs`, `delete_records`,
-//!   `topics`, `topic_pages`, `configs`, `elections`, `quorum`, `quotas`, `groups`, `group_admin`, `consumer_groups`, `producer_ids`,
+//!   `topics`, `topic_pages`, `configs`, `loggers`, `elections`, `quorum`, `quotas`, `groups`, `group_admin`, `consumer_groups`, `producer_ids`,
 //!   `producers`, `log_dirs`, `acls`, `users`.
 
 mod acls;
@@ -30,6 +30,7 @@ mod leader_epochs;
 mod limits;
 mod list_offsets;
 mod log_dirs;
+mod loggers;
 mod lookup;
 mod markers;
 mod observer;
@@ -61,11 +62,12 @@ pub use group_admin::{DeleteOffsetsTicket, GroupDescriptionTicket, GroupFilter, 
 pub use groups::{
     CommitRequest, CommitTicket, GroupOffset, GroupTicket, OffsetsRequest, OffsetsTicket, PartitionCommit,
 };
+pub use loggers::{LogLevel, LogLevels};
 pub use markers::Markers;
 pub use observer::{Observer, TieredTopic, TopicView};
 pub use options::{BrokerOptions, ForeignWrites};
 pub use quorum::{FeaturesDescription, QuorumDescription};
-pub use quotas::{Mutations, QuotaFilter, QuotaMatch};
+pub use quotas::{Mutations, QuotaFilter, QuotaMatch, StoredQuotas};
 pub use shell::clock::Clock;
 pub use tidelog_record::{EndTransactionMarker, MarkerKind};
 pub use transactional::{Transaction, TransactionSupport, TransactionalCommitRequest};

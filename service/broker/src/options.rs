@@ -10,7 +10,7 @@ use tidelog_model::NodeId;
 use tidelog_partition::Durability;
 use tidelog_security::AclDefaults;
 
-use crate::Observer;
+use crate::{LogLevels, Observer};
 
 /// Tells whether uploads to a `file://` store are in flight: a `syncfs` beside them could swallow their errors, or they its.
 pub type ForeignWrites = Arc<dyn Fn() -> bool + Send + Sync>;
@@ -48,6 +48,8 @@ pub struct BrokerOptions {
     pub observer: Option<Arc<dyn Observer>>,
     /// Kafka's access rules bind (`authorizer = "acl"`), with this beside them; `None`: whoever came in may do everything.
     pub acls: Option<AclDefaults>,
+    /// The log of this process, if its levels can be changed.
+    pub log_levels: Option<Arc<dyn LogLevels>>,
 }
 
 impl BrokerOptions {
@@ -69,6 +71,7 @@ impl BrokerOptions {
             foreign_writes: None,
             observer: None,
             acls: None,
+            log_levels: None,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Quotas: what is set (KIP-546), what callers have used, and how long they must pause (KIP-219). The Kafka door makes its callers pause;
 //! the gateway's are refused.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +16,9 @@ use crate::broker::Broker;
 /// What callers have used.
 #[derive(Default)]
 pub(crate) struct Used(Mutex<Quotas>);
+
+/// Quotas by name, of each entity that has some.
+pub type StoredQuotas = BTreeMap<QuotaEntity, BTreeMap<String, f64>>;
 
 /// One part of what entities must be like.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -175,13 +179,13 @@ impl Broker {
         (!table.is_empty()).then_some(table)
     }
 
-    /// The quotas of the entities that a filter fits.
-    pub fn describe_quotas(&self, caller: &Caller, filter: &QuotaFilter) -> Result<QuotaTable, BrokerError> {
+    /// The quotas of the entities that a filter fits, those that do not hold too: whoever is to remove them must see them.
+    pub fn describe_quotas(&self, caller: &Caller, filter: &QuotaFilter) -> Result<StoredQuotas, BrokerError> {
         self.may_cluster(caller, Operation::DescribeConfigs)?;
         filter.check()?;
         let image = self.image();
-        let fitting = image.quotas().iter().filter(|(entity, _)| filter.fits(entity));
-        Ok(fitting.map(|(entity, quotas)| (entity.clone(), quotas.clone())).collect())
+        let fitting = image.stored_quotas().filter(|(entity, _)| filter.fits(entity));
+        Ok(fitting.map(|(entity, quotas)| (entity.clone(), quotas.stored())).collect())
     }
 
     /// Changes one entity's quotas: all of them or, with an error, none. They hold at once.

@@ -121,6 +121,7 @@ async fn route(request: Request<'_>, body: Decoder) -> Result<Waiting, Hangup> {
         ApiKey::DescribeUserScramCredentials => call!(describe_user_scram_credentials),
         ApiKey::AlterUserScramCredentials => call!(alter_user_scram_credentials),
         ApiKey::DescribeCluster => call!(describe_cluster),
+        ApiKey::UnregisterBroker => call!(unregister_broker),
         ApiKey::ConsumerGroupHeartbeat => call!(consumer_group_heartbeat),
         ApiKey::ConsumerGroupDescribe => call!(consumer_group_describe),
         ApiKey::DescribeProducers => call!(describe_producers),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tidelog_broker::{Acks, AppendRequest, Broker, BrokerOptions, DataDir, NewTopic, TopicRef};
+use tidelog_broker::{Acks, AppendRequest, Broker, BrokerOptions, DataDir, LogLevel, LogLevels, NewTopic, TopicRef};
 use tidelog_metadata::BrokerConfig;
 use tidelog_model::{Caller, KafkaError, NodeId, Offset, PartitionIndex, Timestamp, TopicId};
 use tidelog_protocol::header::{read_response, request_frame};
@@ -40,10 +40,23 @@ impl Fixture {
         Self::start_with(settings, ListenerSecurity::default(), None).await
     }
 
+    async fn start_logging(log_levels: Arc<dyn LogLevels>) -> Self {
+        Self::start_all(&[], ListenerSecurity::default(), None, Some(log_levels)).await
+    }
+
     async fn start_with(
         settings: &[(&str, &str)],
         security: ListenerSecurity,
         acls: Option<tidelog_security::AclDefaults>,
+    ) -> Self {
+        Self::start_all(settings, security, acls, None).await
+    }
+
+    async fn start_all(
+        settings: &[(&str, &str)],
+        security: ListenerSecurity,
+        acls: Option<tidelog_security::AclDefaults>,
+        log_levels: Option<Arc<dyn LogLevels>>,
     ) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let store = EmbeddedStore::open(directory.path()).await.unwrap();
@@ -51,6 +64,7 @@ impl Fixture {
         let options = BrokerOptions {
             config: BrokerConfig::new(settings.iter().copied()).unwrap(),
             acls,
+            log_levels,
             ..BrokerOptions::new(data_dir.path(), Arc::new(store))
         };
         let broker = Broker::open(data_dir, options).await.unwrap();

@@ -59,6 +59,8 @@ pub enum ConfigSource {
     StaticBroker = 4,
     /// Nobody set it.
     Default = 5,
+    /// The level of a broker's logger (KIP-412).
+    DynamicBrokerLogger = 6,
 }
 
 impl ConfigSource {

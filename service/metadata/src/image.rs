@@ -12,14 +12,15 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use tidelog_model::{
-    AclBinding, BrokerEpoch, NodeId, PartitionIndex, QuotaEntity, QuotaKind, QuotaTable, ScramCredential,
-    ScramMechanism, TopicId, TopicName,
+    AclBinding, BrokerEpoch, NodeId, PartitionIndex, QuotaEntity, QuotaTable, ScramCredential, ScramMechanism, TopicId,
+    TopicName,
 };
 use uuid::Uuid;
 
 use crate::broker_config::BrokerOverrides;
 use crate::keys::{
     BrokerValue, ClusterValue, ControllerValue, DeletionValue, Key, KeyError, PartitionState, ProducerIdsValue,
+    QuotasValue,
 };
 use crate::port::{Change, Changes, Listing, Revision};
 use crate::shared_map::SharedMap;
@@ -126,7 +127,7 @@ pub struct ClusterImage {
     producer_ids: Option<Versioned<ProducerIdsValue>>,
     /// Replaced as a whole by each change: requests look it up, changes are rare.
     quotas: Arc<QuotaTable>,
-    quota_revisions: BTreeMap<QuotaEntity, Revision>,
+    stored_quotas: BTreeMap<QuotaEntity, Versioned<QuotasValue>>,
     acls: SharedMap<Uuid, Arc<AclBinding>>,
     scram: SharedMap<(String, ScramMechanism), Arc<Versioned<ScramCredential>>>,
 }
@@ -257,14 +258,19 @@ impl ClusterImage {
         self.producer_ids.as_ref()
     }
 
-    /// Every quota that is set.
+    /// Every quota that is set and holds.
     pub fn quotas(&self) -> &Arc<QuotaTable> {
         &self.quotas
     }
 
-    /// One entity's quotas, and the revision of their last change.
-    pub(crate) fn quotas_of(&self, entity: &QuotaEntity) -> Option<(&BTreeMap<QuotaKind, f64>, Revision)> {
-        Some((self.quotas.get(entity)?, *self.quota_revisions.get(entity)?))
+    /// Every quota as it is stored, those that do not hold too.
+    pub fn stored_quotas(&self) -> impl Iterator<Item = (&QuotaEntity, &QuotasValue)> {
+        self.stored_quotas.iter().map(|(entity, stored)| (entity, &stored.value))
+    }
+
+    /// One entity's quotas.
+    pub fn quotas_of(&self, entity: &QuotaEntity) -> Option<&Versioned<QuotasValue>> {
+        self.stored_quotas.get(entity)
     }
 
     /// Every access rule, in no order that means anything; the same rule may come twice.
@@ -327,9 +333,8 @@ impl ClusterImage {
         tell(self.cluster != newer.cluster, ImageChange::Cluster);
         tell(self.controller != newer.controller, ImageChange::Controller);
         tell(self.producer_ids != newer.producer_ids, ImageChange::ProducerIds);
-        for entity in self.quotas.keys().chain(newer.quotas.keys()) {
-            let revision = |image: &ClusterImage| image.quota_revisions.get(entity).copied();
-            tell(revision(self) != revision(newer), ImageChange::Quotas(entity.clone()));
+        for entity in self.stored_quotas.keys().chain(newer.stored_quotas.keys()) {
+            tell(self.quotas_of(entity) != newer.quotas_of(entity), ImageChange::Quotas(entity.clone()));
         }
         tell(self.acls != newer.acls, ImageChange::Acls);
         for ((user, mechanism), _) in self.scram.iter().chain(newer.scram.iter()) {
@@ -424,8 +429,12 @@ impl ClusterImage {
                 told.insert(ImageChange::ProducerIds);
             }
             Item::Quotas(entity, value) => {
-                Arc::make_mut(&mut self.quotas).insert(entity.clone(), value.0);
-                self.quota_revisions.insert(entity.clone(), revision);
+                let holding = Arc::make_mut(&mut self.quotas);
+                match value.quotas.is_empty() {
+                    true => drop(holding.remove(&entity)),
+                    false => drop(holding.insert(entity.clone(), value.quotas.clone())),
+                }
+                self.stored_quotas.insert(entity.clone(), Versioned { value, revision });
                 told.insert(ImageChange::Quotas(entity));
             }
             Item::Acl(id, value) => {
@@ -492,7 +501,7 @@ impl ClusterImage {
             }
             Key::Quotas(entity) => {
                 Arc::make_mut(&mut self.quotas).remove(entity);
-                self.quota_revisions.remove(entity);
+                self.stored_quotas.remove(entity);
                 told.insert(ImageChange::Quotas(entity.clone()));
             }
             Key::Acl(id) => {

@@ -135,6 +135,7 @@ table! { $
     57 UpdateFeatures: UpdateFeaturesRequest => UpdateFeaturesResponse, implemented 0 to 2, advertised 0 to 2, flexible from 0;
     60 DescribeCluster: DescribeClusterRequest => DescribeClusterResponse, implemented 0 to 2, advertised 0 to 2, flexible from 0;
     61 DescribeProducers: DescribeProducersRequest => DescribeProducersResponse, implemented 0 to 0, advertised 0 to 0, flexible from 0;
+    64 UnregisterBroker: UnregisterBrokerRequest => UnregisterBrokerResponse, implemented 0 to 0, advertised 0 to 0, flexible from 0;
     68 ConsumerGroupHeartbeat: ConsumerGroupHeartbeatRequest => ConsumerGroupHeartbeatResponse, implemented 0 to 1, advertised 0 to 1, flexible from 0;
     69 ConsumerGroupDescribe: ConsumerGroupDescribeRequest => ConsumerGroupDescribeResponse, implemented 0 to 1, advertised 0 to 1, flexible from 0;
     74 ListConfigResources: ListConfigResourcesRequest => ListConfigResourcesResponse, implemented 0 to 1, advertised 0 to 1, flexible from 0;

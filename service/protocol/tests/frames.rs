@@ -93,6 +93,7 @@ fn recorded_frames_decode_and_encode_to_the_same_bytes() {
         "DescribeLogDirs",
         "SaslAuthenticate",
         "UpdateFeatures",
+        "UnregisterBroker",
     ];
     assert_eq!(absent, expected);
     assert!(seen.values().sum::<usize>() >= 100, "{seen:?}");

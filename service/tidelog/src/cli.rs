@@ -3,8 +3,8 @@
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    acl, bench, broker, completions, config, consume, group, http, log, produce, records, status, table, tier, token,
-    topic, user,
+    acl, bench, broker, completions, config, consume, group, http, log, produce, quota, records, status, table, tier,
+    token, topic, user,
 };
 use crate::demo::args::DemoArgs;
 use crate::serve::args::ServeArgs;
@@ -55,6 +55,8 @@ pub(crate) enum Command {
     User(user::UserArgs),
     /// Add, list and remove access rules.
     Acl(acl::AclArgs),
+    /// Set, list and remove quotas of users, client ids and addresses.
+    Quota(quota::QuotaArgs),
     /// Issue a token for a server that runs with the same shared secret.
     Token(token::TokenArgs),
     /// Run one SQL statement over topics that are exported as tables.

@@ -50,6 +50,61 @@ fn settings_of_topics_and_brokers_are_shown_and_changed() {
     server.run(&["broker", "config", "7"]).expect(1);
 }
 
+#[test]
+fn quotas_are_set_listed_and_removed() {
+    let server = server();
+    let set = ["quota", "set", "--for", "user=alice", "--for", "client-id=app", "producer_byte_rate=1MiB"];
+    assert_eq!(server.run(&[&set[..], &["--dry-run"]].concat()).expect(0).stdout.split(' ').next(), Some("could"));
+    assert_eq!(server.run(&["quota", "list", "--output", "json"]).expect(0).json(), json!([]));
+    assert_eq!(server.run(&set).expect(0).stdout, "changed the quotas of user=alice, client-id=app\n");
+    server.run(&["quota", "set", "--for", "user=*", "request_percentage=50", "consumer_byte_rate=1000"]).expect(0);
+    server.run(&["quota", "set", "--for", "ip=10.0.0.1", "connection_creation_rate=5"]).expect(0);
+    let listed = server.run(&["quota", "list", "--output", "json"]).expect(0).json();
+    let alice = json!({"for": {"user": "alice", "client-id": "app"}, "quotas": {"producer_byte_rate": 1048576.0}});
+    assert!(listed.as_array().unwrap().len() == 3 && listed.as_array().unwrap().contains(&alice), "{listed}");
+    let everybody = server.run(&["quota", "list", "--for", "user=*"]).expect(0).stdout;
+    assert_eq!(
+        everybody,
+        "FOR     QUOTA               VALUE\nuser=*  consumer_byte_rate   1000\nuser=*  request_percentage     50\n"
+    );
+    // Only what is named, then all that is left; a second time there is none.
+    server.run(&["quota", "remove", "--for", "user=*", "request_percentage"]).expect(0);
+    let left = server.run(&["quota", "list", "--for", "user=*", "--output", "json"]).expect(0).json();
+    assert_eq!(left, json!([{"for": {"user": null}, "quotas": {"consumer_byte_rate": 1000.0}}]));
+    server.run(&["quota", "remove", "--for", "client-id=app", "--for", "user=alice"]).expect(0);
+    server.run(&["quota", "remove", "--for", "client-id=app", "--for", "user=alice"]).expect(4);
+    server.run(&["quota", "set", "--for", "user=a", "no_such_rate=1"]).expect(1);
+    server.run(&["quota", "set", "--for", "user=a", "--for", "ip=::1", "producer_byte_rate=1"]).expect(1);
+    server.run(&["quota", "set", "producer_byte_rate=1"]).expect(2);
+    server.run(&["quota", "set", "--for", "user=a"]).expect(2);
+}
+
+#[test]
+fn a_running_server_writes_more_or_less_to_its_log() {
+    let server = server();
+    let level = |logger: &str| {
+        let levels = server.run(&["broker", "loggers", "--output", "json"]).expect(0).json();
+        levels[logger].as_str().unwrap_or_default().to_owned()
+    };
+    // Each request is a line at DEBUG.
+    let lines = || {
+        server.run(&["status"]).expect(0);
+        server.log().lines().filter(|line| line.contains("DEBUG")).count()
+    };
+    assert_eq!((level("root").as_str(), level("tidelog_gateway").as_str(), lines()), ("INFO", "INFO", 0));
+    server.run(&["broker", "loggers", "1", "--set", "tidelog_gateway=debug"]).expect(0);
+    assert_eq!((level("root").as_str(), level("tidelog_gateway").as_str()), ("INFO", "DEBUG"));
+    let written = lines();
+    assert!(written > 0);
+    server.run(&["broker", "loggers", "1", "--delete", "tidelog_gateway"]).expect(0);
+    let before = lines();
+    assert_eq!(lines(), before, "nothing more after it was taken back");
+    server.run(&["broker", "loggers", "1", "--set", "kafka.server.KafkaApis=DEBUG"]).expect(1);
+    server.run(&["broker", "loggers", "1", "--set", "root=LOUD"]).expect(1);
+    server.run(&["broker", "loggers", "1", "--delete", "root"]).expect(1);
+    server.run(&["broker", "loggers", "--set", "root=WARN"]).expect(2);
+}
+
 /// The lines of `log dump --output json`.
 fn lines(stdout: &str) -> Vec<Value> {
     stdout.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect()

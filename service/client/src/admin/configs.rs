@@ -16,6 +16,8 @@ pub enum ConfigResource {
     Topic(String),
     /// A broker; `None` is what all brokers share.
     Broker(Option<NodeId>),
+    /// The loggers of a broker (KIP-412).
+    Loggers(NodeId),
 }
 
 impl ConfigResource {
@@ -24,6 +26,7 @@ impl ConfigResource {
             ConfigResource::Topic(name) => (2, Str::from(name)),
             ConfigResource::Broker(Some(id)) => (4, Str::from(id.to_string())),
             ConfigResource::Broker(None) => (4, Str::EMPTY),
+            ConfigResource::Loggers(id) => (8, Str::from(id.to_string())),
         }
     }
 
@@ -32,6 +35,7 @@ impl ConfigResource {
             ConfigResource::Topic(name) => format!("configuration of topic `{name}`"),
             ConfigResource::Broker(Some(id)) => format!("configuration of broker {id}"),
             ConfigResource::Broker(None) => "configuration of all brokers".into(),
+            ConfigResource::Loggers(id) => format!("loggers of broker {id}"),
         }
     }
 }

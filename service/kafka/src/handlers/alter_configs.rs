@@ -2,6 +2,7 @@
 
 use tidelog_broker::BrokerError;
 use tidelog_metadata::decide::ConfigEdit;
+use tidelog_model::KafkaError;
 use tidelog_protocol::messages::{
     AlterConfigsRequest, AlterConfigsResponse, ReplacedConfigsResource, ReplacedConfigsResourceResponse,
 };
@@ -42,5 +43,9 @@ async fn replace(
     match ConfigResource::from_wire(resource.resource_type, &resource.resource_name)? {
         ConfigResource::Topic(name) => broker.alter_topic_configs(&request.caller, name, all, validate_only).await,
         ConfigResource::Broker(name) => broker.alter_broker_configs(&request.caller, name, all, validate_only).await,
+        // Kafka's answer: levels are changed one by one only.
+        ConfigResource::Loggers(_) => {
+            Err(BrokerError::new(KafkaError::InvalidRequest, "Unknown resource type BROKER_LOGGER"))
+        }
     }
 }

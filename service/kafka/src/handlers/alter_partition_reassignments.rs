@@ -22,8 +22,8 @@ pub(crate) async fn handle(
         error_message: None,
         ..Default::default()
     };
-    let targets: Vec<_> = message.topics.iter().flat_map(targets).collect();
-    let results = match request.session.broker.reassign(&request.caller, &targets, another_factor) {
+    let targets = message.topics.iter().flat_map(targets);
+    let results = match request.session.broker.reassign(&request.caller, targets, another_factor) {
         Ok(results) => results,
         Err(error) => {
             return request.ready(&AlterPartitionReassignmentsResponse {
@@ -59,14 +59,10 @@ pub(crate) async fn handle(
     request.ready(&AlterPartitionReassignmentsResponse { responses, ..base })
 }
 
-fn targets(topic: &ReassignableTopic) -> Vec<(NamedPartition, Option<Vec<NodeId>>)> {
+fn targets(topic: &ReassignableTopic) -> impl Iterator<Item = (NamedPartition, Option<Vec<NodeId>>)> {
     let name: Arc<str> = Arc::from(topic.name.as_str());
-    topic
-        .partitions
-        .iter()
-        .map(|partition| {
-            let replicas = partition.replicas.as_ref().map(|list| list.iter().map(|id| NodeId(*id)).collect());
-            ((Arc::clone(&name), PartitionIndex(partition.partition_index)), replicas)
-        })
-        .collect()
+    topic.partitions.iter().map(move |partition| {
+        let replicas = partition.replicas.as_ref().map(|list| list.iter().map(|id| NodeId(*id)).collect());
+        ((Arc::clone(&name), PartitionIndex(partition.partition_index)), replicas)
+    })
 }

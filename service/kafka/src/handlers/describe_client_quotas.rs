@@ -26,8 +26,8 @@ pub(crate) async fn handle(request: Request<'_>, message: DescribeClientQuotasRe
                         entity: entity_parts(entity),
                         values: quotas
                             .iter()
-                            .map(|(kind, value)| DescribedQuota {
-                                key: Str::from(kind.name()),
+                            .map(|(name, value)| DescribedQuota {
+                                key: Str::from(name),
                                 value: *value,
                                 ..Default::default()
                             })

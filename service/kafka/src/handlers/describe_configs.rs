@@ -29,6 +29,7 @@ fn find(request: &Request<'_>, resource: &DescribeConfigsResource) -> Result<Vec
     match ConfigResource::from_wire(resource.resource_type, &resource.resource_name)? {
         ConfigResource::Topic(name) => broker.topic_configs(&request.caller, &TopicRef::from(name)),
         ConfigResource::Broker(name) => broker.broker_configs(&request.caller, name),
+        ConfigResource::Loggers(name) => broker.loggers(&request.caller, name),
     }
 }
 

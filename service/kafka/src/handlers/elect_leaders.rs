@@ -16,35 +16,50 @@ use crate::request::{Request, code, sentence};
 type Results = Vec<(NamedPartition, Result<(), BrokerError>)>;
 
 pub(crate) async fn handle(request: Request<'_>, message: ElectLeadersRequest) -> Result<Waiting, Hangup> {
-    let asked = message.topic_partitions.as_deref().map(named);
+    let asked = message.topic_partitions.as_deref();
     let elected = match Election::from_code(message.election_type) {
-        Some(election) => request.session.broker.elect_leaders(&request.caller, election, asked.clone()).await,
+        Some(election) => request.session.broker.elect_leaders(&request.caller, election, asked.map(named)).await,
         None => {
             let reason = format!("election type {} is unknown", message.election_type);
             Err(BrokerError::new(KafkaError::InvalidRequest, reason))
         }
     };
     let (error, results) = match elected {
-        Ok(results) => (None, results),
+        Ok(results) => (None, by_topic(results)),
         // Version 0 has no place for the whole request's error, so each partition carries it.
         Err(error) => {
-            let each = |partition| (partition, Err(error.clone()));
-            (Some(error.clone()), asked.unwrap_or_default().into_iter().map(each).collect())
+            let all = asked.unwrap_or_default().iter().map(|topic| refused(topic, &error)).collect();
+            (Some(error), all)
         }
     };
     request.ready(&ElectLeadersResponse {
         error_code: if request.header.version > 0 { code(error.as_ref()) } else { 0 },
-        replica_election_results: by_topic(results),
+        replica_election_results: results,
         ..Default::default()
     })
 }
 
-fn named(topics: &[ElectLeadersTopic]) -> Vec<NamedPartition> {
-    let of = |topic: &ElectLeadersTopic| {
+fn named(topics: &[ElectLeadersTopic]) -> impl Iterator<Item = NamedPartition> {
+    topics.iter().flat_map(|topic| {
         let name: Arc<str> = Arc::from(topic.topic.as_str());
-        topic.partitions.iter().map(move |index| (name.clone(), PartitionIndex(*index))).collect::<Vec<_>>()
+        topic.partitions.iter().map(move |index| (name.clone(), PartitionIndex(*index)))
+    })
+}
+
+/// A topic of which nothing was done.
+fn refused(topic: &ElectLeadersTopic, error: &BrokerError) -> ReplicaElectionResult {
+    let message = sentence(error);
+    let partition = |index: &i32| ElectedPartition {
+        partition_id: *index,
+        error_code: error.error.code(),
+        error_message: message.clone(),
+        ..Default::default()
     };
-    topics.iter().flat_map(of).collect()
+    ReplicaElectionResult {
+        topic: topic.topic.clone(),
+        partition_result: topic.partitions.iter().map(partition).collect(),
+        ..Default::default()
+    }
 }
 
 /// The results in their order, neighbours of one topic together.

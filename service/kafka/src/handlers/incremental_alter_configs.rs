@@ -39,6 +39,7 @@ async fn alter(request: &Request<'_>, resource: &AlterConfigsResource, validate_
         ConfigResource::Broker(name) => {
             broker.alter_broker_configs(&request.caller, name, changes, validate_only).await
         }
+        ConfigResource::Loggers(name) => broker.alter_loggers(&request.caller, name, &changes, validate_only),
     }
 }
 

@@ -1,6 +1,6 @@
 //! ListPartitionReassignments (key 46).
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use tidelog_broker::Reassignment;
 use tidelog_model::{NodeId, PartitionIndex};
@@ -17,15 +17,13 @@ pub(crate) async fn handle(
     request: Request<'_>,
     message: ListPartitionReassignmentsRequest,
 ) -> Result<Waiting, Hangup> {
-    let asked = message.topics.map(|topics| {
-        let mut asked: BTreeMap<String, Vec<PartitionIndex>> = BTreeMap::new();
-        for topic in topics {
-            let indexes = topic.partition_indexes.into_iter().map(PartitionIndex);
-            asked.entry(topic.name.to_string()).or_default().extend(indexes);
-        }
-        asked
+    let asked = message.topics.as_deref().map(|topics| {
+        topics.iter().flat_map(|topic| {
+            let name: Arc<str> = Arc::from(topic.name.as_str());
+            topic.partition_indexes.iter().map(move |index| (name.clone(), PartitionIndex(*index)))
+        })
     });
-    request.ready(&match request.session.broker.reassignments(&request.caller, asked.as_ref()) {
+    request.ready(&match request.session.broker.reassignments(&request.caller, asked) {
         Ok(found) => {
             ListPartitionReassignmentsResponse { error_message: None, topics: by_topic(found), ..Default::default() }
         }

@@ -13,14 +13,16 @@ use crate::request::Request;
 
 pub(crate) async fn handle(request: Request<'_>, message: OffsetDeleteRequest) -> Result<Waiting, Hangup> {
     let to = request.reply_to();
-    let asked = message.topics.iter().flat_map(|topic| {
-        // Its name is copied once: a clone is a count.
-        let reference = TopicRef::from(topic.name.as_str());
-        let index = move |partition: i32| (reference.clone(), PartitionIndex(partition));
-        topic.partitions.iter().map(move |partition| index(partition.partition_index))
-    });
+    let asked: Vec<(TopicRef, Vec<PartitionIndex>)> = message
+        .topics
+        .iter()
+        .map(|topic| {
+            let indexes = topic.partitions.iter().map(|partition| PartitionIndex(partition.partition_index));
+            (TopicRef::from(topic.name.as_str()), indexes.collect())
+        })
+        .collect();
     let group = GroupId::from(message.group_id.as_str());
-    let ticket = request.session.broker.delete_offsets(&request.caller, group, asked.collect()).await;
+    let ticket = request.session.broker.delete_offsets(&request.caller, group, &asked).await;
     drop(request);
     Ok(Box::pin(async move {
         let response = match ticket.await {

@@ -1,5 +1,7 @@
 //! What administrators ask of the cluster: settings, leaders, replicas, the quorum, features.
 
+use std::collections::BTreeMap;
+
 use tidelog_protocol::messages::*;
 
 use super::*;
@@ -99,7 +101,7 @@ async fn config_resources_are_listed_by_kind() {
         let listed = answer.config_resources.iter().map(|one| (one.resource_name.to_string(), one.resource_type));
         (answer.error_code, listed.collect::<Vec<_>>())
     };
-    assert_eq!(list(1, &[]).await, (0, vec![("t".into(), 2), ("1".into(), 4)]));
+    assert_eq!(list(1, &[]).await, (0, vec![("t".into(), 2), ("1".into(), 4), ("1".into(), 8)]));
     assert_eq!(list(1, &[4]).await, (0, vec![("1".into(), 4)]));
     assert_eq!(list(1, &[2, 3]).await, (KafkaError::UnsupportedVersion.code(), vec![]));
     assert_eq!(list(0, &[]).await, (0, vec![]), "version 0 knows client metrics only");
@@ -262,4 +264,118 @@ async fn a_partition_named_many_times_has_its_producers_described_once() {
     let topic = |topic: &DescribeProducersTopicResponse| topic.partitions.iter().map(|p| p.partition_index).collect();
     let indexes: Vec<Vec<i32>> = answer.topics.iter().map(topic).collect();
     assert_eq!(indexes, [vec![0, 1], vec![]]);
+}
+
+/// A log with two loggers beside the root.
+struct Log(parking_lot::Mutex<BTreeMap<String, LogLevel>>);
+
+impl LogLevels for Log {
+    fn levels(&self) -> BTreeMap<String, LogLevel> {
+        self.0.lock().clone()
+    }
+
+    fn knows(&self, logger: &str) -> bool {
+        self.0.lock().contains_key(logger)
+    }
+
+    fn set(&self, changes: &[(String, Option<LogLevel>)]) {
+        for (logger, level) in changes {
+            self.0.lock().insert(logger.clone(), level.unwrap_or(LogLevel::Info));
+        }
+    }
+}
+
+#[tokio::test]
+async fn levels_of_loggers_are_shown_and_changed_all_or_none() {
+    let levels = ["root", "net", "disk"].map(|name| (name.to_owned(), LogLevel::Info));
+    let log: Arc<dyn LogLevels> = Arc::new(Log(parking_lot::Mutex::new(BTreeMap::from(levels))));
+    let fixture = Fixture::start_logging(log).await;
+    let mut stream = fixture.connect().await;
+    let mut alter = async |name: &str, changes: &[(&str, i8, Option<&str>)], validate_only| {
+        let change = |(name, config_operation, value): &(&str, i8, Option<&str>)| AlterableConfig {
+            name: Str::from(*name),
+            config_operation: *config_operation,
+            value: value.map(Str::from),
+            ..Default::default()
+        };
+        let configs = changes.iter().map(change).collect();
+        let resource =
+            AlterConfigsResource { resource_type: 8, resource_name: name.into(), configs, ..Default::default() };
+        let request = IncrementalAlterConfigsRequest { resources: vec![resource], validate_only, ..Default::default() };
+        let answer = call(&mut stream, 1, &request).await.responses.remove(0);
+        (answer.error_code, answer.error_message.map(|message| message.to_string()).unwrap_or_default())
+    };
+    let (invalid_config, invalid_request) = (KafkaError::InvalidConfig.code(), KafkaError::InvalidRequest.code());
+    let debug = ("net", 0, Some("DEBUG"));
+    for (name, changes, code, reason) in [
+        ("1", vec![debug, ("kafka.server.KafkaApis", 0, Some("INFO"))], invalid_config, "does not exist"),
+        ("1", vec![debug, ("disk", 0, Some("LOUD"))], invalid_config, "not a supported log level"),
+        ("1", vec![debug, ("disk", 2, Some("INFO"))], invalid_request, "APPEND operation is not allowed"),
+        ("1", vec![("root", 1, None)], invalid_request, "root logger is not allowed"),
+        ("2", vec![debug], invalid_request, "Unexpected broker id"),
+        ("", vec![debug], invalid_request, "must be an integer"),
+    ] {
+        let refused = alter(name, &changes, false).await;
+        assert!(refused.0 == code && refused.1.contains(reason), "{changes:?}: {refused:?}");
+    }
+    assert_eq!(alter("1", &[debug], true).await.0, 0);
+    let described = async || {
+        let resource = DescribeConfigsResource {
+            resource_type: 8,
+            resource_name: "1".into(),
+            configuration_keys: None,
+            ..Default::default()
+        };
+        let request = DescribeConfigsRequest { resources: vec![resource], ..Default::default() };
+        let mut stream = fixture.connect().await;
+        let found = call(&mut stream, 4, &request).await.results.remove(0);
+        let level = |one: &DescribeConfigsResourceResult| {
+            assert_eq!((one.config_source, one.read_only), (6, false));
+            format!("{}={}", one.name, one.value.as_deref().unwrap_or_default())
+        };
+        found.configs.iter().map(level).collect::<Vec<_>>()
+    };
+    assert_eq!(described().await, ["disk=INFO", "net=INFO", "root=INFO"], "nothing refused or only checked has effect");
+    assert_eq!(alter("1", &[debug, ("root", 0, Some("FATAL"))], false).await.0, 0);
+    assert_eq!(described().await, ["disk=INFO", "net=DEBUG", "root=ERROR"]);
+    assert_eq!(alter("1", &[("net", 1, None)], false).await.0, 0);
+    assert_eq!(described().await, ["disk=INFO", "net=INFO", "root=ERROR"]);
+}
+
+#[tokio::test]
+async fn a_broker_that_runs_cannot_be_unregistered_and_another_is_unknown() {
+    let fixture = Fixture::start(&[]).await;
+    let mut stream = fixture.connect().await;
+    for (broker_id, error) in [(1, KafkaError::InvalidRequest), (7, KafkaError::BrokerIdNotRegistered)] {
+        let answer = call(&mut stream, 0, &UnregisterBrokerRequest { broker_id, ..Default::default() }).await;
+        assert_eq!(answer.error_code, error.code());
+    }
+}
+
+/// Who may nothing is refused as a whole, in the shape of each answer.
+#[tokio::test]
+async fn administration_of_the_cluster_is_authorized_before_the_request_is_looked_at() {
+    let acls = tidelog_security::AclDefaults { super_users: Default::default(), allow_everyone: false };
+    let fixture = Fixture::start_with(&[], ListenerSecurity::default(), Some(acls)).await;
+    let mut stream = fixture.connect().await;
+    let refused = KafkaError::ClusterAuthorizationFailed.code();
+    let topic = ElectLeadersTopic { topic: "t".into(), partitions: vec![0, 1], ..Default::default() };
+    let request = ElectLeadersRequest { topic_partitions: Some(vec![topic]), ..Default::default() };
+    for version in [0, 2] {
+        let answer = call(&mut stream, version, &request).await;
+        let codes: Vec<i16> =
+            answer.replica_election_results[0].partition_result.iter().map(|p| p.error_code).collect();
+        assert_eq!((answer.error_code, codes), (if version == 0 { 0 } else { refused }, vec![refused; 2]));
+    }
+    let topic = ReassignableTopic {
+        name: "t".into(),
+        partitions: vec![ReassignablePartition::default()],
+        ..Default::default()
+    };
+    let request = AlterPartitionReassignmentsRequest { topics: vec![topic], ..Default::default() };
+    let answer = call(&mut stream, 1, &request).await;
+    assert_eq!((answer.error_code, answer.responses.len()), (refused, 0));
+    assert_eq!(call(&mut stream, 0, &ListPartitionReassignmentsRequest::default()).await.error_code, refused);
+    let request = UnregisterBrokerRequest { broker_id: 1, ..Default::default() };
+    assert_eq!(call(&mut stream, 0, &request).await.error_code, refused);
 }

@@ -165,7 +165,8 @@ fn golden_bytes() {
     let overrides = BrokerOverrides::new(configs(&[("log.retention.ms", "1000")])).unwrap();
     assert_eq!(text(overrides.encode()), r#"{"version":1,"configs":{"log.retention.ms":"1000"}}"#);
     assert_eq!(BrokerOverrides::decode(None, &overrides.encode()), Ok(overrides));
-    let quotas = QuotasValue(BTreeMap::from([(QuotaKind::ProducerByteRate, 1024.0)]));
+    let quotas = BTreeMap::from([(QuotaKind::ProducerByteRate, 1024.0)]);
+    let quotas = QuotasValue { quotas, ..Default::default() };
     assert_eq!(text(quotas.encode()), r#"{"version":1,"quotas":{"producer_byte_rate":1024.0}}"#);
     assert_eq!(QuotasValue::decode(&entity("user=a"), &quotas.encode()), Ok(quotas));
 }
@@ -192,6 +193,10 @@ fn a_setting_that_another_version_took_is_kept_byte_for_byte() {
     let overrides = BrokerOverrides::decode(None, broker).unwrap();
     assert_eq!((overrides.unfit().count(), overrides.is_empty()), (3, false));
     assert_eq!(overrides.encode(), &broker[..]);
+    let quotas = br#"{"version":1,"quotas":{"no_such_rate":1.0,"producer_byte_rate":-1.0,"request_percentage":5.0}}"#;
+    let value = QuotasValue::decode(&entity("user=a"), quotas).unwrap();
+    assert_eq!((value.quotas.len(), value.unfit.len()), (1, 2));
+    assert_eq!(value.encode(), &quotas[..]);
 }
 
 #[test]
@@ -219,8 +224,9 @@ fn values_that_contradict_themselves_are_refused() {
     assert!(ClusterValue::decode(br#"{"version":1,"cluster_id":"a/b"}"#).is_err());
     for bad in [r#"{"no_such_rate":1.0}"#, r#"{"producer_byte_rate":0.0}"#, r#"{"connection_creation_rate":1.0}"#] {
         let text = format!(r#"{{"version":1,"quotas":{bad}}}"#);
-        assert!(QuotasValue::decode(&entity("user=a"), text.as_bytes()).is_err(), "{bad}");
+        assert!(QuotasValue::decode(&entity("user=a"), text.as_bytes()).unwrap().quotas.is_empty(), "{bad}");
     }
+    assert!(QuotasValue::decode(&entity("user=a"), br#"{"version":1,"quotas":{"x":"fast"}}"#).is_err());
     let huge = vec![b' '; MAX_TRANSACTION_BYTES + 1];
     assert!(ClusterValue::decode(&huge).is_err());
 }

@@ -49,6 +49,7 @@ mod sasl;
 mod scram_credentials;
 mod sync_group;
 mod txn_offset_commit;
+mod unregister_broker;
 mod update_features;
 mod write_txn_markers;
 
@@ -97,5 +98,6 @@ pub use sasl::*;
 pub use scram_credentials::*;
 pub use sync_group::*;
 pub use txn_offset_commit::*;
+pub use unregister_broker::*;
 pub use update_features::*;
 pub use write_txn_markers::*;

@@ -1,13 +1,18 @@
-//! `tidelog broker`: the settings of brokers while they run.
+//! `tidelog broker`: the settings of brokers and the levels of their logs while they run.
+
+use std::collections::BTreeMap;
 
 use anyhow::bail;
 use clap::{Args, Subcommand};
-use tidelog_client::ConfigResource;
+use serde_json::json;
+use tidelog_client::{ConfigChange, ConfigResource};
 use tidelog_model::NodeId;
 
 use super::connect;
 use super::entries::{self, EntryArgs};
-use crate::output::Usage;
+use super::parse::key_value;
+use crate::cli::{KafkaArgs, OutputArgs};
+use crate::output::{Table, Usage, show};
 
 #[derive(Debug, Args)]
 pub(crate) struct BrokerArgs {
@@ -19,6 +24,8 @@ pub(crate) struct BrokerArgs {
 enum BrokerCommand {
     /// Show a broker's settings, or change those that can change while it runs.
     Config(ConfigArgs),
+    /// Show how much each part of a broker writes to its log, or change it until the next restart.
+    Loggers(LoggersArgs),
 }
 
 #[derive(Debug, Args)]
@@ -28,6 +35,26 @@ struct ConfigArgs {
     broker: Option<Whose>,
     #[command(flatten)]
     entries: EntryArgs,
+}
+
+#[derive(Debug, Args)]
+struct LoggersArgs {
+    /// Number of the broker [default: the controller, unless something is to change]
+    #[arg(value_name = "BROKER", value_parser = clap::value_parser!(i32).range(0..))]
+    broker: Option<i32>,
+    /// Set a level (ERROR, WARN, INFO, DEBUG or TRACE), of root or of a part such as tidelog_kafka; may be repeated.
+    #[arg(short, long, value_name = "LOGGER=LEVEL", value_parser = key_value)]
+    set: Vec<(String, String)>,
+    /// Return a logger to what the broker was started with; may be repeated.
+    #[arg(short, long, value_name = "LOGGER")]
+    delete: Vec<String>,
+    /// Only check whether the changes are possible.
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    kafka: KafkaArgs,
+    #[command(flatten)]
+    output: OutputArgs,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +74,13 @@ fn whose(text: &str) -> Result<Whose, String> {
 }
 
 pub(crate) async fn run(args: BrokerArgs) -> anyhow::Result<()> {
-    let BrokerCommand::Config(args) = args.command;
+    match args.command {
+        BrokerCommand::Config(args) => config(args).await,
+        BrokerCommand::Loggers(args) => loggers(args).await,
+    }
+}
+
+async fn config(args: ConfigArgs) -> anyhow::Result<()> {
     if args.broker.is_none() && args.entries.is_change() {
         bail!(Usage("say whose settings are to change: a broker's number, or all".into()));
     }
@@ -61,6 +94,35 @@ pub(crate) async fn run(args: BrokerArgs) -> anyhow::Result<()> {
         Whose::One(id) => (ConfigResource::Broker(Some(id)), format!("broker {id}")),
     };
     entries::run(&client, &args.entries, &resource, &name, |entry| entry.source != "default").await
+}
+
+async fn loggers(args: LoggersArgs) -> anyhow::Result<()> {
+    let mut changes: Vec<ConfigChange> =
+        args.set.into_iter().map(|(logger, level)| ConfigChange::Set(logger, level.to_ascii_uppercase())).collect();
+    changes.extend(args.delete.into_iter().map(ConfigChange::Delete));
+    if args.broker.is_none() && !changes.is_empty() {
+        bail!(Usage("say whose loggers are to change: a broker's number".into()));
+    }
+    let client = connect(&args.kafka, "tidelog-broker").await?;
+    let id = match args.broker {
+        Some(id) => NodeId(id),
+        None => client.describe_cluster().await?.controller,
+    };
+    let resource = ConfigResource::Loggers(id);
+    if !changes.is_empty() {
+        client.alter_configs(&resource, &changes, args.dry_run).await?;
+        return show(args.output.output, &json!({ "broker": id.get(), "changed": !args.dry_run }), || {
+            format!("{} the loggers of broker {id}\n", if args.dry_run { "could change" } else { "changed" })
+        });
+    }
+    let found = client.describe_configs(&resource).await?;
+    let levels: BTreeMap<&str, Option<&str>> =
+        found.iter().map(|logger| (logger.name.as_str(), logger.value.as_deref())).collect();
+    show(args.output.output, &levels, || {
+        let mut table = Table::new(["LOGGER", "LEVEL"]);
+        levels.iter().for_each(|(logger, level)| table.row([*logger, level.unwrap_or("-")]));
+        table.render()
+    })
 }
 
 #[cfg(test)]

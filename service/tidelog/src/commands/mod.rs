@@ -14,6 +14,7 @@ pub(crate) mod lines;
 pub(crate) mod log;
 pub(crate) mod parse;
 pub(crate) mod produce;
+pub(crate) mod quota;
 pub(crate) mod record_line;
 pub(crate) mod records;
 pub(crate) mod status;
@@ -62,6 +63,7 @@ async fn dispatch(command: Command) -> anyhow::Result<()> {
         Command::Bench(args) => bench::run(args).await,
         Command::User(args) => user::run(args).await,
         Command::Acl(args) => acl::run(args).await,
+        Command::Quota(args) => quota::run(args).await,
         Command::Token(args) => token::run(&args),
         Command::Query(args) => http::query(args).await,
         Command::Tier(args) => tier::run(args).await,

@@ -65,7 +65,7 @@ const QUERIES: &[(&str, &str)] = &[
 
 /// Runs the demo; an error if any reader misses an event.
 pub(crate) async fn run(args: DemoArgs) -> Result<()> {
-    crate::serve::log_to_stderr("warn")?;
+    let _ = crate::serve::log_to_stderr("warn")?;
     // From here on Ctrl-C ends the demo in good order, whatever it is doing: the temporary directory must go.
     let mut interrupt = Interrupt::new()?;
     let temporary = match &args.data_dir {
@@ -76,7 +76,7 @@ pub(crate) async fn run(args: DemoArgs) -> Result<()> {
     let mut report = Report::new(args.output.output);
     let started = Instant::now();
     let server = tokio::select! {
-        server = crate::serve::start(config(data_dir, args.object_store.clone())) => server?,
+        server = crate::serve::start(config(data_dir, args.object_store.clone()), None) => server?,
         () = interrupt.came() => return Err(Interrupted.into()),
     };
     let shown = tokio::select! {

@@ -7,6 +7,7 @@ pub(crate) mod endpoints;
 mod file;
 mod gauges;
 mod listeners;
+mod log_levels;
 mod metrics;
 mod observer;
 pub(crate) mod origin;
@@ -19,19 +20,22 @@ pub(crate) mod start;
 mod status;
 pub(crate) mod verify;
 
+use std::sync::Arc;
+
 use anyhow::Result;
 use tokio::signal::unix::{SignalKind, signal};
 
+pub(crate) use log_levels::log_to_stderr;
 pub(crate) use start::start;
 
 /// Serves until SIGINT or SIGTERM, then stops in order.
 pub(crate) async fn run(args: args::ServeArgs) -> Result<()> {
     let (config, log) = resolve::resolve(args)?.valid()?;
-    log_to_stderr(&log)?;
+    let levels = Arc::new(log_to_stderr(&log)?);
     // Signals count from the first moment on.
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let running = start(config).await?;
+    let running = start(config, Some(levels)).await?;
     println!("kafka  {}", running.kafka);
     for (name, address) in running.listeners.iter().skip(1) {
         println!("kafka  {address}  {name}");
@@ -45,13 +49,4 @@ pub(crate) async fn run(args: args::ServeArgs) -> Result<()> {
     }
     tracing::info!("stopping");
     running.stop().await
-}
-
-/// Logs go to stderr, so that stdout holds only what was asked for.
-pub(crate) fn log_to_stderr(filter: &str) -> Result<()> {
-    let filter = tracing_subscriber::EnvFilter::try_new(filter)?;
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false);
-    // A second call (a demo that logs already) changes nothing.
-    let _ = subscriber.try_init();
-    Ok(())
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use tidelog_broker::{Broker, BrokerOptions, DataDir};
+use tidelog_broker::{Broker, BrokerOptions, DataDir, LogLevels};
 use tidelog_gateway::{Gateway, GatewayInfo, GatewayOptions, GatewayParts};
 use tidelog_kafka::{KafkaDoor, ListenerName, ListenerSecurity, SaslOptions};
 use tidelog_log::{OsDisk, replace_file};
@@ -57,7 +57,7 @@ pub(crate) struct Running {
 }
 
 /// Opens everything; returns when all listeners accept. Recovery of partitions goes on behind them.
-pub(crate) async fn start(config: ServeConfig) -> Result<Running> {
+pub(crate) async fn start(config: ServeConfig, log: Option<Arc<dyn LogLevels>>) -> Result<Running> {
     for warning in safety::check(&config)? {
         warn!("{warning}");
     }
@@ -112,6 +112,7 @@ pub(crate) async fn start(config: ServeConfig) -> Result<Running> {
         acls: config.acls.clone(),
         foreign_writes,
         observer: Some(Arc::clone(&events) as Arc<dyn tidelog_broker::Observer>),
+        log_levels: log,
         ..BrokerOptions::new(&root, Arc::new(store.clone()))
     };
     let broker = Broker::open(data_dir, options).await?;
