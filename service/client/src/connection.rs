@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
 use tidelog_protocol::messages::ApiVersionsRequest;
 use tidelog_protocol::{Message, Pieces, Request, Str, header};
 use tidelog_security::sasl::Login;
@@ -17,6 +19,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::Instant;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use crate::limits::{CONNECT_TIMEOUT, MAX_QUEUED_REQUESTS, MAX_RESPONSE_BYTES, READ_STEP_BYTES, REQUEST_TIMEOUT};
 use crate::sasl::authenticate;
@@ -36,6 +40,8 @@ pub struct ConnectionOptions {
     pub max_response_bytes: usize,
     /// Who the client says it is, on a listener that asks; `None` on one that does not.
     pub login: Option<Login>,
+    /// Encrypt, and whom to trust; `None` sends everything as it is.
+    pub tls: Option<Arc<ClientConfig>>,
     /// Highest versions to use of some APIs, by key; for tests of older versions.
     pub version_caps: Vec<(i16, i16)>,
 }
@@ -48,6 +54,7 @@ impl Default for ConnectionOptions {
             request_timeout: REQUEST_TIMEOUT,
             max_response_bytes: MAX_RESPONSE_BYTES,
             login: None,
+            tls: None,
             version_caps: Vec::new(),
         }
     }
@@ -106,16 +113,27 @@ pub struct Answer<R> {
 impl Connection {
     /// Connects and asks the server for its versions (KIP-511).
     pub async fn open(address: &BrokerAddress, options: &ConnectionOptions) -> Result<Connection, ClientError> {
-        let stream = match tokio::time::timeout(options.connect_timeout, connect(address)).await {
-            Ok(stream) => stream?,
+        let (requests, queue) = mpsc::channel(MAX_QUEUED_REQUESTS);
+        let state = Arc::new(State::default());
+        let serve = async {
+            let stream = connect(address).await?;
+            let (state, max_bytes) = (Arc::clone(&state), options.max_response_bytes);
+            match &options.tls {
+                None => drop(tokio::spawn(run(stream.into_split(), queue, state, max_bytes))),
+                Some(tls) => {
+                    let halves = tokio::io::split(encrypt(address, stream, tls).await?);
+                    drop(tokio::spawn(run(halves, queue, state, max_bytes)));
+                }
+            }
+            Ok::<(), ClientError>(())
+        };
+        match tokio::time::timeout(options.connect_timeout, serve).await {
+            Ok(served) => served?,
             Err(_) => {
                 let reason = format!("no answer within {:?}", options.connect_timeout);
                 return Err(ClientError::Connect { address: address.clone(), reason });
             }
-        };
-        let (requests, queue) = mpsc::channel(MAX_QUEUED_REQUESTS);
-        let state = Arc::new(State::default());
-        tokio::spawn(run(stream, queue, Arc::clone(&state), options.max_response_bytes));
+        }
         let shared = Arc::new(Shared {
             address: address.clone(),
             client_id: Str::from(options.client_id.as_str()),
@@ -289,9 +307,24 @@ async fn connect(address: &BrokerAddress) -> Result<TcpStream, ClientError> {
     Ok(stream)
 }
 
+/// The handshake; the server's certificate must be for the name that we connect to.
+async fn encrypt(
+    address: &BrokerAddress,
+    stream: TcpStream,
+    tls: &Arc<ClientConfig>,
+) -> Result<TlsStream<TcpStream>, ClientError> {
+    let failed = |reason: String| ClientError::Connect { address: address.clone(), reason };
+    let name = ServerName::try_from(address.host.clone()).map_err(|error| failed(error.to_string()))?;
+    TlsConnector::from(Arc::clone(tls)).connect(name, stream).await.map_err(|error| failed(error.to_string()))
+}
+
 /// The connection's task: reads and writes until one of them ends, then fails whoever still waits.
-async fn run(stream: TcpStream, queue: mpsc::Receiver<Outgoing>, state: Arc<State>, max_bytes: usize) {
-    let (read, write) = stream.into_split();
+async fn run(
+    (read, write): (impl AsyncRead + Unpin, impl AsyncWrite + Unpin),
+    queue: mpsc::Receiver<Outgoing>,
+    state: Arc<State>,
+    max_bytes: usize,
+) {
     let reason = tokio::select! {
         error = read_answers(BufReader::with_capacity(64 * 1024, read), &state, max_bytes) => error.to_string(),
         result = write_requests(write, queue, &state) => match result {

@@ -10,36 +10,64 @@ use std::time::Instant;
 
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use crate::answer::{Answer, Hangup, Waiting};
 use crate::dispatch::dispatch;
-use crate::frame::{Budget, FrameError, FrameLimits, FrameReader};
+use crate::frame::{Budget, FrameError, FrameLimits, FrameReader, Inlet};
 use crate::limits::{MAX_WAITING_PER_CONNECTION, SEND_STALL};
+use crate::sealed::Sealed;
 use crate::send::{Socket, send};
 use crate::session::Session;
+
+/// An accepted connection.
+pub(crate) enum Stream {
+    /// As it is.
+    Plain(TcpStream),
+    /// After the handshake.
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// What connections may hold in memory together.
+#[derive(Clone)]
+pub(crate) struct Budgets {
+    /// Frames of requests.
+    pub(crate) requests: Budget,
+    /// Parts of segment files on their way through TLS.
+    pub(crate) sealed: Budget,
+}
+
+/// Where answers go.
+enum Outlet {
+    Plain(Socket),
+    Tls(Sealed),
+}
 
 /// Serves one client until it hangs up, misbehaves, or the service stops.
 pub(crate) async fn serve(
     session: Session,
-    stream: TcpStream,
-    budget: Budget,
+    stream: Stream,
+    budgets: Budgets,
     limits: FrameLimits,
     stop: CancellationToken,
 ) {
     let peer = session.peer;
-    // Answers are small and latency matters; the kernel must not wait for more.
-    if let Err(error) = stream.set_nodelay(true) {
-        debug!(%peer, %error, "connection lost at once");
-        return;
-    }
-    let stream = Arc::new(stream);
+    let (inlet, outlet) = match stream {
+        Stream::Plain(stream) => {
+            let stream = Arc::new(stream);
+            (Inlet::Plain(Arc::clone(&stream)), Outlet::Plain(Socket { stream, stall: SEND_STALL }))
+        }
+        Stream::Tls(stream) => {
+            let (read, half) = tokio::io::split(*stream);
+            (Inlet::Tls(read), Outlet::Tls(Sealed { half, stall: SEND_STALL, budget: budgets.sealed }))
+        }
+    };
     let (queue, waiting) = mpsc::channel(MAX_WAITING_PER_CONNECTION);
     let gone = stop.child_token();
-    let writer =
-        tokio::spawn(write(Socket { stream: Arc::clone(&stream), stall: SEND_STALL }, waiting, peer, gone.clone()));
-    if let Err(hangup) = read(session, FrameReader::new(stream, budget, limits), queue, &gone).await {
+    let writer = tokio::spawn(write(outlet, waiting, peer, gone.clone()));
+    if let Err(hangup) = read(session, FrameReader::new(inlet, budgets.requests, limits), queue, &gone).await {
         report(peer, &hangup);
     }
     // The queue's sender is gone: the writer sends what was accepted, then ends.
@@ -93,10 +121,13 @@ async fn read(
     }
 }
 
-async fn write(socket: Socket, mut waiting: mpsc::Receiver<Waiting>, peer: SocketAddr, gone: CancellationToken) {
+async fn write(mut outlet: Outlet, mut waiting: mpsc::Receiver<Waiting>, peer: SocketAddr, gone: CancellationToken) {
     while let Some(answer) = waiting.recv().await {
         let sent = match answer.await {
-            Ok(Answer::Send(pieces)) => send(&socket, pieces).await,
+            Ok(Answer::Send(pieces)) => match &mut outlet {
+                Outlet::Plain(socket) => send(socket, pieces).await,
+                Outlet::Tls(sealed) => sealed.send(pieces).await,
+            },
             Ok(Answer::Nothing) => Ok(()),
             Err(hangup) => {
                 report(peer, &hangup);
@@ -109,6 +140,9 @@ async fn write(socket: Socket, mut waiting: mpsc::Receiver<Waiting>, peer: Socke
         }
     }
     gone.cancel();
+    if let Outlet::Tls(sealed) = &mut outlet {
+        sealed.close().await;
+    }
 }
 
 #[cfg(test)]
@@ -158,14 +192,15 @@ mod tests {
             let (stream, client, peer) = pair().await;
             let (queue, waiting) = mpsc::channel::<Waiting>(4);
             let gone = CancellationToken::new();
-            let writer = tokio::spawn(write(Socket { stream, stall: STALL }, waiting, peer, gone.clone()));
+            let writer =
+                tokio::spawn(write(Outlet::Plain(Socket { stream, stall: STALL }), waiting, peer, gone.clone()));
             queue.send(Box::pin(std::future::ready(Ok(Answer::Send(vec![piece]))))).await.ok().unwrap();
 
             // Another client meanwhile gets all it asked for.
             let (stream, mut reading, peer) = pair().await;
             let (other, waiting) = mpsc::channel::<Waiting>(4);
             let other_gone = CancellationToken::new();
-            tokio::spawn(write(Socket { stream, stall: STALL }, waiting, peer, other_gone.clone()));
+            tokio::spawn(write(Outlet::Plain(Socket { stream, stall: STALL }), waiting, peer, other_gone.clone()));
             for _ in 0..3 {
                 let answer = Answer::Send(vec![Outgoing::Bytes(Bytes::from_static(&[1; 1000]))]);
                 other.send(Box::pin(std::future::ready(Ok(answer)))).await.ok().unwrap();

@@ -6,25 +6,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use tokio::io::{AsyncReadExt, ReadHalf};
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
+use tokio_rustls::server::TlsStream;
 
-use crate::limits::{
-    BUDGET_UNIT, FRAME_GRACE, FRAME_MIN_RATE, MAX_STRANGERS_FRAME, READ_BUFFER_BYTES, REQUEST_BUDGET_BYTES,
-};
+use crate::limits::{BUDGET_UNIT, FRAME_GRACE, FRAME_MIN_RATE, MAX_STRANGERS_FRAME, READ_BUFFER_BYTES};
 
-/// The request budget of one process.
+/// Bytes that all connections of one process may hold together, of one kind.
 #[derive(Clone)]
 pub(crate) struct Budget(Arc<Semaphore>);
 
 impl Budget {
-    pub(crate) fn new() -> Self {
-        Budget(Arc::new(Semaphore::new(REQUEST_BUDGET_BYTES / BUDGET_UNIT)))
+    pub(crate) fn new(bytes: usize) -> Self {
+        Budget(Arc::new(Semaphore::new(bytes / BUDGET_UNIT)))
     }
 
     /// Waits for room, first come first served; nobody waits here while holding some.
-    async fn reserve(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+    pub(crate) async fn reserve(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
         let units = u32::try_from(bytes.div_ceil(BUDGET_UNIT)).ok()?;
         Arc::clone(&self.0).acquire_many_owned(units).await.ok()
     }
@@ -68,6 +68,9 @@ impl Allowance {
 /// The header of a request without a client id.
 const MIN_REQUEST_BYTES: usize = 8;
 
+/// What a TLS client begins with: a handshake record of major version 3. As a length it is beyond any frame.
+const TLS_HANDSHAKE: i32 = 0x0016_0301;
+
 /// One request as it came, and the budget it holds.
 pub(crate) struct Frame {
     pub(crate) body: Bytes,
@@ -93,22 +96,33 @@ pub(crate) enum FrameError {
         /// The largest frame.
         max: usize,
     },
+    /// A TLS handshake, read as a length.
+    #[error("the client speaks TLS, and this listener does not; its address with TLS is another one")]
+    Tls,
     /// The body comes too slowly.
     #[error("a frame of {0} bytes did not arrive in time")]
     Slow(usize),
 }
 
+/// Where frames come from.
+pub(crate) enum Inlet {
+    /// A plaintext socket, shared with the sending half.
+    Plain(Arc<TcpStream>),
+    /// An encrypted one.
+    Tls(ReadHalf<TlsStream<TcpStream>>),
+}
+
 /// The reading half of a connection.
 pub(crate) struct FrameReader {
-    stream: Arc<TcpStream>,
+    inlet: Inlet,
     buffer: BytesMut,
     budget: Budget,
     limits: FrameLimits,
 }
 
 impl FrameReader {
-    pub(crate) fn new(stream: Arc<TcpStream>, budget: Budget, limits: FrameLimits) -> Self {
-        FrameReader { stream, buffer: BytesMut::new(), budget, limits }
+    pub(crate) fn new(inlet: Inlet, budget: Budget, limits: FrameLimits) -> Self {
+        FrameReader { inlet, buffer: BytesMut::new(), budget, limits }
     }
 
     /// The next frame. Its bytes are a slice of the read buffer: nothing is copied.
@@ -128,6 +142,7 @@ impl FrameReader {
         };
         let length = match usize::try_from(announced) {
             Ok(length) if sizes.contains(&length) => length,
+            _ if announced >> 8 == TLS_HANDSHAKE => return Err(FrameError::Tls),
             _ => return Err(FrameError::Length { announced, min: *sizes.start(), max: *sizes.end() }),
         };
         let reserved = self.budget.reserve(length).await.ok_or(FrameError::Closed)?;
@@ -142,10 +157,19 @@ impl FrameReader {
     async fn fill(&mut self, need: usize) -> io::Result<()> {
         while self.buffer.len() < need {
             self.buffer.reserve((need - self.buffer.len()).max(READ_BUFFER_BYTES));
-            match self.stream.try_read_buf(&mut self.buffer) {
+            let stream = match &mut self.inlet {
+                Inlet::Plain(stream) => stream,
+                Inlet::Tls(half) => {
+                    if half.read_buf(&mut self.buffer).await? == 0 {
+                        return Err(io::ErrorKind::UnexpectedEof.into());
+                    }
+                    continue;
+                }
+            };
+            match stream.try_read_buf(&mut self.buffer) {
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
                 Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.stream.readable().await?,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => stream.readable().await?,
                 Err(error) => return Err(error),
             }
         }

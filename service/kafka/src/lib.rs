@@ -14,12 +14,15 @@ mod limits;
 mod listener;
 mod places;
 mod request;
+mod sealed;
 mod send;
 mod session;
 #[cfg(test)]
 mod tests;
 mod throttle;
+mod tls;
 
 pub use auth::SaslOptions;
 pub use listener::{KafkaDoor, ListenerSecurity};
 pub use session::ListenerName;
+pub use tls::{TlsOptions, TlsSource};

@@ -26,6 +26,18 @@ pub(crate) const MAX_STRANGERS_FRAME: usize = 512 * 1024;
 /// Who fails to authenticate hears of it after this time (Kafka's `connection.failed.authentication.delay.ms`).
 pub(crate) const FAILED_AUTHENTICATION_DELAY: Duration = Duration::from_millis(100);
 
+/// A TLS handshake may take this long: three round trips of a slow network, and no more of a stranger's time.
+pub(crate) const TLS_HANDSHAKE_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Handshakes at once; each costs some 50 KiB and a millisecond of a core, and further ones wait within their patience.
+pub(crate) const MAX_TLS_HANDSHAKES: usize = 500;
+
+/// Bytes of segment files that answers over TLS hold in memory together (design: the second budget).
+pub(crate) const SEALED_BUDGET_BYTES: usize = 64 * 1024 * 1024;
+
+/// Bytes of a segment file that one answer over TLS holds at a time: sixteen TLS records.
+pub(crate) const SEALED_READ_BYTES: usize = 256 * 1024;
+
 /// Room reserved for reading at first; small requests need no more.
 pub(crate) const READ_BUFFER_BYTES: usize = 16 * 1024;
 

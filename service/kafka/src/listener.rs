@@ -6,36 +6,43 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tidelog_broker::Broker;
-use tidelog_model::{Principal, QuotaKind};
+use tidelog_model::{Caller, Door, Principal, QuotaKind};
 use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use crate::auth::{Auth, SaslOptions};
-use crate::connection;
+use crate::connection::{self, Budgets, Stream};
 use crate::fetch_sessions::FetchSessions;
 use crate::frame::{Budget, FrameLimits};
-use crate::limits::{MAX_CONNECTION_PAUSE, MAX_HELD_CONNECTIONS};
+use crate::limits::{
+    MAX_CONNECTION_PAUSE, MAX_HELD_CONNECTIONS, MAX_TLS_HANDSHAKES, REQUEST_BUDGET_BYTES, SEALED_BUDGET_BYTES,
+    TLS_HANDSHAKE_PATIENCE,
+};
 use crate::places::Places;
 use crate::session::{ListenerName, Session};
 use crate::throttle::Mute;
+use crate::tls::{self, TlsOptions};
 
 /// How a listener's clients are known.
 #[derive(Clone, Debug, Default)]
 pub struct ListenerSecurity {
     /// They say who they are; without it everybody is anonymous.
     pub sasl: Option<SaslOptions>,
+    /// They are encrypted; a client's certificate says who it is unless SASL does.
+    pub tls: Option<TlsOptions>,
 }
 
 /// The Kafka door of one process: its listeners share the request budget, the connection limit and the fetch sessions.
 pub struct KafkaDoor {
     broker: Broker,
-    budget: Budget,
+    budgets: Budgets,
     limits: FrameLimits,
     places: Places,
     held: Arc<Semaphore>,
+    handshakes: Arc<Semaphore>,
     fetch_sessions: Arc<FetchSessions>,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -53,10 +60,11 @@ impl KafkaDoor {
         let slots = usize::try_from(config.fetch_session_slots).unwrap_or(0);
         KafkaDoor {
             broker,
-            budget: Budget::new(),
+            budgets: Budgets { requests: Budget::new(REQUEST_BUDGET_BYTES), sealed: Budget::new(SEALED_BUDGET_BYTES) },
             limits,
             places,
             held: Arc::new(Semaphore::new(MAX_HELD_CONNECTIONS)),
+            handshakes: Arc::new(Semaphore::new(MAX_TLS_HANDSHAKES)),
             fetch_sessions: Arc::new(FetchSessions::new(slots)),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
@@ -75,10 +83,12 @@ impl KafkaDoor {
             broker: self.broker.clone(),
             listener: Arc::new(name),
             sasl: security.sasl.map(Arc::new),
-            budget: self.budget.clone(),
+            tls: security.tls.map(Arc::new),
+            budgets: self.budgets.clone(),
             limits: self.limits,
             places: self.places.clone(),
             held: Arc::clone(&self.held),
+            handshakes: Arc::clone(&self.handshakes),
             fetch_sessions: Arc::clone(&self.fetch_sessions),
             tasks: self.tasks.clone(),
             stop: self.stop.clone(),
@@ -101,11 +111,14 @@ struct Accept {
     broker: Broker,
     listener: Arc<ListenerName>,
     sasl: Option<Arc<SaslOptions>>,
-    budget: Budget,
+    tls: Option<Arc<TlsOptions>>,
+    budgets: Budgets,
     limits: FrameLimits,
     places: Places,
     /// Connections beyond a quota that are still to be closed.
     held: Arc<Semaphore>,
+    /// Handshakes under way.
+    handshakes: Arc<Semaphore>,
     fetch_sessions: Arc<FetchSessions>,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -146,22 +159,20 @@ impl Accept {
             debug!(%peer, "connection lost at once");
             return;
         };
-        let session = Session {
-            broker: self.broker.clone(),
-            listener: Arc::clone(&self.listener),
-            peer,
-            local,
-            auth: Auth::new(self.sasl.clone(), Principal::anonymous(), Instant::now()),
-            mute: Mute::new(),
-            fetch_sessions: Arc::clone(&self.fetch_sessions),
-        };
-        let (budget, limits, stop) = (self.budget.clone(), self.limits, self.stop.clone());
-        let pause = self.broker.charge_or_refuse(&session.caller(None), QuotaKind::ConnectionCreationRate, 1.0);
+        // Answers are small and latency matters; the kernel must not wait for more.
+        if let Err(error) = stream.set_nodelay(true) {
+            debug!(%peer, %error, "connection lost at once");
+            return;
+        }
+        let stop = self.stop.clone();
+        let stranger =
+            Caller { principal: Principal::anonymous(), host: peer.ip(), client_id: Arc::from(""), door: Door::Kafka };
+        let pause = self.broker.charge_or_refuse(&stranger, QuotaKind::ConnectionCreationRate, 1.0);
         if !pause.is_zero() {
             // Too many from this address: closed, but not so soon that it could try again at once (KIP-612). Others have its place
             // meanwhile, or one address that is limited would keep all others out.
             metrics::counter!("tidelog_kafka_throttled_connections_total").increment(1);
-            drop((session, place));
+            drop(place);
             let Ok(held) = Arc::clone(&self.held).try_acquire_owned() else { return };
             self.tasks.spawn(async move {
                 stop.run_until_cancelled(tokio::time::sleep(pause.min(MAX_CONNECTION_PAUSE))).await;
@@ -169,8 +180,29 @@ impl Accept {
             });
             return;
         }
+        let (broker, listener, sasl) = (self.broker.clone(), Arc::clone(&self.listener), self.sasl.clone());
+        let (tls, handshakes) = (self.tls.clone(), Arc::clone(&self.handshakes));
+        let (budgets, limits, fetch_sessions) = (self.budgets.clone(), self.limits, Arc::clone(&self.fetch_sessions));
         self.tasks.spawn(async move {
-            connection::serve(session, stream, budget, limits, stop).await;
+            let opened = Instant::now();
+            let (stream, principal) = match tls {
+                None => (Stream::Plain(stream), Principal::anonymous()),
+                Some(options) => {
+                    let shake = tls::accept(&options, &handshakes, TLS_HANDSHAKE_PATIENCE, stream);
+                    let Some(done) = stop.run_until_cancelled(shake).await else { return };
+                    match done {
+                        Ok((stream, principal)) => (Stream::Tls(Box::new(stream)), principal),
+                        Err(error) => {
+                            metrics::counter!("tidelog_kafka_failed_handshakes_total").increment(1);
+                            info!(%peer, listener = %listener.name, %error, "a TLS handshake failed");
+                            return;
+                        }
+                    }
+                }
+            };
+            let auth = Auth::new(sasl, principal, opened);
+            let session = Session { broker, listener, peer, local, auth, mute: Mute::new(), fetch_sessions };
+            connection::serve(session, stream, budgets, limits, stop).await;
             drop(place);
         });
     }

@@ -18,13 +18,14 @@ use tidelog_protocol::messages::{
 use tidelog_protocol::{Request, Str};
 use tidelog_record::BatchBuilder;
 use tidelog_store::EmbeddedStore;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
 use crate::{KafkaDoor, ListenerName, ListenerSecurity};
 
 mod sasl;
+mod tls;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -103,7 +104,11 @@ impl Fixture {
     }
 }
 
-async fn call<R: Request>(stream: &mut TcpStream, version: i16, request: &R) -> R::Response {
+async fn call<R: Request>(
+    stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    version: i16,
+    request: &R,
+) -> R::Response {
     let name = Str::from("test");
     let frame = request_frame(version, 7, Some(&name), request).unwrap().into_bytes().unwrap();
     stream.write_all(&frame).await.unwrap();

@@ -4,6 +4,7 @@
 
 mod acl;
 mod authorize;
+pub mod distinguished_name;
 mod keys;
 pub mod limits;
 mod quota;

@@ -1,5 +1,7 @@
 //! The command line as data: every command, option and help text. What a command does lives in `commands`.
 
+use std::path::PathBuf;
+
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
@@ -97,6 +99,15 @@ pub(crate) struct KafkaArgs {
     /// Brokers to connect to, separated by commas.
     #[arg(short, long, env = "TIDELOG_BROKERS", default_value = "127.0.0.1:9092", value_name = "HOST:PORT,...")]
     pub(crate) brokers: String,
+    /// Encrypt, and trust servers whose certificate one of these has signed (PEM).
+    #[arg(long, env = "TIDELOG_TLS_CA", value_name = "FILE")]
+    pub(crate) tls_ca: Option<PathBuf>,
+    /// Certificate that says who we are, and what it is signed with (PEM).
+    #[arg(long, env = "TIDELOG_TLS_CLIENT_CERT", value_name = "FILE", requires_all = ["tls_ca", "tls_client_key"])]
+    pub(crate) tls_client_cert: Option<PathBuf>,
+    /// Private key of that certificate (PEM, without a password).
+    #[arg(long, env = "TIDELOG_TLS_CLIENT_KEY", value_name = "FILE", requires = "tls_client_cert")]
+    pub(crate) tls_client_key: Option<PathBuf>,
     /// Authenticate as this user; its password comes from the environment.
     #[arg(long, env = "TIDELOG_USER", value_name = "NAME")]
     pub(crate) user: Option<String>,

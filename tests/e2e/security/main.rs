@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test may fail this way
 
+mod tls;
+
 use std::collections::BTreeMap;
 
 use tidelog_harness::model::Timestamp;
@@ -36,9 +38,13 @@ fn server() -> Server {
 }
 
 fn sasl_listener(server: &Server) -> String {
+    listener(server, "SASL_PLAINTEXT")
+}
+
+fn listener(server: &Server, name: &str) -> String {
     let text = std::fs::read_to_string(server.data_dir().join("endpoints.json")).unwrap();
     let endpoints: Value = serde_json::from_str(&text).unwrap();
-    endpoints["listeners"]["SASL_PLAINTEXT"].as_str().unwrap().to_owned()
+    endpoints["listeners"][name].as_str().unwrap().to_owned()
 }
 
 fn token(subject: &str) -> String {

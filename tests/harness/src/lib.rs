@@ -22,7 +22,9 @@ pub use tidelog_protocol as protocol;
 pub use tidelog_record as record;
 pub use tidelog_security as security;
 pub use tidelog_test_s3 as s3;
-pub use {bytes, futures, prost_reflect, rand, rdkafka, reqwest, serde_json, tempfile, tokio, tonic, tonic_reflection};
+pub use {
+    bytes, futures, prost_reflect, rand, rcgen, rdkafka, reqwest, serde_json, tempfile, tokio, tonic, tonic_reflection,
+};
 
 /// What a run is told by its environment: a count or a seed. A text that is no number ends the test instead of being passed over.
 pub fn number(name: &str) -> Option<u64> {

@@ -1,4 +1,4 @@
-// Stock Go clients against a server at TIDELOG_KAFKA: `go run . franz-go` or `go run . sarama`.
+// Stock Go clients against a server at TIDELOG_KAFKA: `go run . franz-go`, `… sarama`, `… tls`.
 package main
 
 import (
@@ -145,9 +145,9 @@ func shown(bytes []byte) string {
 }
 
 func main() {
-	clients := map[string]func() []check{"franz-go": franzChecks, "sarama": saramaChecks}
+	clients := map[string]func() []check{"franz-go": franzChecks, "sarama": saramaChecks, "tls": tlsChecks}
 	if len(os.Args) != 2 || clients[os.Args[1]] == nil {
-		fmt.Fprintln(os.Stderr, "usage: go run . franz-go|sarama")
+		fmt.Fprintln(os.Stderr, "usage: go run . franz-go|sarama|tls")
 		os.Exit(2)
 	}
 	if !runChecks(os.Args[1], clients[os.Args[1]]()) {

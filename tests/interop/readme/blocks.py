@@ -1,5 +1,6 @@
 """blocks.py README FOLDER: writes FOLDER/NAME.sh for each block marked `<!-- interop: NAME … -->` and FOLDER/names, a line each, the
-fields separated by tabs, `-` for none: name, `serves` or `runs`, the Kafka and HTTP addresses it is for, the text it must print.
+fields separated by tabs, `-` for none: name, `serves` or `runs`, the Kafka and HTTP addresses it is for, the block that serves them, the
+text it must print.
 Addresses of a default server become those of KAFKA, HTTP and DATA, or of the server that the block is `at`."""
 
 import os
@@ -79,7 +80,7 @@ def main(readme, folder):
             with open(os.path.join(folder, f"{name}.sh"), "w", encoding="utf-8") as file:
                 file.write(substituted(text, *server))
             kind = "serves" if marker["serves"] else "runs"
-            index.write("\t".join([name, kind, *server, marker["text"] or "-"]) + "\n")
+            index.write("\t".join([name, kind, *server, marker["at"] or "-", marker["text"] or "-"]) + "\n")
 
 
 main(*sys.argv[1:])

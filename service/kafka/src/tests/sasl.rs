@@ -18,7 +18,7 @@ fn security(max_session: Duration) -> ListenerSecurity {
     let keys = KeySet::default().with_secret(SECRET).unwrap();
     let tokens = Arc::new(Authenticator::new(keys, TokenRules::default()).unwrap());
     let sasl = SaslOptions { mechanisms: Mechanism::ALL.to_vec(), tokens: Some(tokens), max_session };
-    ListenerSecurity { sasl: Some(sasl) }
+    ListenerSecurity { sasl: Some(sasl), tls: None }
 }
 
 async fn fixture(max_session: Duration) -> Fixture {

@@ -24,13 +24,16 @@ pub(crate) mod token;
 pub(crate) mod topic;
 pub(crate) mod user;
 
+use std::sync::Arc;
+
 use anyhow::Context;
+use rustls::ClientConfig;
 use tidelog_client::{BrokerAddress, Client, ClientOptions};
 use tidelog_security::sasl::{Login, Mechanism, Secret};
 
 use crate::cli::{Cli, Command, KafkaArgs};
 use crate::output::Usage;
-use crate::{demo, serve};
+use crate::{demo, pem, serve};
 
 /// Threads that may wait for the disk at the same time. More would only queue inside it, and each keeps memory of its own; nothing on
 /// this pool waits for another of its kind.
@@ -92,11 +95,25 @@ fn login(args: &KafkaArgs) -> anyhow::Result<Option<Login>> {
     }))
 }
 
+/// Whom the command trusts, and what it shows; `None` sends everything as it is.
+fn tls(args: &KafkaArgs) -> anyhow::Result<Option<Arc<ClientConfig>>> {
+    let Some(ca) = &args.tls_ca else { return Ok(None) };
+    let builder = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()));
+    let builder = builder.with_safe_default_protocol_versions()?.with_root_certificates(pem::roots(ca)?);
+    Ok(Some(Arc::new(match (&args.tls_client_cert, &args.tls_client_key) {
+        (Some(cert), Some(key)) => builder
+            .with_client_auth_cert(pem::certificates(cert)?, pem::private_key(key)?)
+            .with_context(|| format!("{} and {} cannot be used together", cert.display(), key.display()))?,
+        _ => builder.with_no_client_auth(),
+    })))
+}
+
 /// Connects to the brokers of the command line.
 pub(crate) async fn connect(args: &KafkaArgs, client_id: &str) -> anyhow::Result<Client> {
     let brokers = BrokerAddress::list(&args.brokers).map_err(|error| Usage(format!("--brokers: {error}")))?;
     let mut options = ClientOptions::new(brokers);
     options.connection.client_id = client_id.to_owned();
     options.connection.login = login(args)?;
+    options.connection.tls = tls(args)?;
     Ok(Client::connect(options).await?)
 }

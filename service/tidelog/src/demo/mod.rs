@@ -123,6 +123,7 @@ fn config(data_dir: PathBuf, object_store: Option<String>) -> ServeConfig {
             listen: local(KAFKA_PORT),
             advertise: None,
         }],
+        tls: None,
         sasl_mechanisms: Vec::new(),
         http: local(HTTP_PORT),
         http_advertise: None,

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use tidelog_model::NodeId;
 use tidelog_partition::Durability;
 use tidelog_security::AclDefaults;
+use tidelog_security::distinguished_name::MappingRules;
 use tidelog_security::sasl::Mechanism;
 
 /// The whole configuration of a server.
@@ -17,6 +18,8 @@ pub(crate) struct ServeConfig {
     pub(crate) node: NodeId,
     /// The Kafka listeners, at least one.
     pub(crate) kafka: Vec<KafkaListener>,
+    /// Certificates of listeners with TLS.
+    pub(crate) tls: Option<TlsConfig>,
     /// What clients of listeners with SASL may choose.
     pub(crate) sasl_mechanisms: Vec<Mechanism>,
     /// Where HTTP listens.
@@ -46,19 +49,26 @@ pub(crate) struct ServeConfig {
 pub(crate) enum Protocol {
     /// Neither encryption nor authentication.
     Plaintext,
+    /// Encryption; a client's certificate may say who it is.
+    Ssl,
     /// Authentication without encryption.
     SaslPlaintext,
+    /// Both.
+    SaslSsl,
 }
 
 impl Protocol {
     /// Every protocol.
-    pub(crate) const ALL: &'static [Protocol] = &[Protocol::Plaintext, Protocol::SaslPlaintext];
+    pub(crate) const ALL: &'static [Protocol] =
+        &[Protocol::Plaintext, Protocol::Ssl, Protocol::SaslPlaintext, Protocol::SaslSsl];
 
     /// Kafka's name.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Protocol::Plaintext => "PLAINTEXT",
+            Protocol::Ssl => "SSL",
             Protocol::SaslPlaintext => "SASL_PLAINTEXT",
+            Protocol::SaslSsl => "SASL_SSL",
         }
     }
 
@@ -69,7 +79,12 @@ impl Protocol {
 
     /// Do clients say who they are?
     pub(crate) const fn has_sasl(self) -> bool {
-        matches!(self, Protocol::SaslPlaintext)
+        matches!(self, Protocol::SaslPlaintext | Protocol::SaslSsl)
+    }
+
+    /// Is it encrypted?
+    pub(crate) const fn has_tls(self) -> bool {
+        matches!(self, Protocol::Ssl | Protocol::SaslSsl)
     }
 }
 
@@ -84,6 +99,32 @@ pub(crate) struct KafkaListener {
     pub(crate) listen: SocketAddr,
     /// Host and port that clients are told; the address they connected to if `None`.
     pub(crate) advertise: Option<(String, u16)>,
+}
+
+/// How listeners encrypt.
+#[derive(Clone, Debug)]
+pub(crate) struct TlsConfig {
+    /// PEM file of the certificate and what it is signed with.
+    pub(crate) cert: PathBuf,
+    /// PEM file of the private key.
+    pub(crate) key: PathBuf,
+    /// PEM file of whom clients' certificates must be signed by.
+    pub(crate) client_ca: Option<PathBuf>,
+    /// Must clients have a certificate?
+    pub(crate) client_auth: ClientAuth,
+    /// How the subject of a client's certificate becomes a principal.
+    pub(crate) rules: MappingRules,
+}
+
+/// Kafka's `ssl.client.auth`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum ClientAuth {
+    /// Nobody is asked for a certificate.
+    None,
+    /// Whoever has one shows it.
+    Requested,
+    /// Nobody gets in without one.
+    Required,
 }
 
 /// How an S3 store is reached.

@@ -55,6 +55,12 @@ const TABLE: &[(&str, Kind, Unit, &str)] = &[
     ),
     ("tidelog_kafka_connections", Gauge, Unit::Count, "Connections of Kafka clients that are open."),
     (
+        "tidelog_kafka_failed_handshakes_total",
+        Counter,
+        Unit::Count,
+        "Connections of Kafka clients that ended in the TLS handshake.",
+    ),
+    (
         "tidelog_kafka_fetch_session_partitions",
         Gauge,
         Unit::Count,

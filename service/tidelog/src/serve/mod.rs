@@ -18,6 +18,7 @@ pub(crate) mod settings;
 mod sql;
 pub(crate) mod start;
 mod status;
+mod tls;
 pub(crate) mod verify;
 
 use std::sync::Arc;

@@ -13,10 +13,11 @@ use tidelog_model::NodeId;
 use tidelog_objects::without_password;
 use tidelog_partition::Durability;
 use tidelog_security::AclDefaults;
+use tidelog_security::distinguished_name::MappingRules;
 use tracing_subscriber::EnvFilter;
 
 use super::args::ServeArgs;
-use super::config::{JwtConfig, KafkaListener, ServeConfig, StoreConfig};
+use super::config::{ClientAuth, JwtConfig, KafkaListener, ServeConfig, StoreConfig, TlsConfig};
 use super::file::{self, FileContents};
 use super::listeners::{listeners, mechanisms};
 use super::origin::{Origin, Problem, Problems};
@@ -160,6 +161,11 @@ impl Values {
 
 fn build(values: &mut Values) -> Result<ServeConfig> {
     let kafka = kafka(values)?;
+    let tls = tls(values)?;
+    if tls.is_none() && kafka.iter().any(|listener| listener.protocol.has_tls()) {
+        let message = "a Kafka listener is to be encrypted: pass --tls-cert and --tls-key";
+        values.problems.push(Problem::of_all(message));
+    }
     let jwt = JwtConfig {
         secret_env: values.optional(&settings::JWT_SECRET_ENV, text),
         jwks: values.optional(&settings::JWT_JWKS, path),
@@ -175,6 +181,7 @@ fn build(values: &mut Values) -> Result<ServeConfig> {
         data_dir: values.required(&settings::DATA_DIR, path)?,
         node: NodeId(values.required(&settings::NODE_ID, node_id)?),
         kafka,
+        tls,
         sasl_mechanisms: values.of_list(&settings::SASL_MECHANISMS, |named| mechanisms(named, has_jwt))?,
         http: values.required(&settings::HTTP_LISTEN, address)?,
         http_advertise: values.optional(&settings::HTTP_ADVERTISE, text),
@@ -204,6 +211,45 @@ fn kafka(values: &mut Values) -> Result<Vec<KafkaListener>> {
             values.wrong(&settings::KAFKA_ADVERTISE, error.to_string());
             Ok(alone)
         }
+    }
+}
+
+/// Certificates of encrypted listeners.
+fn tls(values: &mut Values) -> Result<Option<TlsConfig>> {
+    let cert = values.optional(&settings::TLS_CERT, path);
+    let key = values.optional(&settings::TLS_KEY, path);
+    let client_ca = values.optional(&settings::TLS_CLIENT_CA, path);
+    let asked = values.optional(&settings::TLS_CLIENT_AUTH, client_auth);
+    let rules = values.required(&settings::TLS_PRINCIPAL_RULES, |text| {
+        MappingRules::parse(text).map_err(|error| error.to_string())
+    })?;
+    let (cert, key) = match (cert, key) {
+        (Some(cert), Some(key)) => (cert, key),
+        (None, None) if client_ca.is_none() => return Ok(None),
+        _ => {
+            let message = "--tls-cert and --tls-key belong together, and --kafka-tls-client-ca to both";
+            values.problems.push(Problem::of_all(message));
+            return Ok(None);
+        }
+    };
+    let client_auth = match asked {
+        None if client_ca.is_some() => ClientAuth::Required,
+        None => ClientAuth::None,
+        Some(asked) => asked,
+    };
+    if client_auth != ClientAuth::None && client_ca.is_none() {
+        let message = "clients are asked for certificates: pass --kafka-tls-client-ca, so that these can be verified";
+        values.problems.push(Problem::of_all(message));
+    }
+    Ok(Some(TlsConfig { cert, key, client_ca, client_auth, rules }))
+}
+
+fn client_auth(text: &str) -> Result<ClientAuth, String> {
+    match text {
+        "none" => Ok(ClientAuth::None),
+        "requested" => Ok(ClientAuth::Requested),
+        "required" => Ok(ClientAuth::Required),
+        _ => Err(format!("{text:?} is none of none, requested and required")),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::config::{KafkaListener, ServeConfig};
+use super::config::{ClientAuth, KafkaListener, Protocol, ServeConfig};
 
 /// Why the server does not start, with the ways out.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -20,17 +20,22 @@ pub(crate) struct Unsafe {
 pub(crate) fn check(config: &ServeConfig) -> Result<Vec<String>, Unsafe> {
     let mut warnings = Vec::new();
     let reachable = |address: &SocketAddr| !address.ip().to_canonical().is_loopback();
-    let open: Vec<&KafkaListener> = config.kafka.iter().filter(|listener| !listener.protocol.has_sasl()).collect();
+    let certified = config.tls.as_ref().is_some_and(|tls| tls.client_auth == ClientAuth::Required);
+    let is_open = |listener: &&KafkaListener| {
+        let protocol = listener.protocol;
+        !(protocol.has_sasl() || protocol.has_tls() && certified)
+    };
+    let open: Vec<&KafkaListener> = config.kafka.iter().filter(is_open).collect();
     if let Some(listener) = open.iter().find(|listener| reachable(&listener.listen))
         && !config.allow_unauthenticated
     {
         return Err(Unsafe {
             door: "Kafka",
             address: listener.listen,
-            configure: "make its clients authenticate with --kafka-listen SASL_PLAINTEXT://…",
+            configure: "make its clients authenticate with --kafka-listen SASL_SSL://… or --kafka-tls-client-ca",
         });
     }
-    if config.kafka.iter().any(|listener| listener.protocol.has_sasl() && reachable(&listener.listen)) {
+    if config.kafka.iter().any(|listener| listener.protocol == Protocol::SaslPlaintext && reachable(&listener.listen)) {
         warnings.push("Kafka clients authenticate, but what they send and get is not encrypted".into());
     }
     if reachable(&config.http) && config.jwt.is_none() && !config.allow_unauthenticated {
@@ -64,7 +69,7 @@ mod tests {
     use tidelog_partition::Durability;
 
     use super::*;
-    use crate::serve::config::{JwtConfig, Protocol, StoreConfig};
+    use crate::serve::config::{JwtConfig, StoreConfig, TlsConfig};
 
     fn config(kafka: &str, http: &str) -> ServeConfig {
         ServeConfig {
@@ -76,6 +81,7 @@ mod tests {
                 listen: kafka.parse().unwrap(),
                 advertise: None,
             }],
+            tls: None,
             sasl_mechanisms: Vec::new(),
             http: http.parse().unwrap(),
             http_advertise: None,
@@ -103,6 +109,22 @@ mod tests {
         let mut sasl = config("0.0.0.0:9092", "127.0.0.1:8082");
         sasl.kafka[0].protocol = Protocol::SaslPlaintext;
         assert_eq!(check(&sasl).unwrap().len(), 1, "a warning: nothing is encrypted");
+        sasl.kafka[0].protocol = Protocol::SaslSsl;
+        assert_eq!(check(&sasl), Ok(vec![]));
+        let mut certified = sasl.clone();
+        certified.kafka[0].protocol = Protocol::Ssl;
+        let files = |client_auth| TlsConfig {
+            cert: "cert".into(),
+            key: "key".into(),
+            client_ca: Some("ca".into()),
+            client_auth,
+            rules: Default::default(),
+        };
+        certified.tls = Some(files(ClientAuth::Required));
+        assert_eq!(check(&certified), Ok(vec![]));
+        certified.tls = Some(files(ClientAuth::Requested));
+        assert!(check(&certified).is_err(), "whoever shows nothing gets in");
+        sasl.kafka[0].protocol = Protocol::SaslPlaintext;
         let mut both = sasl.clone();
         both.kafka.push(config("0.0.0.0:9093", "127.0.0.1:8082").kafka.remove(0));
         assert!(check(&both).is_err(), "each listener counts");

@@ -83,7 +83,7 @@ pub(super) const KAFKA_LISTEN: Setting = Setting::new(
     "kafka.listen",
     "kafka-listen",
     "TIDELOG_KAFKA_LISTEN",
-    "Where the Kafka door listens; port 0 takes a free one; PROTOCOL is PLAINTEXT or SASL_PLAINTEXT",
+    "Where the Kafka door listens; port 0 takes a free one; PROTOCOL is PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL",
 )
 .of(Kind::List(','))
 .value("[NAME=][PROTOCOL://]ADDRESS:PORT")
@@ -106,6 +106,43 @@ pub(super) const SASL_MECHANISMS: Setting = Setting::new(
 .of(Kind::List(','))
 .value("MECHANISM")
 .otherwise("both SCRAM, and OAUTHBEARER if tokens are verified");
+pub(super) const TLS_CERT: Setting = Setting::new(
+    "tls.cert",
+    "tls-cert",
+    "TIDELOG_TLS_CERT",
+    "Certificate of encrypted listeners, and what it is signed with (PEM); read again when it changes",
+)
+.value("FILE");
+pub(super) const TLS_KEY: Setting = Setting::new(
+    "tls.key",
+    "tls-key",
+    "TIDELOG_TLS_KEY",
+    "Private key of encrypted listeners (PEM, without a password); read again when it changes",
+)
+.value("FILE");
+pub(super) const TLS_CLIENT_CA: Setting = Setting::new(
+    "kafka.tls.client_ca",
+    "kafka-tls-client-ca",
+    "TIDELOG_KAFKA_TLS_CLIENT_CA",
+    "Who must have signed the certificates of clients of SSL listeners (PEM); read again when it changes",
+)
+.value("FILE");
+pub(super) const TLS_CLIENT_AUTH: Setting = Setting::new(
+    "kafka.tls.client_auth",
+    "kafka-tls-client-auth",
+    "TIDELOG_KAFKA_TLS_CLIENT_AUTH",
+    "Must clients of SSL listeners have a certificate (Kafka's ssl.client.auth; SASL_SSL never asks)",
+)
+.value("none|requested|required")
+.otherwise("required if there is a client CA, otherwise none");
+pub(super) const TLS_PRINCIPAL_RULES: Setting = Setting::new(
+    "kafka.tls.principal_rules",
+    "kafka-tls-principal-rules",
+    "TIDELOG_KAFKA_TLS_PRINCIPAL_RULES",
+    "How the subject of a client's certificate becomes a principal, in the form of Kafka's ssl.principal.mapping.rules",
+)
+.value("RULES")
+.default("DEFAULT");
 pub(super) const HTTP_LISTEN: Setting = Setting::new(
     "http.listen",
     "http-listen",
@@ -234,6 +271,11 @@ pub(crate) const ALL: &[Setting] = &[
     KAFKA_LISTEN,
     KAFKA_ADVERTISE,
     SASL_MECHANISMS,
+    TLS_CERT,
+    TLS_KEY,
+    TLS_CLIENT_CA,
+    TLS_CLIENT_AUTH,
+    TLS_PRINCIPAL_RULES,
     HTTP_LISTEN,
     HTTP_ADVERTISE,
     ALLOWED_ORIGINS,

@@ -26,6 +26,7 @@ use super::committed::Committed;
 use super::config::{JwtConfig, KafkaListener, ServeConfig};
 use super::observer::Events;
 use super::status::Status;
+use super::tls::Certificates;
 use super::{endpoints, gauges, metrics, safety};
 
 /// In the data directory: the object store that an earlier start has probed.
@@ -63,6 +64,7 @@ pub(crate) async fn start(config: ServeConfig, log: Option<Arc<dyn LogLevels>>) 
     }
     raise_open_files();
     let settings = BrokerConfig::new(config.broker.iter().map(|(name, value)| (name, value)))?;
+    let certificates = config.tls.as_ref().map(Certificates::load).transpose()?.map(Arc::new);
     let authenticator = config.jwt.as_ref().map(authenticator).transpose()?.map(Arc::new);
     if let Some(url) = &config.object_store {
         Objects::check(url, &store_options(&config))?;
@@ -154,7 +156,12 @@ pub(crate) async fn start(config: ServeConfig, log: Option<Arc<dyn LogLevels>>) 
             tokens: authenticator.clone(),
             max_session: broker.config().connections_max_reauth,
         });
-        door.listen(socket, name, ListenerSecurity { sasl })?;
+        let tls = listener.protocol.has_tls().then_some(certificates.as_ref()).flatten();
+        let tls = tls.map(|certificates| certificates.options(listener.protocol));
+        door.listen(socket, name, ListenerSecurity { sasl, tls })?;
+    }
+    if let Some(certificates) = &certificates {
+        tokio::spawn(Arc::clone(certificates).keep_fresh(stop.clone()));
     }
     let http_task = tokio::spawn(tidelog_gateway::serve(http_socket, Gateway::router(parts), stop.clone()));
     endpoints::write(&root, kafka, http, &listeners).context("cannot write endpoints.json")?;

@@ -1,0 +1,153 @@
+//! Encrypted listeners: who gets in, who a certificate says somebody is, and certificates that are renewed while the server runs.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tidelog_harness::rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
+use tidelog_harness::{Output, Server, run, wait_until};
+
+use crate::{PASSWORD, SECRET, listener, token};
+
+const QUICK: Duration = Duration::from_secs(40);
+
+/// Signs certificates; its own is in a file.
+struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    ca: PathBuf,
+}
+
+impl Authority {
+    fn new(folder: &Path, name: &str) -> Self {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.distinguished_name.push(DnType::CommonName, format!("authority {name}"));
+        let key = KeyPair::generate().unwrap();
+        let ca = folder.join(format!("{name}.ca"));
+        fs::write(&ca, params.self_signed(&key).unwrap().pem()).unwrap();
+        Authority { issuer: Issuer::new(params, key), ca }
+    }
+
+    /// A certificate for loopback and its key, written to these files; valid until the end of `until`.
+    fn sign(&self, name: &str, until: i32, cert: &Path, key: &Path) {
+        let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned(), "localhost".to_owned()]).unwrap();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.distinguished_name.push(DnType::OrganizationName, "Example");
+        params.not_before = date_time_ymd(2019, 1, 1);
+        params.not_after = date_time_ymd(until, 12, 31);
+        let private = KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&private, &self.issuer).unwrap();
+        fs::write(key, private.serialize_pem()).unwrap();
+        fs::write(cert, certificate.pem()).unwrap();
+    }
+}
+
+const LATER: i32 = 2999;
+
+/// A command at an encrypted listener; what it trusts and shows is in `envs`.
+fn at(server: &Server, name: &str, ca: &Path, envs: &[(&str, &str)], args: &[&str], input: &[u8]) -> Output {
+    let mut command = server.command(args);
+    command.env("TIDELOG_BROKERS", listener(server, name)).env("TIDELOG_TLS_CA", ca);
+    command.envs(envs.iter().copied());
+    run(&mut command, input, QUICK)
+}
+
+#[test]
+fn passwords_and_records_go_encrypted_and_certificates_are_renewed() {
+    let folder = tidelog_harness::tempfile::tempdir().unwrap();
+    let (cert, key) = (folder.path().join("server.pem"), folder.path().join("server.key"));
+    let [old, new, other] = ["old", "new", "other"].map(|name| Authority::new(folder.path(), name));
+    old.sign("server", LATER, &cert, &key);
+    let files = [cert.display().to_string(), key.display().to_string()];
+    let args = ["--kafka-listen", "SASL_SSL://127.0.0.1:0", "--tls-cert", &files[0], "--tls-key", &files[1]];
+    let options = tidelog_harness::options!().env("TIDELOG_NEW_PASSWORD", PASSWORD).env("E2E_SECRET", SECRET);
+    let server = Server::start(options.args(args).args(["--jwt-secret-env", "E2E_SECRET"]));
+    server.run(&["user", "create", "alice"]).expect(0);
+    let password = [("TIDELOG_USER", "alice"), ("TIDELOG_PASSWORD", PASSWORD)];
+    let encrypted = |ca: &Path, args: &[&str], input: &[u8]| at(&server, "SASL_SSL", ca, &password, args, input);
+    encrypted(&old.ca, &["topic", "create", "t"], b"").expect(0);
+    let lines: String = (0..2000).map(|number| format!("{number} {}\n", "x".repeat(200))).collect();
+    encrypted(&old.ca, &["produce", "t"], lines.as_bytes()).expect(0);
+    let read = encrypted(&old.ca, &["consume", "t", "--limit", "2000"], b"").expect(0);
+    assert_eq!(read.stdout.lines().count(), 2000);
+    let token = token("alice");
+    let with_token =
+        [("TIDELOG_USER", "alice"), ("TIDELOG_PASSWORD", &*token), ("TIDELOG_SASL_MECHANISM", "OAUTHBEARER")];
+    at(&server, "SASL_SSL", &old.ca, &with_token, &["topic", "list"], b"").expect(0);
+    // Nobody without a password, nobody who does not trust it, nobody in plain text.
+    assert_ne!(at(&server, "SASL_SSL", &old.ca, &[], &["topic", "list"], b"").code, Some(0));
+    assert_ne!(encrypted(&other.ca, &["topic", "list"], b"").code, Some(0));
+    let mut plain = server.command(&["topic", "list"]);
+    plain.env("TIDELOG_BROKERS", listener(&server, "SASL_SSL"));
+    assert_ne!(run(&mut plain, b"", QUICK).code, Some(0));
+    let told = "the client does not speak TLS";
+    wait_until(|| server.log().lines().any(|line| line.contains(told)), QUICK, "plaintext is told in one line");
+    // Nor TLS where there is none.
+    let mut wrong = server.command(&["topic", "list", "--brokers", server.kafka()]);
+    assert_ne!(run(wrong.env("TIDELOG_TLS_CA", &old.ca), b"", QUICK).code, Some(0));
+    wait_until(|| server.log().contains("the client speaks TLS, and this listener does not"), QUICK, "TLS is told");
+    // A damaged file changes nothing; a new pair holds soon, and an expired one convinces nobody.
+    fs::write(&cert, "no certificate").unwrap();
+    wait_until(|| server.log().contains("the new certificates cannot be used"), QUICK, "the damage is told");
+    encrypted(&old.ca, &["topic", "list"], b"").expect(0);
+    new.sign("server", LATER, &cert, &key);
+    let renewed = || encrypted(&new.ca, &["topic", "list"], b"").code == Some(0);
+    wait_until(renewed, QUICK, "the new certificate holds");
+    assert_ne!(encrypted(&old.ca, &["topic", "list"], b"").code, Some(0));
+    new.sign("server", 2020, &cert, &key);
+    let expired = || encrypted(&new.ca, &["topic", "list"], b"").stderr.to_lowercase().contains("expired");
+    wait_until(expired, QUICK, "the certificate has expired");
+}
+
+#[test]
+fn a_certificate_says_who_somebody_is_and_access_rules_hold_for_it() {
+    let folder = tidelog_harness::tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name);
+    let [authority, other] = ["ours", "other"].map(|name| Authority::new(folder.path(), name));
+    authority.sign("server", LATER, &file("server.pem"), &file("server.key"));
+    for (signs, name, subject, until) in [
+        (&authority, "alice", "alice", LATER),
+        (&authority, "bob", "bob", LATER),
+        (&authority, "late", "alice", 2020),
+        (&other, "mallory", "alice", LATER),
+    ] {
+        signs.sign(subject, until, &file(&format!("{name}.pem")), &file(&format!("{name}.key")));
+    }
+    let [cert, key, ca] = ["server.pem", "server.key", "ours.ca"].map(|name| file(name).display().to_string());
+    let args = [
+        "--kafka-listen",
+        "SSL://127.0.0.1:0,SASL_SSL://127.0.0.1:0",
+        "--tls-cert",
+        &cert,
+        "--tls-key",
+        &key,
+        "--kafka-tls-client-ca",
+        &ca,
+        "--kafka-tls-principal-rules",
+        "RULE:^O=Example,CN=([a-z]+)$/$1/,RULE:^CN=([a-z]+),O=Example$/$1/,DEFAULT",
+        "--authorizer",
+        "acl",
+        "--super-user",
+        "User:ANONYMOUS",
+    ];
+    let server = Server::start(tidelog_harness::options!().env("TIDELOG_NEW_PASSWORD", PASSWORD).args(args));
+    server.run(&["topic", "create", "t"]).expect(0);
+    server.run(&["acl", "add", "--allow", "User:alice", "--operation", "write", "--topic", "t"]).expect(0);
+    let shown = |name: &str, args: &[&str], input: &[u8]| {
+        let [cert, key] = ["pem", "key"].map(|end| file(&format!("{name}.{end}")).display().to_string());
+        let envs = [("TIDELOG_TLS_CLIENT_CERT", &*cert), ("TIDELOG_TLS_CLIENT_KEY", &*key)];
+        at(&server, "SSL", &authority.ca, &envs, args, input)
+    };
+    shown("alice", &["produce", "t"], b"x\n").expect(0);
+    let refused = shown("bob", &["produce", "t"], b"x\n");
+    assert!(refused.code != Some(0) && refused.stderr.contains("uthoriz"), "{refused:?}");
+    for name in ["late", "mallory"] {
+        let refused = shown(name, &["produce", "t"], b"x\n");
+        assert!(refused.code != Some(0) && !refused.stderr.contains("uthoriz"), "{name}: {refused:?}");
+    }
+    assert_ne!(at(&server, "SSL", &authority.ca, &[], &["topic", "list"], b"").code, Some(0), "no certificate");
+    // As with Kafka, who says by SASL who he is needs none.
+    server.run(&["user", "create", "alice"]).expect(0);
+    let password = [("TIDELOG_USER", "alice"), ("TIDELOG_PASSWORD", PASSWORD)];
+    at(&server, "SASL_SSL", &authority.ca, &password, &["produce", "t"], b"y\n").expect(0);
+}
