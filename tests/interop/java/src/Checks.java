@@ -124,9 +124,9 @@ final class Checks {
 
     /** Polls until the condition holds; the condition does the waiting (a poll of the client, say). */
     static void until(String what, Callable<Boolean> condition) throws Exception {
-        long deadline = System.nanoTime() + TimeUnit.SECONDS.toNanos(30);
+        long deadline = System.nanoTime() + TimeUnit.SECONDS.toNanos(60);
         while (!condition.call()) {
-            if (System.nanoTime() > deadline) throw new AssertionError(what + ": not within 30 s");
+            if (System.nanoTime() > deadline) throw new AssertionError(what + ": not within 60 s");
             Thread.sleep(20);
         }
     }

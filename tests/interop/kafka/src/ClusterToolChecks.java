@@ -20,8 +20,10 @@ final class ClusterToolChecks {
     }
 
     private static void apiVersions() throws Exception {
-        Tool versions = Tool.run("BrokerApiVersionsCommand", "").ok().prints(Checks.BROKERS + " (id: 1 rack: null isFenced: false) -> (");
-        for (ApiKeys key : List.of(ApiKeys.PRODUCE, ApiKeys.FETCH, ApiKeys.METADATA, ApiKeys.JOIN_GROUP, ApiKeys.CONSUMER_GROUP_HEARTBEAT)) {
+        Tool versions = Tool.run("BrokerApiVersionsCommand", "").ok()
+                .prints(Checks.BROKERS + " (id: 1 rack: null isFenced: false) -> (");
+        for (ApiKeys key : List.of(ApiKeys.PRODUCE, ApiKeys.FETCH, ApiKeys.METADATA, ApiKeys.JOIN_GROUP,
+                ApiKeys.CONSUMER_GROUP_HEARTBEAT)) {
             versions.matches("\t\\w+\\(" + key.id + "\\): .* \\[usable: " + key.latestVersion() + "\\],");
         }
     }
@@ -40,14 +42,17 @@ final class ClusterToolChecks {
 
     private static void quorum() throws Exception {
         Tool.run("MetadataQuorumCommand", "describe --status").ok()
-                .matches("LeaderId:\\s+1").matches("LeaderEpoch:\\s+\\d+").matches("MaxFollowerLag:\\s+0").matches("CurrentObservers:\\s+\\[\\]");
-        Tool.run("MetadataQuorumCommand", "describe --replication").ok().matches("1\\s+\\S{22}\\s+\\d+\\s+0\\s+\\d+\\s+\\d+\\s+Leader\\s*");
+                .matches("LeaderId:\\s+1").matches("LeaderEpoch:\\s+\\d+").matches("MaxFollowerLag:\\s+0")
+                .matches("CurrentObservers:\\s+\\[\\]");
+        Tool.run("MetadataQuorumCommand", "describe --replication").ok()
+                .matches("1\\s+\\S{22}\\s+\\d+\\s+0\\s+\\d+\\s+\\d+\\s+Leader\\s*");
     }
 
     private static void brokerConfigs() throws Exception {
         String one = " --entity-type brokers --entity-name 1";
         String all = " --entity-type brokers --entity-default";
-        Tool.run(CONFIGS, "--alter --add-config message.max.bytes=2000000" + one).ok().prints("Completed updating config for broker 1.");
+        Tool.run(CONFIGS, "--alter --add-config message.max.bytes=2000000" + one).ok()
+                .prints("Completed updating config for broker 1.");
         Tool.run(CONFIGS, "--alter --add-config log.retention.ms=100000" + all).ok()
                 .prints("Completed updating default config for brokers in the cluster.");
         Tool.run(CONFIGS, "--describe --entity-type brokers").ok()
@@ -63,12 +68,14 @@ final class ClusterToolChecks {
 
     private static void users() throws Exception {
         String of = " --entity-type users --entity-name tool-alice";
-        Tool.run(CONFIGS, "--alter --add-config SCRAM-SHA-256=[iterations=8192,password=secret],SCRAM-SHA-512=[password=secret]" + of).ok();
+        Tool.run(CONFIGS, "--alter --add-config SCRAM-SHA-256=[iterations=8192,password=secret],SCRAM-SHA-512=[password=secret]"
+                + of).ok();
         Tool.run(CONFIGS, "--describe" + of).ok()
                 .prints("SCRAM credential configs for user-principal 'tool-alice' are SCRAM-SHA-256=iterations=8192, SCRAM-SHA-512=iterations=4096");
         Tool.run(CONFIGS, "--alter --delete-config SCRAM-SHA-256,SCRAM-SHA-512" + of).ok();
         Tool.run(CONFIGS, "--describe" + of).ok().lacks("SCRAM-SHA");
-        Tool.run(CONFIGS, "--alter --add-config SCRAM-SHA-256=[iterations=20000,password=secret]" + of).fails("UnacceptableCredentialException");
+        Tool.run(CONFIGS, "--alter --add-config SCRAM-SHA-256=[iterations=20000,password=secret]" + of)
+                .fails("UnacceptableCredentialException");
     }
 
     private static void quotas() throws Exception {
@@ -83,7 +90,8 @@ final class ClusterToolChecks {
                 .prints("Quota configs for user-principal 'tool-bob', client-id 'x' are request_percentage=200.0");
         Tool.run(CONFIGS, "--describe --entity-type clients --entity-default").ok()
                 .prints("Quota configs for the default client-id are controller_mutation_rate=1000.0");
-        Tool.run(CONFIGS, "--describe --entity-type ips").ok().prints("Quota configs for ip '10.0.0.1' are connection_creation_rate=100.0");
+        Tool.run(CONFIGS, "--describe --entity-type ips").ok()
+                .prints("Quota configs for ip '10.0.0.1' are connection_creation_rate=100.0");
         Tool.run(CONFIGS, "--alter --delete-config producer_byte_rate,consumer_byte_rate" + user).ok();
         Tool.run(CONFIGS, "--alter --delete-config controller_mutation_rate --entity-type clients --entity-default").ok();
         Tool.run(CONFIGS, "--describe" + user).ok().lacks("byte_rate");
@@ -101,7 +109,8 @@ final class ClusterToolChecks {
         Tool.run(ACLS, "--add --allow-principal User:carol --operation Describe --transactional-id x --delegation-token y").ok();
         Tool.run(ACLS, "--list" + on).ok()
                 .prints("(principal=User:alice, host=10.0.0.1, operation=READ, permissionType=ALLOW)")
-                .prints("(principal=User:bob, host=*, operation=DESCRIBE, permissionType=ALLOW)").lacks("User:eve").lacks("PREFIXED");
+                .prints("(principal=User:bob, host=*, operation=DESCRIBE, permissionType=ALLOW)").lacks("User:eve")
+                .lacks("PREFIXED");
         Tool.run(ACLS, "--list --resource-pattern-type match --topic " + topic + "-more").ok()
                 .prints("name=" + topic + ", patternType=PREFIXED").prints("operation=CREATE").lacks("User:bob");
         Tool.run(ACLS, "--list --principal User:bob").ok().prints("resourceType=GROUP, name=g").lacks("User:alice");

@@ -33,7 +33,8 @@ final class DumpToolChecks {
         for (String codec : List.of("none", "gzip", "snappy", "lz4", "zstd")) {
             List<ProducerRecord<byte[], byte[]>> records = new ArrayList<>();
             for (int n = 0; n < 100; n++) {
-                ProducerRecord<byte[], byte[]> record = Client.record(topic, 0, "key " + n, codec + random.ints(40).boxed().toList());
+                ProducerRecord<byte[], byte[]> record = Client.record(topic, 0, "key " + n, codec
+                        + random.ints(40).boxed().toList());
                 records.add(record);
                 record.headers().add(new RecordHeader("a", new byte[] {1})).add(new RecordHeader("b", null));
             }
@@ -59,7 +60,8 @@ final class DumpToolChecks {
         for (Path index : files(topic + "-0", ".index").subList(0, logs.size() - 1)) {
             Tool.plain(DUMP, "--index-sanity-check", "--files", index.toString()).ok().prints("passed sanity check.");
             Tool.plain(DUMP, "--verify-index-only", "--files", index.toString()).ok().lacks("Mismatches in :");
-            entries += Tool.plain(DUMP, "--files", index.toString()).ok().lines().stream().filter(line -> line.startsWith("offset: ")).count();
+            entries += Tool.plain(DUMP, "--files", index.toString()).ok().lines()
+                    .stream().filter(line -> line.startsWith("offset: ")).count();
         }
         Checks.isTrue(entries > 5, "entries of offset indexes: " + entries);
         for (Path index : files(topic + "-0", ".timeindex").subList(0, logs.size() - 1)) {
@@ -83,15 +85,21 @@ final class DumpToolChecks {
         String all = "";
         for (int partition = 0; partition < 50; partition++) {
             for (Path log : files("__consumer_offsets-" + partition, ".log")) {
-                if (Files.size(log) > 0) all += Tool.plain(DUMP, "--offsets-decoder", "--files", log.toString()).ok().lacks("isvalid: false").out;
+                if (Files.size(log) > 0) all += Tool.plain(DUMP, "--offsets-decoder", "--files", log.toString()).ok()
+                        .lacks("isvalid: false").out;
             }
         }
         for (String protocol : List.of("classic", "consumer")) {
-            String key = "{\"type\":\"1\",\"data\":{\"group\":\"" + group + "-" + protocol + "\",\"topic\":\"" + topic + "\",\"partition\":0}}";
-            Checks.isTrue(all.contains("key: " + key + " payload: {\"version\":\"4\",\"data\":{\"offset\":5,"), "the commit of " + protocol);
+            String key = "{\"type\":\"1\",\"data\":{\"group\":\"" + group + "-" + protocol + "\",\"topic\":\"" + topic
+                    + "\",\"partition\":0}}";
+            Checks.isTrue(all.contains("key: " + key + " payload: {\"version\":\"4\",\"data\":{\"offset\":5,"), "the commit of "
+                    + protocol);
         }
-        Checks.isTrue(all.contains("key: {\"type\":\"2\",\"data\":{\"group\":\"" + group + "-classic\"}} payload: {\"version\":\"3\""), "the classic group");
-        Checks.isTrue(all.contains("key: {\"type\":\"3\",\"data\":{\"groupId\":\"" + group + "-consumer\"}} payload: {\"version\":\"0\""), "the consumer group");
-        Checks.isTrue(all.contains("key: {\"type\":\"8\",\"data\":{\"groupId\":\"" + group + "-consumer\""), "its members' assignments");
+        Checks.isTrue(all.contains("key: {\"type\":\"2\",\"data\":{\"group\":\"" + group
+                + "-classic\"}} payload: {\"version\":\"3\""), "the classic group");
+        Checks.isTrue(all.contains("key: {\"type\":\"3\",\"data\":{\"groupId\":\"" + group
+                + "-consumer\"}} payload: {\"version\":\"0\""), "the consumer group");
+        Checks.isTrue(all.contains("key: {\"type\":\"8\",\"data\":{\"groupId\":\"" + group + "-consumer\""),
+                "its members' assignments");
     }
 }

@@ -34,7 +34,8 @@ final class GroupToolChecks {
             Checks.until("the position of partition 0", () -> {
                 consumer.poll(Duration.ofMillis(200));
                 consumer.commitSync();
-                return consumer.committed(consumer.assignment()).values().stream().anyMatch(offset -> offset != null && offset.offset() == 10);
+                return consumer.committed(consumer.assignment()).values()
+                        .stream().anyMatch(offset -> offset != null && offset.offset() == 10);
             });
             // Now nobody polls: the member lives on by its heartbeats alone.
             String type = protocol.equals("classic") ? "Classic" : "Consumer";
@@ -50,7 +51,8 @@ final class GroupToolChecks {
             Tool.run(GROUPS, "--describe --state" + of).ok()
                     .matches(group + "\\s+" + Checks.BROKERS + "\\s+\\(1\\)\\s+" + assignor + "\\s+Stable\\s+1\\s*");
             Tool.run(GROUPS, "--delete" + of).fails("could not be deleted due to");
-            Tool.run(GROUPS, "--reset-offsets --to-earliest --execute --topic " + topic + of).fails("but the current state is Stable");
+            Tool.run(GROUPS, "--reset-offsets --to-earliest --execute --topic " + topic + of)
+                    .fails("but the current state is Stable");
         }
         Tool.run(GROUPS, "--describe --group " + group).ok().fails("Consumer group '" + group + "' has no active members.");
     }
@@ -68,13 +70,15 @@ final class GroupToolChecks {
         expect(group, topic, 0, Tool.run(GROUPS, of + "--by-duration PT1H --execute"));
         expect(group, topic, 10, Tool.run(GROUPS, of + "--to-datetime 2199-01-01T00:00:00.000 --execute"));
         expect(group, topic, 10, Tool.run(GROUPS, of + "--shift-by 5 --execute"));
-        expect(group, topic, 3, Tool.run(GROUPS, of.replace("--topic " + topic, "--topic " + topic + ":0") + "--to-offset 3 --execute"));
+        expect(group, topic, 3, Tool.run(GROUPS, of.replace("--topic " + topic, "--topic " + topic + ":0")
+                + "--to-offset 3 --execute"));
         expect(group, topic, 0, Tool.run(GROUPS, of + "--to-earliest --dry-run"));
         Tool plan = Tool.run(GROUPS, of + "--to-offset 6 --dry-run --export").ok().matches(topic + ",0,6");
         Path file = Files.writeString(Files.createTempFile("tidelog-tools", ".csv"), plan.out);
         file.toFile().deleteOnExit();
         expect(group, topic, 6, Tool.run(GROUPS, "--reset-offsets --execute --group " + group + " --from-file " + file));
-        Tool.run(GROUPS, "--describe --group " + group).ok().matches(group + "\\s+" + topic + "\\s+0\\s+6\\s+10\\s+4\\s+-\\s+-\\s+-\\s*");
+        Tool.run(GROUPS, "--describe --group " + group).ok().matches(group + "\\s+" + topic
+                + "\\s+0\\s+6\\s+10\\s+4\\s+-\\s+-\\s+-\\s*");
     }
 
     private static void expect(String group, String topic, long offset, Tool reset) {
@@ -85,15 +89,18 @@ final class GroupToolChecks {
         String topic = Client.topic("tool-forget", 2, Map.of());
         String group = Checks.unique("tool-forget");
         Tool.run(GROUPS, "--reset-offsets --to-latest --execute --group " + group + " --topic " + topic).ok();
-        Tool.run(GROUPS, "--delete-offsets --group " + group + " --topic " + topic + ":0").ok().matches(topic + "\\s+0\\s+Successful\\s*");
+        Tool.run(GROUPS, "--delete-offsets --group " + group + " --topic " + topic + ":0").ok()
+                .matches(topic + "\\s+0\\s+Successful\\s*");
         Tool.run(GROUPS, "--describe --group " + group).ok().matches(group + "\\s+" + topic + "\\s+1\\s+0.*").lacks(topic + "  0");
-        Tool.run(GROUPS, "--delete --group " + group).ok().prints("Deletion of requested consumer groups ('" + group + "') was successful.");
+        Tool.run(GROUPS, "--delete --group " + group).ok().prints("Deletion of requested consumer groups ('" + group
+                + "') was successful.");
         Tool.run(GROUPS, "--list").ok().lacks(group);
     }
 
     private static void refusals() throws Exception {
         Tool.run(GROUPS, "--describe --group nobody").fails("GroupIdNotFoundException: Group nobody not found.");
-        Tool.run(GROUPS, "--delete --group nobody").fails("Group 'nobody' could not be deleted due to").fails("GroupIdNotFoundException");
+        Tool.run(GROUPS, "--delete --group nobody").fails("Group 'nobody' could not be deleted due to")
+                .fails("GroupIdNotFoundException");
         String offsets = "--delete-offsets --group nobody --topic " + Client.topic("tool-nobody", 1, Map.of());
         Tool.run(GROUPS, offsets).fails("Error: The group id does not exist.");
     }

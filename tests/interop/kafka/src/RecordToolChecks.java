@@ -67,7 +67,8 @@ final class RecordToolChecks {
         Client.send(Map.of(), Client.numbers(topic, 10));
         Tool read = Tool.run(CONSUMER, "--isolation-level read_committed --from-beginning --timeout-ms 3000 --topic " + topic).ok();
         Checks.equal(values(read).size(), 10, "records");
-        Checks.equal(values(Tool.run(CONSUMER, "--partition 0 --offset 7 --max-messages 3 --topic " + topic).ok()), List.of("7", "8", "9"));
+        Checks.equal(values(Tool.run(CONSUMER, "--partition 0 --offset 7 --max-messages 3 --topic " + topic)
+                .ok()), List.of("7", "8", "9"));
         read = Tool.run(CONSUMER, "--from-beginning --max-messages 10 --include " + topic.replace("select", "s.*t")).ok();
         Checks.equal(values(read).size(), 10, "records of the pattern");
     }

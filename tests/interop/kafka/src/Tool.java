@@ -52,8 +52,10 @@ final class Tool {
 
     /** The same in a process of its own, for a tool that does its last work while its JVM ends. */
     static Tool process(String main, String arguments) throws Exception {
-        List<String> command = new ArrayList<>(List.of(ProcessHandle.current().info().command().orElse("java"), "-XX:TieredStopAtLevel=1",
-                "-cp", System.getProperty("java.class.path"), "org.apache.kafka.tools." + main, "--bootstrap-server", Checks.BROKERS));
+        List<String> command = new ArrayList<>(List.of(ProcessHandle.current().info().command().orElse("java"),
+                "-XX:TieredStopAtLevel=1",
+                "-cp", System.getProperty("java.class.path"), "org.apache.kafka.tools." + main, "--bootstrap-server",
+                Checks.BROKERS));
         command.addAll(List.of(arguments.split(" +")));
         Process process = new ProcessBuilder(command).redirectErrorStream(true).start();
         String out = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);

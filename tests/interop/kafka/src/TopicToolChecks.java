@@ -72,7 +72,8 @@ final class TopicToolChecks {
         Tool.run(config, "--describe" + of).ok().lacks("retention.ms").lacks("cleanup.policy");
         Tool.run(config, "--describe --all" + of).ok()
                 .prints("cleanup.policy=delete sensitive=false synonyms={DEFAULT_CONFIG:log.cleanup.policy=delete}");
-        Checks.equal(Tool.run(config, "--alter --add-config nonsense=5" + of).fails("Unknown topic config name: nonsense").status, 1);
+        Checks.equal(Tool.run(config, "--alter --add-config nonsense=5" + of)
+                .fails("Unknown topic config name: nonsense").status, 1);
         Checks.equal(Tool.run(config, "--alter --add-config retention.ms=x" + of).fails("Invalid value x").status, 1);
     }
 
@@ -107,7 +108,8 @@ final class TopicToolChecks {
                 .prints("Received log directory information from brokers 1")
                 .matches(".*\\{\"partition\":\"" + name + "-0\",\"size\":[1-9]\\d*,\"offsetLag\":0,\"isFuture\":false\\}.*")
                 .prints("\"error\":null");
-        Tool.run("LogDirsCommand", "--describe --broker-list 9").fails("ERROR: The given brokers do not exist from --broker-list: 9");
+        Tool.run("LogDirsCommand", "--describe --broker-list 9")
+                .fails("ERROR: The given brokers do not exist from --broker-list: 9");
     }
 
     private static void elections() throws Exception {
@@ -131,7 +133,8 @@ final class TopicToolChecks {
         Tool.run(REASSIGN, "--execute" + stay).ok()
                 .prints("Successfully started partition reassignments for " + name + "-0," + name + "-1");
         Tool.run(REASSIGN, "--verify" + stay).ok()
-                .prints("Reassignment of partition " + name + "-0 is completed.").prints("Clearing broker-level throttles on broker 1");
+                .prints("Reassignment of partition " + name + "-0 is completed.")
+                .prints("Clearing broker-level throttles on broker 1");
         Tool.run(REASSIGN, "--execute --throttle 1000000 --replica-alter-log-dirs-throttle 1000000" + stay).ok()
                 .prints("The inter-broker throttle limit was set to 1000000 B/s");
         Tool.run(REASSIGN, "--verify" + stay).ok().prints("Reassignment of partition " + name + "-1 is completed.");
