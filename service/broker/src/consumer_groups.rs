@@ -30,8 +30,8 @@ impl Directory {
                 (topic.name.clone(), TopicFacts { id: topic.id, partitions: topic.partition_count })
             };
             let topics: BTreeMap<TopicName, TopicFacts> = image.topics().map(facts).collect();
-            if self.last.revision == 0 || self.last.topics != topics {
-                self.last = Arc::new(TopicDirectory { revision: self.last.revision + 1, topics });
+            if self.last.revision == 0 || *self.last.topics() != topics {
+                self.last = Arc::new(TopicDirectory::new(self.last.revision + 1, topics));
             }
             self.of = Some(image.revision());
         }
@@ -93,7 +93,12 @@ impl IntoFuture for ConsumerGroupTicket {
 }
 
 impl Broker {
-    /// Enqueues the report of a member of the consumer protocol. The topics that exist are put into it here.
+    /// The topics that exist, as coordinators see them.
+    pub(crate) fn topic_directory(&self) -> Arc<TopicDirectory> {
+        self.directory().lock().of(&self.image())
+    }
+
+    /// Enqueues the report of a member of the consumer protocol. What it may not see is put into it here.
     pub async fn consumer_heartbeat(
         &self,
         caller: &Caller,
@@ -104,9 +109,8 @@ impl Broker {
         if named.any(|name| !self.may(caller, Operation::Describe, Resource::Topic(name))) {
             return GroupTicket::ready(Err(KafkaError::TopicAuthorizationFailed));
         }
-        beat.directory = self.directory().lock().of(&self.image());
         let is_hidden = |name: &&TopicName| !self.may(caller, Operation::Describe, Resource::Topic(name.as_str()));
-        beat.hidden = beat.directory.topics.keys().filter(is_hidden).cloned().collect::<BTreeSet<_>>();
+        beat.hidden = self.topic_directory().topics().keys().filter(is_hidden).cloned().collect::<BTreeSet<_>>();
         self.group(caller, group, GroupCall::Consumer(Box::new(beat))).await
     }
 

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 
 use tidelog_coordinator::group::{
     CommitOffsets, CommittedOffset, Epoch, FetchOffsets, FetchedOffset, Generation, GroupCall, GroupConfig, GroupId,
-    GroupReply, GroupShard, InstanceId, MemberId, OffsetToCommit,
+    GroupReply, GroupShard, InstanceId, MemberId, MigrationPolicy, OffsetToCommit,
 };
 use tidelog_coordinator::{CoordinatorRecord, partition_for};
 use tidelog_metadata::{ClusterImage, Topic, decide};
@@ -289,7 +289,8 @@ impl Broker {
         if !self.may(caller, operation, Resource::Group(group.as_str())) {
             return GroupTicket::ready(Err(KafkaError::GroupAuthorizationFailed));
         }
-        self.ask(&group.clone(), |reply| GroupWork::Call { group, call, reply }).await
+        let topics = self.topic_directory();
+        self.ask(&group.clone(), |reply| GroupWork::Call { group, topics, call, reply }).await
     }
 
     /// Enqueues anything to the coordinator of a group.
@@ -420,6 +421,7 @@ pub(crate) async fn ask_shard<T>(
 /// The groups' settings from the broker's.
 pub(crate) fn group_config(config: &tidelog_metadata::BrokerConfig) -> GroupConfig {
     let ms = |duration: std::time::Duration| i32::try_from(duration.as_millis()).unwrap_or(i32::MAX);
+    let policy = config.group_consumer_migration_policy.as_str();
     GroupConfig {
         min_session_timeout_ms: ms(config.group_min_session_timeout),
         max_session_timeout_ms: ms(config.group_max_session_timeout),
@@ -431,6 +433,10 @@ pub(crate) fn group_config(config: &tidelog_metadata::BrokerConfig) -> GroupConf
         consumer_session_timeout_ms: ms(config.group_consumer_session_timeout),
         consumer_heartbeat_interval_ms: ms(config.group_consumer_heartbeat_interval),
         consumer_max_size: usize::try_from(config.group_consumer_max_size).unwrap_or(usize::MAX),
+        migration: MigrationPolicy {
+            upgrade: matches!(policy, "bidirectional" | "upgrade"),
+            downgrade: matches!(policy, "bidirectional" | "downgrade"),
+        },
         ..GroupConfig::default()
     }
 }

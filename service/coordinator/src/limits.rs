@@ -51,6 +51,9 @@ pub const MAX_EXPRESSION_BYTES: usize = 256 * 1024;
 /// three, and what is left after these is a little uneven.
 pub const MAX_BALANCING_ROUNDS: usize = 32;
 
+/// Most bytes of the records that change a group over: they must fit one batch of 1 MiB, with room for its frame.
+pub const MAX_CONVERTED_BYTES: usize = 900 * 1024;
+
 /// Most tombstones in one outcome of a timer: with keys of a few hundred bytes they fit one batch of 1 MiB.
 pub const MAX_TOMBSTONES_PER_OUTCOME: usize = 1_000;
 

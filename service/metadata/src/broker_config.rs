@@ -8,6 +8,7 @@ mod table;
 mod tests;
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 pub use table::BROKER_CONFIGS;
@@ -93,10 +94,16 @@ pub struct BrokerConfig {
     pub fetch_max_bytes: i32,
     /// `group.consumer.heartbeat.interval.ms`
     pub group_consumer_heartbeat_interval: Duration,
+    /// `group.consumer.min.heartbeat.interval.ms` and `group.consumer.max.heartbeat.interval.ms`
+    pub group_consumer_heartbeat_intervals: RangeInclusive<Duration>,
     /// `group.consumer.max.size`
     pub group_consumer_max_size: i32,
+    /// `group.consumer.migration.policy`
+    pub group_consumer_migration_policy: String,
     /// `group.consumer.session.timeout.ms`
     pub group_consumer_session_timeout: Duration,
+    /// `group.consumer.min.session.timeout.ms` and `group.consumer.max.session.timeout.ms`
+    pub group_consumer_session_timeouts: RangeInclusive<Duration>,
     /// `group.initial.rebalance.delay.ms`
     pub group_initial_rebalance_delay: Duration,
     /// `group.max.session.timeout.ms`
@@ -178,10 +185,32 @@ impl BrokerConfig {
                 "group.min.session.timeout.ms is larger than group.max.session.timeout.ms".into(),
             ));
         }
+        config.check_consumer_groups()?;
         // The topics' defaults must fit together as a topic's own settings must.
         let defaults = config.topic_defaults(&BrokerOverrides::default(), &BrokerOverrides::default())?;
         crate::topic_config::TopicOverrides::default().check(&defaults)?;
         Ok(config)
+    }
+
+    /// The settings of groups of the consumer protocol must lie within their own bounds.
+    fn check_consumer_groups(&self) -> Result<(), ConfigError> {
+        let conflict = |text: String| Err(ConfigError::Conflict(text));
+        for (name, value, bounds) in [
+            ("session.timeout.ms", self.group_consumer_session_timeout, &self.group_consumer_session_timeouts),
+            ("heartbeat.interval.ms", self.group_consumer_heartbeat_interval, &self.group_consumer_heartbeat_intervals),
+        ] {
+            if !bounds.contains(&value) {
+                let text = format!(
+                    "group.consumer.{name} must lie between group.consumer.min.{name} and group.consumer.max.{name}"
+                );
+                return conflict(text);
+            }
+        }
+        if self.group_consumer_session_timeout <= self.group_consumer_heartbeat_interval {
+            let text = "group.consumer.session.timeout.ms must be larger than group.consumer.heartbeat.interval.ms";
+            return conflict(text.into());
+        }
+        Ok(())
     }
 
     fn from_values(explicit: Values) -> Self {
@@ -202,8 +231,13 @@ impl BrokerConfig {
             delete_topics: flag("delete.topic.enable"),
             fetch_max_bytes: int("fetch.max.bytes"),
             group_consumer_heartbeat_interval: millis("group.consumer.heartbeat.interval.ms"),
+            group_consumer_heartbeat_intervals: millis("group.consumer.min.heartbeat.interval.ms")
+                ..=millis("group.consumer.max.heartbeat.interval.ms"),
             group_consumer_max_size: int("group.consumer.max.size"),
+            group_consumer_migration_policy: text("group.consumer.migration.policy").to_owned(),
             group_consumer_session_timeout: millis("group.consumer.session.timeout.ms"),
+            group_consumer_session_timeouts: millis("group.consumer.min.session.timeout.ms")
+                ..=millis("group.consumer.max.session.timeout.ms"),
             group_initial_rebalance_delay: millis("group.initial.rebalance.delay.ms"),
             group_max_session_timeout: millis("group.max.session.timeout.ms"),
             group_max_size: int("group.max.size"),

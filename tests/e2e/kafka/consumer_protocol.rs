@@ -16,6 +16,8 @@ const PARTITIONS: i32 = 4;
 
 fn server() -> Server {
     let options = tidelog_harness::options!()
+        .set("group.consumer.min.session.timeout.ms", 1_000)
+        .set("group.consumer.min.heartbeat.interval.ms", 100)
         .set("group.consumer.session.timeout.ms", 2_000)
         .set("group.consumer.heartbeat.interval.ms", 200);
     Server::start(options)
@@ -156,6 +158,75 @@ fn a_restart_in_the_middle_loses_neither_members_nor_positions() {
     assert_eq!(values.into_iter().collect::<BTreeSet<_>>(), expected.into_iter().chain(more).collect());
 }
 
+fn kind(server: &Server, group: &str) -> String {
+    let listed = Raw::connect(server.kafka()).call(5, &ListGroupsRequest::default());
+    let found = listed.groups.iter().find(|one| &*one.group_id == group);
+    found.map(|one| one.group_type.to_string()).unwrap_or_default()
+}
+
+#[test]
+fn a_group_changes_over_with_its_members_and_a_kill_in_the_middle() {
+    let mut server = server();
+    create(&server, "work", PARTITIONS as usize, &[]);
+    let mut expected = produce(&server, "a", 20);
+    let classic = [
+        ("group.protocol", "classic"),
+        ("partition.assignment.strategy", "range"),
+        ("heartbeat.interval.ms", "100"),
+        ("session.timeout.ms", "10000"),
+    ];
+    let (mut values, mut nothing) = (Vec::new(), Vec::new());
+    let first = member(&server, "g", "work", &classic);
+    let all = || {
+        poll(&[&first], &mut values);
+        values.len() == 20
+    };
+    wait_until(all, PATIENCE, "the classic member reads everything");
+    first.commit_consumer_state(CommitMode::Sync).unwrap();
+    assert_eq!(kind(&server, "g"), "classic");
+
+    let second = member(&server, "g", "work", &[]);
+    let changed = || {
+        poll(&[&second], &mut nothing);
+        kind(&server, "g") == "consumer"
+    };
+    wait_until(changed, PATIENCE, "the group is one of the consumer protocol");
+    server.kill();
+    server.start_again();
+    let shared = || {
+        poll(&[&first, &second], &mut nothing);
+        let (a, b) = (partitions(&first), partitions(&second));
+        a.len() == 2 && b.len() == 2 && a.is_disjoint(&b)
+    };
+    wait_until(shared, PATIENCE, "a member of each protocol has two partitions");
+    let types: BTreeSet<i8> = describe(&server, "g").members.iter().map(|member| member.member_type).collect();
+    assert_eq!(types, BTreeSet::from([0, 1]), "classic and consumer");
+    expected.extend(produce(&server, "b", 20));
+    let all = || {
+        poll(&[&first, &second], &mut values);
+        values.len() == 40
+    };
+    wait_until(all, PATIENCE, "both together read what is new");
+    first.commit_consumer_state(CommitMode::Sync).unwrap();
+    second.commit_consumer_state(CommitMode::Sync).unwrap();
+
+    second.unsubscribe();
+    drop(second);
+    let alone = || {
+        poll(&[&first], &mut nothing);
+        kind(&server, "g") == "classic" && partitions(&first).len() == PARTITIONS as usize
+    };
+    wait_until(alone, PATIENCE, "the classic member has everything, in a classic group");
+    expected.extend(produce(&server, "c", 8));
+    let all = || {
+        poll(&[&first], &mut values);
+        values.len() == 48
+    };
+    wait_until(all, PATIENCE, "it reads the rest");
+    assert_eq!(values.into_iter().collect::<BTreeSet<_>>(), expected);
+    assert!(nothing.is_empty(), "read twice: {nothing:?}");
+}
+
 #[test]
 fn a_subscription_by_expression_finds_new_topics_and_partitions() {
     let server = server();
@@ -179,7 +250,7 @@ fn a_subscription_by_expression_finds_new_topics_and_partitions() {
 }
 
 #[test]
-fn the_two_protocols_do_not_mix_and_errors_are_kafkas() {
+fn errors_are_kafkas() {
     let server = server();
     create(&server, "t", 2, &[]);
     let mut raw = Raw::connect(server.kafka());
@@ -225,7 +296,9 @@ fn the_two_protocols_do_not_mix_and_errors_are_kafkas() {
         protocols: vec![JoinGroupRequestProtocol { name: "range".into(), ..Default::default() }],
         ..Default::default()
     };
-    assert_eq!(raw.call(5, &old).error_code, 23, "INCONSISTENT_GROUP_PROTOCOL");
+    assert_eq!(raw.call(5, &old).error_code, 79, "MEMBER_ID_REQUIRED: it may join");
+    let connect = JoinGroupRequest { protocol_type: "connect".into(), ..old };
+    assert_eq!(raw.call(5, &connect).error_code, 23, "INCONSISTENT_GROUP_PROTOCOL");
     let classic = DescribeGroupsRequest { groups: vec!["g".into()], ..Default::default() };
     let described = raw.call(6, &classic).groups.remove(0);
     assert_eq!((described.error_code, &*described.group_state), (69, "Dead"));

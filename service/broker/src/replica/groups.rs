@@ -6,7 +6,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use tidelog_coordinator::group::{
-    AnyDescription, FetchOffsets, FetchedOffset, GroupCall, GroupId, GroupListing, GroupReply, GroupRequest, GroupShard,
+    AnyDescription, FetchOffsets, FetchedOffset, GroupCall, GroupId, GroupListing, GroupReply, GroupRequest,
+    GroupShard, TopicDirectory,
 };
 use tidelog_coordinator::{CoordinatorRecord, Outcome, ReplyToken};
 use tidelog_model::{Deadline, KafkaError, Now, Offset, TopicId, TopicName};
@@ -27,6 +28,8 @@ pub(crate) enum GroupWork {
     Call {
         /// The group.
         group: GroupId,
+        /// The topics that exist.
+        topics: Arc<TopicDirectory>,
         /// The request.
         call: GroupCall,
         /// Where the answer goes.
@@ -112,11 +115,11 @@ impl Replica {
             return work.refuse(KafkaError::CoordinatorLoadInProgress);
         };
         match work {
-            GroupWork::Call { group, call, reply } => {
+            GroupWork::Call { group, topics, call, reply } => {
                 let token = ReplyToken(host.next_token);
                 host.next_token += 1;
                 host.callers.insert(token, reply);
-                let outcome = host.shard.handle(now, GroupRequest { token, group, call });
+                let outcome = host.shard.handle(now, GroupRequest { token, group, topics, call });
                 self.group_outcome(writer, outcome, now);
             }
             GroupWork::Offsets(request, reply) => {

@@ -17,6 +17,8 @@ pub struct GroupRequest {
     pub token: ReplyToken,
     /// The group.
     pub group: GroupId,
+    /// The topics that exist.
+    pub topics: Arc<TopicDirectory>,
     /// What is asked.
     pub call: GroupCall,
 }
@@ -180,9 +182,7 @@ pub struct ConsumerHeartbeat {
     pub fresh_member_id: Arc<str>,
     /// Version 1 and later: the client makes its id.
     pub makes_ids: bool,
-    /// The topics that exist.
-    pub directory: Arc<TopicDirectory>,
-    /// Those of them that the caller may not see: no regular expression of its means them.
+    /// The topics that the caller may not see: no regular expression of its means them.
     pub hidden: BTreeSet<TopicName>,
 }
 
@@ -397,6 +397,8 @@ pub struct ConsumerDescription {
 pub struct ConsumerMemberDescription {
     /// Its id.
     pub member_id: MemberId,
+    /// It speaks the classic protocol.
+    pub is_classic: bool,
     /// Its static name.
     pub instance_id: Option<InstanceId>,
     /// Where it runs.
@@ -538,6 +540,15 @@ pub enum GroupEvent {
         /// How many.
         count: usize,
     },
+    /// The group is of the other protocol from now on, with everybody who is in it.
+    GroupConverted {
+        /// The group.
+        group: GroupId,
+        /// What it is now.
+        to: GroupKind,
+        /// How many members it takes along.
+        members: usize,
+    },
     /// The group itself goes: deleted, or empty with nothing left to keep.
     GroupRemoved {
         /// The group.
@@ -562,6 +573,8 @@ pub enum RebalanceCause {
     MemberRemoved,
     /// After loading, the group has more members than allowed.
     GroupTooLarge,
+    /// The group has just become a classic one.
+    GroupConverted,
 }
 
 /// Why a member was removed.

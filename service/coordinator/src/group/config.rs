@@ -4,6 +4,15 @@ use std::time::Duration;
 
 use crate::limits;
 
+/// Which groups may change over to the other protocol while members are in them (`group.consumer.migration.policy`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct MigrationPolicy {
+    /// A classic group, when a member of the consumer protocol joins.
+    pub upgrade: bool,
+    /// A group of the consumer protocol, when the last member that speaks it goes.
+    pub downgrade: bool,
+}
+
 /// Settings of one shard's groups.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct GroupConfig {
@@ -28,6 +37,8 @@ pub struct GroupConfig {
     pub consumer_heartbeat_interval_ms: i32,
     /// `group.consumer.max.size`, members, default no limit but memory.
     pub consumer_max_size: usize,
+    /// `group.consumer.migration.policy`, default both ways.
+    pub migration: MigrationPolicy,
     /// Most memory of one shard's groups, bytes: beyond it joins get GROUP_MAX_SIZE_REACHED and commits
     /// INVALID_COMMIT_OFFSET_SIZE.
     pub shard_bytes: usize,
@@ -46,6 +57,7 @@ impl Default for GroupConfig {
             consumer_session_timeout_ms: 45_000,
             consumer_heartbeat_interval_ms: 5_000,
             consumer_max_size: i32::MAX as usize,
+            migration: MigrationPolicy { upgrade: true, downgrade: true },
             shard_bytes: limits::DEFAULT_SHARD_BYTES,
         }
     }

@@ -18,13 +18,29 @@ pub struct TopicFacts {
 pub struct TopicDirectory {
     /// Another number whenever something in it differs; never 0 but for the empty directory of tests.
     pub revision: u64,
-    /// The topics.
-    pub topics: BTreeMap<TopicName, TopicFacts>,
+    topics: BTreeMap<TopicName, TopicFacts>,
+    names: BTreeMap<TopicId, TopicName>,
 }
 
 impl TopicDirectory {
+    /// These topics.
+    pub fn new(revision: u64, topics: BTreeMap<TopicName, TopicFacts>) -> Self {
+        let names = topics.iter().map(|(name, facts)| (facts.id, name.clone())).collect();
+        TopicDirectory { revision, topics, names }
+    }
+
+    /// The topics by name.
+    pub fn topics(&self) -> &BTreeMap<TopicName, TopicFacts> {
+        &self.topics
+    }
+
     pub(crate) fn get(&self, name: &str) -> Option<TopicFacts> {
         self.topics.get(name).copied()
+    }
+
+    /// The name of a topic that exists.
+    pub(crate) fn name_of(&self, id: TopicId) -> Option<&TopicName> {
+        self.names.get(&id)
     }
 
     /// A number that differs if any of these topics is another one, comes, goes or grows; 0 if none of them exists. It is
@@ -57,7 +73,7 @@ mod tests {
             let facts = TopicFacts { id: TopicId::from_bytes([*id; 16]), partitions: *partitions };
             (TopicName::new(name).unwrap(), facts)
         };
-        TopicDirectory { revision: 1, topics: topics.iter().map(fact).collect() }
+        TopicDirectory::new(1, topics.iter().map(fact).collect())
     }
 
     #[test]

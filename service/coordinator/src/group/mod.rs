@@ -1,18 +1,20 @@
 //! Consumer groups: membership and committed offsets, by the classic protocol (`classic/`) and by the consumer protocol (`consumer/`,
-//! KIP-848). A group speaks one of them at a time.
+//! KIP-848). A group is of one of them at a time; `migrate.rs` changes it over while members are in it, and a group of the consumer protocol
+//! serves members of both.
 
 mod api;
 mod classic;
 mod config;
 mod consumer;
 mod directory;
+mod embedded;
 mod ids;
+mod migrate;
 mod offsets;
 mod records;
 mod refusal;
 mod shard;
 mod state;
-mod subscription;
 mod sweep;
 #[cfg(test)]
 mod tests;
@@ -20,7 +22,7 @@ mod transactional;
 mod undecided;
 
 pub use api::*;
-pub use config::GroupConfig;
+pub use config::{GroupConfig, MigrationPolicy};
 pub use directory::{TopicDirectory, TopicFacts};
 pub use ids::{Epoch, Generation, GroupId, InstanceId, MemberId};
 pub use shard::{GroupShard, ReplayCounts};

@@ -2,16 +2,17 @@
 //! commits and about what expires; changes what is stored only by replaying.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use tidelog_model::{Deadline, KafkaError, PartitionIndex, Timestamp, TopicName};
 
 use super::api::*;
 use super::classic::{Classic, Context};
-use super::consumer::{self, Consumer};
+use super::consumer::Consumer;
+use super::embedded::subscribed_topics;
 use super::ids::{Epoch, Generation, GroupId};
 use super::offsets::{self, Offsets};
 use super::records::{ConsumerRecord, StoredGroup, group_key, offset_record, offset_tombstone};
-use super::subscription::subscribed_topics;
 use crate::CoordinatorRecord;
 use crate::limits::{GROUP_OVERHEAD_BYTES, MEMBER_OVERHEAD_BYTES};
 
@@ -25,16 +26,29 @@ pub(crate) struct Group {
     /// The group's last record, with its memory in bytes.
     stored: Option<(StoredGroup, usize)>,
     pub(crate) offsets: Offsets,
+    /// What it becomes when its record is replayed: it has just stopped being one of the consumer protocol.
+    turned: Option<Box<Classic>>,
 }
 
 impl Group {
     pub(crate) fn new(id: GroupId) -> Self {
-        Group { classic: Classic::new(id.clone()), consumer: None, id, stored: None, offsets: Offsets::default() }
+        Group {
+            classic: Classic::new(id.clone()),
+            consumer: None,
+            id,
+            stored: None,
+            offsets: Offsets::default(),
+            turned: None,
+        }
     }
 
     /// The group's record, or its tombstone, has been written (`running`) or is being loaded.
     pub(crate) fn replay(&mut self, stored: Option<StoredGroup>, running: bool) {
+        let turned = self.turned.take();
         match &stored {
+            Some(stored) if turned.as_ref().is_some_and(|group| group.generation() == stored.generation) => {
+                self.classic = turned.map_or_else(|| Classic::new(self.id.clone()), |group| *group);
+            }
             // A group that was empty and had nothing stored has been dropped before its first record arrived.
             Some(stored) if running && !(self.classic.is_vacant() && stored.members.is_empty()) => {
                 self.classic.adopt(stored);
@@ -49,15 +63,21 @@ impl Group {
         });
     }
 
-    /// A record of the consumer protocol; the group's last tombstone ends it.
-    pub(crate) fn replay_consumer(&mut self, record: ConsumerRecord) {
+    /// A record of the consumer protocol; the group's last tombstone ends it. While running (`running`) anything but a tombstone ends a
+    /// classic group: its members are in the records.
+    pub(crate) fn replay_consumer(&mut self, record: ConsumerRecord, running: bool) {
+        if running && !record.is_tombstone() && !self.classic.is_vacant() {
+            self.classic = Classic::new(self.id.clone());
+        }
         let id = &self.id;
         self.consumer.get_or_insert_with(|| Box::new(Consumer::new(id.clone()))).replay(record);
         self.drop_blank();
     }
 
-    fn drop_blank(&mut self) {
-        if self.consumer.as_ref().is_some_and(|consumer| consumer.is_blank()) {
+    /// Drops a group of the consumer protocol of which nothing is stored; a classic one that it has become waits for its record.
+    pub(super) fn drop_blank(&mut self) {
+        if let Some(consumer) = self.consumer.as_mut().filter(|consumer| consumer.is_blank()) {
+            self.turned = consumer.take_turned();
             self.consumer = None;
         }
     }
@@ -68,58 +88,8 @@ impl Group {
             consumer.record_refused(ctx.now, ctx.config);
         }
         self.drop_blank();
-    }
-
-    /// Decides about ConsumerGroupHeartbeat. A classic group that nobody is in becomes one of the consumer protocol.
-    pub(crate) fn consumer_heartbeat(
-        &mut self,
-        ctx: &mut Context<'_>,
-        beat: &ConsumerHeartbeat,
-    ) -> Result<ConsumerBeat, ConsumerRefused> {
-        let creates = beat.epoch == Epoch::JOIN && self.classic.is_vacant();
-        if self.consumer.is_none() && !creates {
-            let message = format!("Group {} is not a consumer group.", self.id);
-            return Err(consumer::refused(KafkaError::GroupIdNotFound, message));
-        }
-        let id = &self.id;
-        let consumer = self.consumer.get_or_insert_with(|| Box::new(Consumer::new(id.clone())));
-        let before = ctx.out.records.len();
-        if self.stored.is_some() {
-            ctx.out.records.extend(group_tombstone(&self.id));
-        }
-        let result = consumer.heartbeat(ctx, beat);
-        if result.is_err() {
-            ctx.out.records.truncate(before);
-            self.drop_blank();
-        }
-        result
-    }
-
-    /// A classic member comes: it finds a group of the consumer protocol only if somebody is in that.
-    pub(crate) fn admit_classic(&mut self, ctx: &mut Context<'_>, call: &GroupCall) -> Result<(), KafkaError> {
-        let Some(consumer) = &self.consumer else { return Ok(()) };
-        match call {
-            GroupCall::Join(_) if consumer.is_empty() => {
-                for record in consumer.tombstones() {
-                    ctx.out.records.extend(record.encode(&self.id));
-                }
-                Ok(())
-            }
-            GroupCall::Join(_) => Err(KafkaError::InconsistentGroupProtocol),
-            _ => Err(KafkaError::UnknownMemberId),
-        }
-    }
-
-    /// Decides about LeaveGroup.
-    pub(crate) fn leave(&mut self, ctx: &mut Context<'_>, leaving: Vec<LeavingMember>) -> Vec<LeftMember> {
-        let Some(consumer) = &mut self.consumer else { return self.classic.leave(ctx, leaving) };
-        let results = consumer.remove_static(ctx, &leaving);
-        let one = |(member, result): (LeavingMember, _)| LeftMember {
-            member_id: member.member_id,
-            instance_id: member.instance_id,
-            result,
-        };
-        leaving.into_iter().zip(results).map(one).collect()
+        // Its members were sent back; it is what it was.
+        self.classic.record_refused(ctx.now);
     }
 
     pub(crate) fn start_sessions(&mut self, ctx: &mut Context<'_>) {
@@ -174,6 +144,11 @@ impl Group {
         records
     }
 
+    /// A record of a classic group is in the log.
+    pub(super) fn has_stored(&self) -> bool {
+        self.stored.is_some()
+    }
+
     #[cfg(test)]
     pub(crate) fn stored(&self) -> Option<&StoredGroup> {
         self.stored.as_ref().map(|(stored, _)| stored)
@@ -181,7 +156,11 @@ impl Group {
 
     /// Nothing is stored of it and nobody is in it: it need not exist.
     pub(crate) fn is_vacant(&self) -> bool {
-        self.stored.is_none() && self.consumer.is_none() && self.offsets.is_empty() && self.classic.is_vacant()
+        self.stored.is_none()
+            && self.consumer.is_none()
+            && self.turned.is_none()
+            && self.offsets.is_empty()
+            && self.classic.is_vacant()
     }
 
     /// Memory, bytes.
@@ -333,7 +312,7 @@ impl Group {
     }
 
     /// `None` if a member's subscription cannot be read.
-    fn subscribed_topics(&self) -> Option<BTreeSet<String>> {
+    fn subscribed_topics(&self) -> Option<BTreeSet<Arc<str>>> {
         let mut all = BTreeSet::new();
         for subscription in self.classic.subscriptions() {
             all.extend(subscribed_topics(subscription)?);
@@ -342,7 +321,7 @@ impl Group {
     }
 }
 
-fn group_tombstone(group: &GroupId) -> Option<CoordinatorRecord> {
+pub(super) fn group_tombstone(group: &GroupId) -> Option<CoordinatorRecord> {
     // Ids are checked when a group is made; a longer one could not have been stored.
     group_key(group).ok().map(|key| CoordinatorRecord { key, value: None })
 }

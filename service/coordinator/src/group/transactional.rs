@@ -1,6 +1,8 @@
 //! TxnOffsetCommit: decides which positions a transaction may store in a group (KIP-98, 447). Never says whether the transaction is
 //! open: that is the partition's business, and the transaction coordinator's.
 
+use std::sync::Arc;
+
 use tidelog_model::{KafkaError, Now, ProducerEpoch, ProducerId};
 
 use super::api::{GroupState, OffsetToCommit};
@@ -43,9 +45,9 @@ impl GroupShard {
         if let Err(error) = self.admit_in_transaction(id, commit) {
             return (Vec::new(), vec![Err(error); commit.offsets.len()]);
         }
-        let (room, config) = (self.room(), self.config.clone());
+        let (room, config, topics) = (self.room(), self.config.clone(), Arc::clone(&self.topics));
         let mut out = Outcome::default();
-        let mut ctx = Context { now, config: &config, out: &mut out };
+        let mut ctx = Context { now, config: &config, topics: &topics, out: &mut out };
         let results = self.with_group(id, |group| group.commit_in_transaction(&mut ctx, commit, room));
         (out.records, results)
     }

@@ -12,7 +12,8 @@ use tidelog_protocol::messages::{
 use crate::answer::{Hangup, Waiting};
 use crate::request::{Request, sentence};
 
-/// The member speaks the consumer protocol.
+/// The member speaks the classic protocol, or the consumer protocol.
+const CLASSIC: i8 = 0;
 const CONSUMER: i8 = 1;
 
 pub(crate) async fn handle(request: Request<'_>, message: ConsumerGroupDescribeRequest) -> Result<Waiting, Hangup> {
@@ -90,7 +91,7 @@ fn member(
         subscribed_topic_regex: Some(member.regex.map_or(Str::EMPTY, |regex| Str::from(&*regex))),
         assignment: parts(member.assigned),
         target_assignment: parts(member.target),
-        member_type: CONSUMER,
+        member_type: if member.is_classic { CLASSIC } else { CONSUMER },
         ..Default::default()
     }
 }

@@ -68,11 +68,46 @@ pub static BROKER_CONFIGS: &[ConfigDef] = &[
         "How often members of the consumer protocol (KIP-848) report, ms.",
     ),
     ConfigDef::int(
+        "group.consumer.max.heartbeat.interval.ms",
+        "15000",
+        1,
+        MAX_INT,
+        "Longest interval of reports that may be set for a group (consumer.heartbeat.interval.ms), ms.",
+    ),
+    ConfigDef::int(
+        "group.consumer.max.session.timeout.ms",
+        "60000",
+        1,
+        MAX_INT,
+        "Longest session timeout that may be set for a group (consumer.session.timeout.ms), ms.",
+    ),
+    ConfigDef::int(
         "group.consumer.max.size",
         "2147483647",
         1,
         MAX_INT,
         "Most members of one group of the consumer protocol.",
+    ),
+    ConfigDef::one_of(
+        "group.consumer.migration.policy",
+        "bidirectional",
+        &["bidirectional", "upgrade", "downgrade", "disabled"],
+        "Which groups may change over to the other protocol (KIP-848) while members are in them: classic ones (upgrade), those of the \
+         consumer protocol (downgrade), both or none.",
+    ),
+    ConfigDef::int(
+        "group.consumer.min.heartbeat.interval.ms",
+        "5000",
+        1,
+        MAX_INT,
+        "Shortest interval of reports that may be set for a group (consumer.heartbeat.interval.ms), ms.",
+    ),
+    ConfigDef::int(
+        "group.consumer.min.session.timeout.ms",
+        "45000",
+        1,
+        MAX_INT,
+        "Shortest session timeout that may be set for a group (consumer.session.timeout.ms), ms.",
     ),
     ConfigDef::int(
         "group.consumer.session.timeout.ms",

@@ -6,6 +6,8 @@ public final class Check {
         Checks checks = new Checks("java");
         RecordChecks.add(checks);
         GroupChecks.add(checks);
+        ConsumerGroupChecks.add(checks);
+        MigrationChecks.add(checks);
         AdminChecks.add(checks);
         System.exit(checks.run() ? 0 : 1);
     }

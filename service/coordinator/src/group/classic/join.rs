@@ -229,7 +229,7 @@ impl Classic {
 }
 
 /// `<instance id or client id>-<uuid>`, as Kafka names members.
-fn fresh_id(join: &JoinGroup) -> MemberId {
+pub(crate) fn fresh_id(join: &JoinGroup) -> MemberId {
     let prefix: &str = join.instance_id.as_ref().map_or(&join.client_id, InstanceId::as_str);
     let end = (0..=MAX_CLIENT_ID_IN_MEMBER_ID.min(prefix.len())).rev().find(|end| prefix.is_char_boundary(*end));
     let prefix = prefix.get(..end.unwrap_or(0)).unwrap_or("");

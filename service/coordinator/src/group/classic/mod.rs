@@ -1,6 +1,7 @@
 //! Decides the rebalances of one classic group (KIP-62, 345, 394, 559, 814): who is in, which generation, who leads, whose
 //! reply leaves when. Never stores anything: an assignment counts once its record has been replayed ([`Classic::adopt`]).
 
+mod convert;
 mod join;
 mod leave;
 mod rebalance;
@@ -15,19 +16,24 @@ use std::time::Duration;
 use bytes::Bytes;
 use tidelog_model::{Deadline, KafkaError, Now, Timestamp};
 
-use self::roster::{NewMember, Roster};
+use self::roster::Roster;
 use super::api::*;
 use super::config::GroupConfig;
+use super::directory::TopicDirectory;
 use super::ids::{Generation, GroupId, InstanceId, MemberId};
 use super::records::{StoredGroup, StoredMember};
 use crate::{Outcome, ReplyToken};
 
-pub(crate) use self::roster::offers_bytes;
+pub(crate) use self::convert::CONSUMERS;
+pub(crate) use self::join::fresh_id;
+pub(crate) use self::roster::{NewMember, offers_bytes};
 
 /// What every decision needs and where its effects go.
 pub(crate) struct Context<'a> {
     pub(crate) now: Now,
     pub(crate) config: &'a GroupConfig,
+    /// The topics that exist.
+    pub(crate) topics: &'a Arc<TopicDirectory>,
     pub(crate) out: &'a mut Outcome,
 }
 
@@ -36,7 +42,7 @@ impl Context<'_> {
         self.out.replies.push((token, reply));
     }
 
-    fn refuse_join(&mut self, token: ReplyToken, error: KafkaError, member_id: MemberId) {
+    pub(crate) fn refuse_join(&mut self, token: ReplyToken, error: KafkaError, member_id: MemberId) {
         self.reply(token, GroupReply::Join(Err(JoinRefused { error, member_id })));
     }
 
@@ -106,6 +112,8 @@ pub(crate) struct Classic {
     /// When those are removed.
     sync_deadline: Option<Deadline>,
     replacement: Option<Replacement>,
+    /// The record told that there must be a rebalance; until sessions start.
+    rebalance_due: bool,
 }
 
 impl Classic {
@@ -125,6 +133,7 @@ impl Classic {
             pending_sync: BTreeSet::new(),
             sync_deadline: None,
             replacement: None,
+            rebalance_due: false,
         }
     }
 
@@ -136,7 +145,8 @@ impl Classic {
         group.generation = stored.generation;
         group.protocol_type = Some(stored.protocol_type.clone()).filter(|kind| !kind.is_empty());
         group.protocol_name = stored.protocol_name.clone();
-        group.leader = stored.leader.clone();
+        group.leader = stored.leader.clone().or_else(|| stored.members.first().map(|first| first.member_id.clone()));
+        group.rebalance_due = stored.leader.is_none() && !stored.members.is_empty();
         for member in &stored.members {
             let name = stored.protocol_name.clone().unwrap_or_else(|| Arc::from(""));
             group.roster.add(NewMember {
@@ -154,13 +164,16 @@ impl Classic {
         group
     }
 
-    /// After loading: every member gets its full session timeout; a group above the allowed size starts a rebalance.
+    /// After loading: every member gets its full session timeout; a group above the allowed size, and one that has just become a classic
+    /// group, starts a rebalance.
     pub(crate) fn start_sessions(&mut self, ctx: &mut Context<'_>) {
         for member in self.roster.iter_mut() {
             member.deadline = Some(ctx.after_ms(member.session_timeout_ms));
         }
         if self.roster.len() > ctx.config.max_size {
             self.prepare_rebalance(ctx, RebalanceCause::GroupTooLarge, None);
+        } else if std::mem::take(&mut self.rebalance_due) {
+            self.prepare_rebalance(ctx, RebalanceCause::GroupConverted, None);
         }
     }
 

@@ -21,7 +21,7 @@ impl Classic {
         }
     }
 
-    pub(super) fn prepare_rebalance(&mut self, ctx: &mut Context<'_>, cause: RebalanceCause, reason: Option<&str>) {
+    pub(crate) fn prepare_rebalance(&mut self, ctx: &mut Context<'_>, cause: RebalanceCause, reason: Option<&str>) {
         if self.state == GroupState::CompletingRebalance {
             self.cancel_syncs(ctx);
         }

@@ -30,6 +30,7 @@ impl Consumer {
     pub(crate) fn describe(&self) -> ConsumerDescription {
         let members = self.members.iter().map(|(id, member)| ConsumerMemberDescription {
             member_id: id.clone(),
+            is_classic: member.subscriber.classic.is_some(),
             instance_id: member.subscriber.instance_id.clone(),
             rack_id: member.subscriber.rack_id.clone(),
             epoch: member.current.epoch,

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use tidelog_model::{KafkaError, TopicId};
+use tidelog_model::{KafkaError, TopicId, TopicName};
 
 use super::assign::{Assignor, Reader};
 use super::reconcile::Step;
@@ -71,12 +71,30 @@ pub(crate) fn check(group: &GroupId, beat: &ConsumerHeartbeat) -> Result<(), Con
     Ok(())
 }
 
-/// Who reports.
-struct Found {
-    member: Member,
+/// Who reports, or joins.
+pub(super) struct Found {
+    pub(super) member: Member,
     /// The id under which the static member was in the group before.
-    replaces: Option<MemberId>,
+    pub(super) replaces: Option<MemberId>,
     is_new: bool,
+}
+
+impl Found {
+    pub(super) fn known(member: Member) -> Self {
+        Found { member, replaces: None, is_new: false }
+    }
+
+    pub(super) fn newcomer() -> Self {
+        let member = Member { subscriber: Subscriber::unknown(), current: Current::joining() };
+        Found { member, replaces: None, is_new: true }
+    }
+
+    /// A static member that is back under another id.
+    pub(super) fn returned(old: MemberId, member: &Member) -> Self {
+        let current = Current { epoch: Epoch::JOIN, previous_epoch: Epoch::JOIN, ..member.current.clone() };
+        let member = Member { subscriber: member.subscriber.clone(), current };
+        Found { member, replaces: Some(old), is_new: false }
+    }
 }
 
 impl Consumer {
@@ -96,35 +114,9 @@ impl Consumer {
             if beat.member_id.is_empty() { MemberId::from(&*beat.fresh_member_id) } else { beat.member_id.clone() };
         let owned = beat.owned.as_deref().map(partitions);
         let found = self.find(ctx.config, &id, beat, owned.as_ref())?;
-        let mut records = Vec::new();
-        if let Some(old) = &found.replaces {
-            self.replace(old, &id, &found.member, &mut records);
-        }
         let subscriber = told(&found.member.subscriber, beat);
-        if found.is_new || subscriber != found.member.subscriber {
-            records.push(ConsumerRecord::Member(id.clone(), Some(subscriber.clone())));
-        }
-        let without: Vec<MemberId> = found.replaces.iter().cloned().collect();
-        let draft = Draft { changed: Some((&id, &subscriber)), without: &without };
-        let resubscribed = subscriber.topics != found.member.subscriber.topics
-            || subscriber.expression() != found.member.subscriber.expression();
-        let meanings = self.resolve(draft, &beat.directory, &beat.hidden, &mut records, ctx.now.wall)?;
-        let epoch = self.next_epoch(ctx, draft, &meanings, beat, resubscribed, &mut records);
-        let (target_epoch, target) = self.aim(ctx, draft, &meanings, beat, epoch, &mut records);
-        let step = Step {
-            target_epoch,
-            target: &target,
-            subscribed: &topic_ids(&subscriber, &meanings, &beat.directory),
-            resubscribed,
-            owned: owned.as_ref(),
-        };
-        let current = step.take(&found.member.current, |topic, part| !self.owners.contains_key(&(topic, part)));
-        if current != found.member.current {
-            records.push(ConsumerRecord::Current(id.clone(), Some(current.clone())));
-        }
-        self.store(ctx, records)?;
-        self.seen = Some(Arc::clone(&beat.directory));
-        self.watch(ctx, &id, &subscriber, &current);
+        let current = self.move_on(ctx, &id, &found, &subscriber, owned.as_ref(), Some(&beat.hidden))?;
+        self.seen = Some(Arc::clone(ctx.topics));
         let is_full = beat.rebalance_timeout_ms.is_some()
             && (beat.topics.is_some() || beat.regex.is_some())
             && beat.owned.is_some();
@@ -135,6 +127,47 @@ impl Consumer {
             heartbeat_interval_ms: ctx.config.consumer_heartbeat_interval_ms,
             assignment: tell.then(|| listed(&current.assigned)),
         })
+    }
+
+    /// A member has described itself as it is now: what that makes of the group, and the member's next step. Without `hidden`, the topics
+    /// that it may not see, no expression is resolved anew.
+    pub(super) fn move_on(
+        &mut self,
+        ctx: &mut Context<'_>,
+        id: &MemberId,
+        found: &Found,
+        subscriber: &Subscriber,
+        owned: Option<&Partitions>,
+        hidden: Option<&BTreeSet<TopicName>>,
+    ) -> Result<Current, ConsumerRefused> {
+        let mut records = Vec::new();
+        if let Some(old) = &found.replaces {
+            self.replace(old, id, &found.member, &mut records);
+        }
+        if found.is_new || *subscriber != found.member.subscriber {
+            records.push(ConsumerRecord::Member(id.clone(), Some(subscriber.clone())));
+        }
+        let without: Vec<MemberId> = found.replaces.iter().cloned().collect();
+        let draft = Draft { changed: Some((id, subscriber)), without: &without };
+        let resubscribed = subscriber.topics != found.member.subscriber.topics
+            || subscriber.expression() != found.member.subscriber.expression();
+        let meanings = self.resolve(draft, ctx.topics, hidden, &mut records, ctx.now.wall)?;
+        let epoch = self.next_epoch(ctx, draft, &meanings, resubscribed, &mut records);
+        let (target_epoch, target) = self.aim(ctx, draft, &meanings, epoch, &mut records);
+        let step = Step {
+            target_epoch,
+            target: &target,
+            subscribed: &topic_ids(subscriber, &meanings, ctx.topics),
+            resubscribed,
+            owned,
+        };
+        let current = step.take(&found.member.current, |topic, part| !self.owners.contains_key(&(topic, part)));
+        if current != found.member.current {
+            records.push(ConsumerRecord::Current(id.clone(), Some(current.clone())));
+        }
+        self.store(ctx, records)?;
+        self.watch(ctx, id, subscriber, &current);
+        Ok(current)
     }
 
     fn find(
@@ -159,26 +192,22 @@ impl Consumer {
             }
             Some((instance, Some(other))) if other != id => {
                 let Some(member) = self.members.get(other) else { return Err(unknown(&self.id, other)) };
-                if member.current.epoch != Epoch::LEAVE_FOR_NOW {
+                // Between the protocols the one that comes takes over: the other may not know how to leave for a while.
+                if member.current.epoch != Epoch::LEAVE_FOR_NOW && member.subscriber.classic.is_none() {
                     let message = format!(
                         "Static member {id} with instance id {instance} cannot join the group because the instance id is \
                          owned by {other} member."
                     );
                     return Err(refused(KafkaError::UnreleasedInstanceId, message));
                 }
-                let current = Current { epoch: Epoch::JOIN, previous_epoch: Epoch::JOIN, ..member.current.clone() };
-                let member = Member { subscriber: member.subscriber.clone(), current };
-                Ok(Found { member, replaces: Some(other.clone()), is_new: false })
+                Ok(Found::returned(other.clone(), member))
             }
             _ => match self.members.get(id) {
                 Some(member) => {
                     check_epoch(member, beat.epoch, owned)?;
-                    Ok(Found { member: member.clone(), replaces: None, is_new: false })
+                    Ok(Found::known(member.clone()))
                 }
-                None if joins => {
-                    let member = Member { subscriber: Subscriber::unknown(), current: Current::joining() };
-                    Ok(Found { member, replaces: None, is_new: true })
-                }
+                None if joins => Ok(Found::newcomer()),
                 None => Err(unknown(&self.id, id)),
             },
         }
@@ -199,15 +228,14 @@ impl Consumer {
         ctx: &mut Context<'_>,
         draft: Draft<'_>,
         meanings: &Meanings,
-        beat: &ConsumerHeartbeat,
         resubscribed: bool,
         records: &mut Vec<ConsumerRecord>,
     ) -> Epoch {
-        let fresh = self.seen.as_ref().is_none_or(|seen| seen.revision != beat.directory.revision);
+        let fresh = self.seen.as_ref().is_none_or(|seen| seen.revision != ctx.topics.revision);
         if !resubscribed && !fresh && self.epoch.is_some() {
             return self.epoch();
         }
-        let metadata_hash = beat.directory.hash(self.subscribed(draft, meanings).into_iter());
+        let metadata_hash = ctx.topics.hash(self.subscribed(draft, meanings).into_iter());
         let same = self.epoch.is_some_and(|epoch| epoch.metadata_hash == metadata_hash);
         if same && !resubscribed {
             return self.epoch();
@@ -224,7 +252,6 @@ impl Consumer {
         ctx: &Context<'_>,
         draft: Draft<'_>,
         meanings: &Meanings,
-        beat: &ConsumerHeartbeat,
         epoch: Epoch,
         records: &mut Vec<ConsumerRecord>,
     ) -> (Epoch, Partitions) {
@@ -240,7 +267,7 @@ impl Consumer {
         let mut counts: BTreeMap<TopicId, i32> = BTreeMap::new();
         let mut readers = Vec::with_capacity(self.members.len() + 1);
         for (member, subscriber) in self.draft(draft) {
-            let topics = topic_ids(subscriber, meanings, &beat.directory);
+            let topics = topic_ids(subscriber, meanings, ctx.topics);
             readers.push(Reader {
                 id: member.clone(),
                 instance_id: subscriber.instance_id.clone(),
@@ -249,7 +276,7 @@ impl Consumer {
             });
         }
         for name in self.subscribed(draft, meanings) {
-            counts.extend(beat.directory.get(name).map(|facts| (facts.id, facts.partitions)));
+            counts.extend(ctx.topics.get(name).map(|facts| (facts.id, facts.partitions)));
         }
         let mut parts = self.preferred(draft).assign(&readers, &counts);
         for (member, part) in &parts {
@@ -277,7 +304,7 @@ impl Consumer {
     }
 
     /// Hands the records over, all or none.
-    pub(super) fn store(&self, ctx: &mut Context<'_>, records: Vec<ConsumerRecord>) -> Result<(), ConsumerRefused> {
+    pub(crate) fn store(&self, ctx: &mut Context<'_>, records: Vec<ConsumerRecord>) -> Result<(), ConsumerRefused> {
         let encoded: Result<Vec<_>, _> = records.iter().map(|record| record.encode(&self.id)).collect();
         match encoded {
             Ok(encoded) => {
@@ -290,8 +317,13 @@ impl Consumer {
 
     /// The member lives; if it must give partitions up, it has its rebalance timeout for it.
     fn watch(&mut self, ctx: &Context<'_>, id: &MemberId, subscriber: &Subscriber, current: &Current) {
-        self.sessions.insert(id.clone(), ctx.after_ms(ctx.config.consumer_session_timeout_ms));
-        if current.state != MemberState::Unrevoked {
+        self.sessions.insert(id.clone(), ctx.after_ms(subscriber.session_timeout_ms(ctx.config)));
+        // One that speaks the classic protocol has other deadlines.
+        if subscriber.classic.is_none() {
+            self.joins.remove(id);
+            self.syncs.remove(id);
+        }
+        if subscriber.classic.is_some() || current.state != MemberState::Unrevoked {
             self.revocations.remove(id);
         } else if self.revocations.get(id).is_none_or(|waits| waits.epoch != current.epoch) {
             let deadline = ctx.after_ms(subscriber.rebalance_timeout_ms);
@@ -352,6 +384,7 @@ fn told(before: &Subscriber, beat: &ConsumerHeartbeat) -> Subscriber {
         },
         rebalance_timeout_ms: beat.rebalance_timeout_ms.unwrap_or(before.rebalance_timeout_ms),
         assignor: beat.assignor.clone().or_else(|| before.assignor.clone()),
+        classic: None,
     }
 }
 

@@ -10,7 +10,6 @@ use super::heartbeat::{gone, refused, unknown};
 use super::subscriptions::Draft;
 use crate::group::api::*;
 use crate::group::classic::Context;
-use crate::group::directory::TopicDirectory;
 use crate::group::ids::{Epoch, MemberId};
 use crate::group::records::{ConsumerRecord, Current, GroupEpoch, Owned};
 
@@ -38,36 +37,43 @@ impl Consumer {
             let away = Current { epoch: Epoch::LEAVE_FOR_NOW, revoking: Owned::new(), ..member.current.clone() };
             self.store(ctx, vec![ConsumerRecord::Current(id.clone(), Some(away))])?;
         } else {
-            self.remove(ctx, std::slice::from_ref(id), Some(&beat.directory))?;
+            self.remove(ctx, std::slice::from_ref(id))?;
         }
         Ok(ConsumerBeat { member_id: id.clone(), epoch: beat.epoch, heartbeat_interval_ms: 0, assignment: None })
     }
 
-    /// An administrator removes static members by their names (LeaveGroup). Members themselves leave otherwise.
-    pub(crate) fn remove_static(
+    /// LeaveGroup: members of the classic protocol go by themselves, and an administrator removes static members by their names.
+    pub(crate) fn remove_all(
         &mut self,
         ctx: &mut Context<'_>,
         leaving: &[LeavingMember],
     ) -> Vec<Result<(), KafkaError>> {
-        let find = |member: &LeavingMember| {
-            let instance = member.instance_id.as_ref().filter(|_| member.member_id.is_empty());
-            instance.and_then(|instance| self.static_member(instance)).cloned()
-        };
-        let found: Vec<Option<MemberId>> = leaving.iter().map(find).collect();
+        let found: Vec<Result<MemberId, KafkaError>> = leaving.iter().map(|member| self.find_leaving(member)).collect();
         let ids: BTreeSet<MemberId> = found.iter().flatten().cloned().collect();
         let ids: Vec<MemberId> = ids.into_iter().collect();
-        let removed =
-            if ids.is_empty() { Ok(()) } else { self.remove(ctx, &ids, None).map_err(|refusal| refusal.error) };
-        found.iter().map(|id| if id.is_some() { removed } else { Err(KafkaError::UnknownMemberId) }).collect()
+        let removed = if ids.is_empty() { Ok(()) } else { self.remove(ctx, &ids).map_err(|refusal| refusal.error) };
+        found.into_iter().map(|found| found.and(removed)).collect()
     }
 
-    /// Removes members and raises the epoch: the next heartbeat of anybody shares their partitions out.
-    pub(super) fn remove(
-        &mut self,
-        ctx: &mut Context<'_>,
-        ids: &[MemberId],
-        directory: Option<&Arc<TopicDirectory>>,
-    ) -> Result<(), ConsumerRefused> {
+    fn find_leaving(&self, member: &LeavingMember) -> Result<MemberId, KafkaError> {
+        let Some(instance) = &member.instance_id else {
+            let known = self.members.contains_key(&member.member_id);
+            return known.then(|| member.member_id.clone()).ok_or(KafkaError::UnknownMemberId);
+        };
+        let holder = self.static_member(instance).ok_or(KafkaError::UnknownMemberId)?;
+        if member.member_id.is_empty() || member.member_id == *holder {
+            Ok(holder.clone())
+        } else {
+            Err(KafkaError::FencedInstanceId)
+        }
+    }
+
+    /// Removes members and raises the epoch: the next heartbeat of anybody shares their partitions out. If only members of the classic
+    /// protocol are left, they become a classic group instead.
+    pub(super) fn remove(&mut self, ctx: &mut Context<'_>, ids: &[MemberId]) -> Result<(), ConsumerRefused> {
+        if self.downgrade_without(ctx, ids) {
+            return Ok(());
+        }
         let mut records: Vec<ConsumerRecord> = ids.iter().flat_map(gone).collect();
         let draft = Draft { changed: None, without: ids };
         let mut meanings = self.meanings();
@@ -77,11 +83,10 @@ impl Consumer {
         let names = self.subscribed(draft, &meanings);
         // Without a picture of the topics the hash stays what it was: the next heartbeat compares it.
         let before = self.epoch.map_or(0, |epoch| epoch.metadata_hash);
-        let directory = directory.or(self.seen.as_ref());
-        let metadata_hash = match directory {
+        let metadata_hash = match ctx.topics.revision {
             _ if names.is_empty() => 0,
-            Some(directory) => directory.hash(names.into_iter()),
-            None => before,
+            0 => before,
+            _ => ctx.topics.hash(names.into_iter()),
         };
         let epoch = self.epoch().next();
         records.push(ConsumerRecord::Epoch(Some(GroupEpoch { epoch, metadata_hash })));

@@ -1,11 +1,15 @@
 //! Decides the life of one group of the consumer protocol (KIP-848): who is in, what everybody shall have, and who may have it when.
 //! Never changes what is stored: a decision is a list of records, and [`Consumer::replay`] alone makes them count.
 //!
+//! Members that speak the classic protocol are served too (`classic.rs`), and a group with such members changes over (`convert.rs`).
+//!
 //! A heartbeat does three things: it takes over what the member says about itself, and raises the group's epoch if that or the topics
 //! have changed (`heartbeat.rs`); it makes the target assignment for a new epoch (`assign.rs`); and it leads the member one step
 //! towards its target (`reconcile.rs`), so that no partition ever has two readers.
 
 mod assign;
+mod classic;
+mod convert;
 mod describe;
 mod heartbeat;
 mod leave;
@@ -19,6 +23,8 @@ use std::sync::Arc;
 
 use tidelog_model::{Deadline, PartitionIndex, TopicId};
 
+use super::classic::{Classic, offers_bytes};
+use super::config::GroupConfig;
 use super::directory::TopicDirectory;
 use super::ids::{Epoch, GroupId, InstanceId, MemberId};
 use super::records::{ConsumerRecord, Current, GroupEpoch, Owned, Partitions, Resolved, Subscriber, TargetEpoch};
@@ -42,7 +48,7 @@ struct Revocation {
     epoch: Epoch,
 }
 
-/// One group. Everything but the last three fields is what the records tell.
+/// One group. Everything up to `bytes` is what the records tell.
 #[derive(Debug)]
 pub(crate) struct Consumer {
     id: GroupId,
@@ -58,8 +64,13 @@ pub(crate) struct Consumer {
     /// When each member counts as gone.
     sessions: BTreeMap<MemberId, Deadline>,
     revocations: BTreeMap<MemberId, Revocation>,
+    /// Until when members of the classic protocol must have joined again, and asked for their assignment.
+    joins: BTreeMap<MemberId, Deadline>,
+    syncs: BTreeMap<MemberId, Deadline>,
     /// The topics with which the stored hash was last compared.
     seen: Option<Arc<TopicDirectory>>,
+    /// The classic group that it becomes once the records count.
+    turned: Option<Box<Classic>>,
 }
 
 impl Consumer {
@@ -77,7 +88,10 @@ impl Consumer {
             bytes: 0,
             sessions: BTreeMap::new(),
             revocations: BTreeMap::new(),
+            joins: BTreeMap::new(),
+            syncs: BTreeMap::new(),
             seen: None,
+            turned: None,
         }
     }
 
@@ -152,6 +166,8 @@ impl Consumer {
         self.count_out(id, &member);
         self.sessions.remove(id);
         self.revocations.remove(id);
+        self.joins.remove(id);
+        self.syncs.remove(id);
         self.release_name(id, &member.subscriber);
     }
 
@@ -208,11 +224,18 @@ impl Consumer {
         self.target_epoch.map_or(Epoch(0), |epoch| epoch.epoch)
     }
 
-    /// The records that remove an empty group.
+    /// The classic group that it has become, now that nothing is stored of this one.
+    pub(crate) fn take_turned(&mut self) -> Option<Box<Classic>> {
+        self.turned.take()
+    }
+
+    /// The records that remove the group, in Kafka's order.
     pub(crate) fn tombstones(&self) -> Vec<ConsumerRecord> {
         let mut records: Vec<ConsumerRecord> =
-            self.targets.keys().map(|id| ConsumerRecord::Target(id.clone(), None)).collect();
+            self.members.keys().map(|id| ConsumerRecord::Current(id.clone(), None)).collect();
+        records.extend(self.targets.keys().map(|id| ConsumerRecord::Target(id.clone(), None)));
         records.extend(self.target_epoch.map(|_| ConsumerRecord::TargetEpoch(None)));
+        records.extend(self.members.keys().map(|id| ConsumerRecord::Member(id.clone(), None)));
         records.extend(self.regexes.keys().map(|regex| ConsumerRecord::Regex(Arc::clone(regex), None)));
         records.extend(self.epoch.map(|_| ConsumerRecord::Epoch(None)));
         records
@@ -221,6 +244,7 @@ impl Consumer {
     /// The rules that hold between two events; for tests.
     #[cfg(test)]
     pub(crate) fn assert_consistent(&self) {
+        assert!(self.turned.is_none(), "half of a change has been stored");
         let mut owners = BTreeMap::new();
         for (id, member) in &self.members {
             for key in partitions_of(&member.current) {
@@ -256,6 +280,13 @@ impl Consumer {
     }
 }
 
+impl Subscriber {
+    /// How long the member may be silent.
+    fn session_timeout_ms(&self, config: &GroupConfig) -> i32 {
+        self.classic.as_ref().map_or(config.consumer_session_timeout_ms, |terms| terms.session_timeout_ms)
+    }
+}
+
 fn partitions_of(current: &Current) -> impl Iterator<Item = (TopicId, PartitionIndex)> {
     let keys = |owned: &Owned| -> Vec<(TopicId, PartitionIndex)> {
         owned.iter().flat_map(|(topic, partitions)| partitions.keys().map(move |part| (*topic, *part))).collect()
@@ -269,6 +300,7 @@ fn member_bytes(id: &MemberId, member: &Member) -> usize {
     let optional = [&subscriber.rack_id, &subscriber.regex, &subscriber.assignor];
     let optional: usize = optional.into_iter().flatten().map(|text| text.len()).sum();
     let instance = subscriber.instance_id.as_ref().map_or(0, InstanceId::len);
+    let terms = subscriber.classic.as_ref().map_or(0, |terms| offers_bytes(&terms.protocols));
     let partitions = member.current.assigned.values().chain(member.current.revoking.values()).map(BTreeMap::len);
     MEMBER_OVERHEAD_BYTES
         + 2 * id.len()
@@ -277,6 +309,7 @@ fn member_bytes(id: &MemberId, member: &Member) -> usize {
         + subscriber.client_host.len()
         + texts
         + optional
+        + terms
         + 2 * PARTITION_BYTES * partitions.sum::<usize>()
 }
 

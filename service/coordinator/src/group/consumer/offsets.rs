@@ -5,6 +5,7 @@ use tidelog_model::KafkaError;
 use super::Consumer;
 use crate::group::api::OffsetToCommit;
 use crate::group::ids::{Epoch, MemberId};
+use crate::group::records::Owned;
 
 impl Consumer {
     /// A member commits in its own epoch, or in an older one for partitions that it had then already (KIP-1251). From outside of the
@@ -22,19 +23,30 @@ impl Consumer {
         if epoch == member.current.epoch {
             return Ok(());
         }
+        // What it must give up it still has.
+        let current = &member.current;
         let had = |offset: &OffsetToCommit| {
-            let assigned = member.current.assigned.get(&offset.topic_id).and_then(|parts| parts.get(&offset.partition));
-            assigned.is_some_and(|since| *since <= epoch)
+            let since = |owned: &Owned| owned.get(&offset.topic_id)?.get(&offset.partition).copied();
+            since(&current.assigned).or_else(|| since(&current.revoking)).is_some_and(|since| since <= epoch)
         };
         if epoch < member.current.epoch && epoch > Epoch(0) && offsets.iter().all(had) {
             return Ok(());
         }
-        Err(KafkaError::StaleMemberEpoch)
+        // Members of the classic protocol know of generations.
+        Err(if member.subscriber.classic.is_some() {
+            KafkaError::IllegalGeneration
+        } else {
+            KafkaError::StaleMemberEpoch
+        })
     }
 
     /// Whoever says that it is a member must be one, in its epoch.
     pub(crate) fn validate_fetch(&self, id: &MemberId, epoch: Epoch) -> Result<(), KafkaError> {
         let member = self.members.get(id).ok_or(KafkaError::UnknownMemberId)?;
-        if member.current.epoch == epoch { Ok(()) } else { Err(KafkaError::StaleMemberEpoch) }
+        match member.subscriber.classic {
+            _ if member.current.epoch == epoch => Ok(()),
+            Some(_) => Err(KafkaError::IllegalGeneration),
+            None => Err(KafkaError::StaleMemberEpoch),
+        }
     }
 }

@@ -71,12 +71,13 @@ impl Consumer {
     }
 
     /// What the expressions of the draft mean, and the records of what differs from before. One that is new must be valid; one that is
-    /// stored (by Kafka, in a dialect that differs a little) and is not keeps its meaning.
+    /// stored (by Kafka, in a dialect that differs a little) and is not keeps its meaning. All keep theirs if it is not known what is
+    /// hidden from whom.
     pub(super) fn resolve(
         &self,
         draft: Draft<'_>,
         directory: &TopicDirectory,
-        hidden: &BTreeSet<TopicName>,
+        hidden: Option<&BTreeSet<TopicName>>,
         records: &mut Vec<ConsumerRecord>,
         now: tidelog_model::Timestamp,
     ) -> Result<Meanings, ConsumerRefused> {
@@ -86,9 +87,10 @@ impl Consumer {
         let mut meanings = Meanings::new();
         for expression in used {
             let stored = self.regexes.get(expression);
-            let topics = match stored {
-                Some(stored) if !fresh => stored.topics.clone(),
-                _ => match (matches(expression, directory, hidden), stored) {
+            let topics = match (stored, hidden) {
+                (Some(stored), hidden) if !fresh || hidden.is_none() => stored.topics.clone(),
+                (_, None) => BTreeSet::new(),
+                (_, Some(hidden)) => match (matches(expression, directory, hidden), stored) {
                     (Ok(topics), _) => topics,
                     (Err(_), Some(stored)) => stored.topics.clone(),
                     (Err(refusal), None) => return Err(refusal),
@@ -126,5 +128,5 @@ fn matches(
     // The engine takes linear time; its own size has a limit.
     let regex = RegexBuilder::new(&whole).size_limit(MAX_EXPRESSION_BYTES).build().map_err(|_| invalid())?;
     let fits = |name: &&TopicName| !name.is_internal() && !hidden.contains(*name) && regex.is_match(name.as_str());
-    Ok(directory.topics.keys().filter(fits).map(|name| Arc::from(name.as_str())).collect())
+    Ok(directory.topics().keys().filter(fits).map(|name| Arc::from(name.as_str())).collect())
 }

@@ -17,9 +17,9 @@ impl Consumer {
     pub(crate) fn start_sessions(&mut self, now: Now, config: &GroupConfig) {
         let ms = |wait: i32| Duration::from_millis(u64::try_from(wait).unwrap_or(0));
         for (id, member) in &self.members {
-            let session = now.after(ms(config.consumer_session_timeout_ms));
+            let session = now.after(ms(member.subscriber.session_timeout_ms(config)));
             self.sessions.entry(id.clone()).or_insert(session);
-            if member.current.state == MemberState::Unrevoked {
+            if member.subscriber.classic.is_none() && member.current.state == MemberState::Unrevoked {
                 let deadline = now.after(ms(member.subscriber.rebalance_timeout_ms));
                 let revocation = super::Revocation { deadline, epoch: member.current.epoch };
                 self.revocations.entry(id.clone()).or_insert(revocation);
@@ -30,13 +30,16 @@ impl Consumer {
     /// A decision could not be stored: the topics are compared again with the next heartbeat.
     pub(crate) fn record_refused(&mut self, now: Now, config: &GroupConfig) {
         self.seen = None;
+        self.turned = None;
         self.start_sessions(now, config);
     }
 
     /// The earliest moment at which something is due.
     pub(crate) fn next_deadline(&self) -> Option<Deadline> {
         let revocations = self.revocations.values().map(|revocation| revocation.deadline);
-        self.sessions.values().copied().chain(revocations).min()
+        let classic = self.joins.values().chain(self.syncs.values()).copied();
+        let turned = self.turned.as_ref().and_then(|classic| classic.next_deadline());
+        self.sessions.values().copied().chain(revocations).chain(classic).chain(turned).min()
     }
 
     /// Removes everybody whose time is over.
@@ -52,13 +55,20 @@ impl Consumer {
             }
             !passed
         });
-        self.sessions.retain(|id, deadline| {
-            let passed = deadline.passed(ctx.now);
-            if passed && self.members.contains_key(id) {
-                over.insert(id.clone(), RemovalCause::SessionTimeout);
-            }
-            !passed
-        });
+        let waits = [
+            (&mut self.syncs, RemovalCause::SyncTimeout),
+            (&mut self.joins, RemovalCause::RebalanceTimeout),
+            (&mut self.sessions, RemovalCause::SessionTimeout),
+        ];
+        for (deadlines, cause) in waits {
+            deadlines.retain(|id, deadline| {
+                let passed = deadline.passed(ctx.now);
+                if passed && self.members.contains_key(id) {
+                    over.insert(id.clone(), cause);
+                }
+                !passed
+            });
+        }
         if over.is_empty() {
             return;
         }
@@ -67,6 +77,6 @@ impl Consumer {
             ctx.event(GroupEvent::MemberRemoved { group: self.id.clone(), member_id, cause });
         }
         // A record that cannot be encoded was never stored: what is stored can be removed.
-        let _ = self.remove(ctx, &ids, None);
+        let _ = self.remove(ctx, &ids);
     }
 }

@@ -9,7 +9,8 @@ mod group_metadata;
 mod offset_commit;
 
 pub(crate) use consumer::{
-    ConsumerRecord, Current, GroupEpoch, MemberState, Owned, Partitions, Resolved, Subscriber, TargetEpoch,
+    ClassicTerms, ConsumerRecord, Current, GroupEpoch, MemberState, Owned, Partitions, Resolved, Subscriber,
+    TargetEpoch,
 };
 pub(crate) use group_metadata::{StoredGroup, StoredMember, group_key, group_record};
 pub(crate) use offset_commit::{OffsetKey, offset_record, offset_tombstone};

@@ -136,8 +136,8 @@ impl World {
         let client = self.clients[who].clone();
         let tells = client.epoch == Epoch::JOIN || client.news || full;
         let names: [&[&str]; 4] = [&["t"], &["t", "u"], &["u"], &[]];
-        let mut beat =
-            report(&client.id, client.epoch, &directory(self.revision, &[("t", self.sizes[0]), ("u", self.sizes[1])]));
+        self.driver.topics = directory(self.revision, &[("t", self.sizes[0]), ("u", self.sizes[1])]);
+        let mut beat = report(&client.id, client.epoch);
         beat.instance_id = Self::instance(who);
         if tells {
             beat.topics = Some(names[client.topics].iter().map(|name| Arc::from(*name)).collect());
@@ -179,8 +179,7 @@ impl World {
         let for_now = for_now && Self::instance(who).is_some();
         let client = self.clients[who].clone();
         let epoch = if for_now { Epoch::LEAVE_FOR_NOW } else { Epoch::LEAVE };
-        let mut beat =
-            report(&client.id, epoch, &directory(self.revision, &[("t", self.sizes[0]), ("u", self.sizes[1])]));
+        let mut beat = report(&client.id, epoch);
         beat.instance_id = Self::instance(who);
         self.driver.call("g", GroupCall::Consumer(Box::new(beat)));
         // Whatever the answer: it is gone, and comes back as somebody else.
@@ -253,7 +252,7 @@ impl World {
 }
 
 fn directory_id(name: &str) -> TopicId {
-    directory(1, &[(name, 1)]).topics[&TopicName::new(name).unwrap()].id
+    directory(1, &[(name, 1)]).topics()[&TopicName::new(name).unwrap()].id
 }
 
 fn parts(listed: &[TopicPartitions]) -> Parts {

@@ -20,6 +20,8 @@ pub(super) struct Done {
 pub(super) struct Driver {
     pub(super) shard: GroupShard,
     pub(super) config: GroupConfig,
+    /// The topics that exist.
+    pub(super) topics: Arc<TopicDirectory>,
     pub(super) now: Now,
     pub(super) log: Vec<CoordinatorRecord>,
     /// Refuse the next appends for this reason.
@@ -34,6 +36,7 @@ impl Driver {
         let mut driver = Driver {
             shard: GroupShard::new(config.clone()),
             config,
+            topics: directory(1, &[]),
             now: Now { monotonic: Duration::from_secs(1_000), wall: Timestamp(1_700_000_000_000) },
             log: Vec::new(),
             refuse: None,
@@ -52,7 +55,10 @@ impl Driver {
         let token = ReplyToken(self.next);
         self.next += 1;
         self.answers.insert(token, None);
-        let outcome = self.shard.handle(self.now, GroupRequest { token, group: GroupId::from(group), call });
+        let outcome = self.shard.handle(
+            self.now,
+            GroupRequest { token, group: GroupId::from(group), topics: Arc::clone(&self.topics), call },
+        );
         (token, self.carry_out(outcome))
     }
 
@@ -173,11 +179,11 @@ pub(super) fn directory(revision: u64, topics: &[(&str, i32)]) -> Arc<TopicDirec
         let facts = TopicFacts { id: TopicId::from_bytes(id), partitions: *partitions };
         (TopicName::new(name).unwrap(), facts)
     };
-    Arc::new(TopicDirectory { revision, topics: topics.iter().map(facts).collect() })
+    Arc::new(TopicDirectory::new(revision, topics.iter().map(facts).collect()))
 }
 
 /// A report that says nothing new.
-pub(super) fn report(member: &str, epoch: Epoch, directory: &Arc<TopicDirectory>) -> ConsumerHeartbeat {
+pub(super) fn report(member: &str, epoch: Epoch) -> ConsumerHeartbeat {
     ConsumerHeartbeat {
         member_id: MemberId::from(member),
         epoch,
@@ -192,7 +198,6 @@ pub(super) fn report(member: &str, epoch: Epoch, directory: &Arc<TopicDirectory>
         client_host: "/127.0.0.1".into(),
         fresh_member_id: "fresh".into(),
         makes_ids: true,
-        directory: Arc::clone(directory),
         hidden: Default::default(),
     }
 }

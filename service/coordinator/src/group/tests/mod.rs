@@ -4,6 +4,7 @@ mod consumer_interleaving;
 mod driver;
 mod interleaving;
 mod kafka_data;
+mod migration_interleaving;
 mod rules;
 mod transactions;
 mod transcript;

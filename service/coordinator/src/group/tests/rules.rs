@@ -21,7 +21,12 @@ fn a_shard_that_loads_sends_everyone_away() {
     let mut shard = GroupShard::new(GroupConfig::default());
     let now = Driver::new(GroupConfig::default()).now;
     let beat = Heartbeat { generation: Generation(1), member_id: "m".into(), instance_id: None };
-    let request = GroupRequest { token: ReplyToken(1), group: "g".into(), call: GroupCall::Heartbeat(beat) };
+    let request = GroupRequest {
+        token: ReplyToken(1),
+        group: "g".into(),
+        topics: Default::default(),
+        call: GroupCall::Heartbeat(beat),
+    };
     let outcome = shard.handle(now, request);
     let loading = KafkaError::CoordinatorLoadInProgress;
     assert_eq!(outcome.replies, [(ReplyToken(1), GroupReply::Heartbeat(Err(loading)))]);
@@ -239,7 +244,7 @@ fn a_member_that_changes_its_mind_in_the_same_generation_is_found_in_the_agenda(
 #[test]
 fn a_static_member_that_takes_another_name_leaves_the_old_one_free() {
     let mut driver = Driver::new(GroupConfig::default());
-    let topics = directory(1, &[("t", 1)]);
+    driver.topics = directory(1, &[("t", 1)]);
     let beat = |driver: &mut Driver, member: &str, epoch, instance: &str| {
         let joins = epoch == Epoch::JOIN;
         let beat = ConsumerHeartbeat {
@@ -247,7 +252,7 @@ fn a_static_member_that_takes_another_name_leaves_the_old_one_free() {
             rebalance_timeout_ms: joins.then_some(60_000),
             topics: joins.then(|| vec!["t".into()]),
             owned: joins.then(Vec::new),
-            ..report(member, epoch, &topics)
+            ..report(member, epoch)
         };
         let (token, _) = driver.call("g", GroupCall::Consumer(Box::new(beat)));
         match driver.answers[&token].clone() {

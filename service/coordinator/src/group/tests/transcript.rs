@@ -1,15 +1,14 @@
 //! Scenarios of `tests/transcripts/*.txt` ([`crate::transcripts`]).
 
 use std::fmt::Write as _;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use tidelog_model::{KafkaError, PartitionIndex, TopicId, TopicName};
 
 use super::driver::{Done, Driver, directory, join, offset, report};
+use crate::group::embedded::{self, Named, subscribed_topics};
 use crate::group::records::{ConsumerRecord, GroupRecord, decode};
-use crate::group::subscription::subscribed_topics;
 use crate::group::*;
 use crate::{CoordinatorRecord, transcripts};
 
@@ -20,7 +19,7 @@ fn transcripts() {
 
 /// Runs the commands of a transcript and writes it anew.
 fn run(text: &str) -> String {
-    let mut scenario = Scenario { driver: Driver::new(GroupConfig::default()), topics: directory(1, &[]) };
+    let mut scenario = Scenario { driver: Driver::new(GroupConfig::default()) };
     let mut out = String::new();
     for block in text.split("\n\n") {
         let block = block.trim_matches('\n');
@@ -43,8 +42,6 @@ fn run(text: &str) -> String {
 
 struct Scenario {
     driver: Driver,
-    /// The topics that members of the consumer protocol find.
-    topics: Arc<TopicDirectory>,
 }
 
 /// `name=value` words of a command, and the plain ones.
@@ -134,7 +131,7 @@ impl Scenario {
             .iter()
             .map(|word| word.split_once(':').map(|(name, size)| (name, size.parse().unwrap())).unwrap())
             .collect();
-        self.topics = directory(self.topics.revision + 1, &sizes);
+        self.driver.topics = directory(self.driver.topics.revision + 1, &sizes);
         String::new()
     }
 
@@ -145,7 +142,7 @@ impl Scenario {
         let owned = |text: &str| -> Vec<TopicPartitions> {
             let topics = text.split(',').filter(|word| !word.is_empty()).map(|word| word.split_once(':').unwrap());
             let one = |(name, parts): (&str, &str)| TopicPartitions {
-                topic: self.topics.topics[name].id,
+                topic: self.driver.topics.topics()[name].id,
                 partitions: parts.split('+').map(|part| PartitionIndex(part.parse().unwrap())).collect(),
             };
             topics.map(one).collect()
@@ -163,7 +160,7 @@ impl Scenario {
             owned: words.get("owned").or(default).map(owned),
             makes_ids: words.number("v").unwrap_or(1) >= 1,
             hidden: words.get("hidden").into_iter().map(|name| TopicName::new(name).unwrap()).collect(),
-            ..report(member_id.as_str(), epoch, &self.topics)
+            ..report(member_id.as_str(), epoch)
         }
     }
 
@@ -177,6 +174,10 @@ impl Scenario {
         }
         if let Some(delay) = words.number("initial_delay") {
             config.initial_rebalance_delay = Duration::from_millis(delay as u64);
+        }
+        if let Some(policy) = words.get("migration") {
+            let (upgrade, downgrade) = (policy.contains("up"), policy.contains("down"));
+            config.migration = MigrationPolicy { upgrade, downgrade };
         }
         if let Some(bytes) = words.number("shard_bytes") {
             config.shard_bytes = bytes as usize;
@@ -280,9 +281,9 @@ impl Scenario {
             let state = group.state.name();
             let _ =
                 write!(out, "{}: {state} gen={} protocol={protocol} leader={leader}", group.group, group.generation);
-            let member = |m: &MemberDescription| match std::str::from_utf8(&m.assignment) {
-                Ok("") => m.member_id.to_string(),
-                text => format!("{}={}", m.member_id, text.unwrap()),
+            let member = |m: &MemberDescription| match show_assignment(&m.assignment).as_str() {
+                "" => m.member_id.to_string(),
+                text => format!("{}={text}", m.member_id),
             };
             let members: Vec<String> = group.members.iter().map(member).collect();
             let _ = writeln!(out, " members=[{}]", members.join(" "));
@@ -300,14 +301,15 @@ impl Scenario {
     fn show_consumer(&self, group: &ConsumerDescription) -> String {
         let ConsumerDescription { group: id, state, epoch, target_epoch, .. } = group;
         let member = |m: &ConsumerMemberDescription| {
-            format!("{}@{} {} -> {}", m.member_id, m.epoch, self.listed(&m.assigned), self.listed(&m.target))
+            let classic = if m.is_classic { "classic " } else { "" };
+            format!("{classic}{}@{} {} -> {}", m.member_id, m.epoch, self.listed(&m.assigned), self.listed(&m.target))
         };
         let members: Vec<String> = group.members.iter().map(member).collect();
         format!("{id}: {state} epoch={epoch} target={target_epoch} [{}]\n", members.join(", "))
     }
 
     fn name_of(&self, id: TopicId) -> String {
-        let known = self.topics.topics.iter().find(|(_, facts)| facts.id == id);
+        let known = self.driver.topics.topics().iter().find(|(_, facts)| facts.id == id);
         known.map_or("gone".to_owned(), |(name, _)| name.to_string())
     }
 
@@ -334,7 +336,8 @@ impl Scenario {
                 let topics: Vec<&str> = value.topics.iter().map(|name| &**name).collect();
                 let regex = value.regex.as_deref().map(|regex| format!(" /{regex}/")).unwrap_or_default();
                 let name = value.instance_id.map(|name| format!(" static={name}")).unwrap_or_default();
-                format!("member {group} {id}{name} {}{regex}", topics.join("+"))
+                let classic = if value.classic.is_some() { " classic" } else { "" };
+                format!("member {group} {id}{name}{classic} {}{regex}", topics.join("+"))
             }
             ConsumerRecord::TargetEpoch(Some(value)) => format!("target-epoch {group} {}", value.epoch),
             ConsumerRecord::Target(id, Some(value)) => {
@@ -379,23 +382,62 @@ fn pairs(text: Option<&str>) -> impl Iterator<Item = (&str, Bytes)> {
     words.map(|word| word.split_once(':').unwrap()).map(|(key, value)| (key, metadata(value)))
 }
 
-/// The text's bytes; `@t+u` is a consumer's subscription to the topics t and u.
+/// The text's bytes; `@t+u` is a consumer's subscription to the topics t and u, `@t+u/t=0+1` that of one that owns two partitions of t,
+/// `#t=0+1/u=0` is an assignment, and `##…` one with data of its assignor.
 fn metadata(text: &str) -> Bytes {
-    let Some(topics) = text.strip_prefix('@') else { return Bytes::copy_from_slice(text.as_bytes()) };
+    if let Some(assigned) = text.strip_prefix("##") {
+        let plain = embedded::write_assignment(1, &named(assigned)).unwrap();
+        return [&plain[..plain.len() - 4], &[0, 0, 0, 1, 7]].concat().into();
+    }
+    if let Some(assigned) = text.strip_prefix('#') {
+        return embedded::write_assignment(1, &named(assigned)).unwrap();
+    }
+    let Some(told) = text.strip_prefix('@') else { return Bytes::copy_from_slice(text.as_bytes()) };
+    let (topics, owned) = told.split_once('/').unwrap_or((told, ""));
     let topics: Vec<&str> = topics.split('+').collect();
-    let mut out = vec![0, 0];
+    let mut out = vec![0, 1];
     out.extend((topics.len() as u32).to_be_bytes());
     for topic in topics {
         out.extend((topic.len() as u16).to_be_bytes());
         out.extend(topic.as_bytes());
     }
+    out.extend((-1i32).to_be_bytes());
+    // The list of an assignment has the same form as that of what is owned.
+    let owned = embedded::write_assignment(1, &named(owned)).unwrap();
+    out.extend(&owned[2..owned.len() - 4]);
     out.into()
+}
+
+/// `t=0+1/u=0`.
+fn named(text: &str) -> Named {
+    let topics = text.split('/').filter(|word| !word.is_empty()).map(|word| word.split_once('=').unwrap());
+    let parts = |parts: &str| parts.split('+').map(|part| PartitionIndex(part.parse().unwrap())).collect();
+    topics.map(|(topic, list)| (topic.into(), parts(list))).collect()
+}
+
+fn show_named(named: &Named) -> String {
+    let one = |(topic, parts): (&std::sync::Arc<str>, &std::collections::BTreeSet<PartitionIndex>)| {
+        let parts: Vec<String> = parts.iter().map(ToString::to_string).collect();
+        format!("{topic}={}", parts.join("+"))
+    };
+    named.iter().map(one).collect::<Vec<_>>().join("/")
+}
+
+fn show_assignment(bytes: &Bytes) -> String {
+    match embedded::assignment(bytes.clone()) {
+        Some((named, _)) if !bytes.is_empty() => format!("#{}", show_named(&named)),
+        _ => String::from_utf8_lossy(bytes).into_owned(),
+    }
 }
 
 /// The reverse of [`metadata`].
 fn show_metadata(bytes: &Bytes) -> String {
     match subscribed_topics(bytes.clone()) {
-        Some(topics) => format!("@{}", topics.into_iter().collect::<Vec<_>>().join("+")),
+        Some(topics) => {
+            let owned = embedded::subscription(bytes.clone()).map(|told| show_named(&told.owned)).unwrap_or_default();
+            let owned = if owned.is_empty() { owned } else { format!("/{owned}") };
+            format!("@{}{owned}", topics.into_iter().collect::<Vec<_>>().join("+"))
+        }
         None => String::from_utf8_lossy(bytes).into_owned(),
     }
 }
@@ -432,7 +474,7 @@ fn show_record(record: &CoordinatorRecord) -> String {
         GroupRecord::Offset(key, None) => format!("tombstone {} {}-{}", key.group, key.topic, key.partition),
         GroupRecord::Group(group, None) => format!("tombstone {group}"),
         GroupRecord::Group(group, Some(stored)) => {
-            let text = |bytes: &Bytes| String::from_utf8_lossy(bytes).into_owned();
+            let text = show_assignment;
             let member = |m: &crate::group::records::StoredMember| {
                 format!("{}({})={}", m.member_id, show_metadata(&m.subscription), text(&m.assignment))
             };
@@ -468,7 +510,7 @@ fn show_reply(reply: &GroupReply) -> String {
         }
         GroupReply::Sync(Ok(synced)) => {
             let protocol = synced.protocol_name.as_deref().unwrap_or("-");
-            let assignment = String::from_utf8_lossy(&synced.assignment).into_owned();
+            let assignment = show_assignment(&synced.assignment);
             format!("synced {}/{protocol} {assignment:?}", synced.protocol_type)
         }
         GroupReply::Sync(Err(error)) => format!("sync {}", error.name()),
@@ -505,6 +547,9 @@ fn show_event(event: &GroupEvent) -> String {
         GroupEvent::GroupEmptied { group, generation } => format!("{group} is empty, gen={generation}"),
         GroupEvent::MemberRemoved { group, member_id, cause } => format!("{group} loses {member_id}: {cause:?}"),
         GroupEvent::OffsetsRemoved { group, count } => format!("{group} loses {count} offsets"),
+        GroupEvent::GroupConverted { group, to, members } => {
+            format!("{group} is a {} group now, with {members}", to.name())
+        }
         GroupEvent::GroupRemoved { group } => format!("{group} goes"),
     }
 }

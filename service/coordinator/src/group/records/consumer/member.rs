@@ -3,11 +3,12 @@
 //! ```text
 //! value  i16 0 · compact nullable instance id · compact nullable rack · compact client id · compact client host
 //!        · compact array of compact topic names, ascending · compact nullable regular expression · rebalance timeout i32 (ms)
-//!        · compact nullable assignor · tagged fields (0: a classic member's protocols; one byte 0 for none)
+//!        · compact nullable assignor · tagged fields (0: what a member that speaks the classic protocol joined with, or one byte 0)
+//! tag 0  byte 1 · session timeout i32 (ms) · compact array of protocols, each: compact name · compact bytes metadata
+//!        · no tagged fields; behind the array no tagged fields
 //! ```
 //!
-//! Kafka 4.3 writes the tagged field always; so do we. Members that speak the classic protocol are not made here: one that another
-//! server stored is read as a member of this protocol, and goes when its session ends.
+//! Kafka 4.3 writes the tagged field always; so do we.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -15,10 +16,19 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::open;
+use crate::group::Protocol;
 use crate::group::ids::InstanceId;
-use crate::wire::{RecordError, Writer};
+use crate::wire::{Reader, RecordError, Writer};
 
 const CLASSIC_TAG: u32 = 0;
+
+/// What a member joined with that speaks the classic protocol in a group of the consumer protocol.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ClassicTerms {
+    pub(crate) session_timeout_ms: i32,
+    /// What it offers, in its order of preference; at least one.
+    pub(crate) protocols: Vec<Protocol>,
+}
 
 /// A member as it describes itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +42,8 @@ pub(crate) struct Subscriber {
     pub(crate) regex: Option<Arc<str>>,
     pub(crate) rebalance_timeout_ms: i32,
     pub(crate) assignor: Option<Arc<str>>,
+    /// There if it speaks the classic protocol.
+    pub(crate) classic: Option<ClassicTerms>,
 }
 
 impl Subscriber {
@@ -46,6 +58,7 @@ impl Subscriber {
             regex: None,
             rebalance_timeout_ms: -1,
             assignor: None,
+            classic: None,
         }
     }
 
@@ -70,8 +83,12 @@ impl Subscriber {
         out.compact_nullable_string(self.assignor.as_deref())?;
         out.unsigned(1);
         out.unsigned(CLASSIC_TAG);
-        out.unsigned(1);
-        out.raw(&[0]);
+        let classic = match &self.classic {
+            Some(terms) => terms.encode()?,
+            None => Bytes::from_static(&[0]),
+        };
+        out.compact_size(classic.len())?;
+        out.raw(&classic);
         Ok(out.finish())
     }
 
@@ -88,7 +105,56 @@ impl Subscriber {
         let regex = reader.compact_nullable_string()?.filter(|regex| !regex.is_empty()).map(Arc::from);
         let rebalance_timeout_ms = reader.i32()?;
         let assignor = reader.compact_nullable_string()?.map(Arc::from);
+        let mut classic = None;
+        for (tag, bytes) in reader.tagged()? {
+            if tag == CLASSIC_TAG {
+                classic = ClassicTerms::decode(bytes)?;
+            }
+        }
+        Ok(Subscriber {
+            instance_id,
+            rack_id,
+            client_id,
+            client_host,
+            topics,
+            regex,
+            rebalance_timeout_ms,
+            assignor,
+            classic,
+        })
+    }
+}
+
+impl ClassicTerms {
+    fn encode(&self) -> Result<Bytes, RecordError> {
+        let mut out = Writer::empty();
+        out.i8(1);
+        out.i32(self.session_timeout_ms);
+        out.compact_length(self.protocols.len())?;
+        for protocol in &self.protocols {
+            out.compact_string(&protocol.name)?;
+            out.compact_length(protocol.metadata.len())?;
+            out.raw(&protocol.metadata);
+            out.unsigned(0);
+        }
+        out.unsigned(0);
+        Ok(out.finish())
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Option<Self>, RecordError> {
+        let mut reader = Reader::new(bytes);
+        if reader.i8()? == 0 {
+            return Ok(None);
+        }
+        let session_timeout_ms = reader.i32()?;
+        let mut protocols = Vec::new();
+        for _ in 0..reader.versioned_length(true)? {
+            let name = Arc::from(reader.versioned_string(true)?);
+            let metadata = reader.versioned_bytes(true)?;
+            reader.tagged()?;
+            protocols.push(Protocol { name, metadata });
+        }
         reader.tagged()?;
-        Ok(Subscriber { instance_id, rack_id, client_id, client_host, topics, regex, rebalance_timeout_ms, assignor })
+        Ok(Some(ClassicTerms { session_timeout_ms, protocols }))
     }
 }

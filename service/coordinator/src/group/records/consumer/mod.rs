@@ -23,7 +23,7 @@ use crate::wire::{Reader, RecordError, Writer};
 
 pub(crate) use current::{Current, MemberState, Owned};
 pub(crate) use epoch::GroupEpoch;
-pub(crate) use member::Subscriber;
+pub(crate) use member::{ClassicTerms, Subscriber};
 pub(crate) use regex::Resolved;
 pub(crate) use target::{Partitions, TargetEpoch};
 
@@ -60,6 +60,18 @@ impl ConsumerRecord {
             ConsumerRecord::Target(..) => TARGET,
             ConsumerRecord::Current(..) => CURRENT,
             ConsumerRecord::Regex(..) => REGEX,
+        }
+    }
+
+    /// It removes something.
+    pub(crate) fn is_tombstone(&self) -> bool {
+        match self {
+            ConsumerRecord::Epoch(value) => value.is_none(),
+            ConsumerRecord::Member(_, value) => value.is_none(),
+            ConsumerRecord::TargetEpoch(value) => value.is_none(),
+            ConsumerRecord::Target(_, value) => value.is_none(),
+            ConsumerRecord::Current(_, value) => value.is_none(),
+            ConsumerRecord::Regex(_, value) => value.is_none(),
         }
     }
 

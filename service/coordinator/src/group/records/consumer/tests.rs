@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use tidelog_model::{PartitionIndex, Timestamp, TopicId};
 
 use super::*;
+use crate::group::Protocol;
 use crate::group::ids::{Epoch, InstanceId};
 use crate::group::records::{GroupRecord, decode};
 
@@ -83,6 +84,24 @@ fn every_kind_has_kafkas_bytes() {
     }
 }
 
+/// What Kafka 4.3's own classes write (`ConsumerGroupMemberMetadataValue`).
+#[test]
+fn a_member_of_the_classic_protocol_has_kafkas_bytes() {
+    let protocol = Protocol { name: "range".into(), metadata: Bytes::from_static(&[0, 1, 2]) };
+    let subscriber = Subscriber {
+        client_id: "c".into(),
+        client_host: "/127.0.0.1".into(),
+        topics: BTreeSet::from(["t".into()]),
+        rebalance_timeout_ms: 300_000,
+        classic: Some(ClassicTerms { session_timeout_ms: 45_000, protocols: vec![protocol] }),
+        ..Subscriber::unknown()
+    };
+    let value = "0000 00 00 02 63 0b 2f3132372e302e302e31 02 02 74 01 000493e0 00
+        01 00 12 01 0000afc8 02 06 72616e6765 04 000102 00 00";
+    assert_eq!(subscriber.encode().unwrap(), bytes(&value.replace('\n', "")));
+    assert_eq!(Subscriber::decode(&subscriber.encode().unwrap()), Ok(subscriber));
+}
+
 #[test]
 fn tombstones_have_the_same_keys() {
     let group = GroupId::from("g");
@@ -136,6 +155,13 @@ fn any_owned() -> impl Strategy<Value = Owned> {
     prop::collection::btree_map(any::<[u8; 16]>().prop_map(TopicId::from_bytes), partitions, 0..3)
 }
 
+fn terms() -> impl Strategy<Value = ClassicTerms> {
+    let bytes = prop::collection::vec(any::<u8>(), 0..9).prop_map(Bytes::from);
+    let protocol = ("[a-z]{1,9}", bytes).prop_map(|(name, metadata)| Protocol { name: name.as_str().into(), metadata });
+    (any::<i32>(), prop::collection::vec(protocol, 0..3))
+        .prop_map(|(session_timeout_ms, protocols)| ClassicTerms { session_timeout_ms, protocols })
+}
+
 fn any_record() -> impl Strategy<Value = ConsumerRecord> {
     let text = || "[a-zé.*-]{0,9}".prop_map(|text| Arc::<str>::from(text.as_str()));
     let id = || "[a-z]{0,9}".prop_map(|id| MemberId::from(id.as_str()));
@@ -148,9 +174,10 @@ fn any_record() -> impl Strategy<Value = ConsumerRecord> {
         prop::option::of("[a-z.*]{1,9}".prop_map(|text| Arc::<str>::from(text.as_str()))),
         any::<i32>(),
         prop::option::of(text()),
+        prop::option::of(terms()),
     )
         .prop_map(
-            |(instance, rack_id, (client_id, client_host), topics, regex, rebalance_timeout_ms, assignor)| {
+            |(instance, rack_id, (client_id, client_host), topics, regex, rebalance_timeout_ms, assignor, classic)| {
                 let instance_id = instance.map(|name| InstanceId::from(&*name));
                 Subscriber {
                     instance_id,
@@ -161,6 +188,7 @@ fn any_record() -> impl Strategy<Value = ConsumerRecord> {
                     regex,
                     rebalance_timeout_ms,
                     assignor,
+                    classic,
                 }
             },
         );
