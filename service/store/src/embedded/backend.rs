@@ -1,7 +1,8 @@
 //! The file beneath redb. Watches for failed flushes: after one, nobody knows what the disk holds, and the file must not be trusted again.
 //!
 //! The kernel may count pages as clean whose flush failed: what a later process reads of them is on no disk, and its own flushes pass them
-//! over. So a failed flush leaves a mark beside the file, and whoever opens it next writes all of it again before believing any flush.
+//! over. So whoever opens the file leaves a mark beside it, which only a clean close takes away: after a failed flush, when the disk is least
+//! able to take a mark, it is there already. Whoever finds it writes all of the file again before believing any flush.
 
 use std::fmt;
 use std::fs::{File, OpenOptions};
@@ -24,10 +25,10 @@ pub(super) trait Disk: Send + Sync {
     /// What errors call it.
     fn name(&self) -> String;
 
-    /// Did a flush fail since the file was last written whole?
+    /// Has somebody opened the file and not closed it cleanly?
     fn is_unsettled(&self) -> io::Result<bool>;
 
-    /// Leaves the mark of a failed flush.
+    /// Leaves the mark that says so. It need not survive a power cut: that takes the page cache along.
     fn mark_unsettled(&self) -> io::Result<()>;
 
     /// Takes the mark away.
@@ -77,11 +78,13 @@ impl Disk for RealDisk {
 pub(super) struct Place {
     disk: Arc<dyn Disk>,
     flush_failed: AtomicBool,
+    /// This process has left the mark, or could not.
+    marked: AtomicBool,
 }
 
 impl Place {
     pub(super) fn new(disk: Arc<dyn Disk>) -> Arc<Self> {
-        Arc::new(Place { disk, flush_failed: AtomicBool::new(false) })
+        Arc::new(Place { disk, flush_failed: AtomicBool::new(false), marked: AtomicBool::new(false) })
     }
 
     /// What errors call it.
@@ -97,19 +100,39 @@ impl Place {
     /// The file, as far as it can be believed.
     pub(super) fn open(self: &Arc<Self>) -> Result<Backend, DatabaseError> {
         let backend = Backend { inner: self.disk.open()?, place: Arc::clone(self) };
-        if self.disk.is_unsettled()? {
-            tracing::warn!(store = %self.name(), "an earlier flush failed: the metadata store is written again");
-            backend.write_again()?;
-            self.disk.settle()?;
+        // What this process itself has written it knows: it opens the file again only while no flush has failed.
+        if self.marked.load(Ordering::Acquire) {
+            return Ok(backend);
         }
+        if self.disk.is_unsettled()? {
+            tracing::info!(store = %self.name(), "it was not closed cleanly: the metadata store is written again");
+            backend.write_again()?;
+        } else {
+            self.mark();
+        }
+        self.marked.store(true, Ordering::Release);
         Ok(backend)
+    }
+
+    /// The file is closed, all of it durable. Of a failed flush the mark stays.
+    pub(super) fn closed(&self) {
+        if !self.flush_failed()
+            && let Err(error) = self.disk.settle()
+        {
+            tracing::warn!(store = %self.name(), %error, "the mark cannot be removed: the next start writes the file again");
+        }
+    }
+
+    /// Without room for the mark the store opens all the same: an operator who makes room needs it.
+    fn mark(&self) {
+        if let Err(error) = self.disk.mark_unsettled() {
+            tracing::error!(store = %self.name(), %error, "a failed flush could not be told from a good one by the next start");
+        }
     }
 
     fn lost(&self) {
         self.flush_failed.store(true, Ordering::Release);
-        if let Err(error) = self.disk.mark_unsettled() {
-            tracing::error!(store = %self.name(), %error, "the failed flush cannot be marked");
-        }
+        self.mark();
     }
 }
 

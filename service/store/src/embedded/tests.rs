@@ -268,7 +268,12 @@ impl Disk for CachedDisk {
         Ok(self.0.lock().unwrap().marked)
     }
     fn mark_unsettled(&self) -> io::Result<()> {
-        self.0.lock().unwrap().marked = true;
+        let pages = &mut *self.0.lock().unwrap();
+        // Whatever keeps a flush from succeeding keeps a new file from being made.
+        if pages.flush_fails {
+            return Err(io::Error::other("the mark failed"));
+        }
+        pages.marked = true;
         Ok(())
     }
     fn settle(&self) -> io::Result<()> {
@@ -297,7 +302,7 @@ async fn what_a_restart_reads_after_a_failed_flush_is_made_durable_before_it_cou
     {
         let pages = &mut *disk.0.lock().unwrap();
         pages.cache = pages.disk.clone();
-        assert!(!pages.marked, "the file was written whole");
+        assert!(!pages.marked, "the file was written whole, and closed");
     }
     let store = EmbeddedStore::open_on(Arc::new(disk.clone())).await.unwrap();
     assert_eq!(store.list("").await.unwrap(), seen, "what was read or acknowledged is there");
@@ -353,9 +358,23 @@ async fn after_a_failed_flush_nothing_is_believed() {
     assert!(mark.exists(), "the next start is told");
     // A new process reads what the disk really has.
     let store = EmbeddedStore::open(directory.path()).await.unwrap();
-    assert!(!mark.exists(), "once");
     assert!(store.get("a").await.unwrap().is_some());
     assert_eq!(store.get("c").await, Ok(None));
+    store.close().await;
+    assert!(!mark.exists(), "once");
+}
+
+#[tokio::test]
+async fn the_mark_is_there_while_the_file_is_open_and_a_clean_close_takes_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let mark = directory.path().join("metadata.redb.unsettled");
+    for _ in 0..2 {
+        let store = EmbeddedStore::open(directory.path()).await.unwrap();
+        committed(&store, put("a", "1")).await;
+        assert!(mark.exists(), "a kill leaves it");
+        store.close().await;
+        assert!(!mark.exists());
+    }
 }
 
 #[tokio::test]

@@ -83,7 +83,12 @@ pub(super) fn work(
     }
     queue.close();
     worker.history.close();
-    drop(worker);
+    let Worker { place, store, .. } = worker;
+    // A file that was given up after a failure was not closed.
+    if store.is_some() {
+        drop(store);
+        place.closed();
+    }
     if let Some(reply) = closing {
         let _ = reply.send(());
     }
