@@ -92,6 +92,7 @@ impl Broker {
             let message = "the broker's disk failed; an operator has to look at it and restart the broker";
             return Err(BrokerError::new(KafkaError::KafkaStorageError, message));
         }
+        self.room().take(request.batch.len())?;
         let now = self.clock().now();
         let checked = check_append(&request.batch, &rules(&replica.config(), now))
             .map_err(|error| BrokerError::new(error.kafka(), error.to_string()))?;

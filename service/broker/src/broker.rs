@@ -27,6 +27,7 @@ use crate::producer_ids::ProducerIds;
 use crate::quotas::Used;
 use crate::replica::Replica;
 use crate::replicas::{Led, Replicas};
+use crate::room::Room;
 use crate::shell::clock::Clock;
 use crate::shell::pool::{Many, Pool, Work};
 use crate::shell::timers::Timers;
@@ -164,8 +165,11 @@ impl Broker {
         self.spawn(async move { timers.run(move |key| replicas.timer(key)).await });
         let broker = self.clone();
         self.spawn(async move { broker.keep_deleting().await });
+        let broker = self.clone();
+        self.spawn(async move { broker.keep_reopening().await });
         let stop = inner.stop.clone();
         inner.tasks.spawn(self.clone().keep_checkpoints(stop.clone()));
+        inner.tasks.spawn(self.clone().keep_compacted(stop.clone()));
         inner.tasks.spawn(self.clone().keep_logs(stop));
     }
 
@@ -343,6 +347,11 @@ impl Broker {
         self.inner.core.disk_failed.load(Ordering::Acquire)
     }
 
+    /// What clients may still take of the disk.
+    pub(crate) fn room(&self) -> &Room {
+        &self.inner.core.room
+    }
+
     pub(crate) fn deletions(&self) -> &Notify {
         &self.inner.deletions
     }
@@ -372,6 +381,7 @@ fn core(data_dir: &DataDir, options: &BrokerOptions, clock: Clock) -> Result<Cor
         runtime: tokio::runtime::Handle::current(),
         disk_failed: AtomicBool::new(false),
         disk: Arc::clone(&data_dir.disk),
+        room: Room::new(Arc::clone(&data_dir.disk), data_dir.path.clone()),
         sync_fs: SyncFs::open(&data_dir.path).map_err(failed)?,
         foreign_writes: options.foreign_writes.clone(),
         files: FileCache::new(OPEN_FILES),

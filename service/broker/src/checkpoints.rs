@@ -1,4 +1,4 @@
-//! The data directory's checkpoint files: recovery points, log starts, watermarks, one line per partition.
+//! The data directory's checkpoint files: recovery points, log starts, watermarks, ends of compaction, one line per partition.
 //!
 //! Lines are by name, and a name may be given again: a new partition first makes an earlier one's lines vanish, or recovery would
 //! look for records that never were.
@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use tidelog_log::datadir::{HIGH_WATERMARKS, LOG_STARTS, OffsetCheckpoint, RECOVERY_POINTS};
+use tidelog_log::datadir::{CLEANED, HIGH_WATERMARKS, LOG_STARTS, OffsetCheckpoint, RECOVERY_POINTS};
 use tidelog_log::{Checkpoints, Disk, LogError};
 use tidelog_model::{Offset, TopicPartition};
 use tidelog_partition::Offsets;
@@ -22,24 +22,28 @@ pub(crate) struct Line {
     pub(crate) log_start: Offset,
     /// Below it everything is safe.
     pub(crate) high_watermark: Offset,
+    /// The last compaction ended here; zero if there was none.
+    pub(crate) cleaned: Offset,
 }
 
 impl Default for Line {
     /// Nothing is known.
     fn default() -> Self {
-        Line { recovery_point: Offset::ZERO, log_start: Offset::ZERO, high_watermark: Offset::ZERO }
+        let zero = Offset::ZERO;
+        Line { recovery_point: zero, log_start: zero, high_watermark: zero, cleaned: zero }
     }
 }
 
 impl Line {
-    /// What may be written down of a partition that stands at `offsets` and is flushed up to `flushed_end`.
-    pub(crate) fn of(offsets: &Offsets, flushed_end: Offset) -> Self {
+    /// What may be written down of a partition that stands at `offsets`, is flushed up to `flushed_end` and compacted up to `cleaned`.
+    pub(crate) fn of(offsets: &Offsets, flushed_end: Offset, cleaned: Offset) -> Self {
         Line {
             recovery_point: flushed_end,
             // In page-cache mode retention may pass the flushed end. Recovery takes a log start for a recovery point, and would call
             // damage what that mode may lose.
             log_start: offsets.log_start.min(flushed_end),
             high_watermark: offsets.high_watermark,
+            cleaned,
         }
     }
 }
@@ -47,7 +51,7 @@ impl Line {
 /// By partition.
 pub(crate) type Lines = BTreeMap<TopicPartition, Line>;
 
-/// The three files and what they hold.
+/// The four files and what they hold.
 pub(crate) struct CheckpointFiles {
     disk: Arc<dyn Disk>,
     directory: PathBuf,
@@ -68,6 +72,9 @@ impl CheckpointFiles {
         for (partition, offset) in read(HIGH_WATERMARKS)? {
             lines.entry(partition).or_default().high_watermark = offset;
         }
+        for (partition, offset) in read(CLEANED)? {
+            lines.entry(partition).or_default().cleaned = offset;
+        }
         Ok(CheckpointFiles { disk, directory, written: Mutex::new(lines) })
     }
 
@@ -78,6 +85,7 @@ impl CheckpointFiles {
             // A log that has moved its start is flushed up to there.
             recovery_point: line.recovery_point.max(line.log_start),
             log_start: line.log_start,
+            cleaned: line.cleaned,
         }
     }
 
@@ -109,6 +117,15 @@ impl CheckpointFiles {
         file(|line| line.recovery_point).write(&*self.disk, &self.directory, RECOVERY_POINTS)?;
         file(|line| line.log_start).write(&*self.disk, &self.directory, LOG_STARTS)?;
         file(|line| line.high_watermark).write(&*self.disk, &self.directory, HIGH_WATERMARKS)?;
+        let cleaned = |lines: &Lines| -> OffsetCheckpoint {
+            let compacted = lines.iter().filter(|(_, line)| line.cleaned > Offset::ZERO);
+            OffsetCheckpoint { offsets: compacted.map(|(partition, line)| (partition.clone(), line.cleaned)).collect() }
+        };
+        // Most directories have no compacted log, and most checkpoints no new compaction.
+        let file = cleaned(&lines);
+        if file != cleaned(written) {
+            file.write(&*self.disk, &self.directory, CLEANED)?;
+        }
         *written = lines;
         Ok(())
     }
@@ -126,21 +143,21 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let open = || CheckpointFiles::read(Arc::new(OsDisk), folder.path().to_owned()).unwrap();
         let name = |topic: &str| TopicPartition { topic: TopicName::new(topic).unwrap(), partition: PartitionIndex(0) };
-        let line = |offset| Line { recovery_point: Offset(offset), ..Line::default() };
+        let line = |offset| Line { recovery_point: Offset(offset), cleaned: Offset(offset / 2), ..Line::default() };
         open().write(|_| Lines::from([(name("a"), line(1_000)), (name("b"), line(7))])).unwrap();
         let files = open();
-        assert_eq!(files.of(&name("a")).recovery_point, Offset(1_000));
+        assert_eq!((files.of(&name("a")).recovery_point, files.of(&name("a")).cleaned), (Offset(1_000), Offset(500)));
         files.forget(&[name("a")]).unwrap();
         let files = open();
         assert_eq!(files.of(&name("a")), Checkpoints::default(), "the name's next owner has nothing to live up to");
-        assert_eq!(files.of(&name("b")).recovery_point, Offset(7));
+        assert_eq!((files.of(&name("b")).recovery_point, files.of(&name("b")).cleaned), (Offset(7), Offset(3)));
     }
 
     #[test]
     fn a_log_start_beyond_what_is_flushed_is_not_written_down() {
         let (log_start, end) = (Offset(500), Offset(900));
         let offsets = Offsets { log_start, last_stable: end, high_watermark: end, log_end: end };
-        let line = |flushed_end| Line::of(&offsets, Offset(flushed_end));
+        let line = |flushed_end| Line::of(&offsets, Offset(flushed_end), Offset::ZERO);
         assert_eq!((line(100).recovery_point, line(100).log_start), (Offset(100), Offset(100)));
         assert_eq!((line(700).recovery_point, line(700).log_start), (Offset(700), log_start));
     }

@@ -12,6 +12,7 @@ use crate::Observer;
 use crate::checkpoints::CheckpointFiles;
 use crate::options::ForeignWrites;
 use crate::replica::Replica;
+use crate::room::Room;
 use crate::shell::clock::Clock;
 use crate::shell::pool::Pool;
 use crate::shell::timers::Timers;
@@ -27,6 +28,8 @@ pub(crate) struct Core {
     /// A flush failed: the directory takes no more, whatever the other logs on it say.
     pub(crate) disk_failed: AtomicBool,
     pub(crate) disk: Arc<dyn Disk>,
+    /// What clients may still take of it.
+    pub(crate) room: Room,
     pub(crate) files: Arc<FileCache>,
     pub(crate) checkpoints: Arc<CheckpointFiles>,
     pub(crate) timers: Arc<Timers>,

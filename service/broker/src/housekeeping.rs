@@ -1,4 +1,4 @@
-//! What happens without anybody asking: checkpoints, retention, compaction, the remains of deleted topics.
+//! What happens without anybody asking: checkpoints, retention, compaction, another try after a full disk, the remains of deleted topics.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use tracing::{error, info, warn};
 use crate::broker::Broker;
 use crate::checkpoints::{Line, Lines};
 use crate::groups::OFFSETS_TOPIC;
-use crate::limits::{CHECKPOINT_INTERVAL, DELETION_RETRY};
+use crate::limits::{CHECKPOINT_INTERVAL, DELETION_RETRY, REOPEN_FIRST, REOPEN_MOST};
 use crate::replica::{Ending, GroupWork, Maintenance, Replica, Work};
 
 impl Broker {
@@ -42,7 +42,7 @@ impl Broker {
         let look = |written: &Lines| {
             let line = |replica: &Arc<Replica>| {
                 let offsets = replica.offsets();
-                (replica.id.topic_partition(), Line::of(&offsets, replica.view.flushed_end()))
+                (replica.id.topic_partition(), Line::of(&offsets, replica.view.flushed_end(), replica.cleaned()))
             };
             // What is not open has nothing newer to say; what is deleted was forgotten.
             let mut lines = written.clone();
@@ -53,7 +53,7 @@ impl Broker {
         self.checkpoints().write(look)
     }
 
-    /// Looks at every log from time to time: rolls, retention, compaction, silent producers.
+    /// Looks at every log from time to time: rolls, retention, silent producers.
     pub(crate) async fn keep_logs(self, stop: CancellationToken) {
         let interval = self.config().retention_check_interval.max(Duration::from_millis(10));
         while tokio::time::timeout(interval, stop.cancelled()).await.is_err() {
@@ -63,11 +63,54 @@ impl Broker {
                 replica.enqueue_internal(Work::Maintain(Maintenance::Tidy { producer_expiration }, done));
                 // One after the other: housekeeping must not compete with appends for every disk at once.
                 let _ = tidied.await;
-                let now = self.clock().now();
-                if replica.config().cleanup.compact {
-                    let _ = tokio::task::spawn_blocking(move || replica.compact(now)).await;
+            }
+        }
+    }
+
+    /// Compacts what is worth it, one log after the other: so the memory for keys is needed once.
+    pub(crate) async fn keep_compacted(self, stop: CancellationToken) {
+        let pause = self.config().cleaner_backoff.max(Duration::from_millis(10));
+        while tokio::time::timeout(pause, stop.cancelled()).await.is_err() {
+            for replica in self.replicas().all() {
+                if stop.is_cancelled() {
+                    return;
+                }
+                if !replica.config().cleanup.compact {
+                    continue;
+                }
+                let broker = self.clone();
+                let compact = move || {
+                    if replica.compact(broker.clock().now())
+                        && let Err(failure) = broker.write_checkpoints()
+                    {
+                        error!(error = %failure, "cannot write a checkpoint; this is compacted again after a restart");
+                    }
+                };
+                if tokio::task::spawn_blocking(compact).await.is_err() {
+                    error!("a compaction has failed");
                 }
             }
+        }
+    }
+
+    /// Opens what a full disk kept from opening, once there is room.
+    pub(crate) async fn keep_reopening(&self) {
+        let mut hosted = self.replicas().changes();
+        let mut pause = REOPEN_FIRST;
+        loop {
+            hosted.borrow_and_update();
+            if !self.replicas().waits_for_room() {
+                pause = REOPEN_FIRST;
+                if hosted.changed().await.is_err() {
+                    return;
+                }
+                continue;
+            }
+            tokio::time::sleep(pause).await;
+            let image = self.image();
+            let defaults = self.topic_defaults(&image);
+            let opened = self.replicas().reopen(&image, |topic| self.topic_config(&image, topic, &defaults)).await;
+            pause = if opened { REOPEN_FIRST } else { (pause * 2).min(REOPEN_MOST) };
         }
     }
 
@@ -190,7 +233,7 @@ impl Broker {
                 Err(_) => replica.view.flushed_end(),
             };
             // Everything that was flushed is safe: there is one replica.
-            let line = Line { high_watermark: end, ..Line::of(&offsets, end) };
+            let line = Line { high_watermark: end, ..Line::of(&offsets, end, replica.cleaned()) };
             closed.insert(replica.id.topic_partition(), line);
         }
         let broker = self.clone();

@@ -41,6 +41,7 @@ mod quorum;
 mod quotas;
 mod replica;
 mod replicas;
+mod room;
 mod shell;
 mod topic_pages;
 mod topics;

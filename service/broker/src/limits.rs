@@ -44,6 +44,33 @@ pub(crate) const SYNCFS_MOST: usize = 4_096;
 /// Pause before the remains of deleted topics are tried again when the store does not answer.
 pub(crate) const DELETION_RETRY: Duration = Duration::from_secs(5);
 
+/// Pause before a partition that a full disk kept from opening is tried again; it doubles with every try.
+pub(crate) const REOPEN_FIRST: Duration = Duration::from_millis(500);
+
+/// Longest such pause: somebody who has made room waits no longer.
+pub(crate) const REOPEN_MOST: Duration = Duration::from_secs(30);
+
+/// The last part of the disk, bytes, which clients do not get: a deletion writes a few KiB of metadata, groups go on for hours.
+pub(crate) const RESERVE: u64 = 64 * 1024 * 1024;
+
+/// But never more than this share of the whole: a disk of 100 MiB is mostly for records.
+pub(crate) const RESERVE_SHARE: u64 = 8;
+
+/// Bytes that clients may append between two looks at the disk: far less than the reserve, and a look takes a microsecond.
+pub(crate) const ROOM_STEP: i64 = 8 * 1024 * 1024;
+
+/// What a new partition may take of the disk, bytes: its files and its metadata.
+pub(crate) const PARTITION_BYTES: usize = 16 * 1024;
+
+/// Pause before a compaction that failed is tried again; it doubles with every try.
+pub(crate) const COMPACTION_RETRY: Duration = Duration::from_secs(10);
+
+/// Longest such pause: each try reads what is to be compacted.
+pub(crate) const COMPACTION_RETRY_MOST: Duration = Duration::from_secs(300);
+
+/// A partition whose appends the disk refuses says so at most this often.
+pub(crate) const REFUSALS_QUIET: Duration = Duration::from_secs(10);
+
 /// Reads of the cold tier that one fetch starts: each may hold several MiB.
 pub(crate) const MAX_COLD_READS: usize = 8;
 
@@ -58,3 +85,5 @@ pub(crate) const MAX_FETCH_WAIT: Duration = Duration::from_secs(300);
 /// How long a transactional append waits for its transaction's coordinator, which is here: longer means that its disk stalls, and the
 /// client sends again.
 pub(crate) const COORDINATOR_PATIENCE: Duration = Duration::from_secs(30);
+
+const _: () = assert!(ROOM_STEP as u64 * 4 <= RESERVE);

@@ -40,8 +40,8 @@ impl Broker {
             error: self.disk_failed().then_some(KafkaError::KafkaStorageError),
             path: directory.display().to_string(),
             topics,
-            total_bytes: disk.total_space(directory),
-            usable_bytes: disk.free_space(directory),
+            total_bytes: disk.space(directory).map(|space| space.total),
+            usable_bytes: disk.space(directory).map(|space| space.free),
         })
     }
 

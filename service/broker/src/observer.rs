@@ -33,6 +33,9 @@ pub trait Observer: Send + Sync {
         grace: Duration,
     ) -> Offset;
 
+    /// Below this the topic's table holds every record, so compaction may take some; `None` if the topic is no table.
+    fn exported_below(&self, partition: &TopicIdPartition) -> Option<Offset>;
+
     /// A client wants the records below `wanted` gone: true once the topic's table, if it has one, holds them all. A table that lacks
     /// some is asked to take them now; false if it cannot.
     fn export_below(&self, partition: &TopicIdPartition, wanted: Offset) -> BoxFuture<'static, bool>;

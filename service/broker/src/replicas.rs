@@ -31,7 +31,30 @@ enum Hosted {
     /// It serves.
     Leading(Arc<Replica>),
     /// Its log cannot be opened; everything else goes on.
-    Offline(TopicPartition),
+    Offline(TopicPartition, Reason),
+    /// The same for everybody who asks, but it is tried again at this moment: its files are in use.
+    Reopening,
+}
+
+/// Why a log could not be opened.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reason {
+    /// The disk had no room: it is tried again.
+    Full,
+    /// Somebody has to look at it.
+    Broken,
+}
+
+impl Hosted {
+    /// Is its log known to be of no use now?
+    fn is_offline(&self) -> bool {
+        matches!(self, Hosted::Offline(..) | Hosted::Reopening)
+    }
+
+    /// Does it serve, or is it known that it will not?
+    fn is_settled(&self) -> bool {
+        matches!(self, Hosted::Leading(_)) || self.is_offline()
+    }
 }
 
 /// The hosted partitions of one broker.
@@ -66,7 +89,7 @@ impl Replicas {
             Some(Hosted::Leading(replica)) => Ok(Arc::clone(replica)),
             // Clients look again, and Java's consumer throws on anything else.
             Some(Hosted::Opening) => Err(KafkaError::NotLeaderOrFollower),
-            Some(Hosted::Offline(_)) => Err(KafkaError::KafkaStorageError),
+            Some(Hosted::Offline(..) | Hosted::Reopening) => Err(KafkaError::KafkaStorageError),
             None => Err(KafkaError::NotLeaderOrFollower),
         }
     }
@@ -74,9 +97,8 @@ impl Replicas {
     /// Is the partition's log broken?
     pub(crate) fn is_offline(&self, topic: TopicId, partition: PartitionIndex) -> bool {
         match self.hosted.read().get(&(topic, partition)) {
-            Some(Hosted::Offline(_)) => true,
             Some(Hosted::Leading(replica)) => replica.view.offline().is_some(),
-            Some(Hosted::Opening) | None => false,
+            hosted => hosted.is_some_and(Hosted::is_offline),
         }
     }
 
@@ -87,7 +109,7 @@ impl Replicas {
             .values()
             .filter_map(|hosted| match hosted {
                 Hosted::Leading(replica) => Some(Arc::clone(replica)),
-                Hosted::Opening | Hosted::Offline(_) => None,
+                Hosted::Opening | Hosted::Offline(..) | Hosted::Reopening => None,
             })
             .collect()
     }
@@ -112,13 +134,13 @@ impl Replicas {
         topic
             .partitions()
             .filter(|(_, partition)| partition.state.leader == Some(self.core.node))
-            .all(|(index, _)| matches!(hosted.get(&(topic.id, index)), Some(Hosted::Leading(_) | Hosted::Offline(_))))
+            .all(|(index, _)| hosted.get(&(topic.id, index)).is_some_and(Hosted::is_settled))
     }
 
     /// Could the log of any of the topic's partitions not be opened?
     pub(crate) fn has_offline(&self, topic: TopicId) -> bool {
         let hosted = self.hosted.read();
-        hosted.iter().any(|((id, _), hosted)| *id == topic && matches!(hosted, Hosted::Offline(_)))
+        hosted.iter().any(|((id, _), hosted)| *id == topic && hosted.is_offline())
     }
 
     /// Is everything open (or known to be broken) that the image gives to this broker?
@@ -127,9 +149,7 @@ impl Replicas {
         image
             .replicas_on(self.core.node)
             .filter(|(_, _, partition)| partition.state.leader == Some(self.core.node))
-            .all(|(topic, index, _)| {
-                matches!(hosted.get(&(topic.id, index)), Some(Hosted::Leading(_) | Hosted::Offline(_)))
-            })
+            .all(|(topic, index, _)| hosted.get(&(topic.id, index)).is_some_and(Hosted::is_settled))
     }
 
     /// Opens what is new, gives up what is gone, passes changed settings on.
@@ -170,8 +190,8 @@ impl Replicas {
             }
             match hosted {
                 // Its opening ends first; the next change comes back to it.
-                Hosted::Opening => true,
-                Hosted::Offline(id) => {
+                Hosted::Opening | Hosted::Reopening => true,
+                Hosted::Offline(id, _) => {
                     offline.push(TopicIdPartition { id: *topic, topic: id.topic.clone(), partition: id.partition });
                     false
                 }
@@ -200,9 +220,8 @@ impl Replicas {
     /// Is the log of any partition broken?
     pub(crate) fn any_offline(&self) -> bool {
         self.hosted.read().values().any(|hosted| match hosted {
-            Hosted::Offline(_) => true,
             Hosted::Leading(replica) => replica.view.offline().is_some(),
-            Hosted::Opening => false,
+            hosted => hosted.is_offline(),
         })
     }
 
@@ -210,28 +229,88 @@ impl Replicas {
         let replicas = Arc::clone(self);
         tokio::spawn(async move {
             let Ok(_turn) = Arc::clone(&replicas.opening).acquire_owned().await else { return };
-            let (this, partition) = (Arc::clone(&replicas), id.clone());
-            let opened = tokio::task::spawn_blocking(move || this.open_log(partition, epoch, config)).await;
-            let hosted = match opened {
-                Ok(Ok(replica)) => Hosted::Leading(replica),
-                Ok(Err(failure)) => {
-                    error!(partition = %id, error = %failure, "the partition stays offline");
-                    Hosted::Offline(id.topic_partition())
+            let hosted = match replicas.try_open(&id, epoch, config).await {
+                Ok(replica) => Hosted::Leading(replica),
+                Err(Some(failure)) if failure.is_full() => {
+                    error!(partition = %id, error = %failure, "no room for the partition's files: it is offline until there is");
+                    Hosted::Offline(id.topic_partition(), Reason::Full)
                 }
-                Err(failure) => {
-                    error!(partition = %id, error = %failure, "opening the partition failed");
-                    Hosted::Offline(id.topic_partition())
-                }
+                Err(failure) => broken(&id, failure.as_ref()),
             };
-            if let Hosted::Leading(replica) = &hosted {
-                replicas.by_timer.lock().insert(replica.key, Arc::clone(replica));
-            }
-            replicas.hosted.write().insert((id.id, id.partition), hosted.clone());
-            if let Hosted::Leading(replica) = &hosted {
-                (replicas.led)(replica);
-            }
-            replicas.version.send_modify(|version| *version += 1);
+            replicas.settle(&id, hosted);
         });
+    }
+
+    /// Does anything wait for room on the disk?
+    pub(crate) fn waits_for_room(&self) -> bool {
+        self.hosted.read().values().any(|hosted| matches!(hosted, Hosted::Offline(_, Reason::Full)))
+    }
+
+    /// Tries again to open what a full disk kept from opening, one after the other; ends with the first for which there is still no room.
+    /// True if none waits any more.
+    pub(crate) async fn reopen(
+        self: &Arc<Self>,
+        image: &ClusterImage,
+        mut configs: impl FnMut(TopicId) -> Arc<TopicConfig>,
+    ) -> bool {
+        let waiting: Vec<(Key, TopicPartition)> = {
+            let hosted = self.hosted.read();
+            let full = |(key, hosted): (&Key, &Hosted)| match hosted {
+                Hosted::Offline(id, Reason::Full) => Some((*key, id.clone())),
+                _ => None,
+            };
+            hosted.iter().filter_map(full).collect()
+        };
+        for (key, name) in waiting {
+            let Some(partition) = image.partition(key.0, key.1) else { continue };
+            let id = TopicIdPartition { id: key.0, topic: name.topic.clone(), partition: key.1 };
+            match self.hosted.write().get_mut(&key) {
+                Some(hosted @ Hosted::Offline(..)) => *hosted = Hosted::Reopening,
+                // Its topic is gone, and it with it.
+                _ => continue,
+            }
+            match self.try_open(&id, partition.state.leader_epoch, configs(key.0)).await {
+                Ok(replica) => {
+                    info!(partition = %id, "there is room: the partition serves again");
+                    self.settle(&id, Hosted::Leading(replica));
+                }
+                Err(Some(failure)) if failure.is_full() => {
+                    self.settle(&id, Hosted::Offline(name, Reason::Full));
+                    return false;
+                }
+                Err(failure) => self.settle(&id, broken(&id, failure.as_ref())),
+            }
+        }
+        true
+    }
+
+    /// Opens a log on a thread that may block; `None` if that thread failed.
+    async fn try_open(
+        self: &Arc<Self>,
+        id: &TopicIdPartition,
+        epoch: LeaderEpoch,
+        config: Arc<TopicConfig>,
+    ) -> Result<Arc<Replica>, Option<LogError>> {
+        let (this, partition) = (Arc::clone(self), id.clone());
+        match tokio::task::spawn_blocking(move || this.open_log(partition, epoch, config)).await {
+            Ok(opened) => opened.map_err(Some),
+            Err(failure) => {
+                error!(partition = %id, error = %failure, "opening the partition failed");
+                Err(None)
+            }
+        }
+    }
+
+    /// An attempt to open a partition has ended.
+    fn settle(&self, id: &TopicIdPartition, hosted: Hosted) {
+        if let Hosted::Leading(replica) = &hosted {
+            self.by_timer.lock().insert(replica.key, Arc::clone(replica));
+        }
+        self.hosted.write().insert((id.id, id.partition), hosted.clone());
+        if let Hosted::Leading(replica) = &hosted {
+            (self.led)(replica);
+        }
+        self.version.send_modify(|version| *version += 1);
     }
 
     fn open_log(
@@ -284,7 +363,9 @@ impl Replicas {
         machine.set_min_insync(usize::try_from(config.min_insync_replicas).unwrap_or(1));
         let key = self.next_key.fetch_add(1, Ordering::Relaxed);
         info!(partition = %id, %epoch, log_start = %log_start, log_end = %end, "leading");
-        Ok(Replica::new(id, key, Arc::clone(&self.core), log, machine, config))
+        // What recovery cut off was compacted, and what comes in its place is not.
+        let cleaned = self.core.checkpoints.of(&id.topic_partition()).cleaned.min(end);
+        Ok(Replica::new(id, key, Arc::clone(&self.core), log, machine, config, cleaned))
     }
 
     /// A directory of an earlier topic of the same name, which a crash kept from being deleted, is set aside under another name.
@@ -304,6 +385,14 @@ impl Replicas {
     pub(crate) fn directory(&self, id: &TopicIdPartition) -> PathBuf {
         self.core.data_dir.join(id.to_string())
     }
+}
+
+/// A partition whose log cannot be opened and will not be.
+fn broken(id: &TopicIdPartition, failure: Option<&LogError>) -> Hosted {
+    if let Some(failure) = failure {
+        error!(partition = %id, error = %failure, "the partition stays offline");
+    }
+    Hosted::Offline(id.topic_partition(), Reason::Broken)
 }
 
 /// What a topic's settings mean for its logs.

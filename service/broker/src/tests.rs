@@ -19,6 +19,7 @@ mod kafka_log;
 mod offsets;
 mod quotas;
 mod records;
+mod room;
 mod security;
 mod settings;
 mod tiering;

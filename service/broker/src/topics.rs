@@ -9,7 +9,7 @@ use tidelog_security::{Operation, Resource};
 use uuid::Uuid;
 
 use crate::broker::Broker;
-use crate::limits::ADMIN_PATIENCE;
+use crate::limits::{ADMIN_PATIENCE, PARTITION_BYTES};
 use crate::{
     BrokerError, ClusterDescription, Mutations, NewTopic, PartitionDescription, PartitionStatus, TopicDescription,
     TopicRef,
@@ -67,6 +67,7 @@ impl Broker {
         if !validate_only {
             // Only what can be created counts.
             let partitions = self.create(topic.clone(), true).await?.partitions.len();
+            self.room().take(partitions.saturating_mul(PARTITION_BYTES))?;
             self.mutate(caller, mutations, partitions)?;
         }
         self.create(topic, validate_only).await
@@ -113,7 +114,7 @@ impl Broker {
         match tokio::time::timeout(ADMIN_PATIENCE, settled).await {
             Ok(_) if self.replicas().has_offline(topic) => Err(BrokerError::new(
                 KafkaError::KafkaStorageError,
-                "the topic exists, but the disk refused files of its partitions; they open with the next start that finds space",
+                "the topic exists, but the disk refused files of its partitions; they open once there is room",
             )),
             Ok(_) => Ok(()),
             Err(_) => Err(BrokerError::new(
@@ -181,6 +182,7 @@ impl Broker {
         if !allowed {
             return Err(KafkaError::TopicAuthorizationFailed.into());
         }
+        self.room().take(PARTITION_BYTES)?;
         match self.create(decide::auto_topic(&valid, self.config()), false).await {
             // Somebody else was faster.
             Err(error) if error.error == KafkaError::TopicAlreadyExists => self.topic(caller, &TopicRef::from(name)),
@@ -278,8 +280,9 @@ impl Broker {
         if !validate_only {
             // Only what can be created counts.
             decide::create_partitions(&self.image(), topic, total, assignments.as_deref())?;
-            let added = total.saturating_sub(found.partition_count);
-            self.mutate(caller, mutations, usize::try_from(added).unwrap_or(0))?;
+            let added = usize::try_from(total.saturating_sub(found.partition_count)).unwrap_or(0);
+            self.room().take(added.saturating_mul(PARTITION_BYTES))?;
+            self.mutate(caller, mutations, added)?;
         }
         self.cluster_image()
             .carry_out(|image| {

@@ -20,6 +20,8 @@ pub const RECOVERY_POINTS: &str = "recovery-point-offset-checkpoint";
 pub const LOG_STARTS: &str = "log-start-offset-checkpoint";
 /// Per partition: the high watermark.
 pub const HIGH_WATERMARKS: &str = "replication-offset-checkpoint";
+/// Per compacted partition: where the last compaction ended.
+pub const CLEANED: &str = "cleaner-offset-checkpoint";
 /// Whose directory it is.
 pub const META_PROPERTIES: &str = "meta.properties";
 /// The lock of the process that has the directory.

@@ -24,6 +24,15 @@ pub struct DirEntry {
     pub len: u64,
 }
 
+/// The room on a file system.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Space {
+    /// Bytes that may still be written.
+    pub free: u64,
+    /// Bytes that it holds when it is full.
+    pub total: u64,
+}
+
 /// A file system, as far as a log needs one. Every call may block.
 pub trait Disk: Send + Sync + Debug {
     /// Creates a file for reading and writing, empty; an existing one is emptied.
@@ -50,13 +59,8 @@ pub trait Disk: Send + Sync + Debug {
     /// Makes the directory's own entries durable.
     fn flush_dir(&self, path: &Path) -> io::Result<()>;
 
-    /// Bytes that may still be written to the file system of `path`; `None` if it cannot tell.
-    fn free_space(&self, path: &Path) -> Option<u64>;
-
-    /// Bytes of the whole file system of `path`; `None` if it cannot tell.
-    fn total_space(&self, _path: &Path) -> Option<u64> {
-        None
-    }
+    /// The room on the file system of `path`; `None` if it cannot tell.
+    fn space(&self, path: &Path) -> Option<Space>;
 }
 
 /// An open file. Handles are shared; reads and writes name their position.

@@ -70,6 +70,13 @@ impl LogError {
         move |source| LogError::Io { action, path: path.to_owned(), source }
     }
 
+    /// Was there no room? Then the same may succeed once there is.
+    pub fn is_full(&self) -> bool {
+        use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+        let full = |source: &io::Error| matches!(source.kind(), StorageFull | QuotaExceeded | FileTooLarge);
+        matches!(self, LogError::Io { source, .. } if full(source))
+    }
+
     /// The error a Kafka client gets for it.
     pub fn kafka(&self) -> KafkaError {
         match self {

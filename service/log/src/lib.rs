@@ -39,7 +39,7 @@ pub use append::{Appended, Log, StampedBatch};
 pub use cache::FileCache;
 pub use compact::{Compacted, CompactionLimits};
 pub use config::LogConfig;
-pub use disk::{DirEntry, Disk, DiskFile, replace_file};
+pub use disk::{DirEntry, Disk, DiskFile, Space, replace_file};
 pub use error::{Damage, LogError, ReadError};
 pub use flush::FlushTicket;
 pub use open::{Checkpoints, Cut, Recovered};

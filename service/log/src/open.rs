@@ -25,12 +25,14 @@ pub struct Checkpoints {
     pub recovery_point: Offset,
     /// First offset that may be read; zero if nothing is known.
     pub log_start: Offset,
+    /// The last compaction ended here: below it offsets may be missing. Zero if there was none.
+    pub cleaned: Offset,
 }
 
 impl Default for Checkpoints {
     /// Nothing is known: everything is verified, and cut at the first damage.
     fn default() -> Self {
-        Checkpoints { recovery_point: Offset::ZERO, log_start: Offset::ZERO }
+        Checkpoints { recovery_point: Offset::ZERO, log_start: Offset::ZERO, cleaned: Offset::ZERO }
     }
 }
 

@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::disk::{DirEntry, Disk, DiskFile};
+use crate::disk::{DirEntry, Disk, DiskFile, Space};
 use crate::limits::MAX_WRITE_PARTS;
 
 /// The operating system's file system.
@@ -63,14 +63,12 @@ impl Disk for OsDisk {
         File::open(path)?.sync_all()
     }
 
-    fn free_space(&self, path: &Path) -> Option<u64> {
+    fn space(&self, path: &Path) -> Option<Space> {
         let stat = rustix::fs::statvfs(path).ok()?;
-        stat.f_bavail.checked_mul(stat.f_frsize)
-    }
-
-    fn total_space(&self, path: &Path) -> Option<u64> {
-        let stat = rustix::fs::statvfs(path).ok()?;
-        stat.f_blocks.checked_mul(stat.f_frsize)
+        let bytes = |blocks: u64| blocks.checked_mul(stat.f_frsize);
+        let space = Space { free: bytes(stat.f_bavail)?, total: bytes(stat.f_blocks)? };
+        // Some file systems have no numbers and say nought.
+        Some(space).filter(|space| space.total > 0)
     }
 }
 
@@ -184,7 +182,8 @@ mod tests {
         assert!(file.fd().is_some());
         file.flush().unwrap();
         OsDisk.flush_dir(folder.path()).unwrap();
-        assert!(OsDisk.free_space(folder.path()).unwrap() > 0);
+        let space = OsDisk.space(folder.path()).unwrap();
+        assert!(0 < space.free && space.free < space.total);
     }
 
     #[test]

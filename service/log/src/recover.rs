@@ -77,6 +77,8 @@ struct Walk<'a> {
     replay_from: Offset,
     /// The offset expected next.
     end: Offset,
+    /// Where the next segment begins; `None` in the last one.
+    next: Option<Offset>,
     verified: u64,
     now: Now,
 }
@@ -108,6 +110,13 @@ impl<'a> Recovery<'a> {
         names::path(self.directory, base, kind, Stage::Live)
     }
 
+    /// May offsets be missing before the segment at `base`? Kafka's compaction may take the last records before it (ours leaves no gap), but
+    /// nothing behind its own checkpoint, and ours nothing that is not flushed. Elsewhere a gap is a segment that is lost.
+    fn may_follow_a_gap(&self, base: Offset) -> bool {
+        let Checkpoints { recovery_point, cleaned, .. } = self.checkpoints;
+        base <= cleaned || (self.config.compacted && base <= recovery_point)
+    }
+
     fn open_file(&self, base: Offset, kind: Kind, write: bool) -> Result<Arc<dyn DiskFile>, LogError> {
         let path = self.path(base, kind);
         self.disk.open(&path, write).map_err(LogError::io("cannot open", &path))
@@ -128,6 +137,7 @@ impl<'a> Recovery<'a> {
         let logs: Vec<(Offset, u64)> = folder.logs.iter().map(|(base, size)| (*base, *size)).collect();
         for (number, &(base, size)) in logs.iter().enumerate() {
             let next = logs.get(number + 1).map(|(base, _)| *base);
+            walk.next = next;
             if let Some(gap) = walk.gap_before(base)? {
                 broken = Some(gap);
                 break;
@@ -168,7 +178,7 @@ impl<'a> Recovery<'a> {
     }
 
     fn nothing_there(&self) -> Result<Walked, LogError> {
-        let Checkpoints { recovery_point, log_start } = self.checkpoints;
+        let Checkpoints { recovery_point, log_start, .. } = self.checkpoints;
         if recovery_point > log_start {
             return Err(self.damage(log_start, 0, log_start, "the segments are missing").into());
         }
@@ -206,7 +216,7 @@ impl<'a> Recovery<'a> {
         };
         epochs.truncate_from_end(replay_from);
         let sums = BatchSums::load(epochs, producers);
-        Ok(Walk { recovery: self, sums, replay_from, end: first, verified: 0, now })
+        Ok(Walk { recovery: self, sums, replay_from, end: first, next: None, verified: 0, now })
     }
 
     /// The leader epochs of all batches below `end`, for a log that has lost their file. Damage is met again by the walk.

@@ -8,6 +8,7 @@ mod group_admin;
 mod groups;
 mod hostile;
 mod hostile_produce;
+mod log_life;
 mod produce;
 mod records;
 mod restarts;

@@ -62,7 +62,7 @@ fn fill(directory: &Path, bytes: u64, size: usize) -> Result<Offset, Box<dyn std
 }
 
 fn start(directory: &Path, recovery_point: Offset) -> Result<Duration, LogError> {
-    let checkpoints = Checkpoints { recovery_point, log_start: Offset::ZERO };
+    let checkpoints = Checkpoints { recovery_point, ..Checkpoints::default() };
     let started = Instant::now();
     let disk: Arc<dyn Disk> = Arc::new(OsDisk);
     Log::open(disk, FileCache::new(16), directory, LogConfig::default(), checkpoints, now())?;

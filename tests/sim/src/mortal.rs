@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use tidelog_log::sim::{SimDisk, SimRandom};
-use tidelog_log::{DirEntry, Disk, DiskFile};
+use tidelog_log::{DirEntry, Disk, DiskFile, Space};
 
 /// A disk as one process has it.
 #[derive(Clone, Debug)]
@@ -131,8 +131,8 @@ impl Disk for MortalDisk {
         self.call(|| self.disk.flush_dir(path))
     }
 
-    fn free_space(&self, path: &Path) -> Option<u64> {
-        self.disk.free_space(path)
+    fn space(&self, path: &Path) -> Option<Space> {
+        self.disk.space(path)
     }
 }
 

@@ -232,7 +232,7 @@ impl World {
             2 | 3 => {
                 // As much as is there, and a little more.
                 self.disk.set_faults(Faults { capacity: Some(u64::MAX), ..Faults::default() });
-                let used = u64::MAX - self.disk.free_space(Path::new("data")).unwrap_or(u64::MAX);
+                let used = u64::MAX - self.disk.space(Path::new("data")).map_or(u64::MAX, |space| space.free);
                 Faults { capacity: Some(used + self.random.below(9000)), ..Faults::default() }
             }
             4 => Faults { fail_all: Some(Operation::Flush), ..Faults::default() },

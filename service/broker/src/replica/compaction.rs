@@ -1,35 +1,114 @@
 //! Whether a compacted topic's log is worth compacting now, and how far. Decides from segments, settings and the clock; never reads a
 //! record.
 
-use tidelog_log::{CompactionLimits, SegmentInfo};
+use std::time::Duration;
+
+use tidelog_log::{CompactionLimits, LogError, SegmentInfo};
 use tidelog_metadata::TopicConfig;
 use tidelog_model::{Now, Offset, Timestamp};
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use super::Replica;
+use crate::limits::{COMPACTION_RETRY, COMPACTION_RETRY_MOST};
+
+/// How far a log is compacted.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Cleaning {
+    /// The last compaction ended here.
+    pub(super) end: Offset,
+    /// The last one failed, and a line has said so.
+    failing: Option<Failing>,
+}
+
+/// When a compaction that failed is tried again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Failing {
+    /// On the monotonic clock; `None`: not before a restart.
+    again: Option<Duration>,
+    /// The pause until then.
+    pause: Duration,
+}
+
+impl Cleaning {
+    /// The last compaction ended at `end`.
+    pub(super) fn up_to(end: Offset) -> Self {
+        Cleaning { end, failing: None }
+    }
+}
+
+impl Failing {
+    /// After another failure. What is damaged stays damaged; for everything else (a full disk above all) the pause doubles.
+    fn next(before: Option<Failing>, damaged: bool, now: Duration) -> Self {
+        let pause = before.map_or(COMPACTION_RETRY, |before| (before.pause * 2).min(COMPACTION_RETRY_MOST));
+        Failing { again: (!damaged).then(|| now.saturating_add(pause)), pause }
+    }
+
+    fn waits(&self, now: Duration) -> bool {
+        self.again.is_none_or(|again| now < again)
+    }
+}
 
 impl Replica {
-    /// Compacts closed segments of a compacted topic. Runs beside appends and reads, on a thread that may block.
-    pub(crate) fn compact(&self, now: Now) {
+    /// Where the last compaction ended; zero if there was none.
+    pub(crate) fn cleaned(&self) -> Offset {
+        self.cleaning.lock().end
+    }
+
+    /// Compacts closed segments of a compacted topic; true if it came further. Runs beside appends and reads, on a thread that may block.
+    pub(crate) fn compact(&self, now: Now) -> bool {
         let config = self.config();
-        if !config.cleanup.compact {
-            return;
+        let Cleaning { end: cleaned, failing } = *self.cleaning.lock();
+        if !config.cleanup.compact || failing.is_some_and(|failing| failing.waits(now.monotonic)) {
+            return false;
         }
-        let (cleaned, last_stable) = (*self.cleaned.lock(), self.offsets().last_stable);
-        let Some(up_to) = due(&self.view.segments(), cleaned, last_stable, &config, now.wall) else { return };
+        let segments = self.view.segments();
+        // A table reads every record once, and again after a crash.
+        let exported = self.core.observer.as_ref().and_then(|observer| observer.exported_below(&self.id));
+        let stable = self.offsets().last_stable.min(exported.unwrap_or(Offset(i64::MAX)));
+        let Some(up_to) = due(&segments, cleaned, stable, &config, now.wall) else { return false };
         let limits = CompactionLimits {
             delete_retention_ms: config.delete_retention_ms,
             ..CompactionLimits::new(cleaned, up_to)
         };
-        match self.view.compact(&limits, now.wall) {
+        let done = match self.has_room_to_compact(&segments, up_to, &config) {
+            true => self.view.compact(&limits, now.wall).map_err(Some),
+            false => Err(None),
+        };
+        let mut cleaning = self.cleaning.lock();
+        match done {
             Ok(done) => {
-                *self.cleaned.lock() = done.clean_to;
                 if done.bytes_before > 0 {
                     info!(partition = %self.id, before = done.bytes_before, after = done.bytes_after, "compacted");
                 }
+                *cleaning = Cleaning::up_to(done.clean_to);
+                done.clean_to > cleaned
             }
-            Err(failure) => error!(partition = %self.id, error = %failure, "cannot compact"),
+            Err(failure) => {
+                let damaged = matches!(failure, Some(LogError::Format { .. } | LogError::Damaged(_)));
+                cleaning.failing = Some(Failing::next(failing, damaged, now.monotonic));
+                match failure {
+                    Some(failure) if damaged => {
+                        error!(partition = %self.id, error = %failure, "cannot compact: not tried again before a restart");
+                    }
+                    Some(failure) if failing.is_none() => {
+                        error!(partition = %self.id, error = %failure, "cannot compact for now");
+                    }
+                    None if failing.is_none() => {
+                        warn!(partition = %self.id, "the disk is nearly full: it is compacted once there is room");
+                    }
+                    _ => {}
+                }
+                false
+            }
         }
+    }
+
+    /// A new segment stands beside the old ones for a while. The service's own topics may take the room that is kept for the service.
+    fn has_room_to_compact(&self, segments: &[SegmentInfo], up_to: Offset, config: &TopicConfig) -> bool {
+        let all: u64 = segments.iter().filter(|segment| segment.end <= up_to).map(|segment| segment.size).sum();
+        let largest = segments.iter().map(|segment| segment.size).max().unwrap_or(0);
+        let one = u64::try_from(config.segment_bytes).unwrap_or(0).max(largest);
+        self.id.topic.is_internal() || self.core.room.has(all.min(one))
     }
 }
 
@@ -86,6 +165,22 @@ mod tests {
         let own = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let config = TopicConfig::effective(&TopicOverrides::new(own).unwrap(), &TopicDefaults::default());
         due(&segments(ages), Offset(cleaned), Offset(last_stable), &config, NOW).map(Offset::get)
+    }
+
+    #[test]
+    fn what_fails_is_tried_again_ever_more_rarely_and_what_is_damaged_not_at_all() {
+        let at = Duration::from_secs;
+        let mut failing = None;
+        let mut tries = 0;
+        for second in 0..3_600 {
+            if failing.is_none_or(|failing: Failing| !failing.waits(at(second))) {
+                failing = Some(Failing::next(failing, false, at(second)));
+                tries += 1;
+            }
+        }
+        assert!((10..20).contains(&tries), "{tries} tries in an hour");
+        assert!(!failing.unwrap().waits(at(3_600) + COMPACTION_RETRY_MOST), "it is never given up");
+        assert!(Failing::next(failing, true, at(3_600)).waits(Duration::MAX));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use tidelog_log::StampedBatch;
 use tidelog_model::{Deadline, KafkaError, Now, Timestamp};
 use tidelog_partition::{Intent, Placed, Proposal, Verdict};
 use tidelog_record::{Batch, TimestampType};
-use tracing::error;
+use tracing::{error, info};
 
 use super::answers::Answer;
 use super::flush::flush_after;
@@ -151,6 +151,11 @@ impl Replica {
                 let effects = self.machine.lock().written(now, &proposal);
                 self.carry_out(effects);
                 self.count(&proposal, &stamped);
+                if appended.is_some()
+                    && let Some(batches) = writer.refusals.written()
+                {
+                    info!(partition = %self.id, batches, "appends again; so many were refused meanwhile");
+                }
                 if appended.is_some_and(|appended| appended.rolled.is_some()) {
                     self.flush_by_setting(writer, true, now.monotonic);
                     self.wake_remote();
@@ -158,7 +163,9 @@ impl Replica {
                 Ok(proposal)
             }
             Err(failure) => {
-                error!(partition = %self.id, error = %failure, "cannot append");
+                if let Some(batches) = writer.refusals.refused(stamped.len(), now.monotonic) {
+                    error!(partition = %self.id, error = %failure, batches, "cannot append");
+                }
                 let error = failure.kafka();
                 let offline = self.view.offline().is_some();
                 let effects = self.machine.lock().write_failed(&proposal, error, offline);

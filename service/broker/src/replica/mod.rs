@@ -13,6 +13,7 @@ mod local_log;
 mod maintain;
 mod queue;
 mod read;
+mod refusals;
 mod waiters;
 
 use std::sync::Arc;
@@ -38,7 +39,9 @@ use crate::core::Core;
 use crate::shell::pool::Slot;
 use crate::shell::timers::TimerKey;
 use answers::{Answer, Answers};
+use compaction::Cleaning;
 use queue::Queue;
+use refusals::Refusals;
 use waiters::Waiters;
 
 /// What only the log thread touches.
@@ -48,6 +51,7 @@ pub(crate) struct Writer {
     pub(crate) groups: Option<GroupHost>,
     /// Without fsync durability: since when records wait for a flush, on the monotonic clock.
     pub(crate) unflushed_since: Option<Duration>,
+    pub(crate) refusals: Refusals,
 }
 
 /// A hosted partition that this broker leads.
@@ -70,8 +74,8 @@ pub(crate) struct Replica {
     flushing: Mutex<bool>,
     /// How the replica shall end, and who waits for it.
     ending: Mutex<Option<(Ending, Ended)>>,
-    /// Up to here the log is compacted.
-    cleaned: Mutex<Offset>,
+    /// How far the log is compacted.
+    cleaning: Mutex<Cleaning>,
     /// The last stable offset when the cold tier was last considered.
     considered: AtomicI64,
 }
@@ -88,7 +92,8 @@ pub(crate) enum Ending {
 }
 
 impl Replica {
-    /// A leader over `log`; the machine has been told what the log holds, and all of it is flushed.
+    /// A leader over `log`; the machine has been told what the log holds, and all of it is flushed. `cleaned` is where its last compaction
+    /// ended.
     pub(crate) fn new(
         id: TopicIdPartition,
         key: TimerKey,
@@ -96,6 +101,7 @@ impl Replica {
         log: Log,
         machine: Partition,
         config: Arc<TopicConfig>,
+        cleaned: Offset,
     ) -> Arc<Self> {
         Arc::new(Replica {
             id,
@@ -104,7 +110,12 @@ impl Replica {
             view: log.view(),
             config: RwLock::new(config),
             machine: Mutex::new(machine),
-            writer: Mutex::new(Some(Writer { log, groups: None, unflushed_since: None })),
+            writer: Mutex::new(Some(Writer {
+                log,
+                groups: None,
+                unflushed_since: None,
+                refusals: Refusals::default(),
+            })),
             queue: Queue::new(),
             answers: Answers::default(),
             waiters: Waiters::default(),
@@ -113,7 +124,7 @@ impl Replica {
             gone: AtomicBool::new(false),
             flushing: Mutex::new(false),
             ending: Mutex::default(),
-            cleaned: Mutex::new(Offset::ZERO),
+            cleaning: Mutex::new(Cleaning::up_to(cleaned)),
             considered: AtomicI64::new(Offset::NONE.0),
         })
     }

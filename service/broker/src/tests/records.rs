@@ -146,6 +146,10 @@ impl Observer for Table {
         wanted
     }
 
+    fn exported_below(&self, _: &TopicIdPartition) -> Option<Offset> {
+        (!self.has_all.load(Ordering::Acquire)).then_some(Offset(2))
+    }
+
     fn export_below(&self, _: &TopicIdPartition, _: Offset) -> BoxFuture<'static, bool> {
         Box::pin(std::future::ready(self.has_all.load(Ordering::Acquire)))
     }
@@ -164,6 +168,30 @@ async fn a_table_never_loses_records_to_a_client_that_deletes_them() {
     assert_eq!(fixture.read_all("events").await, ["a", "b"], "nothing was deleted");
     table.has_all.store(true, Ordering::Release);
     assert_eq!(delete(&fixture, "events", below(1)).await, Ok(Offset(1)));
+}
+
+#[tokio::test]
+async fn a_topic_is_compacted_only_as_far_as_its_table_is() {
+    let table = Arc::new(Table::default());
+    let observer = Arc::clone(&table);
+    let fixture = Fixture::start_with(tempfile::tempdir().unwrap(), |options| options.observer = Some(observer)).await;
+    let settings = [("cleanup.policy", "compact"), ("segment.bytes", "16384"), ("tidelog.table.enable", "true")];
+    fixture.create("events", 1, &settings).await;
+    for value in ["1", "2", "3", "4", "5"] {
+        let mut builder = BatchBuilder::new(Offset::ZERO);
+        let now = fixture.broker.clock().now().wall;
+        // Two make a segment.
+        builder.push(now, Some(b"key"), Some(value.repeat(8_000).as_bytes()), &[]).unwrap();
+        let request = fixture.request("events", builder.build().unwrap().into_bytes(), Acks::All);
+        fixture.broker.append(&fixture.caller, request).await.unwrap();
+    }
+    let replica = fixture.replica("events", 0);
+    let firsts = async || -> String { fixture.read_all("events").await.iter().map(|value| &value[..1]).collect() };
+    replica.compact(fixture.broker.clock().now());
+    assert_eq!(firsts().await, "2345", "the table lacks what is above");
+    table.has_all.store(true, Ordering::Release);
+    replica.compact(fixture.broker.clock().now());
+    assert_eq!(firsts().await, "45");
 }
 
 fn epoch_end(fixture: &Fixture, believed: i32, asked: i32) -> Result<(i32, i64), KafkaError> {

@@ -1,7 +1,7 @@
 //! The walk itself: one segment after the other, one batch after the other.
 
 use tidelog_model::Offset;
-use tidelog_record::{AbortedTransactions, EndTransactionMarker};
+use tidelog_record::{AbortedTransactions, BatchHeader, EndTransactionMarker};
 
 use super::tidy::Folder;
 use super::{Break, Found, Walk};
@@ -14,8 +14,7 @@ use crate::scan::{Located, Scan, ScanError};
 impl Walk<'_> {
     /// The break before a segment that does not continue its predecessor; below the checkpoint it is damage.
     pub(super) fn gap_before(&mut self, base: Offset) -> Result<Option<Break>, LogError> {
-        // Compaction may have taken the last records before `base`.
-        if self.end == base || (self.end < base && self.recovery.config.compacted) {
+        if self.end == base || (self.end < base && self.recovery.may_follow_a_gap(base)) {
             self.end = base;
             return Ok(None);
         }
@@ -35,7 +34,7 @@ impl Walk<'_> {
         next: Offset,
     ) -> Result<Found, LogError> {
         let recovery = self.recovery;
-        if size == 0 && recovery.config.compacted {
+        if size == 0 && recovery.may_follow_a_gap(next) {
             // Compaction has taken every record.
             self.end = next;
             return Ok(Found { base, end: next, size, index: None, max: None, aborted: AbortedTransactions::new() });
@@ -48,7 +47,7 @@ impl Walk<'_> {
             tail = self.tail(&*file, base, size, 0);
         }
         let end = tail?;
-        let fits = end == next || (end < next && recovery.config.compacted);
+        let fits = end == next || (end < next && recovery.may_follow_a_gap(next));
         if !fits {
             let reason = format!("the segment ends at offset {end}, the next one begins at {next}");
             return Err(recovery.damage(base, size, end, &reason).into());
@@ -60,7 +59,7 @@ impl Walk<'_> {
         let mut replayed = AbortedTransactions::new();
         if next > self.replay_from {
             let mut scan = Scan::headers(&*file, 0, size);
-            while let Some(located) = self.step(&mut scan, base, base, Offset(i64::MAX), &mut replayed)? {
+            while let Some(located) = self.step(&mut scan, base, base, Offset(i64::MAX), &mut replayed, false)? {
                 self.end = located.header.next_offset();
             }
         }
@@ -113,8 +112,9 @@ impl Walk<'_> {
         let (mut first, mut unflushed_from) = (true, None);
         let stop = loop {
             // After a resume the first batch tells where we are.
-            let floor = if first && start > 0 { base } else { self.end };
-            match self.step(&mut scan, base, floor, recovery.checkpoints.recovery_point, &mut replayed) {
+            let exact = !first || start == 0;
+            let floor = if exact { self.end } else { base };
+            match self.step(&mut scan, base, floor, recovery.checkpoints.recovery_point, &mut replayed, exact) {
                 Ok(Some(located)) => {
                     if located.header.next_offset() > recovery.checkpoints.recovery_point {
                         unflushed_from = unflushed_from.or(Some(located.position));
@@ -140,6 +140,19 @@ impl Walk<'_> {
         Ok((Found { base, end: self.end, size, max: None, index: Some(index), aborted }, stop))
     }
 
+    /// What is wrong with a batch's offset, which lies outside its checksum. `exact` if `floor` is the offset expected.
+    fn misplaced(&self, header: &BatchHeader, floor: Offset, exact: bool) -> Option<String> {
+        let (base, end) = (header.base_offset, header.next_offset());
+        match self.next {
+            Some(next) => (end > next).then(|| format!("it ends at offset {end}, the next segment begins at {next}")),
+            // A closed segment may have been compacted once, whatever the policy is now; the one that grows was not.
+            None => {
+                let contiguous = !self.recovery.config.compacted && base > self.recovery.checkpoints.cleaned;
+                (exact && contiguous && base > floor).then(|| format!("offset {base} comes where {floor} is expected"))
+            }
+        }
+    }
+
     /// One batch: its checksum if it reaches beyond `trusted_below`, its effect if the snapshot does not have it.
     fn step(
         &mut self,
@@ -148,6 +161,7 @@ impl Walk<'_> {
         floor: Offset,
         trusted_below: Offset,
         aborted: &mut AbortedTransactions,
+        exact: bool,
     ) -> Result<Option<Located>, LogError> {
         let failed = |error| self.failed(base, floor, error);
         let Some(located) = scan.next_header().map_err(failed)? else { return Ok(None) };
@@ -158,6 +172,9 @@ impl Walk<'_> {
         }
         let replay = header.base_offset >= self.replay_from;
         let verify = header.next_offset() > trusted_below;
+        if verify && let Some(reason) = self.misplaced(&header, floor, exact) {
+            return Err(damaged(&reason));
+        }
         let mut marker = None;
         if verify {
             scan.widen();

@@ -15,7 +15,7 @@ use super::faults::{Faults, Operation};
 use super::file::SimFile;
 use super::names::{NameChange, Names, Target};
 use super::random::SimRandom;
-use crate::disk::{DirEntry, Disk, DiskFile};
+use crate::disk::{DirEntry, Disk, DiskFile, Space};
 
 /// A deterministic disk; clones share it.
 #[derive(Clone, Debug)]
@@ -251,8 +251,8 @@ impl Disk for SimDisk {
         Ok(())
     }
 
-    fn free_space(&self, _path: &Path) -> Option<u64> {
+    fn space(&self, _path: &Path) -> Option<Space> {
         let state = self.state.lock();
-        state.faults.capacity.map(|capacity| capacity.saturating_sub(state.used()))
+        state.faults.capacity.map(|total| Space { free: total.saturating_sub(state.used()), total })
     }
 }

@@ -3,6 +3,7 @@ use std::path::Path;
 
 use super::*;
 use crate::Disk;
+use crate::Space;
 
 fn write(disk: &SimDisk, name: &str, position: u64, bytes: &[u8]) {
     let path = Path::new(name);
@@ -70,7 +71,7 @@ fn a_full_disk_takes_a_part() {
     let error = file.write_at(0, &[IoSlice::new(b"12345"), IoSlice::new(b"67890")]).unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::StorageFull);
     assert_eq!(read(&disk, "a").unwrap(), b"1234567");
-    assert_eq!(disk.free_space(Path::new("")), Some(0));
+    assert_eq!(disk.space(Path::new("")), Some(Space { free: 0, total: 7 }));
     // What is there may be written again.
     file.write_at(0, &[IoSlice::new(b"abc")]).unwrap();
 }

@@ -265,7 +265,8 @@ impl Life {
 
     /// The broker's checkpoints follow what was flushed.
     fn checkpoint(&mut self) {
-        self.checkpoints = Checkpoints { recovery_point: self.flushed, log_start: self.log_start };
+        self.checkpoints =
+            Checkpoints { recovery_point: self.flushed, log_start: self.log_start, ..Checkpoints::default() };
         let checkpoints = self.checkpoints;
         self.note(format_args!("{checkpoints:?}"));
     }

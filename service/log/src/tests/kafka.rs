@@ -34,7 +34,7 @@ fn copy(partition: &str) -> tempfile::TempDir {
 
 fn open(folder: &Path, compacted: bool, recovery_point: i64) -> (Log, Recovered) {
     let config = LogConfig { compacted, ..LogConfig::default() };
-    let checkpoints = Checkpoints { recovery_point: Offset(recovery_point), log_start: Offset::ZERO };
+    let checkpoints = Checkpoints { recovery_point: Offset(recovery_point), ..Checkpoints::default() };
     Log::open(Arc::new(OsDisk), FileCache::new(8), folder, config, checkpoints, NOW).unwrap()
 }
 

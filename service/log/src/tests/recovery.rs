@@ -7,7 +7,7 @@ use tidelog_model::Offset;
 
 use super::support::*;
 use crate::sim::{Faults, Operation, SimDisk};
-use crate::{Damage, Disk, LogError};
+use crate::{Checkpoints, Damage, Disk, LogError};
 
 fn file(base: i64, extension: &str) -> PathBuf {
     Path::new(DIRECTORY).join(format!("{base:020}.{extension}"))
@@ -288,6 +288,47 @@ fn after_a_crash_only_what_was_not_flushed_is_read() {
     assert!((400_000..401_000).contains(&recovered.verified_bytes));
     let read = disk.bytes_read() - before;
     assert!(read < 400_000 + 40 * 10_000 + 300_000, "{read} bytes were read");
+}
+
+/// The base offset lies outside the checksum.
+#[test]
+fn a_batch_with_a_higher_offset_is_no_batch_of_this_log() {
+    for (segment, batch) in [(0, 5), (0, 13), (2, 1), (2, 3)] {
+        // The second byte of the offset, or the last one.
+        // By one is seen only where nothing was ever compacted.
+        for byte in if segment == 2 { &[1, 7][..] } else { &[1] } {
+            let byte = *byte;
+            let disk = SimDisk::new(1);
+            let bases_of = flushed_log(&disk);
+            let path = file(bases_of[segment], "log");
+            let size = filled(Offset(0), 1000).size() as u64;
+            assert!(disk.open(&path, false).unwrap().len().unwrap() >= (batch + 1) * size);
+            let expected = bases_of[segment] + batch as i64;
+            let wrong = if byte == 7 { expected as u8 + 1 } else { 1 };
+            disk.corrupt(&path, batch * size + byte, &[wrong]).unwrap();
+            let (log, recovered) = open(&disk, 0).unwrap();
+            assert_eq!(recovered.log_end, Offset(expected), "segment {segment}, batch {batch}, byte {byte}");
+            assert_eq!(bases(&log.view()).len() as i64, expected);
+        }
+    }
+}
+
+/// Kafka's compaction may leave one; whoever believes no recovery point (`log repair`, a start after an unclean stop) must not cut there.
+#[test]
+fn a_gap_below_the_end_of_the_last_compaction_is_none() {
+    for (cleaned, compacted, whole) in [(true, true, true), (true, false, true), (false, true, false)] {
+        let disk = SimDisk::new(1);
+        let bases_of = flushed_log(&disk);
+        for kind in ["log", "index", "timeindex", "snapshot"] {
+            let _ = disk.unlink(&file(bases_of[1], kind));
+        }
+        let cleaned = if cleaned { Offset(bases_of[2]) } else { Offset(0) };
+        let config = crate::LogConfig { compacted, ..config() };
+        let (log, recovered) = open_at(&disk, config, Checkpoints { cleaned, ..Checkpoints::default() }).unwrap();
+        assert_eq!(recovered.cut.is_none(), whole, "compacted up to {cleaned}: {recovered:?}");
+        let found = bases(&log.view());
+        assert_eq!(found.last(), Some(&(if whole { 39 } else { bases_of[1] - 1 })));
+    }
 }
 
 #[test]

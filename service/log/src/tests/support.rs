@@ -33,8 +33,16 @@ pub(crate) fn open(disk: &SimDisk, recovery_point: i64) -> Result<(Log, Recovere
 }
 
 pub(crate) fn open_with(disk: &SimDisk, config: LogConfig, recovery_point: i64) -> Result<(Log, Recovered), LogError> {
+    let checkpoints = Checkpoints { recovery_point: Offset(recovery_point), ..Checkpoints::default() };
+    open_at(disk, config, checkpoints)
+}
+
+pub(crate) fn open_at(
+    disk: &SimDisk,
+    config: LogConfig,
+    checkpoints: Checkpoints,
+) -> Result<(Log, Recovered), LogError> {
     let disk: Arc<dyn Disk> = Arc::new(disk.clone());
-    let checkpoints = Checkpoints { recovery_point: Offset(recovery_point), log_start: Offset::ZERO };
     Log::open(disk, FileCache::new(2), Path::new(DIRECTORY), config, checkpoints, NOW)
 }
 

@@ -84,6 +84,15 @@ impl Observer for Events {
         holds.entry(partition.clone()).or_default().allow(now, wanted, log_start, exported, grace)
     }
 
+    fn exported_below(&self, partition: &TopicIdPartition) -> Option<Offset> {
+        match self.exporter.get().map(|exporter| exporter.exported(partition)) {
+            Some(Exported::NotATable) => None,
+            Some(Exported::Below(end)) => Some(end),
+            // While the server is being assembled nobody knows.
+            Some(Exported::Unknown) | None => Some(Offset::ZERO),
+        }
+    }
+
     fn export_below(&self, partition: &TopicIdPartition, wanted: Offset) -> BoxFuture<'static, bool> {
         let Some(exporter) = self.exporter.get().cloned() else { return Box::pin(std::future::ready(false)) };
         let partition = partition.clone();

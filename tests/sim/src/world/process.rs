@@ -128,6 +128,7 @@ impl World {
             let checkpoints = line.map_or(Checkpoints::default(), |line| Checkpoints {
                 recovery_point: line.recovery_point,
                 log_start: line.log_start,
+                ..Checkpoints::default()
             });
             let durability = self.options.durability;
             let faulty = self.disk.faults().fail_after.is_some();

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use tidelog_log::{DirEntry, Disk, DiskFile, OsDisk};
+use tidelog_log::{DirEntry, Disk, DiskFile, OsDisk, Space};
 
 /// The real disk below, and what became of names since.
 #[derive(Debug, Default)]
@@ -115,8 +115,8 @@ impl Disk for DryDisk {
         Ok(())
     }
 
-    fn free_space(&self, path: &Path) -> Option<u64> {
-        OsDisk.free_space(path)
+    fn space(&self, path: &Path) -> Option<Space> {
+        OsDisk.space(path)
     }
 }
 

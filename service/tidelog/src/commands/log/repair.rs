@@ -56,17 +56,20 @@ pub(super) async fn run(args: RepairArgs) -> Result<()> {
     let mut recovery_points = OffsetCheckpoint::read(&OsDisk, &root, datadir::RECOVERY_POINTS)?;
     let mut watermarks = OffsetCheckpoint::read(&OsDisk, &root, datadir::HIGH_WATERMARKS)?;
     let starts = OffsetCheckpoint::read(&OsDisk, &root, datadir::LOG_STARTS)?;
+    let cleaned = OffsetCheckpoint::read(&OsDisk, &root, datadir::CLEANED)?;
     let image = image(&root).await?;
     let mut repairs = Vec::new();
     for partition in &partitions {
         let config = log_config(&image, partition)?;
-        let log_start = starts.offsets.get(partition).copied().unwrap_or(Offset::ZERO);
+        let of = |file: &OffsetCheckpoint| file.offsets.get(partition).copied().unwrap_or(Offset::ZERO);
+        // What compaction has taken is not missing.
+        let checkpoints = Checkpoints { recovery_point: Offset::ZERO, log_start: of(&starts), cleaned: of(&cleaned) };
         let flushed = recovery_points.offsets.get(partition).copied().unwrap_or(Offset::ZERO);
         let folder = root.join(format!("{}-{}", partition.topic, partition.partition));
-        let (_, tried) = open(Arc::new(DryDisk::default()), &folder, &config, log_start)?;
+        let (_, tried) = open(Arc::new(DryDisk::default()), &folder, &config, checkpoints)?;
         let Some(mut repair) = needed(partition, &tried, flushed) else { continue };
         if args.yes {
-            let (log, recovered) = open(Arc::new(OsDisk), &folder, &config, log_start)?;
+            let (log, recovered) = open(Arc::new(OsDisk), &folder, &config, checkpoints)?;
             let end = log.close(&recovered.sums.producers.encode_snapshot().into())?;
             recovery_points.offsets.insert(partition.clone(), end);
             recovery_points.write(&OsDisk, &root, datadir::RECOVERY_POINTS)?;
@@ -129,10 +132,9 @@ fn log_config(image: &Option<ClusterImage>, partition: &TopicPartition) -> Resul
 }
 
 /// Opens a log as a start does that believes nothing: every batch is verified, and the first damage ends it.
-fn open(disk: Arc<dyn Disk>, folder: &Path, config: &LogConfig, log_start: Offset) -> Result<(Log, Recovered)> {
+fn open(disk: Arc<dyn Disk>, folder: &Path, config: &LogConfig, checkpoints: Checkpoints) -> Result<(Log, Recovered)> {
     let wall = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock is before 1970")?.as_millis();
     let now = Now { monotonic: Duration::ZERO, wall: Timestamp(i64::try_from(wall).unwrap_or(i64::MAX)) };
-    let checkpoints = Checkpoints { recovery_point: Offset::ZERO, log_start };
     let cache = FileCache::new(DEFAULT_OPEN_FILES);
     Ok(Log::open(disk, cache, folder, config.clone(), checkpoints, now)?)
 }

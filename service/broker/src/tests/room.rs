@@ -1,0 +1,108 @@
+//! A disk without room: who is refused, what is kept for whom, and that all goes on once there is room.
+
+use std::io;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use tidelog_log::{DirEntry, Disk, DiskFile, OsDisk, Space};
+
+use super::*;
+use crate::limits::{RESERVE, ROOM_STEP};
+
+/// The real disk, as small as the test says.
+#[derive(Default, Debug)]
+struct SmallDisk {
+    /// No new file finds room.
+    full: AtomicBool,
+    free: AtomicU64,
+}
+
+impl Disk for SmallDisk {
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        if self.full.load(Ordering::SeqCst) { Err(io::ErrorKind::StorageFull.into()) } else { OsDisk.create(path) }
+    }
+    fn open(&self, path: &Path, write: bool) -> io::Result<Arc<dyn DiskFile>> {
+        OsDisk.open(path, write)
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        OsDisk.rename(from, to)
+    }
+    fn unlink(&self, path: &Path) -> io::Result<()> {
+        OsDisk.unlink(path)
+    }
+    fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        OsDisk.remove_dir(path)
+    }
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        OsDisk.create_dir(path)
+    }
+    fn list(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
+        OsDisk.list(path)
+    }
+    fn flush_dir(&self, path: &Path) -> io::Result<()> {
+        OsDisk.flush_dir(path)
+    }
+    fn space(&self, _path: &Path) -> Option<Space> {
+        Some(Space { free: self.free.load(Ordering::SeqCst), total: 1 << 40 })
+    }
+}
+
+async fn on_a_small_disk() -> (Fixture, Arc<SmallDisk>) {
+    let directory = tempfile::tempdir().unwrap();
+    let store = EmbeddedStore::open(directory.path()).await.unwrap();
+    let mut data_dir = DataDir::open(&directory.path().join("data"), NodeId(1), None).unwrap();
+    let disk = Arc::new(SmallDisk { free: AtomicU64::new(1 << 39), ..SmallDisk::default() });
+    data_dir.disk = Arc::clone(&disk) as Arc<dyn Disk>;
+    let options = BrokerOptions::new(data_dir.path(), Arc::new(store.clone()));
+    let broker = Broker::open(data_dir, options).await.unwrap();
+    (Fixture { directory, broker, store, caller: Caller::internal("test") }, disk)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn partitions_that_found_no_room_serve_once_there_is() {
+    let (fixture, disk) = on_a_small_disk().await;
+    disk.full.store(true, Ordering::SeqCst);
+    let topic = |name: &str| NewTopic { name: name.into(), partitions: Some(3), ..NewTopic::default() };
+    let error =
+        fixture.broker.create_topics(&fixture.caller, vec![topic("events")], false).await.remove(0).unwrap_err();
+    assert_eq!(error.error, KafkaError::KafkaStorageError);
+    fixture.broker.create_topics(&fixture.caller, vec![topic("others")], false).await.remove(0).unwrap_err();
+    assert_eq!(fixture.produce("events", &["x"], Acks::All).await.unwrap_err().error, KafkaError::KafkaStorageError);
+    assert!(!fixture.broker.is_alive());
+    // What waits can be deleted.
+    fixture.broker.delete_topics(&fixture.caller, vec![TopicRef::from("others")]).await.remove(0).unwrap();
+    disk.full.store(false, Ordering::SeqCst);
+    until("all partitions serve", || fixture.broker.is_alive()).await;
+    fixture.produce("events", &["x"], Acks::All).await.unwrap();
+    assert_eq!(fixture.read_all("events").await, ["x"]);
+    let fixture = fixture.restart().await;
+    assert_eq!(fixture.read_all("events").await, ["x"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_do_not_get_the_last_part_of_the_disk_and_the_service_does() {
+    let (fixture, disk) = on_a_small_disk().await;
+    fixture.create("events", 1, &[]).await;
+    fixture.create("old", 1, &[]).await;
+    fixture.produce("events", &["a"], Acks::All).await.unwrap();
+    disk.free.store(RESERVE, Ordering::SeqCst);
+    // What was promised before may still come.
+    let mut error = None;
+    for _ in 0..=ROOM_STEP / 1_000_000 {
+        error = fixture.produce("events", &[&"b".repeat(1_000_000)], Acks::All).await.err();
+    }
+    assert_eq!(error.unwrap().error, KafkaError::KafkaStorageError);
+    let topic = NewTopic { name: "new".into(), ..NewTopic::default() };
+    let error = fixture.broker.create_topics(&fixture.caller, vec![topic], false).await.remove(0).unwrap_err();
+    assert_eq!(error.error, KafkaError::KafkaStorageError);
+    assert!(fixture.broker.topic(&fixture.caller, &TopicRef::from("new")).is_err());
+    let error = fixture.broker.topic_or_create(&fixture.caller, "new").await.unwrap_err();
+    assert_eq!(error.error, KafkaError::KafkaStorageError);
+    // Readers, groups and deletions go on.
+    assert_eq!(fixture.read_all("events").await[0], "a");
+    fixture.broker.group_coordinator(&fixture.caller, "group").await.unwrap();
+    fixture.broker.delete_topics(&fixture.caller, vec![TopicRef::from("old")]).await.remove(0).unwrap();
+    assert!(fixture.broker.is_alive());
+    disk.free.store(RESERVE * 2, Ordering::SeqCst);
+    fixture.produce("events", &["c"], Acks::All).await.unwrap();
+}
