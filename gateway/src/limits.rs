@@ -109,6 +109,12 @@ pub const MAX_TOPICS_PER_PAGE: usize = 1000;
 /// Most connections at a time: each costs a task and its buffers.
 pub const MAX_CONNECTIONS: usize = 10_000;
 
+/// A TLS handshake may take this long: three round trips of a slow network, and no more of a stranger's time.
+pub const TLS_HANDSHAKE_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Handshakes at once; each costs some 50 KiB and a millisecond of a core, and further ones wait within their patience.
+pub const MAX_TLS_HANDSHAKES: usize = 500;
+
 /// HTTP/2 requests of one connection at a time.
 pub const MAX_CONCURRENT_STREAMS: u32 = 256;
 

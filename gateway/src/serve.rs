@@ -1,4 +1,4 @@
-//! Serves a router on one TCP listener: HTTP/1.1 and HTTP/2 (h2c) side by side, so that REST and gRPC share the port.
+//! Serves a router on one TCP listener, encrypted or not: HTTP/1.1 and HTTP/2 side by side, so that REST and gRPC share the port.
 //! Decides how long a silent peer is suffered; never what is answered.
 
 use std::future::Future;
@@ -14,22 +14,29 @@ use axum::extract::ConnectInfo;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
+use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::Sleep;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 use crate::limits::{
     DRAIN_TIMEOUT, HEADER_TIMEOUT, MAX_CONCURRENT_STREAMS, MAX_CONNECTIONS, MAX_HEADER_BYTES, MAX_SEND_BUFFER_BYTES,
-    OPENING_BYTES, WRITE_STALL_TIMEOUT,
+    MAX_TLS_HANDSHAKES, OPENING_BYTES, TLS_HANDSHAKE_PATIENCE, WRITE_STALL_TIMEOUT,
 };
 
+/// Gives the TLS configuration in force: certificates are renewed while the server runs.
+pub type TlsSource = Arc<dyn Fn() -> Arc<ServerConfig> + Send + Sync>;
+
 /// Accepts connections until `shutdown` is cancelled, then lets those in flight finish for at most ten seconds.
-pub async fn serve(listener: TcpListener, router: Router, shutdown: CancellationToken) {
+pub async fn serve(listener: TcpListener, router: Router, tls: Option<TlsSource>, shutdown: CancellationToken) {
     let connections = TaskTracker::new();
+    let handshakes = Arc::new(Semaphore::new(MAX_TLS_HANDSHAKES));
     let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let kill = CancellationToken::new();
     loop {
@@ -47,8 +54,20 @@ pub async fn serve(listener: TcpListener, router: Router, shutdown: Cancellation
             },
             () = shutdown.cancelled() => break,
         };
-        let connection = connection(stream, peer, router.clone(), shutdown.clone());
-        let kill = kill.clone();
+        // Small answers should not wait for the peer's delayed acknowledgement.
+        let _ = stream.set_nodelay(true);
+        let (router, shutdown, kill) = (router.clone(), shutdown.clone(), kill.clone());
+        let (tls, handshakes) = (tls.clone(), Arc::clone(&handshakes));
+        let connection = async move {
+            match tls {
+                None => connection(stream, peer, router, shutdown).await,
+                Some(source) => match shutdown.run_until_cancelled(encrypted(stream, &source, &handshakes)).await {
+                    Some(Ok(stream)) => connection(stream, peer, router, shutdown).await,
+                    Some(Err(error)) => tracing::info!(%peer, %error, "a TLS handshake failed"),
+                    None => {}
+                },
+            }
+        };
         connections.spawn(async move {
             let _slot = slot;
             tokio::select! {
@@ -74,9 +93,20 @@ async fn accept_failed(error: &io::Error) {
     }
 }
 
-async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, shutdown: CancellationToken) {
-    // Small answers should not wait for the peer's delayed acknowledgement.
-    let _ = stream.set_nodelay(true);
+/// The handshake, once there is a place for one more.
+async fn encrypted(stream: TcpStream, source: &TlsSource, places: &Semaphore) -> io::Result<TlsStream<TcpStream>> {
+    let shake = async {
+        let _place = places.acquire().await.map_err(io::Error::other)?;
+        TlsAcceptor::from(source()).accept(stream).await
+    };
+    let late = || io::Error::new(io::ErrorKind::TimedOut, "it took too long");
+    tokio::time::timeout(TLS_HANDSHAKE_PATIENCE, shake).await.map_err(|_| late())?
+}
+
+async fn connection<S>(stream: S, peer: SocketAddr, router: Router, shutdown: CancellationToken)
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
     let service = hyper::service::service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(ConnectInfo(peer));
         router.clone().oneshot(request)

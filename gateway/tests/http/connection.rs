@@ -12,7 +12,7 @@ async fn live(setup: Setup) -> (Server, std::net::SocketAddr, tokio::task::JoinH
     let server = setup.start().await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let task = tokio::spawn(tidelog_gateway::serve(listener, server.router.clone(), server.shutdown.clone()));
+    let task = tokio::spawn(tidelog_gateway::serve(listener, server.router.clone(), None, server.shutdown.clone()));
     (server, address, task)
 }
 

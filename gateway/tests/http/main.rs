@@ -11,6 +11,7 @@ mod grpc;
 mod guard;
 mod refusals;
 mod stream;
+mod tls;
 mod topics;
 
 pub(crate) use serde_json::Value;

@@ -119,9 +119,19 @@ pub(crate) struct KafkaArgs {
     pub(crate) sasl_mechanism: String,
 }
 
-/// Options of commands that speak HTTP.
+/// Options of commands that speak HTTP only.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct HttpArgs {
+    #[command(flatten)]
+    pub(crate) server: HttpServerArgs,
+    /// Trust servers whose certificate one of these has signed (PEM), instead of those that the system trusts.
+    #[arg(long, env = "TIDELOG_TLS_CA", value_name = "FILE")]
+    pub(crate) tls_ca: Option<PathBuf>,
+}
+
+/// Which server, and who calls.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct HttpServerArgs {
     /// The server's HTTP address.
     #[arg(long, env = "TIDELOG_URL", default_value = "http://127.0.0.1:8082", value_name = "URL")]
     pub(crate) url: String,

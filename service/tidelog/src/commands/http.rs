@@ -1,5 +1,6 @@
 //! The HTTP side of the command line: requests, errors, and `tidelog query`.
 
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -8,7 +9,8 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
-use crate::cli::{Format, HttpArgs, OutputArgs};
+use super::trusting;
+use crate::cli::{Format, HttpArgs, HttpServerArgs, OutputArgs};
 use crate::output::{Table, Usage, print};
 
 /// Largest answer read, bytes: more than that nobody reads on a terminal, and memory stays bounded.
@@ -56,20 +58,22 @@ pub(crate) struct Http {
 }
 
 impl Http {
-    pub(crate) fn new(args: &HttpArgs) -> anyhow::Result<Self> {
+    pub(crate) fn new(args: &HttpServerArgs, tls_ca: Option<&Path>) -> anyhow::Result<Self> {
         let mut base = reqwest::Url::parse(&args.url)
             .map_err(|error| Usage(format!("--url {}: not a URL such as http://127.0.0.1:8082: {error}", args.url)))?;
-        if base.scheme() != "http" {
-            return Err(Usage(format!("--url {}: only http:// is supported", args.url)).into());
+        if !["http", "https"].contains(&base.scheme()) {
+            return Err(Usage(format!("--url {}: neither http:// nor https://", args.url)).into());
         }
         if !base.path().ends_with('/') {
             base.set_path(&format!("{}/", base.path()));
         }
-        let client = reqwest::Client::builder()
+        let mut client = reqwest::Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
-            .user_agent(concat!("tidelog/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .context("cannot make an HTTP client")?;
+            .user_agent(concat!("tidelog/", env!("CARGO_PKG_VERSION")));
+        if let Some(ca) = tls_ca {
+            client = client.use_preconfigured_tls(trusting(ca)?.with_no_client_auth());
+        }
+        let client = client.build().context("cannot make an HTTP client")?;
         // A variable that is set to nothing is as good as none.
         let token = args.token.clone().filter(|token| !token.is_empty());
         Ok(Http { base, token, client })
@@ -93,7 +97,9 @@ impl Http {
         }
         let mut response = match request.send().await {
             Ok(response) => response,
-            Err(error) if error.is_connect() => return Err(HttpError::Refused(self.base.to_string()).into()),
+            Err(error) if error.is_connect() && self.base.scheme() == "http" => {
+                return Err(HttpError::Refused(self.base.to_string()).into());
+            }
             Err(error) => return Err(anyhow::Error::new(error).context("the request failed")),
         };
         let status = response.status();
@@ -156,7 +162,9 @@ struct Column {
 
 /// `tidelog query`.
 pub(crate) async fn query(args: QueryArgs) -> anyhow::Result<()> {
-    let body = Http::new(&args.http)?.post("v1/query", &json!({ "sql": args.sql })).await?;
+    let body = Http::new(&args.http.server, args.http.tls_ca.as_deref())?
+        .post("v1/query", &json!({ "sql": args.sql }))
+        .await?;
     if args.output.output == Format::Json {
         return print_json(body);
     }
@@ -182,7 +190,7 @@ pub(crate) async fn show_status<T: DeserializeOwned>(
     path: &str,
     people: impl FnOnce(&T) -> String,
 ) -> anyhow::Result<()> {
-    let body = Http::new(http)?.get(path).await?;
+    let body = Http::new(&http.server, http.tls_ca.as_deref())?.get(path).await?;
     if format == Format::Json {
         return print_json(body);
     }
@@ -239,13 +247,13 @@ mod tests {
 
     #[test]
     fn addresses_are_checked() {
-        let args = |url: &str| HttpArgs { url: url.into(), token: None };
+        let args = |url: &str| HttpServerArgs { url: url.into(), token: None };
         assert_eq!(
-            Http::new(&args("http://h:1/p")).unwrap().url("v1/query").unwrap().as_str(),
+            Http::new(&args("http://h:1/p"), None).unwrap().url("v1/query").unwrap().as_str(),
             "http://h:1/p/v1/query"
         );
-        for bad in ["h:1", "https://h", "", "/v1"] {
-            assert!(Http::new(&args(bad)).is_err(), "{bad}");
+        for bad in ["h:1", "ftp://h", "", "/v1"] {
+            assert!(Http::new(&args(bad), None).is_err(), "{bad}");
         }
     }
 }

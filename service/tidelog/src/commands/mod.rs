@@ -24,10 +24,12 @@ pub(crate) mod token;
 pub(crate) mod topic;
 pub(crate) mod user;
 
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context;
-use rustls::ClientConfig;
+use rustls::client::WantsClientCert;
+use rustls::{ClientConfig, ConfigBuilder};
 use tidelog_client::{BrokerAddress, Client, ClientOptions};
 use tidelog_security::sasl::{Login, Mechanism, Secret};
 
@@ -98,14 +100,19 @@ fn login(args: &KafkaArgs) -> anyhow::Result<Option<Login>> {
 /// Whom the command trusts, and what it shows; `None` sends everything as it is.
 fn tls(args: &KafkaArgs) -> anyhow::Result<Option<Arc<ClientConfig>>> {
     let Some(ca) = &args.tls_ca else { return Ok(None) };
-    let builder = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()));
-    let builder = builder.with_safe_default_protocol_versions()?.with_root_certificates(pem::roots(ca)?);
+    let builder = trusting(ca)?;
     Ok(Some(Arc::new(match (&args.tls_client_cert, &args.tls_client_key) {
         (Some(cert), Some(key)) => builder
             .with_client_auth_cert(pem::certificates(cert)?, pem::private_key(key)?)
             .with_context(|| format!("{} and {} cannot be used together", cert.display(), key.display()))?,
         _ => builder.with_no_client_auth(),
     })))
+}
+
+/// Trusts servers whose certificate one of these has signed.
+fn trusting(ca: &Path) -> anyhow::Result<ConfigBuilder<ClientConfig, WantsClientCert>> {
+    let builder = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()));
+    Ok(builder.with_safe_default_protocol_versions()?.with_root_certificates(pem::roots(ca)?))
 }
 
 /// Connects to the brokers of the command line.

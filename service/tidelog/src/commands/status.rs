@@ -1,5 +1,7 @@
 //! `tidelog status`: the cluster at a glance, by Kafka and HTTP.
 
+use std::path::Path;
+
 use anyhow::bail;
 use clap::Args;
 use serde::Serialize;
@@ -7,7 +9,7 @@ use tidelog_client::TopicInfo;
 
 use super::http::{Http, HttpError};
 use super::{connect, topic};
-use crate::cli::{HttpArgs, KafkaArgs, OutputArgs};
+use crate::cli::{HttpServerArgs, KafkaArgs, OutputArgs};
 use crate::output::{Table, show};
 
 #[derive(Debug, Args)]
@@ -18,7 +20,7 @@ pub(crate) struct StatusArgs {
     #[command(flatten)]
     kafka: KafkaArgs,
     #[command(flatten)]
-    http: HttpArgs,
+    http: HttpServerArgs,
     #[command(flatten)]
     output: OutputArgs,
 }
@@ -60,7 +62,7 @@ pub(crate) async fn run(args: StatusArgs) -> anyhow::Result<()> {
     let client = connect(&args.kafka, "tidelog-status").await?;
     let cluster = client.describe_cluster().await?;
     let metadata = client.metadata(None, false).await?;
-    let (ready, http) = readiness(&args.http).await?;
+    let (ready, http) = readiness(&args.http, args.kafka.tls_ca.as_deref()).await?;
     let partitions = || metadata.topics.iter().flat_map(|topic| &topic.partitions);
     let count = |internal: bool| {
         let topics = metadata.topics.iter().filter(|topic| topic.is_internal == internal);
@@ -109,8 +111,8 @@ async fn records(client: &tidelog_client::Client, info: &TopicInfo) -> anyhow::R
 }
 
 /// Is the server ready, and in which words?
-async fn readiness(args: &HttpArgs) -> anyhow::Result<(bool, String)> {
-    match Http::new(args)?.get("readyz").await {
+async fn readiness(args: &HttpServerArgs, tls_ca: Option<&Path>) -> anyhow::Result<(bool, String)> {
+    match Http::new(args, tls_ca)?.get("readyz").await {
         Ok(_) => Ok((true, format!("{} ready", args.url))),
         Err(error) => match error.downcast_ref::<HttpError>() {
             Some(HttpError::Refused(url)) => Ok((false, format!("{url} refused"))),

@@ -126,6 +126,7 @@ fn config(data_dir: PathBuf, object_store: Option<String>) -> ServeConfig {
         tls: None,
         sasl_mechanisms: Vec::new(),
         http: local(HTTP_PORT),
+        https: false,
         http_advertise: None,
         object_store,
         store: StoreConfig::default(),

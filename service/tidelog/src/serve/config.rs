@@ -24,6 +24,8 @@ pub(crate) struct ServeConfig {
     pub(crate) sasl_mechanisms: Vec<Mechanism>,
     /// Where HTTP listens.
     pub(crate) http: SocketAddr,
+    /// Is HTTP encrypted?
+    pub(crate) https: bool,
     /// The URL that others are told for HTTP.
     pub(crate) http_advertise: Option<String>,
     /// The object store's URL; `None` is a folder in the data directory.
@@ -42,6 +44,13 @@ pub(crate) struct ServeConfig {
     pub(crate) broker: Vec<(String, String)>,
     /// Web origins that may call.
     pub(crate) allowed_origins: Vec<String>,
+}
+
+impl ServeConfig {
+    /// How URLs of the HTTP listener begin.
+    pub(crate) const fn http_scheme(&self) -> &'static str {
+        if self.https { "https" } else { "http" }
+    }
 }
 
 /// Kafka's security protocols that are served.

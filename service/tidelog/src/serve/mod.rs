@@ -41,7 +41,7 @@ pub(crate) async fn run(args: args::ServeArgs) -> Result<()> {
     for (name, address) in running.listeners.iter().skip(1) {
         println!("kafka  {address}  {name}");
     }
-    println!("http   http://{}", running.http);
+    println!("http   {}://{}", running.http_scheme, running.http);
     println!("data   {}", running.data_dir.display());
     println!("store  {}", running.object_store);
     tokio::select! {

@@ -162,8 +162,9 @@ impl Values {
 fn build(values: &mut Values) -> Result<ServeConfig> {
     let kafka = kafka(values)?;
     let tls = tls(values)?;
-    if tls.is_none() && kafka.iter().any(|listener| listener.protocol.has_tls()) {
-        let message = "a Kafka listener is to be encrypted: pass --tls-cert and --tls-key";
+    let (https, http) = values.required(&settings::HTTP_LISTEN, http_address)?;
+    if tls.is_none() && (https || kafka.iter().any(|listener| listener.protocol.has_tls())) {
+        let message = "a listener is to be encrypted: pass --tls-cert and --tls-key";
         values.problems.push(Problem::of_all(message));
     }
     let jwt = JwtConfig {
@@ -183,7 +184,8 @@ fn build(values: &mut Values) -> Result<ServeConfig> {
         kafka,
         tls,
         sasl_mechanisms: values.of_list(&settings::SASL_MECHANISMS, |named| mechanisms(named, has_jwt))?,
-        http: values.required(&settings::HTTP_LISTEN, address)?,
+        http,
+        https,
         http_advertise: values.optional(&settings::HTTP_ADVERTISE, text),
         object_store: values.optional(&settings::STORE_URL, text),
         store: StoreConfig {
@@ -357,6 +359,16 @@ fn boolean(text: &str) -> Result<bool, String> {
 fn node_id(text: &str) -> Result<i32, String> {
     let number = text.parse().ok().filter(|number| *number >= 0);
     number.ok_or_else(|| format!("{text:?} is not a whole number from 0 to {}", i32::MAX))
+}
+
+/// Is it encrypted, and where?
+fn http_address(text: &str) -> Result<(bool, SocketAddr), String> {
+    match text.split_once("://") {
+        None => Ok((false, address(text)?)),
+        Some(("http", rest)) => Ok((false, address(rest)?)),
+        Some(("https", rest)) => Ok((true, address(rest)?)),
+        Some((other, _)) => Err(format!("{other:?} is neither http nor https")),
+    }
 }
 
 fn address(text: &str) -> Result<SocketAddr, String> {

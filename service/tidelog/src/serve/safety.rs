@@ -84,6 +84,7 @@ mod tests {
             tls: None,
             sasl_mechanisms: Vec::new(),
             http: http.parse().unwrap(),
+            https: false,
             http_advertise: None,
             object_store: None,
             store: StoreConfig::default(),

@@ -147,9 +147,9 @@ pub(super) const HTTP_LISTEN: Setting = Setting::new(
     "http.listen",
     "http-listen",
     "TIDELOG_HTTP_LISTEN",
-    "Where HTTP and gRPC listen; port 0 takes a free one",
+    "Where HTTP and gRPC listen, encrypted behind https://; port 0 takes a free one",
 )
-.value("ADDRESS:PORT")
+.value("[http[s]://]ADDRESS:PORT")
 .default("127.0.0.1:8082");
 pub(super) const HTTP_ADVERTISE: Setting =
     Setting::new("http.advertise", "http-advertise", "TIDELOG_HTTP_ADVERTISE", "The URL that others are told for HTTP")

@@ -43,6 +43,8 @@ pub(crate) struct Running {
     pub(crate) listeners: Vec<(String, SocketAddr)>,
     /// Where HTTP and gRPC clients connect.
     pub(crate) http: SocketAddr,
+    /// `http` or `https`.
+    pub(crate) http_scheme: &'static str,
     /// The data directory, absolute.
     pub(crate) data_dir: PathBuf,
     /// The object store's URL.
@@ -109,7 +111,7 @@ pub(crate) async fn start(config: ServeConfig, log: Option<Arc<dyn LogLevels>>) 
         config: settings,
         tier_by_default: true,
         endpoints: registered,
-        http: Some(config.http_advertise.clone().unwrap_or_else(|| format!("http://{http}"))),
+        http: Some(config.http_advertise.clone().unwrap_or_else(|| format!("{}://{http}", config.http_scheme()))),
         remote: Some(Arc::clone(&tier) as Arc<dyn tidelog_log::RemoteLog>),
         acls: config.acls.clone(),
         foreign_writes,
@@ -163,13 +165,15 @@ pub(crate) async fn start(config: ServeConfig, log: Option<Arc<dyn LogLevels>>) 
     if let Some(certificates) = &certificates {
         tokio::spawn(Arc::clone(certificates).keep_fresh(stop.clone()));
     }
-    let http_task = tokio::spawn(tidelog_gateway::serve(http_socket, Gateway::router(parts), stop.clone()));
+    let https = config.https.then_some(certificates.as_ref()).flatten().map(|certificates| certificates.https());
+    let http_task = tokio::spawn(tidelog_gateway::serve(http_socket, Gateway::router(parts), https, stop.clone()));
     endpoints::write(&root, kafka, http, &listeners).context("cannot write endpoints.json")?;
     info!(%kafka, %http, data_dir = %root.display(), object_store, "ready");
     Ok(Running {
         kafka,
         listeners,
         http,
+        http_scheme: config.http_scheme(),
         data_dir: root,
         object_store,
         cluster_id,

@@ -10,6 +10,7 @@ use anyhow::{Context, Result};
 use parking_lot::{Mutex, RwLock};
 use rustls::ServerConfig;
 use rustls::server::WebPkiClientVerifier;
+use tidelog_gateway::TlsSource;
 use tidelog_kafka::TlsOptions;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
@@ -33,6 +34,8 @@ struct Current {
     without_client: Arc<ServerConfig>,
     /// Where a client's certificate does.
     with_client: Arc<ServerConfig>,
+    /// Where HTTP/2 may be chosen.
+    https: Arc<ServerConfig>,
 }
 
 /// What is known of the files.
@@ -65,6 +68,12 @@ impl Certificates {
             Arc::clone(if protocol.has_sasl() { &current.without_client } else { &current.with_client })
         };
         TlsOptions { source: Arc::new(source), rules: self.config.rules.clone() }
+    }
+
+    /// What the HTTP listener needs.
+    pub(super) fn https(self: &Arc<Self>) -> TlsSource {
+        let certificates = Arc::clone(self);
+        Arc::new(move || Arc::clone(&certificates.current.read().https))
     }
 
     /// Reads the files again whenever they have changed.
@@ -135,5 +144,7 @@ fn read(config: &TlsConfig) -> Result<Current> {
         }
         _ => Arc::clone(&without_client),
     };
-    Ok(Current { without_client, with_client })
+    let mut https = (*without_client).clone();
+    https.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(Current { without_client, with_client, https: Arc::new(https) })
 }
