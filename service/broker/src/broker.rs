@@ -4,13 +4,15 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use tidelog_coordinator::group::GroupConfig;
+use tidelog_coordinator::transaction::TransactionConfig;
 use tidelog_log::{Disk, FileCache, RemoteLog, SyncFs};
 use tidelog_metadata::decide::{LastStop, Plan, Registration, claim_controller, register_broker, start_leading, sweep};
 use tidelog_metadata::keys::BrokerValue;
 use tidelog_metadata::{BrokerConfig, ClusterImage, TopicConfig};
 use tidelog_model::{BrokerEpoch, KafkaError, NodeId, TopicId};
 use tidelog_security::{AclAuthorizer, AllowAuthenticated, Authorizer};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info};
@@ -23,14 +25,16 @@ use crate::core::Core;
 use crate::data_dir::DataDir;
 use crate::groups::{OFFSETS_TOPIC, group_config, load_shard};
 use crate::limits::{BROKER_LEASE, OPEN_FILES, SYNCFS_FROM, SYNCFS_MOST};
+use crate::marking::load_transactions;
 use crate::producer_ids::ProducerIds;
 use crate::quotas::Used;
-use crate::replica::Replica;
+use crate::replica::{Decided, Replica};
 use crate::replicas::{Led, Replicas};
 use crate::room::Room;
 use crate::shell::clock::Clock;
 use crate::shell::pool::{Many, Pool, Work};
 use crate::shell::timers::Timers;
+use crate::transactions::{TRANSACTIONS_TOPIC, transaction_config};
 use crate::users::Passwords;
 use crate::{BrokerError, BrokerOptions, LogLevels, Observer};
 
@@ -79,9 +83,10 @@ impl Broker {
             Some(acls) => acls,
             None => Arc::new(AllowAuthenticated),
         };
-        let core = Arc::new(core(&data_dir, &options, clock)?);
-        let groups = group_config(&options.config);
-        let led: Led = Box::new(move |replica| begin(replica, &groups));
+        let (decided, marking) = mpsc::unbounded_channel();
+        let core = Arc::new(core(&data_dir, &options, clock, decided)?);
+        let (groups, transactions) = (group_config(&options.config), transaction_config(&options.config));
+        let led: Led = Box::new(move |replica| begin(replica, &groups, &transactions));
         let replicas = Replicas::new(Arc::clone(&core), led);
         let inner = Inner {
             core,
@@ -110,6 +115,8 @@ impl Broker {
         broker.register(&options).await?;
         broker.remove_deleted().await;
         broker.spawn_keepers();
+        let marker = broker.clone();
+        broker.spawn(async move { marker.keep_marking(marking).await });
         // Not before: partitions open with the epochs that this start was elected with.
         let reconciler = broker.clone();
         broker.spawn(async move { reconciler.keep_reconciled().await });
@@ -174,7 +181,7 @@ impl Broker {
     }
 
     /// A task that ends with the broker.
-    fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+    pub(crate) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
         let stop = self.inner.stop.clone();
         self.inner.tasks.spawn(async move {
             tokio::select! {
@@ -357,7 +364,12 @@ impl Broker {
     }
 }
 
-fn core(data_dir: &DataDir, options: &BrokerOptions, clock: Clock) -> Result<Core, BrokerError> {
+fn core(
+    data_dir: &DataDir,
+    options: &BrokerOptions,
+    clock: Clock,
+    decided: mpsc::UnboundedSender<Decided>,
+) -> Result<Core, BrokerError> {
     let cores = std::thread::available_parallelism().map_or(2, usize::from);
     let or = |count: usize, default: usize| if count == 0 { default } else { count };
     let failed = |error: std::io::Error| {
@@ -390,15 +402,23 @@ fn core(data_dir: &DataDir, options: &BrokerOptions, clock: Clock) -> Result<Cor
         log_threads: Pool::start("log", or(options.log_threads, cores.clamp(2, 8)), drain).map_err(failed)?,
         flushers: Pool::start("flush", or(options.flush_threads, 4), flush).map_err(failed)?,
         remote: options.remote.clone(),
+        decided,
         observer: options.observer.clone(),
     })
 }
 
 /// A partition begins to serve: its coordinator loads, its cold tier is told.
-fn begin(replica: &Arc<Replica>, groups: &tidelog_coordinator::group::GroupConfig) {
-    if replica.id.topic.as_str() == OFFSETS_TOPIC {
-        let (replica, config) = (Arc::clone(replica), groups.clone());
-        tokio::task::spawn_blocking(move || load_shard(&replica, config));
+fn begin(replica: &Arc<Replica>, groups: &GroupConfig, transactions: &TransactionConfig) {
+    match replica.id.topic.as_str() {
+        OFFSETS_TOPIC => {
+            let (replica, config) = (Arc::clone(replica), groups.clone());
+            tokio::task::spawn_blocking(move || load_shard(&replica, config));
+        }
+        TRANSACTIONS_TOPIC => {
+            let (replica, config) = (Arc::clone(replica), transactions.clone());
+            tokio::task::spawn_blocking(move || load_transactions(&replica, config));
+        }
+        _ => {}
     }
     if replica.config().remote_storage_enable {
         replica.lead_remote();

@@ -7,11 +7,12 @@ use std::sync::atomic::AtomicBool;
 use tidelog_log::{Disk, FileCache, RemoteLog, SyncFs};
 use tidelog_model::NodeId;
 use tidelog_partition::Durability;
+use tokio::sync::mpsc::UnboundedSender;
 
 use crate::Observer;
 use crate::checkpoints::CheckpointFiles;
 use crate::options::ForeignWrites;
-use crate::replica::Replica;
+use crate::replica::{Decided, Replica};
 use crate::room::Room;
 use crate::shell::clock::Clock;
 use crate::shell::pool::Pool;
@@ -43,6 +44,8 @@ pub(crate) struct Core {
     pub(crate) foreign_writes: Option<ForeignWrites>,
     /// The cold tier, if there is one.
     pub(crate) remote: Option<Arc<dyn RemoteLog>>,
+    /// Decided transactions on their way to their partitions; each transactional id has at most one there.
+    pub(crate) decided: UnboundedSender<Decided>,
     /// Hears what happens.
     pub(crate) observer: Option<Arc<dyn Observer>>,
 }

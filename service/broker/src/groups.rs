@@ -13,7 +13,7 @@ use tidelog_coordinator::{CoordinatorRecord, partition_for};
 use tidelog_metadata::{ClusterImage, Topic, decide};
 use tidelog_model::limits::MAX_INFLATED_BATCH_BYTES;
 use tidelog_model::{Caller, KafkaError, LeaderEpoch, NodeId, Offset, PartitionIndex, TopicId, TopicName};
-use tidelog_record::{Batches, EndTransactionMarker, MarkerKind};
+use tidelog_record::{Batch, BatchError, Batches, EndTransactionMarker, MarkerKind};
 use tidelog_security::{Operation, Resource};
 use tokio::sync::oneshot;
 use uuid::Uuid;
@@ -239,26 +239,27 @@ impl Broker {
         if !self.may(caller, Operation::Describe, Resource::Group(group)) {
             return Err(KafkaError::GroupAuthorizationFailed.into());
         }
-        let topic = self.offsets_topic().await?;
+        let topic = self.internal_topic(OFFSETS_TOPIC).await?;
         let index = partition_for(group, topic.partition_count);
         let leader = topic.partition(index).and_then(|partition| partition.state.leader);
         leader.ok_or_else(|| KafkaError::CoordinatorNotAvailable.into())
     }
 
-    async fn offsets_topic(&self) -> Result<Arc<Topic>, BrokerError> {
-        if let Some(topic) = self.image().topic(OFFSETS_TOPIC) {
+    /// A topic of coordinators' records; created when it is first needed.
+    pub(crate) async fn internal_topic(&self, name: &str) -> Result<Arc<Topic>, BrokerError> {
+        if let Some(topic) = self.image().topic(name) {
             return Ok(Arc::clone(topic));
         }
-        let name = TopicName::new(OFFSETS_TOPIC)
+        let name = TopicName::new(name)
             .map_err(|invalid| BrokerError::new(KafkaError::UnknownServerError, invalid.to_string()))?;
         match self.create(decide::auto_topic(&name, self.config()), false).await {
             Ok(_) => {}
             Err(error) if error.error == KafkaError::TopicAlreadyExists => {}
-            // Some of its partitions may be there: each group hears from its own.
+            // Some of its partitions may be there: each group or transaction hears from its own.
             Err(error) if error.error == KafkaError::KafkaStorageError => {}
             Err(error) => return Err(error),
         }
-        self.image().topic(OFFSETS_TOPIC).cloned().ok_or_else(|| KafkaError::CoordinatorNotAvailable.into())
+        self.image().topic(name.as_str()).cloned().ok_or_else(|| KafkaError::CoordinatorNotAvailable.into())
     }
 
     pub(crate) fn coordinator(&self, group: &str) -> Result<Arc<Replica>, KafkaError> {
@@ -444,7 +445,7 @@ pub(crate) fn group_config(config: &tidelog_metadata::BrokerConfig) -> GroupConf
 /// Reads a coordinator's whole partition and hands the loaded shard to it. Blocks; nothing is appended meanwhile.
 pub(crate) fn load_shard(replica: &Arc<Replica>, config: GroupConfig) {
     let mut shard = GroupShard::new(config);
-    match replay_log(replica, &mut shard) {
+    match read_coordinator_log(replica, |batch| replay_batch(batch, &mut shard)) {
         Ok(()) => {
             let counts = shard.replay_counts();
             if counts.undecodable > 0 {
@@ -452,14 +453,20 @@ pub(crate) fn load_shard(replica: &Arc<Replica>, config: GroupConfig) {
             }
             replica.enqueue_internal(Work::Group(GroupWork::Loaded(Box::new(shard))));
         }
-        Err(failure) => {
-            tracing::error!(partition = %replica.id, error = %failure, "the coordinator cannot load its partition");
-            replica.view.take_offline("its coordinator cannot load it");
-        }
+        Err(failure) => cannot_load(replica, &*failure),
     }
 }
 
-fn replay_log(replica: &Replica, shard: &mut GroupShard) -> Result<(), Box<dyn std::error::Error>> {
+pub(crate) fn cannot_load(replica: &Replica, failure: &dyn std::error::Error) {
+    tracing::error!(partition = %replica.id, error = %failure, "the coordinator cannot load its partition");
+    replica.view.take_offline("its coordinator cannot load it");
+}
+
+/// Shows every batch of a coordinator's partition in order.
+pub(crate) fn read_coordinator_log(
+    replica: &Replica,
+    mut replay: impl FnMut(&Batch) -> Result<(), BatchError>,
+) -> Result<(), Box<dyn std::error::Error>> {
     let view = &replica.view;
     let (mut next, end) = (view.local_start(), view.log_end());
     while next < end {
@@ -469,7 +476,7 @@ fn replay_log(replica: &Replica, shard: &mut GroupShard) -> Result<(), Box<dyn s
         }
         for slice in &read.slices {
             for batch in Batches::strict(slice.read()?) {
-                replay_batch(&batch?, shard)?;
+                replay(&batch?)?;
             }
         }
         next = read.next;
@@ -477,7 +484,7 @@ fn replay_log(replica: &Replica, shard: &mut GroupShard) -> Result<(), Box<dyn s
     Ok(())
 }
 
-fn replay_batch(batch: &tidelog_record::Batch, shard: &mut GroupShard) -> Result<(), tidelog_record::BatchError> {
+fn replay_batch(batch: &Batch, shard: &mut GroupShard) -> Result<(), BatchError> {
     let header = batch.header();
     if let Some(marker) = EndTransactionMarker::of_batch(batch)? {
         shard.replay_end_transaction(header.producer_id, marker.kind == MarkerKind::Commit);

@@ -7,8 +7,8 @@
 //! - `replicas`: which partitions are hosted; follows the image.
 //! - `cluster`: the image of the metadata store.
 //! - One file per group of use cases: `append`, `transactional`, `markers`, `fetch`, `list_offsets`, `leader_epochs`, `delete_records`,
-//!   `topics`, `topic_pages`, `configs`, `loggers`, `elections`, `quorum`, `quotas`, `groups`, `group_admin`, `consumer_groups`, `producer_ids`,
-//!   `producers`, `log_dirs`, `acls`, `users`.
+//!   `topics`, `topic_pages`, `configs`, `loggers`, `elections`, `quorum`, `quotas`, `groups`, `group_admin`, `consumer_groups`,
+//!   `transactions`, `producer_ids`, `producers`, `log_dirs`, `acls`, `users`.
 
 mod acls;
 mod append;
@@ -33,6 +33,7 @@ mod log_dirs;
 mod loggers;
 mod lookup;
 mod markers;
+mod marking;
 mod observer;
 mod options;
 mod producer_ids;
@@ -46,6 +47,7 @@ mod shell;
 mod topic_pages;
 mod topics;
 mod transactional;
+mod transactions;
 mod types;
 mod users;
 
@@ -72,5 +74,6 @@ pub use quotas::{Mutations, QuotaFilter, QuotaMatch, StoredQuotas};
 pub use shell::clock::Clock;
 pub use tidelog_record::{EndTransactionMarker, MarkerKind};
 pub use transactional::{Transaction, TransactionSupport, TransactionalCommitRequest};
+pub use transactions::{PartitionsToAdd, TransactionCheck, TransactionFilter, TransactionTicket};
 pub use types::*;
 pub use users::{CredentialChange, CredentialInfo, SaltedPassword};

@@ -79,6 +79,16 @@ pub(crate) const MAX_PAGE_PARTITIONS: usize = 2_000;
 /// Passwords that are checked at once: each takes a thread some milliseconds, and whoever guesses must not take them all.
 pub(crate) const PASSWORD_CHECKS: usize = 2;
 
+/// How long producing to a partition waits for the end of the producer's transaction before (Kafka's
+/// `add.partitions.to.txn.retry.backoff.max.ms`): the client would only ask again, and the markers take a few flushes.
+pub(crate) const ADD_PARTITION_PATIENCE: Duration = Duration::from_millis(100);
+
+/// The pause between two attempts (`add.partitions.to.txn.retry.backoff.ms`).
+pub(crate) const ADD_PARTITION_RETRY: Duration = Duration::from_millis(20);
+
+/// Memory of one compiled regular expression of a client, bytes: patterns of a few hundred characters take a few KiB.
+pub(crate) const MAX_PATTERN_BYTES: usize = 1024 * 1024;
+
 /// Longest long poll, whatever the client asks for: a fetch holds its partitions.
 pub(crate) const MAX_FETCH_WAIT: Duration = Duration::from_secs(300);
 

@@ -16,17 +16,7 @@ pub(crate) struct ProducerIds {
 
 impl Broker {
     /// A new producer id for an idempotent producer, also for one that comes back: without a transactional id nobody keeps its epoch.
-    pub async fn init_producer_id(
-        &self,
-        caller: &Caller,
-        transactional_id: Option<&str>,
-    ) -> Result<ProducerIdentity, BrokerError> {
-        if transactional_id.is_some() {
-            return Err(BrokerError::new(
-                KafkaError::InvalidRequest,
-                "transactions are not available on this broker yet",
-            ));
-        }
+    pub async fn init_producer_id(&self, caller: &Caller) -> Result<ProducerIdentity, BrokerError> {
         // KIP-679: whoever may write somewhere may do it idempotently.
         let allowed = self.may(caller, Operation::IdempotentWrite, Resource::Cluster)
             || self.authorizer().authorize_any(caller, Operation::Write, ResourceType::Topic).is_allowed();
@@ -36,7 +26,8 @@ impl Broker {
         Ok(ProducerIdentity { id: self.next_producer_id().await?, epoch: ProducerEpoch(0) })
     }
 
-    async fn next_producer_id(&self) -> Result<ProducerId, BrokerError> {
+    /// A producer id that nobody has.
+    pub(crate) async fn next_producer_id(&self) -> Result<ProducerId, BrokerError> {
         let mut left = self.producer_ids().left.lock().await;
         let block = match *left {
             Some(block) if block.first < block.end => block,

@@ -23,6 +23,7 @@ mod room;
 mod security;
 mod settings;
 mod tiering;
+mod transaction_coordinator;
 mod transactions;
 
 /// Longest wait for anything.
@@ -263,11 +264,11 @@ async fn deleted_topics_vanish_with_their_files() {
 #[tokio::test]
 async fn producer_ids_are_never_given_twice() {
     let fixture = Fixture::new().await;
-    let first = fixture.broker.init_producer_id(&fixture.caller, None).await.unwrap();
-    let second = fixture.broker.init_producer_id(&fixture.caller, None).await.unwrap();
+    let first = fixture.broker.init_producer_id(&fixture.caller).await.unwrap();
+    let second = fixture.broker.init_producer_id(&fixture.caller).await.unwrap();
     assert!(second.id > first.id);
     let fixture = fixture.restart().await;
-    let third = fixture.broker.init_producer_id(&fixture.caller, None).await.unwrap();
+    let third = fixture.broker.init_producer_id(&fixture.caller).await.unwrap();
     assert!(third.id > second.id);
 }
 

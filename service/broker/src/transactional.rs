@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use tidelog_coordinator::group::{CommitInTransaction, Generation, GroupId, InstanceId, MemberId};
+use tidelog_coordinator::transaction::Producer;
 use tidelog_model::{Caller, KafkaError, ProducerEpoch, ProducerId, Sequence, TopicPartition};
 use tidelog_partition::{Content, Guard, Question};
 use tidelog_security::{Operation, Resource};
@@ -17,7 +18,7 @@ use crate::broker::Broker;
 use crate::groups::{CommitTicket, ask_shard};
 use crate::limits::COORDINATOR_PATIENCE;
 use crate::replica::{GroupWork, Replica, TransactionalCommit};
-use crate::{AppendRequest, AppendTicket, BrokerError, PartitionCommit};
+use crate::{AppendRequest, AppendTicket, BrokerError, PartitionCommit, TransactionCheck};
 
 /// How a client makes partitions part of its transaction, and which errors it understands.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -125,23 +126,16 @@ impl Broker {
         let now = self.clock().now();
         let Some(guard) = replica.with_machine(|machine| machine.ask(now, question)) else { return Ok(None) };
         let partition = TopicPartition { topic: replica.id.topic.clone(), partition: replica.id.partition };
-        let asked = self.ask_coordinator(transaction, question.producer_id, question.producer_epoch, partition);
+        let producer = Producer { id: question.producer_id, epoch: question.producer_epoch };
+        let check = match transaction.support {
+            TransactionSupport::Added | TransactionSupport::Abortable => TransactionCheck::Verify,
+            TransactionSupport::Implicit => TransactionCheck::Add,
+        };
+        let asked = self.verify_or_add_partition(&transaction.id, producer, partition, check);
         match timeout(patience.min(COORDINATOR_PATIENCE), asked).await {
             Ok(answer) => answer.map(|()| Some(guard)),
             Err(_) => Err(KafkaError::NetworkException),
         }
-    }
-
-    /// Is the partition part of the producer's open transaction?
-    async fn ask_coordinator(
-        &self,
-        _transaction: &Transaction,
-        _producer_id: ProducerId,
-        _producer_epoch: ProducerEpoch,
-        _partition: TopicPartition,
-    ) -> Result<(), KafkaError> {
-        // There is no coordinator of transactions yet, so that no transaction is open.
-        Err(KafkaError::InvalidTxnState)
     }
 
     /// Stores positions of a group as part of a transaction. Offsets of topics that do not exist are refused one by one.

@@ -100,6 +100,10 @@ async fn route(request: Request<'_>, body: Decoder) -> Result<Waiting, Hangup> {
         ApiKey::InitProducerId => call!(init_producer_id),
         ApiKey::OffsetForLeaderEpoch => call!(offset_for_leader_epoch),
         ApiKey::WriteTxnMarkers => call!(write_txn_markers),
+        ApiKey::TxnOffsetCommit => call!(txn_offset_commit),
+        ApiKey::AddPartitionsToTxn => call!(add_partitions_to_txn),
+        ApiKey::AddOffsetsToTxn => call!(add_offsets_to_txn),
+        ApiKey::EndTxn => call!(end_txn),
         ApiKey::DescribeAcls => call!(describe_acls),
         ApiKey::CreateAcls => call!(create_acls),
         ApiKey::DeleteAcls => call!(delete_acls),
@@ -126,6 +130,8 @@ async fn route(request: Request<'_>, body: Decoder) -> Result<Waiting, Hangup> {
         ApiKey::ConsumerGroupDescribe => call!(consumer_group_describe),
         ApiKey::DescribeProducers => call!(describe_producers),
         ApiKey::DescribeTopicPartitions => call!(describe_topic_partitions),
+        ApiKey::DescribeTransactions => call!(describe_transactions),
+        ApiKey::ListTransactions => call!(list_transactions),
         ApiKey::ListConfigResources => call!(list_config_resources),
     }
 }

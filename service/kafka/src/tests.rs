@@ -2,6 +2,9 @@
 
 mod cluster;
 mod quotas;
+mod sasl;
+mod tls;
+mod transactions;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,9 +26,6 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
 use crate::{KafkaDoor, ListenerName, ListenerSecurity};
-
-mod sasl;
-mod tls;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 

@@ -138,6 +138,16 @@ pub struct BrokerConfig {
     pub remote_fetch_max_wait: Duration,
     /// `socket.request.max.bytes`
     pub request_max_bytes: i32,
+    /// `transaction.max.timeout.ms`
+    pub transaction_max_timeout_ms: i32,
+    /// `transaction.remove.expired.transaction.cleanup.interval.ms`
+    pub transactional_id_check_interval: Duration,
+    /// `transaction.state.log.num.partitions`
+    pub transaction_topic_partitions: i32,
+    /// `transaction.state.log.segment.bytes`
+    pub transaction_topic_segment_bytes: i32,
+    /// `transactional.id.expiration.ms`
+    pub transactional_id_expiration: Duration,
     explicit: Values,
 }
 
@@ -257,6 +267,11 @@ impl BrokerConfig {
             producer_id_expiration: millis("producer.id.expiration.ms"),
             remote_fetch_max_wait: millis("remote.fetch.max.wait.ms"),
             request_max_bytes: int("socket.request.max.bytes"),
+            transaction_max_timeout_ms: int("transaction.max.timeout.ms"),
+            transactional_id_check_interval: millis("transaction.remove.expired.transaction.cleanup.interval.ms"),
+            transaction_topic_partitions: int("transaction.state.log.num.partitions"),
+            transaction_topic_segment_bytes: int("transaction.state.log.segment.bytes"),
+            transactional_id_expiration: millis("transactional.id.expiration.ms"),
             explicit,
         }
     }

@@ -111,7 +111,11 @@ table! { $
     21 DeleteRecords: DeleteRecordsRequest => DeleteRecordsResponse, implemented 0 to 2, advertised 0 to 2, flexible from 2;
     22 InitProducerId: InitProducerIdRequest => InitProducerIdResponse, implemented 0 to 5, advertised 0 to 5, flexible from 2;
     23 OffsetForLeaderEpoch: OffsetForLeaderEpochRequest => OffsetForLeaderEpochResponse, implemented 2 to 4, advertised 2 to 4, flexible from 4;
+    24 AddPartitionsToTxn: AddPartitionsToTxnRequest => AddPartitionsToTxnResponse, implemented 0 to 5, advertised 0 to 5, flexible from 3;
+    25 AddOffsetsToTxn: AddOffsetsToTxnRequest => AddOffsetsToTxnResponse, implemented 0 to 4, advertised 0 to 4, flexible from 3;
+    26 EndTxn: EndTxnRequest => EndTxnResponse, implemented 0 to 5, advertised 0 to 5, flexible from 3;
     27 WriteTxnMarkers: WriteTxnMarkersRequest => WriteTxnMarkersResponse, implemented 1 to 2, advertised 1 to 2, flexible from 1;
+    28 TxnOffsetCommit: TxnOffsetCommitRequest => TxnOffsetCommitResponse, implemented 0 to 5, advertised 0 to 5, flexible from 3;
     29 DescribeAcls: DescribeAclsRequest => DescribeAclsResponse, implemented 1 to 3, advertised 1 to 3, flexible from 2;
     30 CreateAcls: CreateAclsRequest => CreateAclsResponse, implemented 1 to 3, advertised 1 to 3, flexible from 2;
     31 DeleteAcls: DeleteAclsRequest => DeleteAclsResponse, implemented 1 to 3, advertised 1 to 3, flexible from 2;
@@ -136,6 +140,8 @@ table! { $
     60 DescribeCluster: DescribeClusterRequest => DescribeClusterResponse, implemented 0 to 2, advertised 0 to 2, flexible from 0;
     61 DescribeProducers: DescribeProducersRequest => DescribeProducersResponse, implemented 0 to 0, advertised 0 to 0, flexible from 0;
     64 UnregisterBroker: UnregisterBrokerRequest => UnregisterBrokerResponse, implemented 0 to 0, advertised 0 to 0, flexible from 0;
+    65 DescribeTransactions: DescribeTransactionsRequest => DescribeTransactionsResponse, implemented 0 to 0, advertised 0 to 0, flexible from 0;
+    66 ListTransactions: ListTransactionsRequest => ListTransactionsResponse, implemented 0 to 2, advertised 0 to 2, flexible from 0;
     68 ConsumerGroupHeartbeat: ConsumerGroupHeartbeatRequest => ConsumerGroupHeartbeatResponse, implemented 0 to 1, advertised 0 to 1, flexible from 0;
     69 ConsumerGroupDescribe: ConsumerGroupDescribeRequest => ConsumerGroupDescribeResponse, implemented 0 to 1, advertised 0 to 1, flexible from 0;
     74 ListConfigResources: ListConfigResourcesRequest => ListConfigResourcesResponse, implemented 0 to 1, advertised 0 to 1, flexible from 0;

@@ -52,14 +52,12 @@ fn of<M: Message + Decodable + Encodable + std::fmt::Debug>() -> Oracle {
     }
 }
 
-/// Those of the API table, what no door serves yet, and what members of groups tell each other.
+/// Those of the API table, and what members of groups tell each other.
 fn oracles() -> BTreeMap<&'static str, Oracle> {
     macro_rules! oracles {
         ($($name:ident: $request:ident => $response:ident;)*) => {
             BTreeMap::from([
                 $((stringify!($request), of::<oracle::$request>()), (stringify!($response), of::<oracle::$response>()),)*
-                ("TxnOffsetCommitRequest", of::<oracle::TxnOffsetCommitRequest>()),
-                ("TxnOffsetCommitResponse", of::<oracle::TxnOffsetCommitResponse>()),
                 ("ConsumerProtocolSubscription", of::<oracle::ConsumerProtocolSubscription>()),
                 ("ConsumerProtocolAssignment", of::<oracle::ConsumerProtocolAssignment>()),
             ])

@@ -27,11 +27,13 @@ impl Replica {
         let expired = self.machine.lock().expire(now);
         self.carry_out(expired);
         self.group_timers(writer, now);
+        self.transaction_timers(writer, now);
         match self.queue.take() {
             Taken::Nothing => {}
             Taken::Appends(appends) => self.write(writer, appends, now),
             Taken::One(Work::Append(append)) => self.write(writer, vec![append], now),
             Taken::One(Work::Group(work)) => self.group_work(writer, work, now),
+            Taken::One(Work::Transaction(work)) => self.transaction_work(writer, work, now),
             Taken::One(Work::Maintain(maintenance, done)) => {
                 self.maintain(writer, maintenance, now);
                 // Whoever asked may have gone.
@@ -43,7 +45,9 @@ impl Replica {
             writer.unflushed_since.and_then(|since| Some(Deadline(since + flush_after(self.config().flush_ms)?)));
         let next = self.machine.lock().next_deadline();
         let groups = writer.groups.as_ref().and_then(|groups| groups.next_deadline());
-        self.core.timers.set(self.key, next.into_iter().chain(groups).chain(flush).min());
+        let transactions = writer.transactions.as_ref().and_then(|transactions| transactions.next_deadline());
+        let next = next.into_iter().chain(groups).chain(transactions).chain(flush).min();
+        self.core.timers.set(self.key, next);
         if !self.queue.is_empty() {
             self.core.log_threads.submit(self);
         }
@@ -83,6 +87,7 @@ impl Replica {
                     }
                 }
                 Taken::One(Work::Group(work)) => work.refuse(KafkaError::NotCoordinator),
+                Taken::One(Work::Transaction(work)) => work.refuse(KafkaError::NotCoordinator),
                 Taken::One(Work::Append(_) | Work::Maintain(..)) => {}
             }
         }

@@ -182,7 +182,7 @@ impl Replica {
         });
     }
 
-    fn append_records(
+    pub(super) fn append_records(
         self: &Arc<Self>,
         writer: &mut Writer,
         records: &[CoordinatorRecord],
@@ -209,7 +209,7 @@ impl Replica {
     }
 
     /// Answers a question that changes nothing, once what it saw can no longer be lost.
-    fn answer_look<T: Send + 'static>(
+    pub(super) fn answer_look<T: Send + 'static>(
         self: &Arc<Self>,
         at: Offset,
         reply: GroupAnswer<T>,

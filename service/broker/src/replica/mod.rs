@@ -14,6 +14,7 @@ mod maintain;
 mod queue;
 mod read;
 mod refusals;
+mod transactions;
 mod waiters;
 
 use std::sync::Arc;
@@ -34,6 +35,7 @@ pub(crate) use local_log::TierSource;
 pub(crate) use maintain::Maintenance;
 pub(crate) use queue::{AppendWork, Work};
 pub(crate) use read::HotRead;
+pub(crate) use transactions::{Decided, TransactionHost, TransactionWork};
 
 use crate::core::Core;
 use crate::shell::pool::Slot;
@@ -49,6 +51,8 @@ pub(crate) struct Writer {
     pub(crate) log: Log,
     /// The group coordinator that lives on this partition, once it is loaded.
     pub(crate) groups: Option<GroupHost>,
+    /// The transaction coordinator that lives on this partition, once it is loaded.
+    pub(crate) transactions: Option<TransactionHost>,
     /// Without fsync durability: since when records wait for a flush, on the monotonic clock.
     pub(crate) unflushed_since: Option<Duration>,
     pub(crate) refusals: Refusals,
@@ -113,6 +117,7 @@ impl Replica {
             writer: Mutex::new(Some(Writer {
                 log,
                 groups: None,
+                transactions: None,
                 unflushed_since: None,
                 refusals: Refusals::default(),
             })),

@@ -13,6 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use super::answers::AppendReply;
 use super::groups::GroupWork;
 use super::maintain::Maintenance;
+use super::transactions::TransactionWork;
 use crate::limits::{MAX_BATCHES_PER_WRITE, MAX_BYTES_PER_WRITE, MAX_QUEUE};
 
 /// A checked batch on its way into the log.
@@ -33,6 +34,8 @@ pub(crate) enum Work {
     Append(AppendWork),
     /// Something for the group coordinator that lives on this partition.
     Group(GroupWork),
+    /// Something for the transaction coordinator that lives on this partition.
+    Transaction(TransactionWork),
     /// Retention, compaction, settings.
     Maintain(Maintenance, oneshot::Sender<()>),
 }

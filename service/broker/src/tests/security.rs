@@ -1,9 +1,11 @@
 //! Access rules at every use case, and users with passwords.
 
-use tidelog_coordinator::group::GroupId;
+use tidelog_coordinator::group::{Generation, GroupId, MemberId};
+use tidelog_coordinator::transaction::{ClientVersion, EndTransaction, Producer};
 use tidelog_metadata::decide::AclFilter;
 use tidelog_model::{
-    AclBinding, AclOperation, Door, Operation, PatternType, Permission, Principal, ResourceType, ScramMechanism,
+    AclBinding, AclOperation, Door, Operation, PatternType, Permission, Principal, ProducerEpoch, ProducerId,
+    ResourceType, ScramMechanism,
 };
 use tidelog_security::AclDefaults;
 use tidelog_security::scram::{fits_password, salted_password};
@@ -35,7 +37,8 @@ async fn with_acls() -> Fixture {
     let acls = Some(AclDefaults::default());
     Fixture::start_with(tempfile::tempdir().unwrap(), |options| {
         options.acls = acls;
-        options.config = tidelog_metadata::BrokerConfig::new([("offsets.topic.num.partitions", "1")]).unwrap();
+        let partitions = [("offsets.topic.num.partitions", "1"), ("transaction.state.log.num.partitions", "1")];
+        options.config = tidelog_metadata::BrokerConfig::new(partitions).unwrap();
     })
     .await
 }
@@ -48,13 +51,46 @@ async fn fetched_offset(broker: &Broker, caller: &Caller) -> KafkaError {
     offsets.map_or_else(|error| error.error, |committed| committed.err().unwrap_or(KafkaError::None))
 }
 
+fn of<T>(result: Result<T, BrokerError>) -> KafkaError {
+    result.err().map_or(KafkaError::None, |error| error.error)
+}
+
+/// What somebody hears of transactions.
+async fn hears_of_transactions(broker: &Broker, caller: &Caller) -> Vec<(&'static str, KafkaError)> {
+    let producer = Producer { id: ProducerId(1), epoch: ProducerEpoch(0) };
+    let partitions = vec![(Arc::from("t"), PartitionIndex(0))];
+    let asked =
+        |from_broker| PartitionsToAdd { id: "tx".into(), producer, partitions: partitions.clone(), from_broker };
+    let end = EndTransaction { producer, commit: true, version: ClientVersion::V0, fresh: None };
+    let commit = TransactionalCommitRequest {
+        transaction: crate::Transaction { id: "tx".into(), support: TransactionSupport::Implicit },
+        producer_id: producer.id,
+        producer_epoch: producer.epoch,
+        group: GroupId::from("g"),
+        generation: Generation::NONE,
+        member_id: MemberId::from(""),
+        instance_id: None,
+        offsets: vec![],
+    };
+    let added = broker.add_partitions_to_transaction(caller, asked(None)).await.await.unwrap().remove(0);
+    let for_brokers = broker.add_partitions_to_transaction(caller, asked(Some(TransactionCheck::Verify))).await.await;
+    vec![
+        ("find transaction coordinator", of(broker.transaction_coordinator(caller, "tx").await)),
+        ("init transactional id", of(broker.init_transactional_producer(caller, "tx", 1, None).await.await)),
+        ("add partitions", added.err().unwrap_or(KafkaError::None)),
+        ("add partitions for a broker", of(for_brokers)),
+        ("add offsets", of(broker.add_offsets_to_transaction(caller, "tx", producer, "g").await.await)),
+        ("commit offsets in transaction", of(broker.commit_offsets_in_transaction(caller, commit).await.map(drop))),
+        ("end transaction", of(broker.end_transaction(caller, "tx", end).await.await)),
+        ("describe transaction", of(broker.describe_transaction(caller, "tx").await)),
+        ("write markers", of(broker.write_markers_for(caller, &[]).await)),
+    ]
+}
+
 /// What alice hears of each use case: `NONE` or Kafka's name of the error.
 async fn hears(broker: &Broker) -> Vec<(&'static str, KafkaError)> {
     let (caller, topic) = (alice(), TopicRef::from("t"));
     let id = TopicRef::Id(broker.topic(&Caller::internal("test"), &topic).unwrap().id);
-    fn of<T>(result: Result<T, BrokerError>) -> KafkaError {
-        result.err().map_or(KafkaError::None, |error| error.error)
-    }
     let (uncommitted, none) = (Isolation::ReadUncommitted, LeaderEpoch::NONE);
     let mut builder = BatchBuilder::new(Offset::ZERO);
     builder.push(broker.clock().now().wall, None, Some(b"x"), &[]).unwrap();
@@ -68,7 +104,8 @@ async fn hears(broker: &Broker) -> Vec<(&'static str, KafkaError)> {
     };
     let new = NewTopic { name: "new".into(), ..NewTopic::default() };
     let offsets = fetched_offset(broker, &caller).await;
-    vec![
+    let transactions = hears_of_transactions(broker, &caller).await;
+    let mut heard = vec![
         ("append", of(broker.append(&caller, append).await)),
         (
             "read",
@@ -86,14 +123,16 @@ async fn hears(broker: &Broker) -> Vec<(&'static str, KafkaError)> {
         ("auto-create topic", of(broker.topic_or_create(&caller, "other").await)),
         ("create partitions", of(broker.create_partitions(&caller, "t", 2, None, true).await)),
         ("broker configs", of(broker.broker_configs(&caller, ""))),
-        ("init producer id", of(broker.init_producer_id(&caller, None).await)),
+        ("init producer id", of(broker.init_producer_id(&caller).await)),
         ("find coordinator", of(broker.group_coordinator(&caller, "g").await)),
         ("fetch offsets", offsets),
         ("describe acls", of(broker.describe_acls(&caller, &AclFilter::ALL))),
         ("create acls", of(broker.create_acls(&caller, vec![]).await)),
         ("describe users", of(broker.describe_users(&caller, None))),
         ("alter users", of(broker.alter_users(&caller, vec![]).await)),
-    ]
+    ];
+    heard.extend(transactions);
+    heard
 }
 
 /// With this rule alone: what alice then may do.
@@ -106,7 +145,14 @@ async fn opened_by(fixture: &Fixture, rule: AclBinding) -> Vec<&'static str> {
 
 fn is_refusal(error: KafkaError) -> bool {
     use KafkaError::*;
-    matches!(error, TopicAuthorizationFailed | GroupAuthorizationFailed | ClusterAuthorizationFailed | UnknownTopicId)
+    matches!(
+        error,
+        TopicAuthorizationFailed
+            | GroupAuthorizationFailed
+            | TransactionalIdAuthorizationFailed
+            | ClusterAuthorizationFailed
+            | UnknownTopicId
+    )
 }
 
 #[tokio::test]
@@ -126,6 +172,7 @@ async fn each_use_case_asks_for_kafkas_operation() {
     let topic = |operation| allow(ResourceType::Topic, "t", operation);
     let cluster = |operation| allow(ResourceType::Cluster, "kafka-cluster", operation);
     let group = |operation| allow(ResourceType::Group, "g", operation);
+    let transactional_id = |operation| allow(ResourceType::TransactionalId, "tx", operation);
     let cases: Vec<(AclBinding, Vec<&str>)> = vec![
         (topic(Read), before("read")),
         (topic(Write), [before("append"), vec!["init producer id"]].concat()),
@@ -138,14 +185,20 @@ async fn each_use_case_asks_for_kafkas_operation() {
         (allow(ResourceType::Topic, "new", Create), vec!["create topic"]),
         (allow(ResourceType::Topic, "other", Create), vec![]),
         (cluster(Create), vec!["create topic"]),
-        (cluster(Alter), vec!["describe acls", "create acls", "describe users", "alter users"]),
+        (cluster(Alter), vec!["describe acls", "create acls", "describe users", "alter users", "write markers"]),
         (cluster(Describe), vec!["describe acls", "describe users"]),
         (cluster(DescribeConfigs), vec!["broker configs"]),
         (cluster(AlterConfigs), vec!["broker configs"]),
         (cluster(IdempotentWrite), vec!["init producer id"]),
-        (cluster(ClusterAction), vec![]),
+        (cluster(ClusterAction), vec!["add partitions for a broker", "write markers"]),
         (group(Read), vec!["find coordinator"]),
         (group(Describe), vec!["find coordinator"]),
+        (
+            // The partitions and the group of a transaction are asked for by themselves.
+            transactional_id(Write),
+            vec!["find transaction coordinator", "init transactional id", "end transaction", "describe transaction"],
+        ),
+        (transactional_id(Describe), vec!["find transaction coordinator", "describe transaction"]),
     ];
     for (rule, expected) in cases {
         let shown = format!("{} on {}", rule.operation.name(), rule.name);

@@ -9,6 +9,7 @@ use crate::answer::{Hangup, Waiting};
 use crate::request::{Request, sentence};
 
 const GROUP: i8 = 0;
+const TRANSACTION: i8 = 1;
 
 pub(crate) async fn handle(request: Request<'_>, message: FindCoordinatorRequest) -> Result<Waiting, Hangup> {
     let several = request.header.version >= 4;
@@ -31,11 +32,14 @@ pub(crate) async fn handle(request: Request<'_>, message: FindCoordinatorRequest
 }
 
 async fn find(request: &Request<'_>, key_type: i8, key: Str) -> Coordinator {
-    let found = if key_type == GROUP {
-        request.session.broker.group_coordinator(&request.caller, &key).await
-    } else {
-        let message = "only groups have a coordinator here; transactions and share groups are not supported yet";
-        Err(BrokerError::new(KafkaError::InvalidRequest, message))
+    let (broker, caller) = (&request.session.broker, &request.caller);
+    let found = match key_type {
+        GROUP => broker.group_coordinator(caller, &key).await,
+        TRANSACTION => broker.transaction_coordinator(caller, &key).await,
+        _ => {
+            let message = "only groups and transactions have a coordinator here; share groups are not supported yet";
+            Err(BrokerError::new(KafkaError::InvalidRequest, message))
+        }
     };
     match found {
         Ok(node) => {

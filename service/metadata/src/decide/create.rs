@@ -68,11 +68,16 @@ pub fn auto_topic(name: &TopicName, config: &BrokerConfig) -> NewTopic {
     let mut topic = NewTopic::named(name.as_str());
     if name.is_internal() {
         // Compacted, in the producers' codec (their batches are the coordinator's), small segments so that loading stays short.
-        let segment = config.offsets_topic_segment_bytes.to_string();
+        let (partitions, segment) = if name.as_str() == "__transaction_state" {
+            (config.transaction_topic_partitions, config.transaction_topic_segment_bytes)
+        } else {
+            (config.offsets_topic_partitions, config.offsets_topic_segment_bytes)
+        };
+        let segment = segment.to_string();
         let settings =
             [("cleanup.policy", "compact"), ("compression.type", "producer"), ("segment.bytes", segment.as_str())];
         topic.configs = settings.iter().map(|(k, v)| ((*k).to_string(), Some((*v).to_string()))).collect();
-        topic.partitions = config.offsets_topic_partitions;
+        topic.partitions = partitions;
     }
     topic
 }

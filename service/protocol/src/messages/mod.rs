@@ -3,6 +3,8 @@
 //!
 //! Structs end with `unknown_tags`; build them with `..Default::default()`.
 
+mod add_offsets_to_txn;
+mod add_partitions_to_txn;
 mod alter_client_quotas;
 mod alter_configs;
 mod alter_partition_reassignments;
@@ -26,7 +28,9 @@ mod describe_log_dirs;
 mod describe_producers;
 mod describe_quorum;
 mod describe_topic_partitions;
+mod describe_transactions;
 mod elect_leaders;
+mod end_txn;
 mod fetch;
 mod find_coordinator;
 mod heartbeat;
@@ -38,6 +42,7 @@ mod list_config_resources;
 mod list_groups;
 mod list_offsets;
 mod list_partition_reassignments;
+mod list_transactions;
 mod metadata;
 mod offset_commit;
 mod offset_delete;
@@ -53,6 +58,8 @@ mod unregister_broker;
 mod update_features;
 mod write_txn_markers;
 
+pub use add_offsets_to_txn::*;
+pub use add_partitions_to_txn::*;
 pub use alter_client_quotas::*;
 pub use alter_configs::*;
 pub use alter_partition_reassignments::*;
@@ -76,7 +83,9 @@ pub use describe_log_dirs::*;
 pub use describe_producers::*;
 pub use describe_quorum::*;
 pub use describe_topic_partitions::*;
+pub use describe_transactions::*;
 pub use elect_leaders::*;
+pub use end_txn::*;
 pub use fetch::*;
 pub use find_coordinator::*;
 pub use heartbeat::*;
@@ -88,6 +97,7 @@ pub use list_config_resources::*;
 pub use list_groups::*;
 pub use list_offsets::*;
 pub use list_partition_reassignments::*;
+pub use list_transactions::*;
 pub use metadata::*;
 pub use offset_commit::*;
 pub use offset_delete::*;

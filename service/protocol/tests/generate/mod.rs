@@ -45,11 +45,10 @@ macro_rules! others {
     ($($name:ident)*) => { [$(described::<$name>()),*] };
 }
 
-/// Every message of the crate: those of the API table, and others: of APIs that no door serves yet, and what stands in records.
+/// Every message of the crate: those of the API table, and what stands in records.
 pub fn all() -> Vec<Described> {
     let mut all = each_api!(messages);
     all.extend(others![
-        TxnOffsetCommitRequest TxnOffsetCommitResponse
         ConsumerProtocolSubscription ConsumerProtocolAssignment OffsetCommitKey OffsetCommitValue GroupMetadataKey
         GroupMetadataValue
     ]);

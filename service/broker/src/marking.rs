@@ -1,0 +1,69 @@
+//! Between a transaction's coordinator and its partitions: loads the coordinators' shards, and carries the markers of decided
+//! transactions to where their records are. Decides nothing.
+
+use std::sync::Arc;
+
+use tidelog_coordinator::transaction::{TransactionConfig, TransactionMarkers};
+use tidelog_coordinator::{CoordinatorRecord, TransactionShard};
+use tidelog_model::limits::MAX_INFLATED_BATCH_BYTES;
+use tidelog_model::{KafkaError, LeaderEpoch};
+use tidelog_record::{Batch, BatchError, EndTransactionMarker, MarkerKind};
+use tokio::sync::mpsc::UnboundedReceiver;
+
+use crate::Markers;
+use crate::broker::Broker;
+use crate::groups::{cannot_load, read_coordinator_log};
+use crate::replica::{Decided, Replica, TransactionWork, Work};
+
+impl Broker {
+    /// Writes the markers of every decided transaction, each in a task of its own: a partition that is slow holds up only those that
+    /// have records there.
+    pub(crate) async fn keep_marking(&self, mut decided: UnboundedReceiver<Decided>) {
+        while let Some(Decided { markers, coordinator, epoch }) = decided.recv().await {
+            let broker = self.clone();
+            self.spawn(async move {
+                let results = broker.mark(&markers, epoch).await;
+                coordinator.enqueue_internal(Work::Transaction(TransactionWork::Marked(markers, results)));
+            });
+        }
+    }
+
+    async fn mark(&self, markers: &TransactionMarkers, epoch: LeaderEpoch) -> Vec<Result<(), KafkaError>> {
+        let kind = if markers.commit { MarkerKind::Commit } else { MarkerKind::Abort };
+        self.write_markers(&Markers {
+            producer_id: markers.producer.id,
+            producer_epoch: markers.producer.epoch,
+            marker: EndTransactionMarker { kind, coordinator_epoch: epoch.get() },
+            transaction_version: if markers.bumped { 2 } else { 0 },
+            partitions: markers.partitions.clone(),
+        })
+        .await
+    }
+}
+
+/// Reads a coordinator's whole partition and hands the loaded shard to it. Blocks; nothing is appended meanwhile.
+pub(crate) fn load_transactions(replica: &Arc<Replica>, config: TransactionConfig) {
+    let mut shard = TransactionShard::new(config);
+    match read_coordinator_log(replica, |batch| replay_batch(batch, &mut shard)) {
+        Ok(()) => {
+            let counts = shard.replay_counts();
+            if counts.undecodable > 0 {
+                tracing::error!(partition = %replica.id, ?counts, "records of the coordinator cannot be decoded");
+            }
+            replica.enqueue_internal(Work::Transaction(TransactionWork::Loaded(Box::new(shard))));
+        }
+        Err(failure) => cannot_load(replica, &*failure),
+    }
+}
+
+fn replay_batch(batch: &Batch, shard: &mut TransactionShard) -> Result<(), BatchError> {
+    if batch.header().attributes.is_control() {
+        return Ok(());
+    }
+    for record in batch.records(MAX_INFLATED_BATCH_BYTES)? {
+        let record = record?;
+        let Some(key) = record.key else { continue };
+        shard.replay(&CoordinatorRecord { key, value: record.value });
+    }
+    Ok(())
+}

@@ -1,0 +1,7 @@
+//! Transactions by Kafka's own client library against the real process: what is committed is seen whole, what is not is never seen.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test may fail this way
+
+mod client;
+mod kills;
+mod rules;
