@@ -1,17 +1,20 @@
 //! Compaction by key: closed segments keep the last record of each key. It decides which records are superseded; it never
 //! touches the active segment, what is not flushed, or a batch that nobody can read.
 //!
-//! Tombstones stay for `delete.retention.ms` after the first compaction that has passed them (KIP-534), transaction markers stay, records of aborted
-//! transactions go. Segments are rewritten as `.cleaned`, flushed, renamed to `.swap`, and then take the place of the old ones: at
-//! every moment a start finds either the old segments or the whole new one.
+//! Tombstones stay for `delete.retention.ms` after the first compaction that has passed them (KIP-534); records without a key and those of
+//! aborted transactions go at once, transaction markers like tombstones, once they have outlived their records. The last batch of a
+//! producer that may go on stays, if need be without records: it has the sequence, the last marker the epoch.
+//!
+//! Segments are rewritten as `.cleaned`, flushed, renamed to `.swap`, and then take the place of the old ones: at every moment a start finds
+//! either the old segments or the whole new one.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use tidelog_model::limits::MAX_INFLATED_BATCH_BYTES;
-use tidelog_model::{Offset, Timestamp};
-use tidelog_record::{AbortedTransaction, Batch, RecordViews, check_crc};
+use tidelog_model::{Offset, ProducerEpoch, ProducerId, Timestamp};
+use tidelog_record::{AbortedTransaction, Batch, BatchHeader, ProducerStates, RecordViews, check_crc};
 
 use crate::LogError;
 use crate::limits::{COMPACTION_KEY_OVERHEAD_BYTES, DEFAULT_COMPACTION_MEMORY_BYTES};
@@ -21,6 +24,9 @@ use crate::state::Segment;
 use crate::view::LogView;
 
 mod rewrite;
+mod transactions;
+
+use transactions::{Part, Transactions};
 
 /// What bounds one compaction.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -40,6 +46,36 @@ impl CompactionLimits {
     pub fn new(clean_from: Offset, up_to: Offset) -> Self {
         let day = 24 * 60 * 60 * 1000;
         CompactionLimits { clean_from, up_to, delete_retention_ms: day, memory_bytes: DEFAULT_COMPACTION_MEMORY_BYTES }
+    }
+}
+
+/// The last that each active producer has written: compaction leaves it, or a replica that is built from the log would not know them.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct ActiveProducers(BTreeMap<ProducerId, LastOfProducer>);
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct LastOfProducer {
+    epoch: ProducerEpoch,
+    /// Offset of its last record; none if a marker came after all that is known of it.
+    data: Option<Offset>,
+}
+
+impl ActiveProducers {
+    /// As the partition knows them now.
+    pub fn of(states: &ProducerStates) -> Self {
+        let last = |entry: &tidelog_record::ProducerEntry| LastOfProducer {
+            epoch: entry.epoch,
+            data: entry.last_batch().map(|batch| batch.last_offset),
+        };
+        ActiveProducers(states.iter().map(|entry| (entry.producer_id, last(entry))).collect())
+    }
+
+    /// Is this the last that its producer has written?
+    fn end_with(&self, header: &BatchHeader) -> bool {
+        self.0.get(&header.producer_id).is_some_and(|last| match last.data {
+            Some(offset) => offset == header.last_offset(),
+            None => header.attributes.is_control() && header.producer_epoch == last.epoch,
+        })
     }
 }
 
@@ -64,7 +100,7 @@ struct KeyMap {
 /// Everything that decides whether a record stays.
 struct Keep<'a> {
     keys: &'a KeyMap,
-    aborted: &'a [AbortedTransaction],
+    producers: &'a ActiveProducers,
     now: Timestamp,
     /// Tombstones that are met now stay until then.
     horizon: Timestamp,
@@ -74,10 +110,16 @@ impl LogView {
     /// Compacts the closed and flushed segments below `limits.up_to`. `now` is the wall clock's time.
     ///
     /// Readers go on; retention, truncation and another compaction wait.
-    pub fn compact(&self, limits: &CompactionLimits, now: Timestamp) -> Result<Compacted, LogError> {
+    pub fn compact(
+        &self,
+        limits: &CompactionLimits,
+        producers: &ActiveProducers,
+        now: Timestamp,
+    ) -> Result<Compacted, LogError> {
         self.check_online()?;
         let shared = Arc::clone(&self.shared);
         let _maintenance = shared.maintenance.lock();
+        self.finish_swaps()?;
         let (segments, segment_bytes) = {
             let state = shared.state.read();
             let up_to = limits.up_to.min(state.flushed_end);
@@ -96,10 +138,11 @@ impl LogView {
         let mut done = Compacted { clean_to: keys.end, bytes_before: 0, bytes_after: 0 };
         let reached: Vec<_> = segments.into_iter().filter(|segment| segment.base < keys.end).collect();
         let horizon = Timestamp(now.0.saturating_add(limits.delete_retention_ms.max(0)));
-        let keep = Keep { keys: &keys, aborted: &aborted, now, horizon };
+        let keep = Keep { keys: &keys, producers, now, horizon };
+        let mut transactions = Transactions::new(&aborted, from);
         for group in groups(&reached, segment_bytes) {
             done.bytes_before += group.iter().map(|segment| segment.size).sum::<u64>();
-            done.bytes_after += self.rewrite_group(group, &keep)?;
+            done.bytes_after += self.rewrite_group(group, &keep, &mut transactions)?;
         }
         Ok(done)
     }
@@ -115,6 +158,7 @@ impl LogView {
         aborted: &[AbortedTransaction],
     ) -> Result<KeyMap, LogError> {
         let mut keys = KeyMap { last: HashMap::new(), bytes: 0, end: limits.clean_from };
+        let mut transactions = Transactions::new(aborted, limits.clean_from);
         for segment in segments.iter().filter(|segment| segment.end > limits.clean_from) {
             let complete = self.each_batch(segment, |batch| {
                 if batch.header().next_offset() <= limits.clean_from {
@@ -124,7 +168,7 @@ impl LogView {
                 if keys.bytes > limits.memory_bytes {
                     return Ok(false);
                 }
-                if !is_aborted(&batch, aborted) {
+                if transactions.meet(&batch) == Part::Data {
                     keys.add(&batch);
                 }
                 keys.end = keys.end.max(batch.header().next_offset());
@@ -168,9 +212,6 @@ impl LogView {
 
 impl KeyMap {
     fn add(&mut self, batch: &Batch) {
-        if batch.header().attributes.is_control() {
-            return;
-        }
         // A batch that cannot be read supersedes nothing.
         let Ok(body) = batch.body(MAX_INFLATED_BATCH_BYTES) else { return };
         let mut found = Vec::new();
@@ -192,21 +233,13 @@ impl KeyMap {
 }
 
 impl Keep<'_> {
-    /// Does a later record have the same key? Records without a key supersede nothing and stay.
+    /// Does a later record have the same key? One without a key is from before the topic was compacted, and has no place in it (Kafka).
     fn is_superseded(&self, offset: Offset, key: Option<&[u8]>) -> bool {
-        key.and_then(|key| self.keys.last.get(key)).is_some_and(|last| *last > offset)
+        match key {
+            Some(key) => self.keys.last.get(key).is_some_and(|last| *last > offset),
+            None => offset < self.keys.end,
+        }
     }
-}
-
-fn is_aborted(batch: &Batch, aborted: &[AbortedTransaction]) -> bool {
-    let header = batch.header();
-    header.attributes.is_transactional()
-        && !header.attributes.is_control()
-        && aborted.iter().any(|entry| {
-            entry.producer_id == header.producer_id
-                && entry.first_offset <= header.base_offset
-                && header.base_offset <= entry.last_offset
-        })
 }
 
 /// Neighbours that fit into one segment together.

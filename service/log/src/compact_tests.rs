@@ -1,15 +1,23 @@
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use tidelog_model::{LeaderEpoch, ProducerEpoch, ProducerId, Sequence};
 use tidelog_record::{BatchBuilder, BatchHeader, EndTransactionMarker, MarkerKind};
 
 use super::*;
+use crate::disk::{Disk, read_file, write_file};
+use crate::names;
 use crate::sim::{Faults, SimDisk, SimRandom};
 use crate::tests::support::*;
 use crate::{Log, LogConfig, StampedBatch};
 
 fn compacted_config() -> LogConfig {
     LogConfig { compacted: true, ..config() }
+}
+
+/// No producer will go on.
+fn nobody() -> ActiveProducers {
+    ActiveProducers::default()
 }
 
 /// All records by offset: key and value.
@@ -49,7 +57,7 @@ fn the_last_record_of_each_key_stays_at_its_offset() {
     let view = log.view();
     let before = records(&view);
     let end = view.log_end();
-    let done = view.compact(&CompactionLimits::new(Offset(0), end), NOW.wall).unwrap();
+    let done = view.compact(&CompactionLimits::new(Offset(0), end), &nobody(), NOW.wall).unwrap();
     assert_eq!(done.clean_to, end);
     assert!(done.bytes_after < done.bytes_before / 5, "{done:?}");
     let after = records(&view);
@@ -61,7 +69,7 @@ fn the_last_record_of_each_key_stays_at_its_offset() {
         let read = view.read(Offset(from), end, 1, true).unwrap();
         assert!(read.is_empty() || read.next > Offset(from));
     }
-    let again = view.compact(&CompactionLimits::new(done.clean_to, end), NOW.wall).unwrap();
+    let again = view.compact(&CompactionLimits::new(done.clean_to, end), &nobody(), NOW.wall).unwrap();
     assert_eq!(again.bytes_before, 0, "nothing new, nothing to do");
     // What has become small is merged by the next one.
     let mut log = log;
@@ -69,7 +77,7 @@ fn the_last_record_of_each_key_stays_at_its_offset() {
     log.roll(&mut |_| empty_snapshot(), NOW).unwrap();
     view.flush().unwrap();
     let end = view.log_end();
-    view.compact(&CompactionLimits::new(done.clean_to, end), NOW.wall).unwrap();
+    view.compact(&CompactionLimits::new(done.clean_to, end), &nobody(), NOW.wall).unwrap();
     assert_eq!(view.segments().len(), 2);
     let after = records(&view);
     assert_eq!(after.len(), last_by_key(&before).len() + 1);
@@ -97,7 +105,7 @@ fn a_compacted_log_opens_as_one_that_is_not_compacted_any_more() {
     let view = log.view();
     view.flush().unwrap();
     let end = view.log_end();
-    view.compact(&CompactionLimits::new(Offset(0), end), NOW.wall).unwrap();
+    view.compact(&CompactionLimits::new(Offset(0), end), &nobody(), NOW.wall).unwrap();
     assert_eq!(view.segments().len(), 4);
     assert_eq!(last_by_key(&records(&view)).len(), 2);
     let after = records(&view);
@@ -125,14 +133,39 @@ fn tombstones_stay_until_their_time_has_come() {
         delete_retention_ms: 1000,
         ..CompactionLimits::new(Offset(clean_from), Offset(4))
     };
-    view.compact(&limits(0), Timestamp(10_000)).unwrap();
+    view.compact(&limits(0), &nobody(), Timestamp(10_000)).unwrap();
     let keys = |view: &LogView| records(view).into_iter().map(|(offset, ..)| offset).collect::<Vec<_>>();
     assert_eq!(keys(&view), [1, 2, 3]);
     // Too early, then late enough.
-    view.compact(&limits(0), Timestamp(10_999)).unwrap();
+    view.compact(&limits(0), &nobody(), Timestamp(10_999)).unwrap();
     assert_eq!(keys(&view), [1, 2, 3]);
-    view.compact(&limits(0), Timestamp(11_000)).unwrap();
+    view.compact(&limits(0), &nobody(), Timestamp(11_000)).unwrap();
     assert_eq!(keys(&view), [1, 3]);
+}
+
+/// Memory ends before the tombstone: what it deletes is still there.
+#[test]
+fn a_tombstone_goes_only_after_what_it_deletes() {
+    let disk = SimDisk::new(1);
+    let mut log = create_with(&disk, compacted_config());
+    append(&mut log, &keyed(Offset(0), 1, &[("a", Some("1"))])).unwrap();
+    let many = ["b", "c", "d", "e", "f", "g"].map(|key| (key, Some("1")));
+    append(&mut log, &keyed(Offset(1), 1, &many)).unwrap();
+    append(&mut log, &keyed(Offset(7), 1, &[("a", None)])).unwrap();
+    log.roll(&mut |_| empty_snapshot(), NOW).unwrap();
+    let view = log.view();
+    view.flush().unwrap();
+    let limits =
+        CompactionLimits { memory_bytes: 500, delete_retention_ms: 0, ..CompactionLimits::new(Offset(0), Offset(8)) };
+    for at in [10, 20, 30] {
+        assert_eq!(view.compact(&limits, &nobody(), Timestamp(at)).unwrap().clean_to, Offset(7));
+        assert_eq!(last_by_key(&records(&view)).get("a"), Some(&(7, None)), "a is deleted");
+    }
+    let limits = CompactionLimits { clean_from: Offset(7), ..limits };
+    for at in [40, 50] {
+        view.compact(&limits, &nobody(), Timestamp(at)).unwrap();
+    }
+    assert_eq!(last_by_key(&records(&view)).get("a"), None);
 }
 
 #[test]
@@ -157,10 +190,116 @@ fn aborted_records_supersede_nothing_and_markers_stay() {
     log.roll(&mut |_| empty_snapshot(), NOW).unwrap();
     let view = log.view();
     view.flush().unwrap();
-    view.compact(&CompactionLimits::new(Offset(0), Offset(3)), NOW.wall).unwrap();
+    view.compact(&CompactionLimits::new(Offset(0), Offset(3)), &nobody(), NOW.wall).unwrap();
     assert_eq!(records(&view), [(0, "a".into(), Some("committed".into()))]);
     assert_eq!(bases(&view), [0, 2]);
     assert_eq!(view.aborted_transactions(Offset(0), Offset(3)).unwrap(), [aborted]);
+}
+
+/// A record of a transaction.
+fn transactional(at: i64, producer: i64, key: &str, value: &str) -> Batch {
+    let mut builder =
+        BatchBuilder::new(Offset(at)).producer(ProducerId(producer), ProducerEpoch(0), Sequence(0)).transactional(true);
+    builder.push(Timestamp(at), Some(key.as_bytes()), Some(value.as_bytes()), &[]).unwrap();
+    builder.build().unwrap()
+}
+
+/// Ends the transaction that began at `first`.
+fn end_transaction(log: &mut Log, at: i64, producer: i64, kind: MarkerKind, first: i64) {
+    let marker = EndTransactionMarker { kind, coordinator_epoch: 0 };
+    let (id, epoch) = (ProducerId(producer), ProducerEpoch(0));
+    let marker = marker.batch(Offset(at), LeaderEpoch(0), id, epoch, Timestamp(at)).unwrap();
+    let entry = AbortedTransaction {
+        producer_id: id,
+        first_offset: Offset(first),
+        last_offset: Offset(at),
+        last_stable_offset: Offset(at + 1),
+    };
+    let aborted = if kind == MarkerKind::Abort { vec![entry] } else { Vec::new() };
+    let stamped = StampedBatch::new(&marker, Offset(at), LeaderEpoch(0));
+    log.append(&[stamped], &aborted, &mut |_| empty_snapshot(), NOW).unwrap();
+}
+
+#[test]
+fn markers_go_after_their_records_and_their_horizon() {
+    let disk = SimDisk::new(1);
+    let mut log = create_with(&disk, compacted_config());
+    append(&mut log, &transactional(0, 5, "a", "committed")).unwrap();
+    end_transaction(&mut log, 1, 5, MarkerKind::Commit, 0);
+    append(&mut log, &transactional(2, 6, "b", "aborted")).unwrap();
+    end_transaction(&mut log, 3, 6, MarkerKind::Abort, 2);
+    // A transaction whose record stays keeps its marker for ever.
+    append(&mut log, &transactional(4, 7, "c", "stays")).unwrap();
+    end_transaction(&mut log, 5, 7, MarkerKind::Commit, 4);
+    append(&mut log, &keyed(Offset(6), 6, &[("a", Some("newer"))])).unwrap();
+    log.roll(&mut |_| empty_snapshot(), NOW).unwrap();
+    let view = log.view();
+    view.flush().unwrap();
+    let compact = |at: i64| {
+        let limits = CompactionLimits { delete_retention_ms: 1_000, ..CompactionLimits::new(Offset(0), Offset(7)) };
+        view.compact(&limits, &nobody(), Timestamp(at)).unwrap();
+        (bases(&view), view.aborted_transactions(Offset(0), Offset(7)).unwrap().len())
+    };
+    assert_eq!(compact(10_000), (vec![1, 3, 4, 5, 6], 1), "the records went in this one");
+    assert_eq!(compact(20_000), (vec![1, 3, 4, 5, 6], 0), "from here on the markers have a second to live");
+    assert_eq!(compact(20_999), (vec![1, 3, 4, 5, 6], 0));
+    assert_eq!(compact(21_000), (vec![4, 5, 6], 0));
+    assert_eq!(compact(99_000), (vec![4, 5, 6], 0));
+    // What a start makes of it has no open transaction.
+    drop(log);
+    disk.power_cut();
+    let (_, recovered) = open_with(&disk, compacted_config(), 0).unwrap();
+    assert_eq!((recovered.log_end, recovered.cut), (Offset(7), None));
+    assert_eq!(recovered.sums.producers.iter().filter(|entry| entry.open_transaction.is_some()).count(), 0);
+}
+
+#[test]
+fn the_last_that_an_active_producer_wrote_stays_without_its_records() {
+    let disk = SimDisk::new(1);
+    let mut log = create_with(&disk, compacted_config());
+    append(&mut log, &transactional(0, 5, "a", "1")).unwrap();
+    end_transaction(&mut log, 1, 5, MarkerKind::Commit, 0);
+    append(&mut log, &transactional(2, 5, "a", "2")).unwrap();
+    end_transaction(&mut log, 3, 5, MarkerKind::Commit, 2);
+    append(&mut log, &keyed(Offset(4), 4, &[("a", Some("3"))])).unwrap();
+    log.roll(&mut |_| empty_snapshot(), NOW).unwrap();
+    let view = log.view();
+    view.flush().unwrap();
+    let (_, recovered) = open_with(&disk, compacted_config(), 0).unwrap();
+    let active = ActiveProducers::of(&recovered.sums.producers);
+    let limits = CompactionLimits { delete_retention_ms: 0, ..CompactionLimits::new(Offset(0), Offset(5)) };
+    for at in [10, 20, 30] {
+        view.compact(&limits, &active, Timestamp(at)).unwrap();
+    }
+    // The first transaction is gone; the second one's batch tells the sequence, and its marker that it has ended.
+    assert_eq!(bases(&view), [2, 3, 4]);
+    assert_eq!(read_all(&view)[0].header().record_count, 0);
+    let (_, again) = open_with(&disk, compacted_config(), 0).unwrap();
+    let entry = again.sums.producers.get(ProducerId(5)).unwrap();
+    assert_eq!(entry.last_sequence(), recovered.sums.producers.get(ProducerId(5)).unwrap().last_sequence());
+    assert_eq!(entry.open_transaction, None);
+    // Once it is forgotten, all of it goes.
+    for at in [40, 50, 60] {
+        view.compact(&limits, &nobody(), Timestamp(at)).unwrap();
+    }
+    assert_eq!(bases(&view), [4]);
+}
+
+/// From before the topic was compacted.
+#[test]
+fn records_without_a_key_go() {
+    let disk = SimDisk::new(1);
+    let mut log = create_with(&disk, compacted_config());
+    let mut builder = BatchBuilder::new(Offset(0));
+    builder.push(Timestamp(1), None, Some(b"x"), &[]).unwrap();
+    builder.push(Timestamp(1), Some(b"a"), Some(b"1"), &[]).unwrap();
+    append(&mut log, &builder.build().unwrap()).unwrap();
+    append(&mut log, &keyed(Offset(2), 2, &[("b", Some("1"))])).unwrap();
+    log.roll(&mut |_| empty_snapshot(), NOW).unwrap();
+    let view = log.view();
+    view.flush().unwrap();
+    view.compact(&CompactionLimits::new(Offset(0), Offset(3)), &nobody(), NOW.wall).unwrap();
+    assert_eq!(records(&view).iter().map(|(offset, ..)| *offset).collect::<Vec<_>>(), [1, 2]);
 }
 
 #[test]
@@ -179,7 +318,7 @@ fn a_batch_that_nobody_can_read_is_kept_whole() {
     log.roll(&mut |_| empty_snapshot(), NOW).unwrap();
     let view = log.view();
     view.flush().unwrap();
-    view.compact(&CompactionLimits::new(Offset(0), Offset(3)), NOW.wall).unwrap();
+    view.compact(&CompactionLimits::new(Offset(0), Offset(3)), &nobody(), NOW.wall).unwrap();
     assert_eq!(bases(&view), [0, 2]);
     assert_eq!(read_all(&view)[0].bytes()[16..], broken.bytes()[16..]);
 }
@@ -193,7 +332,7 @@ fn bounded_memory_takes_several_rounds() {
     let (mut clean_from, mut rounds) = (Offset(0), 0);
     while clean_from < view.log_end() {
         let limits = CompactionLimits { memory_bytes: 1000, ..CompactionLimits::new(clean_from, view.log_end()) };
-        let done = view.compact(&limits, NOW.wall).unwrap();
+        let done = view.compact(&limits, &nobody(), NOW.wall).unwrap();
         assert!(done.clean_to > clean_from);
         clean_from = done.clean_to;
         rounds += 1;
@@ -214,7 +353,7 @@ fn an_interrupted_compaction_is_finished_or_forgotten() {
             let before = records(&view);
             let end = view.log_end();
             disk.set_faults(Faults { fail_after: Some(step), ..Faults::default() });
-            let result = view.compact(&CompactionLimits::new(Offset(0), end), NOW.wall);
+            let result = view.compact(&CompactionLimits::new(Offset(0), end), &nobody(), NOW.wall);
             let interrupted = disk.faults().fail_after.is_none();
             if power_cut {
                 disk.power_cut()
@@ -239,4 +378,112 @@ fn an_interrupted_compaction_is_finished_or_forgotten() {
         }
     }
     assert!(forgotten > 10 && finished > 10, "{forgotten} {finished}");
+}
+
+/// A compaction fails at any of its steps and the process goes on: with other segments it compacts again, and then it dies.
+#[test]
+fn what_follows_a_failed_compaction_outlives_it() {
+    let settings = |segment_bytes| LogConfig { segment_bytes, ..compacted_config() };
+    let segment = |log: &mut Log, prefix: &str, records: usize| {
+        for at in 0..records {
+            let (key, value, end) = (format!("{prefix}{at}"), "v".repeat(250), log.view().log_end());
+            append(log, &keyed(end, NOW.wall.0, &[(&key, Some(&value))])).unwrap();
+        }
+        log.roll(&mut |_| empty_snapshot(), NOW).unwrap();
+        log.view().flush().unwrap();
+    };
+    for power_cut in [false, true] {
+        for step in 0.. {
+            let disk = SimDisk::new(step);
+            let mut log = create_with(&disk, settings(16 * 1024));
+            let view = log.view();
+            segment(&mut log, "one of a kind ", 40);
+            segment(&mut log, "again ", 4);
+            segment(&mut log, "again ", 4);
+            let end = view.log_end();
+            disk.set_faults(Faults { fail_after: Some(step), ..Faults::default() });
+            let failed = view.compact(&CompactionLimits::new(Offset(0), end), &nobody(), NOW.wall).is_err();
+            let interrupted = disk.faults().fail_after.is_none();
+            disk.set_faults(Faults::default());
+            assert!(failed || !interrupted || view.segments().len() == 2);
+            // The first segment stays as it is now; the others become one, which reaches beyond the first compaction.
+            segment(&mut log, "again ", 4);
+            let before = last_by_key(&records(&view));
+            log.set_config(settings(10_500));
+            let end = view.log_end();
+            view.compact(&CompactionLimits::new(Offset(0), end), &nobody(), NOW.wall).unwrap();
+            assert!(last_by_key(&records(&view)) == before, "step {step}");
+            drop(log);
+            if power_cut {
+                disk.power_cut()
+            } else {
+                disk.process_crash()
+            }
+            let (log, recovered) = open_with(&disk, settings(10_500), end.0).unwrap();
+            assert_eq!((recovered.log_end, recovered.cut), (end, None), "step {step}, power cut {power_cut}");
+            assert!(
+                last_by_key(&records(&log.view())) == before,
+                "step {step}, power cut {power_cut}: records are lost"
+            );
+            if !interrupted {
+                break;
+            }
+        }
+    }
+}
+
+#[test]
+fn an_aborted_transaction_stays_known_however_often_its_segment_is_given_its_name() {
+    for step in 0.. {
+        let disk = SimDisk::new(step);
+        let mut log = create_with(&disk, compacted_config());
+        append(&mut log, &transactional(0, 5, "a", "aborted")).unwrap();
+        end_transaction(&mut log, 1, 5, MarkerKind::Abort, 0);
+        append(&mut log, &keyed(Offset(2), 2, &[("a", Some("1"))])).unwrap();
+        append(&mut log, &keyed(Offset(3), 3, &[("a", Some("2"))])).unwrap();
+        log.roll(&mut |_| empty_snapshot(), NOW).unwrap();
+        let view = log.view();
+        view.flush().unwrap();
+        let (_, recovered) = open_with(&disk, compacted_config(), 0).unwrap();
+        let active = ActiveProducers::of(&recovered.sums.producers);
+        let known = view.aborted_transactions(Offset(0), Offset(4)).unwrap();
+        assert_eq!(known.len(), 1);
+        let limits = CompactionLimits::new(Offset(0), Offset(4));
+        disk.set_faults(Faults { fail_after: Some(step), ..Faults::default() });
+        let _ = view.compact(&limits, &active, NOW.wall);
+        let interrupted = disk.faults().fail_after.is_none();
+        disk.set_faults(Faults::default());
+        assert_eq!(view.aborted_transactions(Offset(0), Offset(4)).unwrap(), known, "step {step}");
+        view.compact(&limits, &active, NOW.wall).unwrap();
+        assert_eq!(view.aborted_transactions(Offset(0), Offset(4)).unwrap(), known, "step {step}");
+        drop(log);
+        disk.process_crash();
+        let (log, _) = open_with(&disk, compacted_config(), 4).unwrap();
+        assert_eq!(log.view().aborted_transactions(Offset(0), Offset(4)).unwrap(), known, "step {step}");
+        if !interrupted {
+            break;
+        }
+    }
+}
+
+/// Kafka renames the log first and writes no transaction index where nothing was aborted.
+#[test]
+fn a_swap_that_kafka_has_begun_is_finished() {
+    let disk = SimDisk::new(1);
+    let mut log = create_with(&disk, compacted_config());
+    append(&mut log, &transactional(0, 5, "a", "aborted")).unwrap();
+    end_transaction(&mut log, 1, 5, MarkerKind::Abort, 0);
+    log.roll(&mut |_| empty_snapshot(), NOW).unwrap();
+    log.view().flush().unwrap();
+    log.close(&empty_snapshot()).unwrap();
+    let path = |kind, stage| names::path(Path::new(DIRECTORY), Offset(0), kind, stage);
+    for (kind, stage) in [(Kind::Log, Stage::Swap), (Kind::Index, Stage::Cleaned), (Kind::TimeIndex, Stage::Cleaned)] {
+        let bytes = read_file(&disk, &path(kind, Stage::Live), 1 << 20).unwrap();
+        write_file(&disk, &path(kind, stage), &bytes).unwrap();
+    }
+    let (log, recovered) = open_with(&disk, compacted_config(), 2).unwrap();
+    assert_eq!((recovered.log_end, recovered.cut), (Offset(2), None));
+    assert_eq!(log.view().aborted_transactions(Offset(0), Offset(2)).unwrap(), [], "those are of the old log");
+    let left = disk.list(Path::new(DIRECTORY)).unwrap();
+    assert!(left.iter().all(|entry| !entry.name.to_string_lossy().contains("0.index.")), "{left:?}");
 }

@@ -37,7 +37,7 @@ mod tests;
 
 pub use append::{Appended, Log, StampedBatch};
 pub use cache::FileCache;
-pub use compact::{Compacted, CompactionLimits};
+pub use compact::{ActiveProducers, Compacted, CompactionLimits};
 pub use config::LogConfig;
 pub use disk::{DirEntry, Disk, DiskFile, Space, replace_file};
 pub use error::{Damage, LogError, ReadError};

@@ -44,6 +44,8 @@ impl LogView {
     pub fn delete_before(&self, offset: Offset) -> Result<Vec<SegmentInfo>, LogError> {
         let shared = &self.shared;
         let _maintenance = shared.maintenance.lock();
+        // What a compacted segment stands for would come back, with a hole behind it.
+        self.finish_swaps()?;
         let (any, dirty) = {
             let state = shared.state.read();
             let any = state.closed.first().is_some_and(|segment| segment.end <= offset);

@@ -1,6 +1,7 @@
 //! The log as a whole: what a real Kafka wrote, seeded lives, and single hard cases.
 
 mod append;
+mod compaction;
 mod kafka;
 mod recovery;
 mod seeds;

@@ -40,6 +40,7 @@ impl Log {
         let shared = Arc::clone(&self.shared);
         let _maintenance = shared.maintenance.lock();
         // If the process ends before the cut is flushed, the next start must not take the shorter file for a durable one.
+        self.view().finish_swaps()?;
         let result = mark_unsettled(&*shared.disk, &shared.directory)
             .and_then(|()| self.truncate_locked(end))
             .and_then(|end| unmark(&*shared.disk, &shared.directory).map(|()| end));
@@ -54,6 +55,7 @@ impl Log {
         self.view().check_online()?;
         let shared = Arc::clone(&self.shared);
         let _maintenance = shared.maintenance.lock();
+        self.view().finish_swaps()?;
         let result = mark_unsettled(&*shared.disk, &shared.directory)
             .and_then(|()| self.restart_locked(start))
             .and_then(|()| unmark(&*shared.disk, &shared.directory));

@@ -8,10 +8,12 @@ mod small;
 use std::fs;
 use std::process::Command;
 
-use tidelog_harness::kafka::{PATIENCE, read_all, texts};
+use tidelog_harness::kafka::{PATIENCE, config, read_all, texts};
 use tidelog_harness::model::KafkaError;
 use tidelog_harness::protocol::messages::{MetadataRequest, ProduceRequest};
 use tidelog_harness::raw::{Raw, batch, produce};
+use tidelog_harness::rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use tidelog_harness::rdkafka::{Offset, TopicPartitionList};
 use tidelog_harness::{Server, wait_for, wait_until};
 
 use small::{Disk, on_a_small_disk};
@@ -152,6 +154,13 @@ fn full(disk: Disk, server: &mut Server, early: &mut Writer, late: &mut Writer) 
     assert!((1..4).contains(&told), "a line when it begins, not one per append: {told} in {}", server.log());
     let others = server.log().lines().count() - all_before;
     assert!(others < 10, "{others} lines while the disk is full");
+    // What is kept of the disk is for this: groups go on, the topic of which nobody has needed before, and topics are deleted.
+    let consumer: BaseConsumer = config(server.kafka(), &[("group.id", "readers")]).create().unwrap();
+    let mut position = TopicPartitionList::new();
+    position.add_partition_offset("late", 0, Offset::Offset(7)).unwrap();
+    consumer.commit(&position, CommitMode::Sync).unwrap();
+    let committed = consumer.committed_offsets(position, PATIENCE).unwrap();
+    assert_eq!(committed.elements()[0].offset(), Offset::Offset(7));
     server.run(&["topic", "delete", "spare"]).expect(0);
     early.verify(server, "while the disk is full");
     late.verify(server, "while the disk is full");

@@ -303,3 +303,60 @@ fn the_broker_compresses_anew_with_every_codec() {
     assert_eq!(texts(&read(&server, "packed")), values);
     assert_eq!(codecs(&server, "packed"), expected);
 }
+
+/// The table has every record, also those that compaction took afterwards.
+#[test]
+fn a_compacted_topic_that_is_a_table_loses_no_row() {
+    let server = busy_server();
+    let table_too = ["tidelog.table.enable=true", "tidelog.table.flush.interval.ms=100"];
+    create(&server, "quakes", 1, &[&COMPACTED[..], &table_too].concat());
+    let producer = Producer::new(server.kafka(), &[]);
+    for n in 0..40 {
+        put(&producer, "quakes", &format!("k{}", n % 4), Some(&format!("{{\"n\":{n}}}"))).unwrap();
+    }
+    wait_until(|| table(&server, "quakes").len() == 4, PATIENCE, "compaction follows the table");
+    let sums = server.run(&["query", "SELECT count(*) AS records, sum(n) AS total FROM quakes", "--output", "json"]);
+    let row = sums.expect(0).json()["rows"][0].clone();
+    assert_eq!((row["records"].as_f64(), row["total"].as_f64()), (Some(40.0), Some(780.0)), "{row}");
+}
+
+/// The groups' own topic is compacted too: what was committed last is there after a kill.
+#[test]
+fn positions_outlive_the_compaction_of_their_topic() {
+    let options = tidelog_harness::options!()
+        .set("log.cleaner.backoff.ms", 50)
+        .set("offsets.topic.num.partitions", 1)
+        .set("offsets.topic.segment.bytes", 16_384);
+    let mut server = Server::start(options);
+    create(&server, "t", 1, &[]);
+    let pairs = [("group.id", "readers"), ("enable.auto.commit", "false")];
+    let consumer: BaseConsumer = config(server.kafka(), &pairs).create().unwrap();
+    let commit = |offset: i64| {
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset("t", 0, Offset::Offset(offset)).unwrap();
+        consumer.commit(&list, tidelog_harness::rdkafka::consumer::CommitMode::Sync).unwrap();
+    };
+    let bytes = |server: &Server| -> u64 {
+        let folder = std::fs::read_dir(server.data_dir().join("__consumer_offsets-0")).unwrap();
+        // A file may go while it is looked at.
+        folder.filter_map(|entry| entry.ok()?.metadata().ok()).map(|metadata| metadata.len()).sum()
+    };
+    let (mut last, mut most) = (0, 0);
+    let compacted = || {
+        for _ in 0..50 {
+            last += 1;
+            commit(last);
+        }
+        most = most.max(bytes(&server));
+        last >= 1_000 && bytes(&server) < most / 2
+    };
+    wait_until(compacted, PATIENCE, "the topic of the groups is compacted");
+    server.kill();
+    server.start_again();
+    let consumer: BaseConsumer = config(server.kafka(), &pairs).create().unwrap();
+    let mut list = TopicPartitionList::new();
+    list.add_partition("t", 0);
+    let committed = consumer.committed_offsets(list, PATIENCE).unwrap();
+    assert_eq!(committed.elements()[0].offset(), Offset::Offset(last));
+    server.assert_no_panic();
+}

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use tidelog_log::{CompactionLimits, LogError, SegmentInfo};
+use tidelog_log::{ActiveProducers, CompactionLimits, LogError, SegmentInfo};
 use tidelog_metadata::TopicConfig;
 use tidelog_model::{Now, Offset, Timestamp};
 use tracing::{error, info, warn};
@@ -70,8 +70,9 @@ impl Replica {
             delete_retention_ms: config.delete_retention_ms,
             ..CompactionLimits::new(cleaned, up_to)
         };
+        let producers = self.with_machine(|machine| ActiveProducers::of(&machine.sums().producers));
         let done = match self.has_room_to_compact(&segments, up_to, &config) {
-            true => self.view.compact(&limits, now.wall).map_err(Some),
+            true => self.view.compact(&limits, &producers, now.wall).map_err(Some),
             false => Err(None),
         };
         let mut cleaning = self.cleaning.lock();

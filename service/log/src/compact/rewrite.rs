@@ -1,18 +1,20 @@
 //! Writing one compacted segment and putting it in the place of the segments it was made of.
 
+use std::collections::HashSet;
 use std::io::IoSlice;
+use std::path::Path;
 use std::sync::Arc;
 
 use tidelog_model::Offset;
 use tidelog_model::limits::MAX_INFLATED_BATCH_BYTES;
 use tidelog_record::{AbortedTransactions, Batch, RecordView, Retained, retain};
 
-use super::{Keep, STAGES, is_aborted};
+use super::{Keep, Part, STAGES, Transactions};
 use crate::LogError;
-use crate::disk::{DiskFile, unlink_if_there, write_file};
+use crate::disk::{Disk, DiskFile, unlink_if_there, write_file};
 use crate::index::SegmentIndex;
 use crate::limits::VERIFY_WINDOW_BYTES;
-use crate::names::{Kind, Stage};
+use crate::names::{self, Kind, Stage};
 use crate::open::unlink_segment;
 use crate::recover::take_place;
 use crate::state::Segment;
@@ -44,9 +46,14 @@ impl Output {
 
 impl LogView {
     /// Rewrites neighbouring segments as one; returns its bytes. Segments that lose nothing and are alone stay as they are.
-    pub(super) fn rewrite_group(&self, group: &[Arc<Segment>], keep: &Keep<'_>) -> Result<u64, LogError> {
+    pub(super) fn rewrite_group(
+        &self,
+        group: &[Arc<Segment>],
+        keep: &Keep<'_>,
+        transactions: &mut Transactions,
+    ) -> Result<u64, LogError> {
         let Some(first) = group.first() else { return Ok(0) };
-        let result = self.write_cleaned(group, keep);
+        let result = self.write_cleaned(group, keep, transactions);
         let (output, aborted) = match result {
             Ok(written) => written,
             Err(error) => {
@@ -66,6 +73,7 @@ impl LogView {
         &self,
         group: &[Arc<Segment>],
         keep: &Keep<'_>,
+        transactions: &mut Transactions,
     ) -> Result<(Output, AbortedTransactions), LogError> {
         let shared = &self.shared;
         let base = group.first().map_or(Offset::ZERO, |segment| segment.base);
@@ -77,8 +85,14 @@ impl LogView {
         let mut aborted = AbortedTransactions::new();
         let end = group.last().map(|segment| segment.end);
         for segment in group {
+            // Markers of transactions that have no batch any more: readers need not hear of them.
+            let mut spent = HashSet::new();
             self.each_batch(segment, |batch| {
-                match cleaned(&batch, keep, Some(batch.header().next_offset()) == end) {
+                let part = transactions.meet(&batch);
+                if part == (Part::Control { spent: true }) {
+                    spent.insert(batch.header().base_offset);
+                }
+                match cleaned(&batch, part, keep, Some(batch.header().next_offset()) == end) {
                     Some(kept) => {
                         output.dropped |= kept != batch;
                         output.push(&kept, interval).map_err(failed())?;
@@ -87,7 +101,7 @@ impl LogView {
                 }
                 Ok(true)
             })?;
-            for entry in self.aborted_in(segment)? {
+            for entry in self.aborted_in(segment)?.into_iter().filter(|entry| !spent.contains(&entry.last_offset)) {
                 aborted.push(entry);
             }
         }
@@ -109,10 +123,12 @@ impl LogView {
         let shared = &self.shared;
         let [cleaned, swap] = STAGES;
         let directory = &shared.directory;
-        let mut files = vec![(Kind::Index, output.index.offset_file()), (Kind::TimeIndex, output.index.time_file())];
-        if !aborted.is_empty() {
-            files.push((Kind::TxnIndex, aborted.encode()));
-        }
+        // All of them, even if nothing was aborted: one that is not there has its last name already.
+        let files = [
+            (Kind::Index, output.index.offset_file()),
+            (Kind::TimeIndex, output.index.time_file()),
+            (Kind::TxnIndex, aborted.encode()),
+        ];
         for (kind, bytes) in &files {
             let path = shared.path(first.base, *kind, cleaned);
             write_file(&*shared.disk, &path, bytes)
@@ -127,31 +143,69 @@ impl LogView {
             let (from, to) = (shared.path(first.base, kind, cleaned), shared.path(first.base, kind, swap));
             shared.disk.rename(&from, &to).map_err(LogError::io("cannot rename", &from))?;
         }
-        shared.disk.flush_dir(directory).map_err(LogError::io("cannot flush", directory))?;
-
-        let id = shared.cache.new_id();
-        let segment = |stage| Segment {
-            id,
+        let segment = Segment {
+            id: shared.cache.new_id(),
             base: first.base,
             end: last.end,
             size: output.size,
             max: output.index.max(),
             first_timestamp: output.index.first_timestamp().map(std::sync::OnceLock::from).unwrap_or_default(),
             has_txn_index: !aborted.is_empty(),
-            stage,
+            stage: Stage::Swap,
             index_refuted: Default::default(),
         };
-        // From here on readers see the new segment; its files get their last names behind it.
-        self.replace(group, segment(Stage::Swap));
-        for old in group.iter().skip(1) {
-            unlink_segment(&*shared.disk, directory, old.base, Stage::Live)?;
-            let path = shared.path(old.base, Kind::Snapshot, Stage::Live);
-            unlink_if_there(&*shared.disk, &path).map_err(LogError::io("cannot remove", &path))?;
-        }
-        take_place(&*shared.disk, directory, first.base)?;
-        let live = segment(Stage::Live);
-        self.replace(&[Arc::new(segment(Stage::Swap))], live);
+        // A start would take it now, and so must everybody else from here on, even if the name cannot be flushed: a later compaction of
+        // other segments, or what is appended, must not be met by a segment that nobody remembers. The files get their last names behind it.
+        self.replace(group, segment);
+        self.finish_swaps()?;
         Ok(output.size)
+    }
+
+    /// Takes away what a new segment stands for and gives it its last name, as a start would; also what an earlier attempt could not. Before
+    /// it is done nothing may be compacted again: a file that is left under a live name is part of the log for the next start.
+    pub(crate) fn finish_swaps(&self) -> Result<(), LogError> {
+        let (shared, directory) = (&self.shared, &self.shared.directory);
+        let waiting: Vec<Arc<Segment>> =
+            shared.state.read().closed.iter().filter(|segment| segment.stage == Stage::Swap).cloned().collect();
+        for segment in waiting {
+            // The new name is durable before anything goes.
+            shared.disk.flush_dir(directory).map_err(LogError::io("cannot flush", directory))?;
+            let entries = shared.disk.list(directory).map_err(LogError::io("cannot list", directory))?;
+            let inside = |at: Offset| segment.base < at && at < segment.end;
+            let mut old: Vec<(Offset, Kind, Stage)> =
+                entries.iter().filter_map(|entry| names::parse(&entry.name)).collect();
+            old.retain(|(at, _, stage)| *stage == Stage::Live && inside(*at));
+            // A log goes before its indexes.
+            old.sort_by_key(|(_, kind, _)| *kind != Kind::Log);
+            for (at, kind, _) in old {
+                if kind == Kind::Log {
+                    unlink_segment(&*shared.disk, directory, at, Stage::Live)?;
+                } else {
+                    let path = shared.path(at, kind, Stage::Live);
+                    unlink_if_there(&*shared.disk, &path).map_err(LogError::io("cannot remove", &path))?;
+                }
+            }
+            let placed = take_place(&*shared.disk, directory, segment.base);
+            let swap = shared.path(segment.base, Kind::Log, Stage::Swap);
+            // Perhaps it has its name and only the flush of the directory failed: a start does the rest.
+            if placed.is_err() && !is_gone(&*shared.disk, &swap) {
+                return placed;
+            }
+            let live = Segment {
+                id: segment.id,
+                base: segment.base,
+                end: segment.end,
+                size: segment.size,
+                max: segment.max,
+                first_timestamp: segment.first_timestamp.clone(),
+                has_txn_index: segment.has_txn_index,
+                stage: Stage::Live,
+                index_refuted: Default::default(),
+            };
+            self.replace(&[segment], live);
+            placed?;
+        }
+        Ok(())
     }
 
     /// Puts one segment in the place of those with these bases.
@@ -168,26 +222,47 @@ impl LogView {
     }
 }
 
+/// Is it known that the file is not there?
+fn is_gone(disk: &dyn Disk, path: &Path) -> bool {
+    disk.open(path, false).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
+}
+
 /// What stays of a batch; `None` if nothing does. The last batch of a segment stays even without records: it tells where the segment
 /// ends, so that a start finds no gap before the next one, whatever the topic's policy is by then.
-fn cleaned(batch: &Batch, keep: &Keep<'_>, last: bool) -> Option<Batch> {
-    if batch.header().attributes.is_control() {
-        return Some(batch.clone());
+fn cleaned(batch: &Batch, part: Part, keep: &Keep<'_>, last: bool) -> Option<Batch> {
+    let header = batch.header();
+    let needed = last || keep.producers.end_with(header);
+    match part {
+        Part::Control { spent: false } => Some(batch.clone()),
+        Part::Control { spent: true } => spent_marker(batch, keep, needed),
+        Part::Aborted | Part::Data if header.record_count == 0 => needed.then(|| batch.clone()),
+        Part::Aborted => match retain(batch, MAX_INFLATED_BATCH_BYTES, None, |_| false) {
+            Ok(Retained::Empty(empty)) => needed.then_some(empty),
+            // Nobody could show a record of it either.
+            _ => needed.then(|| batch.clone()),
+        },
+        Part::Data => data(batch, keep, needed),
     }
-    if batch.header().record_count == 0 {
-        return last.then(|| batch.clone());
+}
+
+/// From the first compaction that finds it without records a marker has so long to live as a tombstone.
+fn spent_marker(batch: &Batch, keep: &Keep<'_>, needed: bool) -> Option<Batch> {
+    match batch.header().delete_horizon() {
+        Some(horizon) => (needed || horizon > keep.now).then(|| batch.clone()),
+        None => match retain(batch, MAX_INFLATED_BATCH_BYTES, Some(keep.horizon), |_| true) {
+            Ok(Retained::Some(marked)) => Some(marked),
+            _ => Some(batch.clone()),
+        },
     }
-    if is_aborted(batch, keep.aborted) {
-        return match retain(batch, MAX_INFLATED_BATCH_BYTES, None, |_| false) {
-            Ok(Retained::Empty(empty)) if last => Some(empty),
-            _ => None,
-        };
-    }
+}
+
+fn data(batch: &Batch, keep: &Keep<'_>, needed: bool) -> Option<Batch> {
     let horizon = batch.header().delete_horizon();
     let forgotten = horizon.is_some_and(|horizon| horizon <= keep.now);
     let mut tombstones = false;
     let mut stays = |record: &RecordView<'_>| {
-        let tombstone = record.key.is_some() && record.value.is_none();
+        // Beyond what the map of keys covers nothing is decided: what a tombstone there deletes may still lie before it.
+        let tombstone = record.key.is_some() && record.value.is_none() && record.offset < keep.keys.end;
         let goes = keep.is_superseded(record.offset, record.key) || (tombstone && forgotten);
         tombstones |= !goes && tombstone;
         !goes
@@ -203,6 +278,6 @@ fn cleaned(batch: &Batch, keep: &Keep<'_>, last: bool) -> Option<Batch> {
         // Whoever cannot read a batch must not throw it away.
         Ok(Retained::All) | Err(_) => Some(batch.clone()),
         Ok(Retained::Some(part)) => Some(part),
-        Ok(Retained::Empty(empty)) => last.then_some(empty),
+        Ok(Retained::Empty(empty)) => needed.then_some(empty),
     }
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use tidelog_model::Offset;
 
 use crate::LogError;
-use crate::disk::{Disk, unlink_if_there};
+use crate::disk::{Disk, unlink_if_there, write_file};
 use crate::names::{self, Kind, LEADER_EPOCHS, PARTITION_METADATA, Stage, UNSETTLED};
 use crate::open::unlink_segment;
 use crate::scan::Scan;
@@ -24,15 +24,20 @@ pub(super) struct Folder {
 
 /// Finishes what was begun and lists what is left.
 pub(super) fn tidy(disk: &dyn Disk, directory: &Path) -> Result<Folder, LogError> {
-    let mut swaps = BTreeSet::new();
-    for (base, kind, stage, _) in list(disk, directory)? {
+    let found = list(disk, directory)?;
+    let complete = |(_, kind, stage, _): &&(Offset, Kind, Stage, u64)| *kind == Kind::Log && *stage == Stage::Swap;
+    let swaps: BTreeSet<Offset> = found.iter().filter(complete).map(|(base, ..)| *base).collect();
+    for (base, kind, stage, _) in found {
         match stage {
+            // Kafka renames the log first: its indexes are as complete.
+            Stage::Cleaned if kind != Kind::Log && swaps.contains(&base) => {
+                let (from, to) =
+                    (names::path(directory, base, kind, stage), names::path(directory, base, kind, Stage::Swap));
+                disk.rename(&from, &to).map_err(LogError::io("cannot rename", &from))?;
+            }
             Stage::Cleaned | Stage::Deleted | Stage::Temporary => {
                 let path = names::path(directory, base, kind, stage);
                 unlink_if_there(disk, &path).map_err(LogError::io("cannot remove", &path))?;
-            }
-            Stage::Swap if kind == Kind::Log => {
-                swaps.insert(base);
             }
             Stage::Swap | Stage::Live | Stage::Cut => {}
         }
@@ -44,7 +49,8 @@ pub(super) fn tidy(disk: &dyn Disk, directory: &Path) -> Result<Folder, LogError
     for base in swaps {
         finish_swap(disk, directory, base)?;
     }
-    let mut folder = Folder { unsettled: is_unsettled(disk, directory)?, ..Folder::default() };
+    // Without the mark the page cache is believed.
+    let mut folder = Folder { unsettled: is_there(disk, &directory.join(UNSETTLED))?, ..Folder::default() };
     for (base, kind, stage, len) in list(disk, directory)? {
         match (stage, kind) {
             (Stage::Live, Kind::Log) => {
@@ -73,13 +79,12 @@ pub(super) fn tidy(disk: &dyn Disk, directory: &Path) -> Result<Folder, LogError
     Ok(folder)
 }
 
-/// Is the mark there? Only a disk that says "not found" proves that it is not: without it the page cache is believed.
-fn is_unsettled(disk: &dyn Disk, directory: &Path) -> Result<bool, LogError> {
-    let marker = directory.join(UNSETTLED);
-    match disk.open(&marker, false) {
+/// Is the file there? Only a disk that says "not found" proves that it is not.
+fn is_there(disk: &dyn Disk, path: &Path) -> Result<bool, LogError> {
+    match disk.open(path, false) {
         Ok(_) => Ok(true),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(LogError::io("cannot open", &marker)(error)),
+        Err(error) => Err(LogError::io("cannot open", path)(error)),
     }
 }
 
@@ -94,6 +99,8 @@ fn list(disk: &dyn Disk, directory: &Path) -> Result<Vec<(Offset, Kind, Stage, u
 
 /// A compacted segment is complete: it takes the place of the segments it was made of.
 fn finish_swap(disk: &dyn Disk, directory: &Path, base: Offset) -> Result<(), LogError> {
+    // The new name is durable before anything goes.
+    disk.flush_dir(directory).map_err(LogError::io("cannot flush", directory))?;
     let path = names::path(directory, base, Kind::Log, Stage::Swap);
     let file = disk.open(&path, false).map_err(LogError::io("cannot open", &path))?;
     let size = file.len().map_err(LogError::io("cannot read", &path))?;
@@ -114,21 +121,26 @@ fn finish_swap(disk: &dyn Disk, directory: &Path, base: Offset) -> Result<(), Lo
     take_place(disk, directory, base)
 }
 
-/// Renames a segment's `.swap` files over the live ones: indexes first, the log last, each step durable before the next.
+/// Renames a segment's `.swap` files over the live ones: indexes first, the log last, each step durable before the next. Whatever fails,
+/// it can be called again: an index that has no `.swap` any more has its place, and nothing is removed.
 pub(crate) fn take_place(disk: &dyn Disk, directory: &Path, base: Offset) -> Result<(), LogError> {
     let flush = || disk.flush_dir(directory).map_err(LogError::io("cannot flush", directory));
+    let swap = |kind| names::path(directory, base, kind, Stage::Swap);
     flush()?;
+    // Kafka writes no transaction index where nothing was aborted, and the live one belongs to the old log. While the first index waits
+    // none has been placed.
+    if is_there(disk, &swap(Kind::Index))? && !is_there(disk, &swap(Kind::TxnIndex))? {
+        let path = swap(Kind::TxnIndex);
+        write_file(disk, &path, &[]).and_then(|file| file.flush()).map_err(LogError::io("cannot write", &path))?;
+        flush()?;
+    }
     for kind in Kind::SEGMENT {
-        let from = names::path(directory, base, kind, Stage::Swap);
-        let to = names::path(directory, base, kind, Stage::Live);
-        if kind == Kind::Log {
+        let (from, to) = (swap(kind), names::path(directory, base, kind, Stage::Live));
+        if matches!(kind, Kind::TxnIndex | Kind::Log) {
             flush()?;
         }
         match disk.rename(&from, &to) {
-            // The live index belongs to the old log; without one it is rebuilt.
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound && kind != Kind::Log => {
-                unlink_if_there(disk, &to).map_err(LogError::io("cannot remove", &to))?;
-            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && kind != Kind::Log => {}
             other => other.map_err(LogError::io("cannot rename", &from))?,
         }
     }

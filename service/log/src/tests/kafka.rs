@@ -10,11 +10,13 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tidelog_model::limits::MAX_INFLATED_BATCH_BYTES;
-use tidelog_model::{Now, Offset, Timestamp};
-use tidelog_record::{Batches, Record};
+use tidelog_model::{LeaderEpoch, Now, Offset, Timestamp, TopicId};
+use tidelog_record::{BatchBuilder, Batches, Record};
 
 use crate::datadir::{self, OffsetCheckpoint};
-use crate::{Checkpoints, FileCache, Log, LogConfig, LogView, OsDisk, Recovered};
+use crate::{
+    ActiveProducers, Checkpoints, CompactionLimits, FileCache, Log, LogConfig, LogView, OsDisk, Recovered, StampedBatch,
+};
 
 fn data() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/data/kafka-4.3.0")
@@ -149,6 +151,52 @@ fn a_compacted_log_has_gaps() {
     let (log, recovered) = open(folder.path(), true, 121);
     assert_eq!(recovered.log_end, Offset(121));
     assert_same(&records(&read_all(&log.view(), 100)), "compacted.ndjson");
+}
+
+/// Kafka compacted three rounds of forty keys. From the same records we make the same bytes.
+#[test]
+fn compaction_writes_what_kafkas_cleaner_wrote() {
+    let folder = copy("fixture-compact-0");
+    let (log, _) = open(folder.path(), true, 121);
+    let batches = read_all(&log.view(), 1 << 20);
+    let [kafkas, last] = &batches[..] else { panic!("{batches:?}") };
+    let horizon = kafkas.header().delete_horizon().unwrap();
+
+    let ours = tempfile::tempdir().unwrap();
+    let config = LogConfig { compacted: true, ..LogConfig::default() };
+    let id = TopicId::from_bytes([7; 16]);
+    let mut log =
+        Log::create(Arc::new(OsDisk), FileCache::new(8), &ours.path().join("t-0"), id, config, Offset(0)).unwrap();
+    let lines = expected("compacted.ndjson");
+    for round in 0..3 {
+        let mut builder = BatchBuilder::new(Offset(round * 40));
+        for line in &lines[..40] {
+            let text = |field: &str| line[field].as_str().map(|text| STANDARD.decode(text).unwrap());
+            let value = if round == 2 { text("value") } else { Some(format!("r{round}").into_bytes()) };
+            let timestamp = Timestamp(line["timestamp"].as_i64().unwrap());
+            builder.push(timestamp, text("key").as_deref(), value.as_deref(), &[]).unwrap();
+        }
+        append(&mut log, &builder.build().unwrap());
+    }
+    log.roll(&mut |_| Bytes::new(), NOW).unwrap();
+    append(&mut log, last);
+    let view = log.view();
+    view.flush().unwrap();
+    let limits = CompactionLimits::new(Offset(0), Offset(121));
+    let now = Timestamp(horizon.0 - limits.delete_retention_ms);
+    view.compact(&limits, &ActiveProducers::default(), now).unwrap();
+    let batches = read_all(&view, 1 << 20);
+    assert_eq!(batches[0].bytes(), kafkas.bytes());
+    assert_same(&records(&batches), "compacted.ndjson");
+    // The next one after the horizon takes the tombstones.
+    view.compact(&limits, &ActiveProducers::default(), horizon).unwrap();
+    let left = records(&read_all(&view, 1 << 20));
+    assert_eq!(left.len(), lines.iter().filter(|line| !line["value"].is_null()).count());
+}
+
+fn append(log: &mut Log, batch: &tidelog_record::Batch) {
+    let stamped = StampedBatch::new(batch, batch.header().base_offset, LeaderEpoch(0));
+    log.append(&[stamped], &[], &mut |_| Bytes::new(), NOW).unwrap();
 }
 
 #[test]

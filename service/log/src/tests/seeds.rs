@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use crate::sim;
 
-fn seeds() -> Range<u64> {
+pub(super) fn seeds() -> Range<u64> {
     let Ok(text) = std::env::var("TIDELOG_SEEDS") else { return 0..200 };
     let (from, to) = text.split_once("..").expect("TIDELOG_SEEDS is a range like 200..5000");
     from.parse().unwrap()..to.parse().unwrap()
