@@ -1,4 +1,4 @@
-//! Settings of topics and brokers: describe and alter.
+//! Settings of topics, brokers and groups: describe and alter.
 
 use std::sync::Arc;
 
@@ -53,7 +53,8 @@ impl ConfigResourceKind {
 }
 
 impl Broker {
-    /// The names of a kind's resources (KIP-1142). Client metrics and groups have no configuration here, so there are none.
+    /// The names of a kind's resources (KIP-1142). Client metrics have no configuration here, so there are none; of
+    /// groups those that set something of their own.
     pub fn config_resources(&self, caller: &Caller, kind: ConfigResourceKind) -> Result<Vec<String>, BrokerError> {
         self.may_cluster(caller, Operation::DescribeConfigs)?;
         let image = self.image();
@@ -62,7 +63,8 @@ impl Broker {
             ConfigResourceKind::Broker | ConfigResourceKind::BrokerLogger => {
                 image.brokers().map(|(node, _)| node.to_string()).collect()
             }
-            ConfigResourceKind::ClientMetrics | ConfigResourceKind::Group => Vec::new(),
+            ConfigResourceKind::ClientMetrics => Vec::new(),
+            ConfigResourceKind::Group => image.configured_groups().map(str::to_owned).collect(),
         })
     }
 
@@ -170,6 +172,39 @@ impl Broker {
             .await
     }
 
+    /// Every setting of a group, whether there is such a group or not.
+    pub fn group_configs(&self, caller: &Caller, group: &str) -> Result<Vec<Described>, BrokerError> {
+        if !self.may(caller, Operation::DescribeConfigs, Resource::Group(group)) {
+            return Err(KafkaError::GroupAuthorizationFailed.into());
+        }
+        if group.is_empty() {
+            return Err(BrokerError::new(KafkaError::InvalidRequest, "Group name must not be empty"));
+        }
+        let image = self.image();
+        let own = image.group_configs(group).map(|stored| stored.value.clone()).unwrap_or_default();
+        Ok(own.describe(self.config()))
+    }
+
+    /// Changes a group's settings. They hold from each member's next report on.
+    pub async fn alter_group_configs(
+        &self,
+        caller: &Caller,
+        group: &str,
+        edit: impl Into<ConfigEdit>,
+        validate_only: bool,
+    ) -> Result<(), BrokerError> {
+        let edit = edit.into();
+        if !self.may(caller, Operation::AlterConfigs, Resource::Group(group)) {
+            return Err(KafkaError::GroupAuthorizationFailed.into());
+        }
+        self.cluster_image()
+            .carry_out(|image| {
+                let change = decide::alter_group_configs(image, self.config(), group, &edit)?;
+                Ok(((), change.filter(|_| !validate_only).map_or_else(Plan::default, Plan::of)))
+            })
+            .await
+    }
+
     fn named_broker(&self, name: &str) -> Result<Option<NodeId>, BrokerError> {
         if name.is_empty() {
             return Ok(None);
@@ -217,6 +252,15 @@ pub(crate) fn warn_of_unfit(before: &ClusterImage, image: &ClusterImage, changes
                 for (name, value) in &stored.value.unfit {
                     if known.is_none_or(|known| known.value.unfit.get(name) != Some(value)) {
                         warn!(%entity, name, value, "a stored quota is none that is known here and does not hold; remove it");
+                    }
+                }
+            }
+            ImageChange::GroupConfigs(group) => {
+                let Some(stored) = image.group_configs(group) else { continue };
+                let known = before.group_configs(group);
+                for (name, unfit) in stored.value.unfit() {
+                    if known.is_none_or(|known| !known.value.unfit().any(|old| old == (name, unfit))) {
+                        warn!(group, name, value = unfit.value, reason = %unfit.reason, "{KEPT}");
                     }
                 }
             }

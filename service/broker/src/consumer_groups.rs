@@ -13,7 +13,7 @@ use tidelog_security::{Operation, Resource};
 
 use crate::BrokerError;
 use crate::broker::Broker;
-use crate::groups::GroupTicket;
+use crate::groups::{GroupTicket, milliseconds};
 
 /// The topics as the coordinator was last told, and of which image that was.
 #[derive(Default)]
@@ -98,7 +98,8 @@ impl Broker {
         self.directory().lock().of(&self.image())
     }
 
-    /// Enqueues the report of a member of the consumer protocol. What it may not see is put into it here.
+    /// Enqueues the report of a member of the consumer protocol. What it may not see, and what the group sets of its own, is put into it
+    /// here.
     pub async fn consumer_heartbeat(
         &self,
         caller: &Caller,
@@ -108,6 +109,12 @@ impl Broker {
         let mut named = beat.topics.iter().flatten();
         if named.any(|name| !self.may(caller, Operation::Describe, Resource::Topic(name))) {
             return GroupTicket::ready(Err(KafkaError::TopicAuthorizationFailed));
+        }
+        let image = self.image();
+        if let Some(own) = image.group_configs(group.as_str()) {
+            let times = own.value.effective(self.config());
+            beat.session_timeout_ms = Some(milliseconds(times.session_timeout));
+            beat.heartbeat_interval_ms = Some(milliseconds(times.heartbeat_interval));
         }
         let is_hidden = |name: &&TopicName| !self.may(caller, Operation::Describe, Resource::Topic(name.as_str()));
         beat.hidden = self.topic_directory().topics().keys().filter(is_hidden).cloned().collect::<BTreeSet<_>>();

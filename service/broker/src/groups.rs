@@ -419,9 +419,14 @@ pub(crate) async fn ask_shard<T>(
     GroupTicket(answer)
 }
 
+/// As the coordinator counts them.
+pub(crate) fn milliseconds(duration: std::time::Duration) -> i32 {
+    i32::try_from(duration.as_millis()).unwrap_or(i32::MAX)
+}
+
 /// The groups' settings from the broker's.
 pub(crate) fn group_config(config: &tidelog_metadata::BrokerConfig) -> GroupConfig {
-    let ms = |duration: std::time::Duration| i32::try_from(duration.as_millis()).unwrap_or(i32::MAX);
+    let ms = milliseconds;
     let policy = config.group_consumer_migration_policy.as_str();
     GroupConfig {
         min_session_timeout_ms: ms(config.group_min_session_timeout),

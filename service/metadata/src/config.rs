@@ -61,6 +61,8 @@ pub enum ConfigSource {
     Default = 5,
     /// The level of a broker's logger (KIP-412).
     DynamicBrokerLogger = 6,
+    /// Set on the group.
+    DynamicGroup = 8,
 }
 
 impl ConfigSource {
@@ -102,7 +104,7 @@ pub struct ConfigDef {
     pub check: Check,
     /// One or two sentences, with the unit.
     pub doc: &'static str,
-    /// For a topic's setting: the broker's setting that is its default.
+    /// For a topic's or a group's setting: the broker's setting that is its default.
     pub broker_name: Option<&'static str>,
     /// Why the setting is stored and returned but changes nothing here; `None` = it is honoured.
     pub inert: Option<&'static str>,

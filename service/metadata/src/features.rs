@@ -17,7 +17,10 @@ pub struct Feature {
 }
 
 /// Every feature of this program. A row is added together with what it promises: clients behave otherwise because of it.
-pub const FEATURES: &[Feature] = &[];
+pub const FEATURES: &[Feature] = &[
+    // 1: the consumer protocol (KIP-848).
+    Feature { name: "group.version", min: 0, level: 1 },
+];
 
 /// How a level may change; the numbers are UpdateFeatures' codes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -18,6 +18,7 @@ use tidelog_model::{
 use uuid::Uuid;
 
 use crate::broker_config::BrokerOverrides;
+use crate::group_config::GroupOverrides;
 use crate::keys::{
     BrokerValue, ClusterValue, ControllerValue, DeletionValue, Key, KeyError, PartitionState, ProducerIdsValue,
     QuotasValue,
@@ -99,6 +100,8 @@ pub enum ImageChange {
     Deletion(TopicId),
     /// Settings changed while running, of one broker or of all.
     BrokerConfigs(Option<NodeId>),
+    /// A group's own settings.
+    GroupConfigs(String),
     /// The producer id blocks.
     ProducerIds,
     /// The quotas of one entity.
@@ -124,6 +127,7 @@ pub struct ClusterImage {
     halves: SharedMap<TopicId, Partitions>,
     deletions: SharedMap<TopicId, Arc<Versioned<DeletionValue>>>,
     broker_configs: BTreeMap<Option<NodeId>, Arc<Versioned<BrokerOverrides>>>,
+    group_configs: SharedMap<String, Arc<Versioned<GroupOverrides>>>,
     producer_ids: Option<Versioned<ProducerIdsValue>>,
     /// Replaced as a whole by each change: requests look it up, changes are rare.
     quotas: Arc<QuotaTable>,
@@ -253,6 +257,21 @@ impl ClusterImage {
         self.broker_configs.get(&node).map(|configs| &**configs)
     }
 
+    /// What a group sets of its own.
+    pub fn group_configs(&self, group: &str) -> Option<&Versioned<GroupOverrides>> {
+        self.group_configs.get(group).map(|stored| &**stored)
+    }
+
+    /// Every group with settings of its own, ascending.
+    pub fn configured_groups(&self) -> impl Iterator<Item = &str> {
+        self.group_configs.iter().map(|(group, _)| group.as_str())
+    }
+
+    /// How many those are.
+    pub fn configured_group_count(&self) -> usize {
+        self.group_configs.len()
+    }
+
     /// Where the next block of producer ids begins.
     pub fn producer_ids(&self) -> Option<&Versioned<ProducerIdsValue>> {
         self.producer_ids.as_ref()
@@ -341,6 +360,10 @@ impl ClusterImage {
             let differs = self.scram(user, *mechanism) != newer.scram(user, *mechanism);
             tell(differs, ImageChange::Scram(*mechanism, user.clone()));
         }
+        for (group, _) in self.group_configs.iter().chain(newer.group_configs.iter()) {
+            let differs = self.group_configs.get(group) != newer.group_configs.get(group);
+            tell(differs, ImageChange::GroupConfigs(group.clone()));
+        }
         for node in self.brokers.keys().chain(newer.brokers.keys()) {
             tell(self.brokers.get(node) != newer.brokers.get(node), ImageChange::Broker(*node));
         }
@@ -424,6 +447,10 @@ impl ClusterImage {
                 self.broker_configs.insert(node, Arc::new(Versioned { value, revision }));
                 told.insert(ImageChange::BrokerConfigs(node));
             }
+            Item::GroupConfigs(group, value) => {
+                self.group_configs.insert(group.clone(), Arc::new(Versioned { value, revision }));
+                told.insert(ImageChange::GroupConfigs(group));
+            }
             Item::ProducerIds(value) => {
                 self.producer_ids = Some(Versioned { value, revision });
                 told.insert(ImageChange::ProducerIds);
@@ -494,6 +521,10 @@ impl ClusterImage {
             Key::BrokerConfigs(node) => {
                 self.broker_configs.remove(node);
                 told.insert(ImageChange::BrokerConfigs(*node));
+            }
+            Key::GroupConfigs(group) => {
+                self.group_configs.remove(group);
+                told.insert(ImageChange::GroupConfigs(group.clone()));
             }
             Key::ProducerIds => {
                 self.producer_ids = None;

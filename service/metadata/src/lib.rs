@@ -6,12 +6,13 @@
 //! - [`image`]: all of it in memory, changed only by the store's events.
 //! - [`decide`]: requests → transactions (or a Kafka error with its sentence).
 //! - [`features`]: which levels of features hold.
-//! - [`topic_config`], [`broker_config`]: every setting once, with type, default, bounds and doc.
+//! - [`topic_config`], [`broker_config`], [`group_config`]: every setting once, with type, default, bounds and doc.
 
 pub mod broker_config;
 pub mod config;
 pub mod decide;
 pub mod features;
+pub mod group_config;
 pub mod image;
 pub mod keys;
 pub mod limits;
@@ -22,6 +23,7 @@ pub mod topic_config;
 
 pub use broker_config::{BrokerConfig, BrokerOverrides};
 pub use config::{ConfigDef, ConfigError, ConfigSource, ConfigType, Described, Synonym};
+pub use group_config::{ConsumerTimes, GroupOverrides};
 pub use image::{ClusterImage, ImageChange, ImageError, Partition, Topic, Versioned};
 pub use keys::Key;
 pub use overrides::Unfit;

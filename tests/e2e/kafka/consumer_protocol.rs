@@ -250,6 +250,52 @@ fn a_subscription_by_expression_finds_new_topics_and_partitions() {
 }
 
 #[test]
+fn a_group_has_settings_of_its_own() {
+    const INTERVAL: &str = "consumer.heartbeat.interval.ms";
+    let server = server();
+    create(&server, "t", 1, &[]);
+    let mut raw = Raw::connect(server.kafka());
+    let find = FindCoordinatorRequest { coordinator_keys: vec!["g".into()], ..Default::default() };
+    assert_eq!(raw.call(4, &find).coordinators[0].error_code, 0);
+    let beat = ConsumerGroupHeartbeatRequest {
+        group_id: "g".into(),
+        member_id: "m".into(),
+        rebalance_timeout_ms: 10_000,
+        subscribed_topic_names: Some(vec!["t".into()]),
+        topic_partitions: Some(Vec::new()),
+        ..Default::default()
+    };
+    let interval = |raw: &mut Raw, expected: i32| {
+        let told = || raw.call(1, &beat).heartbeat_interval_ms == expected;
+        wait_until(told, PATIENCE, "the interval is told");
+    };
+    interval(&mut raw, 200);
+    let set = |raw: &mut Raw, name: &str, value: &str| {
+        let config = AlterableConfig { name: name.into(), value: Some(value.into()), ..Default::default() };
+        let resource = AlterConfigsResource {
+            resource_type: 32,
+            resource_name: "g".into(),
+            configs: vec![config],
+            ..Default::default()
+        };
+        let request = IncrementalAlterConfigsRequest { resources: vec![resource], ..Default::default() };
+        raw.call(1, &request).responses[0].error_code
+    };
+    assert_eq!(set(&mut raw, INTERVAL, "50"), 40, "INVALID_CONFIG: below the broker's bound");
+    assert_eq!(set(&mut raw, "no.such.setting", "50"), 40, "INVALID_CONFIG");
+    assert_eq!(set(&mut raw, INTERVAL, "300"), 0);
+    interval(&mut raw, 300);
+    let list = ListConfigResourcesRequest { resource_types: vec![32], ..Default::default() };
+    let listed = raw.call(1, &list).config_resources;
+    assert_eq!(listed.iter().map(|one| &*one.resource_name).collect::<Vec<_>>(), ["g"]);
+    let resource = DescribeConfigsResource { resource_type: 32, resource_name: "g".into(), ..Default::default() };
+    let describe = DescribeConfigsRequest { resources: vec![resource], ..Default::default() };
+    let described = raw.call(4, &describe).results.remove(0).configs;
+    let seen: Vec<_> = described.iter().map(|one| (&*one.name, one.value.as_deref(), one.config_source)).collect();
+    assert_eq!(seen, [(INTERVAL, Some("300"), 8), ("consumer.session.timeout.ms", Some("2000"), 4)]);
+}
+
+#[test]
 fn errors_are_kafkas() {
     let server = server();
     create(&server, "t", 2, &[]);

@@ -182,6 +182,10 @@ pub struct ConsumerHeartbeat {
     pub fresh_member_id: Arc<str>,
     /// Version 1 and later: the client makes its id.
     pub makes_ids: bool,
+    /// How long the group lets its members be silent, milliseconds; `None` for the shard's setting.
+    pub session_timeout_ms: Option<i32>,
+    /// How often the group has its members report, milliseconds; `None` for the shard's setting.
+    pub heartbeat_interval_ms: Option<i32>,
     /// The topics that the caller may not see: no regular expression of its means them.
     pub hidden: BTreeSet<TopicName>,
 }

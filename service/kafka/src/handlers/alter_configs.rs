@@ -1,4 +1,4 @@
-//! AlterConfigs (key 33): replaces the settings of topics and of this broker.
+//! AlterConfigs (key 33): replaces the settings of topics, of groups and of this broker.
 
 use tidelog_broker::BrokerError;
 use tidelog_metadata::decide::ConfigEdit;
@@ -43,6 +43,7 @@ async fn replace(
     match ConfigResource::from_wire(resource.resource_type, &resource.resource_name)? {
         ConfigResource::Topic(name) => broker.alter_topic_configs(&request.caller, name, all, validate_only).await,
         ConfigResource::Broker(name) => broker.alter_broker_configs(&request.caller, name, all, validate_only).await,
+        ConfigResource::Group(name) => broker.alter_group_configs(&request.caller, name, all, validate_only).await,
         // Kafka's answer: levels are changed one by one only.
         ConfigResource::Loggers(_) => {
             Err(BrokerError::new(KafkaError::InvalidRequest, "Unknown resource type BROKER_LOGGER"))

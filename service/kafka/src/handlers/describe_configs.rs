@@ -1,4 +1,4 @@
-//! DescribeConfigs (key 32): settings of topics and of this broker, with their origin.
+//! DescribeConfigs (key 32): settings of topics, of groups and of this broker, with their origin.
 
 use tidelog_broker::{BrokerError, TopicRef};
 use tidelog_metadata::{Described, Synonym};
@@ -30,6 +30,7 @@ fn find(request: &Request<'_>, resource: &DescribeConfigsResource) -> Result<Vec
         ConfigResource::Topic(name) => broker.topic_configs(&request.caller, &TopicRef::from(name)),
         ConfigResource::Broker(name) => broker.broker_configs(&request.caller, name),
         ConfigResource::Loggers(name) => broker.loggers(&request.caller, name),
+        ConfigResource::Group(name) => broker.group_configs(&request.caller, name),
     }
 }
 

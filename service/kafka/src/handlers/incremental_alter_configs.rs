@@ -40,6 +40,7 @@ async fn alter(request: &Request<'_>, resource: &AlterConfigsResource, validate_
             broker.alter_broker_configs(&request.caller, name, changes, validate_only).await
         }
         ConfigResource::Loggers(name) => broker.alter_loggers(&request.caller, name, &changes, validate_only),
+        ConfigResource::Group(name) => broker.alter_group_configs(&request.caller, name, changes, validate_only).await,
     }
 }
 

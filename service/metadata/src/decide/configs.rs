@@ -5,10 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use tidelog_model::{KafkaError, NodeId};
 
 use super::{Refusal, Settings};
-use crate::broker_config::{BrokerOverrides, broker_config};
+use crate::broker_config::{BrokerConfig, BrokerOverrides, broker_config};
 use crate::config::{ConfigDef, ConfigError, ConfigType, parse_list};
+use crate::group_config::{GroupOverrides, group_config};
 use crate::image::ClusterImage;
-use crate::keys::{Key, TopicValue};
+use crate::keys::{Key, TopicValue, is_configurable};
+use crate::limits::{MAX_CONFIGURED_GROUP_BYTES, MAX_GROUP_CONFIGS};
 use crate::port::{Compare, Transaction, Write};
 use crate::topic_config::{TopicConfig, TopicOverrides, topic_config};
 
@@ -131,6 +133,40 @@ pub fn alter_broker_configs(
         return Ok(None);
     }
     let key = Key::BrokerConfigs(node);
+    let compare = stored.map_or_else(|| Compare::absent(key.clone()), |s| Compare::unchanged(key.clone(), s.revision));
+    let write = if after.is_empty() { Write::delete(key) } else { Write::put(key, after.encode()) };
+    Ok(Some(Transaction { compares: vec![compare], writes: vec![write] }))
+}
+
+/// Changes a group's settings; whether there is such a group does not matter.
+pub fn alter_group_configs(
+    image: &ClusterImage,
+    broker: &BrokerConfig,
+    group: &str,
+    edit: &ConfigEdit,
+) -> Result<Option<Transaction>, Refusal> {
+    if group.is_empty() {
+        return Err(Refusal::new(KafkaError::InvalidRequest, "Default group resources are not allowed."));
+    }
+    if !is_configurable(group) {
+        let message =
+            format!("A group with settings has at most {MAX_CONFIGURED_GROUP_BYTES} bytes, none a control character.");
+        return Err(Refusal::new(KafkaError::InvalidRequest, message));
+    }
+    let stored = image.group_configs(group);
+    if stored.is_none() && image.configured_group_count() >= MAX_GROUP_CONFIGS {
+        let message = format!("More than {MAX_GROUP_CONFIGS} groups cannot have settings of their own.");
+        return Err(Refusal::new(KafkaError::PolicyViolation, message));
+    }
+    let before = stored.map(|stored| stored.value.clone()).unwrap_or_default();
+    let values = edited(before.texts(), edit, group_config)?;
+    let values = values.into_iter().filter(|(name, _)| edit.touches(name) || before.get(name).is_some());
+    let after = GroupOverrides::new(values)?.keeping_unfit(&before, |name| edit.touches(name));
+    after.check(broker)?;
+    if after == before {
+        return Ok(None);
+    }
+    let key = Key::GroupConfigs(group.to_owned());
     let compare = stored.map_or_else(|| Compare::absent(key.clone()), |s| Compare::unchanged(key.clone(), s.revision));
     let write = if after.is_empty() { Write::delete(key) } else { Write::put(key, after.encode()) };
     Ok(Some(Transaction { compares: vec![compare], writes: vec![write] }))

@@ -27,7 +27,9 @@ use crate::config::ConfigError;
 use crate::topic_config::TopicDefaults;
 
 pub use acls::{AclFilter, PatternFilter, check_acl, create_acls, delete_acls};
-pub use configs::{ConfigChange, ConfigEdit, ConfigOperation, alter_broker_configs, alter_topic_configs};
+pub use configs::{
+    ConfigChange, ConfigEdit, ConfigOperation, alter_broker_configs, alter_group_configs, alter_topic_configs,
+};
 pub use create::{CLUSTER_METADATA, CreateTopic, NewTopic, auto_topic, create_topics};
 pub use delete::{TopicRef, delete_topic, finish_deletion};
 pub use elect::{Election, elect_leader};

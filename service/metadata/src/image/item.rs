@@ -4,6 +4,7 @@ use tidelog_model::{NodeId, PartitionIndex, QuotaEntity, ScramMechanism, TopicId
 use uuid::Uuid;
 
 use crate::broker_config::BrokerOverrides;
+use crate::group_config::GroupOverrides;
 use crate::keys::{
     AclValue, BrokerValue, ClusterValue, ControllerValue, DeletionValue, Key, KeyError, NameValue, PartitionState,
     ProducerIdsValue, QuotasValue, ScramValue, TopicValue,
@@ -19,6 +20,7 @@ pub(super) enum Item {
     Partition(TopicId, PartitionIndex, PartitionState),
     Deletion(TopicId, DeletionValue),
     BrokerConfigs(Option<NodeId>, BrokerOverrides),
+    GroupConfigs(String, GroupOverrides),
     ProducerIds(ProducerIdsValue),
     Quotas(QuotaEntity, QuotasValue),
     Acl(Uuid, AclValue),
@@ -37,6 +39,7 @@ impl Item {
             Key::Partition(id, index) => Item::Partition(*id, *index, PartitionState::decode(*id, *index, value)?),
             Key::Deletion(id) => Item::Deletion(*id, DeletionValue::decode(*id, value)?),
             Key::BrokerConfigs(node) => Item::BrokerConfigs(*node, BrokerOverrides::decode(*node, value)?),
+            Key::GroupConfigs(group) => Item::GroupConfigs(group.clone(), GroupOverrides::decode(group, value)?),
             Key::Acl(id) => Item::Acl(*id, AclValue::decode(*id, value)?),
             Key::Scram(mechanism, user) => {
                 Item::Scram(*mechanism, user.clone(), ScramValue::decode(*mechanism, user, value)?)

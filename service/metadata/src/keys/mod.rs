@@ -13,6 +13,7 @@
 //! | `topics/<topic id>` | [`TopicValue`] | last: it makes the topic and its first `partitions` partitions exist |
 //! | `deletions/<topic id>` | [`DeletionValue`] | when a topic is deleted, until all that it left behind is gone |
 //! | `configs/broker/<node id or default>` | [`BrokerOverrides`](crate::broker_config::BrokerOverrides) | by IncrementalAlterConfigs |
+//! | `configs/group/<group>` | [`GroupOverrides`](crate::group_config::GroupOverrides) | by IncrementalAlterConfigs |
 //! | `quotas/<entity>` | [`QuotasValue`] | by AlterClientQuotas |
 //! | `acls/<id>` | [`AclValue`] | by CreateAcls, until DeleteAcls |
 //! | `scram/<mechanism>/<user>` | [`ScramValue`] | by AlterUserScramCredentials, and by `tidelog user create` |
@@ -24,6 +25,7 @@ mod broker_configs;
 mod cluster;
 mod controller;
 mod deletion;
+mod group_configs;
 mod name;
 mod partition;
 mod producer_ids;
@@ -53,7 +55,7 @@ pub use quotas::QuotasValue;
 pub use scram::ScramValue;
 pub use topic::TopicValue;
 
-use crate::limits::{MAX_KEY_BYTES, MAX_TRANSACTION_BYTES, MAX_USER_BYTES};
+use crate::limits::{MAX_CONFIGURED_GROUP_BYTES, MAX_KEY_BYTES, MAX_TRANSACTION_BYTES, MAX_USER_BYTES};
 
 /// A key of the store, parsed. Its text form is its `Display`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -74,6 +76,8 @@ pub enum Key {
     Deletion(TopicId),
     /// `configs/broker/<node id>`, or `configs/broker/default` for all brokers
     BrokerConfigs(Option<NodeId>),
+    /// `configs/group/<group>`; the group is everything behind the second `/`
+    GroupConfigs(String),
     /// `producer-ids`
     ProducerIds,
     /// `quotas/<entity>`
@@ -122,6 +126,7 @@ impl fmt::Display for Key {
             Key::Deletion(topic) => write!(f, "deletions/{topic}"),
             Key::BrokerConfigs(Some(node)) => write!(f, "configs/broker/{node}"),
             Key::BrokerConfigs(None) => f.write_str("configs/broker/default"),
+            Key::GroupConfigs(group) => write!(f, "configs/group/{group}"),
             Key::ProducerIds => f.write_str("producer-ids"),
             Key::Quotas(entity) => write!(f, "quotas/{entity}"),
             Key::Acl(id) => write!(f, "acls/{}", id.hyphenated()),
@@ -157,9 +162,11 @@ impl Key {
                 Some(Key::Scram(ScramMechanism::from_name(mechanism)?, user.to_string()))
             }),
             ("configs", "broker/default") => Some(Key::BrokerConfigs(None)),
-            ("configs", rest) => {
-                rest.strip_prefix("broker/").and_then(number).map(|node| Key::BrokerConfigs(Some(NodeId(node))))
-            }
+            ("configs", rest) => match rest.split_once('/') {
+                Some(("broker", node)) => number(node).map(|node| Key::BrokerConfigs(Some(NodeId(node)))),
+                Some(("group", group)) => is_configurable(group).then(|| Key::GroupConfigs(group.to_string())),
+                _ => None,
+            },
             _ => None,
         };
         // A second spelling of a key (`cluster/`, `brokers/01`) is not that key.
@@ -176,6 +183,11 @@ impl From<Key> for String {
 /// May a user be called so? Any text that fits a key and that nobody could hide something in.
 pub fn is_user(name: &str) -> bool {
     !name.is_empty() && name.len() <= MAX_USER_BYTES && !name.contains(char::is_control)
+}
+
+/// May a group have settings of its own? If its id fits a key, and nobody could hide something in it.
+pub fn is_configurable(group: &str) -> bool {
+    !group.is_empty() && group.len() <= MAX_CONFIGURED_GROUP_BYTES && !group.contains(char::is_control)
 }
 
 fn number(text: &str) -> Option<i32> {

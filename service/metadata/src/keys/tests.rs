@@ -41,6 +41,7 @@ fn keys_have_one_spelling() {
         (Key::Deletion(id(1)), "deletions/AAAAAAAAAAAAAAAAAAAAAQ"),
         (Key::BrokerConfigs(Some(NodeId(7))), "configs/broker/7"),
         (Key::BrokerConfigs(None), "configs/broker/default"),
+        (Key::GroupConfigs("a/b c".into()), "configs/group/a/b c"),
         (Key::ProducerIds, "producer-ids"),
         (Key::Quotas(entity("user=a%2Fb,client-id=*")), "quotas/user=a%2Fb,client-id=*"),
         (Key::Acl(Uuid::from_u128(1)), "acls/00000000-0000-0000-0000-000000000001"),
@@ -53,6 +54,8 @@ fn keys_have_one_spelling() {
     for bad in [
         "",
         "cluster/",
+        "configs/group/",
+        "configs/topic/t",
         "brokers/",
         "brokers/07",
         "brokers/-1",

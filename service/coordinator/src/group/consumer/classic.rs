@@ -45,6 +45,7 @@ impl Consumer {
                 let moved = self.move_on(ctx, &id, &found, &subscriber, Some(&owned), None);
                 let current = moved.map_err(|refusal| refuse(refusal.error))?;
                 self.joins.remove(&id);
+                self.sessions.insert(id.clone(), ctx.after_ms(join.session_timeout_ms));
                 self.syncs.insert(id.clone(), ctx.after_ms(join.rebalance_timeout_ms));
                 current.epoch
             }

@@ -117,6 +117,8 @@ impl Consumer {
         let subscriber = told(&found.member.subscriber, beat);
         let current = self.move_on(ctx, &id, &found, &subscriber, owned.as_ref(), Some(&beat.hidden))?;
         self.seen = Some(Arc::clone(ctx.topics));
+        let session_ms = beat.session_timeout_ms.unwrap_or(ctx.config.consumer_session_timeout_ms);
+        self.sessions.insert(id.clone(), ctx.after_ms(session_ms));
         let is_full = beat.rebalance_timeout_ms.is_some()
             && (beat.topics.is_some() || beat.regex.is_some())
             && beat.owned.is_some();
@@ -124,7 +126,7 @@ impl Consumer {
         Ok(ConsumerBeat {
             member_id: id,
             epoch: current.epoch,
-            heartbeat_interval_ms: ctx.config.consumer_heartbeat_interval_ms,
+            heartbeat_interval_ms: beat.heartbeat_interval_ms.unwrap_or(ctx.config.consumer_heartbeat_interval_ms),
             assignment: tell.then(|| listed(&current.assigned)),
         })
     }
@@ -315,9 +317,8 @@ impl Consumer {
         }
     }
 
-    /// The member lives; if it must give partitions up, it has its rebalance timeout for it.
+    /// If the member must give partitions up, it has its rebalance timeout for it.
     fn watch(&mut self, ctx: &Context<'_>, id: &MemberId, subscriber: &Subscriber, current: &Current) {
-        self.sessions.insert(id.clone(), ctx.after_ms(subscriber.session_timeout_ms(ctx.config)));
         // One that speaks the classic protocol has other deadlines.
         if subscriber.classic.is_none() {
             self.joins.remove(id);

@@ -198,6 +198,8 @@ pub(super) fn report(member: &str, epoch: Epoch) -> ConsumerHeartbeat {
         client_host: "/127.0.0.1".into(),
         fresh_member_id: "fresh".into(),
         makes_ids: true,
+        session_timeout_ms: None,
+        heartbeat_interval_ms: None,
         hidden: Default::default(),
     }
 }

@@ -159,6 +159,8 @@ impl Scenario {
             assignor: words.get("assignor").map(Into::into),
             owned: words.get("owned").or(default).map(owned),
             makes_ids: words.number("v").unwrap_or(1) >= 1,
+            session_timeout_ms: words.number("session"),
+            heartbeat_interval_ms: words.number("interval"),
             hidden: words.get("hidden").into_iter().map(|name| TopicName::new(name).unwrap()).collect(),
             ..report(member_id.as_str(), epoch)
         }

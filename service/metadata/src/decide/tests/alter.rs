@@ -178,6 +178,33 @@ fn broker_settings_change_for_one_or_all() {
 }
 
 #[test]
+fn group_settings_change_whether_there_is_a_group_or_not() {
+    use ConfigOperation::*;
+    const SESSION: &str = "consumer.session.timeout.ms";
+    let mut world = World::with_brokers(1);
+    let mut alter = |group: &str, changes: &[ConfigChange]| -> Result<bool, KafkaError> {
+        let edit = changes.to_vec().into();
+        let transaction = alter_group_configs(&world.image, world.settings().broker, group, &edit);
+        let Some(transaction) = transaction.map_err(|refusal| refusal.error)? else { return Ok(false) };
+        assert!(matches!(world.txn(&transaction), Outcome::Committed { .. }));
+        Ok(true)
+    };
+    let set = |value: &str| change(Set, SESSION, Some(value));
+    assert_eq!(alter("g/1", &[set("50000")]), Ok(true));
+    assert_eq!(alter("g/1", &[set("50000")]), Ok(false));
+    for refused in [set("x"), set("1000"), change(Set, "share.session.timeout.ms", Some("50000"))] {
+        assert_eq!(alter("g/1", &[refused]), Err(KafkaError::InvalidConfig));
+    }
+    assert_eq!(alter("", &[set("50000")]), Err(KafkaError::InvalidRequest));
+    assert_eq!(alter("a\nb", &[set("50000")]), Err(KafkaError::InvalidRequest));
+    assert_eq!(alter(&"g".repeat(256), &[set("50000")]), Err(KafkaError::InvalidRequest));
+    assert_eq!(alter("h", &[set("50000")]), Ok(true));
+    assert_eq!(alter("h", &[change(Delete, SESSION, None)]), Ok(true));
+    assert_eq!(world.image.configured_groups().collect::<Vec<_>>(), ["g/1"]);
+    assert_eq!(world.image.group_configs("g/1").unwrap().value.get(SESSION), Some("50000"));
+}
+
+#[test]
 fn partitions_only_grow() {
     let mut world = World::with_brokers(2);
     world.create(NewTopic { replication_factor: 2, ..new_topic("t", 3) });

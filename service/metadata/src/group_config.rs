@@ -1,0 +1,221 @@
+//! A group's own settings (resource type GROUP), under Kafka's names. Decides which hold, and what holds where they and the broker's bounds
+//! disagree; never acts on one.
+//!
+//! Settings of share and streams groups are not in the table: those groups do not exist here.
+
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use crate::broker_config::{BrokerConfig, broker_config};
+use crate::config::{ConfigDef, ConfigError, ConfigSource, Described, Synonym, find, unknown, unknown_ones};
+use crate::overrides::{Overrides, Unfit};
+
+const HEARTBEAT_INTERVAL: &str = "consumer.heartbeat.interval.ms";
+const SESSION_TIMEOUT: &str = "consumer.session.timeout.ms";
+const MAX_INT: i64 = i32::MAX as i64;
+
+/// Every setting of a group, ascending by name.
+pub static GROUP_CONFIGS: &[ConfigDef] = &[
+    ConfigDef::int(
+        HEARTBEAT_INTERVAL,
+        "5000",
+        1,
+        MAX_INT,
+        "How often the group's members of the consumer protocol (KIP-848) report, ms.",
+    )
+    .from_broker("group.consumer.heartbeat.interval.ms"),
+    ConfigDef::int(
+        SESSION_TIMEOUT,
+        "45000",
+        1,
+        MAX_INT,
+        "A member of the consumer protocol that is silent for this time is removed from the group, ms.",
+    )
+    .from_broker("group.consumer.session.timeout.ms"),
+];
+
+/// The setting of this name, if there is one.
+pub fn group_config(name: &str) -> Option<&'static ConfigDef> {
+    find(GROUP_CONFIGS, name)
+}
+
+/// What one group sets, and what is stored of it and does not hold.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct GroupOverrides(Overrides);
+
+/// How long members of a group of the consumer protocol may be silent, and how often they report.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ConsumerTimes {
+    /// `consumer.session.timeout.ms`
+    pub session_timeout: Duration,
+    /// `consumer.heartbeat.interval.ms`
+    pub heartbeat_interval: Duration,
+}
+
+fn check_one(name: &str, value: &str) -> Result<(), ConfigError> {
+    group_config(name).ok_or_else(|| unknown(GROUP_CONFIGS, "group", name))?.validate(value)
+}
+
+impl GroupOverrides {
+    /// Checks names and values.
+    pub fn new(values: impl IntoIterator<Item = (String, String)>) -> Result<Self, ConfigError> {
+        Overrides::checked(values, check_one).map(GroupOverrides)
+    }
+
+    /// What is stored, by whichever version: a name or value that this one refuses is kept and does not hold.
+    pub fn stored(values: impl IntoIterator<Item = (String, String)>) -> Self {
+        GroupOverrides(Overrides::stored(values, check_one))
+    }
+
+    /// The same with what does not hold of `before`, save the settings that were just changed.
+    #[must_use]
+    pub(crate) fn keeping_unfit(self, before: &GroupOverrides, changed: impl Fn(&str) -> bool) -> Self {
+        GroupOverrides(self.0.keeping_unfit(&before.0, changed))
+    }
+
+    /// The value of a setting.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name)
+    }
+
+    /// What is stored and does not hold, ascending by name.
+    pub fn unfit(&self) -> impl Iterator<Item = (&str, &Unfit)> {
+        self.0.unfit().iter().map(|(name, unfit)| (name.as_str(), unfit))
+    }
+
+    /// Everything as it is stored, ascending by name.
+    pub fn texts(&self) -> BTreeMap<String, String> {
+        self.0.texts()
+    }
+
+    /// True if nothing is set.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn asked(&self, broker: &BrokerConfig) -> ConsumerTimes {
+        let millis = |name: &str| self.get(name)?.parse().ok().map(Duration::from_millis);
+        ConsumerTimes {
+            session_timeout: millis(SESSION_TIMEOUT).unwrap_or(broker.group_consumer_session_timeout),
+            heartbeat_interval: millis(HEARTBEAT_INTERVAL).unwrap_or(broker.group_consumer_heartbeat_interval),
+        }
+    }
+
+    /// Do the settings lie within the broker's bounds, and fit each other?
+    pub fn check(&self, broker: &BrokerConfig) -> Result<(), ConfigError> {
+        let asked = self.asked(broker);
+        let conflict = |text: String| Err(ConfigError::Conflict(text));
+        for (name, value, bounds) in [
+            (HEARTBEAT_INTERVAL, asked.heartbeat_interval, &broker.group_consumer_heartbeat_intervals),
+            (SESSION_TIMEOUT, asked.session_timeout, &broker.group_consumer_session_timeouts),
+        ] {
+            let setting = name.trim_start_matches("consumer.");
+            if value < *bounds.start() {
+                return conflict(format!("{name} must be greater than or equal to group.consumer.min.{setting}"));
+            }
+            if value > *bounds.end() {
+                return conflict(format!("{name} must be less than or equal to group.consumer.max.{setting}"));
+            }
+        }
+        if asked.session_timeout <= asked.heartbeat_interval {
+            return conflict(format!("{SESSION_TIMEOUT} must be greater than {HEARTBEAT_INTERVAL}"));
+        }
+        Ok(())
+    }
+
+    /// What holds. The bounds may have been narrowed since the group's settings were made: then the nearest bound holds, and the broker's own
+    /// values if those contradict each other.
+    pub fn effective(&self, broker: &BrokerConfig) -> ConsumerTimes {
+        let asked = self.asked(broker);
+        let within = |value: Duration, bounds: &RangeInclusive<Duration>| value.clamp(*bounds.start(), *bounds.end());
+        let times = ConsumerTimes {
+            session_timeout: within(asked.session_timeout, &broker.group_consumer_session_timeouts),
+            heartbeat_interval: within(asked.heartbeat_interval, &broker.group_consumer_heartbeat_intervals),
+        };
+        let fits = times.session_timeout > times.heartbeat_interval;
+        if fits { times } else { GroupOverrides::default().asked(broker) }
+    }
+
+    /// Every setting of the group as DescribeConfigs answers it, ascending by name; stored ones of unknown names last.
+    pub fn describe(&self, broker: &BrokerConfig) -> Vec<Described> {
+        let source = ConfigSource::DynamicGroup;
+        let described = GROUP_CONFIGS.iter().map(|def| {
+            let own = self.get(def.name).map(|value| Synonym::new(def.name, value, source));
+            let given = def.broker_name.and_then(|name| {
+                let (_, value) = broker.explicit().find(|(given, _)| *given == name)?;
+                Some(Synonym::new(name, value, ConfigSource::StaticBroker))
+            });
+            let default = def
+                .broker_name
+                .and_then(|name| Some(Synonym::new(name, broker_config(name)?.default?, ConfigSource::Default)));
+            let synonyms = own.into_iter().chain(given).chain(default).collect();
+            Described::new(def, synonyms, false).with_unfit(self.0.unfit().get(def.name), source)
+        });
+        described.chain(unknown_ones(self.0.unfit(), group_config, source)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn overrides(pairs: &[(&str, &str)]) -> GroupOverrides {
+        GroupOverrides::new(pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))).unwrap()
+    }
+
+    fn seconds(session: u64, heartbeat: u64) -> ConsumerTimes {
+        let (session_timeout, heartbeat_interval) = (Duration::from_secs(session), Duration::from_secs(heartbeat));
+        ConsumerTimes { session_timeout, heartbeat_interval }
+    }
+
+    #[test]
+    fn a_group_sets_its_own_within_the_brokers_bounds() {
+        let broker = BrokerConfig::default();
+        assert_eq!(GroupOverrides::default().effective(&broker), seconds(45, 5));
+        let own = overrides(&[(SESSION_TIMEOUT, "60000"), (HEARTBEAT_INTERVAL, "15000")]);
+        assert_eq!((own.check(&broker), own.effective(&broker)), (Ok(()), seconds(60, 15)));
+        for (name, value, reason) in [
+            (SESSION_TIMEOUT, "44999", "greater than or equal to group.consumer.min.session.timeout.ms"),
+            (SESSION_TIMEOUT, "60001", "less than or equal to group.consumer.max.session.timeout.ms"),
+            (HEARTBEAT_INTERVAL, "4999", "greater than or equal to group.consumer.min.heartbeat.interval.ms"),
+            (HEARTBEAT_INTERVAL, "15001", "less than or equal to group.consumer.max.heartbeat.interval.ms"),
+        ] {
+            let error = overrides(&[(name, value)]).check(&broker).unwrap_err().to_string();
+            assert!(error.contains(reason), "{error}");
+        }
+        assert!(check_one("share.session.timeout.ms", "50000").is_err());
+        assert!(check_one(SESSION_TIMEOUT, "0").is_err());
+    }
+
+    #[test]
+    fn what_no_longer_lies_within_narrower_bounds_is_moved_to_them() {
+        let broker = BrokerConfig::new([("group.consumer.max.session.timeout.ms", "50000")]).unwrap();
+        let own = overrides(&[(SESSION_TIMEOUT, "60000")]);
+        assert_eq!(own.effective(&broker), seconds(50, 5));
+        // Bounds that leave no room between the two: the broker's own hold.
+        let broker = BrokerConfig::new([
+            ("group.consumer.min.session.timeout.ms", "6000"),
+            ("group.consumer.max.session.timeout.ms", "8000"),
+            ("group.consumer.session.timeout.ms", "8000"),
+        ]);
+        let own = overrides(&[(SESSION_TIMEOUT, "45000"), (HEARTBEAT_INTERVAL, "15000")]);
+        assert_eq!(own.effective(&broker.unwrap()), seconds(8, 5));
+    }
+
+    #[test]
+    fn each_setting_is_described_with_where_it_comes_from() {
+        let broker = BrokerConfig::new([("group.consumer.heartbeat.interval.ms", "6000")]).unwrap();
+        let stored = [(SESSION_TIMEOUT, "50000"), ("newer.setting", "x")].map(|(n, v)| (n.to_owned(), v.to_owned()));
+        let described = GroupOverrides::stored(stored).describe(&broker);
+        let seen: Vec<_> = described.iter().map(|d| (d.name.as_str(), d.value.as_deref(), d.source.code())).collect();
+        let expected = [
+            (HEARTBEAT_INTERVAL, Some("6000"), 4),
+            (SESSION_TIMEOUT, Some("50000"), 8),
+            ("newer.setting", Some("x"), 8),
+        ];
+        assert_eq!(seen, expected);
+        let names: Vec<_> = described[1].synonyms.iter().map(|s| (s.name.as_str(), s.source.code())).collect();
+        assert_eq!(names, [(SESSION_TIMEOUT, 8), ("group.consumer.session.timeout.ms", 5)]);
+    }
+}
