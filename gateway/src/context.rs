@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::budget::Budget;
 use crate::error::{ApiError, grpc_error};
 use crate::ports::{SqlPort, StatusPort};
-use crate::{GatewayInfo, GatewayOptions};
+use crate::{GatewayInfo, GatewayOptions, Metrics};
 
 /// Shared by all handlers of one router.
 pub(crate) struct Context {
@@ -20,7 +20,7 @@ pub(crate) struct Context {
     pub(crate) authenticator: Option<Arc<Authenticator>>,
     pub(crate) sql: Option<Arc<dyn SqlPort>>,
     pub(crate) status: Option<Arc<dyn StatusPort>>,
-    pub(crate) metrics: Box<dyn Fn() -> String + Send + Sync>,
+    pub(crate) metrics: Metrics,
     pub(crate) info: GatewayInfo,
     pub(crate) options: GatewayOptions,
     /// For requests.

@@ -74,6 +74,9 @@ impl Default for GatewayOptions {
     }
 }
 
+/// Renders all metrics: some are asked for, which takes a moment.
+pub type Metrics = Box<dyn Fn() -> futures::future::BoxFuture<'static, String> + Send + Sync>;
+
 /// Everything that a router is made of.
 pub struct GatewayParts {
     /// The use cases.
@@ -85,7 +88,7 @@ pub struct GatewayParts {
     /// Answers `GET /v1/tier` and `GET /v1/tables`; without it the routes do not exist.
     pub status: Option<Arc<dyn StatusPort>>,
     /// Renders the metrics in Prometheus' text format.
-    pub metrics: Box<dyn Fn() -> String + Send + Sync>,
+    pub metrics: Metrics,
     /// What `GET /` tells.
     pub info: GatewayInfo,
     /// Settings.

@@ -66,7 +66,7 @@ pub(crate) async fn readyz(State(context): State<Shared>) -> Response {
     (status = 401, description = "No valid token.", body = Problem, content_type = "application/problem+json"),
 ))]
 pub(crate) async fn render_metrics(State(context): State<Shared>) -> Response {
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], (context.metrics)()).into_response()
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], (context.metrics)().await).into_response()
 }
 
 /// Which server this is.

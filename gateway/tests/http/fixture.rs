@@ -136,7 +136,7 @@ impl Setup {
             authenticator: self.secure.then(|| Arc::new(Authenticator::new(keys, rules).unwrap())),
             sql: self.wired.then(|| Arc::new(EchoSql) as Arc<dyn SqlPort>),
             status: self.wired.then(|| Arc::new(FixedStatus) as Arc<dyn StatusPort>),
-            metrics: Box::new(|| "# metrics\n".to_owned()),
+            metrics: Box::new(|| Box::pin(async { "# metrics\n".to_owned() })),
             info: GatewayInfo { version: "1.2.3".into(), commit: "abc".into(), cluster_id: "cluster".into() },
             options: self.options,
             shutdown: shutdown.clone(),

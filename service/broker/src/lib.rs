@@ -24,6 +24,7 @@ mod elections;
 mod error;
 mod fetch;
 mod group_admin;
+mod group_standings;
 mod groups;
 mod housekeeping;
 mod leader_epochs;

@@ -89,6 +89,13 @@ fn groups_from_their_first_member_to_their_deletion() {
     server.run(&["group", "reset-offsets", "g", "--all-topics"]).expect(2);
     server.run(&["group", "reset-offsets", "g", "--all-topics", "--to-latest", "--to-earliest"]).expect(2);
 
+    let gone = server.run(&["group", "delete-offsets", "new", "--topic", "t:1", "--output", "json"]).expect(0).json();
+    assert_eq!(gone, json!([{"topic": "t", "partition": 1, "deleted": true}]));
+    assert_eq!(offsets(&server, "new"), [(0, 3)]);
+    server.run(&["group", "delete-offsets", "new", "--topic", "none"]).expect(4);
+    server.run(&["group", "delete-offsets", "nobody", "--topic", "t"]).expect(4);
+    server.run(&["group", "delete-offsets", "new"]).expect(2);
+
     let deleted = server.run(&["group", "delete", "g", "new", "--output", "json"]).expect(0).json();
     assert_eq!(deleted, json!([{"group": "g", "deleted": true}, {"group": "new", "deleted": true}]));
     assert_eq!(server.run(&["group", "list", "--output", "json"]).expect(0).json(), json!([]));
@@ -141,6 +148,19 @@ fn a_group_of_the_consumer_protocol_is_described_too() {
     let group = described(&server, "g");
     assert_eq!((&group["members"][0]["client_id"], &group["members"][0]["partitions"]), (&json!("reader"), &json!(1)));
     assert_eq!((&group["positions"][0]["topic"], &group["state"]), (&json!("t"), &json!("Stable")), "{group}");
+    let part = |flag: &str| server.run(&["group", "describe", "g", flag, "--output", "json"]).expect(0).json();
+    let state = json!({
+        "group": "g", "type": "consumer", "coordinator": 1, "assignor": "uniform", "state": "Stable", "members": 1,
+    });
+    assert_eq!(part("--state"), state);
+    let members = part("--members");
+    let member = &members[0];
+    assert_eq!((&member["protocol"], &member["assignment"]), (&json!("consumer"), &json!({"t": [0]})), "{members}");
+    let people = server.run(&["group", "describe", "g", "--members"]).expect(0).stdout;
+    assert!(people.contains("PROTOCOL") && people.contains("t:0"), "{people}");
+    server.run(&["group", "describe", "g", "--members", "--state"]).expect(2);
+    let refused = server.run(&["group", "delete-offsets", "g", "--topic", "t"]).expect(1);
+    assert!(refused.stderr.contains("GROUP_SUBSCRIBED_TO_TOPIC"), "{}", refused.stderr);
     let refused = server.run(&["group", "reset-offsets", "g", "--topic", "t", "--to-latest", "--execute"]).expect(1);
     assert!(refused.stderr.contains("Stable"), "{}", refused.stderr);
 }

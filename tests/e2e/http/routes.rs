@@ -62,6 +62,22 @@ fn every_series_has_help_and_type(metrics: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_lag_of_groups_is_among_the_metrics() {
+    let server = server();
+    server.run_with(&["produce", "lagging"], b"a\nb\nc\n").expect(0);
+    server.run(&["group", "reset-offsets", "g", "--topic", "lagging", "--to-offset", "1", "--execute"]).expect(0);
+    let metrics = http().get(server.url("/metrics")).send().await.unwrap().text().await.unwrap();
+    for line in [
+        "tidelog_consumer_group_lag{group=\"g\",topic=\"lagging\",partition=\"0\"} 2\n",
+        "tidelog_consumer_group_members{group=\"g\"} 0\n",
+        "tidelog_consumer_groups{type=\"classic\",state=\"Empty\"} 1\n",
+        "tidelog_consumer_groups_left_out 0\n",
+    ] {
+        assert!(metrics.contains(line), "{line} is not in\n{metrics}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn paths_that_lead_nowhere() {
     let server = server();
     let client = http();

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use tidelog_coordinator::group::{
     AnyDescription, FetchOffsets, FetchedOffset, GroupCall, GroupId, GroupListing, GroupReply, GroupRequest,
-    GroupShard, TopicDirectory,
+    GroupShard, GroupStandings, TopicDirectory,
 };
 use tidelog_coordinator::{CoordinatorRecord, Outcome, ReplyToken};
 use tidelog_model::{Deadline, KafkaError, Now, Offset, TopicId, TopicName};
@@ -43,6 +43,8 @@ pub(crate) enum GroupWork {
     List(GroupAnswer<Vec<GroupListing>>),
     /// TxnOffsetCommit of one group.
     CommitInTransaction(TransactionalCommit),
+    /// Every group of the shard as those see it who watch, of which so much is shown; and how much of that is left.
+    Standings(usize, GroupAnswer<(GroupStandings, usize)>),
     /// A topic is gone, and its offsets with it.
     TopicDeleted(TopicName, TopicId),
     /// The shard has read its whole partition.
@@ -58,6 +60,7 @@ impl GroupWork {
             GroupWork::Offsets(_, reply) => drop(reply.send(Err(error))),
             GroupWork::Describe(_, reply) => drop(reply.send(Err(error))),
             GroupWork::List(reply) => drop(reply.send(Err(error))),
+            GroupWork::Standings(_, reply) => drop(reply.send(Err(error))),
             GroupWork::CommitInTransaction(asked) => drop(asked.reply.send(Err(error))),
             GroupWork::TopicDeleted(..) | GroupWork::Loaded(_) => {}
         }
@@ -129,6 +132,11 @@ impl Replica {
             GroupWork::Describe(group, reply) => {
                 let answer = host.shard.describe(&group);
                 self.answer_look(host.last_appended, reply, answer);
+            }
+            GroupWork::Standings(most, reply) => {
+                let mut standings = GroupStandings::default();
+                let rest = host.shard.add_standings(&mut standings, most);
+                self.answer_look(host.last_appended, reply, rest.map(|rest| (standings, rest)));
             }
             GroupWork::List(reply) => {
                 let answer = host.shard.list();

@@ -1,10 +1,11 @@
-//! Groups' offsets, without membership: commit and read positions at the group's coordinator.
+//! Groups' offsets, without membership: commit, read and forget positions at the group's coordinator.
 
 use tidelog_model::{KafkaError, LeaderEpoch, NodeId, Offset, PartitionIndex};
 use tidelog_protocol::Str;
 use tidelog_protocol::messages::{
     FindCoordinatorRequest, OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic,
-    OffsetFetchRequest, OffsetFetchRequestGroup,
+    OffsetDeleteRequest, OffsetDeleteRequestPartition, OffsetDeleteRequestTopic, OffsetFetchRequest,
+    OffsetFetchRequestGroup,
 };
 use tokio::time::Instant;
 
@@ -126,6 +127,48 @@ impl Client {
         }
         found.sort_by(|a, b| (&a.topic, a.partition).cmp(&(&b.topic, b.partition)));
         Ok(found)
+    }
+
+    /// Forgets positions of a group: one result for each, in this order. The error of the group as a whole (it is unknown, or its members are no
+    /// consumers) is returned instead of them.
+    pub async fn delete_offsets(
+        &self,
+        group: &str,
+        partitions: &[(String, PartitionIndex)],
+    ) -> Result<Vec<Result<(), ClientError>>, ClientError> {
+        let mut topics: Vec<OffsetDeleteRequestTopic> = Vec::new();
+        for (topic, partition) in partitions {
+            let partition = OffsetDeleteRequestPartition { partition_index: partition.get(), ..Default::default() };
+            match topics.iter_mut().find(|asked| asked.name == **topic) {
+                Some(asked) => asked.partitions.push(partition),
+                None => topics.push(OffsetDeleteRequestTopic {
+                    name: Str::from(topic),
+                    partitions: vec![partition],
+                    ..Default::default()
+                }),
+            }
+        }
+        let request = OffsetDeleteRequest { group_id: Str::from(group), topics, ..Default::default() };
+        let mut backoff = Backoff::until(Instant::now() + self.timeout());
+        let response = loop {
+            let response = self.group_coordinator(group).await?.call(&request).await?;
+            match ClientError::check(response.error_code, || format!("group `{group}`"), None) {
+                Err(error) if error.is_retriable() && backoff.wait().await => {}
+                Err(error) => return Err(error),
+                Ok(()) => break response,
+            }
+        };
+        let result = |(topic, partition): &(String, PartitionIndex)| {
+            let what = || format!("offset of {topic}-{partition}");
+            let answer = response.topics.iter().find(|answer| answer.name == **topic);
+            let answer =
+                answer.and_then(|topic| topic.partitions.iter().find(|p| p.partition_index == partition.get()));
+            match answer {
+                Some(answer) => ClientError::check(answer.error_code, what, None),
+                None => Err(ClientError::kafka(KafkaError::UnknownServerError, what(), Some("the answer lacks it"))),
+            }
+        };
+        Ok(partitions.iter().map(result).collect())
     }
 
     /// A connection to the group's coordinator; waits while there is none.

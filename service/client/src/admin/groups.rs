@@ -56,6 +56,8 @@ pub struct GroupMember {
     pub client_id: String,
     /// The client's address.
     pub host: String,
+    /// Which protocol it speaks: `classic` or `consumer`.
+    pub kind: &'static str,
     /// The partitions that it reads, by topic and number.
     pub assignment: Vec<(String, PartitionIndex)>,
 }
@@ -146,6 +148,9 @@ impl Client {
     }
 }
 
+/// ConsumerGroupDescribe's number of a member that speaks the classic protocol.
+const CLASSIC: i8 = 0;
+
 fn what(group: &str) -> String {
     format!("group `{group}`")
 }
@@ -164,6 +169,7 @@ fn described(group: DescribedGroup) -> Result<GroupDescription, ClientError> {
             instance_id: member.group_instance_id.map(|id| id.as_str().to_owned()),
             client_id: member.client_id.as_str().to_owned(),
             host: member.client_host.as_str().to_owned(),
+            kind: "classic",
             assignment: match has_partitions {
                 true => assignment(member.member_assignment)?,
                 false => Vec::new(),
@@ -192,6 +198,8 @@ fn consumer_group(group: DescribedConsumerGroup) -> GroupDescription {
             instance_id: member.instance_id.map(|id| id.as_str().to_owned()),
             client_id: member.client_id.as_str().to_owned(),
             host: member.client_host.as_str().to_owned(),
+            // In such a group some may still speak the other one.
+            kind: if member.member_type == CLASSIC { "classic" } else { "consumer" },
             assignment,
         }
     };

@@ -14,6 +14,7 @@ mod offsets;
 mod records;
 mod refusal;
 mod shard;
+mod standing;
 mod state;
 mod sweep;
 #[cfg(test)]
@@ -26,4 +27,5 @@ pub use config::{GroupConfig, MigrationPolicy};
 pub use directory::{TopicDirectory, TopicFacts};
 pub use ids::{Epoch, Generation, GroupId, InstanceId, MemberId};
 pub use shard::{GroupShard, ReplayCounts};
+pub use standing::{GroupStanding, GroupStandings, Position};
 pub use transactional::CommitInTransaction;

@@ -15,6 +15,11 @@ pub(crate) struct Offsets {
 }
 
 impl Offsets {
+    /// How many positions there are.
+    pub(crate) fn len(&self) -> usize {
+        self.topics.values().map(BTreeMap::len).sum()
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.topics.is_empty()
     }

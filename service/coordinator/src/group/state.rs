@@ -129,6 +129,11 @@ impl Group {
         GroupListing { group: self.id.clone(), kind, protocol_type, state }
     }
 
+    /// How many members it has.
+    pub(crate) fn member_count(&self) -> usize {
+        self.consumer.as_ref().map_or_else(|| self.classic.member_count(), |consumer| consumer.member_count())
+    }
+
     /// Nobody is in it, and nobody is expected.
     pub(crate) fn is_deserted(&self) -> bool {
         self.classic.is_vacant() && self.consumer.as_ref().is_none_or(|consumer| consumer.is_empty())

@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use clap::{Args, Subcommand};
 use serde::Serialize;
 use serde_json::json;
-use tidelog_client::{Client, ClientError, GroupDescription, Isolation, OffsetQuery};
+use tidelog_client::{Client, ClientError, GroupDescription, GroupMember, Isolation, OffsetQuery};
 use tidelog_model::{KafkaError, Offset, PartitionIndex};
 
+use super::group_delete_offsets::{DeleteOffsetsArgs, delete_offsets};
 use super::group_reset::{ResetArgs, reset};
 use super::{connect, topic};
 use crate::cli::{KafkaArgs, OutputArgs};
@@ -27,6 +28,8 @@ enum GroupCommand {
     Describe(DescribeArgs),
     /// Move a group's positions; without --execute only say where to.
     ResetOffsets(ResetArgs),
+    /// Forget positions of topics that no member reads.
+    DeleteOffsets(DeleteOffsetsArgs),
     /// Delete groups without members, and their positions.
     Delete(DeleteArgs),
 }
@@ -44,6 +47,12 @@ struct DescribeArgs {
     /// Name of the group.
     #[arg(value_name = "GROUP")]
     name: String,
+    /// Show only the members, with their partitions.
+    #[arg(long, conflicts_with = "state")]
+    members: bool,
+    /// Show only the state.
+    #[arg(long)]
+    state: bool,
     #[command(flatten)]
     kafka: KafkaArgs,
     #[command(flatten)]
@@ -69,6 +78,7 @@ pub(crate) async fn run(args: GroupArgs) -> anyhow::Result<()> {
         GroupCommand::List(args) => list(args).await,
         GroupCommand::Describe(args) => describe(args).await,
         GroupCommand::ResetOffsets(args) => reset(args).await,
+        GroupCommand::DeleteOffsets(args) => delete_offsets(args).await,
         GroupCommand::Delete(args) => delete(args).await,
     }
 }
@@ -129,6 +139,12 @@ struct Position {
 async fn describe(args: DescribeArgs) -> anyhow::Result<()> {
     let client = connect(&args.kafka, "tidelog-group").await?;
     let group = client.describe_group(&args.name).await?;
+    if args.state {
+        return show_state(&client, &args, &group).await;
+    }
+    if args.members {
+        return show_members(&args, &group);
+    }
     let positions = positions(&client, &group).await?;
     let member = |member: &tidelog_client::GroupMember| Member {
         id: member.id.clone(),
@@ -146,6 +162,57 @@ async fn describe(args: DescribeArgs) -> anyhow::Result<()> {
         assignor: group.protocol,
     };
     show(args.output.output, &described, || described.render())
+}
+
+/// What holds of the group as a whole.
+async fn show_state(client: &Client, args: &DescribeArgs, group: &GroupDescription) -> anyhow::Result<()> {
+    let listed = client.list_groups().await?.into_iter().find(|listed| listed.group == group.group);
+    let (kind, coordinator) = listed.map_or((String::new(), None), |one| (one.kind, Some(one.coordinator.get())));
+    let row = json!({
+        "group": group.group, "type": kind, "coordinator": coordinator, "assignor": group.protocol, "state": group.state,
+        "members": group.members.len(),
+    });
+    show(args.output.output, &row, || {
+        let mut table = Table::new(["GROUP", "TYPE", "COORDINATOR", "ASSIGNOR", "STATE", "MEMBERS"]);
+        let coordinator = coordinator.map_or_else(|| "-".to_owned(), |node| node.to_string());
+        let members = group.members.len().to_string();
+        table.row([&group.group, &dash(&kind), &coordinator, &dash(&group.protocol), &group.state, &members]);
+        table.render()
+    })
+}
+
+fn show_members(args: &DescribeArgs, group: &GroupDescription) -> anyhow::Result<()> {
+    // Each topic with the numbers of its partitions.
+    let topics = |member: &GroupMember| {
+        let mut topics: BTreeMap<String, Vec<i32>> = BTreeMap::new();
+        for (topic, partition) in &member.assignment {
+            topics.entry(topic.clone()).or_default().push(partition.get());
+        }
+        topics
+    };
+    let row = |member: &GroupMember| {
+        json!({
+            "id": member.id, "instance_id": member.instance_id, "client_id": member.client_id, "host": member.host,
+            "protocol": member.kind, "assignment": topics(member),
+        })
+    };
+    let rows: Vec<_> = group.members.iter().map(row).collect();
+    show(args.output.output, &rows, || {
+        let mut table = Table::new(["MEMBER", "INSTANCE", "CLIENT", "HOST", "PROTOCOL", "PARTITIONS"]);
+        for member in &group.members {
+            let instance = dash(member.instance_id.as_deref().unwrap_or_default());
+            let list = |numbers: &[i32]| numbers.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+            let parts: Vec<String> =
+                topics(member).iter().map(|(topic, numbers)| format!("{topic}:{}", list(numbers))).collect();
+            let parts = dash(&parts.join(" "));
+            table.row([&member.id, &instance, &member.client_id, &member.host, &member.kind.to_owned(), &parts]);
+        }
+        table.render()
+    })
+}
+
+fn dash(text: &str) -> String {
+    if text.is_empty() { "-".to_owned() } else { text.to_owned() }
 }
 
 /// Committed positions and assigned partitions, each once, with the ends of those that still exist.
@@ -204,7 +271,6 @@ async fn ends(
 
 impl Described {
     fn render(&self) -> String {
-        let dash = |text: &str| if text.is_empty() { "-".to_owned() } else { text.to_owned() };
         let number = |number: Option<i64>| number.map_or_else(|| "-".to_owned(), |number| number.to_string());
         let mut text =
             format!("Group     {}\nState     {}\nAssignor  {}\n", self.group, self.state, dash(&self.assignor));

@@ -61,12 +61,12 @@ struct TargetArgs {
 
 /// Partitions of one topic; all if none is named.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Selection {
+pub(super) struct Selection {
     topic: String,
     partitions: Vec<PartitionIndex>,
 }
 
-fn selection(text: &str) -> Result<Selection, String> {
+pub(super) fn selection(text: &str) -> Result<Selection, String> {
     let (topic, list) = text.split_once(':').unwrap_or((text, ""));
     let number = |text: &str| text.trim().parse().ok().filter(|number| *number >= 0).map(PartitionIndex);
     let partitions: Option<Vec<_>> = list.split(',').filter(|_| !list.is_empty()).map(number).collect();
@@ -192,7 +192,10 @@ pub(crate) async fn reset(args: ResetArgs) -> anyhow::Result<()> {
 }
 
 /// The partitions of a selection, each once.
-async fn partitions(client: &Client, selected: &[Selection]) -> anyhow::Result<Vec<(String, PartitionIndex)>> {
+pub(super) async fn partitions(
+    client: &Client,
+    selected: &[Selection],
+) -> anyhow::Result<Vec<(String, PartitionIndex)>> {
     let mut all = std::collections::BTreeSet::new();
     for Selection { topic, partitions } in selected {
         let info = client.topic(topic, false).await?;

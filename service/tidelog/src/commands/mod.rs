@@ -8,6 +8,7 @@ pub(crate) mod config;
 pub(crate) mod consume;
 pub(crate) mod entries;
 pub(crate) mod group;
+mod group_delete_offsets;
 mod group_reset;
 pub(crate) mod http;
 pub(crate) mod lines;

@@ -60,7 +60,7 @@ fn text(topics: &[(String, Vec<PartitionStatus>)]) -> String {
     out
 }
 
-fn head(out: &mut String, name: &str, meaning: &str) {
+pub(super) fn head(out: &mut String, name: &str, meaning: &str) {
     let _ = writeln!(out, "# HELP {name} {meaning}\n# TYPE {name} gauge");
 }
 

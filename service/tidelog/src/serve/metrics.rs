@@ -178,7 +178,7 @@ mod tests {
     use std::collections::BTreeSet;
     use std::path::Path;
 
-    use super::super::gauges;
+    use super::super::{gauges, group_gauges};
     use super::*;
 
     /// Every `metrics::counter!("…"`, gauge and histogram in these sources.
@@ -227,7 +227,9 @@ mod tests {
             let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
             for name in query.split(|c| !is_name(c)).filter(|word| word.starts_with("tidelog_")) {
                 asked += 1;
-                let rendered = name == gauges::PARTITIONS || gauges::TABLE.iter().any(|(gauge, ..)| name == *gauge);
+                let rendered = name == gauges::PARTITIONS
+                    || group_gauges::NAMES.contains(&name)
+                    || gauges::TABLE.iter().any(|(gauge, ..)| name == *gauge);
                 let known = rendered
                     || TABLE.iter().any(|(metric, kind, ..)| match kind {
                         Histogram => name.strip_suffix("_bucket") == Some(*metric),

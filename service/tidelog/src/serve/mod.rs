@@ -6,6 +6,7 @@ pub(crate) mod config;
 pub(crate) mod endpoints;
 mod file;
 mod gauges;
+mod group_gauges;
 mod listeners;
 mod log_levels;
 mod metrics;

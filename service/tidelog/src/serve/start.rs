@@ -27,7 +27,7 @@ use super::config::{JwtConfig, KafkaListener, ServeConfig};
 use super::observer::Events;
 use super::status::Status;
 use super::tls::Certificates;
-use super::{endpoints, gauges, metrics, safety};
+use super::{endpoints, gauges, group_gauges, metrics, safety};
 
 /// In the data directory: the object store that an earlier start has probed.
 const STORE_MARKER: &str = "object-store-probed";
@@ -134,7 +134,11 @@ pub(crate) async fn start(config: ServeConfig, log: Option<Arc<dyn LogLevels>>) 
         status: Some(Arc::new(Status { broker: broker.clone(), tier, exporter: Arc::clone(&exporter) })),
         metrics: {
             let (counted, broker) = (metrics::start(stop.clone()), broker.clone());
-            Box::new(move || counted() + &gauges::render(&broker))
+            let counted: Arc<dyn Fn() -> String + Send + Sync> = Arc::from(counted);
+            Box::new(move || {
+                let (counted, broker) = (Arc::clone(&counted), broker.clone());
+                Box::pin(async move { counted() + &gauges::render(&broker) + &group_gauges::render(&broker).await })
+            })
         },
         info: GatewayInfo {
             version: env!("CARGO_PKG_VERSION").into(),

@@ -262,6 +262,11 @@ impl Classic {
         self.protocol_type.as_ref()
     }
 
+    /// How many members it has.
+    pub(crate) fn member_count(&self) -> usize {
+        self.roster.len()
+    }
+
     /// Nobody is in and nobody is expected.
     pub(crate) fn is_vacant(&self) -> bool {
         self.state == GroupState::Empty && !self.roster.has_pending()

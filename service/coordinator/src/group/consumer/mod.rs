@@ -206,6 +206,11 @@ impl Consumer {
             && self.regexes.is_empty()
     }
 
+    /// How many members it has.
+    pub(crate) fn member_count(&self) -> usize {
+        self.members.len()
+    }
+
     /// Nobody is in it.
     pub(crate) fn is_empty(&self) -> bool {
         self.members.is_empty()

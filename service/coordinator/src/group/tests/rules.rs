@@ -17,6 +17,21 @@ fn topic(name: &str) -> TopicName {
 }
 
 #[test]
+fn what_is_shown_of_groups_is_bounded_and_the_rest_is_counted() {
+    let mut driver = Driver::new(GroupConfig::default());
+    for (group, positions) in [("a", 1), ("b", 3), ("c", 1)] {
+        driver.call(group, simple_commit((0..positions).map(|part| offset("t", part, 7)).collect()));
+    }
+    let mut standings = GroupStandings::default();
+    // A group costs one, and one for each position.
+    assert_eq!(driver.shard.add_standings(&mut standings, 5), Ok(1));
+    let shown: Vec<_> = standings.shown.iter().map(|one| (one.group.as_str(), one.positions.len())).collect();
+    assert_eq!((shown, standings.left_out), (vec![("a", 1), ("c", 1)], 1));
+    assert_eq!(standings.counts, [((GroupKind::Classic, "Empty"), 3)].into());
+    assert_eq!(standings.shown[0].positions[0].offset, tidelog_model::Offset(7));
+}
+
+#[test]
 fn a_shard_that_loads_sends_everyone_away() {
     let mut shard = GroupShard::new(GroupConfig::default());
     let now = Driver::new(GroupConfig::default()).now;
