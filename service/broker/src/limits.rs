@@ -50,12 +50,6 @@ pub(crate) const REOPEN_FIRST: Duration = Duration::from_millis(500);
 /// Longest such pause: somebody who has made room waits no longer.
 pub(crate) const REOPEN_MOST: Duration = Duration::from_secs(30);
 
-/// The last part of the disk, bytes, which clients do not get: a deletion writes a few KiB of metadata, groups go on for hours.
-pub(crate) const RESERVE: u64 = 64 * 1024 * 1024;
-
-/// But never more than this share of the whole: a disk of 100 MiB is mostly for records.
-pub(crate) const RESERVE_SHARE: u64 = 8;
-
 /// Bytes that clients may append between two looks at the disk: far less than the reserve, and a look takes a microsecond.
 pub(crate) const ROOM_STEP: i64 = 8 * 1024 * 1024;
 
@@ -96,4 +90,4 @@ pub(crate) const MAX_FETCH_WAIT: Duration = Duration::from_secs(300);
 /// client sends again.
 pub(crate) const COORDINATOR_PATIENCE: Duration = Duration::from_secs(30);
 
-const _: () = assert!(ROOM_STEP as u64 * 4 <= RESERVE);
+const _: () = assert!(ROOM_STEP as u64 * 4 <= tidelog_log::limits::RESERVE_BYTES);

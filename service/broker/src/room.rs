@@ -5,12 +5,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
+use tidelog_log::limits::RESERVE_SHARE;
 use tidelog_log::{Disk, Space};
 use tidelog_model::KafkaError;
 use tracing::{info, warn};
 
 use crate::BrokerError;
-use crate::limits::{RESERVE, RESERVE_SHARE, ROOM_STEP};
+use crate::limits::ROOM_STEP;
 
 /// Watches one file system.
 pub(crate) struct Room {
@@ -28,8 +29,7 @@ impl Room {
 
     /// Would so many bytes more leave what is kept?
     pub(crate) fn has(&self, bytes: u64) -> bool {
-        let wanted = i64::try_from(bytes).unwrap_or(i64::MAX);
-        self.disk.space(&self.path).is_none_or(|space| grant(space, wanted, false).is_some())
+        self.disk.space(&self.path).is_none_or(|space| space.has(bytes))
     }
 
     /// May a client's request take so many bytes?
@@ -64,7 +64,7 @@ impl Room {
 /// more than nothing must be free before it ends, or every other request would end it.
 fn grant(space: Space, wanted: i64, full: bool) -> Option<i64> {
     let bytes = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
-    let reserve = bytes(RESERVE.min(space.total / RESERVE_SHARE));
+    let reserve = bytes(space.reserve());
     let room = bytes(space.free).saturating_sub(reserve).saturating_sub(wanted);
     let enough = if full { room >= reserve / RESERVE_SHARE as i64 } else { room >= 0 };
     // Others write too: at most a half is promised, and never more than is soon looked at again.
@@ -73,6 +73,8 @@ fn grant(space: Space, wanted: i64, full: bool) -> Option<i64> {
 
 #[cfg(test)]
 mod tests {
+    use tidelog_log::limits::RESERVE_BYTES as RESERVE;
+
     use super::*;
 
     const GIB: u64 = 1 << 30;

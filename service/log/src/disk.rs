@@ -13,6 +13,8 @@ use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::limits::{RESERVE_BYTES, RESERVE_SHARE};
+
 /// One entry of a directory.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct DirEntry {
@@ -31,6 +33,18 @@ pub struct Space {
     pub free: u64,
     /// Bytes that it holds when it is full.
     pub total: u64,
+}
+
+impl Space {
+    /// The last part, which is kept for the metadata and the service's own topics: neither clients nor caches get it.
+    pub fn reserve(&self) -> u64 {
+        RESERVE_BYTES.min(self.total / RESERVE_SHARE)
+    }
+
+    /// May so many bytes be written without touching that?
+    pub fn has(&self, bytes: u64) -> bool {
+        self.free >= self.reserve().saturating_add(bytes)
+    }
 }
 
 /// A file system, as far as a log needs one. Every call may block.

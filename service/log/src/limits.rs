@@ -53,6 +53,12 @@ pub const DEFAULT_COMPACTION_MEMORY_BYTES: usize = 128 * 1024 * 1024;
 /// What one key costs in a compaction's map beside its bytes, bytes (entry, hash, allocation).
 pub const COMPACTION_KEY_OVERHEAD_BYTES: usize = 96;
 
+/// The last part of a disk, bytes, that is kept for the service itself: a deletion writes a few KiB of metadata, groups go on for hours.
+pub const RESERVE_BYTES: u64 = 64 * 1024 * 1024;
+
+/// But never more than this share of the whole: a disk of 100 MiB is mostly for records.
+pub const RESERVE_SHARE: u64 = 8;
+
 /// Longest name of a file or directory, bytes: what Linux file systems allow.
 pub const MAX_FILE_NAME_BYTES: usize = 255;
 

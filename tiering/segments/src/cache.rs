@@ -15,7 +15,7 @@ use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
 use parking_lot::Mutex;
-use tidelog_log::RemoteError;
+use tidelog_log::{Disk, RemoteError};
 use tidelog_objects::{Objects, ObjectsError};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
@@ -119,6 +119,8 @@ impl State {
 /// The cache of one [`crate::Tier`].
 pub(crate) struct ChunkCache {
     folder: PathBuf,
+    /// Where the folder is; asked only what room there is.
+    disk: Arc<dyn Disk>,
     limit: u64,
     objects: Objects,
     handle: Handle,
@@ -130,6 +132,7 @@ impl ChunkCache {
     /// Empties `folder` (created if absent): what a dead process left is not known to be whole. Blocks.
     pub(crate) fn open(
         folder: &Path,
+        disk: Arc<dyn Disk>,
         limit: u64,
         downloads: usize,
         objects: Objects,
@@ -141,6 +144,7 @@ impl ChunkCache {
         }
         Ok(Arc::new(ChunkCache {
             folder: folder.to_owned(),
+            disk,
             limit,
             objects,
             handle,
@@ -263,6 +267,10 @@ impl ChunkCache {
     /// Writes one file and makes room. Never flushed: after a crash the folder is emptied.
     fn store(&self, key: ChunkKey, bytes: &Bytes) -> std::io::Result<()> {
         let len = bytes.len() as u64;
+        // What is left of a nearly full disk is for what nobody else has.
+        if self.disk.space(&self.folder).is_some_and(|space| !space.has(len)) {
+            return Ok(());
+        }
         let Some(evicted) = self.make_room(len) else { return Ok(()) };
         for key in evicted {
             let _ = std::fs::remove_file(self.path(key));
@@ -299,15 +307,22 @@ impl ChunkCache {
 
 #[cfg(test)]
 mod tests {
+    use tidelog_log::OsDisk;
+    use tidelog_log::sim::{Faults, SimDisk};
+
     use super::*;
 
     async fn cache(limit: u64) -> (Arc<ChunkCache>, Objects, tempfile::TempDir) {
+        cache_on(Arc::new(OsDisk), limit).await
+    }
+
+    async fn cache_on(disk: Arc<dyn Disk>, limit: u64) -> (Arc<ChunkCache>, Objects, tempfile::TempDir) {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("file://{}", folder.path().join("store").display());
         let objects = Objects::open(&url, &tidelog_objects::StoreOptions::default()).await.unwrap();
         objects.put("o", Bytes::from_static(b"0123456789")).await.unwrap();
         let path = folder.path().join("chunks");
-        let cache = ChunkCache::open(&path, limit, 2, objects.clone(), Handle::current()).unwrap();
+        let cache = ChunkCache::open(&path, disk, limit, 2, objects.clone(), Handle::current()).unwrap();
         (cache, objects, folder)
     }
 
@@ -323,6 +338,20 @@ mod tests {
         assert!(cache.fetch(key(0), "o", 0..10).is_none());
         let again = cache.get(key(0), "o", 0..10).await.unwrap().read(2..4).await.unwrap();
         assert_eq!((again.as_ref(), objects.counts().requests().get - before), (&b"23"[..], 0));
+    }
+
+    #[tokio::test]
+    async fn the_last_part_of_the_disk_is_left_alone() {
+        let disk = SimDisk::new(1);
+        let capacity = |bytes| disk.set_faults(Faults { capacity: Some(bytes), ..Faults::default() });
+        let (cache, _, _folder) = cache_on(Arc::new(disk.clone()), 100).await;
+        // An eighth is kept.
+        capacity(11);
+        assert_eq!(cache.get(key(0), "o", 0..10).await.unwrap().read(2..4).await.unwrap().as_ref(), b"23");
+        assert_eq!((cache.bytes(), cache.has(key(0))), (10, true), "there was room");
+        capacity(8);
+        assert_eq!(cache.get(key(1), "o", 0..10).await.unwrap().read(2..4).await.unwrap().as_ref(), b"23");
+        assert_eq!((cache.bytes(), cache.has(key(1))), (10, false), "it was read all the same");
     }
 
     #[tokio::test]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 use tidelog_log::remote::{BoxFuture, RemoteBatches, RemoteError, RemoteExtent, RemoteLog, TimestampedOffset};
-use tidelog_log::{LocalLog, SegmentInfo};
+use tidelog_log::{LocalLog, OsDisk, SegmentInfo};
 use tidelog_model::{LeaderEpoch, Offset, Timestamp, TopicIdPartition};
 use tidelog_objects::{Objects, ObjectsError, Requests};
 use tokio::runtime::Handle;
@@ -109,6 +109,7 @@ impl Tier {
         std::fs::create_dir_all(&manifest_folder)?;
         let chunks = ChunkCache::open(
             &cache.join("chunks"),
+            Arc::new(OsDisk),
             limits.cache_bytes,
             limits.downloads,
             objects.clone(),

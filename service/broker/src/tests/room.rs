@@ -4,10 +4,11 @@ use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use tidelog_log::limits::RESERVE_BYTES as RESERVE;
 use tidelog_log::{DirEntry, Disk, DiskFile, OsDisk, Space};
 
 use super::*;
-use crate::limits::{RESERVE, ROOM_STEP};
+use crate::limits::ROOM_STEP;
 
 /// The real disk, as small as the test says.
 #[derive(Default, Debug)]
