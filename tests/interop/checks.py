@@ -12,6 +12,8 @@ ACKS = [0, 1, -1]
 PATIENCE = 90
 
 BROKERS = os.environ["TIDELOG_KAFKA"]
+# The same server behind a proxy that loses answers; empty if there is none.
+CUT = os.environ.get("TIDELOG_CUT", "")
 RUN = f"{int(time.time() * 1000):x}"
 
 

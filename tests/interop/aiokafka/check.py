@@ -11,7 +11,7 @@ from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 from aiokafka.errors import InvalidPartitionsError, MessageSizeTooLargeError, OffsetOutOfRangeError
-from checks import ACKS, BROKERS, CODECS, Checks, equal, topic
+from checks import ACKS, BROKERS, CODECS, CUT, Checks, equal, topic
 
 # Error codes of the protocol that the admin client hands on as numbers.
 UNKNOWN_TOPIC, INVALID_TOPIC, TOPIC_EXISTS, INVALID_RF, INVALID_CONFIG = 3, 17, 36, 38, 40
@@ -46,7 +46,7 @@ async def create(name, partitions=1, config=None, replicas=1):
 
 async def produce(name, records, **options):
     """Sends dicts of AIOKafkaProducer.send's arguments; returns their metadata in order."""
-    producer = AIOKafkaProducer(bootstrap_servers=BROKERS, **options)
+    producer = AIOKafkaProducer(**{"bootstrap_servers": BROKERS, **options})
     await producer.start()
     try:
         futures = [await producer.send(name, **record) for record in records]
@@ -166,6 +166,23 @@ async def read_committed():
     equal((await consume(name, 1, isolation_level="read_committed"))[0].value, b"a")
 
 
+async def transactions():
+    name = topic("transactions")
+    await create(name)
+    producer = AIOKafkaProducer(bootstrap_servers=BROKERS, transactional_id=name)
+    await producer.start()
+    for n in range(5):
+        await producer.begin_transaction()
+        for i in range(10):
+            await producer.send(name, str(10 * n + i).encode(), partition=0)
+        await producer.flush()
+        await (producer.commit_transaction() if n % 2 == 0 else producer.abort_transaction())
+    await producer.stop()
+    committed = [n for n in range(50) if n // 10 % 2 == 0]
+    equal([int(r.value) for r in await consume(name, 30, isolation_level="read_committed")], committed, "committed")
+    equal([int(r.value) for r in await consume(name, 50)], list(range(50)), "all")
+
+
 async def reset():
     name = topic("reset")
     await create(name)
@@ -182,11 +199,11 @@ async def reset():
 class Member(ConsumerRebalanceListener):
     """A group member that reads until told to leave, and notes what it has and what it read."""
 
-    async def join(self, group, name, assignor):
+    async def join(self, group, name, assignor, **options):
         self.mine, self.seen = set(), []
         self.reader = AIOKafkaConsumer(bootstrap_servers=BROKERS, group_id=group, auto_offset_reset="earliest",
                                        partition_assignment_strategy=[assignor], heartbeat_interval_ms=300,
-                                       session_timeout_ms=6000)
+                                       session_timeout_ms=6000, **options)
         self.reader.subscribe([name], listener=self)
         # Answers only when this member has its first assignment, which needs the others to keep polling.
         await self.reader.start()
@@ -231,6 +248,21 @@ async def group(assignor):
     await first.leave()
 
 
+async def death():
+    name, group_id = topic("death"), topic("g-death")
+    await create(name, 4)
+    first = await Member().join(group_id, name, RangePartitionAssignor)
+    await until(lambda: first.mine == {0, 1, 2, 3}, "the first member has all partitions")
+    # A static member does not say that it goes: to the group it is dead once its session has expired.
+    second = await Member().join(group_id, name, RangePartitionAssignor, group_instance_id="static")
+    await until(lambda: len(first.mine) == 2 and first.mine | second.mine == {0, 1, 2, 3}, "two partitions each")
+    start = time.monotonic()
+    await second.leave()
+    await until(lambda: first.mine == {0, 1, 2, 3}, "the first member has all partitions again")
+    equal(time.monotonic() - start > 3, True, "the second was missed, it did not leave")
+    await first.leave()
+
+
 async def commit_and_resume():
     name, group_id = topic("resume"), topic("g-resume")
     position = TopicPartition(name, 0)
@@ -249,11 +281,11 @@ async def commit_and_resume():
         equal(await reader.committed(position), None, "a group that never committed")
 
 
-async def idempotence():
-    name = topic("idempotent")
+async def idempotence(brokers=BROKERS):
+    name = topic(f"idempotent-{brokers.rsplit(':')[-1]}")
     await create(name, 2)
     sent = await produce(name, [{"value": str(n).encode(), "partition": n % 2} for n in range(2000)],
-                         enable_idempotence=True, max_batch_size=300)
+                         enable_idempotence=True, max_batch_size=300, bootstrap_servers=brokers)
     equal(sorted(m.offset for m in sent if m.partition == 0), list(range(1000)), "offsets")
     for partition in (0, 1):
         equal([int(r.value) for r in await consume(name, 1000, partition)], list(range(partition, 2000, 2)))
@@ -347,8 +379,12 @@ check("read_committed", read_committed)
 check("offset out of range", reset)
 for s in (RangePartitionAssignor, RoundRobinPartitionAssignor, StickyPartitionAssignor):
     check(f"group of two, {s.name}", group, s)
+check("a member dies", death)
 check("commit and resume", commit_and_resume)
+check("transactions, committed and aborted", transactions)
 check("idempotence", idempotence)
+if CUT:
+    check("idempotence when connections break", idempotence, CUT)
 check("admin: create, list, describe, errors", admin_topics)
 check("admin: describe configs", admin_configs)
 check("admin: add partitions", admin_partitions)

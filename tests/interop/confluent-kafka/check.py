@@ -3,7 +3,7 @@
 import threading
 import time
 
-from checks import ACKS, BROKERS, CODECS, Checks, equal, topic, wait_for
+from checks import ACKS, BROKERS, CODECS, CUT, Checks, equal, topic, wait_for
 from confluent_kafka import (
     OFFSET_BEGINNING,
     OFFSET_END,
@@ -157,6 +157,39 @@ def read_committed():
     equal(consume(name, 1, isolation_level="read_committed")[0].value(), b"a")
 
 
+def transactions():
+    name, group = topic("transactions"), topic("g-transactions")
+    create(name)
+    producer = Producer({**BASE, "transactional.id": name})
+    producer.init_transactions(30)
+    # Positions of a group move with the transaction, or not at all.
+    reader = Consumer({**BASE, "group.id": group})
+    for n in range(5):
+        producer.begin_transaction()
+        for i in range(10):
+            producer.produce(name, str(10 * n + i).encode(), partition=0)
+        position = [TopicPartition(name, 0, 10 * n)]
+        producer.send_offsets_to_transaction(position, reader.consumer_group_metadata(), 30)
+        producer.flush(30)
+        producer.commit_transaction(30) if n % 2 == 0 else producer.abort_transaction(30)
+        committed = 10 * n if n % 2 == 0 else 10 * n - 10
+        equal(reader.committed([TopicPartition(name, 0)], 30)[0].offset, committed, "the group's position")
+    reader.close()
+    committed = [n for n in range(50) if n // 10 % 2 == 0]
+    equal([int(m.value()) for m in consume(name, 30, isolation_level="read_committed")], committed, "committed")
+    equal([int(m.value()) for m in consume(name, 50, isolation_level="read_uncommitted")], list(range(50)), "all")
+    # A second producer of the same id ends the first one's.
+    producer.begin_transaction()
+    producer.produce(name, b"late", partition=0)
+    Producer({**BASE, "transactional.id": name}).init_transactions(30)
+    try:
+        producer.commit_transaction(30)
+    except KafkaException as error:
+        equal(error.args[0].code(), KafkaError._FENCED, "error of the first one")
+    else:
+        raise AssertionError("the first producer committed")
+
+
 def reset():
     name = topic("reset")
     create(name)
@@ -225,6 +258,21 @@ def group(strategy):
     first.leave()
 
 
+def death():
+    name, group_id = topic("death"), topic("g-death")
+    create(name, 4)
+    first = Member(group_id, name)
+    wait_for(lambda: first.mine == {0, 1, 2, 3}, "the first member has all partitions")
+    # A static member does not say that it goes: to the group it is dead once its session has expired.
+    second = Member(group_id, name, **{"group.instance.id": "static"})
+    wait_for(lambda: len(first.mine) == 2 and first.mine | second.mine == {0, 1, 2, 3}, "two partitions each")
+    start = time.monotonic()
+    second.leave()
+    wait_for(lambda: first.mine == {0, 1, 2, 3}, "the first member has all partitions again")
+    equal(time.monotonic() - start > 3, True, "the second was missed, it did not leave")
+    first.leave()
+
+
 def commit_and_resume():
     name, group_id = topic("resume"), topic("g-resume")
     create(name)
@@ -252,11 +300,12 @@ def commit_and_resume():
         consumer.close()
 
 
-def idempotence():
-    name = topic("idempotent")
+def idempotence(brokers=BROKERS):
+    name = topic(f"idempotent-{brokers.rsplit(':')[-1]}")
     create(name, 2)
     delivered = produce(name, [{"value": str(n).encode(), "partition": n % 2} for n in range(2000)],
-                        enable_idempotence=True, max_in_flight=5, batch_num_messages=20, linger_ms=1)
+                        enable_idempotence=True, max_in_flight=5, batch_num_messages=20, linger_ms=1,
+                        bootstrap_servers=brokers)
     equal(len(delivered), 2000, "delivered")
     for partition in (0, 1):
         equal([int(m.value()) for m in consume(name, 1000, partition)], list(range(partition, 2000, 2)))
@@ -395,8 +444,12 @@ checks.check("read_committed", read_committed)
 checks.check("offset out of range", reset)
 for s in ("range", "roundrobin", "cooperative-sticky"):
     checks.check(f"group of two, {s}", group, s)
+checks.check("a member dies", death)
 checks.check("commit and resume", commit_and_resume)
+checks.check("transactions, committed and aborted", transactions)
 checks.check("idempotence", idempotence)
+if CUT:
+    checks.check("idempotence when connections break", idempotence, CUT)
 checks.check("admin: create, list, describe, errors", admin_topics)
 checks.check("admin: describe and alter configs", admin_configs)
 checks.check("admin: add partitions", admin_partitions)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -21,13 +22,20 @@ func franzChecks() []check {
 	checks := codecChecks(func(name string, codec, required int) error {
 		return franzCodec(name, compressions[codec], acks[required])
 	})
+	if cut != "" {
+		checks = append(checks, check{"idempotence when connections break", func() error { return franzIdempotence(cut) }})
+	}
 	return append(checks,
 		check{"headers, repeated keys and null values", franzHeaders},
 		check{"null and empty keys and values", franzNulls},
 		check{"large record", franzLarge},
 		check{"too large record is refused, the next one stored", franzTooLarge},
+		check{"seek by time", franzSeek},
+		check{"transactions, committed and aborted", franzTransactions},
+		check{"idempotence", func() error { return franzIdempotence(brokers) }},
 		check{"many partitions in a fetch session", franzSession},
 		check{"group of two", franzGroup},
+		check{"a member dies", franzDeath},
 		check{"commit and resume", franzResume},
 		check{"admin: create, list, errors", franzTopics},
 		check{"admin: list offsets", franzOffsets},
@@ -95,8 +103,9 @@ func franzPoll(client *kgo.Client) ([]record, error) {
 	return records, nil
 }
 
-func franzRead(topic string, count int) ([]record, error) {
-	client, err := franz(kgo.ConsumeTopics(topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+func franzRead(topic string, count int, options ...kgo.Opt) ([]record, error) {
+	options = append(options, kgo.ConsumeTopics(topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+	client, err := franz(options...)
 	if err != nil {
 		return nil, err
 	}
@@ -199,6 +208,85 @@ func franzTooLarge() error {
 	return errors.Join(err, equal("values", values(read), []string{"small"}))
 }
 
+func franzSeek() error {
+	topic, err := franzTopic("seek", 1)
+	if err != nil {
+		return err
+	}
+	start := time.Now().Add(-100 * time.Second).Truncate(time.Millisecond)
+	records := numbers(0, 10)
+	for n := range records {
+		records[n].time = start.Add(time.Duration(n) * time.Second)
+	}
+	if err := franzSend(topic, records); err != nil {
+		return err
+	}
+	from := kgo.NewOffset().AfterMilli(start.Add(3001 * time.Millisecond).UnixMilli())
+	client, err := franz(kgo.ConsumeTopics(topic), kgo.ConsumeResetOffset(from))
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	var read []record
+	err = until("six records", func() (bool, error) {
+		more, err := franzPoll(client)
+		read = append(read, more...)
+		return len(read) >= 6, err
+	})
+	return errors.Join(err, equal("values", values(read), values(numbers(4, 10))))
+}
+
+// Every second transaction is aborted.
+func franzTransactions() error {
+	topic, err := franzTopic("transactions", 1)
+	if err != nil {
+		return err
+	}
+	client, err := franz(kgo.TransactionalID(topic), kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	var committed []record
+	for n := range 5 {
+		if err := client.BeginTransaction(); err != nil {
+			return err
+		}
+		end := kgo.TryCommit
+		if n%2 == 1 {
+			end = kgo.TryAbort
+		}
+		for _, one := range numbers(10*n, 10*n+10) {
+			if end == kgo.TryCommit {
+				committed = append(committed, one)
+			}
+			if err := client.ProduceSync(context.Background(), &kgo.Record{Topic: topic, Value: one.value}).FirstErr(); err != nil {
+				return err
+			}
+		}
+		if err := client.EndTransaction(context.Background(), end); err != nil {
+			return err
+		}
+	}
+	all, err := franzRead(topic, 50)
+	err = errors.Join(err, equal("all values", values(all), values(numbers(0, 50))))
+	read, failed := franzRead(topic, len(committed), kgo.FetchIsolationLevel(kgo.ReadCommitted()))
+	return errors.Join(err, failed, equal("committed values", values(read), values(committed)))
+}
+
+// Small batches, so that there are many answers to lose.
+func franzIdempotence(at string) error {
+	topic, err := franzTopic("idempotent-"+at[strings.LastIndex(at, ":")+1:], 1)
+	if err != nil {
+		return err
+	}
+	if err := franzSend(topic, numbers(0, 2000), kgo.SeedBrokers(at), kgo.ProducerBatchMaxBytes(512)); err != nil {
+		return err
+	}
+	read, err := franzRead(topic, 2000)
+	return errors.Join(err, equal("values", values(read), values(numbers(0, 2000))))
+}
+
 // franz-go names its partitions once; what comes afterwards comes by its session.
 func franzSession() error {
 	const partitions = 200
@@ -247,16 +335,16 @@ type franzMember struct {
 	owned atomic.Int32
 }
 
-func newFranzMember(group, topic string) (*franzMember, error) {
+func newFranzMember(group, topic string, options ...kgo.Opt) (*franzMember, error) {
 	member := &franzMember{}
 	count := func(sign int32) func(context.Context, *kgo.Client, map[string][]int32) {
 		return func(_ context.Context, _ *kgo.Client, partitions map[string][]int32) {
 			member.owned.Add(sign * int32(len(partitions[topic])))
 		}
 	}
-	client, err := franz(kgo.ConsumerGroup(group), kgo.ConsumeTopics(topic), kgo.HeartbeatInterval(300*time.Millisecond),
-		kgo.SessionTimeout(10*time.Second), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.DisableAutoCommit(),
-		kgo.OnPartitionsAssigned(count(1)), kgo.OnPartitionsRevoked(count(-1)), kgo.OnPartitionsLost(count(-1)))
+	client, err := franz(append(options, kgo.ConsumerGroup(group), kgo.ConsumeTopics(topic), kgo.HeartbeatInterval(300*time.Millisecond),
+		kgo.SessionTimeout(6*time.Second), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.DisableAutoCommit(),
+		kgo.OnPartitionsAssigned(count(1)), kgo.OnPartitionsRevoked(count(-1)), kgo.OnPartitionsLost(count(-1)))...)
 	member.Client = client
 	return member, err
 }
@@ -311,6 +399,41 @@ func franzGroup() error {
 	}
 	second.Close()
 	return errors.Join(until("the first has all partitions again", alone), equal("records", len(seen), 40))
+}
+
+func franzDeath() error {
+	topic, err := franzTopic("death", 4)
+	if err != nil {
+		return err
+	}
+	group := unique("franz-death")
+	first, err := newFranzMember(group, topic)
+	if err != nil {
+		return err
+	}
+	defer first.Close()
+	has := func(first *franzMember, count int32) func() (bool, error) {
+		return func() (bool, error) {
+			_, err := franzPoll(first.Client)
+			return first.owned.Load() == count, err
+		}
+	}
+	if err := until("the first has all partitions", has(first, 4)); err != nil {
+		return err
+	}
+	// A static member does not say that it goes: to the group it is dead once its session has expired.
+	second, err := newFranzMember(group, topic, kgo.InstanceID("static"))
+	if err != nil {
+		return err
+	}
+	err = until("two partitions each", has(first, 2))
+	start := time.Now()
+	second.Close()
+	err = errors.Join(err, until("the first has all partitions again", has(first, 4)))
+	if err == nil && time.Since(start) < 3*time.Second {
+		err = errors.New("the second was not missed, it left")
+	}
+	return err
 }
 
 func franzResume() error {

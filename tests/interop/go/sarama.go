@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/IBM/sarama"
@@ -18,12 +20,18 @@ func saramaChecks() []check {
 	checks := codecChecks(func(name string, codec, required int) error {
 		return saramaCodec(name, compressions[codec], acks[required])
 	})
+	if cut != "" {
+		checks = append(checks, check{"idempotence when connections break", func() error { return saramaIdempotence(cut) }})
+	}
 	return append(checks,
 		check{"headers, repeated keys", saramaHeaders},
 		check{"null keys and values", saramaNulls},
-		check{"idempotence", saramaIdempotence},
+		check{"transactions, committed and aborted", saramaTransactions},
+		check{"idempotence", func() error { return saramaIdempotence(brokers) }},
 		check{"too large record is refused, the next one stored", saramaTooLarge},
 		check{"seek by time", saramaTimes},
+		check{"group of two", saramaGroup},
+		check{"a member dies", saramaDeath},
 		check{"commit and resume", saramaResume},
 		check{"admin: create, list, errors", saramaTopics},
 		check{"admin: delete records", saramaDeleteRecords},
@@ -59,7 +67,11 @@ func saramaTopic(name string, partitions int32) (string, error) {
 }
 
 func saramaSend(config *sarama.Config, topic string, records []record) error {
-	producer, err := sarama.NewSyncProducer([]string{brokers}, config)
+	return saramaSendTo(brokers, config, topic, records)
+}
+
+func saramaSendTo(at string, config *sarama.Config, topic string, records []record) error {
+	producer, err := sarama.NewSyncProducer([]string{at}, config)
 	if err != nil {
 		return err
 	}
@@ -81,7 +93,11 @@ func saramaSend(config *sarama.Config, topic string, records []record) error {
 }
 
 func saramaRead(topic string, from int64, count int) ([]record, error) {
-	consumer, err := sarama.NewConsumer([]string{brokers}, saramaConfig())
+	return saramaReadWith(saramaConfig(), topic, from, count)
+}
+
+func saramaReadWith(config *sarama.Config, topic string, from int64, count int) ([]record, error) {
+	consumer, err := sarama.NewConsumer([]string{brokers}, config)
 	if err != nil {
 		return nil, err
 	}
@@ -158,16 +174,59 @@ func saramaNulls() error {
 	return err
 }
 
-func saramaIdempotence() error {
-	topic, err := saramaTopic("idempotent", 1)
+// Every second transaction is aborted.
+func saramaTransactions() error {
+	topic, err := saramaTopic("transactions", 1)
+	if err != nil {
+		return err
+	}
+	config := saramaConfig()
+	config.Producer.Idempotent, config.Net.MaxOpenRequests, config.Producer.Transaction.ID = true, 1, topic
+	producer, err := sarama.NewSyncProducer([]string{brokers}, config)
+	if err != nil {
+		return err
+	}
+	defer producer.Close()
+	var committed []record
+	for n := range 5 {
+		if err := producer.BeginTxn(); err != nil {
+			return err
+		}
+		for _, one := range numbers(10*n, 10*n+10) {
+			if _, _, err := producer.SendMessage(&sarama.ProducerMessage{Topic: topic, Value: sarama.ByteEncoder(one.value)}); err != nil {
+				return err
+			}
+			if n%2 == 0 {
+				committed = append(committed, one)
+			}
+		}
+		end := producer.CommitTxn
+		if n%2 == 1 {
+			end = producer.AbortTxn
+		}
+		if err := end(); err != nil {
+			return err
+		}
+	}
+	all, err := saramaRead(topic, sarama.OffsetOldest, 50)
+	err = errors.Join(err, equal("all values", values(all), values(numbers(0, 50))))
+	config = saramaConfig()
+	config.Consumer.IsolationLevel = sarama.ReadCommitted
+	read, failed := saramaReadWith(config, topic, sarama.OffsetOldest, len(committed))
+	return errors.Join(err, failed, equal("committed values", values(read), values(committed)))
+}
+
+func saramaIdempotence(at string) error {
+	topic, err := saramaTopic("idempotent-"+at[strings.LastIndex(at, ":")+1:], 1)
 	if err != nil {
 		return err
 	}
 	config := saramaConfig()
 	config.Producer.Idempotent, config.Producer.RequiredAcks, config.Net.MaxOpenRequests = true, sarama.WaitForAll, 1
-	config.Producer.Flush.Messages = 10
+	config.Producer.Flush.Messages, config.Producer.Flush.MaxMessages = 10, 10
 	config.Producer.Flush.Frequency = 10 * time.Millisecond
-	if err := saramaSend(config, topic, numbers(0, 500)); err != nil {
+	config.Producer.Retry.Max = 50
+	if err := saramaSendTo(at, config, topic, numbers(0, 500)); err != nil {
 		return err
 	}
 	read, err := saramaRead(topic, sarama.OffsetOldest, 500)
@@ -224,6 +283,118 @@ func saramaTimes() error {
 		}
 	}
 	return nil
+}
+
+// A member of a group that reads until it is closed: how many partitions it has, and what it has read.
+type saramaMember struct {
+	sarama.ConsumerGroup
+	owned atomic.Int32
+	seen  atomic.Int32
+	ended chan struct{}
+}
+
+func newSaramaMember(group, topic, instance string) (*saramaMember, error) {
+	config := saramaConfig()
+	config.Consumer.Group.Session.Timeout = 6 * time.Second
+	config.Consumer.Group.InstanceId = instance
+	joined, err := sarama.NewConsumerGroup([]string{brokers}, group, config)
+	if err != nil {
+		return nil, err
+	}
+	member := &saramaMember{ConsumerGroup: joined, ended: make(chan struct{})}
+	go func() {
+		defer close(member.ended)
+		for joined.Consume(context.Background(), []string{topic}, member) == nil {
+		}
+	}()
+	return member, nil
+}
+
+func (member *saramaMember) Setup(session sarama.ConsumerGroupSession) error {
+	for _, partitions := range session.Claims() {
+		member.owned.Store(int32(len(partitions)))
+	}
+	return nil
+}
+
+func (member *saramaMember) Cleanup(sarama.ConsumerGroupSession) error {
+	member.owned.Store(0)
+	return nil
+}
+
+func (member *saramaMember) ConsumeClaim(session sarama.ConsumerGroupSession, claim sarama.ConsumerGroupClaim) error {
+	for {
+		select {
+		case message := <-claim.Messages():
+			if message == nil {
+				return nil
+			}
+			member.seen.Add(1)
+			session.MarkMessage(message, "")
+		case <-session.Context().Done():
+			session.Commit()
+			return nil
+		}
+	}
+}
+
+func (member *saramaMember) has(count int32) func() (bool, error) {
+	return func() (bool, error) { return member.owned.Load() == count, nil }
+}
+
+// Two members with two partitions each; with a name for the second one it is static.
+func saramaPair(name, instance string, use func(topic string, first, second *saramaMember) error) error {
+	topic, err := saramaTopic(name, 4)
+	if err != nil {
+		return err
+	}
+	group := unique("sarama-" + name)
+	first, err := newSaramaMember(group, topic, "")
+	if err != nil {
+		return err
+	}
+	defer first.Close()
+	if err := until("the first has all partitions", first.has(4)); err != nil {
+		return err
+	}
+	second, err := newSaramaMember(group, topic, instance)
+	if err != nil {
+		return err
+	}
+	defer second.Close()
+	err = errors.Join(until("two for the first", first.has(2)), until("two for the second", second.has(2)))
+	if err != nil {
+		return err
+	}
+	return errors.Join(use(topic, first, second), until("the first has all partitions again", first.has(4)))
+}
+
+func saramaGroup() error {
+	return saramaPair("group", "", func(topic string, first, second *saramaMember) error {
+		records := numbers(0, 40)
+		for n := range records {
+			records[n].partition = int32(n % 4)
+		}
+		if err := saramaSend(saramaConfig(), topic, records); err != nil {
+			return err
+		}
+		err := until("all records", func() (bool, error) { return first.seen.Load()+second.seen.Load() >= 40, nil })
+		err = errors.Join(err, equal("records of each", []int32{first.seen.Load(), second.seen.Load()}, []int32{20, 20}))
+		return errors.Join(err, second.Close())
+	})
+}
+
+// A static member does not say that it goes: to the group it is dead once its session has expired.
+func saramaDeath() error {
+	start := time.Now()
+	err := saramaPair("death", "static", func(_ string, _, second *saramaMember) error {
+		start = time.Now()
+		return second.Close()
+	})
+	if err == nil && time.Since(start) < 3*time.Second {
+		err = errors.New("the second was not missed, it left")
+	}
+	return err
 }
 
 // Reads ten records, marks them, and ends.

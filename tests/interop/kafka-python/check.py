@@ -3,7 +3,7 @@
 import threading
 import time
 
-from checks import ACKS, BROKERS, CODECS, Checks, equal, topic, wait_for
+from checks import ACKS, BROKERS, CODECS, CUT, Checks, equal, topic, wait_for
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, OffsetAndMetadata, TopicPartition
 from kafka.admin import ConfigResource, NewPartitions, NewTopic, OffsetSpec
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
@@ -29,10 +29,10 @@ def create(name, partitions=1, config=None):
 
 def produce(name, records, **options):
     """Sends dicts of KafkaProducer.send's arguments; returns their metadata in order."""
-    producer = KafkaProducer(bootstrap_servers=BROKERS, **options)
+    producer = KafkaProducer(**{"bootstrap_servers": BROKERS, **options})
     try:
         futures = [producer.send(name, **record) for record in records]
-        producer.flush(30)
+        producer.flush(60)
         return [future.get(30) for future in futures]
     finally:
         producer.close(10)
@@ -150,6 +150,23 @@ def read_committed():
     equal(consume(name, 1, isolation_level="read_committed")[0].value, b"a")
 
 
+def transactions():
+    name = topic("transactions")
+    create(name)
+    producer = KafkaProducer(bootstrap_servers=BROKERS, transactional_id=name)
+    producer.init_transactions()
+    for n in range(5):
+        producer.begin_transaction()
+        for i in range(10):
+            producer.send(name, str(10 * n + i).encode(), partition=0)
+        producer.flush(30)
+        producer.commit_transaction() if n % 2 == 0 else producer.abort_transaction()
+    producer.close(10)
+    committed = [n for n in range(50) if n // 10 % 2 == 0]
+    equal([int(r.value) for r in consume(name, 30, isolation_level="read_committed")], committed, "committed")
+    equal([int(r.value) for r in consume(name, 50)], list(range(50)), "all")
+
+
 def reset():
     name = topic("reset")
     create(name)
@@ -162,9 +179,9 @@ def reset():
 class Member(threading.Thread):
     """A group member that polls until told to leave, and notes what it has and what it read."""
 
-    def __init__(self, group, name, assignor):
+    def __init__(self, group, name, assignor, **options):
         super().__init__(daemon=True)
-        self.group, self.name_of_topic, self.assignor = group, name, assignor
+        self.group, self.name_of_topic, self.assignor, self.options = group, name, assignor, options
         self.mine, self.seen, self.error = set(), [], None
         self.leaving = threading.Event()
         self.start()
@@ -172,7 +189,7 @@ class Member(threading.Thread):
     def run(self):
         reader = KafkaConsumer(bootstrap_servers=BROKERS, group_id=self.group, auto_offset_reset="earliest",
                                partition_assignment_strategy=[self.assignor], session_timeout_ms=10000,
-                               heartbeat_interval_ms=300)
+                               heartbeat_interval_ms=300, **self.options)
         try:
             reader.subscribe([self.name_of_topic])
             while not self.leaving.is_set():
@@ -210,6 +227,21 @@ def group(assignor):
     first.leave()
 
 
+def death():
+    name, group_id = topic("death"), topic("g-death")
+    create(name, 4)
+    first = Member(group_id, name, RangePartitionAssignor)
+    wait_for(lambda: first.mine == {0, 1, 2, 3}, "the first member has all partitions")
+    # A static member does not say that it goes: to the group it is dead once its session has expired.
+    second = Member(group_id, name, RangePartitionAssignor, group_instance_id="static")
+    wait_for(lambda: len(first.mine) == 2 and first.mine | second.mine == {0, 1, 2, 3}, "two partitions each")
+    start = time.monotonic()
+    second.leave()
+    wait_for(lambda: first.mine == {0, 1, 2, 3}, "the first member has all partitions again")
+    equal(time.monotonic() - start > 3, True, "the second was missed, it did not leave")
+    first.leave()
+
+
 def commit_and_resume():
     name, group_id = topic("resume"), topic("g-resume")
     position = TopicPartition(name, 0)
@@ -235,11 +267,11 @@ def commit_and_resume():
         reader.close()
 
 
-def idempotence():
-    name = topic("idempotent")
+def idempotence(brokers=BROKERS):
+    name = topic(f"idempotent-{brokers.rsplit(':')[-1]}")
     create(name, 2)
     sent = produce(name, [{"value": str(n).encode(), "partition": n % 2} for n in range(2000)],
-                   enable_idempotence=True, batch_size=300)
+                   enable_idempotence=True, batch_size=300, bootstrap_servers=brokers)
     equal(sorted(m.offset for m in sent if m.partition == 0), list(range(1000)), "offsets")
     for partition in (0, 1):
         equal([int(r.value) for r in consume(name, 1000, partition)], list(range(partition, 2000, 2)))
@@ -336,8 +368,12 @@ checks.check("read_committed", read_committed)
 checks.check("offset out of range", reset)
 for s in (RangePartitionAssignor, RoundRobinPartitionAssignor, CooperativeStickyAssignor):
     checks.check(f"group of two, {s.name}", group, s)
+checks.check("a member dies", death)
 checks.check("commit and resume", commit_and_resume)
+checks.check("transactions, committed and aborted", transactions)
 checks.check("idempotence", idempotence)
+if CUT:
+    checks.check("idempotence when connections break", idempotence, CUT)
 checks.check("admin: create, list, describe, errors", admin_topics)
 checks.check("admin: describe and alter configs", admin_configs)
 checks.check("admin: add partitions", admin_partitions)

@@ -2,6 +2,7 @@
 'use strict'
 
 const assert = require('node:assert/strict')
+const { fork } = require('node:child_process')
 const { CompressionCodecs, CompressionTypes, ConfigResourceTypes, Kafka, logLevel } = require('kafkajs')
 const lz4 = require('lz4-napi')
 const snappy = require('snappyjs')
@@ -213,6 +214,21 @@ check('group of two', async () => {
   await first.leave()
 })
 
+check('a member dies', async () => {
+  const [name, group] = [topic('death'), topic('g-death')]
+  await create(name, 4)
+  const first = await new Member(group, name).join()
+  await until(() => first.has(0, 1, 2, 3), 'the first member has all partitions')
+  const second = fork(__filename, ['--member', group, name])
+  try {
+    await until(() => first.mine.size === 2, 'two partitions are left to the first')
+  } finally {
+    second.kill('SIGKILL')
+  }
+  await until(() => first.has(0, 1, 2, 3), 'the first member has all partitions again')
+  await first.leave()
+})
+
 check('commit and resume', async () => {
   const name = topic('resume')
   const group = topic('g-resume')
@@ -232,20 +248,45 @@ check('commit and resume', async () => {
   assert.equal(never.partitions[0].offset, '-1')
 })
 
-check('idempotence', async () => {
-  const name = topic('idempotent')
+async function idempotence (client, count) {
+  const name = topic(`idempotent-${count}`)
   await create(name, 2)
-  const producer = kafka.producer({ idempotent: true, maxInFlightRequests: 1 })
+  const producer = client.producer({ idempotent: true, maxInFlightRequests: 1 })
   await producer.connect()
-  for (let n = 0; n < 200; n += 20) {
+  for (let n = 0; n < count; n += 20) {
     await producer.send({ topic: name, messages: range(n, n + 20).map((n) => ({ value: String(n), partition: n % 2 })) })
   }
   await producer.disconnect()
   for (const partition of [0, 1]) {
-    const messages = await consume(name, 100, { partition })
-    assert.deepEqual(messages.map((m) => Number(m.value)), range(0, 200).filter((n) => n % 2 === partition))
+    const messages = await consume(name, count / 2, { partition })
+    assert.deepEqual(messages.map((m) => Number(m.value)), range(0, count).filter((n) => n % 2 === partition))
   }
+}
+
+check('transactions, committed and aborted', async () => {
+  const name = topic('transactions')
+  await create(name)
+  const producer = kafka.producer({ transactionalId: name, idempotent: true, maxInFlightRequests: 1 })
+  await producer.connect()
+  for (const n of range(0, 5)) {
+    const transaction = await producer.transaction()
+    await transaction.send({ topic: name, messages: range(10 * n, 10 * n + 10).map((n) => ({ value: String(n), partition: 0 })) })
+    await (n % 2 === 0 ? transaction.commit() : transaction.abort())
+  }
+  await producer.disconnect()
+  // A consumer of kafkajs reads what is committed unless it is told otherwise.
+  const messages = await consume(name, 30)
+  assert.deepEqual(messages.map((m) => Number(m.value)), range(0, 50).filter((n) => Math.floor(n / 10) % 2 === 0))
 })
+
+check('idempotence', () => idempotence(kafka, 200))
+
+// The same server behind a proxy that loses answers.
+if (process.env.TIDELOG_CUT) {
+  const retry = { retries: 30, initialRetryTime: 50, maxRetryTime: 500 }
+  const cut = new Kafka({ clientId: 'interop', brokers: [process.env.TIDELOG_CUT], logLevel: logLevel.NOTHING, retry })
+  check('idempotence when connections break', () => idempotence(cut, 4000))
+}
 
 check('admin: create, list, describe, errors', async () => {
   const name = topic('admin')
@@ -322,4 +363,6 @@ async function main () {
   process.exit(failed ? 1 : 0)
 }
 
-main()
+// A member in a process of its own, to be killed.
+if (process.argv[2] === '--member') new Member(...process.argv.slice(3)).join()
+else main()

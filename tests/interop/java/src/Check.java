@@ -6,6 +6,7 @@ public final class Check {
         Checks checks = new Checks("java");
         RecordChecks.add(checks);
         GroupChecks.add(checks);
+        TransactionChecks.add(checks);
         ConsumerGroupChecks.add(checks);
         MigrationChecks.add(checks);
         AdminChecks.add(checks);

@@ -8,6 +8,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import java.util.stream.IntStream;
+import org.apache.kafka.clients.consumer.CloseOptions;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.clients.consumer.OffsetAndMetadata;
@@ -22,6 +23,7 @@ final class GroupChecks {
         for (String assignor : List.of("Range", "RoundRobin", "Sticky", "CooperativeSticky")) {
             checks.add("group of two, " + assignor, () -> two(assignor));
         }
+        checks.add("a member dies", GroupChecks::death);
         checks.add("commit and resume", GroupChecks::resume);
     }
 
@@ -59,6 +61,27 @@ final class GroupChecks {
             Checks.until("the first has all again", () -> poll(first, seen) && first.assignment().size() == 4);
             Client.send(Map.of(), List.of(Client.record(topic, 3, null, "more")));
             Checks.until("a record after the second left", () -> poll(first, seen) && seen.contains("more"));
+        }
+    }
+
+    private static void death() throws Exception {
+        String topic = Client.topic("death", 4, Map.of());
+        String group = Checks.unique("g-death");
+        Map<String, String> settings = Map.of("session.timeout.ms", "6000");
+        List<String> seen = new ArrayList<>();
+        try (KafkaConsumer<byte[], byte[]> first = member(group, settings)) {
+            first.subscribe(List.of(topic));
+            Checks.until("the first has all", () -> poll(first, seen) && first.assignment().size() == 4);
+            KafkaConsumer<byte[], byte[]> second = member(group, settings);
+            second.subscribe(List.of(topic));
+            Checks.until("two each", () -> {
+                return poll(first, seen) && poll(second, seen) && first.assignment().size() == 2 && second.assignment().size() == 2;
+            });
+            // It says nothing: to the group it is dead once its session has expired.
+            long start = System.nanoTime();
+            second.close(CloseOptions.groupMembershipOperation(CloseOptions.GroupMembershipOperation.REMAIN_IN_GROUP));
+            Checks.until("the first has all again", () -> poll(first, seen) && first.assignment().size() == 4);
+            Checks.isTrue(System.nanoTime() - start > 3_000_000_000L, "the second was missed, it did not leave");
         }
     }
 

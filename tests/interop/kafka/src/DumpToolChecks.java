@@ -21,7 +21,7 @@ final class DumpToolChecks {
         checks.add("dump-log: __consumer_offsets", DumpToolChecks::offsets);
     }
 
-    private static List<Path> files(String folder, String ending) throws IOException {
+    static List<Path> files(String folder, String ending) throws IOException {
         try (Stream<Path> all = Files.list(DATA.resolve(folder))) {
             return all.filter(path -> path.toString().endsWith(ending)).sorted().toList();
         }

@@ -37,6 +37,8 @@ public final class StreamsApp {
         properties.put("statestore.cache.max.bytes", 0);
         properties.put("commit.interval.ms", 100);
         properties.put("repartition.purge.interval.ms", 500);
+        // What a killed one has left open is aborted soon, also when its name is lost with its state.
+        properties.put("producer.transaction.timeout.ms", 5000);
         // The member that was killed is missed soon.
         properties.put("session.timeout.ms", 6000);
         properties.put("heartbeat.interval.ms", 500);

@@ -35,6 +35,8 @@ public final class StreamsChecks {
         checks.add("at_least_once, undisturbed: totals are exact", () -> new Life("calm", "at_least_once").run(0));
         checks.add("at_least_once, killed twice, its state lost once: nothing is missing", () -> new Life("killed",
                 "at_least_once").run(2));
+        checks.add("exactly_once_v2, killed twice, its state lost once: totals are exact",
+                () -> new Life("exact", "exactly_once_v2").run(2));
         System.exit(checks.run() ? 0 : 1);
     }
 

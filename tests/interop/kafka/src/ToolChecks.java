@@ -9,6 +9,7 @@ public final class ToolChecks {
         GroupToolChecks.add(checks);
         ClusterToolChecks.add(checks);
         DumpToolChecks.add(checks);
+        TransactionToolChecks.add(checks);
         System.exit(checks.run() ? 0 : 1);
     }
 }
