@@ -80,8 +80,8 @@ pub const MIN_CHUNK_BYTES: usize = 16 * 1024;
 /// One wait for events that are in the object store; then others get their turn.
 pub const LOADING_WAIT: Duration = Duration::from_secs(1);
 
-/// After this long without a single event from the object store a GET answers 503: a store that is away must look like an
-/// error, never like the end of the topic.
+/// After this long without a single event from the object store a GET answers 503 and a gRPC Read ends with UNAVAILABLE: a store
+/// that is away must look like an error, never like the end of the topic.
 pub const LOADING_PATIENCE: Duration = Duration::from_secs(30);
 
 /// Largest inflated batch that a reader unpacks, bytes; what the log itself accepts.

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -121,7 +121,8 @@ where
         .max_header_list_size(MAX_HEADER_BYTES as u32)
         .keep_alive_interval(Some(Duration::from_secs(60)))
         .keep_alive_timeout(Duration::from_secs(20));
-    let io = TokioIo::new(StallGuard::new(stream, WRITE_STALL_TIMEOUT, HEADER_TIMEOUT));
+    let first = Arc::new(OnceLock::new());
+    let io = TokioIo::new(StallGuard::new(stream, WRITE_STALL_TIMEOUT, HEADER_TIMEOUT, Arc::clone(&first)));
     let mut connection = pin!(builder.serve_connection(io, service));
     let result = tokio::select! {
         result = connection.as_mut() => result,
@@ -131,7 +132,14 @@ where
         }
     };
     if let Err(error) = result {
-        tracing::debug!(%peer, error = %error, "HTTP connection ended");
+        match first.get() {
+            // The length of a Kafka request; no HTTP begins like that.
+            Some(0) => {
+                tracing::warn!(%peer, "this is not HTTP but perhaps Kafka, which the server speaks on another port (--kafka-listen)")
+            }
+            Some(0x16) => tracing::warn!(%peer, "this is TLS, which this port does not speak"),
+            _ => tracing::debug!(%peer, error = %error, "HTTP connection ended"),
+        }
     }
 }
 
@@ -145,12 +153,14 @@ struct StallGuard<S> {
     /// Runs until enough bytes have come.
     opening: Option<Pin<Box<Sleep>>>,
     received: usize,
+    /// The first byte, which tells protocols apart.
+    first: Arc<OnceLock<u8>>,
 }
 
 impl<S> StallGuard<S> {
-    fn new(inner: S, limit: Duration, opening: Duration) -> Self {
+    fn new(inner: S, limit: Duration, opening: Duration, first: Arc<OnceLock<u8>>) -> Self {
         let opening = Some(Box::pin(tokio::time::sleep(opening)));
-        StallGuard { inner, limit, stalled: None, opening, received: 0 }
+        StallGuard { inner, limit, stalled: None, opening, received: 0, first }
     }
 
     fn watch<T>(&mut self, context: &mut Context<'_>, progress: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
@@ -171,6 +181,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for StallGuard<S> {
         let before = buffer.filled().len();
         let progress = Pin::new(&mut this.inner).poll_read(context, buffer);
         let Some(opening) = &mut this.opening else { return progress };
+        if let Some(first) = buffer.filled().get(before) {
+            // Later bytes find it set.
+            let _ = this.first.set(*first);
+        }
         this.received += buffer.filled().len() - before;
         if this.received >= OPENING_BYTES {
             this.opening = None;
@@ -224,7 +238,7 @@ mod tests {
     #[tokio::test]
     async fn a_peer_that_takes_nothing_is_left() {
         let (ours, _theirs) = tokio::io::duplex(8);
-        let mut guarded = StallGuard::new(ours, Duration::from_millis(1), Duration::from_secs(60));
+        let mut guarded = StallGuard::new(ours, Duration::from_millis(1), Duration::from_secs(60), Arc::default());
         guarded.write_all(b"12345678").await.unwrap();
         assert_eq!(guarded.write_all(b"9").await.unwrap_err().kind(), io::ErrorKind::TimedOut);
     }
@@ -234,14 +248,14 @@ mod tests {
         for begun in ["", "P", "PRI * HTTP/2.0\r\n\r\nSM"] {
             let (ours, mut theirs) = tokio::io::duplex(64);
             theirs.write_all(begun.as_bytes()).await.unwrap();
-            let mut guarded = StallGuard::new(ours, Duration::from_secs(60), Duration::from_millis(1));
+            let mut guarded = StallGuard::new(ours, Duration::from_secs(60), Duration::from_millis(1), Arc::default());
             let mut buffer = [0; 64];
             let read = tokio::time::timeout(Duration::from_secs(5), guarded.read_exact(&mut buffer)).await;
             assert_eq!(read.expect("it ends").unwrap_err().kind(), io::ErrorKind::TimedOut, "{begun}");
         }
         // One that has spoken may be silent for long.
         let (ours, mut theirs) = tokio::io::duplex(64);
-        let mut guarded = StallGuard::new(ours, Duration::from_secs(60), Duration::from_millis(1));
+        let mut guarded = StallGuard::new(ours, Duration::from_secs(60), Duration::from_millis(1), Arc::default());
         theirs.write_all(&[7; OPENING_BYTES]).await.unwrap();
         guarded.read_exact(&mut [0; OPENING_BYTES]).await.unwrap();
         let silent = tokio::time::timeout(Duration::from_millis(20), guarded.read_u8()).await;
@@ -251,7 +265,7 @@ mod tests {
     #[tokio::test]
     async fn a_peer_that_takes_something_is_kept() {
         let (ours, mut theirs) = tokio::io::duplex(8);
-        let mut guarded = StallGuard::new(ours, Duration::from_secs(60), Duration::from_secs(60));
+        let mut guarded = StallGuard::new(ours, Duration::from_secs(60), Duration::from_secs(60), Arc::default());
         let writer = tokio::spawn(async move {
             guarded.write_all(&[7; 64]).await.map(|()| guarded.stalled.is_none()).map_err(|error| error.kind())
         });

@@ -8,10 +8,11 @@ use futures::stream::{FuturesUnordered, StreamExt};
 use tidelog_broker::{Broker, BrokerError, Isolation, OffsetSpec, ReadBatches, TopicRef};
 use tidelog_model::{Caller, KafkaError, LeaderEpoch, Offset, PartitionIndex};
 use tidelog_record::{AbortedTransaction, Batch, Batches, Record, Records};
+use tokio::time::Instant;
 
 use super::position::Positions;
 use crate::budget::{Budget, Reservation, used_up};
-use crate::limits::{LOADING_WAIT, MAX_INFLATED_BYTES, MIN_CHUNK_BYTES, READ_CHUNK_BYTES};
+use crate::limits::{LOADING_PATIENCE, LOADING_WAIT, MAX_INFLATED_BYTES, MIN_CHUNK_BYTES, READ_CHUNK_BYTES};
 
 /// A batch whose records cannot be read: its offsets exist, its events do not come out.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -43,6 +44,29 @@ pub(crate) enum Fill {
     Loading,
     /// Every partition has reached the end that was set for it.
     Ended,
+}
+
+/// How long a reader bears with an object store that does not answer: a store that is away must look like an error, never like the end of
+/// the topic, and nobody waits for it for ever.
+#[derive(Debug, Default)]
+pub(crate) struct Patience {
+    since: Option<Instant>,
+}
+
+impl Patience {
+    /// Refuses once nothing but loading has been seen for long enough.
+    pub(crate) fn after(&mut self, now: Instant, fill: Fill) -> Result<(), BrokerError> {
+        if fill != Fill::Loading {
+            self.since = None;
+            return Ok(());
+        }
+        let since = *self.since.get_or_insert(now);
+        if now.duration_since(since) < LOADING_PATIENCE {
+            return Ok(());
+        }
+        let message = "The events are in the object store, which does not answer. Try again.";
+        Err(BrokerError::new(KafkaError::OffsetNotAvailable, message))
+    }
 }
 
 struct Cursor {

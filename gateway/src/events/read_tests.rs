@@ -147,3 +147,17 @@ fn a_damaged_header_is_an_error() {
     let (out, _) = drain(decoder(&[Bytes::from(damaged)], vec![], 1, 1 << 20), 0, None);
     assert_eq!(out, ["CORRUPT_MESSAGE"]);
 }
+
+#[test]
+fn a_store_that_does_not_answer_is_an_error_after_a_while_and_progress_begins_anew() {
+    let (mut patience, mut now) = (Patience::default(), Instant::now());
+    for _ in 0..2 {
+        assert!(patience.after(now, Fill::Loading).is_ok());
+        now += LOADING_PATIENCE - Duration::from_millis(1);
+        assert!(patience.after(now, Fill::Loading).is_ok());
+        assert!(patience.after(now, Fill::Ready).is_ok());
+    }
+    assert!(patience.after(now, Fill::Loading).is_ok());
+    now += LOADING_PATIENCE;
+    assert_eq!(patience.after(now, Fill::Loading).unwrap_err().error, KafkaError::OffsetNotAvailable);
+}

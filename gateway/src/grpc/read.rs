@@ -6,6 +6,7 @@ use prost::Message;
 use tidelog_broker::TopicRef;
 use tidelog_model::PartitionIndex;
 use tidelog_proto::v1;
+use tokio::time::Instant;
 use tonic::Status;
 
 use super::convert;
@@ -13,12 +14,13 @@ use super::event_service::Answers;
 use crate::context::{Session, Shared};
 use crate::error::grpc_status;
 use crate::events::position::Positions;
-use crate::events::read::{Fill, Item, Reader};
+use crate::events::read::{Fill, Item, Patience, Reader};
 use crate::events::start;
 use crate::limits::{FOLLOW_WAIT, MAX_READ_RESPONSE_BYTES};
 
 struct State {
     reader: Reader,
+    patience: Patience,
     topic: String,
     left: Option<i64>,
     over: bool,
@@ -62,6 +64,7 @@ pub(super) async fn run(
     }
     let state = State {
         reader,
+        patience: Patience::default(),
         topic: described.name.as_str().to_owned(),
         left: (request.limit > 0).then_some(request.limit),
         over: false,
@@ -110,10 +113,13 @@ impl State {
                 },
                 Some(Err(error)) => return Err(grpc_status(&error)),
                 None if !is_empty(&response) => break,
-                None => match self.reader.fill(FOLLOW_WAIT).await.map_err(|error| grpc_status(&error))? {
-                    Fill::Ready | Fill::Idle | Fill::Loading => {}
-                    Fill::Ended => break,
-                },
+                None => {
+                    let fill = self.reader.fill(FOLLOW_WAIT).await.map_err(|error| grpc_status(&error))?;
+                    self.patience.after(Instant::now(), fill).map_err(|error| grpc_status(&error))?;
+                    if fill == Fill::Ended {
+                        break;
+                    }
+                }
             }
         }
         Ok((!is_empty(&response)).then_some(response))

@@ -8,14 +8,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::Stream;
 use tidelog_broker::BrokerError;
-use tidelog_model::KafkaError;
 use tokio::time::Instant;
 
 use crate::context::Ended;
 use crate::events::line::{write_record, write_undecodable};
 use crate::events::position;
-use crate::events::read::{Fill, Item, Reader};
-use crate::limits::{KEEP_ALIVE, LOADING_PATIENCE};
+use crate::events::read::{Fill, Item, Patience, Reader};
+use crate::limits::KEEP_ALIVE;
 
 /// Bytes after which a piece goes out.
 const PIECE: usize = 64 * 1024;
@@ -26,14 +25,14 @@ pub(crate) struct Lines {
     topic: String,
     left: u64,
     deadline: Instant,
-    /// Since when the object store has been asked in vain.
-    loading: Option<Instant>,
+    /// With the object store.
+    patience: Patience,
     sent: bool,
 }
 
 impl Lines {
     pub(crate) fn new(reader: Reader, topic: String, limit: u64, deadline: Instant) -> Self {
-        Lines { reader, topic, left: limit, deadline, loading: None, sent: false }
+        Lines { reader, topic, left: limit, deadline, patience: Patience::default(), sent: false }
     }
 
     /// The next piece; `None` at the end.
@@ -61,20 +60,10 @@ impl Lines {
                 None => {
                     // Only the first event is waited for.
                     let wait = if self.sent { Duration::ZERO } else { self.deadline.duration_since(Instant::now()) };
-                    match self.reader.fill(wait).await {
-                        Ok(Fill::Ready) => self.loading = None,
+                    let fill = self.reader.fill(wait).await;
+                    match fill.and_then(|fill| self.patience.after(Instant::now(), fill).map(|()| fill)) {
+                        Ok(Fill::Ready | Fill::Loading) => {}
                         Ok(Fill::Ended) => self.left = 0,
-                        Ok(Fill::Loading) => {
-                            let since = *self.loading.get_or_insert_with(Instant::now);
-                            if since.elapsed() >= LOADING_PATIENCE {
-                                let error = still_loading();
-                                if !self.sent {
-                                    return Err(error);
-                                }
-                                write_error(&mut out, &error);
-                                self.left = 0;
-                            }
-                        }
                         Ok(Fill::Idle) if wait.is_zero() || Instant::now() >= self.deadline => self.left = 0,
                         Ok(Fill::Idle) => {}
                         Err(error) if !self.sent => return Err(error),
@@ -117,11 +106,6 @@ impl Lines {
             }
         })
     }
-}
-
-fn still_loading() -> BrokerError {
-    let message = "The events are in the object store, which does not answer. Try again.";
-    BrokerError::new(KafkaError::OffsetNotAvailable, message)
 }
 
 fn error_json(error: &BrokerError) -> serde_json::Value {

@@ -26,6 +26,7 @@ mod fetch;
 mod group_admin;
 mod group_standings;
 mod groups;
+mod health;
 mod housekeeping;
 mod leader_epochs;
 mod limits;
@@ -66,6 +67,7 @@ pub use group_admin::{DeleteOffsetsTicket, GroupDescriptionTicket, GroupFilter, 
 pub use groups::{
     CommitRequest, CommitTicket, GroupOffset, GroupTicket, OffsetsRequest, OffsetsTicket, PartitionCommit,
 };
+pub use health::Health;
 pub use loggers::{LogLevel, LogLevels};
 pub use markers::Markers;
 pub use observer::{Observer, TieredTopic, TopicView};

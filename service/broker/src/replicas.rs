@@ -12,7 +12,7 @@ use tidelog_model::{KafkaError, LeaderEpoch, Offset, PartitionIndex, TopicId, To
 use tidelog_partition::Partition;
 use tidelog_record::BatchSums;
 use tokio::sync::{Semaphore, watch};
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::core::Core;
 use crate::limits::OPENING_AT_ONCE;
@@ -57,11 +57,22 @@ impl Hosted {
     }
 }
 
+/// Partitions that are being opened together, for one line of the log about all of them.
+#[derive(Default)]
+struct Openings {
+    /// So many are still being opened.
+    open: usize,
+    /// So many lead now, this one last.
+    led: usize,
+    last: Option<TopicPartition>,
+}
+
 /// The hosted partitions of one broker.
 pub(crate) struct Replicas {
     core: Arc<Core>,
     hosted: RwLock<HashMap<Key, Hosted>>,
     opening: Arc<Semaphore>,
+    openings: Mutex<Openings>,
     next_key: AtomicU64,
     by_timer: Mutex<HashMap<u64, Arc<Replica>>>,
     /// Counts changes of `hosted`.
@@ -76,6 +87,7 @@ impl Replicas {
             core,
             hosted: RwLock::default(),
             opening: Arc::new(Semaphore::new(OPENING_AT_ONCE)),
+            openings: Mutex::default(),
             next_key: AtomicU64::new(0),
             by_timer: Mutex::default(),
             version: watch::channel(0).0,
@@ -227,6 +239,7 @@ impl Replicas {
 
     fn open(self: &Arc<Self>, id: TopicIdPartition, epoch: LeaderEpoch, config: Arc<TopicConfig>) {
         let replicas = Arc::clone(self);
+        self.openings.lock().open += 1;
         tokio::spawn(async move {
             let Ok(_turn) = Arc::clone(&replicas.opening).acquire_owned().await else { return };
             let hosted = match replicas.try_open(&id, epoch, config).await {
@@ -237,7 +250,9 @@ impl Replicas {
                 }
                 Err(failure) => broken(&id, failure.as_ref()),
             };
+            let leads = matches!(&hosted, Hosted::Leading(_));
             replicas.settle(&id, hosted);
+            replicas.opened(leads.then(|| id.topic_partition()));
         });
     }
 
@@ -313,6 +328,25 @@ impl Replicas {
         self.version.send_modify(|version| *version += 1);
     }
 
+    /// Of many partitions the log has one line, when the last of them is open.
+    fn opened(&self, led: Option<TopicPartition>) {
+        let mut openings = self.openings.lock();
+        openings.open = openings.open.saturating_sub(1);
+        if let Some(partition) = led {
+            openings.led += 1;
+            openings.last = Some(partition);
+        }
+        if openings.open > 0 {
+            return;
+        }
+        let Openings { led, last, .. } = std::mem::take(&mut *openings);
+        match last {
+            Some(partition) if led == 1 => info!(%partition, "leading"),
+            Some(_) => info!(partitions = led, "leading"),
+            None => {}
+        }
+    }
+
     fn open_log(
         &self,
         id: TopicIdPartition,
@@ -362,7 +396,7 @@ impl Replicas {
         let mut machine = Partition::lead(self.core.node, epoch, self.core.durability, sums, log_start, end);
         machine.set_min_insync(usize::try_from(config.min_insync_replicas).unwrap_or(1));
         let key = self.next_key.fetch_add(1, Ordering::Relaxed);
-        info!(partition = %id, %epoch, log_start = %log_start, log_end = %end, "leading");
+        debug!(partition = %id, %epoch, log_start = %log_start, log_end = %end, "leading");
         // What recovery cut off was compacted, and what comes in its place is not.
         let cleaned = self.core.checkpoints.of(&id.topic_partition()).cleaned.min(end);
         Ok(Replica::new(id, key, Arc::clone(&self.core), log, machine, config, cleaned))

@@ -87,7 +87,7 @@ pub(crate) enum FrameError {
     #[error("{0}")]
     Io(#[from] io::Error),
     /// A length that no frame has.
-    #[error("a frame announces {announced} bytes, allowed are {min} to {max}")]
+    #[error("a frame announces {announced} bytes, allowed are {min} to {max}{}", hint(*announced))]
     Length {
         /// What it announces.
         announced: i32,
@@ -102,6 +102,16 @@ pub(crate) enum FrameError {
     /// The body comes too slowly.
     #[error("a frame of {0} bytes did not arrive in time")]
     Slow(usize),
+}
+
+/// What the first bytes look like to a person, if they are those of another protocol.
+fn hint(announced: i32) -> &'static str {
+    match &announced.to_be_bytes() {
+        b"GET " | b"POST" | b"PUT " | b"HEAD" | b"DELE" | b"OPTI" | b"PATC" | b"PRI " => {
+            "; this is HTTP, which the server speaks on another port (--http-listen)"
+        }
+        _ => "",
+    }
 }
 
 /// Where frames come from.

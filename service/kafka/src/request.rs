@@ -73,7 +73,12 @@ impl ReplyTo {
             response
         });
         match response_frame(self.version, self.correlation_id, throttled.as_ref().unwrap_or(response)) {
-            Ok(pieces) => Ok(Answer::Send(files.fill(pieces))),
+            Ok(pieces) => {
+                if let Some(meter) = &self.meter {
+                    meter.answered(pieces.len());
+                }
+                Ok(Answer::Send(files.fill(pieces)))
+            }
             // Our own mistake; the client cannot be answered in its version.
             Err(error) => Err(Hangup::Malformed(format!("{} version {}: {error}", R::NAME, self.version))),
         }

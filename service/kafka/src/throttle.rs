@@ -96,6 +96,11 @@ impl Meter {
         i32::try_from(self.pause.load(Ordering::Relaxed)).unwrap_or(i32::MAX)
     }
 
+    /// The answer has so many bytes.
+    pub(crate) fn answered(&self, bytes: usize) {
+        metrics::counter!("tidelog_kafka_response_bytes_total", "api" => self.api).increment(bytes as u64);
+    }
+
     fn now(&self) -> u64 {
         u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX).max(1)
     }

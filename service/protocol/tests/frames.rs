@@ -125,6 +125,46 @@ fn injured_frames_never_panic() {
     assert!(refused > 10_000, "{refused}");
 }
 
+/// `TIDELOG_FUZZ_SECONDS` sets for how long (1), `TIDELOG_SEED` repeats the choices. What is accepted comes back as the same message.
+#[test]
+#[allow(clippy::disallowed_methods)] // how long the test runs is its own business
+fn hostile_bytes_of_every_api_never_panic() {
+    let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().unwrap());
+    let seconds = number("TIDELOG_FUZZ_SECONDS").unwrap_or(1);
+    let seed = number("TIDELOG_SEED").unwrap_or_else(|| {
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos() as u64
+    });
+    println!("TIDELOG_SEED={seed} repeats the choices");
+    let (frames, mut chance) = (recorded(), Chance(seed));
+    let (began, mut accepted, mut refused) = (std::time::Instant::now(), 0u64, 0u64);
+    while began.elapsed().as_secs() < seconds {
+        for frame in &frames {
+            let request = injured(&frame.request, &mut chance);
+            let known = RequestHeader::parse(request).is_ok_and(|(header, body)| {
+                macro_rules! decode {
+                    ($($name:ident: $request:ident => $response:ident;)*) => {
+                        match header.api { $(ApiKey::$name => $request::decode_last(body, header.version).is_ok(),)* }
+                    };
+                }
+                each_api!(decode)
+            });
+            let response = injured(&frame.response, &mut chance);
+            let read = ApiKey::from_code(frame.key).is_some_and(|api| {
+                macro_rules! read {
+                    ($($name:ident: $request:ident => $response:ident;)*) => {
+                        match api { $(ApiKey::$name => read_response::<$request>(response, frame.version).is_ok(),)* }
+                    };
+                }
+                each_api!(read)
+            });
+            accepted += u64::from(known) + u64::from(read);
+            refused += u64::from(!known) + u64::from(!read);
+        }
+    }
+    println!("{accepted} frames accepted, {refused} refused");
+    assert!(accepted > 0 && refused > 0);
+}
+
 #[test]
 fn frames_of_apis_that_are_not_served_say_which() {
     let mut others = 0;

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use serde::Serialize;
@@ -23,6 +24,19 @@ pub(crate) struct Interrupted;
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct Usage(pub(crate) String);
+
+/// A path that the command line names and that leads nowhere.
+#[derive(Debug, thiserror::Error)]
+#[error("{} does not exist", .0.display())]
+pub(crate) struct NoSuchPath(PathBuf);
+
+/// Refuses a path that leads nowhere. One that cannot be looked at is told by whoever opens it.
+pub(crate) fn existing(path: &Path) -> Result<&Path, NoSuchPath> {
+    match path.try_exists() {
+        Ok(false) => Err(NoSuchPath(path.to_owned())),
+        Ok(true) | Err(_) => Ok(path),
+    }
+}
 
 /// Reports a result on standard error and turns it into an exit code.
 pub(crate) fn exit_code(result: anyhow::Result<()>) -> ExitCode {
@@ -47,6 +61,9 @@ fn code_of(error: &anyhow::Error) -> u8 {
         }
         if cause.is::<Usage>() {
             return 2;
+        }
+        if cause.is::<NoSuchPath>() {
+            return 4;
         }
         if let Some(client) = cause.downcast_ref::<ClientError>() {
             return client_code(client);
@@ -205,6 +222,8 @@ mod tests {
         assert_eq!(code_of(&Interrupted.into()), 130);
         assert_eq!(code_of(&Usage("x".into()).into()), 2);
         assert_eq!(code_of(&io::Error::from(io::ErrorKind::BrokenPipe).into()), 0);
+        assert_eq!(code_of(&existing(Path::new("/no/such/path")).unwrap_err().into()), 4);
+        assert!(existing(Path::new("/")).is_ok());
         assert_eq!(code_of(&anyhow::anyhow!("other")), 1);
     }
 

@@ -160,7 +160,9 @@ fn the_files_of_a_stopped_server_can_be_read_and_their_damage_is_found() {
     std::fs::write(&log, &bytes).unwrap();
     alone(&["log", "dump", &log]).expect(1);
     alone(&["log", "repair", "/"]).expect(1);
-    alone(&["log", "dump", &format!("{data}/endpoints.json")]).expect(1);
+    std::fs::write(format!("{data}/notes.txt"), "x").unwrap();
+    alone(&["log", "dump", &format!("{data}/notes.txt")]).expect(1);
+    alone(&["log", "dump", &format!("{data}/endpoints.json")]).expect(4);
     alone(&["log", "dump"]).expect(2);
 }
 

@@ -131,6 +131,11 @@ fn status_tier_table_and_query() {
         QUICK,
         "internal partitions with leaders",
     );
+    assert!(
+        server.log().lines().filter(|line| line.contains("leading")).count() < 10,
+        "one line for all: {}",
+        server.log()
+    );
     let status = server.run(&["status", "--output", "json"]).expect(0).json();
     assert_eq!((&status["topics"], &status["partitions"]), (&json!(1), &json!(1)), "{status}");
     assert_eq!((&status["internal_topics"], &status["internal_partitions"]), (&json!(1), &json!(50)), "{status}");
@@ -157,6 +162,8 @@ fn without_a_server() {
         assert!(refused.stderr.contains("no Tidelog at "), "{args:?}: {}", refused.stderr);
         assert!(refused.stderr.contains("start one with `tidelog serve`"), "{args:?}: {}", refused.stderr);
     }
+    alone(&["log", "dump", "/no/such/file"]).expect(4);
+    alone(&["log", "repair", "/no/such/file"]).expect(4);
     alone(&["topic"]).expect(2);
     alone(&["no-such-command"]).expect(2);
     alone(&["consume", "t", "--from", "somewhere"]).expect(2);
@@ -263,6 +270,48 @@ fn interrupted_commands_say_so() {
         let ended = wait_for(|| child.try_wait().unwrap(), QUICK, "its end");
         assert_eq!(ended.code(), Some(code), "{args:?}");
     }
+}
+
+#[test]
+fn whoever_produces_is_told_that_the_server_is_away() {
+    let mut server = server();
+    server.run(&["produce", "t", "--file", "/no/such/file"]).expect(4);
+    let mut command = server.command(&["produce", "t"]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let mut stderr = BufReader::new(child.stderr.take().unwrap());
+    std::io::Write::write_all(&mut stdin, b"a\n").unwrap();
+    wait_for(|| server.run(&["consume", "t"]).stdout.contains('a').then_some(()), QUICK, "the first record");
+    server.kill();
+    std::io::Write::write_all(&mut stdin, b"b\n").unwrap();
+    let mut told = String::new();
+    while !told.contains("waiting for the server at ") {
+        assert_ne!(stderr.read_line(&mut told).unwrap(), 0, "it ended: {told}");
+    }
+    server.start_again();
+    drop(stdin);
+    let ended = wait_for(|| child.try_wait().unwrap(), QUICK, "its end");
+    assert_eq!(ended.code(), Some(0));
+    assert_eq!(server.run(&["consume", "t"]).expect(0).stdout, "a\nb\n");
+}
+
+#[test]
+fn who_speaks_another_protocol_leaves_one_line_that_names_the_right_port() {
+    let server = server();
+    let send = |to: &str, bytes: &[u8]| {
+        let mut stream = std::net::TcpStream::connect(to).unwrap();
+        stream.set_read_timeout(Some(QUICK)).unwrap();
+        std::io::Write::write_all(&mut stream, bytes).unwrap();
+        // Until the server hangs up.
+        let _ = std::io::Read::read_to_end(&mut stream, &mut Vec::new());
+    };
+    let lines = |part: &str| server.log().lines().filter(|line| line.contains(part)).count();
+    send(server.kafka(), b"GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert_eq!(lines("this is HTTP, which the server speaks on another port (--http-listen)"), 1, "{}", server.log());
+    send(server.http(), b"\0\0\0\x18\0\x12\0\0\0\0\0\x01\0\x0ekafka-client-1");
+    let told = || (lines("not HTTP but perhaps Kafka") == 1).then_some(());
+    wait_for(told, QUICK, "the line about Kafka");
 }
 
 #[test]

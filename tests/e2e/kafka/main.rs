@@ -4,6 +4,7 @@
 
 mod admin;
 mod consumer_protocol;
+mod fuzz;
 mod group_admin;
 mod groups;
 mod hostile;

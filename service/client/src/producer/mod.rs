@@ -12,7 +12,7 @@ mod sender;
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -149,6 +149,8 @@ struct Shared {
 struct Unsettled {
     count: AtomicUsize,
     none: Notify,
+    /// Batches that were delivered or have failed.
+    settled: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -272,6 +274,21 @@ impl Producer {
         self.shared.flushing.fetch_sub(1, Ordering::AcqRel);
     }
 
+    /// Returns once something has been under way for `patience` and nothing was delivered or failed meanwhile.
+    pub async fn stuck(&self, patience: Duration) {
+        let unsettled = &self.shared.unsettled;
+        let seen = || (unsettled.count.load(Ordering::Acquire), unsettled.settled.load(Ordering::Relaxed));
+        let mut before = seen();
+        loop {
+            tokio::time::sleep(patience).await;
+            let now = seen();
+            if before.0 > 0 && now.0 > 0 && now.1 == before.1 {
+                return;
+            }
+            before = now;
+        }
+    }
+
     /// Flushes and ends. Later `send` calls fail.
     pub async fn close(self) {
         self.shared.closed.store(true, Ordering::Release);
@@ -333,6 +350,7 @@ impl Unsettled {
     }
 
     fn remove(&self) {
+        self.settled.fetch_add(1, Ordering::Relaxed);
         if self.count.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.none.notify_waiters();
         }

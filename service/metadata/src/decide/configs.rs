@@ -94,6 +94,7 @@ pub fn alter_topic_configs(
     let after = TopicOverrides::new(values)?.keeping_unfit(before, |name| edit.touches(name));
     after.check(settings.defaults)?;
     check_remote(settings, before, &after)?;
+    check_table(settings, before, &after)?;
     if after == *before {
         return Ok(None);
     }
@@ -260,6 +261,20 @@ fn merged(
 }
 
 /// What must not happen to a topic that is tiered: neither compaction, nor leaving its remote part behind.
+/// A column keeps its type, so what decides types cannot change under a table.
+fn check_table(settings: Settings<'_>, before: &TopicOverrides, after: &TopicOverrides) -> Result<(), Refusal> {
+    let old = TopicConfig::effective(before, settings.defaults).table;
+    let new = TopicConfig::effective(after, settings.defaults).table;
+    if old.enable && old.json_integers != new.json_integers {
+        return Err(Refusal::new(
+            KafkaError::InvalidConfig,
+            "The topic is a table (tidelog.table.enable) whose columns have their types already, so its \
+             tidelog.table.json.integers cannot change.",
+        ));
+    }
+    Ok(())
+}
+
 fn check_remote(settings: Settings<'_>, before: &TopicOverrides, after: &TopicOverrides) -> Result<(), Refusal> {
     let old = TopicConfig::effective(before, settings.defaults);
     let new = TopicConfig::effective(after, settings.defaults);

@@ -8,6 +8,8 @@ use anyhow::Context;
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
+use crate::output::existing;
+
 /// Longest line, bytes: no record may be larger (the client's own limit).
 const MAX_LINE_BYTES: usize = tidelog_client::limits::MAX_RECORD_BYTES;
 
@@ -23,7 +25,7 @@ pub(crate) type Portion = io::Result<Vec<Bytes>>;
 pub(crate) fn read(file: Option<&Path>) -> anyhow::Result<mpsc::Receiver<Portion>> {
     let (sender, receiver) = mpsc::channel(WAITING_PORTIONS);
     let input: Box<dyn Read + Send> = match file {
-        Some(path) => Box::new(File::open(path).with_context(|| format!("cannot open {}", path.display()))?),
+        Some(path) => Box::new(File::open(existing(path)?).with_context(|| format!("cannot open {}", path.display()))?),
         None => Box::new(io::stdin()),
     };
     std::thread::Builder::new().name("lines".into()).spawn(move || {

@@ -56,6 +56,9 @@ fn header(text: &str) -> Result<Header, String> {
     Ok(Header { key: Bytes::from(key), value: Some(Bytes::from(value)) })
 }
 
+/// The server may be silent for this long before somebody is told.
+const QUIET: Duration = Duration::from_secs(1);
+
 #[derive(Debug, Args)]
 pub(crate) struct ProduceArgs {
     /// Name of the topic.
@@ -107,16 +110,30 @@ pub(crate) async fn run(args: ProduceArgs) -> anyhow::Result<()> {
     if before.topic(&args.topic).is_some_and(|topic| topic.error == Some(KafkaError::UnknownTopicOrPartition)) {
         tally.created = Some(args.topic.clone());
     }
-    let result = tokio::select! {
-        result = send_all(&args, &producer, &mut input, &mut tally) => result,
-        _ = tokio::signal::ctrl_c() => Err(Interrupted.into()),
-    };
+    let result = telling(&args, &producer, async {
+        tokio::select! {
+            result = send_all(&args, &producer, &mut input, &mut tally) => result,
+            _ = tokio::signal::ctrl_c() => Err(Interrupted.into()),
+        }
+    })
+    .await;
     // Whatever ended it: what was sent is settled and counted.
-    producer.flush().await;
+    telling(&args, &producer, producer.flush()).await;
     tally.finish().await?;
     note(&format!("{} of {} records stored in {}", tally.stored, tally.sent, args.topic));
     result?;
     tally.first_error.map_or(Ok(()), |error| Err(error.into()))
+}
+
+/// Does the work, and says so if the server does not take what it is sent: whoever types must not wonder.
+async fn telling<T>(args: &ProduceArgs, producer: &Producer, work: impl Future<Output = T>) -> T {
+    let mut work = std::pin::pin!(work);
+    tokio::select! {
+        done = &mut work => return done,
+        () = producer.stuck(QUIET) => {}
+    }
+    note(&format!("waiting for the server at {} to store records", args.kafka.brokers));
+    work.await
 }
 
 async fn send_all(

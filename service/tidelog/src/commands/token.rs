@@ -17,7 +17,7 @@ pub(crate) struct TokenArgs {
     /// Environment variable that holds the secret which the server shares (see `serve --jwt-secret-env`).
     #[arg(long, value_name = "NAME", default_value = "TIDELOG_JWT_SECRET")]
     secret_env: String,
-    /// How long the token is valid.
+    /// How long the token is valid; servers take it for 30 s more, because clocks differ.
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = duration)]
     ttl: Duration,
     /// Audience; may be repeated.

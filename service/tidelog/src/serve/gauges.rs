@@ -3,7 +3,7 @@
 
 use std::fmt::Write;
 
-use tidelog_broker::{Broker, PartitionStatus, TopicRef};
+use tidelog_broker::{Broker, Health, PartitionStatus, TopicRef};
 use tidelog_model::Caller;
 
 /// Name, meaning, and the value of one partition.
@@ -22,10 +22,54 @@ pub(super) const TABLE: &[Gauge] = &[
         "Offset of the partition's first readable record, local or remote; absent while the remote part is unknown.",
         |status| u64::try_from(status.log_start?.get()).ok(),
     ),
+    (
+        "tidelog_partition_high_watermark_offset",
+        "Offset behind the partition's last record that consumers may read.",
+        |status| u64::try_from(status.high_watermark.get()).ok(),
+    ),
+    (
+        "tidelog_partition_last_stable_offset",
+        "Offset of the partition's first record of an open transaction, or its high watermark.",
+        |status| u64::try_from(status.last_stable.get()).ok(),
+    ),
+];
+
+/// Name, meaning, and the value of the cluster as this broker sees it.
+type OfCluster = (&'static str, &'static str, fn(&Health) -> usize);
+
+/// What operators of Kafka watch.
+pub(super) const CLUSTER: &[OfCluster] = &[
+    (
+        "tidelog_active_controllers",
+        "1 if this broker is the controller: the sum over all brokers must be 1.",
+        |health| usize::from(health.is_controller),
+    ),
+    ("tidelog_cluster_brokers", "Brokers that are registered.", |health| health.brokers),
+    ("tidelog_cluster_partitions", "Partitions of all topics, internal ones included.", |health| health.partitions),
+    ("tidelog_cluster_topics", "Topics, internal ones included.", |health| health.topics),
+    ("tidelog_offline_partitions", "Partitions without a leader, or whose log is broken; must be 0.", |health| {
+        health.offline_partitions
+    }),
+    (
+        "tidelog_under_min_isr_partitions",
+        "Partitions with fewer replicas in sync than min.insync.replicas; must be 0.",
+        |health| health.under_min_isr,
+    ),
+    ("tidelog_under_replicated_partitions", "Partitions of which a replica is not in sync; must be 0.", |health| {
+        health.under_replicated
+    }),
 ];
 
 /// Partitions that this broker hosts.
 pub(super) const PARTITIONS: &str = "tidelog_partitions";
+
+/// Is this the name of a gauge of this file?
+#[cfg(test)]
+pub(super) fn is_rendered(name: &str) -> bool {
+    name == PARTITIONS
+        || TABLE.iter().any(|(gauge, ..)| name == *gauge)
+        || CLUSTER.iter().any(|(gauge, ..)| name == *gauge)
+}
 
 /// Every gauge of every partition.
 pub(crate) fn render(broker: &Broker) -> String {
@@ -38,15 +82,19 @@ pub(crate) fn render(broker: &Broker) -> String {
             (topic.name.to_string(), status)
         })
         .collect();
-    text(&topics)
+    text(&topics, &broker.health())
 }
 
 /// Topic names have no character that the format would have to escape.
-fn text(topics: &[(String, Vec<PartitionStatus>)]) -> String {
+fn text(topics: &[(String, Vec<PartitionStatus>)], health: &Health) -> String {
     let mut out = String::new();
     let count: usize = topics.iter().map(|(_, partitions)| partitions.len()).sum();
     head(&mut out, PARTITIONS, "Partitions that serve.");
     let _ = writeln!(out, "{PARTITIONS} {count}");
+    for (name, meaning, value) in CLUSTER {
+        head(&mut out, name, meaning);
+        let _ = writeln!(out, "{name} {}", value(health));
+    }
     for (name, meaning, value) in TABLE {
         head(&mut out, name, meaning);
         for (topic, partitions) in topics {
@@ -81,7 +129,10 @@ mod tests {
             log_end: Offset(8),
             local_bytes: 900,
         };
-        let text = text(&[("a.b".into(), vec![status])]);
+        let health = Health { offline_partitions: 2, is_controller: true, ..Health::default() };
+        let text = text(&[("a.b".into(), vec![status])], &health);
+        assert!(text.contains("tidelog_offline_partitions 2\n"), "{text}");
+        assert!(text.contains("tidelog_active_controllers 1\n"), "{text}");
         assert!(text.contains("# TYPE tidelog_partition_local_bytes gauge\n"), "{text}");
         assert!(text.contains("tidelog_partition_local_bytes{topic=\"a.b\",partition=\"3\"} 900\n"), "{text}");
         assert!(text.contains("tidelog_partition_log_end_offset{topic=\"a.b\",partition=\"3\"} 8\n"), "{text}");

@@ -33,6 +33,10 @@ const PARTS: &[&str] = &[
     "tidelog_tables",
 ];
 
+/// What stands before every configured filter: where the AWS SDK writes at WARN what it then also returns, and our own error says
+/// it in a sentence. A filter that names it wins.
+const QUIET: &str = "aws_config::meta::credentials=error";
+
 /// Levels as configured, and what was changed since.
 pub(crate) struct Levels {
     configured: String,
@@ -42,11 +46,12 @@ pub(crate) struct Levels {
 
 /// Logs go to stderr, so that stdout holds only what was asked for.
 pub(crate) fn log_to_stderr(configured: &str) -> Result<Levels> {
-    let (filter, handle) = reload::Layer::new(EnvFilter::try_new(configured)?);
+    let configured = format!("{QUIET},{configured}");
+    let (filter, handle) = reload::Layer::new(EnvFilter::try_new(&configured)?);
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(false);
     // A second call (a demo that logs already) changes nothing.
     let _ = tracing_subscriber::registry().with(filter).with(lines).try_init();
-    Ok(Levels { configured: configured.to_owned(), changed: Mutex::default(), filter: handle })
+    Ok(Levels { configured, changed: Mutex::default(), filter: handle })
 }
 
 impl Levels {

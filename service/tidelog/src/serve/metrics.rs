@@ -82,6 +82,12 @@ const TABLE: &[(&str, Kind, Unit, &str)] = &[
     ),
     ("tidelog_kafka_requests_total", Counter, Unit::Count, "Requests of Kafka clients, by API."),
     (
+        "tidelog_kafka_response_bytes_total",
+        Counter,
+        Unit::Bytes,
+        "Bytes of answers to Kafka clients, by API; record batches of fetches included.",
+    ),
+    (
         "tidelog_kafka_throttled_connections_total",
         Counter,
         Unit::Count,
@@ -215,30 +221,69 @@ mod tests {
         assert_eq!(found, described);
     }
 
-    /// Every `tidelog_…` in the dashboard's queries is a series of a metric of the table.
+    /// Is this the name of a series?
+    fn exists(name: &str) -> bool {
+        gauges::is_rendered(name)
+            || group_gauges::NAMES.contains(&name)
+            || TABLE.iter().any(|(metric, kind, ..)| match kind {
+                Histogram => name.strip_suffix("_bucket").unwrap_or(name) == *metric,
+                Counter | Gauge => name == *metric,
+            })
+    }
+
+    /// Every `tidelog_…` of a text.
+    fn names(text: &str) -> impl Iterator<Item = &str> {
+        let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        text.split(move |c| !is_name(c)).filter(|word| word.starts_with("tidelog_"))
+    }
+
     #[test]
-    fn the_dashboard_asks_for_metrics_that_exist() {
+    fn the_table_of_kafkas_names_names_metrics_that_exist() {
+        let text = include_str!("../../grafana/README.md");
+        assert!(names(text).count() > 20);
+        names(text).for_each(|name| assert!(exists(name), "{name}"));
+    }
+
+    /// The dashboard is what Grafana takes (its schema 39): known panels with ids of their own, on a grid of 24 columns without overlaps, all of
+    /// whose queries ask for metrics that exist through the variables that it defines.
+    #[test]
+    fn the_dashboard_can_be_loaded_and_asks_for_metrics_that_exist() {
         let text = include_str!("../../grafana/tidelog.json");
         let dashboard: serde_json::Value = serde_json::from_str(text).unwrap();
-        let panels = dashboard["panels"].as_array().unwrap();
-        let mut asked = 0;
-        for target in panels.iter().flat_map(|panel| panel["targets"].as_array().into_iter().flatten()) {
-            let query = target["expr"].as_str().unwrap();
-            let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
-            for name in query.split(|c| !is_name(c)).filter(|word| word.starts_with("tidelog_")) {
-                asked += 1;
-                let rendered = name == gauges::PARTITIONS
-                    || group_gauges::NAMES.contains(&name)
-                    || gauges::TABLE.iter().any(|(gauge, ..)| name == *gauge);
-                let known = rendered
-                    || TABLE.iter().any(|(metric, kind, ..)| match kind {
-                        Histogram => name.strip_suffix("_bucket") == Some(*metric),
-                        Counter | Gauge => name == *metric,
-                    });
-                assert!(known, "{query}");
+        assert_eq!((&dashboard["uid"], &dashboard["schemaVersion"]), (&"tidelog".into(), &39.into()));
+        let variables = dashboard["templating"]["list"].as_array().unwrap();
+        let variables: Vec<&str> = variables.iter().map(|variable| variable["name"].as_str().unwrap()).collect();
+        assert_eq!(variables, ["datasource", "instance"]);
+        let (mut ids, mut cells, mut asked) = (BTreeSet::new(), BTreeSet::new(), 0);
+        for panel in dashboard["panels"].as_array().unwrap() {
+            let title = panel["title"].as_str().unwrap();
+            assert!(ids.insert(panel["id"].as_u64().unwrap()), "{title}: its id is another's");
+            let cell = |name: &str| panel["gridPos"][name].as_u64().unwrap();
+            assert!(cell("x") + cell("w") <= 24, "{title} is too wide");
+            for (x, y) in (0..cell("w")).flat_map(|x| (0..cell("h")).map(move |y| (x, y))) {
+                assert!(cells.insert((cell("x") + x, cell("y") + y)), "{title} lies on another");
+            }
+            let targets = panel["targets"].as_array().map(Vec::as_slice).unwrap_or_default();
+            match panel["type"].as_str().unwrap() {
+                "row" => assert!(targets.is_empty(), "{title}"),
+                "timeseries" | "stat" => assert!(!targets.is_empty(), "{title}"),
+                other => panic!("{title}: nobody knows panels of type {other}"),
+            }
+            let mut letters = BTreeSet::new();
+            for target in targets {
+                let query = target["expr"].as_str().unwrap();
+                assert_eq!(target["datasource"]["uid"], "${datasource}", "{query}");
+                assert!(letters.insert(target["refId"].as_str().unwrap()), "{query}");
+                for (open, close) in [('(', ')'), ('{', '}'), ('[', ']')] {
+                    assert_eq!(query.matches(open).count(), query.matches(close).count(), "{query}");
+                }
+                names(query).for_each(|name| assert!(exists(name), "{query}"));
+                asked += names(query).count();
+                // Of all brokers, or of the one that is chosen.
+                assert_eq!(query.matches("instance=~\"$instance\"").count(), names(query).count(), "{query}");
             }
         }
-        assert!(asked > 10, "{asked}");
+        assert!(asked > 20, "{asked}");
     }
 
     #[test]

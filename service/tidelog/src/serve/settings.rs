@@ -236,14 +236,14 @@ pub(super) const JWT_SECRET_ENV: Setting = Setting::new(
     "auth.jwt.secret_env",
     "jwt-secret-env",
     "TIDELOG_JWT_SECRET_ENV",
-    "Verify bearer tokens with the shared secret in this environment variable",
+    "Verify bearer tokens with the shared secret in this environment variable; their times are taken with 30 s of leeway",
 )
 .value("NAME");
 pub(super) const JWT_JWKS: Setting = Setting::new(
     "auth.jwt.jwks",
     "jwt-jwks",
     "TIDELOG_JWT_JWKS",
-    "Verify bearer tokens with the keys of this JWKS file",
+    "Verify bearer tokens with the keys of this JWKS file; their times are taken with 30 s of leeway",
 )
 .value("FILE");
 pub(super) const JWT_ISSUER: Setting =

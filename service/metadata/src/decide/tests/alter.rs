@@ -130,6 +130,20 @@ fn what_another_version_stored_is_mended_or_left_alone() {
 }
 
 #[test]
+fn what_decides_types_of_columns_cannot_change_under_a_table() {
+    use ConfigOperation::*;
+    let mut world = World::with_brokers(1);
+    world.create(new_topic("t", 1));
+    let integers = |fields| change(Set, "tidelog.table.json.integers", Some(fields));
+    assert_eq!(alter(&mut world, &[integers("id")]), Ok(true), "no table yet");
+    let enable = change(Set, "tidelog.table.enable", Some("true"));
+    assert_eq!(alter(&mut world, &[integers("id,n"), enable]), Ok(true), "it begins with them");
+    let refused = alter(&mut world, &[integers("id"), change(Set, "retention.ms", Some("5"))]).unwrap_err();
+    assert_eq!(refused.error, KafkaError::InvalidConfig);
+    assert_eq!(alter(&mut world, &[integers("id,n"), change(Set, "retention.ms", Some("5"))]), Ok(true));
+}
+
+#[test]
 fn a_tiered_topic_stays_deletable_and_its_remote_part_is_not_forgotten() {
     use ConfigOperation::*;
     for by_default in [true, false] {

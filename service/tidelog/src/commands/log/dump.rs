@@ -14,6 +14,7 @@ use tidelog_record::Record;
 use super::files::{self, Line};
 use crate::cli::{Format, OutputArgs};
 use crate::commands::record_line::{LineFormat, write_json};
+use crate::output::existing;
 
 #[derive(Debug, Args)]
 pub(crate) struct DumpArgs {
@@ -71,7 +72,7 @@ struct Output<W> {
 impl<W: Write> Output<W> {
     /// A file, or everything in a folder that is ours, by name; folders of partitions after the files beside them.
     fn path(&mut self, path: &Path) -> anyhow::Result<()> {
-        let about = std::fs::metadata(path).with_context(|| format!("cannot look at {}", path.display()))?;
+        let about = std::fs::metadata(existing(path)?).with_context(|| format!("cannot look at {}", path.display()))?;
         if about.is_file() {
             if !self.file(path)? {
                 bail!("{} is no file that this command knows", path.display());

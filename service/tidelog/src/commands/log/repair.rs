@@ -19,7 +19,7 @@ use tidelog_store::EmbeddedStore;
 
 use super::dry_disk::DryDisk;
 use crate::cli::OutputArgs;
-use crate::output::{note, show};
+use crate::output::{existing, note, show};
 
 #[derive(Debug, Args)]
 pub(crate) struct RepairArgs {
@@ -93,7 +93,7 @@ pub(super) async fn run(args: RepairArgs) -> Result<()> {
 
 /// The data directory, and the partitions in it that are asked for.
 fn place(path: &Path) -> Result<(PathBuf, Vec<TopicPartition>)> {
-    let path = path.canonicalize().with_context(|| format!("cannot look at {}", path.display()))?;
+    let path = existing(path)?.canonicalize().with_context(|| format!("cannot look at {}", path.display()))?;
     if path.join(datadir::META_PROPERTIES).is_file() {
         let partitions = datadir::partitions(&OsDisk, &path)?;
         return Ok((path, partitions));
