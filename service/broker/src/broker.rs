@@ -177,7 +177,8 @@ impl Broker {
         let stop = inner.stop.clone();
         inner.tasks.spawn(self.clone().keep_checkpoints(stop.clone()));
         inner.tasks.spawn(self.clone().keep_compacted(stop.clone()));
-        inner.tasks.spawn(self.clone().keep_logs(stop));
+        inner.tasks.spawn(self.clone().keep_logs(stop.clone()));
+        inner.tasks.spawn(self.clone().keep_tokens(stop));
     }
 
     /// A task that ends with the broker.

@@ -8,7 +8,7 @@
 //! - `cluster`: the image of the metadata store.
 //! - One file per group of use cases: `append`, `transactional`, `markers`, `fetch`, `list_offsets`, `leader_epochs`, `delete_records`,
 //!   `topics`, `topic_pages`, `configs`, `loggers`, `elections`, `quorum`, `quotas`, `groups`, `group_admin`, `consumer_groups`,
-//!   `transactions`, `producer_ids`, `producers`, `log_dirs`, `acls`, `users`.
+//!   `transactions`, `producer_ids`, `producers`, `log_dirs`, `acls`, `users`, `delegation_tokens`.
 
 mod acls;
 mod append;
@@ -19,6 +19,7 @@ mod configs;
 mod consumer_groups;
 mod core;
 mod data_dir;
+mod delegation_tokens;
 mod delete_records;
 mod elections;
 mod error;
@@ -61,6 +62,7 @@ pub use broker::Broker;
 pub use configs::ConfigResourceKind;
 pub use consumer_groups::{ConsumerGroupTicket, DescribedConsumerGroup};
 pub use data_dir::{DataDir, DataDirError};
+pub use delegation_tokens::{DelegationToken, TokenLogin, WantedToken};
 pub use elections::{NamedPartition, Reassignment};
 pub use error::{BrokerError, CurrentLeader};
 pub use group_admin::{DeleteOffsetsTicket, GroupDescriptionTicket, GroupFilter, ListedGroups};

@@ -31,6 +31,13 @@ impl Default for Passwords {
     }
 }
 
+impl Passwords {
+    /// Places to compute in: each computation takes one for some milliseconds.
+    pub(crate) fn places(&self) -> &Arc<Semaphore> {
+        &self.places
+    }
+}
+
 /// A user's credential as it is told: never its keys.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct CredentialInfo {
@@ -74,8 +81,13 @@ impl Broker {
     pub fn scram_credential(&self, user: &str, mechanism: ScramMechanism) -> ScramCredential {
         match self.image().scram(user, mechanism) {
             Some(stored) => stored.value.clone(),
-            None => nobodys_credential(mechanism, &self.passwords().secret, user),
+            None => self.nobodys_credential(user, mechanism),
         }
+    }
+
+    /// A credential that no password fits, always the same for this name.
+    pub fn nobodys_credential(&self, name: &str, mechanism: ScramMechanism) -> ScramCredential {
+        nobodys_credential(mechanism, &self.passwords().secret, name)
     }
 
     /// Is this the user's password? Takes as long for a user who does not exist. Waits where many ask at once: a check is dear, and

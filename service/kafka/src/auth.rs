@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tidelog_model::Principal;
+use tidelog_model::{Principal, Timestamp};
 use tidelog_protocol::ApiKey;
 use tidelog_security::Authenticator;
 use tidelog_security::sasl::{Exchange, Mechanism};
@@ -31,6 +31,8 @@ pub(crate) struct Auth {
     state: State,
     /// Who it is, once that is known.
     known: Option<Known>,
+    /// The delegation token that the exchange under way is about.
+    token: Option<Token>,
     opened: Instant,
 }
 
@@ -44,12 +46,22 @@ enum State {
     Failed,
 }
 
+/// A delegation token that a client logs in with.
+#[derive(Clone, Debug)]
+pub(crate) struct Token {
+    /// Who it makes of the client.
+    pub(crate) owner: Principal,
+    /// When it ends.
+    pub(crate) expires: Timestamp,
+}
+
 #[derive(Debug)]
 struct Known {
     principal: Principal,
     /// None where nobody had to say who he is.
     mechanism: Option<Mechanism>,
     expires: Option<Instant>,
+    by_token: bool,
 }
 
 /// What may happen to a request.
@@ -77,8 +89,8 @@ pub(crate) enum HandshakeError {
 impl Auth {
     /// A client of a listener without SASL is this principal; on one with SASL nobody yet.
     pub(crate) fn new(sasl: Option<Arc<SaslOptions>>, principal: Principal, now: Instant) -> Self {
-        let known = sasl.is_none().then_some(Known { principal, mechanism: None, expires: None });
-        Auth { sasl, state: State::Idle, known, opened: now }
+        let known = sasl.is_none().then_some(Known { principal, mechanism: None, expires: None, by_token: false });
+        Auth { sasl, state: State::Idle, known, token: None, opened: now }
     }
 
     /// Who it is; anonymous as long as nobody knows.
@@ -136,6 +148,7 @@ impl Auth {
             self.state = State::Failed;
             return Err(HandshakeError::Changed);
         }
+        self.token = None;
         self.state = State::Exchange { mechanism, exchange: Box::new(Exchange::new(mechanism)), bare: version == 0 };
         Ok(())
     }
@@ -146,6 +159,22 @@ impl Auth {
             State::Exchange { mechanism, exchange, .. } => Some((*mechanism, exchange.as_mut())),
             State::Idle | State::Failed => None,
         }
+    }
+
+    /// The exchange under way is about this delegation token.
+    pub(crate) fn with_token(&mut self, token: Token) {
+        self.token = Some(token);
+    }
+
+    /// The delegation token that the exchange under way is about.
+    pub(crate) fn token(&self) -> Option<&Token> {
+        self.token.as_ref()
+    }
+
+    /// May it ask for delegation tokens, renew and describe them? Only who has said who it is, and not by a token (KIP-48).
+    pub(crate) fn may_ask_for_tokens(&self) -> bool {
+        let said = |known: &Known| known.mechanism.is_some() || known.principal != Principal::anonymous();
+        self.known.as_ref().is_some_and(|known| said(known) && !known.by_token)
     }
 
     /// The exchange succeeded. `lifetime` is what is left of the credential, if it ends. Answers how long the session lasts, or
@@ -166,7 +195,8 @@ impl Auth {
             (lifetime, max) => lifetime.or(max),
         };
         let expires = session.and_then(|session| now.checked_add(session));
-        self.known = Some(Known { principal, mechanism: Some(mechanism), expires });
+        let by_token = self.token.take().is_some();
+        self.known = Some(Known { principal, mechanism: Some(mechanism), expires, by_token });
         self.state = State::Idle;
         Some(session.unwrap_or_default())
     }
@@ -269,6 +299,25 @@ mod tests {
         none.handshake("PLAIN", 1).unwrap();
         assert_eq!(none.succeeded(Principal::user("a"), Some(MINUTE), now), Some(MINUTE));
         assert_eq!(none.admits(ApiKey::Fetch, now + MINUTE), Admission::Expired);
+    }
+
+    #[test]
+    fn tokens_are_for_who_has_said_who_he_is_without_one() {
+        let now = Instant::now();
+        assert!(!Auth::new(None, Principal::anonymous(), now).may_ask_for_tokens(), "plaintext");
+        assert!(Auth::new(None, Principal::user("CN=alice"), now).may_ask_for_tokens(), "a certificate");
+        assert!(logged_in(Duration::ZERO).0.may_ask_for_tokens());
+        let (mut auth, now) = auth(MINUTE);
+        assert!(!auth.may_ask_for_tokens(), "nobody yet");
+        auth.handshake("SCRAM-SHA-256", 1).unwrap();
+        auth.with_token(Token { owner: Principal::user("alice"), expires: Timestamp(1) });
+        auth.succeeded(Principal::user("alice"), None, now).unwrap();
+        assert!(!auth.may_ask_for_tokens(), "by a token");
+        // And again with the password: the token is over.
+        auth.handshake("SCRAM-SHA-256", 1).unwrap();
+        assert!(auth.token().is_none());
+        auth.succeeded(Principal::user("alice"), None, now).unwrap();
+        assert!(auth.may_ask_for_tokens());
     }
 
     #[test]

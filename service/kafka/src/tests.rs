@@ -2,6 +2,7 @@
 
 mod cluster;
 mod quotas;
+mod delegation_tokens;
 mod sasl;
 mod tls;
 mod transactions;

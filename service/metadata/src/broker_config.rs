@@ -8,6 +8,7 @@ mod table;
 mod tests;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -75,6 +76,16 @@ impl BrokerOverrides {
     }
 }
 
+/// A secret; shown to nobody.
+#[derive(Clone, PartialEq, Eq)]
+pub struct HiddenText(pub String);
+
+impl fmt::Debug for HiddenText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("HiddenText")
+    }
+}
+
 /// A broker's settings as they hold from its start. A change needs a restart.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct BrokerConfig {
@@ -88,6 +99,14 @@ pub struct BrokerConfig {
     pub connections_max_reauth: Duration,
     /// `default.replication.factor`
     pub default_replication_factor: i16,
+    /// `delegation.token.expiry.check.interval.ms`
+    pub delegation_token_check_interval: Duration,
+    /// `delegation.token.expiry.time.ms`
+    pub delegation_token_renewal: Duration,
+    /// `delegation.token.max.lifetime.ms`
+    pub delegation_token_max_lifetime: Duration,
+    /// `delegation.token.secret.key`
+    pub delegation_token_secret: Option<HiddenText>,
     /// `delete.topic.enable`
     pub delete_topics: bool,
     /// `fetch.max.bytes`
@@ -223,7 +242,9 @@ impl BrokerConfig {
         Ok(())
     }
 
-    fn from_values(explicit: Values) -> Self {
+    fn from_values(mut explicit: Values) -> Self {
+        // Not among those that are listed.
+        let secret = explicit.remove("delegation.token.secret.key").filter(|secret| !secret.is_empty());
         let text = |name: &str| {
             let given = explicit.get(name).map(String::as_str);
             given.or_else(|| broker_config(name)?.default).unwrap_or_default()
@@ -238,6 +259,10 @@ impl BrokerConfig {
             connections_max_idle: millis("connections.max.idle.ms"),
             connections_max_reauth: millis("connections.max.reauth.ms"),
             default_replication_factor: i16::try_from(long("default.replication.factor")).unwrap_or(i16::MAX),
+            delegation_token_check_interval: millis("delegation.token.expiry.check.interval.ms"),
+            delegation_token_renewal: millis("delegation.token.expiry.time.ms"),
+            delegation_token_max_lifetime: millis("delegation.token.max.lifetime.ms"),
+            delegation_token_secret: secret.map(HiddenText),
             delete_topics: flag("delete.topic.enable"),
             fetch_max_bytes: int("fetch.max.bytes"),
             group_consumer_heartbeat_interval: millis("group.consumer.heartbeat.interval.ms"),

@@ -21,6 +21,8 @@ pub enum ConfigType {
     Double = 6,
     /// Texts separated by commas.
     List = 7,
+    /// Text that nobody is shown.
+    Password = 9,
 }
 
 /// DescribeConfigs' code of a setting whose type is not known.
@@ -41,6 +43,7 @@ impl ConfigType {
             ConfigType::Long => "LONG",
             ConfigType::Double => "DOUBLE",
             ConfigType::List => "LIST",
+            ConfigType::Password => "PASSWORD",
         }
     }
 }
@@ -152,6 +155,11 @@ impl ConfigDef {
         Self::new(name, ConfigType::List, default, check, doc)
     }
 
+    /// A secret, not set by default.
+    pub const fn password(name: &'static str, doc: &'static str) -> Self {
+        Self::new(name, ConfigType::Password, "", Check::Any, doc).unset()
+    }
+
     /// The same with another check.
     #[must_use]
     pub const fn checked(mut self, check: Check) -> Self {
@@ -195,10 +203,15 @@ impl ConfigDef {
         }
     }
 
+    /// Is its value shown to nobody?
+    pub const fn is_secret(&self) -> bool {
+        matches!(self.kind, ConfigType::Password)
+    }
+
     /// Is this text a value of the setting?
     pub fn validate(&self, value: &str) -> Result<(), ConfigError> {
         let fail = |reason: String| {
-            let mut shown = value.to_string();
+            let mut shown = if self.is_secret() { "(hidden)".to_string() } else { value.to_string() };
             shown.truncate(shown.floor_char_boundary(100));
             Err(ConfigError::Value { name: self.name.to_string(), value: shown, reason })
         };
@@ -353,6 +366,11 @@ impl Described {
     /// DescribeConfigs' code of its type.
     pub fn type_code(&self) -> i8 {
         self.def.map_or(UNKNOWN_TYPE, |def| def.kind.code())
+    }
+
+    /// Is its value shown to nobody?
+    pub fn is_secret(&self) -> bool {
+        self.def.is_some_and(ConfigDef::is_secret)
     }
 
     /// What clients are told of the setting.

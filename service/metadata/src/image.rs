@@ -20,8 +20,8 @@ use uuid::Uuid;
 use crate::broker_config::BrokerOverrides;
 use crate::group_config::GroupOverrides;
 use crate::keys::{
-    BrokerValue, ClusterValue, ControllerValue, DeletionValue, Key, KeyError, PartitionState, ProducerIdsValue,
-    QuotasValue,
+    BrokerValue, ClusterValue, ControllerValue, DelegationTokenValue, DeletionValue, Key, KeyError, PartitionState,
+    ProducerIdsValue, QuotasValue,
 };
 use crate::port::{Change, Changes, Listing, Revision};
 use crate::shared_map::SharedMap;
@@ -110,6 +110,8 @@ pub enum ImageChange {
     Acls,
     /// A user's SCRAM credential.
     Scram(ScramMechanism, String),
+    /// A delegation token.
+    DelegationToken(String),
 }
 
 /// Why events cannot be applied. The image is as before; the broker must stop, for it no longer knows the truth.
@@ -134,6 +136,7 @@ pub struct ClusterImage {
     stored_quotas: BTreeMap<QuotaEntity, Versioned<QuotasValue>>,
     acls: SharedMap<Uuid, Arc<AclBinding>>,
     scram: SharedMap<(String, ScramMechanism), Arc<Versioned<ScramCredential>>>,
+    delegation_tokens: SharedMap<String, Arc<Versioned<DelegationTokenValue>>>,
 }
 
 impl ClusterImage {
@@ -312,6 +315,21 @@ impl ClusterImage {
         self.scram.iter().map(|((user, mechanism), stored)| (user.as_str(), *mechanism, &**stored))
     }
 
+    /// The delegation token of this id.
+    pub fn delegation_token(&self, id: &str) -> Option<&Versioned<DelegationTokenValue>> {
+        self.delegation_tokens.get(&id.to_string()).map(|stored| &**stored)
+    }
+
+    /// Every delegation token, ascending by id.
+    pub fn delegation_tokens(&self) -> impl Iterator<Item = (&str, &Versioned<DelegationTokenValue>)> {
+        self.delegation_tokens.iter().map(|(id, stored)| (id.as_str(), &**stored))
+    }
+
+    /// How many delegation tokens there are.
+    pub fn delegation_token_count(&self) -> usize {
+        self.delegation_tokens.len()
+    }
+
     /// How many SCRAM credentials there are.
     pub fn scram_count(&self) -> usize {
         self.scram.len()
@@ -363,6 +381,10 @@ impl ClusterImage {
         for (group, _) in self.group_configs.iter().chain(newer.group_configs.iter()) {
             let differs = self.group_configs.get(group) != newer.group_configs.get(group);
             tell(differs, ImageChange::GroupConfigs(group.clone()));
+        }
+        for (id, _) in self.delegation_tokens.iter().chain(newer.delegation_tokens.iter()) {
+            let differs = self.delegation_token(id) != newer.delegation_token(id);
+            tell(differs, ImageChange::DelegationToken(id.clone()));
         }
         for node in self.brokers.keys().chain(newer.brokers.keys()) {
             tell(self.brokers.get(node) != newer.brokers.get(node), ImageChange::Broker(*node));
@@ -472,6 +494,10 @@ impl ClusterImage {
                 told.insert(ImageChange::Scram(mechanism, user.clone()));
                 self.scram.insert((user, mechanism), Arc::new(Versioned { value: value.0, revision }));
             }
+            Item::DelegationToken(id, value) => {
+                told.insert(ImageChange::DelegationToken(id.clone()));
+                self.delegation_tokens.insert(id, Arc::new(Versioned { value, revision }));
+            }
         }
     }
 
@@ -542,6 +568,10 @@ impl ClusterImage {
             Key::Scram(mechanism, user) => {
                 self.scram.remove(&(user.clone(), *mechanism));
                 told.insert(ImageChange::Scram(*mechanism, user.clone()));
+            }
+            Key::DelegationToken(id) => {
+                self.delegation_tokens.remove(id);
+                told.insert(ImageChange::DelegationToken(id.clone()));
             }
         }
     }

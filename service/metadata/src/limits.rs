@@ -33,6 +33,15 @@ pub const MAX_CONFIGURED_GROUP_BYTES: usize = 255;
 /// Most groups with settings of their own: every broker holds them.
 pub const MAX_GROUP_CONFIGS: usize = 20_000;
 
+/// Most delegation tokens: every broker holds them, and looks through all of them to find one by its secret (milliseconds).
+pub const MAX_DELEGATION_TOKENS: usize = 10_000;
+
+/// Most renewers of one delegation token: it stays a few KiB.
+pub const MAX_TOKEN_RENEWERS: usize = 20;
+
+/// Longest id of a delegation token, bytes; ours have 22.
+pub const MAX_TOKEN_ID_BYTES: usize = 64;
+
 /// Producer ids reserved at once (Kafka's block): one write to the store per thousand producers.
 pub const PRODUCER_ID_BLOCK: i64 = 1000;
 

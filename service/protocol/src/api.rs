@@ -125,6 +125,10 @@ table! { $
     35 DescribeLogDirs: DescribeLogDirsRequest => DescribeLogDirsResponse, implemented 1 to 5, advertised 1 to 5, flexible from 2;
     36 SaslAuthenticate: SaslAuthenticateRequest => SaslAuthenticateResponse, implemented 0 to 2, advertised 0 to 2, flexible from 2;
     37 CreatePartitions: CreatePartitionsRequest => CreatePartitionsResponse, implemented 0 to 3, advertised 0 to 3, flexible from 2;
+    38 CreateDelegationToken: CreateDelegationTokenRequest => CreateDelegationTokenResponse, implemented 1 to 3, advertised 1 to 3, flexible from 2;
+    39 RenewDelegationToken: RenewDelegationTokenRequest => RenewDelegationTokenResponse, implemented 1 to 2, advertised 1 to 2, flexible from 2;
+    40 ExpireDelegationToken: ExpireDelegationTokenRequest => ExpireDelegationTokenResponse, implemented 1 to 2, advertised 1 to 2, flexible from 2;
+    41 DescribeDelegationToken: DescribeDelegationTokenRequest => DescribeDelegationTokenResponse, implemented 1 to 3, advertised 1 to 3, flexible from 2;
     42 DeleteGroups: DeleteGroupsRequest => DeleteGroupsResponse, implemented 0 to 2, advertised 0 to 2, flexible from 2;
     43 ElectLeaders: ElectLeadersRequest => ElectLeadersResponse, implemented 0 to 2, advertised 0 to 2, flexible from 2;
     44 IncrementalAlterConfigs: IncrementalAlterConfigsRequest => IncrementalAlterConfigsResponse, implemented 0 to 1, advertised 0 to 1, flexible from 1;

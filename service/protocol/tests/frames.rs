@@ -90,6 +90,9 @@ fn recorded_frames_decode_and_encode_to_the_same_bytes() {
         "AlterReplicaLogDirs",
         "DescribeLogDirs",
         "SaslAuthenticate",
+        "RenewDelegationToken",
+        "ExpireDelegationToken",
+        "DescribeDelegationToken",
         "UpdateFeatures",
         "UnregisterBroker",
     ];

@@ -1,6 +1,8 @@
 //! SCRAM's arithmetic (RFC 5802, 7677): what is kept of a password, and whether a password fits it. Reads no clock and draws no
 //! random numbers. Names and passwords are their UTF-8 bytes, as Kafka's: no client of Kafka runs SASLprep over them.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, Mac};
 use sha2::{Digest, Sha256, Sha512};
 use subtle::ConstantTimeEq;
@@ -98,6 +100,30 @@ fn keys(mechanism: ScramMechanism, salted: &[u8], salt: &[u8], iterations: i32) 
         server_key: hmac(mechanism, salted, &[b"Server Key"]),
         iterations,
     }
+}
+
+/// Rounds for the passwords of delegation tokens (Kafka's smallest number): these are as good as random, and no rounds make them better.
+const TOKEN_ITERATIONS: i32 = MIN_SCRAM_ITERATIONS;
+
+/// What is kept of the password of a delegation token, for one exchange.
+pub fn token_credential(mechanism: ScramMechanism, key: &[u8], id: &str, salt: &[u8]) -> ScramCredential {
+    let password = token_password(key, id);
+    keys(mechanism, &salted_password(mechanism, password.as_bytes(), salt, TOKEN_ITERATIONS), salt, TOKEN_ITERATIONS)
+}
+
+/// The secret of a delegation token (KIP-48): HMAC-SHA-512 of its id.
+pub fn token_secret(key: &[u8], id: &str) -> Vec<u8> {
+    hmac(ScramMechanism::Sha512, key, &[id.as_bytes()])
+}
+
+/// The password of a login with it.
+pub fn token_password(key: &[u8], id: &str) -> String {
+    STANDARD.encode(token_secret(key, id))
+}
+
+/// Is this the secret of the token with this id? Takes as long whether it is or not.
+pub fn is_token_secret(key: &[u8], id: &str, secret: &[u8]) -> bool {
+    token_secret(key, id).ct_eq(secret).into()
 }
 
 /// Does the password fit? As slow as its iterations, and equally slow whether it fits or not.

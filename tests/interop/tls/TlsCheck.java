@@ -5,15 +5,22 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import java.util.concurrent.ExecutionException;
 import javax.security.auth.callback.Callback;
 import javax.security.auth.login.AppConfigurationEntry;
+import org.apache.kafka.clients.admin.Admin;
+import org.apache.kafka.clients.admin.CreateDelegationTokenOptions;
+import org.apache.kafka.clients.admin.RenewDelegationTokenOptions;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.ProducerRecord;
+import org.apache.kafka.common.errors.SaslAuthenticationException;
 import org.apache.kafka.common.errors.SslAuthenticationException;
 import org.apache.kafka.common.security.auth.AuthenticateCallbackHandler;
+import org.apache.kafka.common.security.auth.KafkaPrincipal;
 import org.apache.kafka.common.security.oauthbearer.OAuthBearerToken;
 import org.apache.kafka.common.security.oauthbearer.OAuthBearerTokenCallback;
+import org.apache.kafka.common.security.token.delegation.DelegationToken;
 import org.apache.kafka.common.serialization.StringDeserializer;
 import org.apache.kafka.common.serialization.StringSerializer;
 
@@ -136,6 +143,51 @@ public final class TlsCheck {
         throw new AssertionError("it got in");
     }
 
+    /** A delegation token comes in as its owner, and no more once it has ended. */
+    private static void delegationToken() throws Exception {
+        try (Admin admin = Admin.create(password("SCRAM-SHA-512", "scram.ScramLoginModule"))) {
+            KafkaPrincipal renewer = new KafkaPrincipal(KafkaPrincipal.USER_TYPE, "carol");
+            DelegationToken token = admin.createDelegationToken(new CreateDelegationTokenOptions()
+                    .renewers(List.of(renewer)).maxLifetimeMs(3_600_000)).delegationToken().get();
+            Map<String, Object> byToken = password("SCRAM-SHA-256", "scram.ScramLoginModule");
+            byToken.put("sasl.jaas.config", "org.apache.kafka.common.security.scram.ScramLoginModule required username=\""
+                    + token.tokenInfo().tokenId() + "\" password=\"" + token.hmacAsBase64String() + "\" tokenauth=\"true\";");
+            roundTrip(byToken);
+            List<DelegationToken> seen = admin.describeDelegationToken().delegationTokens().get();
+            if (!seen.contains(token) || !seen.get(0).tokenInfo().renewers().contains(renewer)) {
+                throw new AssertionError("described: " + seen);
+            }
+            long end = admin.renewDelegationToken(token.hmac(), new RenewDelegationTokenOptions().renewTimePeriodMs(60_000))
+                    .expiryTimestamp().get();
+            if (end > System.currentTimeMillis() + 60_000) throw new AssertionError("it ends at " + end);
+            try (Admin carol = Admin.create(certificate("carol", "ca"))) {
+                carol.expireDelegationToken(token.hmac()).expiryTimestamp().get();
+            }
+            try (var producer = new KafkaProducer<>(byToken, new StringSerializer(), new StringSerializer())) {
+                producer.send(new ProducerRecord<>("java-tls-refused", "x")).get();
+                throw new AssertionError("a token that has ended got in");
+            } catch (ExecutionException failure) {
+                if (!(failure.getCause() instanceof SaslAuthenticationException)) throw failure;
+            }
+        }
+    }
+
+    /** One connection that authenticates again and again (KIP-368): the server ends sessions after five seconds. */
+    private static void reauthentication() throws Exception {
+        Map<String, Object> settings = password("SCRAM-SHA-512", "scram.ScramLoginModule");
+        try (var producer = new KafkaProducer<>(settings, new StringSerializer(), new StringSerializer())) {
+            double again = 0;
+            for (int n = 0; n < 120 && again < 2; n++) {
+                producer.send(new ProducerRecord<>("java-tls-reauth", "" + n)).get();
+                Thread.sleep(100);
+                again = producer.metrics().entrySet().stream()
+                        .filter(metric -> metric.getKey().name().equals("successful-reauthentication-total"))
+                        .mapToDouble(metric -> (Double) metric.getValue().metricValue()).max().orElse(0);
+            }
+            if (again < 2) throw new AssertionError(again + " times");
+        }
+    }
+
     private static void check(String name, Action action) {
         long start = System.nanoTime();
         try {
@@ -152,6 +204,8 @@ public final class TlsCheck {
         check("PLAIN", () -> roundTrip(password("PLAIN", "plain.PlainLoginModule")));
         check("SCRAM-SHA-512", () -> roundTrip(password("SCRAM-SHA-512", "scram.ScramLoginModule")));
         check("OAUTHBEARER", () -> roundTrip(token()));
+        check("delegation tokens", TlsCheck::delegationToken);
+        check("a session is renewed on its connection", TlsCheck::reauthentication);
         check("an authority that is not trusted is refused", () -> refused(certificate("carol", "other")));
         check("a certificate of another authority is refused", () -> refused(certificate("mallory", "ca")));
         System.exit(failed == 0 ? 0 : 1);

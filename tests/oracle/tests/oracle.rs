@@ -242,6 +242,7 @@ fn defaults_agree() {
         DescribedGroup = describe_groups_response::DescribedGroup
         DescribeAclsResource = describe_acls_response::DescribeAclsResource
         AclCreation = create_acls_request::AclCreation
+        DescribedDelegationToken = describe_delegation_token_response::DescribedDelegationToken
         DeleteAclsFilter = delete_acls_request::DeleteAclsFilter
         DeleteAclsMatchingAcl = delete_acls_response::DeleteAclsMatchingAcl
         DescribedGroupMember = describe_groups_response::DescribedGroupMember

@@ -65,6 +65,7 @@ fn entry(config: &Described, synonyms: bool, documentation: bool) -> DescribeCon
         read_only: config.read_only,
         config_source: config.source.code(),
         synonyms: if synonyms { config.synonyms.iter().map(synonym).collect() } else { Vec::new() },
+        is_sensitive: config.is_secret(),
         config_type: config.type_code(),
         documentation: documentation.then(|| Str::from(config.documentation())),
         ..Default::default()

@@ -11,6 +11,7 @@ use tracing::{debug, info};
 use uuid::Uuid;
 
 use crate::answer::{Answer, Hangup, Waiting};
+use crate::auth::Token;
 use crate::limits::FAILED_AUTHENTICATION_DELAY;
 use crate::request::ReplyTo;
 use crate::send::Outgoing;
@@ -84,6 +85,19 @@ async fn step(session: &mut Session, message: &[u8]) -> Outcome {
             let credential = broker.scram_credential(&user, mechanism);
             exchange.found(credential, &nonce())
         }
+        Step::TokenCredential(mechanism, id) => {
+            let login = broker.token_login(&id, mechanism).await;
+            // For a token that does not exist, what no password fits.
+            let credential = match &login {
+                Some(login) => login.credential.clone(),
+                None => broker.nobodys_credential(&id, mechanism),
+            };
+            let step = exchange.found(credential, &nonce());
+            if let Some(login) = login {
+                session.auth.with_token(Token { owner: login.owner, expires: login.expires });
+            }
+            step
+        }
         Step::Password(user, Secret(password)) => {
             let right = broker.check_password(&user, &password).await;
             exchange.checked(right)
@@ -105,9 +119,10 @@ async fn step(session: &mut Session, message: &[u8]) -> Outcome {
     match step {
         Step::Challenge(bytes) => Outcome::Continue(bytes),
         Step::Done(Done { user, reply }) => {
-            let (principal, lifetime) = match identity {
-                Some(identity) => (identity.principal, Some(left(identity.expires))),
-                None => (Principal::user(&user), None),
+            let (principal, lifetime) = match (identity, session.auth.token()) {
+                (Some(identity), _) => (identity.principal, Some(left(identity.expires))),
+                (None, Some(token)) => (token.owner.clone(), Some(left(token.expires))),
+                (None, None) => (Principal::user(&user), None),
             };
             match session.auth.succeeded(principal, lifetime, Instant::now()) {
                 Some(lifetime) => {
@@ -118,7 +133,7 @@ async fn step(session: &mut Session, message: &[u8]) -> Outcome {
             }
         }
         Step::Failed(reason) => fail(session, mechanism.name(), reason).await,
-        Step::Credential(..) | Step::Password(..) | Step::Token(_) => {
+        Step::Credential(..) | Step::TokenCredential(..) | Step::Password(..) | Step::Token(_) => {
             fail(session, mechanism.name(), "an exchange asked twice").await
         }
     }

@@ -22,8 +22,12 @@ fn security(max_session: Duration) -> ListenerSecurity {
 }
 
 async fn fixture(max_session: Duration) -> Fixture {
+    fixture_with(&[], max_session).await
+}
+
+pub(super) async fn fixture_with(settings: &[(&str, &str)], max_session: Duration) -> Fixture {
     let acls = AclDefaults { super_users: ["User:alice".to_owned()].into(), allow_everyone: false };
-    let fixture = Fixture::start_with(&[], security(max_session), Some(acls)).await;
+    let fixture = Fixture::start_with(settings, security(max_session), Some(acls)).await;
     let mechanism = ScramMechanism::Sha256;
     let salted = salted_password(mechanism, b"pencil", b"salt", 4096);
     let users = ["alice", "bob"].map(|user| CredentialChange {
@@ -36,17 +40,17 @@ async fn fixture(max_session: Duration) -> Fixture {
     fixture
 }
 
-async fn choose(stream: &mut TcpStream, mechanism: &'static str) -> i16 {
+pub(super) async fn choose(stream: &mut TcpStream, mechanism: &'static str) -> i16 {
     let request = SaslHandshakeRequest { mechanism: Str::from(mechanism), ..Default::default() };
     call(stream, 1, &request).await.error_code
 }
 
-async fn send(stream: &mut TcpStream, message: &[u8]) -> SaslAuthenticateResponse {
+pub(super) async fn send(stream: &mut TcpStream, message: &[u8]) -> SaslAuthenticateResponse {
     let request = SaslAuthenticateRequest { auth_bytes: Bytes::copy_from_slice(message), ..Default::default() };
     call(stream, 2, &request).await
 }
 
-async fn plain(stream: &mut TcpStream, user: &str, password: &str) -> SaslAuthenticateResponse {
+pub(super) async fn plain(stream: &mut TcpStream, user: &str, password: &str) -> SaslAuthenticateResponse {
     assert_eq!(choose(stream, "PLAIN").await, 0);
     send(stream, format!("\0{user}\0{password}").as_bytes()).await
 }
@@ -59,7 +63,7 @@ fn token(subject: &str, ttl: Duration) -> String {
 }
 
 /// What DescribeAcls answers to whoever this is: an error, or 0 for the super user.
-async fn describes(stream: &mut TcpStream) -> i16 {
+pub(super) async fn describes(stream: &mut TcpStream) -> i16 {
     let request = DescribeAclsRequest {
         resource_type_filter: 1,
         resource_name_filter: None,

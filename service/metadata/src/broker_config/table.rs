@@ -42,6 +42,31 @@ pub static BROKER_CONFIGS: &[ConfigDef] = &[
         32,
         "Replicas of topics that are created without saying how many.",
     ),
+    ConfigDef::long(
+        "delegation.token.expiry.check.interval.ms",
+        "3600000",
+        1,
+        MAX,
+        "How often delegation tokens that are over are forgotten, ms.",
+    ),
+    ConfigDef::long(
+        "delegation.token.expiry.time.ms",
+        "86400000",
+        1,
+        MAX,
+        "A delegation token ends after this time unless it is renewed, ms.",
+    ),
+    ConfigDef::long(
+        "delegation.token.max.lifetime.ms",
+        "604800000",
+        1,
+        MAX,
+        "After this time a delegation token cannot be renewed any more, ms.",
+    ),
+    ConfigDef::password(
+        "delegation.token.secret.key",
+        "From this secret those of delegation tokens are made; without it there are none. The same on every broker.",
+    ),
     ConfigDef::boolean("delete.topic.enable", "true", "May topics be deleted?"),
     ConfigDef::int(
         "fetch.max.bytes",

@@ -150,3 +150,18 @@ fn every_setting_changes_something_or_throttles_replication() {
     let formats = include_str!("../../../../FORMATS.md");
     assert!(throttles.iter().all(|name| formats.contains(&format!("`{name}`"))));
 }
+
+#[test]
+fn a_secret_is_shown_nowhere() {
+    let config = BrokerConfig::new([("delegation.token.secret.key", "hush-hush")]).unwrap();
+    assert_eq!(config.delegation_token_secret.as_ref().unwrap().0, "hush-hush");
+    let none = BrokerOverrides::default();
+    let described = config.describe(&none, &none);
+    let secret = described.iter().find(|one| one.name == "delegation.token.secret.key").unwrap();
+    assert!(secret.is_secret() && secret.value.is_none() && secret.type_code() == 9);
+    assert!(!format!("{config:?} {described:?}").contains("hush"));
+    let long = "hush".repeat(10_000);
+    let error = BrokerConfig::new([("delegation.token.secret.key", &long)]).unwrap_err();
+    assert!(!error.to_string().contains("hushhush"), "{error}");
+    assert_eq!(BrokerConfig::new([("delegation.token.secret.key", "")]).unwrap().delegation_token_secret, None);
+}

@@ -6,6 +6,7 @@
 mod acls;
 mod configs;
 mod create;
+mod delegation_tokens;
 mod delete;
 mod elect;
 mod partitions;
@@ -31,6 +32,7 @@ pub use configs::{
     ConfigChange, ConfigEdit, ConfigOperation, alter_broker_configs, alter_group_configs, alter_topic_configs,
 };
 pub use create::{CLUSTER_METADATA, CreateTopic, NewTopic, auto_topic, create_topics};
+pub use delegation_tokens::{NewToken, TokenLifetimes, create_token, expire_token, renew_token, sweep_tokens};
 pub use delete::{TopicRef, delete_topic, finish_deletion};
 pub use elect::{Election, elect_leader};
 pub use partitions::create_partitions;

@@ -6,8 +6,8 @@ use uuid::Uuid;
 use crate::broker_config::BrokerOverrides;
 use crate::group_config::GroupOverrides;
 use crate::keys::{
-    AclValue, BrokerValue, ClusterValue, ControllerValue, DeletionValue, Key, KeyError, NameValue, PartitionState,
-    ProducerIdsValue, QuotasValue, ScramValue, TopicValue,
+    AclValue, BrokerValue, ClusterValue, ControllerValue, DelegationTokenValue, DeletionValue, Key, KeyError,
+    NameValue, PartitionState, ProducerIdsValue, QuotasValue, ScramValue, TopicValue,
 };
 
 /// A stored fact.
@@ -25,6 +25,7 @@ pub(super) enum Item {
     Quotas(QuotaEntity, QuotasValue),
     Acl(Uuid, AclValue),
     Scram(ScramMechanism, String, ScramValue),
+    DelegationToken(String, DelegationTokenValue),
 }
 
 impl Item {
@@ -44,6 +45,7 @@ impl Item {
             Key::Scram(mechanism, user) => {
                 Item::Scram(*mechanism, user.clone(), ScramValue::decode(*mechanism, user, value)?)
             }
+            Key::DelegationToken(id) => Item::DelegationToken(id.clone(), DelegationTokenValue::decode(id, value)?),
             Key::ProducerIds => Item::ProducerIds(ProducerIdsValue::decode(value)?),
             Key::Quotas(entity) => Item::Quotas(entity.clone(), QuotasValue::decode(entity, value)?),
         })

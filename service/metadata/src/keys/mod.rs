@@ -17,6 +17,7 @@
 //! | `quotas/<entity>` | [`QuotasValue`] | by AlterClientQuotas |
 //! | `acls/<id>` | [`AclValue`] | by CreateAcls, until DeleteAcls |
 //! | `scram/<mechanism>/<user>` | [`ScramValue`] | by AlterUserScramCredentials, and by `tidelog user create` |
+//! | `delegation-tokens/<id>` | [`DelegationTokenValue`] | by CreateDelegationToken and renewals, until it has expired |
 //! | `producer-ids` | [`ProducerIdsValue`] | by each reservation of a block |
 
 mod acl;
@@ -24,6 +25,7 @@ mod broker;
 mod broker_configs;
 mod cluster;
 mod controller;
+mod delegation_token;
 mod deletion;
 mod group_configs;
 mod name;
@@ -47,6 +49,7 @@ pub use acl::AclValue;
 pub use broker::{BrokerValue, Endpoint};
 pub use cluster::ClusterValue;
 pub use controller::ControllerValue;
+pub use delegation_token::DelegationTokenValue;
 pub use deletion::DeletionValue;
 pub use name::NameValue;
 pub use partition::{IsrMember, PartitionState};
@@ -86,6 +89,8 @@ pub enum Key {
     Acl(Uuid),
     /// `scram/<mechanism>/<user>`; the user is everything behind the second `/`
     Scram(ScramMechanism, String),
+    /// `delegation-tokens/<id>`
+    DelegationToken(String),
 }
 
 /// Why a key or a value of the store cannot be used.
@@ -131,6 +136,7 @@ impl fmt::Display for Key {
             Key::Quotas(entity) => write!(f, "quotas/{entity}"),
             Key::Acl(id) => write!(f, "acls/{}", id.hyphenated()),
             Key::Scram(mechanism, user) => write!(f, "scram/{}/{user}", mechanism.name()),
+            Key::DelegationToken(id) => write!(f, "delegation-tokens/{id}"),
         }
     }
 }
@@ -161,6 +167,9 @@ impl Key {
                 is_user(user).then_some(())?;
                 Some(Key::Scram(ScramMechanism::from_name(mechanism)?, user.to_string()))
             }),
+            ("delegation-tokens", id) => {
+                delegation_token::is_token_id(id).then(|| Key::DelegationToken(id.to_string()))
+            }
             ("configs", "broker/default") => Some(Key::BrokerConfigs(None)),
             ("configs", rest) => match rest.split_once('/') {
                 Some(("broker", node)) => number(node).map(|node| Key::BrokerConfigs(Some(NodeId(node)))),

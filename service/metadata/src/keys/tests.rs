@@ -46,6 +46,7 @@ fn keys_have_one_spelling() {
         (Key::Quotas(entity("user=a%2Fb,client-id=*")), "quotas/user=a%2Fb,client-id=*"),
         (Key::Acl(Uuid::from_u128(1)), "acls/00000000-0000-0000-0000-000000000001"),
         (Key::Scram(ScramMechanism::Sha256, "a/b c".into()), "scram/SCRAM-SHA-256/a/b c"),
+        (Key::DelegationToken("Zm9v_-1".into()), "delegation-tokens/Zm9v_-1"),
     ];
     for (key, text) in texts {
         assert_eq!(key.to_string(), text);
@@ -79,6 +80,26 @@ fn keys_have_one_spelling() {
 }
 
 /// The bytes that each file's comment shows.
+#[test]
+fn delegation_tokens_come_back_and_have_these_bytes() {
+    let user = tidelog_model::Principal::user;
+    let token = DelegationTokenValue {
+        owner: user("alice"),
+        requester: user("admin"),
+        renewers: vec![user("bob")],
+        issued: tidelog_model::Timestamp(1),
+        expires: tidelog_model::Timestamp(2),
+        ends: tidelog_model::Timestamp(3),
+    };
+    let bytes = r#"{"version":1,"owner":"User:alice","requester":"User:admin","renewers":["User:bob"],"issued":1,"expires":2,"ends":3}"#;
+    assert_eq!(token.encode(), bytes.as_bytes());
+    assert_eq!(DelegationTokenValue::decode("id", bytes.as_bytes()), Ok(token));
+    assert!(DelegationTokenValue::decode("id", bytes.replace("User:bob", "bob").as_bytes()).is_err());
+    for bad in ["delegation-tokens/", "delegation-tokens/a/b", "delegation-tokens/a b"] {
+        assert!(Key::parse(bad).is_err(), "{bad}");
+    }
+}
+
 #[test]
 fn golden_bytes() {
     let text = |bytes: Bytes| String::from_utf8(bytes.to_vec()).unwrap();

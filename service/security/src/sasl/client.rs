@@ -16,6 +16,8 @@ pub enum Login {
     Plain(String, Secret),
     /// A proof that it knows the password.
     Scram(ScramMechanism, String, Secret),
+    /// The same with the id and the secret (in base64) of a delegation token (KIP-48).
+    DelegationToken(ScramMechanism, String, Secret),
     /// A bearer token.
     Token(Secret),
 }
@@ -25,7 +27,7 @@ impl Login {
     pub const fn mechanism(&self) -> Mechanism {
         match self {
             Login::Plain(..) => Mechanism::Plain,
-            Login::Scram(mechanism, ..) => Mechanism::Scram(*mechanism),
+            Login::Scram(mechanism, ..) | Login::DelegationToken(mechanism, ..) => Mechanism::Scram(*mechanism),
             Login::Token(_) => Mechanism::OAuthBearer,
         }
     }
@@ -63,9 +65,10 @@ impl ClientExchange {
             Login::Token(Secret(token)) => {
                 (ClientExchange(State::Last), format!("n,,\u{1}auth=Bearer {token}\u{1}\u{1}").into_bytes())
             }
-            Login::Scram(mechanism, user, password) => {
+            Login::Scram(mechanism, user, password) | Login::DelegationToken(mechanism, user, password) => {
+                let extension = if matches!(login, Login::DelegationToken(..)) { ",tokenauth=true" } else { "" };
                 let name = user.replace('=', "=3D").replace(',', "=2C");
-                let bare = format!("n={name},r={nonce}");
+                let bare = format!("n={name},r={nonce}{extension}");
                 let message = format!("n,,{bare}").into_bytes();
                 let (mechanism, password) = (*mechanism, password.clone());
                 (ClientExchange(State::ScramFirst { mechanism, password, bare, nonce: nonce.to_owned() }), message)

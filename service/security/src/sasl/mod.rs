@@ -66,6 +66,8 @@ impl fmt::Debug for Secret {
 pub enum Step {
     /// Look this credential up and tell [`Exchange::found`].
     Credential(ScramMechanism, String),
+    /// Look up what a login with the delegation token of this id needs and tell [`Exchange::found`].
+    TokenCredential(ScramMechanism, String),
     /// Check this password and tell [`Exchange::checked`].
     Password(String, Secret),
     /// Verify this token and tell [`Exchange::checked`].
@@ -125,7 +127,8 @@ impl Exchange {
             State::Scram(mechanism) => match ClientFirst::parse(message) {
                 Ok(first) => {
                     let user = first.user.clone();
-                    (State::ScramLooking(mechanism, first), Step::Credential(mechanism, user))
+                    let step = if first.is_token { Step::TokenCredential } else { Step::Credential };
+                    (State::ScramLooking(mechanism, first), step(mechanism, user))
                 }
                 Err(reason) => (State::Over, Step::Failed(reason)),
             },
@@ -146,7 +149,7 @@ impl Exchange {
         step
     }
 
-    /// The credential that [`Step::Credential`] asked for (a made-up one if there is none), and fresh printable chance.
+    /// The credential that [`Step::Credential`] or [`Step::TokenCredential`] asked for (a made-up one if there is none), and fresh printable chance.
     pub fn found(&mut self, credential: ScramCredential, nonce: &str) -> Step {
         let State::ScramLooking(mechanism, first) = std::mem::replace(&mut self.0, State::Over) else {
             return Step::Failed("a credential that nobody asked for");

@@ -12,6 +12,8 @@ use crate::scram::{fits_proof, hmac};
 #[derive(Debug)]
 pub(super) struct ClientFirst {
     pub(super) user: String,
+    /// The user is the id of a delegation token (KIP-48).
+    pub(super) is_token: bool,
     nonce: String,
     /// `n,,`: comes back in the last message, in base64.
     header: String,
@@ -44,13 +46,10 @@ impl ClientFirst {
             Some(Some(acting)) if acting == user => {}
             _ => return Err("SCRAM: the client wants to act as somebody else"),
         }
-        // Extensions such as Kafka's `tokenauth` (KIP-48) would come here. An unknown one is ignored (§5.1), but this one says that the
-        // name is a delegation token's, and would be looked for among the users in vain.
-        if fields.any(|field| field == "tokenauth=true") {
-            return Err("SCRAM: there are no delegation tokens here");
-        }
+        // An unknown extension is ignored (§5.1).
+        let is_token = fields.any(|field| field == "tokenauth=true");
         let header = format!("{binding},{acting},");
-        Ok(ClientFirst { user, nonce: nonce.to_owned(), header, bare: bare.to_owned() })
+        Ok(ClientFirst { user, is_token, nonce: nonce.to_owned(), header, bare: bare.to_owned() })
     }
 }
 

@@ -77,11 +77,32 @@ fn first_messages_follow_the_grammar() {
         "n,b,n=a,r=x",
         "n,,r=x,n=a",
         "n,,m=x,n=a,r=x",
-        "n,,n=a,r=x,tokenauth=true",
     ] {
         assert_eq!(user(bad), None, "{bad}");
     }
     assert_eq!(user(&format!("n,,n=a,r={}", "x".repeat(10_000))), None);
+}
+
+#[test]
+fn a_delegation_token_is_looked_for_among_tokens() {
+    use crate::scram::{is_token_secret, token_credential, token_password, token_secret};
+    let login = Login::DelegationToken(SHA256, "id".into(), Secret(token_password(b"key", "id")));
+    let (mut client, first) = ClientExchange::begin(&login, "abc");
+    assert_eq!(first, b"n,,n=id,r=abc,tokenauth=true");
+    let mut server = Exchange::new(login.mechanism());
+    assert_eq!(server.received(&first), Step::TokenCredential(SHA256, "id".into()));
+    let Step::Challenge(challenge) = server.found(token_credential(SHA256, b"key", "id", b"salt"), "xyz") else {
+        panic!("no challenge")
+    };
+    let proof = client.received(&challenge).unwrap().unwrap();
+    let Step::Done(Done { user, reply }) = server.received(&proof) else { panic!("not done") };
+    assert_eq!((user.as_str(), client.received(&reply)), ("id", Ok(None)));
+    assert_eq!(token_secret(b"key", "id").len(), 64);
+    assert!(is_token_secret(b"key", "id", &token_secret(b"key", "id")));
+    assert!(!is_token_secret(b"key", "id", &token_secret(b"other", "id")) && !is_token_secret(b"key", "id", b""));
+    // Another value of the extension is none.
+    let step = Exchange::new(Mechanism::Scram(SHA256)).received(b"n,,n=a,r=x,tokenauth=false");
+    assert_eq!(step, Step::Credential(SHA256, "a".into()));
 }
 
 #[test]

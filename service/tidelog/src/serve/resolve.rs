@@ -330,6 +330,17 @@ fn effective(given: &Given, broker: &BrokerSettings) -> Vec<Effective> {
             (ConfigSource::StaticBroker, Some((_, origin))) => origin.clone(),
             _ => Origin::Default,
         };
+        if described.is_secret()
+            && let Some((_, origin)) = broker.get(&described.name)
+        {
+            let value = Some(Shown::Text("(hidden)".into()));
+            return Effective {
+                key: format!("broker.{}", described.name),
+                value,
+                otherwise: "not set",
+                origin: origin.clone(),
+            };
+        }
         let key = format!("broker.{}", described.name);
         Effective { key, value: described.value.map(Shown::Text), otherwise: "not set", origin }
     });

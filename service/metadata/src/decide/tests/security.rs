@@ -1,8 +1,10 @@
 //! Access rules and users with passwords.
 
+use std::time::Duration;
+
 use tidelog_model::{
-    AclBinding, AclOperation, KafkaError, Operation, PatternType, Permission, ResourceType, ScramCredential,
-    ScramMechanism,
+    AclBinding, AclOperation, KafkaError, Operation, PatternType, Permission, Principal, ResourceType, ScramCredential,
+    ScramMechanism, Timestamp,
 };
 use uuid::Uuid;
 
@@ -149,4 +151,71 @@ fn one_refused_change_of_a_user_refuses_the_user_and_nobody_else() {
     }
     let removed = alter(&[remove("a", SHA256), remove("a", SHA512)]);
     assert_eq!(removed, told(&[("a", None)]));
+}
+
+#[test]
+fn a_delegation_token_lives_as_long_as_it_may_and_no_longer() {
+    const DAY: i64 = 86_400_000;
+    let lifetimes =
+        TokenLifetimes { max: Duration::from_millis(7 * DAY as u64), renewal: Duration::from_millis(DAY as u64) };
+    let user = Principal::user;
+    let mut world = World::with_brokers(1);
+    let new = |id: &str, max_lifetime_ms| NewToken {
+        id: id.into(),
+        owner: user("alice"),
+        requester: user("admin"),
+        renewers: vec![user("bob"), user("bob")],
+        max_lifetime_ms,
+    };
+    for (id, asked, ends, expires) in
+        [("a", -1, 7 * DAY, DAY), ("b", 3 * DAY, 3 * DAY, DAY), ("c", 1000, 1000, 1000), ("d", 99 * DAY, 7 * DAY, DAY)]
+    {
+        let (token, plan) = create_token(&world.image, &new(id, asked), lifetimes, Timestamp(0)).unwrap();
+        assert_eq!((token.ends, token.expires, token.renewers.len()), (Timestamp(ends), Timestamp(expires), 1), "{id}");
+        run(&mut world, plan);
+    }
+    let renew = |world: &World, id: &str, who: &str, period, now| {
+        let renewed = renew_token(&world.image, id, &user(who), period, lifetimes, Timestamp(now));
+        renewed.map(|(expires, plan)| (expires.get(), plan)).map_err(|refusal| refusal.error)
+    };
+    let error = |result: Result<(i64, Plan), KafkaError>| result.unwrap_err();
+    assert_eq!(error(renew(&world, "x", "alice", -1, 0)), KafkaError::DelegationTokenNotFound);
+    assert_eq!(error(renew(&world, "a", "carol", -1, 0)), KafkaError::DelegationTokenOwnerMismatch);
+    assert_eq!(error(renew(&world, "a", "admin", -1, 0)), KafkaError::DelegationTokenOwnerMismatch, "who asked for it");
+    assert_eq!(error(renew(&world, "c", "alice", -1, 1001)), KafkaError::DelegationTokenExpired);
+    for (who, period, now, expires) in
+        [("alice", -1, DAY, 2 * DAY), ("bob", 5000, DAY, DAY + 5000), ("bob", 99 * DAY, DAY, 2 * DAY)]
+    {
+        let (until, plan) = renew(&world, "a", who, period, now).unwrap();
+        assert_eq!(until, expires, "{who} {period}");
+        run(&mut world, plan);
+    }
+    // Never beyond its end.
+    let (until, plan) = renew(&world, "b", "alice", -1, DAY).unwrap();
+    assert_eq!(until, 2 * DAY);
+    run(&mut world, plan);
+    let (until, plan) = renew(&world, "b", "alice", -1, 2 * DAY).unwrap();
+    assert_eq!(until, 3 * DAY, "and no longer");
+    run(&mut world, plan);
+    let expire = |world: &World, id: &str, who: &str, period, now| {
+        let ended = expire_token(&world.image, id, &user(who), period, Timestamp(now));
+        ended.map(|(expires, plan)| (expires.get(), plan)).map_err(|refusal| refusal.error)
+    };
+    assert_eq!(error(expire(&world, "d", "carol", -1, 0)), KafkaError::DelegationTokenOwnerMismatch);
+    let (until, plan) = expire(&world, "d", "bob", 10, 5).unwrap();
+    assert_eq!(until, 15);
+    run(&mut world, plan);
+    let (until, plan) = expire(&world, "a", "alice", -1, DAY).unwrap();
+    assert_eq!(until, -1, "at once");
+    run(&mut world, plan);
+    assert_eq!(error(expire(&world, "a", "alice", -1, DAY)), KafkaError::DelegationTokenNotFound);
+    // What is over goes.
+    let left = |world: &World| world.image.delegation_tokens().map(|(id, _)| id.to_owned()).collect::<Vec<_>>();
+    assert_eq!(left(&world), ["b", "c", "d"]);
+    let plan = sweep_tokens(&world.image, Timestamp(16));
+    run(&mut world, plan);
+    assert_eq!(left(&world), ["b", "c"]);
+    let many = NewToken { renewers: (0..21).map(|n| user(&n.to_string())).collect(), ..new("e", -1) };
+    let refused = create_token(&world.image, &many, lifetimes, Timestamp(0)).unwrap_err();
+    assert_eq!(refused.error, KafkaError::PolicyViolation);
 }
