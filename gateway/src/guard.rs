@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use tidelog_model::{Caller, Door, KafkaError, Principal};
-use tidelog_security::TokenError;
+use tidelog_security::{AuditEvent, TokenError};
 
 use crate::context::{Session, Shared};
 use crate::error::{ApiError, grpc_error};
@@ -83,7 +83,16 @@ pub(crate) async fn authenticate(State(context): State<Shared>, mut request: Req
                 .and_then(|token| authenticator.authenticate(token, wall_clock()).map_err(Refusal::Token));
             match identity {
                 Ok(identity) => (identity.principal, Some(identity.expires)),
-                Err(refusal) => return refusal.response(grpc),
+                Err(refusal) => {
+                    context.broker.audit(&AuditEvent::Authentication {
+                        principal: None,
+                        mechanism: "BEARER",
+                        host: peer(&request),
+                        door: if grpc { Door::Grpc } else { Door::Rest },
+                        reason: Some(&refusal.reason()),
+                    });
+                    return refusal.response(grpc);
+                }
             }
         }
     };
@@ -125,6 +134,15 @@ fn bearer(headers: &HeaderMap) -> Result<&str, Refusal> {
 }
 
 impl Refusal {
+    /// In the words of the audit log.
+    fn reason(&self) -> String {
+        match self {
+            Refusal::Absent => "no token".to_owned(),
+            Refusal::Malformed => "no bearer token".to_owned(),
+            Refusal::Token(error) => error.to_string(),
+        }
+    }
+
     /// 401 with `WWW-Authenticate` (RFC 6750 §3), or gRPC's UNAUTHENTICATED.
     fn response(&self, grpc: bool) -> Response {
         let (message, challenge) = match self {

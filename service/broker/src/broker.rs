@@ -11,7 +11,7 @@ use tidelog_metadata::decide::{LastStop, Plan, Registration, claim_controller, r
 use tidelog_metadata::keys::BrokerValue;
 use tidelog_metadata::{BrokerConfig, ClusterImage, TopicConfig};
 use tidelog_model::{BrokerEpoch, KafkaError, NodeId, TopicId};
-use tidelog_security::{AclAuthorizer, AllowAuthenticated, Authorizer};
+use tidelog_security::{AclAuthorizer, AllowAuthenticated, Audit, AuditEvent, Audited, Authorizer};
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -52,6 +52,7 @@ struct Inner {
     authorizer: Arc<dyn Authorizer>,
     /// Do access rules bind?
     has_acls: bool,
+    audit: Option<Arc<dyn Audit>>,
     passwords: Passwords,
     log_levels: Option<Arc<dyn LogLevels>>,
     /// The metadata can no longer be followed.
@@ -83,6 +84,10 @@ impl Broker {
             Some(acls) => acls,
             None => Arc::new(AllowAuthenticated),
         };
+        let authorizer = match &options.audit {
+            Some(audit) => Arc::new(Audited::new(authorizer, Arc::clone(audit))) as Arc<dyn Authorizer>,
+            None => authorizer,
+        };
         let (decided, marking) = mpsc::unbounded_channel();
         let core = Arc::new(core(&data_dir, &options, clock, decided)?);
         let (groups, transactions) = (group_config(&options.config), transaction_config(&options.config));
@@ -101,6 +106,7 @@ impl Broker {
             directory: parking_lot::Mutex::default(),
             authorizer,
             has_acls,
+            audit: options.audit.clone(),
             passwords: Passwords::default(),
             log_levels: options.log_levels.clone(),
             blind: AtomicBool::new(false),
@@ -311,6 +317,13 @@ impl Broker {
 
     pub(crate) fn authorizer(&self) -> &dyn Authorizer {
         &*self.inner.authorizer
+    }
+
+    /// Tells the audit log of an authentication, which only a door sees. What callers ask for it hears from the authorizer.
+    pub fn audit(&self, event: &AuditEvent<'_>) {
+        if let Some(audit) = &self.inner.audit {
+            audit.record(event);
+        }
     }
 
     pub(crate) fn has_acls(&self) -> bool {

@@ -8,7 +8,7 @@ use tidelog_metadata::keys::Endpoint;
 use tidelog_metadata::{BrokerConfig, MetadataStore};
 use tidelog_model::NodeId;
 use tidelog_partition::Durability;
-use tidelog_security::AclDefaults;
+use tidelog_security::{AclDefaults, Audit};
 
 use crate::{LogLevels, Observer};
 
@@ -48,6 +48,8 @@ pub struct BrokerOptions {
     pub observer: Option<Arc<dyn Observer>>,
     /// Kafka's access rules bind (`authorizer = "acl"`), with this beside them; `None`: whoever came in may do everything.
     pub acls: Option<AclDefaults>,
+    /// Hears who comes in, what is refused and what is changed.
+    pub audit: Option<Arc<dyn Audit>>,
     /// The log of this process, if its levels can be changed.
     pub log_levels: Option<Arc<dyn LogLevels>>,
 }
@@ -71,6 +73,7 @@ impl BrokerOptions {
             foreign_writes: None,
             observer: None,
             acls: None,
+            audit: None,
             log_levels: None,
         }
     }

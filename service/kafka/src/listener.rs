@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use tidelog_broker::Broker;
 use tidelog_model::{Caller, Door, Principal, QuotaKind};
+use tidelog_security::AuditEvent;
 use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -191,8 +192,14 @@ impl Accept {
                     let shake = tls::accept(&options, &handshakes, TLS_HANDSHAKE_PATIENCE, stream);
                     let Some(done) = stop.run_until_cancelled(shake).await else { return };
                     match done {
-                        Ok((stream, principal)) => (Stream::Tls(Box::new(stream)), principal),
+                        Ok((stream, principal)) => {
+                            if principal != Principal::anonymous() {
+                                broker.audit(&certificate(Ok(&principal), peer));
+                            }
+                            (Stream::Tls(Box::new(stream)), principal)
+                        }
                         Err(error) => {
+                            broker.audit(&certificate(Err(&error.to_string()), peer));
                             metrics::counter!("tidelog_kafka_failed_handshakes_total").increment(1);
                             info!(%peer, listener = %listener.name, %error, "a TLS handshake failed");
                             return;
@@ -205,5 +212,16 @@ impl Accept {
             connection::serve(session, stream, budgets, limits, stop).await;
             drop(place);
         });
+    }
+}
+
+/// Who a client's certificate says it is, or why no handshake came about.
+fn certificate<'a>(result: Result<&'a Principal, &'a str>, peer: SocketAddr) -> AuditEvent<'a> {
+    AuditEvent::Authentication {
+        principal: result.ok(),
+        mechanism: "SSL",
+        host: peer.ip(),
+        door: Door::Kafka,
+        reason: result.err(),
     }
 }

@@ -1,8 +1,8 @@
 //! The door on a real broker, asked through real sockets.
 
 mod cluster;
-mod quotas;
 mod delegation_tokens;
+mod quotas;
 mod sasl;
 mod tls;
 mod transactions;

@@ -3,6 +3,7 @@
 //! Pure but for cryptography: time is an argument, keys and tokens are values; nothing here opens a file or a socket.
 
 mod acl;
+mod audit;
 mod authorize;
 pub mod distinguished_name;
 mod keys;
@@ -13,6 +14,7 @@ pub mod scram;
 mod token;
 
 pub use acl::{AclAuthorizer, AclDefaults, AclSet, Asker, Verdict};
+pub use audit::{Audit, AuditEvent, Audited, is_worth_a_line};
 pub use authorize::{AllowAuthenticated, Authorizer, Decision, Resource};
 pub use keys::{KeyError, KeySet};
 pub use quota::Quotas;

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test may fail this way
 
+mod audit;
 mod tls;
 
 use std::collections::BTreeMap;
@@ -124,12 +125,19 @@ fn the_first_user_is_made_while_the_server_does_not_run() {
 /// What a principal hears: nothing if it may, otherwise Kafka's name of the error.
 type Heard = Option<String>;
 
-const OPERATIONS: [&str; 5] = ["describe", "publish", "read", "create", "delete"];
+const OPERATIONS: [&str; 7] = ["describe", "list", "publish", "read", "configure", "create", "delete"];
+
+/// Whoever may not see a topic hears nothing of it in a list; as a refusal, so that it compares with the others.
+fn listed(names: &[&str]) -> Heard {
+    (!names.contains(&"t")).then(|| "TOPIC_AUTHORIZATION_FAILED".to_owned())
+}
 
 /// By the Kafka door, with a token as the others.
 fn kafka(server: &Server, who: &str, operation: &str, fresh: &str) -> Heard {
     let (args, input): (Vec<&str>, &[u8]) = match operation {
         "describe" => (vec!["topic", "describe", "t"], b""),
+        "list" => (vec!["topic", "list"], b""),
+        "configure" => (vec!["topic", "config", "t", "--set", "max.message.bytes=1000000"], b""),
         "publish" => (vec!["produce", "t"], b"x\n"),
         "read" => (vec!["consume", "t", "--limit", "1"], b""),
         "create" => (vec!["topic", "create", fresh], b""),
@@ -137,7 +145,8 @@ fn kafka(server: &Server, who: &str, operation: &str, fresh: &str) -> Heard {
     };
     let output = command(server, who, &token(who), "OAUTHBEARER", &args, input);
     if output.code == Some(0) {
-        return None;
+        let names: Vec<&str> = output.stdout.split_whitespace().collect();
+        return if operation == "list" { listed(&names) } else { None };
     }
     // A producer asks for an identity first, which Kafka refuses to whoever may write nowhere.
     let names = ["TOPIC_AUTHORIZATION_FAILED", "CLUSTER_AUTHORIZATION_FAILED", "UNKNOWN_TOPIC_OR_PARTITION"];
@@ -150,6 +159,8 @@ async fn rest(server: &Server, who: &str, operation: &str, fresh: &str) -> Heard
     let url = |path: &str| server.url(path);
     let request = match operation {
         "describe" => client.get(url("/v1/topics/t")),
+        "list" => client.get(url("/v1/topics")),
+        "configure" => client.patch(url("/v1/topics/t")).json(&json!({"config": {"max.message.bytes": "1000000"}})),
         "publish" => client.post(url("/v1/topics/t/events")).json(&json!({"a": 1})),
         "read" => client.get(url("/v1/topics/t/events?limit=1")),
         "create" => client.post(url("/v1/topics")).json(&json!({"name": fresh})),
@@ -158,7 +169,10 @@ async fn rest(server: &Server, who: &str, operation: &str, fresh: &str) -> Heard
     let answer = request.bearer_auth(token(who)).send().await.unwrap();
     let status = answer.status();
     if status.is_success() {
-        return None;
+        let answer: Value = answer.json().await.unwrap_or_default();
+        let topics = answer["topics"].as_array().cloned().unwrap_or_default();
+        let names: Vec<&str> = topics.iter().filter_map(|topic| topic["name"].as_str()).collect();
+        return if operation == "list" { listed(&names) } else { None };
     }
     let problem: Value = answer.json().await.unwrap();
     let name = problem["error_code"].as_str().unwrap().to_owned();
@@ -178,6 +192,20 @@ async fn grpc(server: &Server, who: &str, operation: &str, fresh: &str) -> Heard
     let mut events = EventServiceClient::with_interceptor(channel, with);
     let failed = match operation {
         "describe" => topics.get_topic(v1::GetTopicRequest { name: "t".into() }).await.err(),
+        "list" => match topics.list_topics(v1::ListTopicsRequest::default()).await {
+            Ok(answer) => {
+                let answer = answer.into_inner();
+                return listed(&answer.topics.iter().map(|topic| topic.name.as_str()).collect::<Vec<_>>());
+            }
+            Err(error) => Some(error),
+        },
+        "configure" => {
+            let set_config = [("max.message.bytes".to_owned(), "1000000".to_owned())].into();
+            topics
+                .update_topic(v1::UpdateTopicRequest { name: "t".into(), set_config, ..Default::default() })
+                .await
+                .err()
+        }
         "publish" => {
             let event = v1::NewEvent { value: Some(b"x".to_vec().into()), partition: Some(0), ..Default::default() };
             let request = v1::PublishRequest { topic: "t".into(), events: vec![event] };
@@ -213,23 +241,30 @@ async fn doors_operations_and_principals_the_same_answer_everywhere() {
     let server = server();
     server.run(&["topic", "create", "t", "gone"]).expect(0);
     server.run_with(&["produce", "t"], b"first\n").expect(0);
-    let rules: [&[&str]; 6] = [
+    let rules: [&[&str]; 10] = [
         &["--allow", "User:reader", "--operation", "read", "--topic", "t"],
         &["--allow", "User:writer", "--operation", "write,create", "--topic", "*"],
         &["--allow", "User:owner", "--operation", "all", "--topic", "*"],
         &["--allow", "User:banned", "--operation", "all", "--topic", "*"],
         &["--deny", "User:banned", "--operation", "read,delete", "--topic", "*"],
         &["--allow", "User:seer", "--operation", "describe", "--topic", "t", "--prefixed"],
+        &["--allow", "User:keeper", "--operation", "describe,alter-configs", "--topic", "t"],
+        &["--allow", "User:far", "--operation", "all", "--topic", "*", "--host", "192.0.2.1"],
+        &["--allow", "User:near", "--operation", "read", "--topic", "t", "--host", "127.0.0.1"],
+        &["--deny", "User:near", "--operation", "read", "--topic", "t", "--host", "192.0.2.1"],
     ];
     for rule in rules {
         server.run(&[&["acl", "add"], rule].concat()).expect(0);
     }
     let may: BTreeMap<&str, &[&str]> = BTreeMap::from([
-        ("reader", &["describe", "read"][..]),
-        ("writer", &["describe", "publish", "create"]),
-        ("owner", &["describe", "publish", "read", "create", "delete"]),
-        ("banned", &["describe", "publish", "create"]),
-        ("seer", &["describe"]),
+        ("reader", &["describe", "list", "read"][..]),
+        ("writer", &["describe", "list", "publish", "create"]),
+        ("owner", &OPERATIONS),
+        ("banned", &["describe", "list", "publish", "configure", "create"]),
+        ("seer", &["describe", "list"]),
+        ("keeper", &["describe", "list", "configure"]),
+        ("far", &[]),
+        ("near", &["describe", "list", "read"]),
         ("stranger", &[]),
     ]);
     for (who, allowed) in may {

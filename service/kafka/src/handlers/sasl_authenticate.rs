@@ -3,9 +3,10 @@
 use std::time::{Duration, Instant};
 
 use bytes::{BufMut, Bytes, BytesMut};
-use tidelog_model::{KafkaError, Principal, Timestamp};
+use tidelog_model::{Door, KafkaError, Principal, Timestamp};
 use tidelog_protocol::Str;
 use tidelog_protocol::messages::{SaslAuthenticateRequest, SaslAuthenticateResponse};
+use tidelog_security::AuditEvent;
 use tidelog_security::sasl::{Done, Secret, Step};
 use tracing::{debug, info};
 use uuid::Uuid;
@@ -124,9 +125,10 @@ async fn step(session: &mut Session, message: &[u8]) -> Outcome {
                 (None, Some(token)) => (token.owner.clone(), Some(left(token.expires))),
                 (None, None) => (Principal::user(&user), None),
             };
-            match session.auth.succeeded(principal, lifetime, Instant::now()) {
+            match session.auth.succeeded(principal.clone(), lifetime, Instant::now()) {
                 Some(lifetime) => {
                     count(mechanism.name(), "success");
+                    audit(session, mechanism.name(), Ok(&principal));
                     Outcome::Known(reply, lifetime)
                 }
                 None => fail(session, mechanism.name(), "the principal changed").await,
@@ -143,9 +145,20 @@ async fn step(session: &mut Session, message: &[u8]) -> Outcome {
 async fn fail(session: &mut Session, mechanism: &'static str, reason: &str) -> Outcome {
     session.auth.failed();
     count(mechanism, "failure");
+    audit(session, mechanism, Err(reason));
     info!(peer = %session.peer, listener = %session.listener.name, mechanism, reason, "authentication failed");
     tokio::time::sleep(FAILED_AUTHENTICATION_DELAY).await;
     Outcome::Failed
+}
+
+fn audit(session: &Session, mechanism: &str, result: Result<&Principal, &str>) {
+    session.broker.audit(&AuditEvent::Authentication {
+        principal: result.ok(),
+        mechanism,
+        host: session.peer.ip(),
+        door: Door::Kafka,
+        reason: result.err(),
+    });
 }
 
 fn count(mechanism: &'static str, result: &'static str) {

@@ -127,6 +127,7 @@ fn config(data_dir: PathBuf, object_store: Option<String>) -> ServeConfig {
         sasl_mechanisms: Vec::new(),
         http: local(HTTP_PORT),
         https: false,
+        audit_log: None,
         http_advertise: None,
         object_store,
         store: StoreConfig::default(),

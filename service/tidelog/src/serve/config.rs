@@ -22,6 +22,8 @@ pub(crate) struct ServeConfig {
     pub(crate) tls: Option<TlsConfig>,
     /// What clients of listeners with SASL may choose.
     pub(crate) sasl_mechanisms: Vec<Mechanism>,
+    /// Where the audit log is written, if it is.
+    pub(crate) audit_log: Option<PathBuf>,
     /// Where HTTP listens.
     pub(crate) http: SocketAddr,
     /// Is HTTP encrypted?

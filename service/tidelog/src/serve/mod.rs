@@ -1,6 +1,7 @@
 //! `tidelog serve`: configuration, wiring, signals.
 
 pub(crate) mod args;
+mod audit;
 mod committed;
 pub(crate) mod config;
 pub(crate) mod endpoints;

@@ -184,6 +184,7 @@ fn build(values: &mut Values) -> Result<ServeConfig> {
         kafka,
         tls,
         sasl_mechanisms: values.of_list(&settings::SASL_MECHANISMS, |named| mechanisms(named, has_jwt))?,
+        audit_log: values.optional(&settings::AUDIT_LOG, path),
         http,
         https,
         http_advertise: values.optional(&settings::HTTP_ADVERTISE, text),

@@ -85,6 +85,7 @@ mod tests {
             sasl_mechanisms: Vec::new(),
             http: http.parse().unwrap(),
             https: false,
+            audit_log: None,
             http_advertise: None,
             object_store: None,
             store: StoreConfig::default(),

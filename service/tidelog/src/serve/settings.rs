@@ -143,6 +143,13 @@ pub(super) const TLS_PRINCIPAL_RULES: Setting = Setting::new(
 )
 .value("RULES")
 .default("DEFAULT");
+pub(super) const AUDIT_LOG: Setting = Setting::new(
+    "audit.file",
+    "audit-log",
+    "TIDELOG_AUDIT_LOG",
+    "Write a line of JSON for each authentication, refusal and change to this file; one that is renamed is begun anew",
+)
+.value("FILE");
 pub(super) const HTTP_LISTEN: Setting = Setting::new(
     "http.listen",
     "http-listen",
@@ -276,6 +283,7 @@ pub(crate) const ALL: &[Setting] = &[
     TLS_CLIENT_CA,
     TLS_CLIENT_AUTH,
     TLS_PRINCIPAL_RULES,
+    AUDIT_LOG,
     HTTP_LISTEN,
     HTTP_ADVERTISE,
     ALLOWED_ORIGINS,

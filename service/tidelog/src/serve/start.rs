@@ -22,6 +22,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::audit::AuditLog;
 use super::committed::Committed;
 use super::config::{JwtConfig, KafkaListener, ServeConfig};
 use super::observer::Events;
@@ -56,6 +57,7 @@ pub(crate) struct Running {
     http_task: JoinHandle<()>,
     exporter: Arc<Exporter>,
     store: EmbeddedStore,
+    audit: Option<Arc<AuditLog>>,
     stop: CancellationToken,
 }
 
@@ -105,6 +107,7 @@ pub(crate) async fn start(config: ServeConfig, log: Option<Arc<dyn LogLevels>>) 
         writing
     });
     let events = Arc::new(Events::default());
+    let audit = config.audit_log.as_deref().map(AuditLog::open).transpose()?;
     let options = BrokerOptions {
         node,
         durability: config.durability,
@@ -114,6 +117,7 @@ pub(crate) async fn start(config: ServeConfig, log: Option<Arc<dyn LogLevels>>) 
         http: Some(config.http_advertise.clone().unwrap_or_else(|| format!("{}://{http}", config.http_scheme()))),
         remote: Some(Arc::clone(&tier) as Arc<dyn tidelog_log::RemoteLog>),
         acls: config.acls.clone(),
+        audit: audit.clone().map(|audit| audit as Arc<dyn tidelog_security::Audit>),
         foreign_writes,
         observer: Some(Arc::clone(&events) as Arc<dyn tidelog_broker::Observer>),
         log_levels: log,
@@ -186,6 +190,7 @@ pub(crate) async fn start(config: ServeConfig, log: Option<Arc<dyn LogLevels>>) 
         http_task,
         exporter,
         store,
+        audit,
         stop,
     })
 }
@@ -200,6 +205,9 @@ impl Running {
         self.exporter.stop().await;
         self.broker.close().await;
         self.store.close().await;
+        if let Some(audit) = self.audit {
+            tokio::task::spawn_blocking(move || audit.close()).await?;
+        }
         Ok(())
     }
 }

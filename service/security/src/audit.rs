@@ -1,0 +1,159 @@
+//! What an audit log hears: who came in, what was refused, what was changed. Decides which answers of an authorizer are worth a line;
+//! writes nothing, and never sees a secret.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use tidelog_model::{Caller, Door, Operation, Principal, ResourceType};
+
+use crate::authorize::{Authorizer, Decision, Resource};
+
+/// One thing that happened.
+#[derive(Clone, Copy, Debug)]
+pub enum AuditEvent<'a> {
+    /// Somebody said who he is.
+    Authentication {
+        /// Who, if it was believed.
+        principal: Option<&'a Principal>,
+        /// How: a SASL mechanism, `SSL` or `BEARER`.
+        mechanism: &'a str,
+        /// From where.
+        host: IpAddr,
+        /// By which door.
+        door: Door,
+        /// Why it was not believed.
+        reason: Option<&'a str>,
+    },
+    /// Somebody asked for something.
+    Authorization {
+        /// Who.
+        caller: &'a Caller,
+        /// For what.
+        operation: Operation,
+        /// With what.
+        resource: &'a Resource<'a>,
+        /// May he?
+        allowed: bool,
+    },
+}
+
+/// Where events go. Called by whoever answers requests: it must neither wait nor fail.
+pub trait Audit: Send + Sync + fmt::Debug {
+    /// Takes note.
+    fn record(&self, event: &AuditEvent<'_>);
+}
+
+/// Is this answer worth a line? Changes are, whether allowed or not; of the rest what is refused, but not what listings leave out.
+pub fn is_worth_a_line(operation: Operation, kind: ResourceType, allowed: bool) -> bool {
+    match operation {
+        Operation::Create
+        | Operation::Delete
+        | Operation::Alter
+        | Operation::AlterConfigs
+        | Operation::CreateTokens => true,
+        Operation::Describe => !allowed && kind == ResourceType::Cluster,
+        Operation::Read
+        | Operation::Write
+        | Operation::ClusterAction
+        | Operation::DescribeConfigs
+        | Operation::IdempotentWrite
+        | Operation::DescribeTokens
+        | Operation::TwoPhaseCommit => !allowed,
+    }
+}
+
+/// An authorizer whose answers are taken note of.
+#[derive(Debug)]
+pub struct Audited {
+    authorizer: Arc<dyn Authorizer>,
+    audit: Arc<dyn Audit>,
+}
+
+impl Audited {
+    /// The same authorizer, heard by `audit`.
+    pub fn new(authorizer: Arc<dyn Authorizer>, audit: Arc<dyn Audit>) -> Self {
+        Audited { authorizer, audit }
+    }
+}
+
+impl Authorizer for Audited {
+    fn authorize(&self, caller: &Caller, operation: Operation, resource: &Resource<'_>) -> Decision {
+        let decision = self.authorizer.authorize(caller, operation, resource);
+        let allowed = decision.is_allowed();
+        if caller.door != Door::Internal && is_worth_a_line(operation, resource.kind(), allowed) {
+            self.audit.record(&AuditEvent::Authorization { caller, operation, resource, allowed });
+        }
+        decision
+    }
+
+    fn authorize_any(&self, caller: &Caller, operation: Operation, kind: ResourceType) -> Decision {
+        self.authorizer.authorize_any(caller, operation, kind)
+    }
+
+    fn authorized_operations(&self, caller: &Caller, resource: &Resource<'_>) -> i32 {
+        // A question of what would be allowed, not an attempt.
+        self.authorizer.authorized_operations(caller, resource)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::authorize::AllowAuthenticated;
+
+    #[derive(Debug, Default)]
+    struct Heard(Mutex<Vec<String>>);
+
+    impl Audit for Heard {
+        fn record(&self, event: &AuditEvent<'_>) {
+            let AuditEvent::Authorization { operation, resource, allowed, .. } = event else { return };
+            self.0.lock().unwrap().push(format!("{operation} {resource} {allowed}"));
+        }
+    }
+
+    #[derive(Debug)]
+    struct Nobody;
+    impl Authorizer for Nobody {
+        fn authorize(&self, _: &Caller, _: Operation, _: &Resource<'_>) -> Decision {
+            Decision::Denied
+        }
+
+        fn authorize_any(&self, _: &Caller, _: Operation, _: ResourceType) -> Decision {
+            Decision::Denied
+        }
+    }
+
+    fn told(authorizer: impl Authorizer + 'static, door: Door) -> Vec<String> {
+        let heard = Arc::new(Heard::default());
+        let audited = Audited::new(Arc::new(authorizer), Arc::clone(&heard) as Arc<dyn Audit>);
+        let caller = Caller { door, ..Caller::internal("test") };
+        for (operation, resource) in [
+            (Operation::Read, Resource::Topic("t")),
+            (Operation::Describe, Resource::Topic("t")),
+            (Operation::Describe, Resource::Cluster),
+            (Operation::Create, Resource::Topic("t")),
+            (Operation::AlterConfigs, Resource::Cluster),
+        ] {
+            let _ = audited.authorize(&caller, operation, &resource);
+        }
+        let _ = audited.authorized_operations(&caller, &Resource::Cluster);
+        heard.0.lock().unwrap().clone()
+    }
+
+    #[test]
+    fn changes_and_refusals_are_told_and_reads_and_listings_are_not() {
+        let changes = ["CREATE TOPIC:t true", "ALTER_CONFIGS CLUSTER:kafka-cluster true"];
+        assert_eq!(told(AllowAuthenticated, Door::Kafka), changes);
+        let refusals = [
+            "READ TOPIC:t false",
+            "DESCRIBE CLUSTER:kafka-cluster false",
+            "CREATE TOPIC:t false",
+            "ALTER_CONFIGS CLUSTER:kafka-cluster false",
+        ];
+        assert_eq!(told(Nobody, Door::Rest), refusals);
+        assert!(told(Nobody, Door::Internal).is_empty(), "the service's own parts");
+    }
+}

@@ -1,0 +1,72 @@
+//! The audit log: the same line whichever door somebody comes by, and never a secret.
+
+use std::fs;
+use std::time::Duration;
+
+use tidelog_harness::serde_json::Value;
+use tidelog_harness::{Server, reqwest, serde_json, tokio, wait_for};
+
+use crate::{PASSWORD, SECRET, command, token};
+
+const QUICK: Duration = Duration::from_secs(40);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_came_in_what_was_refused_and_what_was_changed_is_told_and_no_secret() {
+    let folder = tidelog_harness::tempfile::tempdir().unwrap();
+    let (file, old) = (folder.path().join("audit.log"), folder.path().join("audit.log.1"));
+    let options = tidelog_harness::options!().env("E2E_SECRET", SECRET).env("TIDELOG_NEW_PASSWORD", PASSWORD);
+    let path = file.display().to_string();
+    let args =
+        ["--kafka-listen", "SASL_PLAINTEXT://127.0.0.1:0", "--authorizer", "acl", "--super-user", "User:ANONYMOUS"];
+    let mut server = Server::start(options.args(args).args(["--jwt-secret-env", "E2E_SECRET", "--audit-log", &path]));
+    server.run(&["user", "create", "alice"]).expect(0);
+    server.run(&["topic", "create", "t"]).expect(0);
+    server.run_with(&["produce", "t"], b"x\n").expect(0);
+    server.run(&["acl", "add", "--allow", "User:alice", "--operation", "describe", "--topic", "t"]).expect(0);
+    let refused = command(&server, "alice", PASSWORD, "SCRAM-SHA-256", &["consume", "t", "--limit", "1"], b"");
+    assert_ne!(refused.code, Some(0));
+    let wrong = command(&server, "alice", "a wrong password", "SCRAM-SHA-256", &["topic", "list"], b"");
+    assert_ne!(wrong.code, Some(0));
+    let http = reqwest::Client::new();
+    let post = |token: String| {
+        let request = http.post(server.url("/v1/topics/t/events")).header("content-type", "application/json");
+        request.bearer_auth(token).body("{}").send()
+    };
+    let alice = token("alice");
+    assert_ne!(post(alice.clone()).await.unwrap().status().as_u16(), 401);
+    assert_eq!(post("nonsense".into()).await.unwrap().status().as_u16(), 401);
+    let lines = || -> Vec<Value> {
+        let text = fs::read_to_string(&file).unwrap_or_default();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    let told = |fields: &[(&str, Value)]| {
+        let has = |line: &Value| fields.iter().all(|(name, value)| line[*name] == *value);
+        wait_for(|| lines().into_iter().find(has), QUICK, &format!("{fields:?}"));
+    };
+    told(&[("event", "authentication".into()), ("principal", "User:alice".into()), ("success", true.into())]);
+    told(&[("event", "authentication".into()), ("success", false.into()), ("mechanism", "SCRAM-SHA-256".into())]);
+    told(&[("event", "authentication".into()), ("success", false.into()), ("mechanism", "BEARER".into())]);
+    for (operation, kind, resource) in [("ALTER", "CLUSTER", "kafka-cluster"), ("CREATE", "CLUSTER", "kafka-cluster")] {
+        let fields = [("operation", operation), ("resource_type", kind), ("resource", resource)];
+        let mut fields: Vec<(&str, Value)> = fields.into_iter().map(|(name, value)| (name, value.into())).collect();
+        fields.extend([("principal", "User:ANONYMOUS".into()), ("allowed", true.into())]);
+        told(&fields);
+    }
+    for (door, operation) in [("kafka", "READ"), ("rest", "WRITE")] {
+        told(&[
+            ("door", door.into()),
+            ("principal", "User:alice".into()),
+            ("operation", operation.into()),
+            ("resource", "t".into()),
+            ("allowed", false.into()),
+        ]);
+    }
+    fs::rename(&file, &old).unwrap();
+    server.run(&["topic", "delete", "t"]).expect(0);
+    told(&[("operation", "DELETE".into()), ("resource", "t".into()), ("allowed", true.into())]);
+    server.stop();
+    let all = fs::read_to_string(&old).unwrap() + &fs::read_to_string(&file).unwrap();
+    for secret in [PASSWORD, "a wrong password", SECRET, &alice] {
+        assert!(!all.contains(secret), "a secret is in the log");
+    }
+}
