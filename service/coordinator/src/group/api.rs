@@ -162,7 +162,7 @@ pub struct ConsumerHeartbeat {
     pub epoch: Epoch,
     /// The static member's name.
     pub instance_id: Option<InstanceId>,
-    /// Where it runs; kept, and not used yet.
+    /// Where it runs; kept and shown. The assignors do not look at it, nor do those of Kafka 4.3.
     pub rack_id: Option<Arc<str>>,
     /// How long it may take to give partitions up, milliseconds.
     pub rebalance_timeout_ms: Option<i32>,

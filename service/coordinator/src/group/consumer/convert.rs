@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tidelog_model::{KafkaError, Timestamp};
+use tidelog_model::{KafkaError, PartitionIndex, Timestamp};
 
 use super::classic::{as_classic, by_id};
 use super::heartbeat::{Found, refused};
@@ -21,7 +21,7 @@ use crate::limits::MAX_CONVERTED_BYTES;
 
 impl Consumer {
     /// A classic group as one of the consumer protocol, and the records that make it so, in Kafka's order. Its generation becomes the
-    /// epoch of the group, of its target (the assignment as it was) and of everybody.
+    /// epoch of the group, of its target (the assignment as it was) and of everybody; the group's is higher if a new target is due.
     pub(crate) fn of_classic(
         ctx: &mut Context<'_>,
         id: &GroupId,
@@ -68,8 +68,16 @@ impl Consumer {
             describing.push(ConsumerRecord::Member(member.id.clone(), Some(subscriber(member, told))));
         }
         let metadata_hash = ctx.topics.hash(names.iter().map(|name| &**name));
+        // A member that only takes a static one's place changes nothing that would make a new target. One is due if the old assignment is not
+        // everybody's, because there was a rebalance, or not of everything, because a topic has grown.
+        let is_whole = names
+            .iter()
+            .filter_map(|name| ctx.topics.get(name))
+            .all(|facts| (0..facts.partitions).all(|part| taken.contains(&(facts.id, PartitionIndex(part)))));
+        let keeps = is_whole && classic.state() == GroupState::Stable;
+        let group_epoch = GroupEpoch { epoch: if keeps { epoch } else { epoch.next() }, metadata_hash };
         let mut records = describing;
-        records.push(ConsumerRecord::Epoch(Some(GroupEpoch { epoch, metadata_hash })));
+        records.push(ConsumerRecord::Epoch(Some(group_epoch)));
         records.extend(targets.into_iter().map(|(id, target)| ConsumerRecord::Target(id, Some(target))));
         // Nobody has made this assignment here.
         records.push(ConsumerRecord::TargetEpoch(Some(TargetEpoch { epoch, made: Timestamp(0) })));

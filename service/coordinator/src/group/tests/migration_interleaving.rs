@@ -15,6 +15,11 @@ use crate::group::*;
 const CLIENTS: usize = 3;
 const PARTITIONS: i32 = 4;
 
+/// The last client is a static member.
+fn instance(who: usize) -> Option<InstanceId> {
+    (who == CLIENTS - 1).then(|| InstanceId::from("static"))
+}
+
 #[derive(Debug, Clone)]
 enum Step {
     /// The client does what is next for it: join, ask, report.
@@ -137,19 +142,26 @@ impl World {
                 let metadata = b"\0\0\0\0\0\x01\0\x01t\xff\xff\xff\xff";
                 let protocols = vec![Protocol { name: "range".into(), metadata: bytes::Bytes::from_static(metadata) }];
                 let fresh = self.driver.fresh();
-                GroupCall::Join(JoinGroup { protocols, rebalance_timeout_ms: 20_000, ..join(&client.id, fresh) })
+                let instance_id = instance(who);
+                GroupCall::Join(JoinGroup {
+                    protocols,
+                    instance_id,
+                    rebalance_timeout_ms: 20_000,
+                    ..join(&client.id, fresh)
+                })
             }
             Next::Sync(assignments) => GroupCall::Sync(SyncGroup {
                 generation: Generation(client.epoch),
                 member_id: client.id.as_str().into(),
-                instance_id: None,
+                instance_id: instance(who),
                 protocol_type: Some("consumer".into()),
                 protocol_name: Some("range".into()),
                 assignments,
             }),
             Next::Beat => {
                 let member_id = client.id.as_str().into();
-                GroupCall::Heartbeat(Heartbeat { generation: Generation(client.epoch), member_id, instance_id: None })
+                let generation = Generation(client.epoch);
+                GroupCall::Heartbeat(Heartbeat { generation, member_id, instance_id: instance(who) })
             }
         };
         let (token, _) = self.driver.call("g", call);
@@ -165,7 +177,8 @@ impl World {
                 GroupReply::Join(Ok(joined)) => {
                     client.id = joined.member_id.to_string();
                     client.epoch = joined.generation.get();
-                    client.next = Next::Sync(shares(&joined));
+                    // Nothing is to be assigned anew, or by somebody else.
+                    client.next = Next::Sync(if joined.skip_assignment { Vec::new() } else { shares(&joined) });
                 }
                 GroupReply::Join(Err(refused)) if refused.error == KafkaError::MemberIdRequired => {
                     client.id = refused.member_id.to_string();
@@ -188,7 +201,9 @@ impl World {
                     KafkaError::RebalanceInProgress
                     | KafkaError::NotCoordinator
                     | KafkaError::CoordinatorNotAvailable => client.next = Next::Join,
-                    KafkaError::UnknownMemberId | KafkaError::IllegalGeneration => client.lost(),
+                    KafkaError::UnknownMemberId | KafkaError::IllegalGeneration | KafkaError::FencedInstanceId => {
+                        client.lost();
+                    }
                     other => panic!("{other:?}"),
                 },
                 other => panic!("{other:?}"),
@@ -203,6 +218,7 @@ impl World {
         let topic = self.driver.topics.topics().values().next().unwrap().id;
         let owned = if parts.is_empty() { Vec::new() } else { vec![TopicPartitions { topic, partitions: parts }] };
         let beat = ConsumerHeartbeat {
+            instance_id: instance(who),
             topics: Some(vec!["t".into()]),
             rebalance_timeout_ms: Some(20_000),
             owned: Some(if joins { Vec::new() } else { owned }),
@@ -222,7 +238,9 @@ impl World {
                 KafkaError::FencedMemberEpoch | KafkaError::UnknownMemberId | KafkaError::GroupIdNotFound => {
                     client.lost();
                 }
-                KafkaError::CoordinatorNotAvailable => {}
+                KafkaError::FencedInstanceId => client.lost(),
+                // Its name has another one until that one's session is over.
+                KafkaError::UnreleasedInstanceId | KafkaError::CoordinatorNotAvailable => {}
                 other => panic!("{other:?}: {}", refused.message),
             },
             other => panic!("{other:?}"),
@@ -231,12 +249,15 @@ impl World {
 
     fn restart(&mut self, who: usize, classic: bool, leaves: bool) {
         let client = self.clients[who].clone();
-        if leaves && client.classic && !client.id.is_empty() {
+        let is_static = instance(who).is_some();
+        if leaves && client.classic && !client.id.is_empty() && !is_static {
             let member_id = client.id.as_str().into();
             let leaving = LeavingMember { member_id, instance_id: None, reason: None };
             self.driver.call("g", GroupCall::Leave(vec![leaving]));
         } else if leaves && !client.classic {
-            self.driver.call("g", GroupCall::Consumer(Box::new(report(&client.id, Epoch::LEAVE))));
+            let epoch = if is_static { Epoch::LEAVE_FOR_NOW } else { Epoch::LEAVE };
+            let beat = ConsumerHeartbeat { instance_id: instance(who), ..report(&client.id, epoch) };
+            self.driver.call("g", GroupCall::Consumer(Box::new(beat)));
         }
         self.ids += 1;
         self.clients[who] = Client::new(classic, self.ids);
