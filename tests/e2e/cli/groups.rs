@@ -105,6 +105,24 @@ fn groups_from_their_first_member_to_their_deletion() {
 }
 
 #[test]
+fn a_group_has_settings_before_it_has_members() {
+    const TIMEOUT: &str = "consumer.session.timeout.ms";
+    let server = server();
+    let own = || server.run(&["group", "config", "g", "--output", "json"]).expect(0).json();
+    assert_eq!(own(), json!([]));
+    server.run(&["group", "config", "g", "--set", "consumer.session.timeout.ms=50000"]).expect(0);
+    let group = own();
+    assert_eq!(
+        (&group[0]["name"], &group[0]["value"], &group[0]["source"]),
+        (&json!(TIMEOUT), &json!("50000"), &json!("group"))
+    );
+    let refused = server.run(&["group", "config", "g", "--set", "consumer.session.timeout.ms=1"]).expect(1);
+    assert!(refused.stderr.contains("group.consumer.min.session.timeout.ms"), "{}", refused.stderr);
+    server.run(&["group", "config", "g", "--delete", TIMEOUT]).expect(0);
+    assert_eq!(own(), json!([]));
+}
+
+#[test]
 fn records_are_deleted_from_the_beginning() {
     let server = server();
     server.run(&["topic", "create", "t", "-p", "2"]).expect(0);

@@ -18,6 +18,8 @@ pub enum ConfigResource {
     Broker(Option<NodeId>),
     /// The loggers of a broker (KIP-412).
     Loggers(NodeId),
+    /// A group by its id.
+    Group(String),
 }
 
 impl ConfigResource {
@@ -27,6 +29,7 @@ impl ConfigResource {
             ConfigResource::Broker(Some(id)) => (4, Str::from(id.to_string())),
             ConfigResource::Broker(None) => (4, Str::EMPTY),
             ConfigResource::Loggers(id) => (8, Str::from(id.to_string())),
+            ConfigResource::Group(id) => (32, Str::from(id)),
         }
     }
 
@@ -36,6 +39,7 @@ impl ConfigResource {
             ConfigResource::Broker(Some(id)) => format!("configuration of broker {id}"),
             ConfigResource::Broker(None) => "configuration of all brokers".into(),
             ConfigResource::Loggers(id) => format!("loggers of broker {id}"),
+            ConfigResource::Group(id) => format!("configuration of group `{id}`"),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Settings of topics and brokers in a running cluster: shown with their origin, changed entry by entry (KIP-226, KIP-339).
+//! Settings of topics, brokers and groups in a running cluster: shown with their origin, changed entry by entry (KIP-226, KIP-339).
 
 use clap::Args;
 use serde::Serialize;

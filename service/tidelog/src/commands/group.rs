@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use clap::{Args, Subcommand};
 use serde::Serialize;
 use serde_json::json;
-use tidelog_client::{Client, ClientError, GroupDescription, GroupMember, Isolation, OffsetQuery};
+use tidelog_client::{Client, ClientError, ConfigResource, GroupDescription, GroupMember, Isolation, OffsetQuery};
 use tidelog_model::{KafkaError, Offset, PartitionIndex};
 
+use super::entries::{self, EntryArgs};
 use super::group_delete_offsets::{DeleteOffsetsArgs, delete_offsets};
 use super::group_reset::{ResetArgs, reset};
 use super::{connect, topic};
@@ -30,6 +31,8 @@ enum GroupCommand {
     ResetOffsets(ResetArgs),
     /// Forget positions of topics that no member reads.
     DeleteOffsets(DeleteOffsetsArgs),
+    /// Show a group's own settings, or change them.
+    Config(ConfigArgs),
     /// Delete groups without members, and their positions.
     Delete(DeleteArgs),
 }
@@ -60,6 +63,15 @@ struct DescribeArgs {
 }
 
 #[derive(Debug, Args)]
+struct ConfigArgs {
+    /// Name of the group; there need not be one yet.
+    #[arg(value_name = "GROUP")]
+    name: String,
+    #[command(flatten)]
+    entries: EntryArgs,
+}
+
+#[derive(Debug, Args)]
 struct DeleteArgs {
     /// Names of the groups.
     #[arg(required = true, value_name = "GROUP")]
@@ -79,6 +91,7 @@ pub(crate) async fn run(args: GroupArgs) -> anyhow::Result<()> {
         GroupCommand::Describe(args) => describe(args).await,
         GroupCommand::ResetOffsets(args) => reset(args).await,
         GroupCommand::DeleteOffsets(args) => delete_offsets(args).await,
+        GroupCommand::Config(args) => config(args).await,
         GroupCommand::Delete(args) => delete(args).await,
     }
 }
@@ -301,6 +314,12 @@ impl Described {
         }
         text
     }
+}
+
+async fn config(args: ConfigArgs) -> anyhow::Result<()> {
+    let client = connect(&args.entries.kafka, "tidelog-group").await?;
+    let (resource, name) = (ConfigResource::Group(args.name.clone()), format!("group {}", args.name));
+    entries::run(&client, &args.entries, &resource, &name, |entry| entry.source == "group").await
 }
 
 async fn delete(args: DeleteArgs) -> anyhow::Result<()> {

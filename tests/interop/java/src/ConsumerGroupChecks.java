@@ -6,8 +6,12 @@ import java.util.List;
 import java.util.Map;
 import java.util.Set;
 import org.apache.kafka.clients.admin.Admin;
+import org.apache.kafka.clients.admin.AlterConfigOp;
+import org.apache.kafka.clients.admin.Config;
+import org.apache.kafka.clients.admin.ConfigEntry;
 import org.apache.kafka.clients.admin.ConsumerGroupDescription;
 import org.apache.kafka.clients.admin.GroupListing;
+import org.apache.kafka.clients.admin.ListConfigResourcesOptions;
 import org.apache.kafka.clients.admin.NewTopic;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.clients.consumer.OffsetAndMetadata;
@@ -16,9 +20,11 @@ import org.apache.kafka.clients.producer.ProducerRecord;
 import org.apache.kafka.common.GroupState;
 import org.apache.kafka.common.GroupType;
 import org.apache.kafka.common.TopicPartition;
+import org.apache.kafka.common.config.ConfigResource;
 import org.apache.kafka.common.errors.GroupIdNotFoundException;
 import org.apache.kafka.common.errors.GroupNotEmptyException;
 import org.apache.kafka.common.errors.GroupSubscribedToTopicException;
+import org.apache.kafka.common.errors.InvalidConfigurationException;
 
 /** Groups with the consumer protocol (KIP-848), and what administrators see of both kinds. */
 final class ConsumerGroupChecks {
@@ -30,6 +36,7 @@ final class ConsumerGroupChecks {
         }
         checks.add("consumer protocol: a static member is back, nothing moves", ConsumerGroupChecks::back);
         checks.add("consumer protocol: a pattern that the server resolves", ConsumerGroupChecks::pattern);
+        checks.add("groups with settings of their own", ConsumerGroupChecks::settings);
         checks.add("groups of both kinds: list, describe, alter, delete", ConsumerGroupChecks::administer);
     }
 
@@ -120,6 +127,29 @@ final class ConsumerGroupChecks {
             Client.create(admin, new NewTopic(prefix + "b", 2, (short) 1));
             Checks.until("a new topic", () -> poll(member, seen) && member.assignment().size() == 3);
         }
+    }
+
+    private static void settings() throws Exception {
+        String group = Checks.unique("g-settings");
+        ConfigResource resource = new ConfigResource(ConfigResource.Type.GROUP, group);
+        String name = "consumer.session.timeout.ms";
+        try (Admin admin = Client.admin()) {
+            Checks.Action tooLong = () -> alter(admin, resource, name, "60001");
+            Checks.refused(InvalidConfigurationException.class, tooLong);
+            alter(admin, resource, name, "50000");
+            Config described = admin.describeConfigs(List.of(resource)).all().get().get(resource);
+            Checks.equal(described.get(name).value(), "50000", "its own");
+            Checks.equal(described.get(name).source(), ConfigEntry.ConfigSource.DYNAMIC_GROUP_CONFIG, "source");
+            Checks.equal(described.get("consumer.heartbeat.interval.ms").value(), "5000", "the broker's");
+            Set<ConfigResource.Type> groups = Set.of(ConfigResource.Type.GROUP);
+            Checks.isTrue(admin.listConfigResources(groups, new ListConfigResourcesOptions()).all().get().contains(resource),
+                "the group is listed");
+        }
+    }
+
+    private static void alter(Admin admin, ConfigResource resource, String name, String value) throws Exception {
+        AlterConfigOp set = new AlterConfigOp(new ConfigEntry(name, value), AlterConfigOp.OpType.SET);
+        admin.incrementalAlterConfigs(Map.of(resource, List.of(set))).all().get();
     }
 
     private static void administer() throws Exception {
