@@ -118,6 +118,7 @@ impl Broker {
         let broker = Broker { inner: Arc::new(inner) };
         // First the image follows the store, then the epochs rise, and only then partitions open: with the new epochs.
         broker.spawn_follower();
+        broker.adopt().await?;
         broker.register(&options).await?;
         broker.remove_deleted().await;
         broker.spawn_keepers();

@@ -11,6 +11,7 @@
 //!   `transactions`, `producer_ids`, `producers`, `log_dirs`, `acls`, `users`, `delegation_tokens`.
 
 mod acls;
+mod adopt;
 mod append;
 mod broker;
 mod checkpoints;

@@ -14,6 +14,7 @@ pub mod datadir;
 mod disk;
 mod error;
 mod flush;
+pub mod foreign;
 mod index;
 mod life;
 pub mod limits;

@@ -45,6 +45,9 @@ pub const MAX_TOKEN_ID_BYTES: usize = 64;
 /// Producer ids reserved at once (Kafka's block): one write to the store per thousand producers.
 pub const PRODUCER_ID_BLOCK: i64 = 1000;
 
+/// The first producer id that is given out after another Kafka's logs were adopted: no cluster has come that far, counting from 0.
+pub const FIRST_PRODUCER_ID_AFTER_ADOPTION: i64 = 1 << 40;
+
 /// Smallest `segment.bytes` (Kafka: 1 MiB): small enough that a demonstration can watch segments roll.
 pub const MIN_SEGMENT_BYTES: i64 = 16 * 1024;
 

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test may fail this way
 
 mod admin;
+mod adopted;
 mod consumer_protocol;
 mod fuzz;
 mod group_admin;

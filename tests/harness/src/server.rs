@@ -92,9 +92,16 @@ pub struct Server {
 impl Server {
     /// Starts on an empty directory and waits until it is ready.
     pub fn start(options: Options) -> Self {
+        Self::start_on(options, |_| {})
+    }
+
+    /// Starts on a directory that `prepare` has filled, and waits until it is ready.
+    pub fn start_on(options: Options, prepare: impl FnOnce(&Path)) -> Self {
         let folder = tempfile::Builder::new().prefix("tidelog-e2e-").tempdir().unwrap();
         let free = || "127.0.0.1:0".to_owned();
         let mut server = Server { options, folder, child: None, kafka: free(), http: free() };
+        fs::create_dir_all(server.data_dir()).unwrap();
+        prepare(&server.data_dir());
         server.start_again();
         server
     }

@@ -14,6 +14,7 @@ use tidelog_model::{LeaderEpoch, Now, Offset, Timestamp, TopicId};
 use tidelog_record::{BatchBuilder, Batches, Record};
 
 use crate::datadir::{self, OffsetCheckpoint};
+use crate::foreign::found_partitions;
 use crate::{
     ActiveProducers, Checkpoints, CompactionLimits, FileCache, Log, LogConfig, LogView, OsDisk, Recovered, StampedBatch,
 };
@@ -260,4 +261,46 @@ fn offsets_are_found_by_time() {
     assert_eq!(view.offset_for_timestamp(Timestamp(i64::MAX), Offset(738)).unwrap(), None);
     let youngest = view.max_timestamp(Offset(738)).unwrap().unwrap();
     assert!(all.iter().all(|(record, _)| record.timestamp <= youngest.timestamp));
+}
+
+#[test]
+fn its_partitions_are_found_with_their_topics_and_the_gaps_of_compaction() {
+    let found = found_partitions(&OsDisk, &data().join("log-dir")).unwrap();
+    let names: Vec<String> = found.iter().map(|found| found.partition.to_string()).collect();
+    let expected = [
+        "__consumer_offsets-8",
+        "__consumer_offsets-12",
+        "__consumer_offsets-25",
+        "__consumer_offsets-43",
+        "__consumer_offsets-47",
+        "__transaction_state-12",
+        "__transaction_state-13",
+        "fixture-0",
+        "fixture-compact-0",
+    ];
+    assert_eq!(names, expected);
+    for one in found {
+        assert_eq!(one.epoch, LeaderEpoch(0), "{}", one.partition);
+        assert_eq!(one.compacted, one.partition.topic.as_str() == "fixture-compact", "{}", one.partition);
+        if one.partition.topic.as_str() == "fixture" {
+            assert_eq!(one.topic.to_string(), "Y2jcI9ywSLuNL1RGtilg8A");
+        }
+    }
+}
+
+#[test]
+fn a_file_that_is_no_log_is_nobodys_gap() {
+    let folder = tempfile::tempdir().unwrap();
+    let partition = folder.path().join("t-0");
+    std::fs::create_dir(&partition).unwrap();
+    std::fs::write(
+        partition.join("partition.metadata"),
+        datadir::partition_metadata("Y2jcI9ywSLuNL1RGtilg8A".parse().unwrap()),
+    )
+    .unwrap();
+    std::fs::write(partition.join("00000000000000000000.log"), [0xff; 200]).unwrap();
+    std::fs::create_dir(folder.path().join("no-topic-0")).unwrap();
+    let found = found_partitions(&OsDisk, folder.path()).unwrap();
+    assert_eq!(found.len(), 1);
+    assert_eq!((found[0].compacted, found[0].epoch), (false, LeaderEpoch::NONE));
 }

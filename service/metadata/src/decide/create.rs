@@ -158,7 +158,7 @@ fn create_topic(
 
 /// In one transaction if it fits. Otherwise the name first; every later step holds only while the name still is this plan's, so a
 /// sweep that takes the name away also ends the creation.
-fn creation(name: &TopicName, id: TopicId, states: Vec<Write>, topic: &TopicValue) -> Plan {
+pub(super) fn creation(name: &TopicName, id: TopicId, states: Vec<Write>, topic: &TopicValue) -> Plan {
     let free = Guard::Seen(Compare::absent(Key::Name(name.clone())));
     let reserve = Write::put(Key::Name(name.clone()), NameValue { topic: id }.encode());
     let exist = Write::put(Key::Topic(id), topic.encode());

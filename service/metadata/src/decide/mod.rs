@@ -4,6 +4,7 @@
 //! it waits for the conflict's revision and decides again. Decisions with a name or an id that is new take it as an argument.
 
 mod acls;
+mod adopt;
 mod configs;
 mod create;
 mod delegation_tokens;
@@ -28,6 +29,7 @@ use crate::config::ConfigError;
 use crate::topic_config::TopicDefaults;
 
 pub use acls::{AclFilter, PatternFilter, check_acl, create_acls, delete_acls};
+pub use adopt::{FoundTopic, adopt_topic, is_adoptable, skip_adopted_producer_ids};
 pub use configs::{
     ConfigChange, ConfigEdit, ConfigOperation, alter_broker_configs, alter_group_configs, alter_topic_configs,
 };

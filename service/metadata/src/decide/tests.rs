@@ -1,3 +1,4 @@
+mod adopt;
 mod alter;
 mod crash;
 mod create;

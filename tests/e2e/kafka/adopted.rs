@@ -1,0 +1,160 @@
+//! The data directory that Apache Kafka 4.3.0 wrote, under this server: its topics, records, groups and offsets, and new records after them.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use tidelog_harness::kafka::{PATIENCE, Producer, config, take, watermarks};
+use tidelog_harness::protocol::messages::*;
+use tidelog_harness::raw::Raw;
+use tidelog_harness::rdkafka::consumer::{BaseConsumer, Consumer};
+use tidelog_harness::rdkafka::{Message, Offset, TopicPartitionList};
+use tidelog_harness::{Server, options, serde_json, wait_for};
+
+fn data() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/data/kafka-4.3.0")
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let (from, to) = (entry.as_ref().unwrap().path(), to.join(entry.as_ref().unwrap().file_name()));
+        if from.is_dir() {
+            copy(&from, &to);
+        } else {
+            fs::copy(from, to).unwrap();
+        }
+    }
+}
+
+/// The commits are as old as the recording.
+fn server() -> Server {
+    let options = options!().set("offsets.retention.minutes", i32::MAX);
+    Server::start_on(options, |data_dir| {
+        copy(&data().join("log-dir"), data_dir);
+        // A node that was its own controller has the log of its metadata beside the others, with credentials in it.
+        copy(&data().join("log-dir/fixture-compact-0"), &data_dir.join("__cluster_metadata-0"));
+    })
+}
+
+/// Offset and timestamp of every record of a recording.
+fn recorded(file: &str) -> Vec<(i64, i64)> {
+    let record = |line: &str| {
+        let record: serde_json::Value = serde_json::from_str(line).unwrap();
+        (record["offset"].as_i64().unwrap(), record["timestamp"].as_i64().unwrap())
+    };
+    fs::read_to_string(data().join(file)).unwrap().lines().map(record).collect()
+}
+
+/// The same of partition 0 as librdkafka reads it now, as many as were recorded.
+fn read(server: &Server, topic: &str, isolation: &str, expected: &[(i64, i64)]) -> Vec<(i64, i64)> {
+    let consumer: BaseConsumer =
+        config(server.kafka(), &[("group.id", "unused"), ("isolation.level", isolation)]).create().unwrap();
+    let mut from = TopicPartitionList::new();
+    from.add_partition_offset(topic, 0, Offset::Beginning).unwrap();
+    consumer.assign(&from).unwrap();
+    let records = take(&consumer, expected.len(), PATIENCE);
+    records.iter().map(|record| (record.offset(), record.timestamp().to_millis().unwrap())).collect()
+}
+
+fn same_records(server: &Server) {
+    for (topic, isolation, file) in [
+        ("fixture", "read_uncommitted", "read_uncommitted.ndjson"),
+        ("fixture", "read_committed", "read_committed.ndjson"),
+        ("fixture-compact", "read_committed", "compacted.ndjson"),
+    ] {
+        let expected = recorded(file);
+        assert_eq!(read(server, topic, isolation, &expected), expected, "{topic}, {isolation}");
+    }
+}
+
+/// What each group has committed of partition 0 of a topic, with its note.
+fn same_commits(server: &Server) {
+    let mut raw = Raw::connect(server.kafka());
+    let listed = raw.call(5, &ListGroupsRequest::default()).groups;
+    let listed: BTreeMap<String, String> =
+        listed.into_iter().map(|group| (group.group_id.to_string(), group.group_type.to_string())).collect();
+    for (group, kind, topic, offset, note) in [
+        ("fixture-read_uncommitted", "classic", "fixture", 732, ""),
+        ("fixture-read_uncommitted", "classic", "fixture-compact", 41, ""),
+        ("fixture-read_committed", "classic", "fixture", 708, ""),
+        ("fixture-txn-offsets", "classic", "fixture", 42, ""),
+        ("fixture-classic", "classic", "fixture", 50, "a note\0"),
+        ("fixture-next", "consumer", "fixture", 50, "a note\0"),
+    ] {
+        assert_eq!(listed.get(group).map(String::as_str), Some(kind), "{group}");
+        let request = OffsetFetchRequest { group_id: group.into(), topics: None, ..Default::default() };
+        let loaded = || {
+            let response = raw.call(7, &request);
+            (response.error_code == 0).then_some(response.topics)
+        };
+        let topics = wait_for(loaded, PATIENCE, "the positions");
+        let committed = topics.iter().find(|found| found.name.as_str() == topic).unwrap();
+        let committed = &committed.partitions[0];
+        assert_eq!(
+            (committed.committed_offset, committed.metadata.as_deref()),
+            (offset, Some(note)),
+            "{group}, {topic}"
+        );
+    }
+}
+
+#[test]
+fn topics_records_groups_and_offsets_of_apache_kafka_are_here_and_go_on() {
+    let mut server = server();
+    same_records(&server);
+    same_commits(&server);
+    for kill in [true, false] {
+        let (_, end) = watermarks(server.kafka(), "fixture", 0);
+        // A new producer of ours is none of theirs, though they counted from 0 too.
+        let producer = Producer::new(server.kafka(), &[("enable.idempotence", "true")]);
+        producer.send_value("fixture", 0, b"new");
+        let delivered = producer.finish_well();
+        assert_eq!(delivered.len(), 1);
+        assert_eq!(watermarks(server.kafka(), "fixture", 0), (0, end + 1));
+        if kill {
+            server.kill()
+        } else {
+            server.stop()
+        }
+        server.start_again();
+        same_records(&server);
+        same_commits(&server);
+    }
+    let topics = server.run(&["topic", "list", "--internal", "--output", "json"]).expect(0);
+    assert!(
+        topics.stdout.contains("__consumer_offsets") && !topics.stdout.contains("cluster_metadata"),
+        "{}",
+        topics.stdout
+    );
+    let settings = server.run(&["topic", "describe", "fixture-compact", "--output", "json"]).expect(0);
+    for kept in [r#""compact""#, r#""-1""#] {
+        assert!(settings.stdout.contains(kept), "{}", settings.stdout);
+    }
+    let log = server.log();
+    assert_eq!(log.matches(" ERROR ").count(), 0, "{log}");
+}
+
+#[test]
+fn a_directory_without_all_partitions_of_a_topic_is_refused() {
+    let mut server = Server::start(options!());
+    server.stop();
+    let folder = server.folder().join("half");
+    copy(&data().join("log-dir"), &folder);
+    // Nothing says any more over how many partitions the groups were spread.
+    fs::remove_file(folder.join("recovery-point-offset-checkpoint")).unwrap();
+    let refused = server.serve_command(&folder).output().unwrap();
+    let log = String::from_utf8_lossy(&refused.stderr);
+    assert!(!refused.status.success());
+    assert!(log.contains("has no partition 0 of topic '__consumer_offsets'"), "{log}");
+}
+
+#[test]
+fn a_folder_without_a_topic_is_not_adopted_once_there_is_metadata() {
+    let mut server = Server::start(options!());
+    server.stop();
+    copy(&data().join("log-dir/fixture-0"), &server.data_dir().join("fixture-0"));
+    server.start_again();
+    let topics = server.run(&["topic", "list", "--output", "json"]).expect(0);
+    assert!(!topics.stdout.contains("fixture"), "{}", topics.stdout);
+}
