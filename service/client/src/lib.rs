@@ -23,9 +23,9 @@ mod write;
 
 pub use address::{AddressError, BrokerAddress};
 pub use admin::{
-    AclQuery, ClusterBroker, ClusterDescription, CommittedOffset, ConfigChange, ConfigEntry, ConfigResource,
-    CreatedTopic, EntityQuotas, GroupDescription, GroupListing, GroupMember, NewTopic, QuotaEntity, UserCredential,
-    new_salt,
+    AclQuery, ActiveProducer, ClusterBroker, ClusterDescription, CommittedOffset, ConfigChange, ConfigEntry,
+    ConfigResource, CreatedTopic, EntityQuotas, GroupDescription, GroupListing, GroupMember, NewTopic, QuotaEntity,
+    TransactionDescription, TransactionListing, TransactionQuery, UserCredential, new_salt,
 };
 pub use client::{Client, ClientOptions};
 pub use connection::{Answer, Connection, ConnectionOptions};

@@ -20,6 +20,8 @@ pub struct Feature {
 pub const FEATURES: &[Feature] = &[
     // 1: the consumer protocol (KIP-848).
     Feature { name: "group.version", min: 0, level: 1 },
+    // 2: each transaction has an epoch of its own, and producing makes a partition part of it (KIP-890).
+    Feature { name: "transaction.version", min: 0, level: 2 },
 ];
 
 /// How a level may change; the numbers are UpdateFeatures' codes.

@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
     acl, bench, broker, completions, config, consume, group, http, log, produce, quota, records, status, table, tier,
-    token, topic, user,
+    token, topic, txn, user,
 };
 use crate::demo::args::DemoArgs;
 use crate::serve::args::ServeArgs;
@@ -43,6 +43,8 @@ pub(crate) enum Command {
     Broker(broker::BrokerArgs),
     /// List, describe, reset and delete consumer groups.
     Group(group::GroupArgs),
+    /// List and describe transactions, and abort one that hangs.
+    Txn(txn::TxnArgs),
     /// Delete the oldest records of topics.
     Records(records::RecordsArgs),
     /// Send lines of standard input or of a file as records.

@@ -78,13 +78,20 @@ fn code_of(error: &anyhow::Error) -> u8 {
 fn client_code(error: &ClientError) -> u8 {
     use KafkaError::{
         ClusterAuthorizationFailed, GroupAuthorizationFailed, GroupIdNotFound, ResourceNotFound,
-        SaslAuthenticationFailed, TopicAuthorizationFailed, UnknownTopicId, UnknownTopicOrPartition,
+        SaslAuthenticationFailed, TopicAuthorizationFailed, TransactionalIdAuthorizationFailed,
+        TransactionalIdNotFound, UnknownTopicId, UnknownTopicOrPartition,
     };
     match error.kafka_error() {
         _ if error.is_unreachable() => 3,
-        Some(UnknownTopicOrPartition | UnknownTopicId | GroupIdNotFound | ResourceNotFound) => 4,
         Some(
-            ClusterAuthorizationFailed | GroupAuthorizationFailed | TopicAuthorizationFailed | SaslAuthenticationFailed,
+            UnknownTopicOrPartition | UnknownTopicId | GroupIdNotFound | ResourceNotFound | TransactionalIdNotFound,
+        ) => 4,
+        Some(
+            ClusterAuthorizationFailed
+            | GroupAuthorizationFailed
+            | TopicAuthorizationFailed
+            | TransactionalIdAuthorizationFailed
+            | SaslAuthenticationFailed,
         ) => 5,
         _ => 1,
     }

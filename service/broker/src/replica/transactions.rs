@@ -158,6 +158,18 @@ impl Replica {
 
     fn tell(&self, event: &TransactionEvent) {
         match event {
+            TransactionEvent::Completed { committed, .. } => {
+                let result = if *committed { "commit" } else { "abort" };
+                metrics::counter!("tidelog_transactions_completed_total", "result" => result).increment(1);
+            }
+            TransactionEvent::Fenced { .. } => metrics::counter!("tidelog_transactions_fenced_total").increment(1),
+            TransactionEvent::TimedOut { .. } => metrics::counter!("tidelog_transactions_timed_out_total").increment(1),
+            TransactionEvent::MarkerRefused { .. } => {
+                metrics::counter!("tidelog_transactions_refused_markers_total").increment(1);
+            }
+            TransactionEvent::Expired { .. } => {}
+        }
+        match event {
             TransactionEvent::MarkerRefused { .. } => {
                 error!(partition = %self.id, ?event, "a transaction's end is not in every partition");
             }

@@ -173,27 +173,35 @@ impl Client {
 
     /// A connection to the group's coordinator; waits while there is none.
     pub(super) async fn group_coordinator(&self, group: &str) -> Result<Connection, ClientError> {
+        self.coordinator(0, group, &format!("group `{group}`")).await
+    }
+
+    /// A connection to the transactional id's coordinator; waits while there is none.
+    pub(super) async fn transaction_coordinator(&self, id: &str) -> Result<Connection, ClientError> {
+        self.coordinator(1, id, &format!("transactional id `{id}`")).await
+    }
+
+    async fn coordinator(&self, key_type: i8, key: &str, what: &str) -> Result<Connection, ClientError> {
         let mut backoff = Backoff::until(Instant::now() + self.timeout());
         loop {
             let broker = self.any_broker().await?;
             let version = broker.versions().choose::<FindCoordinatorRequest>(i16::MAX)?;
             let request = if version >= 4 {
-                FindCoordinatorRequest { coordinator_keys: vec![Str::from(group)], ..Default::default() }
+                FindCoordinatorRequest { key_type, coordinator_keys: vec![Str::from(key)], ..Default::default() }
             } else {
-                FindCoordinatorRequest { key: Str::from(group), ..Default::default() }
+                FindCoordinatorRequest { key_type, key: Str::from(key), ..Default::default() }
             };
             let response = broker.call(&request).await?;
             let (code, message, node, host, port) = match response.coordinators.into_iter().next() {
                 Some(c) => (c.error_code, c.error_message, c.node_id, c.host, c.port),
                 None => (response.error_code, response.error_message, response.node_id, response.host, response.port),
             };
-            match ClientError::check(code, || format!("coordinator of group `{group}`"), message.as_deref()) {
+            match ClientError::check(code, || format!("coordinator of {what}"), message.as_deref()) {
                 Err(error) if error.is_retriable() && backoff.wait().await => {}
                 Err(error) => return Err(error),
                 Ok(()) => {
-                    let port = u16::try_from(port).map_err(|_| {
-                        ClientError::kafka(KafkaError::CoordinatorNotAvailable, format!("group `{group}`"), None)
-                    })?;
+                    let port = u16::try_from(port)
+                        .map_err(|_| ClientError::kafka(KafkaError::CoordinatorNotAvailable, what, None))?;
                     return self.broker(NodeId(node), &BrokerAddress { host: host.as_str().to_owned(), port }).await;
                 }
             }

@@ -1,4 +1,4 @@
-//! Administration: topics, configurations, the cluster, groups and their offsets, records, quotas. Each call asks one broker; brokers find
+//! Administration: topics, configurations, the cluster, groups and their offsets, records, quotas, transactions. Each call asks one broker; brokers find
 //! their controller.
 
 mod cluster;
@@ -9,6 +9,7 @@ mod quotas;
 mod records;
 mod security;
 mod topics;
+mod transactions;
 
 pub use cluster::{ClusterBroker, ClusterDescription};
 pub use configs::{ConfigChange, ConfigEntry, ConfigResource};
@@ -17,3 +18,4 @@ pub use groups::{GroupDescription, GroupListing, GroupMember};
 pub use quotas::{EntityQuotas, QuotaEntity};
 pub use security::{AclQuery, UserCredential, new_salt};
 pub use topics::{CreatedTopic, NewTopic};
+pub use transactions::{ActiveProducer, TransactionDescription, TransactionListing, TransactionQuery};

@@ -180,8 +180,11 @@ async fn features_are_told_with_an_epoch_and_not_invented() {
         client_software_version: "1".into(),
         ..Default::default()
     };
-    let epoch = call(&mut stream, 4, &request).await.finalized_features_epoch;
+    let answer = call(&mut stream, 4, &request).await;
+    let epoch = answer.finalized_features_epoch;
     assert!(epoch > 0);
+    let level = |name: &str| answer.finalized_features.iter().find(|f| f.name == *name).map(|f| f.max_version_level);
+    assert_eq!((level("transaction.version"), level("no.such.version")), (Some(2), None));
     fixture.create("t").await;
     assert!(call(&mut stream, 3, &request).await.finalized_features_epoch > epoch);
     for version in 0..=2 {

@@ -23,6 +23,7 @@ pub(crate) mod table;
 pub(crate) mod tier;
 pub(crate) mod token;
 pub(crate) mod topic;
+pub(crate) mod txn;
 pub(crate) mod user;
 
 use std::path::Path;
@@ -62,6 +63,7 @@ async fn dispatch(command: Command) -> anyhow::Result<()> {
         Command::Topic(args) => topic::run(args).await,
         Command::Broker(args) => broker::run(args).await,
         Command::Group(args) => group::run(args).await,
+        Command::Txn(args) => txn::run(args).await,
         Command::Records(args) => records::run(args).await,
         Command::Produce(args) => produce::run(args).await,
         Command::Consume(args) => consume::run(args).await,

@@ -11,6 +11,11 @@ type Gauge = (&'static str, &'static str, fn(&PartitionStatus) -> Option<u64>);
 
 /// What is rendered, by topic and partition.
 pub(super) const TABLE: &[Gauge] = &[
+    (
+        "tidelog_partition_last_stable_offset_lag",
+        "Offsets below the high watermark that open transactions keep from readers of committed records.",
+        |status| u64::try_from(status.high_watermark.get().saturating_sub(status.last_stable.get())).ok(),
+    ),
     ("tidelog_partition_local_bytes", "Bytes of the partition's log on the local disk.", |status| {
         Some(status.local_bytes)
     }),
@@ -125,7 +130,7 @@ mod tests {
             log_start: None,
             local_start: Offset(5),
             high_watermark: Offset(7),
-            last_stable: Offset(7),
+            last_stable: Offset(6),
             log_end: Offset(8),
             local_bytes: 900,
         };
@@ -136,6 +141,7 @@ mod tests {
         assert!(text.contains("# TYPE tidelog_partition_local_bytes gauge\n"), "{text}");
         assert!(text.contains("tidelog_partition_local_bytes{topic=\"a.b\",partition=\"3\"} 900\n"), "{text}");
         assert!(text.contains("tidelog_partition_log_end_offset{topic=\"a.b\",partition=\"3\"} 8\n"), "{text}");
+        assert!(text.contains("last_stable_offset_lag{topic=\"a.b\",partition=\"3\"} 1\n"), "{text}");
         assert!(!text.contains("log_start_offset{"), "unknown is no number: {text}");
         assert!(text.contains("tidelog_partitions 1\n"), "{text}");
     }

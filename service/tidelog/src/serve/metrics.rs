@@ -146,6 +146,25 @@ const TABLE: &[(&str, Kind, Unit, &str)] = &[
     ("tidelog_tier_upload_seconds", Histogram, Unit::Seconds, "Seconds that an upload of one segment took."),
     ("tidelog_tier_uploaded_bytes_total", Counter, Unit::Bytes, "Bytes of segments uploaded."),
     ("tidelog_tier_uploaded_segments_total", Counter, Unit::Count, "Segments uploaded."),
+    ("tidelog_transactions_completed_total", Counter, Unit::Count, "Transactions that ended, by result."),
+    (
+        "tidelog_transactions_fenced_total",
+        Counter,
+        Unit::Count,
+        "Transactions that were aborted because a new instance of their producer came.",
+    ),
+    (
+        "tidelog_transactions_refused_markers_total",
+        Counter,
+        Unit::Count,
+        "Ends of transactions that a partition refused for good.",
+    ),
+    (
+        "tidelog_transactions_timed_out_total",
+        Counter,
+        Unit::Count,
+        "Transactions that were aborted because they took too long.",
+    ),
 ];
 
 /// Counts from here on; the answer renders what was counted, in Prometheus' text format. The process has one recorder, however

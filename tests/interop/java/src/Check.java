@@ -7,6 +7,7 @@ public final class Check {
         RecordChecks.add(checks);
         GroupChecks.add(checks);
         TransactionChecks.add(checks);
+        TransactionProtocolChecks.add(checks);
         ConsumerGroupChecks.add(checks);
         MigrationChecks.add(checks);
         AdminChecks.add(checks);

@@ -1,0 +1,195 @@
+//! `tidelog txn`: transactional ids, and transactions that hang (KIP-664).
+
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+use tidelog_client::{ActiveProducer, Client, ClientError, TransactionQuery};
+use tidelog_model::{KafkaError, Offset, PartitionIndex};
+
+use super::connect;
+use super::parse::duration;
+use crate::cli::{KafkaArgs, OutputArgs};
+use crate::output::{Table, show, time_for_people};
+
+/// States in which a transaction is open, or not ended in every partition.
+const OPEN: [&str; 3] = ["Ongoing", "PrepareCommit", "PrepareAbort"];
+
+#[derive(Debug, Args)]
+pub(crate) struct TxnArgs {
+    #[command(subcommand)]
+    command: TxnCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum TxnCommand {
+    /// List transactional ids.
+    List(ListArgs),
+    /// Show a transactional id's producer, state and partitions.
+    Describe(DescribeArgs),
+    /// Abort a transaction that hangs, in one partition; its coordinator is not asked.
+    Abort(AbortArgs),
+}
+
+#[derive(Debug, Args)]
+struct ListArgs {
+    /// Only in this state, such as Ongoing; may be repeated.
+    #[arg(long, value_name = "STATE")]
+    state: Vec<String>,
+    /// Only of this producer; may be repeated.
+    #[arg(long, value_name = "ID")]
+    producer_id: Vec<i64>,
+    /// Only transactions that have been open for longer than this, such as 5m.
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    longer_than: Option<Duration>,
+    /// Only transactional ids that this regular expression matches as a whole.
+    #[arg(long, value_name = "REGEX")]
+    pattern: Option<String>,
+    #[command(flatten)]
+    kafka: KafkaArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+#[derive(Debug, Args)]
+struct DescribeArgs {
+    /// The transactional id.
+    #[arg(value_name = "ID")]
+    id: String,
+    #[command(flatten)]
+    kafka: KafkaArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+#[derive(Debug, Args)]
+struct AbortArgs {
+    /// Name of the topic.
+    topic: String,
+    /// The partition.
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(i32).range(0..))]
+    partition: i32,
+    #[command(flatten)]
+    which: WhichArgs,
+    /// The producer's epoch.
+    #[arg(long, value_name = "EPOCH", requires = "producer_id")]
+    producer_epoch: Option<i16>,
+    /// The epoch of the coordinator that wrote the producer's last marker.
+    #[arg(long, value_name = "EPOCH", requires = "producer_id", default_value_t = 0)]
+    coordinator_epoch: i32,
+    #[command(flatten)]
+    kafka: KafkaArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct WhichArgs {
+    /// The one that begins at this offset.
+    #[arg(long, value_name = "OFFSET", value_parser = clap::value_parser!(i64).range(0..))]
+    start_offset: Option<i64>,
+    /// The one of this producer.
+    #[arg(long, value_name = "ID", requires = "producer_epoch")]
+    producer_id: Option<i64>,
+}
+
+pub(crate) async fn run(args: TxnArgs) -> anyhow::Result<()> {
+    match args.command {
+        TxnCommand::List(args) => list(args).await,
+        TxnCommand::Describe(args) => describe(args).await,
+        TxnCommand::Abort(args) => abort(args).await,
+    }
+}
+
+async fn list(args: ListArgs) -> anyhow::Result<()> {
+    let client = connect(&args.kafka, "tidelog-txn").await?;
+    let mut states = args.state;
+    if states.is_empty() && args.longer_than.is_some() {
+        // As in Kafka a server counts from 1970 where no transaction is open.
+        states.extend(OPEN.map(str::to_owned));
+    }
+    let query = TransactionQuery {
+        states,
+        producer_ids: args.producer_id,
+        longer_than_ms: args.longer_than.map(|least| i64::try_from(least.as_millis()).unwrap_or(i64::MAX)),
+        pattern: args.pattern,
+    };
+    let listed = client.list_transactions(&query).await?;
+    let rows: Vec<_> = listed
+        .iter()
+        .map(|one| {
+            json!({
+                "id": one.id, "coordinator": one.coordinator.get(), "producer_id": one.producer_id, "state": one.state,
+            })
+        })
+        .collect();
+    show(args.output.output, &rows, || {
+        let mut table = Table::new(["ID", "STATE", "PRODUCER", "COORDINATOR"]);
+        for one in &listed {
+            table.row([&one.id, &one.state, &one.producer_id.to_string(), &one.coordinator.to_string()]);
+        }
+        table.render()
+    })
+}
+
+async fn describe(args: DescribeArgs) -> anyhow::Result<()> {
+    let client = connect(&args.kafka, "tidelog-txn").await?;
+    let found = client.describe_transaction(&args.id).await?;
+    let partitions: Vec<_> =
+        found.partitions.iter().map(|(topic, index)| json!({ "topic": topic, "partition": index.get() })).collect();
+    let shown = json!({
+        "id": found.id, "state": found.state, "producer_id": found.producer_id, "producer_epoch": found.producer_epoch,
+        "timeout_ms": found.timeout_ms, "started": found.started_ms, "partitions": partitions,
+    });
+    show(args.output.output, &shown, || {
+        let started = found.started_ms.map_or_else(|| "-".to_owned(), time_for_people);
+        let mut text = format!(
+            "Id         {}\nState      {}\nProducer   {}, epoch {}\nTime-out   {} ms\nStarted    {started}\n",
+            found.id, found.state, found.producer_id, found.producer_epoch, found.timeout_ms
+        );
+        if !found.partitions.is_empty() {
+            let mut table = Table::new(["TOPIC", "PARTITION"]);
+            for (topic, index) in &found.partitions {
+                table.row([topic.clone(), index.to_string()]);
+            }
+            text.push('\n');
+            text.push_str(&table.render());
+        }
+        text
+    })
+}
+
+async fn abort(args: AbortArgs) -> anyhow::Result<()> {
+    let client = connect(&args.kafka, "tidelog-txn").await?;
+    let partition = PartitionIndex(args.partition);
+    let producer = match (args.which.start_offset, args.which.producer_id, args.producer_epoch) {
+        (_, Some(id), Some(epoch)) => {
+            ActiveProducer { id, epoch, coordinator_epoch: args.coordinator_epoch, transaction_start: None }
+        }
+        (start, ..) => begun_at(&client, &args.topic, partition, Offset(start.unwrap_or_default())).await?,
+    };
+    client.abort_in_partition(&args.topic, partition, &producer).await?;
+    let shown = json!({
+        "topic": args.topic, "partition": args.partition, "producer_id": producer.id, "producer_epoch": producer.epoch,
+        "aborted": true,
+    });
+    show(args.output.output, &shown, || {
+        format!("aborted the transaction of producer {} in {}-{partition}\n", producer.id, args.topic)
+    })
+}
+
+/// The producer whose open transaction begins at this offset.
+async fn begun_at(
+    client: &Client,
+    topic: &str,
+    partition: PartitionIndex,
+    start: Offset,
+) -> Result<ActiveProducer, ClientError> {
+    let producers = client.active_producers(topic, partition).await?;
+    producers.into_iter().find(|producer| producer.transaction_start == Some(start)).ok_or_else(|| ClientError::Kafka {
+        error: KafkaError::ResourceNotFound,
+        what: format!("partition {topic}-{partition}"),
+        message: format!("no open transaction begins at offset {start} there"),
+    })
+}

@@ -1,0 +1,66 @@
+//! `tidelog txn` against a running server.
+
+use tidelog_harness::kafka::PATIENCE;
+use tidelog_harness::rdkafka::producer::Producer;
+use tidelog_harness::serde_json::json;
+use tidelog_harness::{Server, wait_until};
+
+use crate::client::{CALL, End, Transactional, values};
+
+#[test]
+fn transactions_are_listed_described_and_aborted_by_the_command_line() {
+    let server = Server::start(tidelog_harness::options!());
+    server.run(&["topic", "create", "t", "--partitions", "2"]).expect(0);
+    assert_eq!(server.run(&["txn", "list", "--output", "json"]).expect(0).json(), json!([]));
+    let producer = Transactional::new(server.kafka(), "orders");
+    producer.inner.begin_transaction().unwrap();
+    producer.send("t", 1, "hangs").unwrap();
+    producer.inner.flush(CALL).unwrap();
+
+    let idle = Transactional::new(server.kafka(), "payments");
+    let listed = server.run(&["txn", "list", "--output", "json"]).expect(0).json();
+    assert_eq!((&listed[0]["id"], &listed[0]["state"]), (&json!("orders"), &json!("Ongoing")), "{listed}");
+    assert_eq!((&listed[1]["id"], &listed[1]["state"]), (&json!("payments"), &json!("Empty")), "{listed}");
+    for (filter, count) in [
+        (["--state", "Ongoing"], 1),
+        (["--state", "CompleteCommit"], 0),
+        (["--pattern", "(orders|pay.*)"], 2),
+        (["--pattern", "order"], 0),
+        (["--longer-than", "1h"], 0),
+        (["--producer-id", &listed[0]["producer_id"].to_string()], 1),
+    ] {
+        let found = server.run(&[&["txn", "list", "--output", "json"], &filter[..]].concat()).expect(0).json();
+        assert_eq!(found.as_array().unwrap().len(), count, "{filter:?}: {found}");
+    }
+    server.run(&["txn", "list", "--pattern", "("]).expect(1);
+    assert!(server.run(&["txn", "list"]).expect(0).stdout.starts_with("ID"));
+
+    let described = server.run(&["txn", "describe", "orders", "--output", "json"]).expect(0).json();
+    assert_eq!(described["partitions"], json!([{"topic": "t", "partition": 1}]), "{described}");
+    assert_eq!((&described["timeout_ms"], &described["state"]), (&json!(30_000), &json!("Ongoing")), "{described}");
+    assert!(described["started"].as_i64().unwrap() > 0, "{described}");
+    server.run(&["txn", "describe", "nobody"]).expect(4);
+
+    // What hangs is named by where it begins, or by its producer.
+    server.run(&["txn", "abort", "t", "--partition", "1", "--start-offset", "7"]).expect(4);
+    server.run(&["txn", "abort", "none", "--partition", "1", "--start-offset", "0"]).expect(4);
+    server.run(&["txn", "abort", "t", "--partition", "1"]).expect(2);
+    let aborted = ["txn", "abort", "t", "--partition", "1", "--start-offset", "0", "--output", "json"];
+    let aborted = server.run(&aborted).expect(0).json();
+    assert_eq!(aborted["producer_id"], described["producer_id"], "{aborted}");
+    wait_until(
+        || values(server.kafka(), "t", 1, "read_committed").is_empty(),
+        PATIENCE,
+        "the aborted record is not seen",
+    );
+
+    idle.inner.begin_transaction().unwrap();
+    idle.send("t", 0, "hangs too").unwrap();
+    idle.inner.flush(CALL).unwrap();
+    let (id, epoch) = (listed[1]["producer_id"].to_string(), "0");
+    let by_producer = ["txn", "abort", "t", "-p", "0", "--producer-id", &id, "--producer-epoch", epoch];
+    assert!(server.run(&by_producer).expect(0).stdout.starts_with("aborted"));
+    assert_eq!(values(server.kafka(), "t", 0, "read_committed"), [""; 0]);
+    // The coordinator was not asked: the producer ends its transaction as if nothing had happened.
+    assert_eq!(idle.end(false), End::Aborted);
+}
