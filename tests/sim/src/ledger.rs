@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use tidelog_log::{LogView, StampedBatch};
 use tidelog_model::Offset;
-use tidelog_record::{Batch, Batches, check_crc};
+use tidelog_record::{Batch, BatchHeader, Batches, check_crc};
 
 /// How a process ended; the later ones take more away.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -47,6 +47,11 @@ impl Written {
 /// What tells batches apart wherever they lie: everything that the producer wrote.
 pub(crate) fn content(bytes: &Bytes) -> Bytes {
     bytes.get(PREFIX..).map(|rest| bytes.slice_ref(rest)).unwrap_or_default()
+}
+
+/// Is it a marker?
+fn is_control(bytes: &Bytes) -> bool {
+    BatchHeader::parse(bytes).is_ok_and(|header| header.attributes.is_control())
 }
 
 /// The promises of one partition.
@@ -98,7 +103,10 @@ impl Ledger {
             if batch.base != self.end() {
                 return Err(format!("a batch was placed at {}, the log ends at {}", batch.base, self.end()));
             }
-            if let Some(before) = self.places.insert(content(&batch.bytes), batch.base) {
+            // A coordinator may write the same marker again.
+            if !is_control(&batch.bytes)
+                && let Some(before) = self.places.insert(content(&batch.bytes), batch.base)
+            {
                 return Err(format!("the batch at {before} was appended again at {}", batch.base));
             }
             self.written.push(batch);
@@ -136,6 +144,11 @@ impl Ledger {
             self.acknowledged.insert(offset, written.clone());
         }
         Ok(())
+    }
+
+    /// Is this content deleted, or does it lie where an earlier transaction is still open?
+    pub(crate) fn is_hidden(&self, content: &Bytes, last_stable: Offset) -> bool {
+        self.places.get(content).is_some_and(|place| *place < self.log_start || *place >= last_stable)
     }
 
     /// Somebody heard that everything below `offset` is safe.
@@ -212,7 +225,9 @@ impl Ledger {
         self.written.retain(|written| written.base < first);
         self.places.retain(|_, place| *place < first);
         for batch in &found {
-            if let Some(before) = self.places.insert(content(&batch.bytes), batch.base) {
+            if !is_control(&batch.bytes)
+                && let Some(before) = self.places.insert(content(&batch.bytes), batch.base)
+            {
                 return Err(format!("the batch at {before} is in the log again at {}", batch.base));
             }
         }
@@ -249,10 +264,14 @@ impl Ledger {
     }
 }
 
-/// Every batch from the log start to the end: whole, verified, without a gap.
 fn read_all(view: &LogView) -> Result<Vec<Written>, String> {
+    Ok(read_batches(view)?.iter().map(Written::found).collect())
+}
+
+/// Every batch from the log start to the end: whole, verified, without a gap.
+pub(crate) fn read_batches(view: &LogView) -> Result<Vec<Batch>, String> {
     let (mut at, end) = (view.log_start(), view.log_end());
-    let mut found: Vec<Written> = Vec::new();
+    let mut found: Vec<Batch> = Vec::new();
     while at < end {
         let read = view.read(at, end, 32 * 1024, true).map_err(|error| format!("reading from {at}: {error}"))?;
         for slice in &read.slices {
@@ -260,13 +279,14 @@ fn read_all(view: &LogView) -> Result<Vec<Written>, String> {
             for batch in Batches::strict(bytes) {
                 let batch = batch.map_err(|error| format!("half a batch after {at}: {error}"))?;
                 check_crc(&batch).map_err(|error| format!("a damaged batch after {at}: {error}"))?;
-                let batch = Written::found(&batch);
-                let fits = match found.last() {
-                    Some(last) => batch.base == last.next,
-                    None => batch.base <= at && batch.next > at,
+                let (base, next) = (batch.header().base_offset, batch.header().next_offset());
+                let before = found.last().map(|last| last.header().next_offset());
+                let fits = match before {
+                    Some(end) => base == end,
+                    None => base <= at && next > at,
                 };
                 if !fits {
-                    return Err(format!("{} follows {:?}", batch.base, found.last().map(|last| last.next)));
+                    return Err(format!("{base} follows {before:?}"));
                 }
                 found.push(batch);
             }

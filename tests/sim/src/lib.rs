@@ -1,23 +1,26 @@
 //! Deterministic simulation of the hot path: `tidelog-partition` over `tidelog-log` on the simulated disk, driven as the broker's
 //! shell drives them. It proves what an acknowledgement is worth; it is no part of the product.
 //!
-//! Two partitions share a disk. Producers (plain, idempotent, any acks) retry and repeat themselves, flushes begin and end among
-//! appends, segments roll and go, checkpoints are written; the disk is slow, full, failing; processes stop, crash and die in the middle
+//! Two partitions share a disk. Producers (plain, idempotent, transactional, any acks) retry and repeat themselves, flushes begin and
+//! end among appends, segments roll and go, checkpoints are written; the disk is slow, full, failing; processes stop, crash and die in the middle
 //! of a call; the power goes; files are damaged. After every start:
 //!
 //! - every batch acknowledged with acks=all is there once, at its offset, with its bytes;
 //! - everything that a reader ever saw below the high watermark is there;
 //! - offsets are dense, and without a power cut nothing that was written is missing;
+//! - consumers of committed records see whole committed transactions and nothing that was aborted; no transaction hangs;
 //! - damage below the recovery checkpoint takes its partition offline, and the other one goes on.
 //!
 //! [`run`] lives one seed, [`run_all`] many on all cores. `TIDELOG_SEEDS=500..1000` chooses others.
 
+mod committed;
 mod damage;
 mod ledger;
 mod mortal;
 mod producer;
 mod seeds;
 mod shell;
+mod transactional;
 mod world;
 
 pub use seeds::{run_all, seeds_or};
@@ -40,6 +43,8 @@ pub struct Report {
     pub seen: usize,
     /// Batches recognised as written before.
     pub duplicates: usize,
+    /// Transactions that ended.
+    pub transactions: usize,
     /// Requests that were answered too late.
     pub timeouts: usize,
     /// Segments rolled by an append.
@@ -69,6 +74,7 @@ impl Report {
             (&mut self.acknowledged, other.acknowledged),
             (&mut self.seen, other.seen),
             (&mut self.duplicates, other.duplicates),
+            (&mut self.transactions, other.transactions),
             (&mut self.timeouts, other.timeouts),
             (&mut self.rolls, other.rolls),
             (&mut self.restarts, other.restarts),

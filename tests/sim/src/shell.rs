@@ -36,6 +36,7 @@ const BATCHES_PER_WRITE: usize = 6;
 #[derive(Clone, Debug)]
 pub(crate) struct Append {
     pub(crate) batch: Batch,
+    pub(crate) content: Content,
     pub(crate) acks: Acks,
     pub(crate) deadline: Option<Deadline>,
     /// Who asks; comes back with the answer.
@@ -193,9 +194,11 @@ impl Replica {
         let mut batches = Vec::with_capacity(appends.len());
         for append in appends {
             let (header, acks, deadline) = (*append.batch.header(), append.acks, append.deadline);
+            let content = append.content;
+            let origin = if content.marker().is_some() { Origin::Coordinator } else { Origin::Client };
             batches.push(append.batch.clone());
             let token = self.token(Waiter::Append(append));
-            intents.push(Intent { token, header, content: Content::PLAIN, acks, deadline, origin: Origin::Client });
+            intents.push(Intent { token, header, content, acks, deadline, origin });
         }
         self.write_group(&intents, &batches, now)
     }
@@ -208,8 +211,11 @@ impl Replica {
         let duplicates = proposal.placed.iter().filter(|placed| duplicate(&placed.verdict)).count();
         let machine = &self.machine;
         let mut snapshot = |_| Bytes::from(machine.sums().producers.encode_snapshot());
-        let result =
-            if stamped.is_empty() { Ok(None) } else { self.log.append(&stamped, &[], &mut snapshot, now).map(Some) };
+        let result = if stamped.is_empty() {
+            Ok(None)
+        } else {
+            self.log.append(&stamped, &proposal.aborted, &mut snapshot, now).map(Some)
+        };
         match result {
             Ok(appended) => {
                 let effects = self.machine.written(now, &proposal);

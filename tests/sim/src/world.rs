@@ -19,6 +19,7 @@ use crate::ledger::{End, Ledger};
 use crate::mortal::MortalDisk;
 use crate::producer::Producer;
 use crate::shell::Replica;
+use crate::transactional::Transactional;
 
 mod checkpoints;
 mod clients;
@@ -95,6 +96,8 @@ pub(crate) struct World {
     random: SimRandom,
     sites: Vec<Site>,
     producers: Vec<Producer>,
+    /// Numbered after the others.
+    transactional: Vec<Transactional>,
     readers: Vec<Reader>,
     /// What the checkpoint files say, as this process knows.
     lines: BTreeMap<TopicPartition, Line>,
@@ -135,6 +138,7 @@ impl World {
             random: SimRandom::new(seed ^ 0x7469_6465),
             sites: vec![site(0), site(1)],
             producers: (0..6).map(|number| Producer::new(number, number % 2, number < 4)).collect(),
+            transactional: (0..4).map(|number| Transactional::new(number, number % 2)).collect(),
             readers: (0..4)
                 .map(|number| Reader { partition: number % 2, position: Offset::ZERO, handed: None })
                 .collect(),
@@ -159,6 +163,7 @@ impl World {
             self.report.seen += site.ledger.seen_count();
             self.report.taken_back += site.ledger.taken_back;
         }
+        self.report.transactions = self.transactional.iter().map(Transactional::ended).sum();
         self.report.trace_hash = self
             .trace
             .bytes()
@@ -292,7 +297,7 @@ impl World {
         }
         for _ in 0..ROUNDS_TO_REST {
             self.time += Duration::from_millis(50);
-            for number in 0..self.producers.len() {
+            for number in 0..self.producers.len() + self.transactional.len() {
                 self.send(number, false)?;
             }
             for _ in 0..8 {
@@ -308,6 +313,14 @@ impl World {
         if !self.is_at_rest() {
             return Err("somebody waits for ever".into());
         }
+        for site in &self.sites {
+            if let Hosted::Leading(replica) = &site.hosted {
+                let offsets = replica.machine.offsets();
+                if offsets.last_stable != offsets.high_watermark {
+                    return Err(format!("a transaction hangs: {offsets:?}"));
+                }
+            }
+        }
         // All of it must outlast one more end.
         self.end_process(self.worst())?;
         self.start()?;
@@ -319,6 +332,7 @@ impl World {
             Hosted::Leading(replica) => replica.is_quiet(),
             Hosted::Offline => false,
         };
-        self.sites.iter().all(quiet) && self.producers.iter().all(Producer::is_done)
+        let done = self.producers.iter().all(Producer::is_done);
+        done && self.transactional.iter().all(Transactional::is_done) && self.sites.iter().all(quiet)
     }
 }

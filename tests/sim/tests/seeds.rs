@@ -15,6 +15,7 @@ fn no_promise_is_broken() {
         ("acknowledged", report.acknowledged, 10),
         ("seen", report.seen, 5),
         ("duplicates", report.duplicates, 2),
+        ("transactions", report.transactions, 5),
         ("restarts", report.restarts, 5),
     ];
     for (what, count, least) in enough {

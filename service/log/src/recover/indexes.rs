@@ -42,24 +42,27 @@ impl Recovery<'_> {
         (hint, max)
     }
 
+    /// Makes both anew; answers the largest timestamp, and whether the segment has markers.
+    #[allow(clippy::type_complexity)]
     pub(super) fn rebuild_indexes(
         &self,
         file: &dyn DiskFile,
         base: Offset,
         size: u64,
-    ) -> Result<Option<(Timestamp, Offset)>, LogError> {
-        let mut index = SegmentIndex::new(base);
+    ) -> Result<(Option<(Timestamp, Offset)>, bool), LogError> {
+        let (mut index, mut markers) = (SegmentIndex::new(base), false);
         let mut scan = Scan::headers(file, 0, size);
         while let Some(located) = scan.next_header().map_err(|error| match error {
             ScanError::Io(source) => LogError::io("cannot read", &self.path(base, Kind::Log))(source),
             ScanError::Batch { position, error } => self.damage(base, position, base, &error.to_string()).into(),
         })? {
             index.add(located.position, &located.header, self.config.index_interval_bytes);
+            markers |= located.header.attributes.is_control();
         }
         index.finish();
         tracing::warn!(log = %self.directory.display(), base = base.0, "the indexes of a segment were rebuilt");
         self.write_indexes(base, &index, true)?;
-        Ok(index.max())
+        Ok((index.max(), markers))
     }
 
     /// The index of the batches below `below`, if the files of the last clean stop are still good, and where to go on.
@@ -82,10 +85,16 @@ impl Recovery<'_> {
         (header.base_offset >= base && header.last_offset() == last).then_some((index, position))
     }
 
-    /// The entries of a segment's transaction index; `None` if it is damaged.
-    pub(super) fn read_aborted(&self, folder: &Folder, base: Offset) -> Result<Option<AbortedTransactions>, LogError> {
+    /// The entries of a segment's transaction index; `None` if it is damaged. A segment that aborts nothing has none; but where the
+    /// other indexes are gone although there are markers, this one may be gone as well (`suspect`).
+    pub(super) fn read_aborted(
+        &self,
+        folder: &Folder,
+        base: Offset,
+        suspect: bool,
+    ) -> Result<Option<AbortedTransactions>, LogError> {
         if !folder.files.contains(&(base, Kind::TxnIndex)) {
-            return Ok(Some(AbortedTransactions::new()));
+            return Ok((!suspect).then(AbortedTransactions::new));
         }
         let path = self.path(base, Kind::TxnIndex);
         let bytes = read_file(self.disk, &path, MAX_INDEX_FILE_BYTES).map_err(LogError::io("cannot read", &path))?;

@@ -52,10 +52,11 @@ impl Walk<'_> {
             let reason = format!("the segment ends at offset {end}, the next one begins at {next}");
             return Err(recovery.damage(base, size, end, &reason).into());
         }
+        let mut suspect = false;
         if hint.is_none() || max.is_none() {
-            max = recovery.rebuild_indexes(&*file, base, size)?;
+            (max, suspect) = recovery.rebuild_indexes(&*file, base, size)?;
         }
-        let on_disk = recovery.read_aborted(folder, base)?;
+        let on_disk = recovery.read_aborted(folder, base, suspect)?;
         let mut replayed = AbortedTransactions::new();
         if next > self.replay_from {
             let mut scan = Scan::headers(&*file, 0, size);
@@ -110,6 +111,8 @@ impl Walk<'_> {
         // What is large and flushed is passed over unread.
         let mut scan = Scan::headers(&*file, start, size);
         let (mut first, mut unflushed_from) = (true, None);
+        // A clean stop leaves all indexes with its snapshot: if one is gone the transaction index may be gone as well.
+        let (lacks_index, mut suspect) = (!folder.files.contains(&(base, Kind::Index)), false);
         let stop = loop {
             // After a resume the first batch tells where we are.
             let exact = !first || start == 0;
@@ -119,6 +122,9 @@ impl Walk<'_> {
                     if located.header.next_offset() > recovery.checkpoints.recovery_point {
                         unflushed_from = unflushed_from.or(Some(located.position));
                     }
+                    suspect |= lacks_index
+                        && located.header.attributes.is_control()
+                        && located.header.base_offset < self.replay_from;
                     index.add(located.position, &located.header, interval);
                     self.end = located.header.next_offset();
                     first = false;
@@ -134,7 +140,7 @@ impl Walk<'_> {
             let end = stop.as_ref().map_or(size, |stop| stop.position);
             recovery.rewrite(&recovery.path(base, Kind::Log), unflushed_from.unwrap_or(end), end)?;
         }
-        let on_disk = recovery.read_aborted(folder, base)?;
+        let on_disk = recovery.read_aborted(folder, base, suspect)?;
         let size = stop.as_ref().map_or(size, |stop| stop.position);
         let aborted = recovery.merge_aborted(base, &*file, size, on_disk, replayed, self.replay_from)?;
         Ok((Found { base, end: self.end, size, max: None, index: Some(index), aborted }, stop))

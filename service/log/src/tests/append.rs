@@ -249,6 +249,26 @@ fn a_segment_that_comes_back_has_its_transaction_index() {
     assert!(back > 5 && gone > 5, "{back} {gone}");
 }
 
+/// A start without a `.log` takes the indexes beside it for what a deletion has left. Once the file is back they are made anew.
+#[test]
+fn a_log_file_that_is_restored_gets_its_transaction_index_back() {
+    let disk = SimDisk::new(3);
+    let mut log = create(&disk);
+    fill(&mut log, 1, 100);
+    log.roll(&mut |_| empty_snapshot(), NOW).unwrap();
+    let first = abort(&mut log).unwrap();
+    log.roll(&mut |_| empty_snapshot(), NOW).unwrap();
+    fill(&mut log, 1, 100);
+    let end = log.view().flush().unwrap();
+    drop(log);
+    let (path, aside) = (Path::new(DIRECTORY).join("00000000000000000001.log"), Path::new(DIRECTORY).join("aside"));
+    disk.rename(&path, &aside).unwrap();
+    assert!(matches!(open(&disk, end.0), Err(LogError::Damaged(_))));
+    disk.rename(&aside, &path).unwrap();
+    let (log, _) = open(&disk, end.0).unwrap();
+    assert_eq!(log.view().aborted_transactions(Offset(0), end).unwrap(), [first]);
+}
+
 #[test]
 fn looking_for_aborted_transactions_opens_no_more_than_it_needs() {
     let disk = SimDisk::new(11);

@@ -5,10 +5,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use tidelog_log::ReadError;
 use tidelog_model::{KafkaError, Offset};
-use tidelog_partition::Acks;
+use tidelog_partition::{Acks, Content, Question};
 
 use super::{Handed, Hosted, Site, World, told};
 use crate::shell::{Answer, Append, Waiter};
+use crate::transactional::Sent;
 
 impl World {
     pub(super) fn deliver(&mut self, at: usize, answers: Vec<Answer>) -> Result<(), String> {
@@ -20,6 +21,10 @@ impl World {
             self.report.answers += 1;
             let ledger = &mut self.site(at)?.ledger;
             match (waiter, result) {
+                (Waiter::Append(append), Ok(offset)) if append.content.marker().is_some() => {
+                    ledger.waited_for(offset.plus(1))?;
+                    self.tell(&append, Ok(offset));
+                }
                 (Waiter::Append(append), Ok(offset)) => {
                     ledger.answered(&append.batch, offset, append.acks == Acks::All)?;
                     self.tell(&append, Ok(offset));
@@ -40,15 +45,18 @@ impl World {
     }
 
     pub(super) fn tell(&mut self, append: &Append, result: Result<Offset, KafkaError>) {
+        let others = self.producers.len();
         if let Some(producer) = self.producers.get_mut(append.producer) {
             producer.answered(&append.batch, result);
+        } else if let Some(client) = self.transactional.get_mut(append.producer - others) {
+            client.answered(&append.batch, result);
         }
     }
 
     /// One or more clients send something.
     pub(super) fn produce(&mut self) -> Result<(), String> {
         for _ in 0..=self.random.below(4) {
-            let number = self.random.below(self.producers.len() as u64) as usize;
+            let number = self.random.below((self.producers.len() + self.transactional.len()) as u64) as usize;
             self.send(number, true)?;
         }
         Ok(())
@@ -56,13 +64,42 @@ impl World {
 
     pub(super) fn send(&mut self, number: usize, fresh: bool) -> Result<(), String> {
         let now = self.now();
-        let Some(producer) = self.producers.get_mut(number) else { return Ok(()) };
+        let Some(producer) = self.producers.get_mut(number) else { return self.send_in_transaction(number, fresh) };
         let at = producer.partition;
         let Some(Site { hosted: Hosted::Leading(replica), .. }) = self.sites.get_mut(at) else { return Ok(()) };
         let batches = producer.send(&mut self.random, now.wall.get(), fresh).map_err(told("a batch"))?;
         for (batch, acks) in batches {
             let deadline = Some(now.after(Duration::from_millis(500 + self.random.below(4000))));
-            replica.queue.push_back(Append { batch, acks, deadline, producer: number });
+            let content = Content::PLAIN;
+            replica.queue.push_back(Append { batch, content, acks, deadline, producer: number });
+        }
+        Ok(())
+    }
+
+    fn send_in_transaction(&mut self, number: usize, fresh: bool) -> Result<(), String> {
+        let now = self.now();
+        let Some(client) = self.transactional.get_mut(number - self.producers.len()) else { return Ok(()) };
+        let Some(Site { hosted: Hosted::Leading(replica), .. }) = self.sites.get_mut(client.partition) else {
+            return Ok(());
+        };
+        for sent in client.send(&mut self.random, now.wall.get(), fresh).map_err(told("a batch"))? {
+            let (batch, content) = match sent {
+                Sent::Records { batch, open } => {
+                    let header = batch.header();
+                    let question = Question {
+                        producer_id: header.producer_id,
+                        producer_epoch: header.producer_epoch,
+                        sequence: header.base_sequence,
+                        epoch_per_transaction: true,
+                    };
+                    // The coordinator agrees if the transaction is open; the guard is taken in any case, as it is before one knows.
+                    let verified = replica.machine.ask(now, &question).filter(|_| open);
+                    (batch, Content::Records { verified })
+                }
+                Sent::Marker { batch, marker } => (batch, Content::Marker { marker, transaction_version: 2 }),
+            };
+            let deadline = Some(now.after(Duration::from_millis(500 + self.random.below(4000))));
+            replica.queue.push_back(Append { batch, content, acks: Acks::All, deadline, producer: number });
         }
         Ok(())
     }

@@ -9,11 +9,13 @@ use tidelog_model::{LeaderEpoch, Offset};
 
 use super::checkpoints::Line;
 use super::{Hosted, World, told};
+use crate::committed::visible;
 use crate::damage::damage;
 use crate::ledger::End;
 use crate::mortal::MortalDisk;
 use crate::producer::Producer;
 use crate::shell::{Opened, Opening, Replica};
+use crate::transactional::Transactional;
 
 impl World {
     /// The process stops in order; it crashes instead if a log cannot be closed.
@@ -104,6 +106,7 @@ impl World {
             site.epoch = LeaderEpoch(site.epoch.0 + self.random.below(2) as i32);
         }
         self.producers.iter_mut().for_each(Producer::disconnected);
+        self.transactional.iter_mut().for_each(Transactional::disconnected);
         self.readers.iter_mut().for_each(|reader| reader.handed = None);
         self.process = MortalDisk::new(&self.disk, self.random.next());
         self.started = self.time + self.disk.elapsed();
@@ -168,7 +171,7 @@ impl World {
         let faults = self.disk.faults();
         self.disk.set_faults(Faults::default());
         let due = self.process.live_on();
-        let site = self.site(at)?;
+        let site = self.sites.get_mut(at).ok_or("there is no such partition")?;
         if let Some(damaged) = &site.damaged {
             return Err(format!("partition {at} was opened with {}", damaged.what));
         }
@@ -176,7 +179,13 @@ impl World {
         if ended == End::CleanStop && (opened.verified_bytes > 0 || opened.cut.is_some()) {
             return Err(format!("partition {at}: a clean stop was not clean: {opened:?}"));
         }
-        let accepted = site.ledger.accept(ended, &replica.view);
+        let accepted = site.ledger.accept(ended, &replica.view).and_then(|()| {
+            let offsets = replica.machine.offsets();
+            let visible = visible(&replica.view, &offsets)?;
+            let mut clients = self.transactional.iter().filter(|client| client.partition == at);
+            let hidden = |content: &_| site.ledger.is_hidden(content, offsets.last_stable);
+            clients.try_for_each(|client| client.check(&visible, hidden))
+        });
         site.hosted = Hosted::Leading(Box::new(replica));
         self.disk.set_faults(faults);
         if let Some(calls) = due {
