@@ -7,7 +7,8 @@
 //! | CompleteCommit | INVALID_TXN_STATE | next epoch | ok | INVALID_TXN_STATE |
 //!
 //! *Repeated* means that the epoch is the one before: the request has been carried out already. With KIP-98 the epoch stays, so that
-//! a request for what was done last is always taken for a repetition, and Empty refuses both.
+//! a request for what was done last is always taken for a repetition, and Empty refuses both. While markers are being written every
+//! end waits (CONCURRENT_TRANSACTIONS).
 
 use tidelog_model::{KafkaError, ProducerEpoch, ProducerId, Timestamp};
 
@@ -59,7 +60,7 @@ fn end_v0(now: Timestamp, transaction: &Transaction, call: &EndTransaction) -> S
             Step { last_epoch, reply: Some(done(stored.producer)), ..Step::to(next) }
         }
         state if state == complete(call.commit) => Step::answer(done(stored.producer)),
-        state if state == prepared(call.commit) => refuse(KafkaError::ConcurrentTransactions),
+        state if state.is_prepared() => refuse(KafkaError::ConcurrentTransactions),
         _ => refuse(KafkaError::InvalidTxnState),
     }
 }
@@ -67,14 +68,17 @@ fn end_v0(now: Timestamp, transaction: &Transaction, call: &EndTransaction) -> S
 fn end_v2(now: Timestamp, transaction: &Transaction, call: &EndTransaction) -> Step {
     let stored = &transaction.stored;
     let (asked, known) = (call.producer, stored.producer);
+    // First: a producer that has heard of its next epoch or id may end its next transaction before the last one's markers are written.
+    if stored.state.is_prepared() {
+        return refuse(KafkaError::ConcurrentTransactions);
+    }
     // The producer had used up its epochs, and the end that it asks for has given it a new id.
     let rotated = stored.previous == asked.id
         && known.id != asked.id
         && is_exhausted(asked.epoch)
-        && known.epoch == ProducerEpoch(0)
-        && !stored.state.is_prepared();
+        && known.epoch == ProducerEpoch(0);
     // The highest epoch is given to nobody: a producer that is one below it was fenced, it does not repeat.
-    let is_top = known.epoch.get() == i16::MAX && !stored.state.is_prepared();
+    let is_top = known.epoch.get() == i16::MAX;
     let raised_before =
         known.id == asked.id && known.epoch > asked.epoch && known.epoch == raised(asked.epoch) && !is_top;
     let repeated = rotated || raised_before;
@@ -83,7 +87,6 @@ fn end_v2(now: Timestamp, transaction: &Transaction, call: &EndTransaction) -> S
     }
     let current = known == asked;
     let valid = match stored.state {
-        TransactionState::PrepareCommit | TransactionState::PrepareAbort => raised_before,
         TransactionState::CompleteCommit | TransactionState::CompleteAbort => repeated || current,
         _ => current,
     };
@@ -92,10 +95,6 @@ fn end_v2(now: Timestamp, transaction: &Transaction, call: &EndTransaction) -> S
     }
     match stored.state {
         TransactionState::Ongoing => raise_and_end(now, transaction, call),
-        state if state.is_prepared() => {
-            let same = state == prepared(call.commit);
-            refuse(if same { KafkaError::ConcurrentTransactions } else { KafkaError::InvalidTxnState })
-        }
         state if repeated && state == complete(call.commit) => Step::answer(done(known)),
         // An abort without a transaction still raises the epoch: what the producer may have sent before it is fenced by that.
         _ if !repeated && !call.commit => raise_and_end(now, transaction, call),
