@@ -11,12 +11,12 @@ use tidelog_coordinator::transaction::Producer;
 use tidelog_model::{Caller, KafkaError, ProducerEpoch, ProducerId, Sequence, TopicPartition};
 use tidelog_partition::{Content, Guard, Question};
 use tidelog_security::{Operation, Resource};
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::append::Prepared;
 use crate::broker::Broker;
 use crate::groups::{CommitTicket, ask_shard};
-use crate::limits::COORDINATOR_PATIENCE;
+use crate::limits::{ADD_PARTITION_PATIENCE, ADD_PARTITION_RETRY, COORDINATOR_PATIENCE};
 use crate::replica::{GroupWork, Replica, TransactionalCommit};
 use crate::{AppendRequest, AppendTicket, BrokerError, PartitionCommit, TransactionCheck};
 
@@ -116,6 +116,9 @@ impl Broker {
 
     /// Asks the transaction's coordinator, unless the transaction is open in the partition already. The guard is taken first: what
     /// happens to the transaction meanwhile takes it away.
+    ///
+    /// A producer of KIP-890 goes on before its last transaction's markers are written; they are waited for a moment. Each attempt has a
+    /// guard of its own, since the marker that it waited for takes away the one before.
     async fn verify(
         &self,
         transaction: &Transaction,
@@ -123,18 +126,26 @@ impl Broker {
         question: &Question,
         patience: Duration,
     ) -> Result<Option<Guard>, KafkaError> {
-        let now = self.clock().now();
-        let Some(guard) = replica.with_machine(|machine| machine.ask(now, question)) else { return Ok(None) };
         let partition = TopicPartition { topic: replica.id.topic.clone(), partition: replica.id.partition };
         let producer = Producer { id: question.producer_id, epoch: question.producer_epoch };
         let check = match transaction.support {
             TransactionSupport::Added | TransactionSupport::Abortable => TransactionCheck::Verify,
             TransactionSupport::Implicit => TransactionCheck::Add,
         };
-        let asked = self.verify_or_add_partition(&transaction.id, producer, partition, check);
-        match timeout(patience.min(COORDINATOR_PATIENCE), asked).await {
-            Ok(answer) => answer.map(|()| Some(guard)),
-            Err(_) => Err(KafkaError::NetworkException),
+        let until = Instant::now() + ADD_PARTITION_PATIENCE;
+        loop {
+            let now = self.clock().now();
+            let Some(guard) = replica.with_machine(|machine| machine.ask(now, question)) else { return Ok(None) };
+            let asked = self.verify_or_add_partition(&transaction.id, producer, partition.clone(), check);
+            match timeout(patience.min(COORDINATOR_PATIENCE), asked).await {
+                Ok(Err(KafkaError::ConcurrentTransactions))
+                    if check == TransactionCheck::Add && Instant::now() < until =>
+                {
+                    sleep(ADD_PARTITION_RETRY).await;
+                }
+                Ok(answer) => return answer.map(|()| Some(guard)),
+                Err(_) => return Err(KafkaError::NetworkException),
+            }
         }
     }
 

@@ -19,7 +19,7 @@ use tokio::sync::oneshot;
 
 use crate::broker::Broker;
 use crate::groups::OFFSETS_TOPIC;
-use crate::limits::{ADD_PARTITION_PATIENCE, ADD_PARTITION_RETRY, MAX_PATTERN_BYTES};
+use crate::limits::MAX_PATTERN_BYTES;
 use crate::replica::{Replica, TransactionWork, Work};
 use crate::{BrokerError, ProducerIdentity};
 
@@ -195,8 +195,7 @@ impl Broker {
     /// Is the partition part of the producer's open transaction (made so by [`TransactionCheck::Add`])? Returns once that is committed.
     /// For the partitions of this process; nobody is authorized.
     ///
-    /// - CONCURRENT_TRANSACTIONS: the transaction before is still being ended. With `Add` it is waited for a moment first, because a
-    ///   producer of KIP-890 goes on before its last transaction's markers are written.
+    /// - CONCURRENT_TRANSACTIONS: the transaction before is still being ended: come again.
     /// - INVALID_PRODUCER_ID_MAPPING, PRODUCER_FENCED: the transactional id has another producer.
     /// - TRANSACTION_ABORTABLE: it is not part of it (`Verify`).
     /// - NOT_COORDINATOR, COORDINATOR_LOAD_IN_PROGRESS, COORDINATOR_NOT_AVAILABLE: come again.
@@ -216,20 +215,12 @@ impl Broker {
                 version: ClientVersion::V2,
             }),
         };
-        let until = tokio::time::Instant::now() + ADD_PARTITION_PATIENCE;
-        loop {
-            let result = match heard(self.ask_transaction(&id, call.clone()).await).await? {
-                TransactionReply::Add(result) => result,
-                TransactionReply::Verify(results) => {
-                    results.into_iter().next().unwrap_or(Err(KafkaError::UnknownServerError))
-                }
-                _ => Err(KafkaError::UnknownServerError),
-            };
-            let early = result == Err(KafkaError::ConcurrentTransactions) && check == TransactionCheck::Add;
-            if !early || tokio::time::Instant::now() >= until {
-                return result;
+        match heard(self.ask_transaction(&id, call).await).await? {
+            TransactionReply::Add(result) => result,
+            TransactionReply::Verify(results) => {
+                results.into_iter().next().unwrap_or(Err(KafkaError::UnknownServerError))
             }
-            tokio::time::sleep(ADD_PARTITION_RETRY).await;
+            _ => Err(KafkaError::UnknownServerError),
         }
     }
 

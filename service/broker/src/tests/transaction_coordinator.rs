@@ -3,7 +3,7 @@
 use tidelog_coordinator::transaction::{
     ClientVersion, EndTransaction, Producer, TransactionDescription, TransactionState,
 };
-use tidelog_model::{TopicName, TopicPartition};
+use tidelog_model::{Sequence, TopicName, TopicPartition};
 
 use super::*;
 
@@ -85,11 +85,42 @@ async fn partitions_ask_about_their_transaction_and_join_it() {
     assert_eq!(ask(producer, 0, TransactionCheck::Verify).await, Err(KafkaError::TransactionAbortable));
     assert_eq!(ask(producer, 0, TransactionCheck::Add).await, Ok(()));
     assert_eq!(ask(producer, 0, TransactionCheck::Verify).await, Ok(()));
-    // The next transaction begins before the last one's markers are written; joining waits for them.
+    // Joining the next transaction waits until the last one's markers are written.
     let next = fixture.end("tx", producer, true, ClientVersion::V2).await;
     assert_eq!(next.epoch.get(), producer.epoch.get() + 1);
-    assert_eq!(ask(next, 1, TransactionCheck::Add).await, Ok(()));
+    let joined = loop {
+        match ask(next, 1, TransactionCheck::Add).await {
+            Err(KafkaError::ConcurrentTransactions) => tokio::task::yield_now().await,
+            result => break result,
+        }
+    };
+    assert_eq!(joined, Ok(()));
     assert_eq!(ask(producer, 1, TransactionCheck::Add).await, Err(KafkaError::ProducerFenced));
+}
+
+#[tokio::test]
+async fn a_producer_that_goes_on_before_its_markers_are_written_is_not_refused() {
+    let fixture = Fixture::new().await;
+    fixture.create("t", 1, &[]).await;
+    let mut producer = fixture.producer("tx", TIMEOUT_MS).await;
+    let transaction = crate::Transaction { id: "tx".into(), support: TransactionSupport::Implicit };
+    for round in 0..100 {
+        let mut builder =
+            BatchBuilder::new(Offset::ZERO).producer(producer.id, producer.epoch, Sequence(0)).transactional(true);
+        builder.push(fixture.broker.clock().now().wall, None, Some(b"x"), &[]).unwrap();
+        let batch = builder.build().unwrap().into_bytes();
+        let result = loop {
+            let requests = vec![fixture.request("t", batch.clone(), Acks::All)];
+            let mut tickets = fixture.broker.enqueue_in_transaction(&fixture.caller, &transaction, requests).await;
+            match tickets.remove(0).await.map_err(|refused| refused.error) {
+                // A busy machine takes longer than the broker waits; clients come again.
+                Err(KafkaError::ConcurrentTransactions) => {}
+                result => break result,
+            }
+        };
+        assert!(result.is_ok(), "transaction {round}: {result:?}");
+        producer = fixture.end("tx", producer, round % 2 == 0, ClientVersion::V2).await;
+    }
 }
 
 #[tokio::test]
