@@ -99,11 +99,30 @@ fn same_commits(server: &Server) {
     }
 }
 
+/// The transactional ids and how their last transactions ended.
+fn same_transactions(server: &Server) {
+    let mut raw = Raw::connect(server.kafka());
+    let loaded = || {
+        let response = raw.call(1, &ListTransactionsRequest::default());
+        let states = response
+            .transaction_states
+            .iter()
+            .map(|one| (one.transactional_id.to_string(), one.producer_id, one.transaction_state.to_string()));
+        let mut states: Vec<_> = states.collect();
+        states.sort();
+        (states.len() == 2).then_some(states)
+    };
+    let states = wait_for(loaded, PATIENCE, "the transactions");
+    let expected = [("fixture-tx-0", 2, "CompleteAbort"), ("fixture-tx-1", 3, "CompleteCommit")];
+    assert_eq!(states, expected.map(|(id, producer, state)| (id.to_owned(), producer, state.to_owned())));
+}
+
 #[test]
 fn topics_records_groups_and_offsets_of_apache_kafka_are_here_and_go_on() {
     let mut server = server();
     same_records(&server);
     same_commits(&server);
+    same_transactions(&server);
     for kill in [true, false] {
         let (_, end) = watermarks(server.kafka(), "fixture", 0);
         // A new producer of ours is none of theirs, though they counted from 0 too.
@@ -120,6 +139,7 @@ fn topics_records_groups_and_offsets_of_apache_kafka_are_here_and_go_on() {
         server.start_again();
         same_records(&server);
         same_commits(&server);
+        same_transactions(&server);
     }
     let topics = server.run(&["topic", "list", "--internal", "--output", "json"]).expect(0);
     assert!(
