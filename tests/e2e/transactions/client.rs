@@ -1,12 +1,14 @@
 //! A transactional producer that comes back after every error that lets it, and readers of both isolation levels.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use tidelog_harness::kafka::{PATIENCE, config, is_transport};
 use tidelog_harness::rdkafka::consumer::{BaseConsumer, Consumer};
 use tidelog_harness::rdkafka::error::{KafkaError, KafkaResult};
-use tidelog_harness::rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
-use tidelog_harness::rdkafka::{Message, Offset, TopicPartitionList};
+use tidelog_harness::rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer};
+use tidelog_harness::rdkafka::{ClientConfig, ClientContext, Message, Offset, TopicPartitionList};
 
 /// Longest wait of one call of a healthy client.
 pub(crate) const CALL: Duration = Duration::from_secs(20);
@@ -21,7 +23,22 @@ pub(crate) enum End {
 }
 
 pub(crate) struct Transactional {
-    pub(crate) inner: ThreadedProducer<DefaultProducerContext>,
+    pub(crate) inner: ThreadedProducer<Deliveries>,
+    failed: Arc<AtomicUsize>,
+}
+
+/// Counts the values that the client gave up. It does so without failing their transaction: what an abort purges may be a value of the
+/// next one already.
+pub(crate) struct Deliveries(Arc<AtomicUsize>);
+
+impl ClientContext for Deliveries {}
+
+impl ProducerContext for Deliveries {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        self.0.fetch_add(usize::from(result.is_err()), Ordering::SeqCst);
+    }
 }
 
 impl Transactional {
@@ -30,9 +47,25 @@ impl Transactional {
         let pairs = [("transactional.id", id), ("transaction.timeout.ms", "30000"), ("linger.ms", "1")];
         let mut config = config(brokers, &pairs);
         config.remove("allow.auto.create.topics");
-        let inner: ThreadedProducer<DefaultProducerContext> = config.create().unwrap();
-        again(|| inner.init_transactions(CALL)).unwrap();
-        Transactional { inner }
+        let producer = Self::with(&config);
+        again(|| producer.inner.init_transactions(CALL)).unwrap();
+        producer
+    }
+
+    /// A producer that has not begun.
+    pub(crate) fn with(config: &ClientConfig) -> Self {
+        let failed = Arc::new(AtomicUsize::new(0));
+        Transactional { inner: config.create_with_context(Deliveries(Arc::clone(&failed))).unwrap(), failed }
+    }
+
+    /// Are all queued values in the log, and none of them given up since `failed` were?
+    pub(crate) fn delivered(&self, failed: usize) -> bool {
+        again(|| self.inner.flush(CALL)).is_ok() && self.failed() == failed
+    }
+
+    /// How many values the client gave up.
+    pub(crate) fn failed(&self) -> usize {
+        self.failed.load(Ordering::SeqCst)
     }
 
     /// Queues a value for a partition of the open transaction.

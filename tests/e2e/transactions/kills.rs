@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tidelog_harness::kafka::PATIENCE;
 use tidelog_harness::rand::rngs::StdRng;
@@ -55,7 +55,12 @@ fn no_transaction_is_torn_by_a_kill() {
     let seen = || PARTITIONS.map(|partition| values(server.kafka(), "t", partition, "read_committed"));
     let committed = ends.values().filter(|end| **end == End::Committed).count();
     assert!(committed > 0, "nothing was committed");
-    wait_until(|| seen().iter().all(|values| values.len() >= committed), PATIENCE, "every committed transaction");
+    // What is missing after this time is named.
+    let start = Instant::now();
+    while seen().iter().any(|values| values.len() < committed) && start.elapsed() < PATIENCE {}
+    if let Some(late) = seen().iter().position(|values| values.len() < committed) {
+        println!("partition {late} has {:?}", server.run(&["txn", "list"]).expect(0).stdout);
+    }
     check(&ends, &seen(), seed);
     println!("{} transactions over {kills} kills, {committed} committed", ends.len());
     server.stop();
@@ -75,12 +80,13 @@ fn write(brokers: &str, writer: usize, stop: &AtomicBool, steps: &AtomicUsize) -
             break;
         }
         let name = format!("{writer}-{number:06}");
+        let failed = producer.failed();
         producer.inner.begin_transaction().unwrap();
         let mut sent = PARTITIONS.iter().all(|partition| {
             step();
             producer.send("t", *partition, &name).is_ok()
         });
-        sent = sent && producer.send_position(&consumer, "t", number).is_ok();
+        sent = sent && producer.send_position(&consumer, "t", number).is_ok() && producer.delivered(failed);
         step();
         let mut end = producer.end(sent && number % 4 != 3);
         let heard = end;

@@ -91,8 +91,7 @@ fn an_open_transaction_is_aborted_after_its_time_out() {
     let pairs = [("transactional.id", "slow"), ("transaction.timeout.ms", "1000"), ("message.timeout.ms", "900")];
     let mut config = config(server.kafka(), &pairs);
     config.remove("allow.auto.create.topics");
-    let inner = config.create().unwrap();
-    let slow = Transactional { inner };
+    let slow = Transactional::with(&config);
     slow.inner.init_transactions(CALL).unwrap();
     slow.inner.begin_transaction().unwrap();
     slow.send("t", 0, "late").unwrap();
