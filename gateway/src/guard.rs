@@ -1,4 +1,4 @@
-//! Who may pass at all. Decides by Host and Origin on an open listener and by bearer token otherwise; what a caller may do
+//! Who may pass at all. Decides by Host and Origin on an open listener and by bearer token or password otherwise; what a caller may do
 //! with which topic is the broker's question.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -7,13 +7,16 @@ use std::sync::Arc;
 use axum::extract::{ConnectInfo, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
-use tidelog_model::{Caller, Door, KafkaError, Principal};
+use tidelog_model::{Caller, Door, KafkaError, Principal, Timestamp};
 use tidelog_security::{AuditEvent, TokenError};
 
 use crate::context::{Session, Shared};
 use crate::error::{ApiError, grpc_error};
+use crate::limits::FAILED_AUTHENTICATION_DELAY;
 use crate::media::is_grpc;
 use crate::time::wall_clock;
 
@@ -43,13 +46,18 @@ fn check_site(context: &Shared, request: &Request) -> Result<(), &'static str> {
             "This listener is open and answers only to loopback names. Configure authentication to serve others.",
         );
     }
-    let Some(origin) = request.headers().get(header::ORIGIN) else { return Ok(()) };
-    let origin = origin.to_str().unwrap_or("null");
-    let same = origin.split_once("://").is_some_and(|(_, authority)| authority.eq_ignore_ascii_case(host.as_str()));
-    if same || context.options.allowed_origins.iter().any(|allowed| allowed == origin) {
+    if has_allowed_origin(context, request, &host) {
         return Ok(());
     }
     Err("This listener is open and refuses requests from web pages of other sites.")
+}
+
+/// Does it come from no web page, from one of this host, or from one that is allowed?
+fn has_allowed_origin(context: &Shared, request: &Request, host: &Authority) -> bool {
+    let Some(origin) = request.headers().get(header::ORIGIN) else { return true };
+    let origin = origin.to_str().unwrap_or("null");
+    let same = origin.split_once("://").is_some_and(|(_, authority)| authority.eq_ignore_ascii_case(host.as_str()));
+    same || context.options.allowed_origins.iter().any(|allowed| allowed == origin)
 }
 
 /// Whom the request is meant for: `:authority` of HTTP/2, the target's of HTTP/1, otherwise its one Host. `None` if it is
@@ -73,33 +81,69 @@ fn is_loopback_name(name: &str) -> bool {
         || name.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback())
 }
 
-/// Finds out who calls. Without an authenticator everybody is `User:ANONYMOUS`.
+/// Finds out who calls. Where nobody can say who he is everybody is `User:ANONYMOUS`.
 pub(crate) async fn authenticate(State(context): State<Shared>, mut request: Request, next: Next) -> Response {
     let grpc = is_grpc(request.headers());
-    let (principal, expires) = match &context.authenticator {
-        None => (Principal::anonymous(), None),
-        Some(authenticator) => {
-            let identity = bearer(request.headers())
-                .and_then(|token| authenticator.authenticate(token, wall_clock()).map_err(Refusal::Token));
-            match identity {
-                Ok(identity) => (identity.principal, Some(identity.expires)),
-                Err(refusal) => {
-                    context.broker.audit(&AuditEvent::Authentication {
-                        principal: None,
-                        mechanism: "BEARER",
-                        host: peer(&request),
-                        door: if grpc { Door::Grpc } else { Door::Rest },
-                        reason: Some(&refusal.reason()),
-                    });
-                    return refusal.response(grpc);
-                }
+    let door = if grpc { Door::Grpc } else { Door::Rest };
+    // A browser adds a password that it knows to whatever a page of another site makes it send.
+    let may_use_password = host(&request).is_some_and(|host| has_allowed_origin(&context, &request, &host));
+    let (principal, expires) = match identify(&context, request.headers(), may_use_password).await {
+        Ok(identity) => identity,
+        Err(refusal) => {
+            context.broker.audit(&AuditEvent::Authentication {
+                principal: None,
+                mechanism: if matches!(refusal, Refusal::Password) { "BASIC" } else { "BEARER" },
+                host: peer(&request),
+                door,
+                reason: Some(&refusal.reason()),
+            });
+            if matches!(refusal, Refusal::Password) {
+                tokio::time::sleep(FAILED_AUTHENTICATION_DELAY).await;
             }
+            return refusal.response(&context, grpc);
         }
     };
-    let door = if grpc { Door::Grpc } else { Door::Rest };
     let caller = Caller { principal, host: peer(&request), client_id: client_id(request.headers()), door };
     request.extensions_mut().insert(Session { caller: Arc::new(caller), expires });
     next.run(request).await
+}
+
+/// Who it is, and until when that holds.
+async fn identify(
+    context: &Shared,
+    headers: &HeaderMap,
+    may_use_password: bool,
+) -> Result<(Principal, Option<Timestamp>), Refusal> {
+    let basic = context.options.basic;
+    if context.authenticator.is_none() && !basic {
+        return Ok((Principal::anonymous(), None));
+    }
+    let (scheme, credentials) = authorization(headers)?;
+    if let Some(authenticator) = &context.authenticator
+        && scheme.eq_ignore_ascii_case("bearer")
+    {
+        let identity = authenticator.authenticate(credentials, wall_clock()).map_err(Refusal::Token)?;
+        return Ok((identity.principal, Some(identity.expires)));
+    }
+    if !basic || !scheme.eq_ignore_ascii_case("basic") {
+        return Err(Refusal::Malformed);
+    }
+    if !may_use_password {
+        return Err(Refusal::Foreign);
+    }
+    let (user, password) = user_and_password(credentials).ok_or(Refusal::Malformed)?;
+    if context.broker.check_password(&user, &password).await {
+        Ok((Principal::user(&user), None))
+    } else {
+        Err(Refusal::Password)
+    }
+}
+
+/// RFC 7617 §2, in UTF-8.
+fn user_and_password(credentials: &str) -> Option<(String, String)> {
+    let text = String::from_utf8(STANDARD.decode(credentials).ok()?).ok()?;
+    let (user, password) = text.split_once(':')?;
+    (!user.is_empty() && !password.is_empty()).then(|| (user.to_owned(), password.to_owned()))
 }
 
 fn peer(request: &Request) -> IpAddr {
@@ -117,42 +161,56 @@ enum Refusal {
     Absent,
     Malformed,
     Token(TokenError),
+    Password,
+    /// A password from a web page of another site.
+    Foreign,
 }
 
-fn bearer(headers: &HeaderMap) -> Result<&str, Refusal> {
+/// Scheme and credentials of the one header.
+fn authorization(headers: &HeaderMap) -> Result<(&str, &str), Refusal> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let value = values.next().ok_or(Refusal::Absent)?;
     if values.next().is_some() {
         return Err(Refusal::Malformed);
     }
     let value = value.to_str().map_err(|_| Refusal::Malformed)?;
-    let (scheme, token) = value.split_once(' ').ok_or(Refusal::Malformed)?;
-    if !scheme.eq_ignore_ascii_case("bearer") {
-        return Err(Refusal::Malformed);
-    }
-    Ok(token.trim_matches(' '))
+    let (scheme, credentials) = value.split_once(' ').ok_or(Refusal::Malformed)?;
+    Ok((scheme, credentials.trim_matches(' ')))
 }
 
 impl Refusal {
     /// In the words of the audit log.
     fn reason(&self) -> String {
         match self {
-            Refusal::Absent => "no token".to_owned(),
-            Refusal::Malformed => "no bearer token".to_owned(),
+            Refusal::Absent => "nothing in Authorization".to_owned(),
+            Refusal::Malformed => "Authorization makes no sense".to_owned(),
             Refusal::Token(error) => error.to_string(),
+            Refusal::Password => "wrong user or password".to_owned(),
+            Refusal::Foreign => "a password from a web page of another site".to_owned(),
         }
     }
 
-    /// 401 with `WWW-Authenticate` (RFC 6750 §3), or gRPC's UNAUTHENTICATED.
-    fn response(&self, grpc: bool) -> Response {
+    /// 401 with `WWW-Authenticate` (RFC 6750 §3, RFC 7617), or gRPC's UNAUTHENTICATED.
+    fn response(&self, context: &Shared, grpc: bool) -> Response {
+        let (tokens, basic) = (context.authenticator.is_some(), context.options.basic);
+        let wanted = match (tokens, basic) {
+            (true, true) => "'Bearer <token>' or 'Basic <user and password>'",
+            (_, false) => "'Bearer <token>'",
+            (false, true) => "'Basic <user and password>'",
+        };
         let (message, challenge) = match self {
-            Refusal::Absent => ("A bearer token is required.".to_owned(), "Bearer realm=\"tidelog\""),
+            Refusal::Absent if !basic => ("A bearer token is required.".to_owned(), "Bearer realm=\"tidelog\""),
+            Refusal::Absent => (format!("The Authorization header must be {wanted}."), "Bearer realm=\"tidelog\""),
             Refusal::Malformed => (
-                "The Authorization header must be 'Bearer <token>'.".to_owned(),
+                format!("The Authorization header must be {wanted}."),
                 "Bearer realm=\"tidelog\", error=\"invalid_request\"",
             ),
             Refusal::Token(error) => {
                 (format!("The bearer token is refused: {error}."), "Bearer realm=\"tidelog\", error=\"invalid_token\"")
+            }
+            Refusal::Password => ("Wrong user or password.".to_owned(), "Bearer realm=\"tidelog\""),
+            Refusal::Foreign => {
+                ("Web pages of other sites may not use passwords.".to_owned(), "Bearer realm=\"tidelog\"")
             }
         };
         metrics::counter!("tidelog_http_authentication_failures_total").increment(1);
@@ -161,7 +219,13 @@ impl Refusal {
         } else {
             ApiError::new(KafkaError::SaslAuthenticationFailed, message).into_response()
         };
-        response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+        if tokens {
+            response.headers_mut().append(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+        }
+        if basic {
+            let challenge = HeaderValue::from_static("Basic realm=\"tidelog\", charset=\"UTF-8\"");
+            response.headers_mut().append(header::WWW_AUTHENTICATE, challenge);
+        }
         response
     }
 }
@@ -193,13 +257,16 @@ mod tests {
         let token = |value: &str| {
             let mut headers = HeaderMap::new();
             headers.insert(header::AUTHORIZATION, value.parse().unwrap());
-            bearer(&headers).ok().map(str::to_owned)
+            authorization(&headers)
+                .ok()
+                .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+                .map(|(_, token)| token.to_owned())
         };
         assert_eq!(token("Bearer a.b.c").as_deref(), Some("a.b.c"));
         assert_eq!(token("bearer  a.b.c ").as_deref(), Some("a.b.c"));
         for bad in ["Basic dXNlcg==", "Bearer", "a.b.c", ""] {
             assert_eq!(token(bad), None, "{bad}");
         }
-        assert!(matches!(bearer(&HeaderMap::new()), Err(Refusal::Absent)));
+        assert!(matches!(authorization(&HeaderMap::new()), Err(Refusal::Absent)));
     }
 }

@@ -58,6 +58,8 @@ pub struct GatewayOptions {
     pub open_listener: bool,
     /// On an open listener that is reachable from elsewhere: accept a Host that is an IP address.
     pub allow_address_hosts: bool,
+    /// Users with passwords may come in by HTTP Basic (RFC 7617).
+    pub basic: bool,
     /// Origins that web pages may call from, such as `https://example.org`; none turns CORS off.
     pub allowed_origins: Vec<String>,
 }
@@ -69,6 +71,7 @@ impl Default for GatewayOptions {
             memory_budget_bytes: limits::DEFAULT_MEMORY_BUDGET_BYTES,
             open_listener: true,
             allow_address_hosts: false,
+            basic: false,
             allowed_origins: Vec::new(),
         }
     }
@@ -81,7 +84,7 @@ pub type Metrics = Box<dyn Fn() -> futures::future::BoxFuture<'static, String> +
 pub struct GatewayParts {
     /// The use cases.
     pub broker: Broker,
-    /// Verifies bearer tokens; `None` makes everybody `User:ANONYMOUS`.
+    /// Verifies bearer tokens; without it, and without passwords, everybody is `User:ANONYMOUS`.
     pub authenticator: Option<Arc<Authenticator>>,
     /// Answers `POST /v1/query`; without it the route does not exist.
     pub sql: Option<Arc<dyn SqlPort>>,

@@ -128,6 +128,9 @@ pub const MAX_HEADER_BYTES: usize = 64 * 1024;
 /// After a stop, connections may finish what they do for this long.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Who shows a wrong password hears of it after this time: guessing is slow.
+pub const FAILED_AUTHENTICATION_DELAY: Duration = Duration::from_millis(100);
+
 /// Longest request id taken over from a client, bytes.
 pub const MAX_REQUEST_ID_BYTES: usize = 128;
 

@@ -21,8 +21,8 @@ use crate::http_routes::{events, health, query, status, topics};
         health::index, health::healthz, health::readyz, health::render_metrics,
     ),
     components(schemas(crate::events::line::UndecodableLine)),
-    modifiers(&Bearer, &AnyError),
-    security(("bearer" = [])),
+    modifiers(&Schemes, &AnyError),
+    security(("bearer" = []), ("basic" = [])),
     tags(
         (name = "events", description = "Publish and read events."),
         (name = "topics", description = "Create, look at, change and delete topics."),
@@ -32,13 +32,16 @@ use crate::http_routes::{events, health, query, status, topics};
 )]
 struct Api;
 
-struct Bearer;
+/// How callers may say who they are; a server has both, one or neither.
+struct Schemes;
 
-impl Modify for Bearer {
+impl Modify for Schemes {
     fn modify(&self, document: &mut Document) {
         let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").build();
         let components = document.components.get_or_insert_default();
         components.add_security_scheme("bearer", SecurityScheme::Http(scheme));
+        let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Basic).build();
+        components.add_security_scheme("basic", SecurityScheme::Http(scheme));
     }
 }
 

@@ -23,7 +23,7 @@ pub(crate) const SECRET: &[u8] = b"a secret of thirty-two bytes, ok";
 pub(crate) struct Server {
     pub(crate) router: axum::Router,
     pub(crate) shutdown: CancellationToken,
-    broker: Broker,
+    pub(crate) broker: Broker,
     store: EmbeddedStore,
     directory: tempfile::TempDir,
 }

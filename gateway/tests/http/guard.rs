@@ -214,3 +214,59 @@ async fn cross_origin_answers_only_to_listed_origins() {
     let closed = Setup::secure().start().await;
     assert_eq!(closed.send(preflight("https://app.example")).await.header("access-control-allow-origin"), "");
 }
+
+#[tokio::test]
+async fn users_with_passwords_come_in_by_basic_where_that_is_on() {
+    use base64::Engine;
+    use tidelog_broker::{CredentialChange, SaltedPassword};
+    use tidelog_model::{Caller, ScramMechanism};
+    let encoded = |text: &str| format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(text));
+    for (tokens, challenges) in [(true, 2), (false, 1)] {
+        let mut setup = if tokens { Setup::secure() } else { Setup::default() };
+        (setup.options.basic, setup.options.open_listener) = (true, false);
+        setup.options.allowed_origins = vec!["https://ours.example".into()];
+        let server = setup.start().await;
+        let mechanism = ScramMechanism::Sha256;
+        let salted = tidelog_security::scram::salted_password(mechanism, b"pen:cil", b"salt", 4096);
+        let password = Some(SaltedPassword { salt: b"salt".to_vec(), iterations: 4096, salted });
+        let change = CredentialChange { user: "alice".into(), mechanism: Some(mechanism), password };
+        server.broker.alter_users(&Caller::internal("test"), vec![change]).await.unwrap();
+        let ask = |authorization: Option<String>, origin: Option<&str>| {
+            let mut request = request("GET", "/v1/topics");
+            for (name, value) in [(header::AUTHORIZATION, authorization), (header::ORIGIN, origin.map(str::to_owned))] {
+                if let Some(value) = value {
+                    request = request.header(name, value);
+                }
+            }
+            server.send(request.body(Body::empty()).unwrap())
+        };
+        for origin in [None, Some("http://localhost:8082"), Some("https://ours.example")] {
+            assert_eq!(ask(Some(encoded("alice:pen:cil")), origin).await.status.as_u16(), 200, "{origin:?}");
+        }
+        let mut heard = Vec::new();
+        for (authorization, origin) in [
+            (None, None),
+            (Some(encoded("alice:pencil")), None),
+            (Some(encoded("nobody:pen:cil")), None),
+            (Some(encoded("alice")), None),
+            (Some(encoded(":pen:cil")), None),
+            (Some("Basic !".to_owned()), None),
+            (Some("Digest x".to_owned()), None),
+            (Some(encoded("alice:pen:cil")), Some("https://evil.example")),
+        ] {
+            let answer = ask(authorization.clone(), origin).await;
+            assert_eq!(answer.status.as_u16(), 401, "{authorization:?}");
+            let asked: Vec<&str> =
+                answer.headers.get_all(header::WWW_AUTHENTICATE).iter().map(|value| value.to_str().unwrap()).collect();
+            assert!(asked.len() == challenges && asked.iter().any(|one| one.starts_with("Basic")), "{asked:?}");
+            heard.push(answer.body);
+        }
+        assert_eq!(heard[1], heard[2], "neither hears whether the user exists");
+        let bearer = ask(Some(format!("Bearer {}", good_token())), None).await.status.as_u16();
+        assert_eq!(bearer, if tokens { 200 } else { 401 });
+    }
+    // Off, a password is no way in.
+    let server = Setup::secure().start().await;
+    let request = request("GET", "/v1/topics").header(header::AUTHORIZATION, encoded("alice:pen:cil"));
+    assert_eq!(server.send(request.body(Body::empty()).unwrap()).await.status.as_u16(), 401);
+}

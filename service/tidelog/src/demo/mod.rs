@@ -128,6 +128,7 @@ fn config(data_dir: PathBuf, object_store: Option<String>) -> ServeConfig {
         http: local(HTTP_PORT),
         https: false,
         audit_log: None,
+        http_basic: false,
         http_advertise: None,
         object_store,
         store: StoreConfig::default(),

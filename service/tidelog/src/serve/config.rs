@@ -22,6 +22,8 @@ pub(crate) struct ServeConfig {
     pub(crate) tls: Option<TlsConfig>,
     /// What clients of listeners with SASL may choose.
     pub(crate) sasl_mechanisms: Vec<Mechanism>,
+    /// May users with passwords come in by HTTP Basic?
+    pub(crate) http_basic: bool,
     /// Where the audit log is written, if it is.
     pub(crate) audit_log: Option<PathBuf>,
     /// Where HTTP listens.

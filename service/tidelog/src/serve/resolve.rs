@@ -187,6 +187,7 @@ fn build(values: &mut Values) -> Result<ServeConfig> {
         audit_log: values.optional(&settings::AUDIT_LOG, path),
         http,
         https,
+        http_basic: values.required(&settings::HTTP_BASIC, boolean)?,
         http_advertise: values.optional(&settings::HTTP_ADVERTISE, text),
         object_store: values.optional(&settings::STORE_URL, text),
         store: StoreConfig {

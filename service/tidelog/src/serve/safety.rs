@@ -38,12 +38,16 @@ pub(crate) fn check(config: &ServeConfig) -> Result<Vec<String>, Unsafe> {
     if config.kafka.iter().any(|listener| listener.protocol == Protocol::SaslPlaintext && reachable(&listener.listen)) {
         warnings.push("Kafka clients authenticate, but what they send and get is not encrypted".into());
     }
-    if reachable(&config.http) && config.jwt.is_none() && !config.allow_unauthenticated {
+    if reachable(&config.http) && config.jwt.is_none() && !config.http_basic && !config.allow_unauthenticated {
         return Err(Unsafe {
             door: "HTTP",
             address: config.http,
-            configure: "configure tokens with --jwt-secret-env or --jwt-jwks",
+            configure: "configure tokens with --jwt-secret-env or --jwt-jwks, or let users in with --http-basic",
         });
+    }
+    if reachable(&config.http) && config.http_basic && !config.https {
+        warnings
+            .push("HTTP clients send their passwords, and nothing is encrypted: pass --http-listen https://…".into());
     }
     if let Some(jwt) = &config.jwt {
         for listener in open {
@@ -86,6 +90,7 @@ mod tests {
             http: http.parse().unwrap(),
             https: false,
             audit_log: None,
+            http_basic: false,
             http_advertise: None,
             object_store: None,
             store: StoreConfig::default(),

@@ -158,6 +158,13 @@ pub(super) const HTTP_LISTEN: Setting = Setting::new(
 )
 .value("[http[s]://]ADDRESS:PORT")
 .default("127.0.0.1:8082");
+pub(super) const HTTP_BASIC: Setting = Setting::new(
+    "http.basic",
+    "http-basic",
+    "TIDELOG_HTTP_BASIC",
+    "Users with passwords may come in by HTTP Basic; each request is checked, which tokens do faster",
+)
+.boolean();
 pub(super) const HTTP_ADVERTISE: Setting =
     Setting::new("http.advertise", "http-advertise", "TIDELOG_HTTP_ADVERTISE", "The URL that others are told for HTTP")
         .value("URL")
@@ -285,6 +292,7 @@ pub(crate) const ALL: &[Setting] = &[
     TLS_PRINCIPAL_RULES,
     AUDIT_LOG,
     HTTP_LISTEN,
+    HTTP_BASIC,
     HTTP_ADVERTISE,
     ALLOWED_ORIGINS,
     STORE_URL,

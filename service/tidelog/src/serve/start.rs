@@ -150,7 +150,8 @@ pub(crate) async fn start(config: ServeConfig, log: Option<Arc<dyn LogLevels>>) 
             cluster_id: cluster_id.clone(),
         },
         options: GatewayOptions {
-            open_listener: authenticator.is_none(),
+            open_listener: authenticator.is_none() && !config.http_basic,
+            basic: config.http_basic,
             allow_address_hosts: config.allow_unauthenticated,
             allowed_origins: config.allowed_origins.clone(),
             ..GatewayOptions::default()
