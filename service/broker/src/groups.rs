@@ -477,7 +477,8 @@ pub(crate) fn read_coordinator_log(
     while next < end {
         let read = view.read(next, end, LOAD_READ_BYTES, true)?;
         if read.is_empty() {
-            break;
+            // Loaded from half a log it would say that the rest never was.
+            return Err(format!("nothing can be read at offset {next}, before the log's end {end}").into());
         }
         for slice in &read.slices {
             for batch in Batches::strict(slice.read()?) {

@@ -44,15 +44,20 @@ impl Broker {
 /// Reads a coordinator's whole partition and hands the loaded shard to it. Blocks; nothing is appended meanwhile.
 pub(crate) fn load_transactions(replica: &Arc<Replica>, config: TransactionConfig) {
     let mut shard = TransactionShard::new(config);
-    match read_coordinator_log(replica, |batch| replay_batch(batch, &mut shard)) {
+    match read_coordinator_log(replica, |batch| replay_batch(batch, &mut shard)).and_then(|()| whole(&shard)) {
         Ok(()) => {
-            let counts = shard.replay_counts();
-            if counts.undecodable > 0 {
-                tracing::error!(partition = %replica.id, ?counts, "records of the coordinator cannot be decoded");
-            }
             replica.enqueue_internal(Work::Transaction(TransactionWork::Loaded(Box::new(shard))));
         }
         Err(failure) => cannot_load(replica, &*failure),
+    }
+}
+
+/// A record that cannot be read may decide a transaction or open one: the one before it would take its place and leave partitions
+/// open, or end them the other way.
+fn whole(shard: &TransactionShard) -> Result<(), Box<dyn std::error::Error>> {
+    match shard.replay_counts().undecodable {
+        0 => Ok(()),
+        count => Err(format!("{count} records of transactions cannot be decoded").into()),
     }
 }
 
@@ -66,4 +71,18 @@ fn replay_batch(batch: &Batch, shard: &mut TransactionShard) -> Result<(), Batch
         shard.replay(&CoordinatorRecord { key, value: record.value });
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_of_a_newer_version_stops_loading() {
+        let mut shard = TransactionShard::new(TransactionConfig::default());
+        assert!(whole(&shard).is_ok());
+        let key = [&[0, 0, 0, 2][..], b"tx"].concat().into();
+        shard.replay(&CoordinatorRecord { key, value: Some([0, 2].to_vec().into()) });
+        assert!(whole(&shard).is_err());
+    }
 }

@@ -41,11 +41,8 @@ impl Offsets {
 
     /// The topic's partitions that have an offset; of an offset that knows its topic's id only those of this id. A zero id fits all.
     pub(crate) fn of_topic(&self, topic: &TopicName, id: TopicId) -> impl Iterator<Item = PartitionIndex> {
-        let fits = move |offset: &CommittedOffset| {
-            id == TopicId::ZERO || offset.topic_id == TopicId::ZERO || offset.topic_id == id
-        };
         let offsets = self.topics.get(topic).into_iter().flatten();
-        offsets.filter(move |(_, offset)| fits(offset)).map(|(partition, _)| *partition)
+        offsets.filter(move |(_, offset)| fits(offset, id)).map(|(partition, _)| *partition)
     }
 
     pub(crate) fn insert(&mut self, topic: TopicName, partition: PartitionIndex, committed: CommittedOffset) {
@@ -63,6 +60,11 @@ impl Offsets {
             self.topics.remove(topic);
         }
     }
+}
+
+/// Is it an offset of the topic with this id? A zero id, of the topic or the offset, fits all.
+pub(crate) fn fits(offset: &CommittedOffset, id: TopicId) -> bool {
+    id == TopicId::ZERO || offset.topic_id == TopicId::ZERO || offset.topic_id == id
 }
 
 /// Memory of one offset, bytes. The topic's name is shared, but counted as if it were not: a limit may err to the safe side.

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use tidelog_model::{Deadline, KafkaError, Now, ProducerId, TopicName};
+use tidelog_model::{Deadline, KafkaError, Now, PartitionIndex, ProducerId, TopicName};
 
 use super::api::*;
 use super::classic::{Context, offers_bytes};
@@ -33,7 +33,7 @@ pub struct GroupShard {
     /// The topics as a request told them last; none before the first.
     pub(super) topics: Arc<TopicDirectory>,
     /// Offsets of transactions without a marker.
-    undecided: Undecided,
+    pub(super) undecided: Undecided,
     /// For each group a moment that is not later than anything due in it, and the same in order of time.
     wakes: BTreeMap<GroupId, Deadline>,
     agenda: BTreeSet<(Deadline, GroupId)>,
@@ -80,8 +80,9 @@ impl GroupShard {
     pub fn replay(&mut self, record: &CoordinatorRecord) {
         match self.decode(record) {
             Some(GroupRecord::Offset(key, committed)) => {
-                if committed.is_some() {
-                    self.undecided.overtake(&key);
+                match committed {
+                    Some(_) => self.undecided.overtake(&key),
+                    None => self.undecided.remove(&key),
                 }
                 self.replay_offset(key, committed);
             }
@@ -102,7 +103,10 @@ impl GroupShard {
         match self.decode(record) {
             Some(GroupRecord::Offset(key, Some(committed))) => self.undecided.add(producer, key, committed),
             // Kafka removes at once what a transaction removes.
-            Some(GroupRecord::Offset(key, None)) => self.replay_offset(key, None),
+            Some(GroupRecord::Offset(key, None)) => {
+                self.undecided.remove(&key);
+                self.replay_offset(key, None);
+            }
             Some(GroupRecord::Group(..) | GroupRecord::Consumer(..) | GroupRecord::Unknown) | None => {}
         }
     }
@@ -155,9 +159,11 @@ impl GroupShard {
             return out;
         }
         let room = self.room();
+        let removes = matches!(call, GroupCall::Delete | GroupCall::DeleteOffsets(_));
+        let undecided = if removes { self.undecided.of_group(&id) } else { BTreeSet::new() };
         let (config, topics) = (self.config.clone(), Arc::clone(&self.topics));
         let mut ctx = Context { now, config: &config, topics: &topics, out: &mut out };
-        self.with_group(&id, |group| decide(group, &mut ctx, token, call, room));
+        self.with_group(&id, |group| decide(group, &mut ctx, token, call, room, &undecided));
         self.wake(&id);
         out
     }
@@ -311,6 +317,8 @@ impl GroupShard {
             GroupCall::Consumer(_) => Err(KafkaError::GroupIdNotFound),
             GroupCall::Commit(commit) if commit.generation < Generation(0) => Ok(()),
             GroupCall::Commit(_) => Err(KafkaError::IllegalGeneration),
+            // In Kafka offsets that are undecided make a group as others do.
+            GroupCall::Delete | GroupCall::DeleteOffsets(_) if !self.undecided.of_group(id).is_empty() => Ok(()),
             GroupCall::Delete | GroupCall::DeleteOffsets(_) => Err(KafkaError::GroupIdNotFound),
             GroupCall::Join(_) | GroupCall::Sync(_) | GroupCall::Heartbeat(_) | GroupCall::Leave(_) => {
                 Err(KafkaError::UnknownMemberId)
@@ -369,7 +377,7 @@ impl GroupShard {
         });
     }
 
-    fn is_undecided(&self, group: &GroupId, topic: &TopicName, partition: tidelog_model::PartitionIndex) -> bool {
+    fn is_undecided(&self, group: &GroupId, topic: &TopicName, partition: PartitionIndex) -> bool {
         let key = OffsetKey { group: group.clone(), topic: topic.clone(), partition };
         self.undecided.contains(&key)
     }
@@ -414,7 +422,14 @@ impl GroupShard {
     }
 }
 
-fn decide(group: &mut Group, ctx: &mut Context<'_>, token: ReplyToken, call: GroupCall, room: usize) {
+fn decide(
+    group: &mut Group,
+    ctx: &mut Context<'_>,
+    token: ReplyToken,
+    call: GroupCall,
+    room: usize,
+    undecided: &BTreeSet<(TopicName, PartitionIndex)>,
+) {
     match call {
         GroupCall::Join(join) => group.join(ctx, token, own(join)),
         GroupCall::Sync(sync) => group.sync(ctx, token, sync),
@@ -431,7 +446,7 @@ fn decide(group: &mut Group, ctx: &mut Context<'_>, token: ReplyToken, call: Gro
             ctx.reply(token, GroupReply::Commit(results));
         }
         GroupCall::Delete => {
-            let result = group.delete(ctx);
+            let result = group.delete(ctx, undecided);
             ctx.reply(token, GroupReply::Delete(result));
         }
         GroupCall::Consumer(beat) => {
@@ -439,7 +454,7 @@ fn decide(group: &mut Group, ctx: &mut Context<'_>, token: ReplyToken, call: Gro
             ctx.reply(token, GroupReply::Consumer(result));
         }
         GroupCall::DeleteOffsets(partitions) => {
-            let results = group.delete_offsets(ctx, partitions);
+            let results = group.delete_offsets(ctx, partitions, undecided);
             ctx.reply(token, GroupReply::DeleteOffsets(results));
         }
     }

@@ -283,11 +283,12 @@ impl Group {
     }
 
     /// Decides about OffsetDelete (KIP-496): a consumer group with members keeps the offsets of topics that it reads, a group of
-    /// another kind all of them.
+    /// another kind all of them. An undecided offset goes like a decided one.
     pub(crate) fn delete_offsets(
         &self,
         ctx: &mut Context<'_>,
         partitions: Vec<(TopicName, PartitionIndex)>,
+        undecided: &BTreeSet<(TopicName, PartitionIndex)>,
     ) -> Result<Vec<Result<(), KafkaError>>, KafkaError> {
         let is_empty = self.classic.state() == GroupState::Empty;
         // A group of the consumer protocol has no classic members: what it reads is looked up below.
@@ -304,7 +305,8 @@ impl Group {
                 results.push(Err(KafkaError::GroupSubscribedToTopic));
                 continue;
             }
-            if self.offsets.get(&topic, partition).is_some() {
+            let known = self.offsets.get(&topic, partition).is_some();
+            if known || undecided.contains(&(topic.clone(), partition)) {
                 ctx.out.records.extend(offset_tombstone(&self.id, &topic, partition));
             }
             results.push(Ok(()));

@@ -9,6 +9,7 @@ use tidelog_model::{Deadline, KafkaError, Now, PartitionIndex, TopicId, TopicNam
 use super::api::GroupEvent;
 use super::classic::Context;
 use super::config::GroupConfig;
+use super::ids::GroupId;
 use super::records::offset_tombstone;
 use super::shard::GroupShard;
 use super::state::Group;
@@ -76,9 +77,15 @@ impl GroupShard {
         let mut clean = Vec::new();
         for (topic, id) in &self.sweep.deleted {
             let before = step.out.records.len();
+            // Those of open transactions too: they would come back with the marker.
+            let mut found = self.undecided.of_topic(topic, *id);
             for group in self.groups.values() {
-                let offsets = group.offsets.of_topic(topic, *id).map(|partition| (topic.clone(), partition));
-                step.remove_offsets(group, offsets.collect());
+                let mut partitions = found.remove(&group.id).unwrap_or_default();
+                partitions.extend(group.offsets.of_topic(topic, *id));
+                step.remove_offsets(&group.id, partitions.into_iter().map(|part| (topic.clone(), part)).collect());
+            }
+            for (group, partitions) in found {
+                step.remove_offsets(&group, partitions.into_iter().map(|part| (topic.clone(), part)).collect());
             }
             if step.out.records.len() == before && !step.full {
                 clean.push((topic.clone(), *id));
@@ -94,11 +101,15 @@ impl GroupShard {
     fn expiry_step(&mut self, now: Now) -> Outcome {
         let retention_ms = i64::try_from(self.config.offsets_retention.as_millis()).unwrap_or(i64::MAX);
         let mut step = Step::default();
+        let undecided = self.undecided.by_group();
         for group in self.groups.values() {
-            let expired = group.expired_offsets(now.wall, retention_ms);
-            let rest = group.offsets.iter().count() - expired.len();
-            step.remove_offsets(group, expired);
-            if rest == 0 && group.is_deserted() && !group.tombstones().is_empty() {
+            // What a transaction may still change stays, and its group: the tombstone would take the new offset with the old.
+            let open = undecided.get(&group.id);
+            let mut expired = group.expired_offsets(now.wall, retention_ms);
+            expired.retain(|position| open.is_none_or(|open| !open.contains(position)));
+            let rest = group.offsets.len() - expired.len();
+            step.remove_offsets(&group.id, expired);
+            if rest == 0 && open.is_none() && group.is_deserted() && !group.tombstones().is_empty() {
                 step.remove_group(group);
             }
         }
@@ -110,13 +121,20 @@ impl GroupShard {
 }
 
 impl Group {
-    /// Decides about DeleteGroups: only a group without members goes.
-    pub(crate) fn delete(&self, ctx: &mut Context<'_>) -> Result<(), KafkaError> {
+    /// Decides about DeleteGroups: only a group without members goes, and what transactions have committed for it so far.
+    pub(crate) fn delete(
+        &self,
+        ctx: &mut Context<'_>,
+        undecided: &BTreeSet<(TopicName, PartitionIndex)>,
+    ) -> Result<(), KafkaError> {
         if !self.is_deserted() {
             return Err(KafkaError::NonEmptyGroup);
         }
         for (topic, partition, _) in self.offsets.iter() {
             ctx.out.records.extend(offset_tombstone(&self.id, topic, partition));
+        }
+        for (topic, partition) in undecided.iter().filter(|(topic, part)| self.offsets.get(topic, *part).is_none()) {
+            ctx.out.records.extend(offset_tombstone(&self.id, topic, *partition));
         }
         ctx.out.records.extend(self.tombstones());
         ctx.event(GroupEvent::GroupRemoved { group: self.id.clone() });
@@ -139,16 +157,16 @@ impl Step {
         room
     }
 
-    fn remove_offsets(&mut self, group: &Group, offsets: Vec<(TopicName, PartitionIndex)>) {
+    fn remove_offsets(&mut self, group: &GroupId, offsets: Vec<(TopicName, PartitionIndex)>) {
         let before = self.out.records.len();
         for (topic, partition) in offsets {
             if self.has_room() {
-                self.out.records.extend(offset_tombstone(&group.id, &topic, partition));
+                self.out.records.extend(offset_tombstone(group, &topic, partition));
             }
         }
         let count = self.out.records.len() - before;
         if count > 0 {
-            self.out.events.push(GroupEvent::OffsetsRemoved { group: group.id.clone(), count });
+            self.out.events.push(GroupEvent::OffsetsRemoved { group: group.clone(), count });
         }
     }
 

@@ -2,13 +2,14 @@
 //!
 //! Of several commits for one partition the one that lies last in the log counts, as if each had been applied where it lies. Replay
 //! goes in log order; so a commit outside of transactions overtakes everything that is undecided, and a transaction that commits
-//! overtakes what others have written before it.
+//! overtakes what others have written before it. A tombstone removes what lies before it: compaction keeps nothing else of the key.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tidelog_model::ProducerId;
+use tidelog_model::{PartitionIndex, ProducerId, TopicId, TopicName};
 
 use super::api::CommittedOffset;
+use super::ids::GroupId;
 use super::offsets;
 use super::records::OffsetKey;
 
@@ -50,6 +51,19 @@ impl Undecided {
         self.overtake_before(key, next);
     }
 
+    /// A tombstone: what lies before it in the log is gone, whatever its transactions come to.
+    pub(crate) fn remove(&mut self, key: &OffsetKey) {
+        for producer in self.by_key.remove(key).into_iter().flatten() {
+            let Some(offsets) = self.by_producer.get_mut(&producer) else { continue };
+            if let Some(pending) = offsets.remove(key) {
+                self.bytes = self.bytes.saturating_sub(pending.bytes);
+            }
+            if offsets.is_empty() {
+                self.by_producer.remove(&producer);
+            }
+        }
+    }
+
     fn overtake_before(&mut self, key: &OffsetKey, order: u64) {
         for producer in self.by_key.get(key).into_iter().flatten() {
             let pending = self.by_producer.get_mut(producer).and_then(|offsets| offsets.get_mut(key));
@@ -62,6 +76,32 @@ impl Undecided {
     /// May a transaction still change this offset?
     pub(crate) fn contains(&self, key: &OffsetKey) -> bool {
         self.by_key.contains_key(key)
+    }
+
+    /// The group's undecided positions.
+    pub(crate) fn of_group(&self, group: &GroupId) -> BTreeSet<(TopicName, PartitionIndex)> {
+        let keys = self.by_key.keys().filter(|key| key.group == *group);
+        keys.map(|key| (key.topic.clone(), key.partition)).collect()
+    }
+
+    /// The undecided positions of every group.
+    pub(crate) fn by_group(&self) -> BTreeMap<GroupId, BTreeSet<(TopicName, PartitionIndex)>> {
+        let mut groups: BTreeMap<GroupId, BTreeSet<(TopicName, PartitionIndex)>> = BTreeMap::new();
+        for key in self.by_key.keys() {
+            groups.entry(key.group.clone()).or_default().insert((key.topic.clone(), key.partition));
+        }
+        groups
+    }
+
+    /// The positions in a topic that may still count, by group; those that know their topic's id only if it is this one.
+    pub(crate) fn of_topic(&self, topic: &TopicName, id: TopicId) -> BTreeMap<GroupId, BTreeSet<PartitionIndex>> {
+        let mut groups: BTreeMap<GroupId, BTreeSet<PartitionIndex>> = BTreeMap::new();
+        for (key, pending) in self.by_producer.values().flatten().filter(|(key, _)| key.topic == *topic) {
+            if pending.committed.as_ref().is_some_and(|offset| offsets::fits(offset, id)) {
+                groups.entry(key.group.clone()).or_default().insert(key.partition);
+            }
+        }
+        groups
     }
 
     /// The producer's transaction has ended: the offsets that count now.

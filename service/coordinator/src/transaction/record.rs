@@ -120,6 +120,15 @@ fn decode_value(value: &[u8]) -> Result<Stored, RecordError> {
     let timeout_ms = reader.i32()?;
     let state = TransactionState::from_code(reader.i8()?).ok_or(RecordError::Malformed)?;
     let partitions = decode_partitions(&mut reader, flexible)?;
+    // Kafka keeps both in memory only. If they are stored after all, open partitions must get their abort: it comes with the
+    // time-out, or with the producer's next beginning.
+    let state = match state {
+        TransactionState::Dead | TransactionState::PrepareEpochFence if partitions.is_empty() => {
+            TransactionState::Empty
+        }
+        TransactionState::Dead | TransactionState::PrepareEpochFence => TransactionState::Ongoing,
+        state => state,
+    };
     let mut stored = Stored {
         producer,
         previous: ProducerId::NONE,

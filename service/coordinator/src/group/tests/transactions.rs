@@ -1,8 +1,12 @@
 //! Positions that transactions commit (KIP-98, 447): which count, which wait, and who may commit them.
 
+use std::time::Duration;
+
+use bytes::Bytes;
 use tidelog_model::{KafkaError, Offset, ProducerEpoch, ProducerId};
 
 use super::driver::{Driver, fetch, join, offset, simple_commit};
+use crate::CoordinatorRecord;
 use crate::group::*;
 
 const A: ProducerId = ProducerId(1);
@@ -129,4 +133,146 @@ fn undecided_positions_count_against_the_shards_memory() {
     assert_eq!(commit(&mut driver, "g", &request(ProducerId(100), 5)), Err(KafkaError::InvalidCommitOffsetSize));
     (0..100).for_each(|number| end(&mut driver, ProducerId(number), false));
     assert_eq!(commit(&mut driver, "g", &request(A, 5)), Ok(()));
+}
+
+const WEEK: Duration = Duration::from_secs(8 * 86_400);
+
+fn tombstones(driver: &Driver) -> usize {
+    driver.log.iter().filter(|record| record.value.is_none()).count()
+}
+
+#[test]
+fn expiry_leaves_out_what_a_transaction_may_still_change() {
+    let mut driver = Driver::new(GroupConfig::default());
+    driver.call("g", simple_commit(vec![offset("t", 0, 1), offset("t", 1, 1)]));
+    commit(&mut driver, "g", &request(A, 5)).unwrap();
+    driver.advance(WEEK);
+    assert_eq!(tombstones(&driver), 1, "the other partition's offset goes");
+    assert_eq!(position(&driver, "g"), Err(KafkaError::UnstableOffsetCommit));
+    end(&mut driver, A, true);
+    assert_eq!(position(&driver, "g"), Ok(Some(Offset(5))));
+    driver.advance(WEEK);
+    assert_eq!(position(&driver, "g"), Ok(None), "decided offsets expire as ever");
+}
+
+#[test]
+fn expiry_keeps_a_group_with_an_open_transaction() {
+    let mut driver = Driver::new(GroupConfig::default());
+    let fresh = driver.fresh();
+    let (token, _) = driver.call("g", GroupCall::Join(JoinGroup { requires_member_id: false, ..join("", fresh) }));
+    driver.advance(Duration::from_secs(5));
+    let Some(GroupReply::Join(Ok(joined))) = driver.answers[&token].clone() else { panic!("not joined") };
+    let leaving = LeavingMember { member_id: joined.member_id, instance_id: None, reason: None };
+    driver.call("g", GroupCall::Leave(vec![leaving]));
+    commit(&mut driver, "g", &request(A, 5)).unwrap();
+    driver.advance(WEEK);
+    assert!(driver.shard.describe(&"g".into()).is_ok());
+    end(&mut driver, A, false);
+    driver.advance(WEEK);
+    assert_eq!(driver.shard.describe(&"g".into()), Err(KafkaError::GroupIdNotFound));
+}
+
+#[test]
+fn what_is_deleted_while_a_transaction_is_open_does_not_come_back() {
+    for decided in [true, false] {
+        for way in 0..3 {
+            let mut driver = Driver::new(GroupConfig::default());
+            if decided {
+                driver.call("g", simple_commit(vec![offset("t", 0, 1)]));
+            }
+            commit(&mut driver, "g", &request(A, 5)).unwrap();
+            let topic = offset("t", 0, 0).topic;
+            match way {
+                0 => drop(driver.call("g", GroupCall::Delete)),
+                1 => drop(driver.call("g", GroupCall::DeleteOffsets(vec![(topic, 0.into())]))),
+                _ => drop(driver.delete_topic("t")),
+            }
+            assert_eq!(tombstones(&driver), 1, "way {way}, decided: {decided}");
+            assert_eq!(position(&driver, "g"), Ok(None), "way {way}, decided: {decided}");
+            end(&mut driver, A, true);
+            assert_eq!(position(&driver, "g"), Ok(None), "way {way}, decided: {decided}");
+            assert_eq!(driver.shard.describe(&"g".into()), Err(KafkaError::GroupIdNotFound));
+        }
+    }
+}
+
+/// What lies in the log of a partition.
+#[derive(Clone)]
+enum Entry {
+    Plain(CoordinatorRecord),
+    Transactional(ProducerId, CoordinatorRecord),
+    End(ProducerId, bool),
+}
+
+/// Keeps the last record of each key, but for those of aborted transactions, which go, and the markers, which stay.
+fn compacted(log: &[Entry]) -> Vec<Entry> {
+    let aborted = |at: usize, producer: ProducerId| {
+        let ends = log.iter().skip(at).find_map(|entry| match entry {
+            Entry::End(ended, committed) if *ended == producer => Some(!committed),
+            _ => None,
+        });
+        ends.unwrap_or(true)
+    };
+    let mut seen: std::collections::BTreeSet<Bytes> = Default::default();
+    let mut kept = Vec::new();
+    for (at, entry) in log.iter().enumerate().rev() {
+        let keep = match entry {
+            Entry::End(..) => true,
+            Entry::Transactional(producer, record) => !aborted(at, *producer) && seen.insert(record.key.clone()),
+            Entry::Plain(record) => seen.insert(record.key.clone()),
+        };
+        if keep {
+            kept.push(entry.clone());
+        }
+    }
+    kept.reverse();
+    kept
+}
+
+fn loaded(log: &[Entry]) -> GroupShard {
+    let mut shard = GroupShard::new(GroupConfig::default());
+    for entry in log {
+        match entry {
+            Entry::Plain(record) => shard.replay(record),
+            Entry::Transactional(producer, record) => shard.replay_transactional(*producer, record),
+            Entry::End(producer, committed) => shard.replay_end_transaction(*producer, *committed),
+        }
+    }
+    shard
+}
+
+proptest::proptest! {
+    /// Commits, transactions, deletions and expiry in any order: once every transaction has ended, the compacted log tells what
+    /// the running shard knows.
+    #[test]
+    fn a_compacted_log_tells_what_the_running_shard_knows(steps in proptest::collection::vec(0..10u8, 1..40)) {
+        let mut driver = Driver::new(GroupConfig::default());
+        let mut log = Vec::new();
+        for (number, step) in steps.iter().chain(&[4, 5]).enumerate() {
+            let before = driver.log.len();
+            match step {
+                0 => drop(driver.call("g", simple_commit(vec![offset("t", 0, number as i64)]))),
+                1 | 2 => {
+                    let producer = if *step == 1 { A } else { B };
+                    let asked = request(producer, number as i64);
+                    let (records, _) = driver.shard.commit_in_transaction(driver.now, &"g".into(), &asked);
+                    for record in records {
+                        driver.shard.replay_transactional(producer, &record);
+                        log.push(Entry::Transactional(producer, record));
+                    }
+                }
+                3..=6 => {
+                    let (producer, committed) = (if step % 2 == 0 { A } else { B }, *step != 3 && *step != 6);
+                    end(&mut driver, producer, committed);
+                    log.push(Entry::End(producer, committed));
+                }
+                7 => drop(driver.call("g", GroupCall::Delete)),
+                8 => drop(driver.delete_topic("t")),
+                _ => drop(driver.advance(WEEK)),
+            }
+            log.extend(driver.log[before..].iter().cloned().map(Entry::Plain));
+        }
+        proptest::prop_assert_eq!(loaded(&log).durable(), driver.shard.durable());
+        proptest::prop_assert_eq!(loaded(&compacted(&log)).durable(), driver.shard.durable());
+    }
 }

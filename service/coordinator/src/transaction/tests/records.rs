@@ -115,3 +115,17 @@ proptest! {
         prop_assert_eq!(decode(&record), Ok(TransactionRecord::Transaction(id, Some(stored))));
     }
 }
+
+#[test]
+fn states_that_are_never_stored_leave_no_partition_open() {
+    for state in [TransactionState::Dead, TransactionState::PrepareEpochFence] {
+        let id = TransactionalId::from("tx");
+        let open = transaction_record(&id, &Stored { state, ..stored() }).unwrap();
+        let expected = Stored { state: TransactionState::Ongoing, ..stored() };
+        assert_eq!(decode(&open), Ok(TransactionRecord::Transaction(id.clone(), Some(expected))));
+        let bare = Stored { state, partitions: Default::default(), ..stored() };
+        let expected = Stored { state: TransactionState::Empty, ..bare.clone() };
+        let read = decode(&transaction_record(&id, &bare).unwrap());
+        assert_eq!(read, Ok(TransactionRecord::Transaction(id, Some(expected))));
+    }
+}
