@@ -16,12 +16,12 @@ use tidelog_model::limits::MAX_INFLATED_BATCH_BYTES;
 use tidelog_model::{Offset, ProducerEpoch, ProducerId, Timestamp};
 use tidelog_record::{AbortedTransaction, Batch, BatchHeader, ProducerStates, RecordViews, check_crc};
 
-use crate::LogError;
 use crate::limits::{COMPACTION_KEY_OVERHEAD_BYTES, DEFAULT_COMPACTION_MEMORY_BYTES};
 use crate::names::{Kind, Stage};
 use crate::scan::{Scan, ScanError};
 use crate::state::Segment;
 use crate::view::LogView;
+use crate::{LogError, ReadError};
 
 mod rewrite;
 mod transactions;
@@ -116,9 +116,10 @@ impl LogView {
         producers: &ActiveProducers,
         now: Timestamp,
     ) -> Result<Compacted, LogError> {
-        self.check_online()?;
         let shared = Arc::clone(&self.shared);
         let _maintenance = shared.maintenance.lock();
+        // Whoever held the lock may have deleted the log, and another one may be in its folder by now.
+        self.check_online()?;
         self.finish_swaps()?;
         let (segments, segment_bytes) = {
             let state = shared.state.read();
@@ -133,7 +134,7 @@ impl LogView {
             return Ok(unchanged);
         }
         let (from, to) = (first.base, last.end);
-        let aborted = self.aborted_transactions(from, to).map_err(|error| self.unreadable(&error))?;
+        let aborted = self.aborted_transactions(from, to).map_err(|error| self.unreadable(error))?;
         let keys = self.key_map(&segments, limits, &aborted)?;
         let mut done = Compacted { clean_to: keys.end, bytes_before: 0, bytes_after: 0 };
         let reached: Vec<_> = segments.into_iter().filter(|segment| segment.base < keys.end).collect();
@@ -147,7 +148,15 @@ impl LogView {
         Ok(done)
     }
 
-    fn unreadable(&self, error: &dyn std::fmt::Display) -> LogError {
+    /// What the disk refused may be there the next time; what is damaged stays damaged.
+    fn unreadable(&self, error: ReadError) -> LogError {
+        match error {
+            ReadError::Io { path, source } => LogError::Io { action: "cannot read", path, source },
+            other => self.damaged(&other),
+        }
+    }
+
+    fn damaged(&self, error: &dyn std::fmt::Display) -> LogError {
         LogError::Format { path: self.shared.directory.clone(), reason: format!("compaction cannot read it: {error}") }
     }
 
@@ -194,7 +203,7 @@ impl LogView {
         loop {
             match scan.next_batch() {
                 Ok(Some((_, batch))) => {
-                    check_crc(&batch).map_err(|error| self.unreadable(&error))?;
+                    check_crc(&batch).map_err(|error| self.damaged(&error))?;
                     if !visit(batch)? {
                         return Ok(false);
                     }

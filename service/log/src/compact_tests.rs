@@ -487,3 +487,67 @@ fn a_swap_that_kafka_has_begun_is_finished() {
     let left = disk.list(Path::new(DIRECTORY)).unwrap();
     assert!(left.iter().all(|entry| !entry.name.to_string_lossy().contains("0.index.")), "{left:?}");
 }
+
+/// The process has died between the new segment's name and the end of the old ones; the next start is refused any one call.
+#[test]
+fn a_start_that_cannot_read_a_swap_leaves_it_to_the_next_one() {
+    let interrupted = |calls| {
+        let disk = SimDisk::new(1);
+        let mut log = keyed_log(&disk, 7);
+        // All become one.
+        log.set_config(LogConfig { segment_bytes: 1 << 20, ..compacted_config() });
+        let view = log.view();
+        let before = last_by_key(&records(&view));
+        let end = view.log_end();
+        disk.set_faults(Faults { fail_after: Some(calls), ..Faults::default() });
+        let done = view.compact(&CompactionLimits::new(Offset(0), end), &nobody(), NOW.wall);
+        disk.process_crash();
+        disk.set_faults(Faults::default());
+        (disk, before, end, done)
+    };
+    let swaps = |disk: &SimDisk| {
+        let names = disk.list(Path::new(DIRECTORY)).unwrap();
+        names.iter().any(|entry| matches!(names::parse(&entry.name), Some((_, Kind::Log, Stage::Swap))))
+    };
+    let calls =
+        (0..).map(|calls| (calls, interrupted(calls))).find(|(_, (disk, _, _, done))| done.is_ok() || swaps(disk));
+    let calls = calls.filter(|(_, (_, _, _, done))| done.is_err()).map(|(calls, _)| calls).unwrap();
+    for step in 0.. {
+        let (disk, before, end, _) = interrupted(calls);
+        disk.set_faults(Faults { fail_after: Some(step), ..Faults::default() });
+        let first = open_with(&disk, compacted_config(), end.0);
+        let refused = disk.faults().fail_after.is_none();
+        drop(first);
+        disk.process_crash();
+        disk.set_faults(Faults::default());
+        let (log, recovered) =
+            open_with(&disk, compacted_config(), end.0).unwrap_or_else(|error| panic!("step {step}: {error}"));
+        assert_eq!((recovered.log_end, recovered.cut), (end, None), "step {step}");
+        let after = records(&log.view());
+        assert!(last_by_key(&after) == before, "step {step}: records are lost");
+        assert!(after.windows(2).all(|pair| pair[0].0 < pair[1].0), "step {step}: an offset came twice");
+        if !refused {
+            break;
+        }
+    }
+}
+
+#[test]
+fn what_the_disk_refused_is_not_taken_for_damage() {
+    for step in 0.. {
+        let disk = SimDisk::new(1);
+        let mut log = create_with(&disk, compacted_config());
+        append(&mut log, &transactional(0, 5, "a", "aborted")).unwrap();
+        end_transaction(&mut log, 1, 5, MarkerKind::Abort, 0);
+        append(&mut log, &keyed(Offset(2), 2, &[("a", Some("1"))])).unwrap();
+        log.roll(&mut |_| empty_snapshot(), NOW).unwrap();
+        let view = log.view();
+        view.flush().unwrap();
+        disk.set_faults(Faults { fail_after: Some(step), ..Faults::default() });
+        let done = view.compact(&CompactionLimits::new(Offset(0), Offset(3)), &nobody(), NOW.wall);
+        assert!(matches!(done, Ok(_) | Err(LogError::Io { .. })), "step {step}: {done:?}");
+        if disk.faults().fail_after.is_some() {
+            break;
+        }
+    }
+}

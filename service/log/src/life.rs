@@ -44,6 +44,8 @@ impl LogView {
     pub fn delete_before(&self, offset: Offset) -> Result<Vec<SegmentInfo>, LogError> {
         let shared = &self.shared;
         let _maintenance = shared.maintenance.lock();
+        // Whoever held the lock may have deleted the log, and another one may be in its folder by now.
+        self.check_online()?;
         // What a compacted segment stands for would come back, with a hole behind it.
         self.finish_swaps()?;
         let (any, dirty) = {
@@ -188,7 +190,8 @@ impl Log {
         {
             let mut state = self.shared.state.write();
             state.offline = Some(Arc::from("the partition was deleted"));
-            for segment in &state.closed {
+            // Views outlive the log: no path of theirs may lead into another log that gets the same folder.
+            for segment in std::mem::take(&mut state.closed) {
                 self.shared.cache.forget(segment.id);
             }
         }

@@ -39,6 +39,7 @@ impl Log {
         }
         let shared = Arc::clone(&self.shared);
         let _maintenance = shared.maintenance.lock();
+        self.view().check_online()?;
         // If the process ends before the cut is flushed, the next start must not take the shorter file for a durable one.
         self.view().finish_swaps()?;
         let result = mark_unsettled(&*shared.disk, &shared.directory)
@@ -52,9 +53,9 @@ impl Log {
 
     /// Empties the log; it goes on at `start`. For a follower that its leader has left behind.
     pub fn truncate_fully(&mut self, start: Offset) -> Result<(), LogError> {
-        self.view().check_online()?;
         let shared = Arc::clone(&self.shared);
         let _maintenance = shared.maintenance.lock();
+        self.view().check_online()?;
         self.view().finish_swaps()?;
         let result = mark_unsettled(&*shared.disk, &shared.directory)
             .and_then(|()| self.restart_locked(start))

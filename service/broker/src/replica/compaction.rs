@@ -56,6 +56,9 @@ impl Replica {
 
     /// Compacts closed segments of a compacted topic; true if it came further. Runs beside appends and reads, on a thread that may block.
     pub(crate) fn compact(&self, now: Now) -> bool {
+        if self.is_gone() {
+            return false;
+        }
         let config = self.config();
         let Cleaning { end: cleaned, failing } = *self.cleaning.lock();
         if !config.cleanup.compact || failing.is_some_and(|failing| failing.waits(now.monotonic)) {
@@ -84,6 +87,8 @@ impl Replica {
                 *cleaning = Cleaning::up_to(done.clean_to);
                 done.clean_to > cleaned
             }
+            // Deleted meanwhile: nobody misses it.
+            Err(_) if self.is_gone() => false,
             Err(failure) => {
                 let damaged = matches!(failure, Some(LogError::Format { .. } | LogError::Damaged(_)));
                 cleaning.failing = Some(Failing::next(failing, damaged, now.monotonic));

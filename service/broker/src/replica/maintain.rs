@@ -103,6 +103,9 @@ impl Replica {
 
     /// Removes local copies that the cold tier has, as far as the local limits want it. Called from any thread.
     pub(crate) fn trim_local(self: &Arc<Self>, now: Now) {
+        if self.is_gone() {
+            return;
+        }
         let plan = self.retention(now);
         self.apply_retention(&plan);
     }

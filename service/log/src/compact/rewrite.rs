@@ -111,8 +111,7 @@ impl LogView {
     }
 
     fn aborted_in(&self, segment: &Segment) -> Result<Vec<tidelog_record::AbortedTransaction>, LogError> {
-        let mut found =
-            self.aborted_transactions(segment.base, segment.end).map_err(|error| self.unreadable(&error))?;
+        let mut found = self.aborted_transactions(segment.base, segment.end).map_err(|error| self.unreadable(error))?;
         found.retain(|entry| entry.last_offset >= segment.base && entry.last_offset < segment.end);
         Ok(found)
     }

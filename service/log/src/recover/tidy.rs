@@ -9,7 +9,7 @@ use crate::LogError;
 use crate::disk::{Disk, unlink_if_there, write_file};
 use crate::names::{self, Kind, LEADER_EPOCHS, PARTITION_METADATA, Stage, UNSETTLED};
 use crate::open::unlink_segment;
-use crate::scan::Scan;
+use crate::scan::{Scan, ScanError};
 
 /// The live files of a log's directory.
 #[derive(Default, Debug)]
@@ -106,9 +106,13 @@ fn finish_swap(disk: &dyn Disk, directory: &Path, base: Offset) -> Result<(), Lo
     let size = file.len().map_err(LogError::io("cannot read", &path))?;
     let mut end = base;
     let mut scan = Scan::headers(&*file, 0, size);
-    // It was flushed before it got this name; damage in it is met again when the segment is walked.
-    while let Ok(Some(located)) = scan.next_header() {
-        end = located.header.next_offset();
+    loop {
+        match scan.next_header() {
+            Ok(Some(located)) => end = located.header.next_offset(),
+            Err(ScanError::Io(source)) => return Err(LogError::io("cannot read", &path)(source)),
+            // It was flushed before it got this name; damage in it is met again when the segment is walked.
+            Ok(None) | Err(ScanError::Batch { .. }) => break,
+        }
     }
     let replaced: Vec<Offset> = list(disk, directory)?
         .into_iter()

@@ -6,8 +6,9 @@ use tidelog_model::{KafkaError, LeaderEpoch, Offset, ProducerEpoch, ProducerId, 
 use tidelog_record::{AbortedTransaction, BatchBuilder, EndTransactionMarker, MarkerKind};
 
 use super::support::*;
+use crate::retention::RetentionPlan;
 use crate::sim::{Faults, Operation, SimDisk};
-use crate::{Disk, Log, LogError, ReadError, StampedBatch};
+use crate::{ActiveProducers, CompactionLimits, Disk, Log, LogError, ReadError, StampedBatch};
 
 #[test]
 fn a_full_disk_moves_nothing_and_the_next_append_succeeds() {
@@ -115,6 +116,32 @@ fn a_slice_outlives_its_segment() {
     assert!(matches!(view.read(Offset(0), Offset(40), 100, true), Err(ReadError::OutOfRange { .. })));
     assert!(matches!(view.read(Offset(41), Offset(41), 100, true), Err(ReadError::OutOfRange { .. })));
     assert_eq!(bases(&view).first(), Some(&start.0));
+}
+
+/// A topic that is made again gets the same folder: whoever still looks at the old log must not reach into it.
+#[test]
+fn a_view_of_a_deleted_log_removes_nothing_of_a_new_one_in_its_folder() {
+    let disk = SimDisk::new(6);
+    let mut old = create(&disk);
+    fill(&mut old, 40, 1000);
+    let view = old.view();
+    view.flush().unwrap();
+    old.delete("x").unwrap();
+    let mut new = create(&disk);
+    fill(&mut new, 40, 1000);
+    let end = new.view().flush().unwrap();
+    let files = || disk.list(Path::new(DIRECTORY)).unwrap().len();
+    let before = files();
+    let limits = CompactionLimits::new(Offset(0), Offset(40));
+    let plan = RetentionPlan { delete_before: Offset(40), log_start: Offset(40), roll_active: false };
+    let _ = view.delete_before(Offset(40));
+    let _ = view.apply_retention(&plan);
+    assert!(view.compact(&limits, &ActiveProducers::default(), NOW.wall).is_err());
+    assert_eq!(files(), before);
+    assert_eq!(view.segments().len(), 1, "it knows no file but the one that it had open");
+    drop(new);
+    let (new, _) = open(&disk, end.0).unwrap();
+    assert_eq!(bases(&new.view()), (0..40).collect::<Vec<_>>());
 }
 
 #[test]
