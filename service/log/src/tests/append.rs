@@ -118,6 +118,17 @@ fn a_slice_outlives_its_segment() {
     assert_eq!(bases(&view).first(), Some(&start.0));
 }
 
+/// The log thread asks for this at every check of retention; a compaction may last.
+#[test]
+fn retention_that_removes_nothing_waits_for_no_compaction() {
+    let disk = SimDisk::new(6);
+    let mut log = create(&disk);
+    fill(&mut log, 40, 1000);
+    let view = log.view();
+    let _compaction = view.shared.maintenance.lock();
+    assert!(view.delete_before(Offset(0)).unwrap().is_empty());
+}
+
 /// A topic that is made again gets the same folder: whoever still looks at the old log must not reach into it.
 #[test]
 fn a_view_of_a_deleted_log_removes_nothing_of_a_new_one_in_its_folder() {
