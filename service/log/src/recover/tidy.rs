@@ -71,10 +71,17 @@ pub(super) fn tidy(disk: &dyn Disk, directory: &Path) -> Result<Folder, LogError
         }
     }
     let orphans: Vec<_> = folder.files.iter().filter(|(base, _)| !folder.logs.contains_key(base)).copied().collect();
-    for (base, kind) in orphans {
-        let path = names::path(directory, base, kind, Stage::Live);
-        unlink_if_there(disk, &path).map_err(LogError::io("cannot remove", &path))?;
-        folder.files.remove(&(base, kind));
+    // Should the log come back, a missing offset index tells that the transaction index may be missing as well; so it goes first, and for good.
+    let (first, rest): (Vec<_>, Vec<_>) = orphans.into_iter().partition(|(_, kind)| *kind == Kind::Index);
+    for (number, group) in [first, rest].into_iter().enumerate() {
+        if number > 0 && !group.is_empty() {
+            disk.flush_dir(directory).map_err(LogError::io("cannot flush", directory))?;
+        }
+        for (base, kind) in group {
+            let path = names::path(directory, base, kind, Stage::Live);
+            unlink_if_there(disk, &path).map_err(LogError::io("cannot remove", &path))?;
+            folder.files.remove(&(base, kind));
+        }
     }
     Ok(folder)
 }
