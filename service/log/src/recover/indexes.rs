@@ -105,26 +105,31 @@ impl Recovery<'_> {
         Ok(AbortedTransactions::decode(&bytes).ok().filter(sound))
     }
 
-    /// The aborted transactions of one segment, from its batches and the producer states before it.
-    fn rebuild_aborted(&self, base: Offset, log: &dyn DiskFile, size: u64) -> Result<AbortedTransactions, LogError> {
-        let path = self.path(base, Kind::Snapshot);
+    /// The aborted transactions of one segment, from its batches and the producer states before it: the newest snapshot that can be
+    /// read, and the segments since.
+    fn rebuild_aborted(&self, folder: &Folder, base: Offset, size: u64) -> Result<AbortedTransactions, LogError> {
         let no_time = Now { monotonic: Default::default(), wall: Timestamp::NONE };
-        let producers = match read_file(self.disk, &path, MAX_SMALL_FILE_BYTES) {
-            Ok(bytes) => ProducerStates::decode_snapshot(&bytes, no_time, MAX_PRODUCER_STATE_BYTES).ok(),
-            Err(_) => (base == Offset::ZERO).then(ProducerStates::new),
-        };
-        let Some(producers) = producers else {
-            let reason = "its transaction index is damaged and no producer snapshot is there to rebuild it from";
-            return Err(self.damage(base, 0, base, reason).into());
-        };
+        let snapshot = folder.snapshots.range(..=base).rev().find_map(|at| {
+            let bytes = read_file(self.disk, &self.path(*at, Kind::Snapshot), MAX_SMALL_FILE_BYTES).ok()?;
+            Some((*at, ProducerStates::decode_snapshot(&bytes, no_time, MAX_PRODUCER_STATE_BYTES).ok()?))
+        });
+        let known = snapshot.filter(|(at, _)| folder.logs.contains_key(at));
+        // Without one: of a transaction that began before the first segment, what lies in the log is all that a list must cover.
+        let first = folder.logs.keys().next().copied().unwrap_or(base);
+        let (from, producers) = known.unwrap_or_else(|| (first, ProducerStates::new()));
         let mut sums = BatchSums::load(Default::default(), producers);
         let mut aborted = AbortedTransactions::new();
-        let mut scan = Scan::batches(log, 0, size);
-        // Damage among the batches was met before; what lies behind it is no longer in the log.
-        while let Ok(Some((_, batch))) = scan.next_batch() {
-            let marker = EndTransactionMarker::of_batch(&batch).unwrap_or_default();
-            if let Some(entry) = sums.apply(batch.header(), marker, no_time).and_then(|ended| ended.aborted()) {
-                aborted.push(entry);
+        for (segment, bytes) in folder.logs.range(from..=base) {
+            let path = self.path(*segment, Kind::Log);
+            let log = self.disk.open(&path, false).map_err(LogError::io("cannot open", &path))?;
+            let mut scan = Scan::batches(&*log, 0, if *segment == base { size } else { *bytes });
+            // Damage among the batches was met before; what lies behind it is no longer in the log.
+            while let Ok(Some((_, batch))) = scan.next_batch() {
+                let marker = EndTransactionMarker::of_batch(&batch).unwrap_or_default();
+                let ended = sums.apply(batch.header(), marker, no_time).and_then(|ended| ended.aborted());
+                if let Some(entry) = ended.filter(|_| *segment == base) {
+                    aborted.push(entry);
+                }
             }
         }
         Ok(aborted)
@@ -133,8 +138,8 @@ impl Recovery<'_> {
     /// What was flushed before the replay began, then what the replay found; the file is made to say the same.
     pub(super) fn merge_aborted(
         &self,
+        folder: &Folder,
         base: Offset,
-        log: &dyn DiskFile,
         size: u64,
         on_disk: Option<AbortedTransactions>,
         replayed: AbortedTransactions,
@@ -143,7 +148,7 @@ impl Recovery<'_> {
         let mut merged = match &on_disk {
             Some(on_disk) => on_disk.clone(),
             None if replay_from <= base => AbortedTransactions::new(),
-            None => self.rebuild_aborted(base, log, size)?,
+            None => self.rebuild_aborted(folder, base, size)?,
         };
         merged.truncate_from_end(replay_from);
         for entry in replayed.entries() {

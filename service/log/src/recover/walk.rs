@@ -65,7 +65,7 @@ impl Walk<'_> {
             }
         }
         self.end = next;
-        let aborted = recovery.merge_aborted(base, &*file, size, on_disk, replayed, self.replay_from)?;
+        let aborted = recovery.merge_aborted(folder, base, size, on_disk, replayed, self.replay_from)?;
         Ok(Found { base, end: next, size, index: None, max, aborted })
     }
 
@@ -142,7 +142,7 @@ impl Walk<'_> {
         }
         let on_disk = recovery.read_aborted(folder, base, suspect)?;
         let size = stop.as_ref().map_or(size, |stop| stop.position);
-        let aborted = recovery.merge_aborted(base, &*file, size, on_disk, replayed, self.replay_from)?;
+        let aborted = recovery.merge_aborted(folder, base, size, on_disk, replayed, self.replay_from)?;
         Ok((Found { base, end: self.end, size, max: None, index: Some(index), aborted }, stop))
     }
 
