@@ -123,8 +123,13 @@ impl Recovery<'_> {
             let path = self.path(*segment, Kind::Log);
             let log = self.disk.open(&path, false).map_err(LogError::io("cannot open", &path))?;
             let mut scan = Scan::batches(&*log, 0, if *segment == base { size } else { *bytes });
-            // Damage among the batches was met before; what lies behind it is no longer in the log.
-            while let Ok(Some((_, batch))) = scan.next_batch() {
+            loop {
+                let batch = match scan.next_batch() {
+                    Ok(Some((_, batch))) => batch,
+                    // Damage among the batches was met before; what lies behind it is no longer in the log.
+                    Ok(None) | Err(ScanError::Batch { .. }) => break,
+                    Err(ScanError::Io(source)) => return Err(LogError::io("cannot read", &path)(source)),
+                };
                 let marker = EndTransactionMarker::of_batch(&batch).unwrap_or_default();
                 let ended = sums.apply(batch.header(), marker, no_time).and_then(|ended| ended.aborted());
                 if let Some(entry) = ended.filter(|_| *segment == base) {
