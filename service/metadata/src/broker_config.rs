@@ -17,7 +17,7 @@ pub use table::BROKER_CONFIGS;
 use crate::config::{
     ConfigDef, ConfigError, ConfigSource, Described, Synonym, Values, find, parse_bool, unknown, unknown_ones,
 };
-use crate::overrides::{Overrides, Unfit};
+use crate::overrides::{Overrides, Settings};
 use crate::topic_config::{TOPIC_CONFIGS, TopicDefaults};
 
 /// The setting of this name, if there is one.
@@ -25,54 +25,20 @@ pub fn broker_config(name: &str) -> Option<&'static ConfigDef> {
     find(BROKER_CONFIGS, name)
 }
 
-/// Settings changed while brokers run (KIP-226): known names that may change, checked values, and stored ones that do not hold.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct BrokerOverrides(Overrides);
+/// Marks what is set while brokers run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct OfBroker;
 
-/// Is this a setting that may change while the broker runs, and this text a value of it?
-fn check_one(name: &str, value: &str) -> Result<(), ConfigError> {
-    let def = broker_config(name).ok_or_else(|| unknown(BROKER_CONFIGS, "broker", name))?;
-    if !def.dynamic {
-        return Err(ConfigError::Conflict(format!("{name} cannot be changed while the broker runs")));
-    }
-    def.validate(value)
-}
+/// Settings changed while brokers run (KIP-226); only those that may.
+pub type BrokerOverrides = Overrides<OfBroker>;
 
-impl BrokerOverrides {
-    /// Checks names and values.
-    pub fn new(values: impl IntoIterator<Item = (String, String)>) -> Result<Self, ConfigError> {
-        Overrides::checked(values, check_one).map(BrokerOverrides)
-    }
-
-    /// What is stored, by whichever version: a name or value that this one refuses is kept and does not hold.
-    pub fn stored(values: impl IntoIterator<Item = (String, String)>) -> Self {
-        BrokerOverrides(Overrides::stored(values, check_one))
-    }
-
-    /// The same with what does not hold of `before`, save the settings that were just changed.
-    #[must_use]
-    pub(crate) fn keeping_unfit(self, before: &BrokerOverrides, changed: impl Fn(&str) -> bool) -> Self {
-        BrokerOverrides(self.0.keeping_unfit(&before.0, changed))
-    }
-
-    /// The value of a setting.
-    pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(name)
-    }
-
-    /// What is stored and does not hold, ascending by name.
-    pub fn unfit(&self) -> impl Iterator<Item = (&str, &Unfit)> {
-        self.0.unfit().iter().map(|(name, unfit)| (name.as_str(), unfit))
-    }
-
-    /// Everything as it is stored, ascending by name.
-    pub fn texts(&self) -> BTreeMap<String, String> {
-        self.0.texts()
-    }
-
-    /// True if nothing is set.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+impl Settings for OfBroker {
+    fn check(name: &str, value: &str) -> Result<(), ConfigError> {
+        let def = broker_config(name).ok_or_else(|| unknown(BROKER_CONFIGS, "broker", name))?;
+        if !def.dynamic {
+            return Err(ConfigError::Conflict(format!("{name} cannot be changed while the broker runs")));
+        }
+        def.validate(value)
     }
 }
 
@@ -314,8 +280,8 @@ impl BrokerConfig {
         for_this: &BrokerOverrides,
     ) -> Result<TopicDefaults, ConfigError> {
         let layers = [
-            (ConfigSource::DynamicBroker, for_this.0.values()),
-            (ConfigSource::DynamicDefaultBroker, for_all.0.values()),
+            (ConfigSource::DynamicBroker, for_this.values()),
+            (ConfigSource::DynamicDefaultBroker, for_all.values()),
             (ConfigSource::StaticBroker, &self.explicit),
         ];
         let mut defaults = TopicDefaults::default();
@@ -343,8 +309,8 @@ impl BrokerConfig {
     /// Every setting of the broker as DescribeConfigs answers it, ascending by name; stored ones of unknown names last.
     pub fn describe(&self, for_all: &BrokerOverrides, for_this: &BrokerOverrides) -> Vec<Described> {
         let layers: BTreeMap<ConfigSource, &Values> = BTreeMap::from([
-            (ConfigSource::DynamicBroker, for_this.0.values()),
-            (ConfigSource::DynamicDefaultBroker, for_all.0.values()),
+            (ConfigSource::DynamicBroker, for_this.values()),
+            (ConfigSource::DynamicDefaultBroker, for_all.values()),
             (ConfigSource::StaticBroker, &self.explicit),
         ]);
         BROKER_CONFIGS
@@ -359,11 +325,11 @@ impl BrokerConfig {
                     synonyms.push(entry(ConfigSource::Default, Some(default.to_string())));
                 }
                 Described::new(def, synonyms, !def.dynamic)
-                    .with_unfit(for_all.0.unfit().get(def.name), ConfigSource::DynamicDefaultBroker)
-                    .with_unfit(for_this.0.unfit().get(def.name), ConfigSource::DynamicBroker)
+                    .with_unfit(for_all.unfit_ones().get(def.name), ConfigSource::DynamicDefaultBroker)
+                    .with_unfit(for_this.unfit_ones().get(def.name), ConfigSource::DynamicBroker)
             })
-            .chain(unknown_ones(for_this.0.unfit(), broker_config, ConfigSource::DynamicBroker))
-            .chain(unknown_ones(for_all.0.unfit(), broker_config, ConfigSource::DynamicDefaultBroker))
+            .chain(unknown_ones(for_this.unfit_ones(), broker_config, ConfigSource::DynamicBroker))
+            .chain(unknown_ones(for_all.unfit_ones(), broker_config, ConfigSource::DynamicDefaultBroker))
             .collect()
     }
 }

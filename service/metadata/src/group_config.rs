@@ -3,13 +3,12 @@
 //!
 //! Settings of share and streams groups are not in the table: those groups do not exist here.
 
-use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use crate::broker_config::{BrokerConfig, broker_config};
 use crate::config::{ConfigDef, ConfigError, ConfigSource, Described, Synonym, find, unknown, unknown_ones};
-use crate::overrides::{Overrides, Unfit};
+use crate::overrides::{Overrides, Settings};
 
 const HEARTBEAT_INTERVAL: &str = "consumer.heartbeat.interval.ms";
 const SESSION_TIMEOUT: &str = "consumer.session.timeout.ms";
@@ -40,9 +39,12 @@ pub fn group_config(name: &str) -> Option<&'static ConfigDef> {
     find(GROUP_CONFIGS, name)
 }
 
+/// Marks what groups set.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct OfGroup;
+
 /// What one group sets, and what is stored of it and does not hold.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct GroupOverrides(Overrides);
+pub type GroupOverrides = Overrides<OfGroup>;
 
 /// How long members of a group of the consumer protocol may be silent, and how often they report.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -53,47 +55,13 @@ pub struct ConsumerTimes {
     pub heartbeat_interval: Duration,
 }
 
-fn check_one(name: &str, value: &str) -> Result<(), ConfigError> {
-    group_config(name).ok_or_else(|| unknown(GROUP_CONFIGS, "group", name))?.validate(value)
+impl Settings for OfGroup {
+    fn check(name: &str, value: &str) -> Result<(), ConfigError> {
+        group_config(name).ok_or_else(|| unknown(GROUP_CONFIGS, "group", name))?.validate(value)
+    }
 }
 
 impl GroupOverrides {
-    /// Checks names and values.
-    pub fn new(values: impl IntoIterator<Item = (String, String)>) -> Result<Self, ConfigError> {
-        Overrides::checked(values, check_one).map(GroupOverrides)
-    }
-
-    /// What is stored, by whichever version: a name or value that this one refuses is kept and does not hold.
-    pub fn stored(values: impl IntoIterator<Item = (String, String)>) -> Self {
-        GroupOverrides(Overrides::stored(values, check_one))
-    }
-
-    /// The same with what does not hold of `before`, save the settings that were just changed.
-    #[must_use]
-    pub(crate) fn keeping_unfit(self, before: &GroupOverrides, changed: impl Fn(&str) -> bool) -> Self {
-        GroupOverrides(self.0.keeping_unfit(&before.0, changed))
-    }
-
-    /// The value of a setting.
-    pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(name)
-    }
-
-    /// What is stored and does not hold, ascending by name.
-    pub fn unfit(&self) -> impl Iterator<Item = (&str, &Unfit)> {
-        self.0.unfit().iter().map(|(name, unfit)| (name.as_str(), unfit))
-    }
-
-    /// Everything as it is stored, ascending by name.
-    pub fn texts(&self) -> BTreeMap<String, String> {
-        self.0.texts()
-    }
-
-    /// True if nothing is set.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     fn asked(&self, broker: &BrokerConfig) -> ConsumerTimes {
         let millis = |name: &str| self.get(name)?.parse().ok().map(Duration::from_millis);
         ConsumerTimes {
@@ -150,9 +118,9 @@ impl GroupOverrides {
                 .broker_name
                 .and_then(|name| Some(Synonym::new(name, broker_config(name)?.default?, ConfigSource::Default)));
             let synonyms = own.into_iter().chain(given).chain(default).collect();
-            Described::new(def, synonyms, false).with_unfit(self.0.unfit().get(def.name), source)
+            Described::new(def, synonyms, false).with_unfit(self.unfit_ones().get(def.name), source)
         });
-        described.chain(unknown_ones(self.0.unfit(), group_config, source)).collect()
+        described.chain(unknown_ones(self.unfit_ones(), group_config, source)).collect()
     }
 }
 
@@ -184,8 +152,8 @@ mod tests {
             let error = overrides(&[(name, value)]).check(&broker).unwrap_err().to_string();
             assert!(error.contains(reason), "{error}");
         }
-        assert!(check_one("share.session.timeout.ms", "50000").is_err());
-        assert!(check_one(SESSION_TIMEOUT, "0").is_err());
+        assert!(OfGroup::check("share.session.timeout.ms", "50000").is_err());
+        assert!(OfGroup::check(SESSION_TIMEOUT, "0").is_err());
     }
 
     #[test]

@@ -26,7 +26,7 @@ pub use config::{ConfigDef, ConfigError, ConfigSource, ConfigType, Described, Sy
 pub use group_config::{ConsumerTimes, GroupOverrides};
 pub use image::{ClusterImage, ImageChange, ImageError, Partition, Topic, Versioned};
 pub use keys::Key;
-pub use overrides::Unfit;
+pub use overrides::{Overrides, Unfit};
 pub use port::{MetadataStore, Outcome, Revision, StoreError, Transaction};
 pub use topic_config::{
     CleanupPolicy, Compression, KeyFormat, TimestampType, TopicConfig, TopicDefaults, TopicOverrides,

@@ -5,6 +5,7 @@
 //! seen and put right, and the default holds in its place; but nothing is removed by a default that stands for such a text.
 
 use std::collections::BTreeMap;
+use std::marker::PhantomData;
 
 use crate::config::{ConfigError, Values};
 
@@ -17,55 +18,65 @@ pub struct Unfit {
     pub reason: ConfigError,
 }
 
-/// Settings of a topic or a broker.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub(crate) struct Overrides {
-    /// Known names, checked values.
-    values: Values,
-    unfit: BTreeMap<String, Unfit>,
+/// Which settings these are: a topic's, a broker's, a group's.
+pub trait Settings {
+    /// Is this a setting, and this text a value of it?
+    fn check(name: &str, value: &str) -> Result<(), ConfigError>;
 }
 
-/// Is this a setting, and this text a value of it?
-type Checked = fn(&str, &str) -> Result<(), ConfigError>;
+/// What one topic, broker or group sets: known names, checked values, and stored ones that do not hold.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Overrides<Of> {
+    values: Values,
+    unfit: BTreeMap<String, Unfit>,
+    of: PhantomData<Of>,
+}
 
-impl Overrides {
-    /// Settings of which each must hold.
-    pub(crate) fn checked(
-        values: impl IntoIterator<Item = (String, String)>,
-        check: Checked,
-    ) -> Result<Self, ConfigError> {
+impl<Of: Settings> Overrides<Of> {
+    /// Checks names and values one by one; what they must be together is another question.
+    pub fn new(values: impl IntoIterator<Item = (String, String)>) -> Result<Self, ConfigError> {
         let mut checked = Values::new();
         for (name, value) in values {
             let value = value.trim().to_string();
-            check(&name, &value)?;
+            Of::check(&name, &value)?;
             checked.insert(name, value);
         }
-        Ok(Overrides { values: checked, unfit: BTreeMap::new() })
+        Ok(Overrides { values: checked, unfit: BTreeMap::new(), of: PhantomData })
     }
 
-    /// Settings as they are stored: those that do not hold are kept aside.
-    pub(crate) fn stored(values: impl IntoIterator<Item = (String, String)>, check: Checked) -> Self {
-        let mut stored = Overrides::default();
-        for (name, value) in values {
-            match check(&name, &value) {
-                Ok(()) => drop(stored.values.insert(name, value)),
-                Err(reason) => drop(stored.unfit.insert(name, Unfit { value, reason })),
+    /// What is stored, by whichever version: a name or value that this one refuses is kept and does not hold.
+    pub fn stored(stored: impl IntoIterator<Item = (String, String)>) -> Self {
+        let (mut values, mut unfit) = (Values::new(), BTreeMap::new());
+        for (name, value) in stored {
+            match Of::check(&name, &value) {
+                Ok(()) => drop(values.insert(name, value)),
+                Err(reason) => drop(unfit.insert(name, Unfit { value, reason })),
             }
         }
-        stored
+        Overrides { values, unfit, of: PhantomData }
     }
 
-    /// The same with those of `before` that do not hold, save the ones that were just changed.
+    /// The same with what does not hold of `before`, save the settings that were just changed.
     #[must_use]
-    pub(crate) fn keeping_unfit(mut self, before: &Overrides, changed: impl Fn(&str) -> bool) -> Self {
+    pub(crate) fn keeping_unfit(mut self, before: &Self, changed: impl Fn(&str) -> bool) -> Self {
         let kept = before.unfit.iter().filter(|(name, _)| !changed(name));
         self.unfit.extend(kept.map(|(name, unfit)| (name.clone(), unfit.clone())));
         self
     }
 
-    /// The value that holds.
-    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+    /// The own value of a setting.
+    pub fn get(&self, name: &str) -> Option<&str> {
         self.values.get(name).map(String::as_str)
+    }
+
+    /// Names and values that hold, ascending by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.values.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    /// What is stored and does not hold, ascending by name.
+    pub fn unfit(&self) -> impl Iterator<Item = (&str, &Unfit)> {
+        self.unfit.iter().map(|(name, unfit)| (name.as_str(), unfit))
     }
 
     /// Those that hold.
@@ -73,19 +84,19 @@ impl Overrides {
         &self.values
     }
 
-    /// Those that do not, ascending by name.
-    pub(crate) fn unfit(&self) -> &BTreeMap<String, Unfit> {
+    /// Those that do not.
+    pub(crate) fn unfit_ones(&self) -> &BTreeMap<String, Unfit> {
         &self.unfit
     }
 
-    /// All texts as they are stored, ascending by name.
-    pub(crate) fn texts(&self) -> BTreeMap<String, String> {
+    /// Everything as it is stored, ascending by name.
+    pub fn texts(&self) -> BTreeMap<String, String> {
         let unfit = self.unfit.iter().map(|(name, unfit)| (name.clone(), unfit.value.clone()));
         self.values.clone().into_iter().chain(unfit).collect()
     }
 
     /// Is nothing stored?
-    pub(crate) fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.values.is_empty() && self.unfit.is_empty()
     }
 }

@@ -11,64 +11,27 @@ pub use table::TOPIC_CONFIGS;
 use crate::config::{
     ConfigDef, ConfigError, ConfigSource, Described, Synonym, find, parse_bool, parse_list, unknown, unknown_ones,
 };
-use crate::overrides::{Overrides, Unfit};
+use crate::overrides::{Overrides, Settings};
 
 /// The setting of this name, if there is one.
 pub fn topic_config(name: &str) -> Option<&'static ConfigDef> {
     find(TOPIC_CONFIGS, name)
 }
 
-/// A topic's own settings: known names, checked values, and stored ones that do not hold.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct TopicOverrides(Overrides);
+/// Marks what topics set.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct OfTopic;
 
-/// Is this a topic's setting, and this text a value of it?
-fn check_one(name: &str, value: &str) -> Result<(), ConfigError> {
-    topic_config(name).ok_or_else(|| unknown(TOPIC_CONFIGS, "topic", name))?.validate(value)
+/// A topic's own settings; see [`TopicOverrides::check`] for what they must be together.
+pub type TopicOverrides = Overrides<OfTopic>;
+
+impl Settings for OfTopic {
+    fn check(name: &str, value: &str) -> Result<(), ConfigError> {
+        topic_config(name).ok_or_else(|| unknown(TOPIC_CONFIGS, "topic", name))?.validate(value)
+    }
 }
 
 impl TopicOverrides {
-    /// Checks names and values one by one; see [`TopicOverrides::check`] for what they must be together.
-    pub fn new(values: impl IntoIterator<Item = (String, String)>) -> Result<Self, ConfigError> {
-        Overrides::checked(values, check_one).map(TopicOverrides)
-    }
-
-    /// What is stored, by whichever version: a name or value that this one refuses is kept and does not hold.
-    pub fn stored(values: impl IntoIterator<Item = (String, String)>) -> Self {
-        TopicOverrides(Overrides::stored(values, check_one))
-    }
-
-    /// The same with what does not hold of `before`, save the settings that were just changed.
-    #[must_use]
-    pub(crate) fn keeping_unfit(self, before: &TopicOverrides, changed: impl Fn(&str) -> bool) -> Self {
-        TopicOverrides(self.0.keeping_unfit(&before.0, changed))
-    }
-
-    /// The topic's own value of a setting.
-    pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(name)
-    }
-
-    /// Names and values that hold, ascending by name.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.values().iter().map(|(name, value)| (name.as_str(), value.as_str()))
-    }
-
-    /// What is stored and does not hold, ascending by name.
-    pub fn unfit(&self) -> impl Iterator<Item = (&str, &Unfit)> {
-        self.0.unfit().iter().map(|(name, unfit)| (name.as_str(), unfit))
-    }
-
-    /// Everything as it is stored, ascending by name.
-    pub fn texts(&self) -> BTreeMap<String, String> {
-        self.0.texts()
-    }
-
-    /// True if the topic sets nothing.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     /// Do the settings fit together, with the broker's defaults in the places that the topic leaves open?
     pub fn check(&self, defaults: &TopicDefaults) -> Result<(), ConfigError> {
         let config = TopicConfig::effective(self, defaults);
@@ -371,9 +334,9 @@ pub fn describe_topic(overrides: &TopicOverrides, defaults: &TopicDefaults) -> V
                 });
             }
             Described::new(def, synonyms, false)
-                .with_unfit(overrides.0.unfit().get(def.name), ConfigSource::DynamicTopic)
+                .with_unfit(overrides.unfit_ones().get(def.name), ConfigSource::DynamicTopic)
         })
-        .chain(unknown_ones(overrides.0.unfit(), topic_config, ConfigSource::DynamicTopic))
+        .chain(unknown_ones(overrides.unfit_ones(), topic_config, ConfigSource::DynamicTopic))
         .collect()
 }
 
