@@ -131,6 +131,16 @@ func numbers(from, to int) []record {
 	return records
 }
 
+// secondsApart gives records a second apart, and the time of the first.
+func secondsApart(count int) ([]record, time.Time) {
+	start := time.Now().Add(-100 * time.Second).Truncate(time.Millisecond)
+	records := numbers(0, count)
+	for n := range records {
+		records[n].time = start.Add(time.Duration(n) * time.Second)
+	}
+	return records, start
+}
+
 func values(records []record) []string {
 	var values []string
 	for _, record := range records {

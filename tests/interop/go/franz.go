@@ -213,11 +213,7 @@ func franzSeek() error {
 	if err != nil {
 		return err
 	}
-	start := time.Now().Add(-100 * time.Second).Truncate(time.Millisecond)
-	records := numbers(0, 10)
-	for n := range records {
-		records[n].time = start.Add(time.Duration(n) * time.Second)
-	}
+	records, start := secondsApart(10)
 	if err := franzSend(topic, records); err != nil {
 		return err
 	}
@@ -505,11 +501,7 @@ func franzOffsets() error {
 	if err != nil {
 		return err
 	}
-	start := time.Now().Add(-100 * time.Second).Truncate(time.Millisecond)
-	records := numbers(0, 10)
-	for n := range records {
-		records[n].time = start.Add(time.Duration(n) * time.Second)
-	}
+	records, start := secondsApart(10)
 	if err := franzSend(topic, records); err != nil {
 		return err
 	}

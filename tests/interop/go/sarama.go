@@ -260,11 +260,7 @@ func saramaTimes() error {
 	if err != nil {
 		return err
 	}
-	start := time.Now().Add(-100 * time.Second).Truncate(time.Millisecond)
-	records := numbers(0, 10)
-	for n := range records {
-		records[n].time = start.Add(time.Duration(n) * time.Second)
-	}
+	records, start := secondsApart(10)
 	if err := saramaSend(saramaConfig(), topic, records); err != nil {
 		return err
 	}
