@@ -1,9 +1,10 @@
 //! WriteTxnMarkers: ends a producer's transaction on the partitions that this broker leads. Decides nothing: the partition does.
 
 use futures::future::join_all;
+use tidelog_metadata::ClusterImage;
 use tidelog_model::{Caller, KafkaError, LeaderEpoch, Offset, ProducerEpoch, ProducerId, TopicPartition};
 use tidelog_partition::{Acks, Content};
-use tidelog_record::{EndTransactionMarker, Origin};
+use tidelog_record::{Batch, EndTransactionMarker, Origin};
 use tidelog_security::{Operation, Resource};
 use tokio::sync::oneshot;
 
@@ -33,10 +34,18 @@ impl Broker {
     /// - UNKNOWN_TOPIC_OR_PARTITION: there is no such partition.
     /// - NOT_LEADER_OR_FOLLOWER, KAFKA_STORAGE_ERROR: it is opening, its group coordinator loads, or its disk failed: come again.
     /// - INVALID_PRODUCER_EPOCH, TRANSACTION_COORDINATOR_FENCED: somebody newer has decided.
-    pub async fn write_markers(&self, markers: &Markers) -> Vec<Result<(), KafkaError>> {
+    pub(crate) async fn write_markers(&self, markers: &Markers) -> Vec<Result<(), KafkaError>> {
+        let Markers { producer_id, producer_epoch, marker, .. } = *markers;
+        let now = self.clock().now();
+        // The same for all: the log thread of each stamps its offset and epoch.
+        let batch = match marker.batch(Offset::ZERO, LeaderEpoch(0), producer_id, producer_epoch, now.wall) {
+            Ok(batch) => batch,
+            Err(error) => return vec![Err(error.kafka()); markers.partitions.len()],
+        };
+        let image = self.image();
         let mut waiting = Vec::with_capacity(markers.partitions.len());
         for partition in &markers.partitions {
-            waiting.push(self.enqueue_marker(markers, partition).await);
+            waiting.push(self.enqueue_marker(&image, markers, batch.clone(), partition).await);
         }
         let answers = waiting.into_iter().map(|enqueued| async move {
             // Without an answer the partition went away with the entry still in its queue.
@@ -61,17 +70,14 @@ impl Broker {
 
     async fn enqueue_marker(
         &self,
+        image: &ClusterImage,
         markers: &Markers,
+        batch: Batch,
         partition: &TopicPartition,
     ) -> Result<oneshot::Receiver<AppendResult>, KafkaError> {
-        let image = self.image();
         let topic = image.topic(partition.topic.as_str()).ok_or(KafkaError::UnknownTopicOrPartition)?;
         let replica = self.find_replica(topic, partition.partition).map_err(|refused| refused.error)?;
-        let Markers { producer_id, producer_epoch, marker, transaction_version, .. } = *markers;
-        let now = self.clock().now();
-        let batch = marker
-            .batch(Offset::ZERO, LeaderEpoch(0), producer_id, producer_epoch, now.wall)
-            .map_err(|error| error.kafka())?;
+        let Markers { marker, transaction_version, .. } = *markers;
         let (reply, answer) = oneshot::channel();
         let work = AppendWork {
             batch,

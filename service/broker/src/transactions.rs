@@ -6,12 +6,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use futures::future::join_all;
-use regex::{Regex, RegexBuilder};
-use tidelog_coordinator::partition_for;
 use tidelog_coordinator::transaction::{
     AddPartitions, ClientVersion, EndTransaction, InitProducer, Producer, TransactionCall, TransactionConfig,
     TransactionDescription, TransactionListing, TransactionReply, TransactionalId,
 };
+use tidelog_coordinator::{partition_for, whole};
 use tidelog_metadata::ClusterImage;
 use tidelog_model::{Caller, KafkaError, NodeId, PartitionIndex, TopicName, TopicPartition};
 use tidelog_security::{Operation, Resource};
@@ -199,7 +198,7 @@ impl Broker {
     /// - INVALID_PRODUCER_ID_MAPPING, PRODUCER_FENCED: the transactional id has another producer.
     /// - TRANSACTION_ABORTABLE: it is not part of it (`Verify`).
     /// - NOT_COORDINATOR, COORDINATOR_LOAD_IN_PROGRESS, COORDINATOR_NOT_AVAILABLE: come again.
-    pub async fn verify_or_add_partition(
+    pub(crate) async fn verify_or_add_partition(
         &self,
         id: &str,
         producer: Producer,
@@ -248,7 +247,9 @@ impl Broker {
         caller: &Caller,
         filter: &TransactionFilter,
     ) -> Result<Vec<TransactionListing>, BrokerError> {
-        let pattern = filter.pattern.as_deref().map(whole).transpose()?;
+        let pattern = filter.pattern.as_deref().map(|pattern| whole(pattern, MAX_PATTERN_BYTES)).transpose();
+        let pattern =
+            pattern.map_err(|error| BrokerError::new(KafkaError::InvalidRegularExpression, error.to_string()))?;
         let image = self.image();
         let Some(topic) = image.topic(TRANSACTIONS_TOPIC) else { return Ok(Vec::new()) };
         let mut answers = Vec::new();
@@ -357,15 +358,6 @@ impl TransactionFilter {
         let by_time = self.longer_than_ms.is_none_or(|least| now_ms.saturating_sub(listing.started.get()) > least);
         by_producer && by_state && by_time
     }
-}
-
-/// A regular expression that matches whole ids. It runs in linear time, and its size is bounded.
-fn whole(pattern: &str) -> Result<Regex, BrokerError> {
-    let build = |text: &str| RegexBuilder::new(text).size_limit(MAX_PATTERN_BYTES).build();
-    // First by itself: `a)(b` is no pattern, and would be one inside of parentheses.
-    build(pattern)
-        .and_then(|_| build(&format!(r"\A(?:{pattern})\z")))
-        .map_err(|error| BrokerError::new(KafkaError::InvalidRegularExpression, error.to_string()))
 }
 
 /// The transactions' settings from the broker's.

@@ -384,17 +384,3 @@ pub struct TopicCursor {
     /// The partition.
     pub partition: PartitionIndex,
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_clone_of_a_topics_name_copies_no_bytes() {
-        let original = TopicRef::from("events");
-        let (TopicRef::Name(kept), TopicRef::Name(cloned)) = (&original, original.clone()) else {
-            panic!("a name is a name");
-        };
-        assert!(Arc::ptr_eq(kept, &cloned));
-    }
-}

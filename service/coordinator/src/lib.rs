@@ -19,6 +19,7 @@
 //!
 //! Transactions ([`transaction`]) follow the same contract with types of their own; what differs is told at [`TransactionShard`].
 
+mod expression;
 pub mod group;
 pub mod limits;
 mod name;
@@ -29,6 +30,7 @@ pub mod transaction;
 mod transcripts;
 mod wire;
 
+pub use expression::whole;
 pub use group::GroupShard;
 pub use outcome::{CoordinatorRecord, Outcome, ReplyToken};
 pub use partition_for::partition_for;

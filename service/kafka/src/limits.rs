@@ -60,6 +60,9 @@ pub(crate) const MAX_SENTENCE_BYTES: usize = 4096;
 /// Producers that one DescribeProducers answer tells of, some 60 bytes each: those of eight partitions that are full of them.
 pub(crate) const MAX_DESCRIBED_PRODUCERS: usize = 100_000;
 
+/// Partitions that one DescribeTransactions answer names, some 10 bytes each beside their topics' names.
+pub(crate) const MAX_DESCRIBED_TRANSACTION_PARTITIONS: usize = 100_000;
+
 /// Memory that all fetch sessions together may take: some 200,000 partitions by id.
 pub(crate) const MAX_FETCH_SESSION_BYTES: usize = 64 * 1024 * 1024;
 

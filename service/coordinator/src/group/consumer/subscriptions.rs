@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use regex::RegexBuilder;
 use tidelog_model::{KafkaError, TopicId, TopicName};
 
 use super::Consumer;
 use super::heartbeat::refused;
+use crate::expression::whole;
 use crate::group::api::ConsumerRefused;
 use crate::group::directory::TopicDirectory;
 use crate::group::ids::{InstanceId, MemberId};
@@ -124,9 +124,7 @@ fn matches(
         let message = format!("the regular expression '{expression}' is not valid, or too large");
         refused(KafkaError::InvalidRegularExpression, message)
     };
-    let whole = format!("^(?:{expression})$");
-    // The engine takes linear time; its own size has a limit.
-    let regex = RegexBuilder::new(&whole).size_limit(MAX_EXPRESSION_BYTES).build().map_err(|_| invalid())?;
+    let regex = whole(expression, MAX_EXPRESSION_BYTES).map_err(|_| invalid())?;
     let fits = |name: &&TopicName| !name.is_internal() && !hidden.contains(*name) && regex.is_match(name.as_str());
     Ok(directory.topics().keys().filter(fits).map(|name| Arc::from(name.as_str())).collect())
 }
