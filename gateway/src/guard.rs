@@ -92,7 +92,7 @@ pub(crate) async fn authenticate(State(context): State<Shared>, mut request: Req
         Err(refusal) => {
             context.broker.audit(&AuditEvent::Authentication {
                 principal: None,
-                mechanism: if matches!(refusal, Refusal::Password) { "BASIC" } else { "BEARER" },
+                mechanism: if matches!(refusal, Refusal::Password | Refusal::Foreign) { "BASIC" } else { "BEARER" },
                 host: peer(&request),
                 door,
                 reason: Some(&refusal.reason()),

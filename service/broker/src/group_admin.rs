@@ -4,11 +4,11 @@ use std::pin::Pin;
 
 use tidelog_coordinator::group::{AnyDescription, GroupCall, GroupDescription, GroupId, GroupListing, GroupReply};
 use tidelog_metadata::ClusterImage;
-use tidelog_model::{Caller, KafkaError, PartitionIndex, TopicName};
+use tidelog_model::{Caller, KafkaError, OFFSETS_TOPIC, PartitionIndex, TopicName};
 use tidelog_security::{Operation, Resource};
 
 use crate::broker::Broker;
-use crate::groups::{GroupTicket, OFFSETS_TOPIC, ask_shard};
+use crate::groups::{GroupTicket, ask_shard};
 use crate::replica::GroupWork;
 use crate::{BrokerError, TopicRef};
 

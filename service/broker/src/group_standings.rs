@@ -2,10 +2,10 @@
 //! partitions where they end.
 
 use tidelog_coordinator::group::{GroupStandings, Position};
-use tidelog_model::{KafkaError, PartitionIndex, TopicId};
+use tidelog_model::{KafkaError, OFFSETS_TOPIC, PartitionIndex, TopicId};
 
 use crate::broker::Broker;
-use crate::groups::{OFFSETS_TOPIC, ask_shard};
+use crate::groups::ask_shard;
 use crate::replica::GroupWork;
 
 impl Broker {

@@ -12,7 +12,9 @@ use tidelog_coordinator::group::{
 use tidelog_coordinator::{CoordinatorRecord, partition_for};
 use tidelog_metadata::{ClusterImage, Topic, decide};
 use tidelog_model::limits::MAX_INFLATED_BATCH_BYTES;
-use tidelog_model::{Caller, KafkaError, LeaderEpoch, NodeId, Offset, PartitionIndex, TopicId, TopicName};
+use tidelog_model::{
+    Caller, KafkaError, LeaderEpoch, NodeId, OFFSETS_TOPIC, Offset, PartitionIndex, TopicId, TopicName,
+};
 use tidelog_record::{Batch, BatchError, Batches, EndTransactionMarker, MarkerKind};
 use tidelog_security::{Operation, Resource};
 use tokio::sync::oneshot;
@@ -22,9 +24,6 @@ use crate::broker::Broker;
 use crate::limits::LOAD_READ_BYTES;
 use crate::replica::{GroupWork, Replica, Work};
 use crate::{BrokerError, TopicRef};
-
-/// The topic of all groups' records.
-pub(crate) const OFFSETS_TOPIC: &str = "__consumer_offsets";
 
 /// A question to a coordinator on its way: the waiting stage.
 pub struct GroupTicket<T>(oneshot::Receiver<Result<T, KafkaError>>);

@@ -5,14 +5,13 @@ use std::time::Duration;
 
 use tidelog_log::LogError;
 use tidelog_metadata::decide::finish_deletion;
-use tidelog_model::{PartitionIndex, TopicId, TopicIdPartition, TopicPartition};
+use tidelog_model::{OFFSETS_TOPIC, PartitionIndex, TopicId, TopicIdPartition, TopicPartition};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::broker::Broker;
 use crate::checkpoints::{Line, Lines};
-use crate::groups::OFFSETS_TOPIC;
 use crate::limits::{CHECKPOINT_INTERVAL, DELETION_RETRY, REOPEN_FIRST, REOPEN_MOST};
 use crate::replica::{Ending, GroupWork, Maintenance, Replica, Work};
 

@@ -12,18 +12,16 @@ use tidelog_coordinator::transaction::{
 };
 use tidelog_coordinator::{partition_for, whole};
 use tidelog_metadata::ClusterImage;
-use tidelog_model::{Caller, KafkaError, NodeId, PartitionIndex, TopicName, TopicPartition};
+use tidelog_model::{
+    Caller, KafkaError, NodeId, OFFSETS_TOPIC, PartitionIndex, TRANSACTIONS_TOPIC, TopicName, TopicPartition,
+};
 use tidelog_security::{Operation, Resource};
 use tokio::sync::oneshot;
 
 use crate::broker::Broker;
-use crate::groups::OFFSETS_TOPIC;
 use crate::limits::MAX_PATTERN_BYTES;
 use crate::replica::{Replica, TransactionWork, Work};
 use crate::{BrokerError, ProducerIdentity};
-
-/// The topic of all transactions' records.
-pub(crate) const TRANSACTIONS_TOPIC: &str = "__transaction_state";
 
 /// A question to a transaction's coordinator on its way: the waiting stage.
 pub type TransactionTicket<T> = Pin<Box<dyn Future<Output = Result<T, BrokerError>> + Send>>;

@@ -24,4 +24,4 @@ pub use partitioner::{murmur2, partition_of_key};
 pub use quota::{InvalidQuotaEntity, QuotaEntity, QuotaKind, QuotaName, QuotaTable, canonical_address};
 pub use scram::{ScramCredential, ScramMechanism};
 pub use time::{Deadline, Now, Timestamp};
-pub use topic::{InvalidTopicName, TopicIdPartition, TopicName, TopicPartition};
+pub use topic::{InvalidTopicName, OFFSETS_TOPIC, TRANSACTIONS_TOPIC, TopicIdPartition, TopicName, TopicPartition};

@@ -6,6 +6,12 @@ use std::sync::Arc;
 use crate::limits::MAX_TOPIC_NAME_LENGTH;
 use crate::{PartitionIndex, TopicId};
 
+/// Kafka's topic of group positions and members.
+pub const OFFSETS_TOPIC: &str = "__consumer_offsets";
+
+/// Kafka's topic of transactions.
+pub const TRANSACTIONS_TOPIC: &str = "__transaction_state";
+
 /// A valid topic name: 1 to 249 of `[a-zA-Z0-9._-]`, neither `.` nor `..` (it is a folder's name too).
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TopicName(Arc<str>);
@@ -52,7 +58,7 @@ impl TopicName {
 
     /// True for topics that only the service itself writes.
     pub fn is_internal(&self) -> bool {
-        matches!(&*self.0, "__consumer_offsets" | "__transaction_state")
+        matches!(&*self.0, OFFSETS_TOPIC | TRANSACTIONS_TOPIC)
     }
 
     /// The name with `.` and `_` made equal: Kafka refuses two topics whose metric names would collide.

@@ -6,14 +6,13 @@ use std::sync::Arc;
 
 use tidelog_coordinator::CoordinatorRecord;
 use tidelog_coordinator::group::{CommitInTransaction, GroupId};
-use tidelog_model::{KafkaError, Now, Offset, Sequence};
+use tidelog_model::{KafkaError, Now, OFFSETS_TOPIC, Offset, Sequence};
 use tidelog_partition::{Acks, Content, Guard, Intent, Proposal, Token, Verdict};
 use tidelog_record::{BatchBuilder, MarkerKind, Origin};
 use tracing::error;
 
 use super::groups::{GroupAnswer, coordinator_error, push_records};
 use super::{Replica, Writer};
-use crate::groups::OFFSETS_TOPIC;
 
 /// A TxnOffsetCommit whose transaction was asked about.
 pub(crate) struct TransactionalCommit {

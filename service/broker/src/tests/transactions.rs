@@ -1,13 +1,12 @@
 //! Transactions on real partitions: what read_committed sees, what markers do to groups, and what a restart keeps.
 
 use tidelog_coordinator::group::{CommitInTransaction, Generation, GroupId, MemberId, OffsetToCommit};
-use tidelog_model::{PartitionIndex, ProducerEpoch, ProducerId, Sequence, TopicName, TopicPartition};
+use tidelog_model::{OFFSETS_TOPIC, PartitionIndex, ProducerEpoch, ProducerId, Sequence, TopicName, TopicPartition};
 use tidelog_partition::{Content, Guard, Question};
 use tidelog_record::{Batch, EndTransactionMarker, MarkerKind, Origin};
 use tokio::sync::oneshot;
 
 use super::*;
-use crate::groups::OFFSETS_TOPIC;
 use crate::replica::{AppendResult, AppendWork, GroupWork, TransactionalCommit, Work};
 
 pub(super) const PRODUCER: ProducerId = ProducerId(4_000);

@@ -260,7 +260,6 @@ fn merged(
     Ok(list.join(","))
 }
 
-/// What must not happen to a topic that is tiered: neither compaction, nor leaving its remote part behind.
 /// A column keeps its type, so what decides types cannot change under a table.
 fn check_table(settings: Settings<'_>, before: &TopicOverrides, after: &TopicOverrides) -> Result<(), Refusal> {
     let old = TopicConfig::effective(before, settings.defaults).table;
@@ -275,6 +274,7 @@ fn check_table(settings: Settings<'_>, before: &TopicOverrides, after: &TopicOve
     Ok(())
 }
 
+/// What must not happen to a topic that is tiered: neither compaction, nor leaving its remote part behind.
 fn check_remote(settings: Settings<'_>, before: &TopicOverrides, after: &TopicOverrides) -> Result<(), Refusal> {
     let old = TopicConfig::effective(before, settings.defaults);
     let new = TopicConfig::effective(after, settings.defaults);

@@ -68,7 +68,7 @@ pub fn auto_topic(name: &TopicName, config: &BrokerConfig) -> NewTopic {
     let mut topic = NewTopic::named(name.as_str());
     if name.is_internal() {
         // Compacted, in the producers' codec (their batches are the coordinator's), small segments so that loading stays short.
-        let (partitions, segment) = if name.as_str() == "__transaction_state" {
+        let (partitions, segment) = if name.as_str() == tidelog_model::TRANSACTIONS_TOPIC {
             (config.transaction_topic_partitions, config.transaction_topic_segment_bytes)
         } else {
             (config.offsets_topic_partitions, config.offsets_topic_segment_bytes)

@@ -79,7 +79,6 @@ fn keys_have_one_spelling() {
     }
 }
 
-/// The bytes that each file's comment shows.
 #[test]
 fn delegation_tokens_come_back_and_have_these_bytes() {
     let user = tidelog_model::Principal::user;
@@ -100,6 +99,7 @@ fn delegation_tokens_come_back_and_have_these_bytes() {
     }
 }
 
+/// The bytes that each file's comment shows.
 #[test]
 fn golden_bytes() {
     let text = |bytes: Bytes| String::from_utf8(bytes.to_vec()).unwrap();

@@ -229,9 +229,9 @@ fn tls(values: &mut Values) -> Result<Option<TlsConfig>> {
     })?;
     let (cert, key) = match (cert, key) {
         (Some(cert), Some(key)) => (cert, key),
-        (None, None) if client_ca.is_none() => return Ok(None),
+        (None, None) if client_ca.is_none() && asked.is_none() => return Ok(None),
         _ => {
-            let message = "--tls-cert and --tls-key belong together, and --kafka-tls-client-ca to both";
+            let message = "--tls-cert and --tls-key belong together, and --kafka-tls-client-ca and --kafka-tls-client-auth to both";
             values.problems.push(Problem::of_all(message));
             return Ok(None);
         }
@@ -415,6 +415,12 @@ mod tests {
         assert_eq!((resolution.log.as_str(), resolution.config.node), ("info", NodeId(1)));
         assert!(resolution.effective.iter().all(|setting| setting.origin == Origin::Default));
         assert!(resolution.effective.iter().any(|setting| setting.key == "broker.num.partitions"));
+    }
+
+    #[test]
+    fn who_asks_clients_for_certificates_has_one() {
+        let told = resolved(&["--kafka-tls-client-auth=required"]).problems;
+        assert!(told.iter().any(|problem| problem.to_string().contains("--tls-cert")), "{told:?}");
     }
 
     #[test]

@@ -147,7 +147,7 @@ pub(super) const AUDIT_LOG: Setting = Setting::new(
     "audit.file",
     "audit-log",
     "TIDELOG_AUDIT_LOG",
-    "Write a line of JSON for each authentication, refusal and change to this file; one that is renamed is begun anew",
+    "Write a line of JSON for each authentication (over HTTP each refused one), refusal and change to this file; one that is renamed is begun anew",
 )
 .value("FILE");
 pub(super) const HTTP_LISTEN: Setting = Setting::new(
