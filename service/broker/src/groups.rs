@@ -11,17 +11,16 @@ use tidelog_coordinator::group::{
 };
 use tidelog_coordinator::{CoordinatorRecord, partition_for};
 use tidelog_metadata::{ClusterImage, Topic, decide};
-use tidelog_model::limits::MAX_INFLATED_BATCH_BYTES;
 use tidelog_model::{
     Caller, KafkaError, LeaderEpoch, NodeId, OFFSETS_TOPIC, Offset, PartitionIndex, TopicId, TopicName,
 };
-use tidelog_record::{Batch, BatchError, Batches, EndTransactionMarker, MarkerKind};
+use tidelog_record::{BatchHeader, EndTransactionMarker, MarkerKind};
 use tidelog_security::{Operation, Resource};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use crate::broker::Broker;
-use crate::limits::LOAD_READ_BYTES;
+use crate::coordinator_log::{self, Replay};
 use crate::replica::{GroupWork, Replica, Work};
 use crate::{BrokerError, TopicRef};
 
@@ -60,6 +59,8 @@ pub struct CommitRequest {
     pub instance_id: Option<InstanceId>,
     /// How long to keep the offsets, milliseconds; `None` for the broker's setting.
     pub retention_ms: Option<i64>,
+    /// The client knows that members of the consumer protocol commit in an epoch.
+    pub knows_epochs: bool,
     /// The offsets.
     pub offsets: Vec<PartitionCommit>,
 }
@@ -269,10 +270,13 @@ impl Broker {
 
     /// The replica in which one shard of the coordinator lives.
     pub(crate) fn coordinator_at(&self, topic: TopicId, index: PartitionIndex) -> Result<Arc<Replica>, KafkaError> {
-        self.replicas().leading(topic, index).map_err(|error| match error {
-            KafkaError::KafkaStorageError => KafkaError::CoordinatorNotAvailable,
-            _ => KafkaError::CoordinatorLoadInProgress,
-        })
+        match self.replicas().leading(topic, index) {
+            // It could not load, or can store nothing any more.
+            Ok(replica) if replica.view.offline().is_some() => Err(KafkaError::CoordinatorNotAvailable),
+            Ok(replica) => Ok(replica),
+            Err(KafkaError::KafkaStorageError) => Err(KafkaError::CoordinatorNotAvailable),
+            Err(_) => Err(KafkaError::CoordinatorLoadInProgress),
+        }
     }
 
     /// Enqueues a request to a group's coordinator.
@@ -319,6 +323,7 @@ impl Broker {
             member_id: request.member_id,
             instance_id: request.instance_id,
             retention_ms: request.retention_ms,
+            knows_epochs: request.knows_epochs,
             offsets,
         });
         CommitTicket { refused, rest: Rest::Commit(self.group(caller, request.group, call).await) }
@@ -446,69 +451,29 @@ pub(crate) fn group_config(config: &tidelog_metadata::BrokerConfig) -> GroupConf
     }
 }
 
-/// Reads a coordinator's whole partition and hands the loaded shard to it. Blocks; nothing is appended meanwhile.
+/// Loads the shard that lives in a partition and hands it over. Blocks.
 pub(crate) fn load_shard(replica: &Arc<Replica>, config: GroupConfig) {
-    let mut shard = GroupShard::new(config);
-    match read_coordinator_log(replica, |batch| replay_batch(batch, &mut shard)) {
-        Ok(()) => {
-            let counts = shard.replay_counts();
-            if counts.undecodable > 0 {
-                tracing::error!(partition = %replica.id, ?counts, "records of the coordinator cannot be decoded");
-            }
-            replica.enqueue_internal(Work::Group(GroupWork::Loaded(Box::new(shard))));
-        }
-        Err(failure) => cannot_load(replica, &*failure),
+    if let Some(shard) = coordinator_log::load(replica, GroupShard::new(config)) {
+        replica.enqueue_internal(Work::Group(GroupWork::Loaded(Box::new(shard))));
     }
 }
 
-pub(crate) fn cannot_load(replica: &Replica, failure: &dyn std::error::Error) {
-    tracing::error!(partition = %replica.id, error = %failure, "the coordinator cannot load its partition");
-    replica.view.take_offline("its coordinator cannot load it");
-}
-
-/// Shows every batch of a coordinator's partition in order.
-pub(crate) fn read_coordinator_log(
-    replica: &Replica,
-    mut replay: impl FnMut(&Batch) -> Result<(), BatchError>,
-) -> Result<(), Box<dyn std::error::Error>> {
-    let view = &replica.view;
-    let (mut next, end) = (view.local_start(), view.log_end());
-    while next < end {
-        let read = view.read(next, end, LOAD_READ_BYTES, true)?;
-        if read.is_empty() {
-            // Loaded from half a log it would say that the rest never was.
-            return Err(format!("nothing can be read at offset {next}, before the log's end {end}").into());
-        }
-        for slice in &read.slices {
-            for batch in Batches::strict(slice.read()?) {
-                replay(&batch?)?;
-            }
-        }
-        next = read.next;
-    }
-    Ok(())
-}
-
-fn replay_batch(batch: &Batch, shard: &mut GroupShard) -> Result<(), BatchError> {
-    let header = batch.header();
-    if let Some(marker) = EndTransactionMarker::of_batch(batch)? {
-        shard.replay_end_transaction(header.producer_id, marker.kind == MarkerKind::Commit);
-        return Ok(());
-    }
-    if header.attributes.is_control() {
-        return Ok(());
-    }
-    for record in batch.records(MAX_INFLATED_BATCH_BYTES)? {
-        let record = record?;
-        let Some(key) = record.key else { continue };
-        let record = CoordinatorRecord { key, value: record.value };
+impl Replay for GroupShard {
+    fn record(&mut self, header: &BatchHeader, record: &CoordinatorRecord) {
         if header.attributes.is_transactional() {
-            shard.replay_transactional(header.producer_id, &record);
+            self.replay_transactional(header.producer_id, record);
         } else {
-            shard.replay(&record);
+            self.replay(record);
         }
     }
-    Ok(())
+
+    fn marker(&mut self, header: &BatchHeader, marker: EndTransactionMarker) {
+        self.replay_end_transaction(header.producer_id, marker.kind == MarkerKind::Commit);
+    }
+
+    fn undecodable(&self) -> u64 {
+        self.replay_counts().undecodable
+    }
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ mod checkpoints;
 mod cluster;
 mod configs;
 mod consumer_groups;
+mod coordinator_log;
 mod core;
 mod data_dir;
 mod delegation_tokens;

@@ -5,14 +5,13 @@ use std::sync::Arc;
 
 use tidelog_coordinator::transaction::{TransactionConfig, TransactionMarkers};
 use tidelog_coordinator::{CoordinatorRecord, TransactionShard};
-use tidelog_model::limits::MAX_INFLATED_BATCH_BYTES;
 use tidelog_model::{KafkaError, LeaderEpoch};
-use tidelog_record::{Batch, BatchError, EndTransactionMarker, MarkerKind};
+use tidelog_record::{BatchHeader, EndTransactionMarker, MarkerKind};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::Markers;
 use crate::broker::Broker;
-use crate::groups::{cannot_load, read_coordinator_log};
+use crate::coordinator_log::{self, Replay};
 use crate::replica::{Decided, Replica, TransactionWork, Work};
 
 impl Broker {
@@ -41,48 +40,22 @@ impl Broker {
     }
 }
 
-/// Reads a coordinator's whole partition and hands the loaded shard to it. Blocks; nothing is appended meanwhile.
+/// Loads the shard that lives in a partition and hands it over. Blocks.
 pub(crate) fn load_transactions(replica: &Arc<Replica>, config: TransactionConfig) {
-    let mut shard = TransactionShard::new(config);
-    match read_coordinator_log(replica, |batch| replay_batch(batch, &mut shard)).and_then(|()| whole(&shard)) {
-        Ok(()) => {
-            replica.enqueue_internal(Work::Transaction(TransactionWork::Loaded(Box::new(shard))));
-        }
-        Err(failure) => cannot_load(replica, &*failure),
+    if let Some(shard) = coordinator_log::load(replica, TransactionShard::new(config)) {
+        replica.enqueue_internal(Work::Transaction(TransactionWork::Loaded(Box::new(shard))));
     }
 }
 
-/// A record that cannot be read may decide a transaction or open one: the one before it would take its place and leave partitions
-/// open, or end them the other way.
-fn whole(shard: &TransactionShard) -> Result<(), Box<dyn std::error::Error>> {
-    match shard.replay_counts().undecodable {
-        0 => Ok(()),
-        count => Err(format!("{count} records of transactions cannot be decoded").into()),
+impl Replay for TransactionShard {
+    fn record(&mut self, _: &BatchHeader, record: &CoordinatorRecord) {
+        self.replay(record);
     }
-}
 
-fn replay_batch(batch: &Batch, shard: &mut TransactionShard) -> Result<(), BatchError> {
-    if batch.header().attributes.is_control() {
-        return Ok(());
-    }
-    for record in batch.records(MAX_INFLATED_BATCH_BYTES)? {
-        let record = record?;
-        let Some(key) = record.key else { continue };
-        shard.replay(&CoordinatorRecord { key, value: record.value });
-    }
-    Ok(())
-}
+    fn marker(&mut self, _: &BatchHeader, _: EndTransactionMarker) {}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_record_of_a_newer_version_stops_loading() {
-        let mut shard = TransactionShard::new(TransactionConfig::default());
-        assert!(whole(&shard).is_ok());
-        let key = [&[0, 0, 0, 2][..], b"tx"].concat().into();
-        shard.replay(&CoordinatorRecord { key, value: Some([0, 2].to_vec().into()) });
-        assert!(whole(&shard).is_err());
+    /// One of these may decide a transaction or open one: partitions would stay open, or end the other way.
+    fn undecodable(&self) -> u64 {
+        self.replay_counts().undecodable
     }
 }

@@ -15,6 +15,7 @@ use crate::*;
 
 mod appends;
 mod cold;
+mod coordinators;
 mod kafka_log;
 mod offsets;
 mod quotas;

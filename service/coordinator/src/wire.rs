@@ -29,6 +29,16 @@ impl<'a> Reader<'a> {
         Ok(head)
     }
 
+    /// How many bytes are left.
+    pub(crate) fn remaining(&self) -> usize {
+        self.rest.len()
+    }
+
+    /// Passes over bytes that nobody needs to look at.
+    pub(crate) fn skip(&mut self, count: usize) -> Result<(), RecordError> {
+        self.take(count).map(|_| ())
+    }
+
     fn array<const N: usize>(&mut self) -> Result<[u8; N], RecordError> {
         self.take(N)?.try_into().map_err(|_| RecordError::Malformed)
     }

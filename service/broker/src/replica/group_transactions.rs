@@ -30,10 +30,10 @@ impl Replica {
         writer.groups.is_none() && self.id.topic.as_str() == OFFSETS_TOPIC
     }
 
-    /// Has the group coordinator that lives here loaded?
+    /// Has the coordinator that lives here loaded?
     #[cfg(test)]
-    pub(crate) fn has_groups(&self) -> bool {
-        self.writer.lock().as_ref().is_some_and(|writer| writer.groups.is_some())
+    pub(crate) fn has_coordinator(&self) -> bool {
+        self.writer.lock().as_ref().is_some_and(|writer| writer.groups.is_some() || writer.transactions.is_some())
     }
 
     /// Tells the shard which transactions the markers of a written group have ended.

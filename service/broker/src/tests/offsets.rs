@@ -29,6 +29,7 @@ async fn commit(fixture: &Fixture, topic: &str, offset: i64) {
             member_id: MemberId::from(""),
             instance_id: None,
             retention_ms: None,
+            knows_epochs: true,
             offsets: vec![position],
         };
         match fixture.broker.commit_offsets(&fixture.caller, request).await.await.remove(0) {

@@ -197,13 +197,13 @@ async fn positions_of_a_transaction_count_once_it_commits_also_after_a_restart()
     fixture.create("events", 1, &[]).await;
     fixture.broker.group_coordinator(&fixture.caller, "g").await.unwrap();
     let loaded = |fixture: &Fixture| fixture.broker.coordinator("g").unwrap();
-    until("the coordinator loads", || loaded(&fixture).has_groups()).await;
+    until("the coordinator loads", || loaded(&fixture).has_coordinator()).await;
     assert_eq!(commit(&fixture, "g", 0, 5).await, [Ok(())]);
     assert_eq!(position(&fixture, "g", false).await, Ok(None));
     assert_eq!(position(&fixture, "g", true).await, Err(KafkaError::UnstableOffsetCommit));
 
     let fixture = fixture.restart().await;
-    until("the coordinator loads", || loaded(&fixture).has_groups()).await;
+    until("the coordinator loads", || loaded(&fixture).has_coordinator()).await;
     assert_eq!(position(&fixture, "g", true).await, Err(KafkaError::UnstableOffsetCommit));
     let replica = loaded(&fixture);
     let shard = vec![at(OFFSETS_TOPIC, replica.id.partition.get())];

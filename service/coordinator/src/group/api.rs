@@ -132,6 +132,8 @@ pub struct CommitOffsets {
     pub instance_id: Option<InstanceId>,
     /// How long to keep the offsets, milliseconds (v2–4); `None` (−1 on the wire) for the broker's setting.
     pub retention_ms: Option<i64>,
+    /// OffsetCommit v9 and later: the client knows the consumer protocol, whose members commit in an epoch.
+    pub knows_epochs: bool,
     /// The offsets. The caller has checked that the topics exist and has resolved their ids.
     pub offsets: Vec<OffsetToCommit>,
 }

@@ -11,11 +11,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use tidelog_model::PartitionIndex;
 
 use crate::limits::MAX_SUBSCRIBED_TOPICS;
-use crate::wire::{RecordError, Writer};
+use crate::wire::{Reader, RecordError, Writer};
 
 /// The newest version that is known; newer ones begin with the same fields.
 const NEWEST: i16 = 3;
@@ -34,35 +34,44 @@ pub(crate) struct Subscription {
 }
 
 /// Reads a subscription; `None` if it is not one.
-pub(crate) fn subscription(mut bytes: Bytes) -> Option<Subscription> {
-    let version = version(&mut bytes)?;
-    let topics = topic_list(&mut bytes)?;
-    skip_user_data(&mut bytes)?;
-    let owned = if version >= 1 { partitions(&mut bytes)? } else { Named::new() };
+pub(crate) fn subscription(bytes: &[u8]) -> Option<Subscription> {
+    read_subscription(&mut Reader::new(bytes)).ok()
+}
+
+fn read_subscription(reader: &mut Reader<'_>) -> Result<Subscription, RecordError> {
+    let version = version(reader)?;
+    let topics = topic_list(reader)?;
+    skip_user_data(reader)?;
+    let owned = if version >= 1 { partitions(reader)? } else { Named::new() };
     if version >= 2 {
-        bytes.try_get_i32().ok()?;
+        reader.i32()?;
     }
-    let rack = if version >= 3 { nullable_text(&mut bytes)? } else { None };
-    Some(Subscription { version, topics, owned, rack: rack.filter(|rack| !rack.is_empty()) })
+    let rack = if version >= 3 { reader.nullable_string()? } else { None };
+    Ok(Subscription { version, topics, owned, rack: rack.filter(|rack| !rack.is_empty()).map(Arc::from) })
 }
 
 /// The topics of a subscription, whatever follows them; `None` if it is not one.
-pub(crate) fn subscribed_topics(mut bytes: Bytes) -> Option<BTreeSet<Arc<str>>> {
-    version(&mut bytes)?;
-    topic_list(&mut bytes)
+pub(crate) fn subscribed_topics(bytes: &[u8]) -> Option<BTreeSet<Arc<str>>> {
+    let mut reader = Reader::new(bytes);
+    version(&mut reader).ok()?;
+    topic_list(&mut reader).ok()
 }
 
 /// Reads an assignment: its partitions, and whether its assignor has added data of its own. `None` if it is not one; no bytes at all are
 /// an assignment of nothing.
-pub(crate) fn assignment(mut bytes: Bytes) -> Option<(Named, bool)> {
+pub(crate) fn assignment(bytes: &[u8]) -> Option<(Named, bool)> {
     if bytes.is_empty() {
         return Some((Named::new(), false));
     }
-    version(&mut bytes)?;
-    let partitions = partitions(&mut bytes)?;
+    read_assignment(&mut Reader::new(bytes)).ok()
+}
+
+fn read_assignment(reader: &mut Reader<'_>) -> Result<(Named, bool), RecordError> {
+    version(reader)?;
+    let partitions = partitions(reader)?;
     // Some clients end here.
-    let data = if bytes.has_remaining() { skip_user_data(&mut bytes)? } else { 0 };
-    Some((partitions, data > 0))
+    let data = if reader.remaining() > 0 { skip_user_data(reader)? } else { 0 };
+    Ok((partitions, data > 0))
 }
 
 /// Writes an assignment in the notation of a member whose subscription has this version.
@@ -78,62 +87,40 @@ pub(crate) fn write_assignment(version: i16, partitions: &Named) -> Result<Bytes
     Ok(out.finish())
 }
 
-fn version(bytes: &mut Bytes) -> Option<i16> {
-    bytes.try_get_i16().ok().filter(|version| *version >= 0).map(|version| version.min(NEWEST))
+fn version(reader: &mut Reader<'_>) -> Result<i16, RecordError> {
+    let version = reader.i16()?;
+    if version < 0 { Err(RecordError::Malformed) } else { Ok(version.min(NEWEST)) }
 }
 
-fn count(bytes: &mut Bytes) -> Option<usize> {
-    usize::try_from(bytes.try_get_i32().ok()?).ok()
+fn topic_count(reader: &mut Reader<'_>) -> Result<usize, RecordError> {
+    let count = reader.versioned_length(false)?;
+    if count > MAX_SUBSCRIBED_TOPICS { Err(RecordError::Malformed) } else { Ok(count) }
 }
 
-fn text(bytes: &mut Bytes) -> Option<Arc<str>> {
-    nullable_text(bytes)?
+fn topic_list(reader: &mut Reader<'_>) -> Result<BTreeSet<Arc<str>>, RecordError> {
+    let count = topic_count(reader)?;
+    (0..count).map(|_| reader.string().map(Arc::from)).collect()
 }
 
-fn nullable_text(bytes: &mut Bytes) -> Option<Option<Arc<str>>> {
-    let length = match bytes.try_get_i16().ok()? {
-        -1 => return Some(None),
-        length => usize::try_from(length).ok()?,
-    };
-    if bytes.remaining() < length {
-        return None;
-    }
-    std::str::from_utf8(&bytes.split_to(length)).ok().map(|text| Some(Arc::from(text)))
-}
-
-fn topic_list(bytes: &mut Bytes) -> Option<BTreeSet<Arc<str>>> {
-    let count = count(bytes).filter(|count| *count <= MAX_SUBSCRIBED_TOPICS)?;
-    (0..count).map(|_| text(bytes)).collect()
-}
-
-fn partitions(bytes: &mut Bytes) -> Option<Named> {
-    let topics = count(bytes).filter(|count| *count <= MAX_SUBSCRIBED_TOPICS)?;
+fn partitions(reader: &mut Reader<'_>) -> Result<Named, RecordError> {
     let mut named = Named::new();
-    for _ in 0..topics {
-        let topic = text(bytes)?;
-        // Each takes four bytes: the count is checked by what is there.
-        let count = count(bytes).filter(|count| *count <= bytes.remaining() / size_of::<i32>())?;
-        let partitions = (0..count).map(|_| bytes.try_get_i32().ok().map(PartitionIndex));
-        let partitions: Option<BTreeSet<_>> = partitions.collect();
+    for _ in 0..topic_count(reader)? {
+        let topic = Arc::from(reader.string()?);
+        let count = reader.versioned_length(false)?;
+        let partitions: Result<BTreeSet<_>, _> = (0..count).map(|_| reader.i32().map(PartitionIndex)).collect();
         let partitions = partitions?;
         if !partitions.is_empty() {
             named.entry(topic).or_default().extend(partitions);
         }
     }
-    Some(named)
+    Ok(named)
 }
 
 /// How many bytes of it there were.
-fn skip_user_data(bytes: &mut Bytes) -> Option<usize> {
-    let length = match bytes.try_get_i32().ok()? {
-        -1 => 0,
-        length => usize::try_from(length).ok()?,
-    };
-    if bytes.remaining() < length {
-        return None;
-    }
-    bytes.advance(length);
-    Some(length)
+fn skip_user_data(reader: &mut Reader<'_>) -> Result<usize, RecordError> {
+    let length = reader.versioned_nullable_length(false)?.unwrap_or(0);
+    reader.skip(length)?;
+    Ok(length)
 }
 
 #[cfg(test)]
@@ -154,52 +141,55 @@ mod tests {
     #[test]
     fn topics_are_read_and_damage_is_refused() {
         let real = bytes(REAL);
-        let topics = subscribed_topics(real.clone()).unwrap();
+        let topics = subscribed_topics(&real).unwrap();
         assert_eq!(topics.into_iter().collect::<Vec<_>>(), ["fixture".into()]);
         for end in 0..15 {
-            assert_eq!(subscribed_topics(real.slice(..end)), None, "{end}");
+            assert_eq!(subscribed_topics(&real[..end]), None, "{end}");
         }
-        assert_eq!(subscribed_topics(Bytes::from_static(&[0, 0, 0x7f, 0xff, 0xff, 0xff])), None);
-        assert_eq!(subscribed_topics(Bytes::from_static(&[0, 0, 0, 0, 0, 1, 0, 1, 0xff])), None);
+        assert_eq!(subscribed_topics(&[0, 0, 0x7f, 0xff, 0xff, 0xff]), None);
+        assert_eq!(subscribed_topics(&[0, 0, 0, 0, 0, 1, 0, 1, 0xff]), None);
     }
 
     #[test]
     fn a_subscription_of_each_version_is_read_to_its_end() {
         let topics = BTreeSet::from(["fixture".into()]);
         let real = Subscription { version: 3, topics: topics.clone(), owned: Named::new(), rack: None };
-        assert_eq!(subscription(bytes(REAL)), Some(real.clone()));
+        assert_eq!(subscription(&bytes(REAL)), Some(real.clone()));
         for end in 0..bytes(REAL).len() {
-            assert_eq!(subscription(bytes(REAL).slice(..end)), None, "{end}");
+            assert_eq!(subscription(&bytes(REAL)[..end]), None, "{end}");
         }
         let v0 = "0000 00000001 0007 66697874757265 ffffffff";
-        assert_eq!(subscription(bytes(v0)), Some(Subscription { version: 0, ..real.clone() }));
+        assert_eq!(subscription(&bytes(v0)), Some(Subscription { version: 0, ..real.clone() }));
         let owned = "00000001 0001 74 00000002 00000000 00000003";
         let v1 = format!("0001 00000001 0007 66697874757265 ffffffff {owned}");
         let known = Subscription { version: 1, owned: named("t", &[0, 3]), ..real };
-        assert_eq!(subscription(bytes(&v1)), Some(known.clone()));
+        assert_eq!(subscription(&bytes(&v1)), Some(known.clone()));
         let rack = format!("0003 00000001 0007 66697874757265 00000002 abcd {owned} 00000005 0001 72");
         let known = Subscription { version: 3, rack: Some("r".into()), ..known };
-        assert_eq!(subscription(bytes(&rack)), Some(known.clone()));
+        assert_eq!(subscription(&bytes(&rack)), Some(known.clone()));
         // A newer one is read as the newest that is known.
-        assert_eq!(subscription(bytes(&rack.replacen("0003", "0009", 1))), Some(known));
+        assert_eq!(subscription(&bytes(&rack.replacen("0003", "0009", 1))), Some(known));
+        // A negative length is none but for "nothing".
+        assert_eq!(subscription(&bytes("0000 00000001 fffe 74 ffffffff")), None);
+        assert_eq!(subscription(&bytes("0000 00000000 fffffffe")), None);
         // A count that the bytes cannot hold.
-        assert_eq!(subscription(bytes("0001 00000000 ffffffff 00000001 0001 74 7fffffff 00000000")), None);
+        assert_eq!(subscription(&bytes("0001 00000000 ffffffff 00000001 0001 74 7fffffff 00000000")), None);
     }
 
     #[test]
     fn an_assignment_is_read_as_it_was_written() {
         for version in [0, 1, 3] {
             let written = write_assignment(version, &named("t", &[0, 2])).unwrap();
-            assert_eq!(assignment(written), Some((named("t", &[0, 2]), false)));
+            assert_eq!(assignment(&written), Some((named("t", &[0, 2]), false)));
         }
         assert_eq!(write_assignment(9, &Named::new()).unwrap(), bytes("0003 00000000 ffffffff"));
         // As librdkafka wrote it, and with data of its assignor.
         let real = "0000 00000001 0007 66697874757265 00000001 00000000";
-        assert_eq!(assignment(bytes(&format!("{real} 00000000"))), Some((named("fixture", &[0]), false)));
-        assert_eq!(assignment(bytes(real)), Some((named("fixture", &[0]), false)));
-        assert_eq!(assignment(bytes(&format!("{real} 00000001 aa"))), Some((named("fixture", &[0]), true)));
-        assert_eq!(assignment(Bytes::new()), Some((Named::new(), false)));
-        assert_eq!(assignment(bytes("0000 00000001")), None);
-        assert_eq!(assignment(Bytes::from_static(b"text")), None);
+        assert_eq!(assignment(&bytes(&format!("{real} 00000000"))), Some((named("fixture", &[0]), false)));
+        assert_eq!(assignment(&bytes(real)), Some((named("fixture", &[0]), false)));
+        assert_eq!(assignment(&bytes(&format!("{real} 00000001 aa"))), Some((named("fixture", &[0]), true)));
+        assert_eq!(assignment(&[]), Some((Named::new(), false)));
+        assert_eq!(assignment(&bytes("0000 00000001")), None);
+        assert_eq!(assignment(b"text"), None);
     }
 }

@@ -266,7 +266,11 @@ impl GroupShard {
         if self.loading {
             return Err(KafkaError::CoordinatorLoadInProgress);
         }
-        self.groups.get(group).map(Group::describe).ok_or(KafkaError::GroupIdNotFound)
+        match self.groups.get(group) {
+            Some(group) => Ok(group.describe()),
+            None if self.undecided.has_group(group) => Ok(Group::new(group.clone()).describe()),
+            None => Err(KafkaError::GroupIdNotFound),
+        }
     }
 
     /// ListGroups: every group of the shard, by id. Send it like the answer of [`GroupShard::fetch_offsets`].
@@ -274,7 +278,20 @@ impl GroupShard {
         if self.loading {
             return Err(KafkaError::CoordinatorLoadInProgress);
         }
-        Ok(self.groups.values().map(Group::listing).collect())
+        let mut listed: Vec<GroupListing> = self.groups.values().map(Group::listing).collect();
+        listed.extend(self.undecided_groups().map(|group| group.listing()));
+        listed.sort_by(|a, b| a.group.cmp(&b.group));
+        Ok(listed)
+    }
+
+    /// Groups of which there is nothing but offsets of transactions without a marker: in Kafka those make a group as others do.
+    pub(super) fn undecided_groups(&self) -> impl Iterator<Item = Group> {
+        let others = self.undecided.groups().into_iter().filter(|id| !self.groups.contains_key(*id));
+        others.map(|id| Group::new(id.clone()))
+    }
+
+    pub(super) fn exists(&self, id: &GroupId) -> bool {
+        self.groups.contains_key(id) || self.undecided.has_group(id)
     }
 
     /// What `replay` met so far.
@@ -308,7 +325,7 @@ impl GroupShard {
             GroupCall::Consumer(beat) => self.admit_consumer(beat)?,
             _ => {}
         }
-        if self.groups.contains_key(id) {
+        if self.exists(id) {
             return Ok(());
         }
         match call {
@@ -316,9 +333,8 @@ impl GroupShard {
             GroupCall::Consumer(beat) if beat.epoch == Epoch::JOIN => Ok(()),
             GroupCall::Consumer(_) => Err(KafkaError::GroupIdNotFound),
             GroupCall::Commit(commit) if commit.generation < Generation(0) => Ok(()),
+            GroupCall::Commit(commit) if commit.knows_epochs => Err(KafkaError::GroupIdNotFound),
             GroupCall::Commit(_) => Err(KafkaError::IllegalGeneration),
-            // In Kafka offsets that are undecided make a group as others do.
-            GroupCall::Delete | GroupCall::DeleteOffsets(_) if !self.undecided.of_group(id).is_empty() => Ok(()),
             GroupCall::Delete | GroupCall::DeleteOffsets(_) => Err(KafkaError::GroupIdNotFound),
             GroupCall::Join(_) | GroupCall::Sync(_) | GroupCall::Heartbeat(_) | GroupCall::Leave(_) => {
                 Err(KafkaError::UnknownMemberId)

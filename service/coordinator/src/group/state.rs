@@ -231,7 +231,8 @@ impl Group {
 
     fn validate_commit(&self, commit: &CommitOffsets) -> Result<(), KafkaError> {
         if let Some(consumer) = &self.consumer {
-            return consumer.validate_commit(&commit.member_id, Epoch(commit.generation.get()), &commit.offsets);
+            let epoch = Epoch(commit.generation.get());
+            return consumer.validate_commit(&commit.member_id, epoch, &commit.offsets, commit.knows_epochs);
         }
         let state = self.classic.state();
         if commit.generation < Generation(0) && state == GroupState::Empty {
@@ -322,7 +323,7 @@ impl Group {
     fn subscribed_topics(&self) -> Option<BTreeSet<Arc<str>>> {
         let mut all = BTreeSet::new();
         for subscription in self.classic.subscriptions() {
-            all.extend(subscribed_topics(subscription)?);
+            all.extend(subscribed_topics(&subscription)?);
         }
         Some(all)
     }

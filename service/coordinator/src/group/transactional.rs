@@ -59,7 +59,7 @@ impl GroupShard {
         if id.is_empty() || id.len() > MAX_ID_BYTES {
             return Err(KafkaError::InvalidGroupId);
         }
-        if commit.generation >= Generation(0) && !self.groups.contains_key(id) {
+        if commit.generation >= Generation(0) && !self.exists(id) {
             return Err(KafkaError::IllegalGeneration);
         }
         Ok(())
@@ -88,7 +88,7 @@ impl Group {
         }
         if let Some(consumer) = &self.consumer {
             let epoch = Epoch(commit.generation.get());
-            let checked = consumer.validate_commit(&commit.member_id, epoch, &commit.offsets);
+            let checked = consumer.validate_commit(&commit.member_id, epoch, &commit.offsets, true);
             // What producers know of generations.
             let stale =
                 |error| if error == KafkaError::StaleMemberEpoch { KafkaError::IllegalGeneration } else { error };

@@ -84,6 +84,16 @@ impl Undecided {
         keys.map(|key| (key.topic.clone(), key.partition)).collect()
     }
 
+    /// Has the group such positions?
+    pub(crate) fn has_group(&self, group: &GroupId) -> bool {
+        self.by_key.keys().any(|key| key.group == *group)
+    }
+
+    /// The groups that have some.
+    pub(crate) fn groups(&self) -> BTreeSet<&GroupId> {
+        self.by_key.keys().map(|key| &key.group).collect()
+    }
+
     /// The undecided positions of every group.
     pub(crate) fn by_group(&self) -> BTreeMap<GroupId, BTreeSet<(TopicName, PartitionIndex)>> {
         let mut groups: BTreeMap<GroupId, BTreeSet<(TopicName, PartitionIndex)>> = BTreeMap::new();

@@ -24,6 +24,7 @@ pub(crate) async fn handle(request: Request<'_>, message: OffsetCommitRequest) -
         member_id: MemberId::from(message.member_id.as_str()),
         instance_id: instance(message.group_instance_id.as_ref()),
         retention_ms: (message.retention_time_ms >= 0).then_some(message.retention_time_ms),
+        knows_epochs: to.version >= 9,
         offsets,
     };
     let ticket = request.session.broker.commit_offsets(&request.caller, commit).await;

@@ -34,7 +34,7 @@ impl Consumer {
         let found = self.find_classic(&id, is_unknown, join.instance_id.as_ref()).map_err(refuse)?;
         // All offers of a member say the same.
         let offer = join.protocols.first().ok_or_else(|| refuse(KafkaError::InconsistentGroupProtocol))?;
-        let told = embedded::subscription(offer.metadata.clone());
+        let told = embedded::subscription(&offer.metadata);
         let told = told.ok_or_else(|| refuse(KafkaError::UnknownServerError))?;
         let subscriber = joined_as(&found.member.subscriber, join, &told);
         let turned = self.downgrade_for(ctx, &id, &found, &subscriber);
@@ -105,7 +105,7 @@ impl Consumer {
             self.expect_join(ctx, &sync.member_id);
             return Err(KafkaError::RebalanceInProgress);
         }
-        let version = embedded::subscription(offer.metadata.clone()).map_or(0, |told| told.version);
+        let version = embedded::subscription(&offer.metadata).map_or(0, |told| told.version);
         let assignment = embedded::write_assignment(version, &by_name(&member.current.assigned, ctx.topics));
         let assignment = assignment.map_err(|_| KafkaError::UnknownServerError)?;
         let (protocol_name, session_ms) = (Arc::clone(&offer.name), terms.session_timeout_ms);
@@ -200,7 +200,7 @@ pub(super) fn as_classic(
     topics: &TopicDirectory,
 ) -> Option<NewMember> {
     let terms = subscriber.classic.as_ref()?;
-    let version = terms.protocols.first().and_then(|offer| embedded::subscription(offer.metadata.clone()));
+    let version = terms.protocols.first().and_then(|offer| embedded::subscription(&offer.metadata));
     Some(NewMember {
         id: id.clone(),
         instance_id: subscriber.instance_id.clone(),

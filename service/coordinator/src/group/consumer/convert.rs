@@ -48,8 +48,8 @@ impl Consumer {
         let (mut describing, mut owning) = (Vec::new(), Vec::new());
         for member in members {
             let metadata = member.protocols.iter().find(|offer| Some(&offer.name) == protocol.as_ref());
-            let told = metadata.and_then(|offer| embedded::subscription(offer.metadata.clone()));
-            let assigned = embedded::assignment(member.assignment.clone());
+            let told = metadata.and_then(|offer| embedded::subscription(&offer.metadata));
+            let assigned = embedded::assignment(&member.assignment);
             let (Some(told), Some((assigned, own_data))) = (told, assigned) else {
                 return Err(refuse("the embedded consumer protocol is malformed"));
             };

@@ -9,17 +9,22 @@ use crate::group::records::Owned;
 
 impl Consumer {
     /// A member commits in its own epoch, or in an older one for partitions that it had then already (KIP-1251). From outside of the
-    /// group only while it is empty.
+    /// group only while it is empty. A request whose version knows no epochs (`knows_epochs`) is none of a member of the consumer protocol:
+    /// what it calls its generation could be anything.
     pub(crate) fn validate_commit(
         &self,
         id: &MemberId,
         epoch: Epoch,
         offsets: &[OffsetToCommit],
+        knows_epochs: bool,
     ) -> Result<(), KafkaError> {
         if epoch < Epoch(0) && self.members.is_empty() {
             return Ok(());
         }
         let member = self.members.get(id).ok_or(KafkaError::UnknownMemberId)?;
+        if !knows_epochs && member.subscriber.classic.is_none() {
+            return Err(KafkaError::UnsupportedVersion);
+        }
         if epoch == member.current.epoch {
             return Ok(());
         }

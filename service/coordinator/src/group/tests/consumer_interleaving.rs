@@ -195,6 +195,7 @@ impl World {
             member_id: client.id.as_str().into(),
             instance_id: None,
             retention_ms: None,
+            knows_epochs: true,
             offsets: vec![offset("t", 0, 7)],
         });
         self.driver.call("g", call);

@@ -163,6 +163,7 @@ pub(super) fn simple_commit(offsets: Vec<OffsetToCommit>) -> GroupCall {
         member_id: MemberId::from(""),
         instance_id: None,
         retention_ms: None,
+        knows_epochs: true,
         offsets,
     })
 }

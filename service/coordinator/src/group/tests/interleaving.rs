@@ -155,6 +155,7 @@ impl World {
                 member_id: if *simple { "".into() } else { member },
                 instance_id: instance_id.filter(|_| !simple),
                 retention_ms: simple.then_some(1_000),
+                knows_epochs: true,
                 offsets: vec![offset("t", who as i32, 7), offset("u", 0, who as i64)],
             }),
             other => panic!("{other:?}"),

@@ -185,7 +185,7 @@ impl World {
                     client.next = Next::Join;
                 }
                 GroupReply::Sync(Ok(synced)) => {
-                    let (named, _) = embedded::assignment(synced.assignment).unwrap();
+                    let (named, _) = embedded::assignment(&synced.assignment).unwrap();
                     client.owned = named.values().flatten().map(|part| part.get()).collect();
                     client.next = Next::Beat;
                 }

@@ -206,8 +206,14 @@ fn a_stable_consumer_groups_unsubscribed_topics_expire() {
     };
     driver.call("g", GroupCall::Sync(sync));
     let offsets = vec![offset("t", 0, 1), offset("u", 0, 1)];
-    let commit =
-        CommitOffsets { generation, member_id: member.clone(), instance_id: None, retention_ms: None, offsets };
+    let commit = CommitOffsets {
+        generation,
+        member_id: member.clone(),
+        instance_id: None,
+        retention_ms: None,
+        knows_epochs: true,
+        offsets,
+    };
     driver.call("g", GroupCall::Commit(commit));
     for _ in 0..8 * 48 {
         driver.advance(Duration::from_secs(1_799));

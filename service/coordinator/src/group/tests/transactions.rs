@@ -58,6 +58,38 @@ fn they_are_unstable_until_the_transaction_ends() {
 }
 
 #[test]
+fn they_make_a_group_before_the_transaction_ends() {
+    let mut driver = Driver::new(GroupConfig::default());
+    driver.call("z", simple_commit(vec![offset("t", 0, 1)]));
+    commit(&mut driver, "g", &request(A, 5)).unwrap();
+    let listed = |driver: &Driver| {
+        let one = |listing: GroupListing| (listing.group.to_string(), listing.kind, listing.state);
+        driver.shard.list().unwrap().into_iter().map(one).collect::<Vec<_>>()
+    };
+    let both = [("g".into(), GroupKind::Classic, "Empty"), ("z".into(), GroupKind::Classic, "Empty")];
+    assert_eq!(listed(&driver), both);
+    let described = driver.shard.describe(&"g".into()).unwrap();
+    assert!(matches!(described, AnyDescription::Classic(group) if group.state == GroupState::Empty));
+    let mut standings = GroupStandings::default();
+    driver.shard.add_standings(&mut standings, 10).unwrap();
+    assert_eq!(standings.counts.values().sum::<usize>(), 2);
+    // Whoever says that it is a member hears that it is none, not that there is no group.
+    let member = CommitOffsets {
+        generation: Generation(1),
+        member_id: MemberId::from("m"),
+        instance_id: None,
+        retention_ms: None,
+        knows_epochs: true,
+        offsets: vec![offset("t", 0, 1)],
+    };
+    let (token, _) = driver.call("g", GroupCall::Commit(member));
+    assert_eq!(driver.answers[&token], Some(GroupReply::Commit(vec![Err(KafkaError::UnknownMemberId)])));
+    end(&mut driver, A, false);
+    assert_eq!(listed(&driver), both[1..]);
+    assert!(driver.shard.describe(&"g".into()).is_err());
+}
+
+#[test]
 fn a_commit_that_comes_later_in_the_log_is_not_replaced() {
     let mut driver = Driver::new(GroupConfig::default());
     commit(&mut driver, "g", &request(A, 5)).unwrap();

@@ -115,6 +115,7 @@ impl Scenario {
                 member_id: member,
                 instance_id,
                 retention_ms: words.number("retention").map(i64::from),
+                knows_epochs: words.number("version").is_none_or(|version| version >= 9),
                 offsets: words.plain[2..].iter().map(|word| commit(word)).collect(),
             }),
             "delete" => GroupCall::Delete,
@@ -426,7 +427,7 @@ fn show_named(named: &Named) -> String {
 }
 
 fn show_assignment(bytes: &Bytes) -> String {
-    match embedded::assignment(bytes.clone()) {
+    match embedded::assignment(bytes) {
         Some((named, _)) if !bytes.is_empty() => format!("#{}", show_named(&named)),
         _ => String::from_utf8_lossy(bytes).into_owned(),
     }
@@ -434,9 +435,9 @@ fn show_assignment(bytes: &Bytes) -> String {
 
 /// The reverse of [`metadata`].
 fn show_metadata(bytes: &Bytes) -> String {
-    match subscribed_topics(bytes.clone()) {
+    match subscribed_topics(bytes) {
         Some(topics) => {
-            let owned = embedded::subscription(bytes.clone()).map(|told| show_named(&told.owned)).unwrap_or_default();
+            let owned = embedded::subscription(bytes).map(|told| show_named(&told.owned)).unwrap_or_default();
             let owned = if owned.is_empty() { owned } else { format!("/{owned}") };
             format!("@{}{owned}", topics.into_iter().collect::<Vec<_>>().join("+"))
         }
