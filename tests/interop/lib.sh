@@ -7,6 +7,12 @@ interop_cache() {
   echo "$dir"
 }
 
+# only_one DIR: what makes DIR waits until nobody else does. For functions that run in a shell of their own, with which the lock ends.
+only_one() {
+  exec 9>"$1.lock"
+  flock 9
+}
+
 # The server's binary: TIDELOG_BIN, or what `cargo build` made last.
 tidelog_bin() {
   local root="$1"
@@ -70,6 +76,7 @@ python_env() {
   local sum dir
   sum=$(sha256sum "$requirements" | cut -c1-16)
   dir="$(interop_cache)/python-$name-$sum"
+  only_one "$dir"
   if [[ ! -e "$dir/ready" ]]; then
     rm -rf "$dir"
     python3 -m venv "$dir" >&2
@@ -86,6 +93,7 @@ node_env() {
   local sum dir
   sum=$(sha256sum "$folder/package-lock.json" | cut -c1-16)
   dir="$(interop_cache)/node-$name-$sum"
+  only_one "$dir"
   if [[ ! -e "$dir/ready" ]]; then
     rm -rf "$dir"
     mkdir -p "$dir"
@@ -104,6 +112,7 @@ java_env() {
   local sum lib classes
   sum=$(cat "$folder/pom.xml" "$folder/lib.sha256" | sha256sum | cut -c1-16)
   lib="$(interop_cache)/java-lib-$sum"
+  only_one "$lib"
   if [[ ! -e "$lib/ready" ]]; then
     rm -rf "$lib"
     mkdir -p "$lib"
@@ -114,6 +123,7 @@ java_env() {
   fi
   sum=$(echo "$lib" | cat - "${sources[@]}" | sha256sum | cut -c1-16)
   classes="$(interop_cache)/java-classes-$sum"
+  only_one "$classes"
   if [[ ! -e "$classes/ready" ]]; then
     rm -rf "$classes"
     javac --release 17 -Xlint:all -Werror -cp "$lib/lib/*" -d "$classes" "${sources[@]}" >&2
@@ -129,6 +139,7 @@ go_env() {
   local sum dir
   sum=$(cat "$folder"/go.mod "$folder"/go.sum "$folder"/*.go | sha256sum | cut -c1-16)
   dir="$(interop_cache)/go-$sum"
+  only_one "$dir"
   if [[ ! -e "$dir/ready" ]]; then
     rm -rf "$dir"
     mkdir -p "$dir"
