@@ -17,21 +17,33 @@ FEATURES = [
     ("every codec with every acks", r"codec "),
     ("headers, repeated keys", r"headers"),
     ("null keys and values", r"null (and empty )?keys"),
-    ("large records, too large ones", r"(large|too large) record"),
+    ("large records", r"large record"),
+    ("too large records are refused", r"too large record"),
     ("group members join and leave", r"group of two"),
+    ("groups of the consumer protocol (KIP-848)", r"consumer protocol"),
     ("a member dies", r"a member dies"),
     ("commit and resume", r"commit and resume"),
     ("seek by time", r"seek by time"),
     ("idempotence", r"idempotence$"),
     ("idempotence when connections break", r"idempotence when connections break"),
     ("reading only what is committed", r"(read_committed|transactions, committed)"),
-    ("transactions, committed and aborted", r"transactions"),
-    ("administration", r"(admin: |list$)"),
+    ("transactions, committed and aborted", r"transactions, committed and aborted"),
+    ("read, transform, write (offsets in transactions)", r"transactions: read, transform, write"),
+    ("administration: topics and settings", r"(admin: (create|describe and alter configs|add partitions|delete)|list$)"),
+    ("administration: groups and their offsets", r"(admin: groups|groups of both kinds)"),
+    ("administration: access rules", r"admin: access rules"),
 ]
 
 # What a client cannot do.
 LACKS = {
-    "kcat": {"transactions, committed and aborted"},
+    "kcat": {
+        "groups of the consumer protocol (KIP-848)", "transactions, committed and aborted", "read, transform, write (offsets in transactions)",
+        "administration: groups and their offsets", "administration: access rules",
+    },
+    "kafka-python": {"groups of the consumer protocol (KIP-848)"},
+    "aiokafka": {"groups of the consumer protocol (KIP-848)", "administration: access rules"},
+    "sarama": {"groups of the consumer protocol (KIP-848)"},
+    "kafkajs": {"groups of the consumer protocol (KIP-848)"},
 }
 
 BEGIN, END = "<!-- works with: made by tests/interop/run -->", "<!-- end of works with -->"

@@ -8,6 +8,9 @@ from confluent_kafka import (
     OFFSET_BEGINNING,
     OFFSET_END,
     Consumer,
+    ConsumerGroupState,
+    ConsumerGroupTopicPartitions,
+    ElectionType,
     IsolationLevel,
     KafkaError,
     KafkaException,
@@ -16,6 +19,10 @@ from confluent_kafka import (
     TopicPartition,
 )
 from confluent_kafka.admin import (
+    AclBinding,
+    AclBindingFilter,
+    AclOperation,
+    AclPermissionType,
     AdminClient,
     AlterConfigOpType,
     ConfigEntry,
@@ -23,6 +30,8 @@ from confluent_kafka.admin import (
     NewPartitions,
     NewTopic,
     OffsetSpec,
+    ResourcePatternType,
+    ResourceType,
 )
 
 BASE = {"bootstrap.servers": BROKERS}
@@ -190,6 +199,36 @@ def transactions():
         raise AssertionError("the first producer committed")
 
 
+def pipeline():
+    """Each ten twice: what is aborted moves no position, what is committed does."""
+    source, target, group_id = topic("in"), topic("out"), topic("g-pipeline")
+    create(source)
+    create(target)
+    produce(source, [{"value": str(n).encode()} for n in range(60)])
+    producer = Producer({**BASE, "transactional.id": target})
+    producer.init_transactions(30)
+    reader = Consumer({**BASE, "group.id": group_id, "auto.offset.reset": "earliest", "enable.auto.commit": False})
+    try:
+        reader.subscribe([source])
+        for n in range(0, 120, 10):
+            commit, records = n % 20 == 10, take(reader, 10)
+            producer.begin_transaction()
+            for one in records:
+                producer.produce(target, one.value())
+            here = reader.position(reader.assignment())
+            producer.send_offsets_to_transaction(here, reader.consumer_group_metadata(), 30)
+            producer.commit_transaction(30) if commit else producer.abort_transaction(30)
+            before = records[0].offset()
+            committed = reader.committed([TopicPartition(source, 0)], 30)[0].offset
+            equal(max(committed, 0), before + 10 if commit else before, "the group's position")
+            if not commit:
+                reader.seek(TopicPartition(source, 0, before))
+    finally:
+        reader.close()
+    read = consume(target, 60, isolation_level="read_committed")
+    equal([int(m.value()) for m in read], list(range(60)), "transformed")
+
+
 def reset():
     name = topic("reset")
     create(name)
@@ -205,6 +244,10 @@ def reset():
         consumer.close()
 
 
+# Of the consumer protocol these are the server's.
+CLASSIC = {"session.timeout.ms": 6000, "heartbeat.interval.ms": 300}
+
+
 class Member(threading.Thread):
     """A group member that polls until told to leave, and notes what it has and what it read."""
 
@@ -213,9 +256,9 @@ class Member(threading.Thread):
         self.mine, self.seen, self.errors = set(), [], []
         self.leaving = threading.Event()
         self.consumer = Consumer({**BASE, "group.id": group, "auto.offset.reset": "earliest",
-                                  "session.timeout.ms": 6000, "heartbeat.interval.ms": 300, **options})
+                                  **(CLASSIC if options.get("group.protocol") != "consumer" else {}), **options})
         self.consumer.subscribe([name], on_assign=self.assigned, on_revoke=self.revoked, on_lost=self.revoked)
-        self.cooperative = options.get("partition.assignment.strategy") == "cooperative-sticky"
+        self.cooperative = options.get("partition.assignment.strategy") == "cooperative-sticky" or "group.protocol" in options
         self.start()
 
     def assigned(self, consumer, partitions):
@@ -240,9 +283,12 @@ class Member(threading.Thread):
 
 
 def group(strategy):
-    name, group_id = topic(f"group-{strategy}"), topic(f"g-{strategy}")
+    shared_by(strategy, {"partition.assignment.strategy": strategy})
+
+
+def shared_by(kind, options):
+    name, group_id = topic(f"group-{kind}"), topic(f"g-{kind}")
     create(name, 4)
-    options = {"partition.assignment.strategy": strategy}
     first = Member(group_id, name, **options)
     wait_for(lambda: first.mine == {0, 1, 2, 3}, "the first member has all partitions")
     second = Member(group_id, name, **options)
@@ -425,6 +471,76 @@ def delete_under_load():
     equal(consume(other, 1)[0].value(), b"still here")
 
 
+def admin_delete_records():
+    name = topic("delete-records")
+    create(name)
+    produce(name, [{"value": str(n).encode()} for n in range(10)])
+
+    def delete(offset):
+        position = TopicPartition(name, 0, offset)
+        return ADMIN.delete_records([position])[position].result(30)
+    equal(delete(4).low_watermark, 4, "the first offset")
+    equal([int(m.value()) for m in consume(name, 6)], list(range(4, 10)), "what is left")
+    refused(KafkaError.OFFSET_OUT_OF_RANGE, lambda: delete(11))
+
+
+def refused(code, action):
+    try:
+        action()
+    except KafkaException as error:
+        equal(error.args[0].code(), code, "error")
+    else:
+        raise AssertionError("accepted")
+
+
+def admin_groups():
+    name, group_id = topic("groups"), topic("g-groups")
+    create(name)
+    produce(name, [{"value": str(n).encode()} for n in range(10)])
+    reader = Consumer({**BASE, "group.id": group_id, "auto.offset.reset": "earliest", "enable.auto.commit": False})
+
+    def delete():
+        ADMIN.delete_consumer_groups([group_id])[group_id].result(30)
+    try:
+        reader.subscribe([name])
+        take(reader, 10)
+        listed = ADMIN.list_consumer_groups(states={ConsumerGroupState.STABLE}).result(30)
+        equal(group_id in [one.group_id for one in listed.valid], True, "the group is listed")
+        described = ADMIN.describe_consumer_groups([group_id])[group_id].result(30)
+        equal((described.state, len(described.members), described.coordinator.id),
+              (ConsumerGroupState.STABLE, 1, 1), "description")
+        refused(KafkaError.NON_EMPTY_GROUP, delete)
+    finally:
+        reader.close()
+    change = ConsumerGroupTopicPartitions(group_id, [TopicPartition(name, 0, 4, "four")])
+    ADMIN.alter_consumer_group_offsets([change])[group_id].result(30)
+    offsets = ADMIN.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group_id)])[group_id].result(30)
+    equal([(p.offset, p.metadata) for p in offsets.topic_partitions], [(4, "four")], "offsets")
+    delete()
+    refused(KafkaError.GROUP_ID_NOT_FOUND, delete)
+
+
+def admin_elections():
+    name = topic("elections")
+    create(name)
+    partition = TopicPartition(name, 0)
+    errors = ADMIN.elect_leaders(ElectionType.PREFERRED, [partition]).result(30)
+    equal(errors[partition].code(), KafkaError.ELECTION_NOT_NEEDED, "error")
+
+
+def admin_rules():
+    name = topic("rules")
+    rules = [AclBinding(ResourceType.TOPIC, name, ResourcePatternType.PREFIXED, "User:alice", "10.0.0.1", operation,
+                        AclPermissionType.ALLOW) for operation in (AclOperation.READ, AclOperation.WRITE)]
+    for created in ADMIN.create_acls(rules).values():
+        created.result(30)
+    matching = AclBindingFilter(ResourceType.TOPIC, f"{name}-more", ResourcePatternType.MATCH, None, None,
+                                AclOperation.ANY, AclPermissionType.ANY)
+    equal(sorted(ADMIN.describe_acls(matching).result(30)), sorted(rules), "rules that match")
+    equal(sorted(ADMIN.delete_acls([matching])[matching].result(30)), sorted(rules), "deleted rules")
+    equal(ADMIN.describe_acls(matching).result(30), [], "rules that are left")
+
+
 def auto_creation():
     name = topic("auto")
     produce(name, [{"value": b"x"}])
@@ -444,9 +560,11 @@ checks.check("read_committed", read_committed)
 checks.check("offset out of range", reset)
 for s in ("range", "roundrobin", "cooperative-sticky"):
     checks.check(f"group of two, {s}", group, s)
+checks.check("consumer protocol: group of two", shared_by, "consumer", {"group.protocol": "consumer"})
 checks.check("a member dies", death)
 checks.check("commit and resume", commit_and_resume)
 checks.check("transactions, committed and aborted", transactions)
+checks.check("transactions: read, transform, write", pipeline)
 checks.check("idempotence", idempotence)
 if CUT:
     checks.check("idempotence when connections break", idempotence, CUT)
@@ -456,5 +574,9 @@ checks.check("admin: add partitions", admin_partitions)
 checks.check("admin: list offsets", admin_offsets)
 checks.check("admin: delete and create again", admin_delete)
 checks.check("admin: delete while records are on their way", delete_under_load)
+checks.check("admin: delete records", admin_delete_records)
+checks.check("admin: groups and their offsets", admin_groups)
+checks.check("admin: elections", admin_elections)
+checks.check("admin: access rules", admin_rules)
 checks.check("auto-creation", auto_creation)
 checks.done()

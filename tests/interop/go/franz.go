@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -34,28 +33,31 @@ func franzChecks() []check {
 		check{"transactions, committed and aborted", franzTransactions},
 		check{"idempotence", func() error { return franzIdempotence(brokers) }},
 		check{"many partitions in a fetch session", franzSession},
-		check{"group of two", franzGroup},
+		check{"group of two, cooperative-sticky", func() error { return franzGroup("cooperative-sticky", kgo.Balancers(kgo.CooperativeStickyBalancer())) }},
+		check{"group of two, sticky", func() error { return franzGroup("sticky", kgo.Balancers(kgo.StickyBalancer())) }},
+		check{"group of two, range", func() error { return franzGroup("range", kgo.Balancers(kgo.RangeBalancer())) }},
+		check{"group of two, roundrobin", func() error { return franzGroup("roundrobin", kgo.Balancers(kgo.RoundRobinBalancer())) }},
+		check{"consumer protocol: group of two", func() error { return franzGroup("consumer", kgo.ServerSideBalancer()) }},
 		check{"a member dies", franzDeath},
 		check{"commit and resume", franzResume},
+		check{"transactions: read, transform, write", func() error { return franzPipeline("classic") }},
+		check{"transactions: read, transform, write with the consumer protocol", func() error { return franzPipeline("consumer", kgo.ServerSideBalancer()) }},
 		check{"admin: create, list, errors", franzTopics},
+		check{"admin: describe and alter configs", franzConfigs},
+		check{"admin: add partitions", franzPartitions},
+		check{"admin: groups and their offsets", franzGroups},
 		check{"admin: list offsets", franzOffsets},
 		check{"admin: delete records", franzDeleteRecords},
 		check{"admin: leader epochs", franzEpochs},
 		check{"admin: describe producers and log directories", franzDescribe},
+		check{"admin: elections and reassignments", franzElections},
+		check{"admin: list and describe transactions", franzTransactionAdmin},
+		check{"admin: access rules", franzRules},
 	)
 }
 
 func franz(options ...kgo.Opt) (*kgo.Client, error) {
 	return kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(brokers), kgo.RetryTimeout(20 * time.Second)}, options...)...)
-}
-
-func franzAdmin(use func(*kadm.Client) error) error {
-	client, err := franz()
-	if err != nil {
-		return err
-	}
-	defer client.Close()
-	return use(kadm.NewClient(client))
 }
 
 func franzTopic(name string, partitions int32) (string, error) {
@@ -323,285 +325,4 @@ func franzSession() error {
 		}
 	}
 	return equal("records", len(seen), expected)
-}
-
-// A member of a group, and how many partitions it has.
-type franzMember struct {
-	*kgo.Client
-	owned atomic.Int32
-}
-
-func newFranzMember(group, topic string, options ...kgo.Opt) (*franzMember, error) {
-	member := &franzMember{}
-	count := func(sign int32) func(context.Context, *kgo.Client, map[string][]int32) {
-		return func(_ context.Context, _ *kgo.Client, partitions map[string][]int32) {
-			member.owned.Add(sign * int32(len(partitions[topic])))
-		}
-	}
-	client, err := franz(append(options, kgo.ConsumerGroup(group), kgo.ConsumeTopics(topic), kgo.HeartbeatInterval(300*time.Millisecond),
-		kgo.SessionTimeout(6*time.Second), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.DisableAutoCommit(),
-		kgo.OnPartitionsAssigned(count(1)), kgo.OnPartitionsRevoked(count(-1)), kgo.OnPartitionsLost(count(-1)))...)
-	member.Client = client
-	return member, err
-}
-
-func franzGroup() error {
-	topic, err := franzTopic("group", 4)
-	if err != nil {
-		return err
-	}
-	group := unique("franz-g")
-	first, err := newFranzMember(group, topic)
-	if err != nil {
-		return err
-	}
-	defer first.Close()
-	var seen []record
-	poll := func(members ...*franzMember) error {
-		for _, member := range members {
-			more, err := franzPoll(member.Client)
-			if err != nil {
-				return err
-			}
-			seen = append(seen, more...)
-		}
-		return nil
-	}
-	alone := func() (bool, error) { return first.owned.Load() == 4, poll(first) }
-	if err := until("the first has all partitions", alone); err != nil {
-		return err
-	}
-	second, err := newFranzMember(group, topic)
-	if err != nil {
-		return err
-	}
-	defer second.Close()
-	err = until("two partitions each", func() (bool, error) {
-		return first.owned.Load() == 2 && second.owned.Load() == 2, poll(first, second)
-	})
-	if err != nil {
-		return err
-	}
-	records := numbers(0, 40)
-	for n := range records {
-		records[n].partition = int32(n % 4)
-	}
-	if err := franzSend(topic, records); err != nil {
-		return err
-	}
-	err = until("all records", func() (bool, error) { return len(seen) >= 40, poll(first, second) })
-	if err != nil {
-		return err
-	}
-	second.Close()
-	return errors.Join(until("the first has all partitions again", alone), equal("records", len(seen), 40))
-}
-
-func franzDeath() error {
-	topic, err := franzTopic("death", 4)
-	if err != nil {
-		return err
-	}
-	group := unique("franz-death")
-	first, err := newFranzMember(group, topic)
-	if err != nil {
-		return err
-	}
-	defer first.Close()
-	has := func(first *franzMember, count int32) func() (bool, error) {
-		return func() (bool, error) {
-			_, err := franzPoll(first.Client)
-			return first.owned.Load() == count, err
-		}
-	}
-	if err := until("the first has all partitions", has(first, 4)); err != nil {
-		return err
-	}
-	// A static member does not say that it goes: to the group it is dead once its session has expired.
-	second, err := newFranzMember(group, topic, kgo.InstanceID("static"))
-	if err != nil {
-		return err
-	}
-	err = until("two partitions each", has(first, 2))
-	start := time.Now()
-	second.Close()
-	err = errors.Join(err, until("the first has all partitions again", has(first, 4)))
-	if err == nil && time.Since(start) < 3*time.Second {
-		err = errors.New("the second was not missed, it left")
-	}
-	return err
-}
-
-func franzResume() error {
-	topic, err := franzTopic("resume", 1)
-	if err != nil {
-		return err
-	}
-	if err := franzSend(topic, numbers(0, 30)); err != nil {
-		return err
-	}
-	group := unique("franz-resume")
-	for round := range 3 {
-		client, err := newFranzMember(group, topic)
-		if err != nil {
-			return err
-		}
-		var read []record
-		err = until("ten records", func() (bool, error) {
-			context, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
-			defer cancel()
-			client.PollRecords(context, 10-len(read)).EachRecord(func(r *kgo.Record) {
-				read = append(read, record{value: r.Value})
-			})
-			return len(read) >= 10, nil
-		})
-		err = errors.Join(err, client.CommitUncommittedOffsets(context.Background()))
-		client.Close()
-		if err != nil {
-			return err
-		}
-		if err := equal("values", values(read), values(numbers(round*10, round*10+10))); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func franzTopics() error {
-	topic, err := franzTopic("admin", 3)
-	if err != nil {
-		return err
-	}
-	return franzAdmin(func(admin *kadm.Client) error {
-		topics, err := admin.ListTopics(context.Background())
-		if err != nil {
-			return err
-		}
-		if err := equal("partitions", len(topics[topic].Partitions), 3); err != nil {
-			return err
-		}
-		_, err = admin.CreateTopic(context.Background(), 1, 1, nil, topic)
-		if err := refused(err, kerr.TopicAlreadyExists); err != nil {
-			return err
-		}
-		deleted, err := admin.DeleteTopics(context.Background(), topic)
-		if err == nil {
-			err = deleted.Error()
-		}
-		if err != nil {
-			return err
-		}
-		deleted, _ = admin.DeleteTopics(context.Background(), topic)
-		return refused(deleted.Error(), kerr.UnknownTopicOrPartition)
-	})
-}
-
-func franzOffsets() error {
-	topic, err := franzTopic("offsets", 1)
-	if err != nil {
-		return err
-	}
-	records, start := secondsApart(10)
-	if err := franzSend(topic, records); err != nil {
-		return err
-	}
-	return franzAdmin(func(admin *kadm.Client) error {
-		background := context.Background()
-		ends, err := admin.ListEndOffsets(background, topic)
-		if err != nil {
-			return err
-		}
-		starts, err := admin.ListStartOffsets(background, topic)
-		if err != nil {
-			return err
-		}
-		later, err := admin.ListOffsetsAfterMilli(background, start.Add(3001*time.Millisecond).UnixMilli(), topic)
-		if err != nil {
-			return err
-		}
-		got := []int64{starts[topic][0].Offset, later[topic][0].Offset, ends[topic][0].Offset}
-		return equal("first offset, offset by time, end", got, []int64{0, 4, 10})
-	})
-}
-
-func franzDeleteRecords() error {
-	topic, err := franzTopic("delete-records", 2)
-	if err != nil {
-		return err
-	}
-	if err := franzSend(topic, numbers(0, 10)); err != nil {
-		return err
-	}
-	return franzAdmin(func(admin *kadm.Client) error {
-		var before kadm.Offsets
-		before.Add(kadm.Offset{Topic: topic, Partition: 0, At: 4})
-		before.Add(kadm.Offset{Topic: topic, Partition: 1, At: 1})
-		deleted, err := admin.DeleteRecords(context.Background(), before)
-		if err != nil {
-			return err
-		}
-		if err := equal("first offset", deleted[topic][0].LowWatermark, 4); err != nil {
-			return err
-		}
-		if err := refused(deleted[topic][1].Err, kerr.OffsetOutOfRange); err != nil {
-			return err
-		}
-		read, err := franzRead(topic, 6)
-		return errors.Join(err, equal("values", values(read), values(numbers(4, 10))))
-	})
-}
-
-func franzEpochs() error {
-	topic, err := franzTopic("epochs", 1)
-	if err != nil {
-		return err
-	}
-	if err := franzSend(topic, numbers(0, 10)); err != nil {
-		return err
-	}
-	return franzAdmin(func(admin *kadm.Client) error {
-		var request kadm.OffsetForLeaderEpochRequest
-		request.Add(topic, 0, 0)
-		found, err := admin.OffsetForLeaderEpoch(context.Background(), request)
-		if err != nil {
-			return err
-		}
-		one := found[topic][0]
-		return errors.Join(one.Err, equal("epoch and end", []int64{int64(one.LeaderEpoch), one.EndOffset}, []int64{0, 10}))
-	})
-}
-
-func franzDescribe() error {
-	topic, err := franzTopic("describe", 1)
-	if err != nil {
-		return err
-	}
-	if err := franzSend(topic, numbers(0, 7)); err != nil {
-		return err
-	}
-	return franzAdmin(func(admin *kadm.Client) error {
-		set := kadm.TopicsSet{}
-		set.Add(topic, 0)
-		producers, err := admin.DescribeProducers(context.Background(), set)
-		if err != nil {
-			return err
-		}
-		active := producers[topic].Partitions[0].ActiveProducers.Sorted()
-		if err := equal("producers", len(active), 1); err != nil {
-			return err
-		}
-		if err := equal("last sequence", active[0].LastSequence, 6); err != nil {
-			return err
-		}
-		directories, err := admin.DescribeAllLogDirs(context.Background(), set)
-		if err != nil {
-			return err
-		}
-		size := int64(0)
-		directories.Each(func(one kadm.DescribedLogDir) { size += one.Size() })
-		if size == 0 {
-			return errors.New("the partition has no bytes")
-		}
-		return nil
-	})
 }

@@ -2,11 +2,9 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/IBM/sarama"
@@ -28,14 +26,23 @@ func saramaChecks() []check {
 		check{"null keys and values", saramaNulls},
 		check{"transactions, committed and aborted", saramaTransactions},
 		check{"idempotence", func() error { return saramaIdempotence(brokers) }},
+		check{"large record", saramaLarge},
 		check{"too large record is refused, the next one stored", saramaTooLarge},
 		check{"seek by time", saramaTimes},
-		check{"group of two", saramaGroup},
+		check{"group of two, range", func() error { return saramaGroup(sarama.NewBalanceStrategyRange()) }},
+		check{"group of two, roundrobin", func() error { return saramaGroup(sarama.NewBalanceStrategyRoundRobin()) }},
+		check{"group of two, sticky", func() error { return saramaGroup(sarama.NewBalanceStrategySticky()) }},
 		check{"a member dies", saramaDeath},
 		check{"commit and resume", saramaResume},
+		check{"transactions: read, transform, write", saramaPipeline},
 		check{"admin: create, list, errors", saramaTopics},
+		check{"admin: describe and alter configs", saramaConfigs},
+		check{"admin: add partitions", saramaPartitions},
+		check{"admin: groups and their offsets", saramaGroups},
 		check{"admin: delete records", saramaDeleteRecords},
 		check{"admin: log directories", saramaLogDirs},
+		check{"admin: elections and reassignments", saramaElections},
+		check{"admin: access rules", saramaRules},
 	)
 }
 
@@ -49,14 +56,6 @@ func saramaConfig() *sarama.Config {
 	config.Consumer.Group.Heartbeat.Interval = 300 * time.Millisecond
 	config.Consumer.Offsets.AutoCommit.Enable = false
 	return config
-}
-
-func saramaAdmin(use func(sarama.ClusterAdmin) error) error {
-	admin, err := sarama.NewClusterAdmin([]string{brokers}, saramaConfig())
-	if err != nil {
-		return err
-	}
-	return errors.Join(use(admin), admin.Close())
 }
 
 func saramaTopic(name string, partitions int32) (string, error) {
@@ -233,6 +232,27 @@ func saramaIdempotence(at string) error {
 	return errors.Join(err, equal("values", values(read), values(numbers(0, 500))))
 }
 
+func saramaLarge() error {
+	topic, err := saramaTopic("large", 1)
+	if err != nil {
+		return err
+	}
+	value := make([]byte, 1_000_000)
+	for n := range value {
+		value[n] = byte(n * 7919 % 251)
+	}
+	config := saramaConfig()
+	config.Producer.MaxMessageBytes = 1_048_576
+	if err := saramaSend(config, topic, []record{{value: value}}); err != nil {
+		return err
+	}
+	read, err := saramaRead(topic, sarama.OffsetOldest, 1)
+	if err == nil && !bytes.Equal(read[0].value, value) {
+		err = errors.New("other bytes")
+	}
+	return err
+}
+
 func saramaTooLarge() error {
 	topic, err := saramaTopic("too-large", 1)
 	if err != nil {
@@ -279,234 +299,4 @@ func saramaTimes() error {
 		}
 	}
 	return nil
-}
-
-// A member of a group that reads until it is closed: how many partitions it has, and what it has read.
-type saramaMember struct {
-	sarama.ConsumerGroup
-	owned atomic.Int32
-	seen  atomic.Int32
-	ended chan struct{}
-}
-
-func newSaramaMember(group, topic, instance string) (*saramaMember, error) {
-	config := saramaConfig()
-	config.Consumer.Group.Session.Timeout = 6 * time.Second
-	config.Consumer.Group.InstanceId = instance
-	joined, err := sarama.NewConsumerGroup([]string{brokers}, group, config)
-	if err != nil {
-		return nil, err
-	}
-	member := &saramaMember{ConsumerGroup: joined, ended: make(chan struct{})}
-	go func() {
-		defer close(member.ended)
-		for joined.Consume(context.Background(), []string{topic}, member) == nil {
-		}
-	}()
-	return member, nil
-}
-
-func (member *saramaMember) Setup(session sarama.ConsumerGroupSession) error {
-	for _, partitions := range session.Claims() {
-		member.owned.Store(int32(len(partitions)))
-	}
-	return nil
-}
-
-func (member *saramaMember) Cleanup(sarama.ConsumerGroupSession) error {
-	member.owned.Store(0)
-	return nil
-}
-
-func (member *saramaMember) ConsumeClaim(session sarama.ConsumerGroupSession, claim sarama.ConsumerGroupClaim) error {
-	for {
-		select {
-		case message := <-claim.Messages():
-			if message == nil {
-				return nil
-			}
-			member.seen.Add(1)
-			session.MarkMessage(message, "")
-		case <-session.Context().Done():
-			session.Commit()
-			return nil
-		}
-	}
-}
-
-func (member *saramaMember) has(count int32) func() (bool, error) {
-	return func() (bool, error) { return member.owned.Load() == count, nil }
-}
-
-// Two members with two partitions each; with a name for the second one it is static.
-func saramaPair(name, instance string, use func(topic string, first, second *saramaMember) error) error {
-	topic, err := saramaTopic(name, 4)
-	if err != nil {
-		return err
-	}
-	group := unique("sarama-" + name)
-	first, err := newSaramaMember(group, topic, "")
-	if err != nil {
-		return err
-	}
-	defer first.Close()
-	if err := until("the first has all partitions", first.has(4)); err != nil {
-		return err
-	}
-	second, err := newSaramaMember(group, topic, instance)
-	if err != nil {
-		return err
-	}
-	defer second.Close()
-	err = errors.Join(until("two for the first", first.has(2)), until("two for the second", second.has(2)))
-	if err != nil {
-		return err
-	}
-	return errors.Join(use(topic, first, second), until("the first has all partitions again", first.has(4)))
-}
-
-func saramaGroup() error {
-	return saramaPair("group", "", func(topic string, first, second *saramaMember) error {
-		records := numbers(0, 40)
-		for n := range records {
-			records[n].partition = int32(n % 4)
-		}
-		if err := saramaSend(saramaConfig(), topic, records); err != nil {
-			return err
-		}
-		err := until("all records", func() (bool, error) { return first.seen.Load()+second.seen.Load() >= 40, nil })
-		err = errors.Join(err, equal("records of each", []int32{first.seen.Load(), second.seen.Load()}, []int32{20, 20}))
-		return errors.Join(err, second.Close())
-	})
-}
-
-// A static member does not say that it goes: to the group it is dead once its session has expired.
-func saramaDeath() error {
-	start := time.Now()
-	err := saramaPair("death", "static", func(_ string, _, second *saramaMember) error {
-		start = time.Now()
-		return second.Close()
-	})
-	if err == nil && time.Since(start) < 3*time.Second {
-		err = errors.New("the second was not missed, it left")
-	}
-	return err
-}
-
-// Reads ten records, marks them, and ends.
-type saramaTen struct{ read []record }
-
-func (*saramaTen) Setup(sarama.ConsumerGroupSession) error   { return nil }
-func (*saramaTen) Cleanup(sarama.ConsumerGroupSession) error { return nil }
-
-func (ten *saramaTen) ConsumeClaim(session sarama.ConsumerGroupSession, claim sarama.ConsumerGroupClaim) error {
-	for len(ten.read) < 10 {
-		select {
-		case message := <-claim.Messages():
-			if message == nil {
-				return nil
-			}
-			ten.read = append(ten.read, record{value: message.Value})
-			session.MarkMessage(message, "")
-		case <-session.Context().Done():
-			return nil
-		}
-	}
-	session.Commit()
-	return nil
-}
-
-func saramaResume() error {
-	topic, err := saramaTopic("resume", 1)
-	if err != nil {
-		return err
-	}
-	if err := saramaSend(saramaConfig(), topic, numbers(0, 30)); err != nil {
-		return err
-	}
-	for round := range 3 {
-		group, err := sarama.NewConsumerGroup([]string{brokers}, unique("sarama-resume"), saramaConfig())
-		if err != nil {
-			return err
-		}
-		ten := &saramaTen{}
-		err = group.Consume(context.Background(), []string{topic}, ten)
-		if err := errors.Join(err, group.Close()); err != nil {
-			return err
-		}
-		if err := equal("values", values(ten.read), values(numbers(round*10, round*10+10))); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func saramaTopics() error {
-	topic, err := saramaTopic("admin", 3)
-	if err != nil {
-		return err
-	}
-	return saramaAdmin(func(admin sarama.ClusterAdmin) error {
-		topics, err := admin.ListTopics()
-		if err := errors.Join(err, equal("partitions", topics[topic].NumPartitions, 3)); err != nil {
-			return err
-		}
-		again := admin.CreateTopic(topic, &sarama.TopicDetail{NumPartitions: 1, ReplicationFactor: 1}, false)
-		if err := refused(again, sarama.ErrTopicAlreadyExists); err != nil {
-			return err
-		}
-		if err := admin.DeleteTopic(topic); err != nil {
-			return err
-		}
-		return refused(admin.DeleteTopic(topic), sarama.ErrUnknownTopicOrPartition)
-	})
-}
-
-func saramaDeleteRecords() error {
-	topic, err := saramaTopic("delete-records", 1)
-	if err != nil {
-		return err
-	}
-	// With acks=1 the records may not be committed yet: the deletion waits for them.
-	config := saramaConfig()
-	config.Producer.RequiredAcks = sarama.WaitForLocal
-	if err := saramaSend(config, topic, numbers(0, 10)); err != nil {
-		return err
-	}
-	return saramaAdmin(func(admin sarama.ClusterAdmin) error {
-		if err := admin.DeleteRecords(topic, map[int32]int64{0: 4}); err != nil {
-			return err
-		}
-		if admin.DeleteRecords(topic, map[int32]int64{0: 11}) == nil {
-			return errors.New("an offset beyond the end is accepted")
-		}
-		read, err := saramaRead(topic, sarama.OffsetOldest, 6)
-		return errors.Join(err, equal("values", values(read), values(numbers(4, 10))))
-	})
-}
-
-func saramaLogDirs() error {
-	topic, err := saramaTopic("log-dirs", 1)
-	if err != nil {
-		return err
-	}
-	if err := saramaSend(saramaConfig(), topic, numbers(0, 10)); err != nil {
-		return err
-	}
-	return saramaAdmin(func(admin sarama.ClusterAdmin) error {
-		nodes, _, err := admin.DescribeCluster()
-		if err != nil {
-			return err
-		}
-		directories, err := admin.DescribeLogDirs([]int32{nodes[0].ID()})
-		if err != nil {
-			return err
-		}
-		for _, one := range directories[nodes[0].ID()][0].Topics {
-			if one.Topic == topic && one.Partitions[0].Size > 0 {
-				return nil
-			}
-		}
-		return errors.New("the partition has no bytes")
-	})
 }

@@ -5,20 +5,37 @@ import time
 
 from checks import ACKS, BROKERS, CODECS, CUT, Checks, equal, topic, wait_for
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, OffsetAndMetadata, TopicPartition
-from kafka.admin import ConfigResource, NewPartitions, NewTopic, OffsetSpec
+from kafka.admin import (
+    ACL,
+    ACLFilter,
+    ACLOperation,
+    ACLPermissionType,
+    ACLResourcePatternType,
+    ConfigResource,
+    NewPartitions,
+    NewTopic,
+    OffsetSpec,
+    ResourcePattern,
+    ResourcePatternFilter,
+    ResourceType,
+    TransactionState,
+)
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 from kafka.coordinator.assignors.range import RangePartitionAssignor
 from kafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from kafka.errors import (
+    ElectionNotNeededError,
     InvalidConfigurationError,
     InvalidPartitionsError,
     InvalidReplicationFactorError,
     InvalidTopicError,
     MessageSizeTooLargeError,
+    NoError,
     OffsetOutOfRangeError,
     TopicAlreadyExistsError,
     UnknownTopicOrPartitionError,
 )
+from kafka.protocol.admin.topics import ElectionType
 
 ADMIN = KafkaAdminClient(bootstrap_servers=BROKERS)
 
@@ -165,6 +182,39 @@ def transactions():
     committed = [n for n in range(50) if n // 10 % 2 == 0]
     equal([int(r.value) for r in consume(name, 30, isolation_level="read_committed")], committed, "committed")
     equal([int(r.value) for r in consume(name, 50)], list(range(50)), "all")
+
+
+def pipeline():
+    """Each ten twice: what is aborted moves no position, what is committed does."""
+    source, target, group_id = topic("in"), topic("out"), topic("g-pipeline")
+    create(source)
+    create(target)
+    produce(source, [{"value": str(n).encode()} for n in range(60)])
+    position = TopicPartition(source, 0)
+    producer = KafkaProducer(bootstrap_servers=BROKERS, transactional_id=target)
+    producer.init_transactions()
+    reader = consumer(group_id=group_id, auto_offset_reset="earliest", isolation_level="read_committed")
+    try:
+        reader.subscribe([source])
+        for n in range(0, 120, 10):
+            commit, records = n % 20 == 10, take(reader, 10)
+            producer.begin_transaction()
+            for one in records:
+                producer.send(target, one.value)
+            producer.flush(30)
+            next_one = OffsetAndMetadata(records[-1].offset + 1, "", -1)
+            producer.send_offsets_to_transaction({position: next_one}, reader.group_metadata())
+            producer.commit_transaction() if commit else producer.abort_transaction()
+            before = records[0].offset
+            expected = before + 10 if commit else before
+            # The markers come after the answer to the end.
+            wait_for(lambda: (reader.committed(position) or 0) == expected, f"the group stands at {expected}")
+            if not commit:
+                reader.seek(position, before)
+    finally:
+        reader.close()
+        producer.close(10)
+    equal([int(r.value) for r in consume(target, 60, isolation_level="read_committed")], list(range(60)), "transformed")
 
 
 def reset():
@@ -349,6 +399,89 @@ def admin_delete():
     equal(consume(name, 1)[0].value, b"new")
 
 
+def admin_delete_records():
+    name = topic("delete-records")
+    create(name)
+    produce(name, [{"value": str(n).encode()} for n in range(10)])
+    position = TopicPartition(name, 0)
+    equal(ADMIN.delete_records({position: 4})[position]["low_watermark"], 4, "the first offset")
+    equal([int(r.value) for r in consume(name, 6)], list(range(4, 10)), "what is left")
+    refused(OffsetOutOfRangeError, lambda: ADMIN.delete_records({position: 11}))
+
+
+def admin_groups():
+    name, group_id = topic("groups"), topic("g-groups")
+    position = TopicPartition(name, 0)
+    create(name)
+    produce(name, [{"value": str(n).encode()} for n in range(10)])
+    reader = consumer(group_id=group_id, auto_offset_reset="earliest")
+    try:
+        reader.subscribe([name])
+        take(reader, 10)
+        listed = [one["group_id"] for one in ADMIN.list_groups(states_filter=["Stable"])]
+        equal(group_id in listed, True, "the group is listed")
+        described = ADMIN.describe_groups([group_id])[group_id]
+        equal((described["group_state"], len(described["members"])), ("Stable", 1), "description")
+        equal(ADMIN.delete_groups([group_id]), {group_id: "NonEmptyGroupError"}, "error of a group with members")
+    finally:
+        reader.close()
+    equal(ADMIN.alter_group_offsets(group_id, {position: OffsetAndMetadata(4, "four", -1)})[position], NoError, "error")
+    offset = ADMIN.list_group_offsets(group_id)[group_id][position]
+    equal((offset.offset, offset.metadata), (4, "four"), "offset")
+    ADMIN.reset_group_offsets(group_id, {position: OffsetSpec.EARLIEST})
+    equal(ADMIN.list_group_offsets(group_id)[group_id][position].offset, 0, "offset")
+    equal(ADMIN.delete_group_offsets(group_id, [position])[position], NoError, "error")
+    equal(ADMIN.list_group_offsets(group_id)[group_id], {}, "offsets")
+    equal(ADMIN.delete_groups([group_id]), {group_id: "OK"}, "error")
+    equal(ADMIN.delete_groups([group_id]), {group_id: "GroupIdNotFoundError"}, "error of a group that is gone")
+
+
+def admin_transactions():
+    name = topic("transaction-admin")
+    position = TopicPartition(name, 0)
+    create(name)
+    producer = KafkaProducer(bootstrap_servers=BROKERS, transactional_id=name)
+    producer.init_transactions()
+    producer.begin_transaction()
+    producer.send(name, b"x", partition=0).get(30)
+    listed = [one for found in ADMIN.list_transactions(transactional_id_pattern=f"{name}.*").values() for one in found]
+    equal([(one.transactional_id, one.state) for one in listed], [(name, TransactionState.ONGOING)], "listed")
+    described = ADMIN.describe_transactions([name])[name]
+    equal((described.state, described.topic_partitions), (TransactionState.ONGOING, {position}), "description")
+    states = ADMIN.describe_producers([position])[position]
+    states = getattr(states, "active_producers", states)
+    equal([one.producer_id for one in states], [described.producer_id], "producers")
+    producer.abort_transaction()
+    producer.close(10)
+
+
+def admin_elections():
+    name = topic("elections")
+    create(name)
+    answer = ADMIN.elect_leaders(ElectionType.PREFERRED, {name: [0]})
+    answer = answer if isinstance(answer, dict) else answer.to_dict()
+    errors = [p["error_code"] for t in answer["replica_election_results"] for p in t["partition_result"]]
+    equal(errors, [ElectionNotNeededError.errno], "errors of the election")
+    equal(ADMIN.list_partition_reassignments({name: [0]}), {}, "reassignments")
+
+
+def admin_rules():
+    name = topic("rules")
+    pattern = ResourcePattern(ResourceType.TOPIC, name, ACLResourcePatternType.PREFIXED)
+    rules = [ACL("User:alice", "10.0.0.1", operation, ACLPermissionType.ALLOW, pattern)
+             for operation in (ACLOperation.READ, ACLOperation.WRITE)]
+    equal(ADMIN.create_acls(rules), {"succeeded": rules, "failed": []}, "created")
+    longer = ResourcePatternFilter(ResourceType.TOPIC, f"{name}-more", ACLResourcePatternType.MATCH)
+    matching = ACLFilter(None, None, ACLOperation.ANY, ACLPermissionType.ANY, longer)
+
+    def found():
+        answer = ADMIN.describe_acls(matching)
+        return set(answer[0] if isinstance(answer, tuple) else answer)
+    equal(found(), set(rules), "rules that match")
+    equal(set(ADMIN.delete_acls([matching])[0][1]), set(rules), "deleted rules")
+    equal(found(), set(), "rules that are left")
+
+
 def auto_creation():
     name = topic("auto")
     produce(name, [{"value": b"x"}])
@@ -371,6 +504,7 @@ for s in (RangePartitionAssignor, RoundRobinPartitionAssignor, CooperativeSticky
 checks.check("a member dies", death)
 checks.check("commit and resume", commit_and_resume)
 checks.check("transactions, committed and aborted", transactions)
+checks.check("transactions: read, transform, write", pipeline)
 checks.check("idempotence", idempotence)
 if CUT:
     checks.check("idempotence when connections break", idempotence, CUT)
@@ -379,5 +513,10 @@ checks.check("admin: describe and alter configs", admin_configs)
 checks.check("admin: add partitions", admin_partitions)
 checks.check("admin: list offsets", admin_offsets)
 checks.check("admin: delete and create again", admin_delete)
+checks.check("admin: delete records", admin_delete_records)
+checks.check("admin: groups and their offsets", admin_groups)
+checks.check("admin: list and describe transactions", admin_transactions)
+checks.check("admin: elections and reassignments", admin_elections)
+checks.check("admin: access rules", admin_rules)
 checks.check("auto-creation", auto_creation)
 checks.done()

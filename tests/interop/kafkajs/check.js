@@ -3,7 +3,10 @@
 
 const assert = require('node:assert/strict')
 const { fork } = require('node:child_process')
-const { CompressionCodecs, CompressionTypes, ConfigResourceTypes, Kafka, logLevel } = require('kafkajs')
+const {
+  AclOperationTypes, AclPermissionTypes, AclResourceTypes, CompressionCodecs, CompressionTypes, ConfigResourceTypes, Kafka, logLevel,
+  ResourcePatternTypes
+} = require('kafkajs')
 const lz4 = require('lz4-napi')
 const snappy = require('snappyjs')
 const zstd = require('@bokuweb/zstd-wasm')
@@ -113,7 +116,8 @@ async function refused (type, action) {
   try {
     result = await action()
   } catch (error) {
-    const types = [error.type, error.cause?.type, ...(error.errors ?? []).map((e) => e.type)]
+    const parts = [error.groups, error.partitions, error.cause?.partitions].flatMap((list) => list ?? []).map((one) => one.error)
+    const types = [error, error.cause, ...(error.errors ?? []), ...parts].map((one) => one?.type)
     assert.ok(types.includes(type), `${types}, expected ${type}: ${error}`)
     return
   }
@@ -279,6 +283,37 @@ check('transactions, committed and aborted', async () => {
   assert.deepEqual(messages.map((m) => Number(m.value)), range(0, 50).filter((n) => Math.floor(n / 10) % 2 === 0))
 })
 
+// Each batch twice: what is aborted moves no position, what is committed does.
+check('transactions: read, transform, write', async () => {
+  const [from, to, group] = [topic('in'), topic('out'), topic('g-pipeline')]
+  await create(from)
+  await create(to)
+  await produce(from, range(0, 60).map((n) => ({ value: String(n) })))
+  const producer = kafka.producer({ transactionalId: to, idempotent: true, maxInFlightRequests: 1 })
+  await producer.connect()
+  const position = async () => Math.max(0, Number((await admin.fetchOffsets({ groupId: group, topics: [from] }))[0].partitions[0].offset))
+  let done = 0
+  const eachBatch = async ({ batch }) => {
+    const values = batch.messages.map((m) => String(m.value))
+    const next = Number(batch.lastOffset()) + 1
+    for (const commit of [false, true]) {
+      const transaction = await producer.transaction()
+      await transaction.send({ topic: to, messages: values.map((value) => ({ value: commit ? value : `not ${value}` })) })
+      await transaction.sendOffsets({ consumerGroupId: group, topics: [{ topic: from, partitions: [{ partition: 0, offset: String(next) }] }] })
+      await (commit ? transaction.commit() : transaction.abort())
+      const expected = commit ? next : done
+      // The markers come after the answer to the end.
+      await until(async () => await position() === expected, `the group stands at ${expected}`)
+    }
+    done = next
+  }
+  const member = await new Member(group, from, { maxBytesPerPartition: 300 }).join({ eachMessage: undefined, eachBatch, autoCommit: false })
+  await until(() => done === 60 || member.crash, 'all is transformed')
+  await member.leave()
+  await producer.disconnect()
+  assert.deepEqual((await consume(to, 60)).map((m) => Number(m.value)), range(0, 60))
+})
+
 check('idempotence', () => idempotence(kafka, 200))
 
 // The same server behind a proxy that loses answers.
@@ -303,13 +338,20 @@ check('admin: create, list, describe, errors', async () => {
   await refused('INVALID_REPLICATION_FACTOR', () => admin.createTopics({ topics: [{ topic: topic('rf'), numPartitions: 1, replicationFactor: 9 }] }))
 })
 
-check('admin: describe configs', async () => {
+check('admin: describe and alter configs', async () => {
   const name = topic('configs')
   await create(name, 1, [{ name: 'retention.ms', value: '3600000' }])
-  const { resources } = await admin.describeConfigs({ resources: [{ type: ConfigResourceTypes.TOPIC, name }] })
-  const values = Object.fromEntries(resources[0].configEntries.map((e) => [e.configName, e.configValue]))
-  assert.equal(values['retention.ms'], '3600000')
-  assert.equal(values['segment.bytes'], '1073741824')
+  const settings = async () => {
+    const { resources } = await admin.describeConfigs({ resources: [{ type: ConfigResourceTypes.TOPIC, name }] })
+    const values = Object.fromEntries(resources[0].configEntries.map((e) => [e.configName, e.configValue]))
+    return [values['retention.ms'], values['segment.bytes']]
+  }
+  const alter = (configEntries) => admin.alterConfigs({ resources: [{ type: ConfigResourceTypes.TOPIC, name, configEntries }] })
+  assert.deepEqual(await settings(), ['3600000', '1073741824'])
+  // kafkajs knows only the old way, which replaces all settings.
+  await alter([{ name: 'segment.bytes', value: '1048576' }])
+  assert.deepEqual(await settings(), ['604800000', '1048576'])
+  await refused('INVALID_CONFIG', () => alter([{ name: 'nonsense', value: '1' }]))
 })
 
 check('admin: add partitions', async () => {
@@ -330,6 +372,65 @@ check('admin: delete and create again', async () => {
   await create(name)
   await produce(name, [{ value: 'new' }])
   assert.equal(String((await consume(name, 1))[0].value), 'new')
+})
+
+check('admin: delete records', async () => {
+  const name = topic('delete-records')
+  await create(name)
+  await produce(name, range(0, 10).map((n) => ({ value: String(n) })))
+  // kafkajs knows the leaders of topics only that it was asked for before.
+  assert.equal((await admin.fetchTopicOffsets(name))[0].low, '0')
+  await admin.deleteTopicRecords({ topic: name, partitions: [{ partition: 0, offset: '4' }] })
+  assert.equal((await admin.fetchTopicOffsets(name))[0].low, '4')
+  assert.deepEqual((await consume(name, 6)).map((m) => Number(m.value)), range(4, 10))
+  await refused('OFFSET_OUT_OF_RANGE', () => admin.deleteTopicRecords({ topic: name, partitions: [{ partition: 0, offset: '11' }] }))
+})
+
+check('admin: groups and their offsets', async () => {
+  const [name, group] = [topic('groups'), topic('g-groups')]
+  await create(name)
+  await produce(name, range(0, 10).map((n) => ({ value: String(n) })))
+  const member = await new Member(group, name).join()
+  await until(() => member.has(0), 'the member has its partition')
+  assert.ok((await admin.listGroups()).groups.some((one) => one.groupId === group && one.protocolType === 'consumer'))
+  const [described] = (await admin.describeGroups([group])).groups
+  assert.deepEqual([described.state, described.protocol, described.members.length], ['Stable', 'RoundRobinAssigner', 1])
+  await refused('NON_EMPTY_GROUP', () => admin.deleteGroups([group]))
+  await member.leave()
+  await admin.setOffsets({ groupId: group, topic: name, partitions: [{ partition: 0, offset: '4' }] })
+  const offset = async () => (await admin.fetchOffsets({ groupId: group, topics: [name], resolveOffsets: true }))[0].partitions[0].offset
+  assert.equal(await offset(), '4')
+  await admin.resetOffsets({ groupId: group, topic: name, earliest: true })
+  assert.equal(await offset(), '0')
+  await admin.deleteGroups([group])
+  await refused('GROUP_ID_NOT_FOUND', () => admin.deleteGroups([group]))
+})
+
+check('admin: reassignments', async () => {
+  const name = topic('moves')
+  await create(name)
+  const away = { topic: name, partitionAssignment: [{ partition: 0, replicas: [99] }] }
+  await refused('INVALID_REPLICA_ASSIGNMENT', () => admin.alterPartitionReassignments({ topics: [away] }))
+  assert.deepEqual((await admin.listPartitionReassignments({ topics: [{ topic: name, partitions: [0] }] })).topics, [])
+})
+
+check('admin: access rules', async () => {
+  const name = topic('rules')
+  const rule = {
+    resourceType: AclResourceTypes.TOPIC, resourceName: name, resourcePatternType: ResourcePatternTypes.PREFIXED, principal: 'User:alice',
+    host: '10.0.0.1', permissionType: AclPermissionTypes.ALLOW
+  }
+  const operations = [AclOperationTypes.READ, AclOperationTypes.WRITE]
+  await admin.createAcls({ acl: operations.map((operation) => ({ ...rule, operation })) })
+  const filter = {
+    resourceType: AclResourceTypes.TOPIC, resourceName: `${name}-more`, resourcePatternType: ResourcePatternTypes.MATCH,
+    permissionType: AclPermissionTypes.ANY, operation: AclOperationTypes.ANY
+  }
+  const { resources } = await admin.describeAcls(filter)
+  assert.deepEqual(resources.map((one) => [one.resourceName, one.acls.map((acl) => acl.operation).sort()]), [[name, operations]])
+  const { filterResponses } = await admin.deleteAcls({ filters: [filter] })
+  assert.equal(filterResponses[0].matchingAcls.length, 2)
+  assert.deepEqual((await admin.describeAcls(filter)).resources, [])
 })
 
 check('auto-creation', async () => {

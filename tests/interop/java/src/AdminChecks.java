@@ -1,10 +1,12 @@
 import static java.util.stream.Collectors.toSet;
 
 import java.util.Collection;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
+import java.util.concurrent.ExecutionException;
 import org.apache.kafka.clients.admin.Admin;
 import org.apache.kafka.clients.admin.AlterConfigOp;
 import org.apache.kafka.clients.admin.Config;
@@ -12,23 +14,37 @@ import org.apache.kafka.clients.admin.ConfigEntry;
 import org.apache.kafka.clients.admin.DescribeTopicsOptions;
 import org.apache.kafka.clients.admin.ListOffsetsResult.ListOffsetsResultInfo;
 import org.apache.kafka.clients.admin.LogDirDescription;
+import org.apache.kafka.clients.admin.NewPartitionReassignment;
 import org.apache.kafka.clients.admin.NewPartitions;
 import org.apache.kafka.clients.admin.NewTopic;
 import org.apache.kafka.clients.admin.OffsetSpec;
 import org.apache.kafka.clients.admin.ProducerState;
 import org.apache.kafka.clients.admin.RecordsToDelete;
 import org.apache.kafka.clients.admin.TopicDescription;
+import org.apache.kafka.common.ElectionType;
 import org.apache.kafka.common.TopicCollection;
 import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.TopicPartitionReplica;
+import org.apache.kafka.common.acl.AccessControlEntry;
+import org.apache.kafka.common.acl.AccessControlEntryFilter;
+import org.apache.kafka.common.acl.AclBinding;
+import org.apache.kafka.common.acl.AclBindingFilter;
+import org.apache.kafka.common.acl.AclOperation;
+import org.apache.kafka.common.acl.AclPermissionType;
 import org.apache.kafka.common.config.ConfigResource;
+import org.apache.kafka.common.errors.ElectionNotNeededException;
 import org.apache.kafka.common.errors.InvalidPartitionsException;
+import org.apache.kafka.common.errors.InvalidReplicaAssignmentException;
 import org.apache.kafka.common.errors.InvalidTopicException;
 import org.apache.kafka.common.errors.LogDirNotFoundException;
 import org.apache.kafka.common.errors.OffsetOutOfRangeException;
 import org.apache.kafka.common.errors.PolicyViolationException;
 import org.apache.kafka.common.errors.TopicExistsException;
 import org.apache.kafka.common.errors.UnknownTopicOrPartitionException;
+import org.apache.kafka.common.resource.PatternType;
+import org.apache.kafka.common.resource.ResourcePattern;
+import org.apache.kafka.common.resource.ResourcePatternFilter;
+import org.apache.kafka.common.resource.ResourceType;
 
 /** Kafka's admin client. */
 final class AdminChecks {
@@ -49,6 +65,8 @@ final class AdminChecks {
         add(checks, "describe and alter log directories", AdminChecks::logDirs);
         add(checks, "delete and create again", AdminChecks::delete);
         add(checks, "describe the cluster", AdminChecks::cluster);
+        add(checks, "elections and reassignments", AdminChecks::elections);
+        add(checks, "access rules", AdminChecks::rules);
     }
 
     private static void add(Checks checks, String name, Use use) {
@@ -192,5 +210,32 @@ final class AdminChecks {
         Set<Integer> nodes = admin.describeCluster().nodes().get().stream().map(node -> node.id()).collect(toSet());
         Checks.isTrue(nodes.contains(admin.describeCluster().controller().get().id()), "the controller is a broker");
         Checks.isTrue(!admin.describeCluster().clusterId().get().isEmpty(), "the cluster has an id");
+    }
+
+    private static void rules(Admin admin) throws Exception {
+        String topic = Checks.unique("rules");
+        ResourcePattern pattern = new ResourcePattern(ResourceType.TOPIC, topic, PatternType.PREFIXED);
+        Set<AclBinding> rules = new HashSet<>();
+        for (AclOperation operation : List.of(AclOperation.READ, AclOperation.WRITE)) {
+            rules.add(new AclBinding(pattern, new AccessControlEntry("User:alice", "10.0.0.1", operation, AclPermissionType.ALLOW)));
+        }
+        admin.createAcls(rules).all().get();
+        AclBindingFilter matching = new AclBindingFilter(
+                new ResourcePatternFilter(ResourceType.TOPIC, topic + "-more", PatternType.MATCH), AccessControlEntryFilter.ANY);
+        Checks.equal(Set.copyOf(admin.describeAcls(matching).values().get()), rules);
+        Checks.equal(Set.copyOf(admin.deleteAcls(List.of(matching)).all().get()), rules);
+        Checks.equal(admin.describeAcls(matching).values().get().size(), 0, "rules that are left");
+    }
+
+    private static void elections(Admin admin) throws Exception {
+        TopicPartition partition = new TopicPartition(Client.topic("elections", 1, Map.of()), 0);
+        Checks.refused(ElectionNotNeededException.class, () -> {
+            Optional<Throwable> error = admin.electLeaders(ElectionType.PREFERRED, Set.of(partition)).partitions().get().get(partition);
+            throw new ExecutionException(error.orElseThrow());
+        });
+        NewPartitionReassignment away = new NewPartitionReassignment(List.of(99));
+        Checks.refused(InvalidReplicaAssignmentException.class,
+                () -> admin.alterPartitionReassignments(Map.of(partition, Optional.of(away))).all().get());
+        Checks.equal(admin.listPartitionReassignments(Set.of(partition)).reassignments().get(), Map.of());
     }
 }
