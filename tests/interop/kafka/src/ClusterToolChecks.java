@@ -1,4 +1,7 @@
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.util.List;
+import java.util.stream.Stream;
 import org.apache.kafka.common.protocol.ApiKeys;
 
 /** Tools for brokers, users, quotas and access rules. */
@@ -17,6 +20,9 @@ final class ClusterToolChecks {
         checks.add("configs: SCRAM users", ClusterToolChecks::users);
         checks.add("configs: quotas", ClusterToolChecks::quotas);
         checks.add("acls", ClusterToolChecks::acls);
+        checks.add("configs: of groups and loggers", ClusterToolChecks::otherConfigs);
+        checks.add("delegation-tokens", ClusterToolChecks::tokens);
+        checks.add("client-metrics, share and streams groups: what the server has not is said", ClusterToolChecks::unsupported);
     }
 
     private static void apiVersions() throws Exception {
@@ -32,6 +38,9 @@ final class ClusterToolChecks {
         Tool.run("FeatureCommand", "describe").ok();
         Tool refused = Tool.run("FeatureCommand", "upgrade --feature group.version=99").fails("99");
         Checks.equal(refused.status, 1);
+        Tool.run("FeatureCommand", "version-mapping").ok().prints("transaction.version=2").prints("group.version=1");
+        Tool.run("FeatureCommand", "feature-dependencies --feature group.version=1").ok().prints("has no dependencies");
+        Tool.run("FeatureCommand", "downgrade --feature transaction.version=0").fails("keeps the highest version that it supports");
     }
 
     private static void cluster() throws Exception {
@@ -121,5 +130,58 @@ final class ClusterToolChecks {
         Tool.run(ACLS, "--remove --force --resource-pattern-type any" + on).ok();
         Tool.run(ACLS, "--remove --force --cluster").ok();
         Tool.run(ACLS, "--list --resource-pattern-type any" + on).ok().lacks("principal");
+    }
+
+    private static void otherConfigs() throws Exception {
+        String group = " --entity-type groups --entity-name tool-group";
+        Tool.run(CONFIGS, "--alter --add-config consumer.session.timeout.ms=50000" + group).ok()
+                .prints("Completed updating config for group tool-group.");
+        Tool.run(CONFIGS, "--describe" + group).ok().prints("consumer.session.timeout.ms=50000");
+        Tool.run(CONFIGS, "--alter --delete-config consumer.session.timeout.ms" + group).ok();
+        String loggers = " --entity-type broker-loggers --entity-name 1";
+        Tool.run(CONFIGS, "--alter --add-config tidelog_log=DEBUG" + loggers).ok();
+        Tool.run(CONFIGS, "--describe" + loggers).ok().prints("tidelog_log=DEBUG");
+        Tool.run(CONFIGS, "--alter --delete-config tidelog_log" + loggers).ok();
+        Checks.equal(Tool.run(CONFIGS, "--alter --add-config nonsense=DEBUG" + loggers).fails("Invalid broker logger(s): nonsense").status, 1);
+    }
+
+    /** The tool works only for who has logged in: it gets a server of its own. */
+    private static void tokens() throws Exception {
+        Server server = new Server("SASL_PLAINTEXT://", "--authorizer", "acl", "--super-user", "User:admin", "--kafka-sasl-mechanism",
+                "SCRAM-SHA-256", "-s", "delegation.token.secret.key=tell-nobody");
+        Path login = Files.writeString(Files.createTempFile("tidelog-tools", ".properties"), """
+                security.protocol=SASL_PLAINTEXT
+                sasl.mechanism=SCRAM-SHA-256
+                sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required username="admin" password="%s";
+                """.formatted(Server.PASSWORD));
+        login.toFile().deleteOnExit();
+        String[] with = {"--bootstrap-server", server.address, "--command-config", login.toString()};
+        Tool made = token(with, "--create --max-life-time-period -1 --renewer-principal User:bob").ok()
+                .prints("Calling create token operation").prints("User:bob");
+        // The table's second column.
+        String hmac = made.lines().get(made.lines().size() - 1).split("\\s+")[1];
+        token(with, "--describe --owner-principal User:admin").ok().prints("User:admin").prints(hmac);
+        token(with, "--renew --renew-time-period 3600000 --hmac " + hmac).ok().prints("Completed renew operation");
+        token(with, "--expire --expiry-time-period -1 --hmac " + hmac).ok().prints("Completed expire operation");
+        token(with, "--describe").ok().lacks(hmac);
+        Checks.equal(token(with, "--renew --renew-time-period -1 --hmac " + hmac).fails("DelegationTokenNotFoundException").status, 1);
+        server.stop();
+    }
+
+    private static Tool token(String[] with, String arguments) throws Exception {
+        return Tool.plain("DelegationTokenCommand", Stream.concat(Stream.of(with), Stream.of(arguments.split(" "))).toArray(String[]::new));
+    }
+
+    private static void unsupported() throws Exception {
+        Checks.equal(Tool.run("ClientMetricsCommand", "--list").ok().lines(), List.of());
+        Tool metrics = Tool.run("ClientMetricsCommand", "--alter --name x --metrics org.apache. --interval 1000");
+        Checks.equal(metrics.fails("have no configuration here").status, 1);
+        Checks.equal(Tool.run("consumer.group.ShareGroupCommand", "--list").ok().lines(), List.of());
+        Tool.run("consumer.group.ShareGroupCommand", "--describe --group x").fails("The node does not support SHARE_GROUP_DESCRIBE");
+        Checks.equal(Tool.run("streams.StreamsGroupCommand", "--list").ok().lines(), List.of());
+        Checks.equal(Tool.run("streams.StreamsGroupCommand", "--describe --group x")
+                .fails("The node does not support STREAMS_GROUP_DESCRIBE").status, 1);
+        String voter = "remove-controller --controller-id 1 --controller-directory-id AAAAAAAAAAAAAAAAAAAAAA";
+        Checks.equal(Tool.run("MetadataQuorumCommand", voter).fails("The node does not support REMOVE_RAFT_VOTER").status, 1);
     }
 }

@@ -3,6 +3,8 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 import java.time.Duration;
+import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
@@ -47,6 +49,7 @@ public final class ConnectChecks {
         checks.add("a worker that was stopped goes on where it ended", ConnectChecks::restart);
         checks.add("internal topics are compacted", ConnectChecks::compaction);
         checks.add("delete connectors", ConnectChecks::delete);
+        checks.add("exactly-once source: killed twice, every line comes once", ConnectChecks::exactlyOnce);
         boolean passed = checks.run();
         for (Worker worker : new Worker[] {first, second}) {
             if (worker != null) worker.kill();
@@ -173,6 +176,55 @@ public final class ConnectChecks {
     private static void delete() throws Exception {
         for (String connector : List.of("source", "sink")) first.ask("DELETE", "/connectors/" + connector, null);
         Checks.until("they are gone", () -> first.get("/connectors").isEmpty());
+        first.stop();
+    }
+
+    /** Each batch of lines and its place in the file are one transaction of the worker. */
+    private static void exactlyOnce() throws Exception {
+        // Lines that fill the file source's buffer one by one: short ones that are left in it at the end of the file wait for more.
+        int count = 5000;
+        List<String> expected = IntStream.range(0, count).mapToObj(n -> "line " + n + " " + "x".repeat(1200)).toList();
+        Path file = Files.write(in.resolveSibling("in-once"), expected);
+        String topic = Client.topic("connect-once", 1, Map.of());
+        String group = Checks.unique("connect-once-workers");
+        Map<String, String> settings = new HashMap<>(SETTINGS);
+        settings.put("exactly.once.source.support", "enabled");
+        first = new Worker(group, settings).ready();
+        Map<String, String> source = Map.of("connector.class", "FileStreamSource", "file", file.toString(), "topic", topic,
+                "batch.size", "10", "exactly.once.support", "required", "transaction.boundary", "poll",
+                // A worker reads its offsets to their end before it works, and what a killed one has left open is in the way until then.
+                "producer.override.transaction.timeout.ms", "3000");
+        first.ask("POST", "/connectors", Map.of("name", "once", "config", source));
+        List<String> read = new ArrayList<>();
+        try (KafkaConsumer<byte[], byte[]> consumer = Client.consumer(Map.of("isolation.level", "read_committed"))) {
+            consumer.assign(List.of(new TopicPartition(topic, 0)));
+            Checks.Action poll = () -> {
+                for (ConsumerRecord<byte[], byte[]> record : consumer.poll(Duration.ofMillis(20))) read.add(Client.text(record.value()));
+            };
+            for (int kills = 0; kills < 2; kills++) {
+                int some = read.size() + 500;
+                Checks.until("some lines", () -> {
+                    poll.run();
+                    return read.size() >= some;
+                });
+                first.kill();
+                Checks.isTrue(read.size() < count - 1000, "the worker was killed in the middle, after " + read.size());
+                first = new Worker(group, settings).ready();
+            }
+            Checks.until("all lines", () -> {
+                poll.run();
+                return read.contains(expected.get(count - 1));
+            });
+            Checks.equal(read.size(), count, "lines");
+            Checks.isTrue(read.equals(expected), "each line is in its place");
+            // A line written now comes after all the others, and behind it nothing: no batch was written twice.
+            Files.write(file, List.of("the end " + "x".repeat(1200)), StandardOpenOption.APPEND);
+            Checks.until("the last line", () -> {
+                poll.run();
+                return read.size() > count;
+            });
+            Checks.isTrue(read.size() == count + 1 && read.get(count).startsWith("the end"), "the last line is the last");
+        }
         first.stop();
     }
 }

@@ -2,11 +2,9 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
-import java.util.HashMap;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
-import java.util.Set;
 import java.util.concurrent.TimeUnit;
 import org.apache.kafka.clients.admin.Admin;
 import org.apache.kafka.clients.admin.AlterConfigOp;
@@ -16,28 +14,26 @@ import org.apache.kafka.clients.admin.NewTopic;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.clients.consumer.OffsetAndMetadata;
-import org.apache.kafka.clients.producer.ProducerRecord;
 import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.config.ConfigResource;
 import org.apache.kafka.connect.mirror.RemoteClusterUtils;
 
-/** MirrorMaker 2 in its dedicated mode, from the server at TIDELOG_KAFKA to the one at TIDELOG_TARGET. */
+/** MirrorMaker 2 in its dedicated mode, and then in Connect, from the server at TIDELOG_KAFKA to the one at TIDELOG_TARGET. */
 public final class MirrorChecks {
     private MirrorChecks() {}
 
-    private static final String TARGET = System.getenv("TIDELOG_TARGET");
-    private static final Map<String, Object> AT_TARGET = Map.of("bootstrap.servers", TARGET);
+    private static final Map<String, Object> AT_TARGET = Mirrored.AT_TARGET;
     private static final String TOPIC = Checks.unique("orders");
+    private static final Mirrored ORDERS = new Mirrored(TOPIC);
     private static final String COPY = "a." + TOPIC;
     private static final String GROUP = Checks.unique("readers");
 
     private static Path settings;
     private static Process process;
-    private static int sent = 0;
 
     public static void main(String[] arguments) throws Exception {
         settings = Files.write(Files.createTempFile("tidelog-mirror", ".properties"), List.of(
-                "clusters=a,b", "a.bootstrap.servers=" + Checks.BROKERS, "b.bootstrap.servers=" + TARGET,
+                "clusters=a,b", "a.bootstrap.servers=" + Checks.BROKERS, "b.bootstrap.servers=" + Mirrored.TARGET,
                 "a->b.enabled=true", "b->a.enabled=false", "a->b.topics=orders-.*", "sync.group.offsets.enabled=true",
                 "offset.lag.max=0",
                 // One node holds one replica.
@@ -57,11 +53,13 @@ public final class MirrorChecks {
         checks.add("a group's offsets are translated", MirrorChecks::offsets);
         checks.add("heartbeats name the clusters that a copy comes from", MirrorChecks::heartbeats);
         checks.add("killed and started again: no record is missing", MirrorChecks::kill);
+        MirrorConnectChecks.add(checks);
         boolean passed = checks.run();
         if (process != null) {
             process.destroy();
             if (!process.waitFor(30, TimeUnit.SECONDS)) process.destroyForcibly();
         }
+        MirrorConnectChecks.stop();
         Files.delete(settings);
         System.exit(passed ? 0 : 1);
     }
@@ -70,52 +68,14 @@ public final class MirrorChecks {
         process = Worker.launch("org.apache.kafka.connect.mirror.MirrorMaker", settings.toString());
     }
 
-    private static void send(int count) throws Exception {
-        List<ProducerRecord<byte[], byte[]>> records = new ArrayList<>();
-        for (int n = sent; n < sent + count; n++) {
-            ProducerRecord<byte[], byte[]> record = new ProducerRecord<>(TOPIC, n % 2, 1_700_000_000_000L + n,
-                    n % 3 == 0 ? null : Client.bytes("k" + n),
-                    n % 5 == 0 ? null : Client.bytes("v" + n));
-            record.headers().add("n", Client.bytes("" + n)).add("n", null);
-            records.add(record);
-        }
-        Client.send(Map.of(), records);
-        sent += count;
-    }
-
-    private static String shown(ConsumerRecord<byte[], byte[]> record) {
-        return record.partition() + " " + record.timestamp() + " " + Client.text(record.key()) + " "
-                + Client.text(record.value()) + " "
-                + List.of(record.headers().toArray());
-    }
-
-    /** This many records of partitions 0 and 1, in order within each. */
-    private static List<String> read(String topic, Map<String, Object> at, int count) throws Exception {
-        try (KafkaConsumer<byte[], byte[]> consumer = Client.consumer(at)) {
-            consumer.assign(List.of(new TopicPartition(topic, 0), new TopicPartition(topic, 1)));
-            Map<Integer, List<String>> read = new HashMap<>(Map.of(0, new ArrayList<>(), 1, new ArrayList<>()));
-            Set<String> different = new HashSet<>();
-            Checks.until(count + " records of " + topic, () -> {
-                for (ConsumerRecord<byte[], byte[]> record : consumer.poll(Duration.ofMillis(200))) {
-                    read.get(record.partition()).add(shown(record));
-                    different.add(shown(record));
-                }
-                return different.size() >= count;
-            });
-            List<String> all = new ArrayList<>(read.get(0));
-            all.addAll(read.get(1));
-            return all;
-        }
-    }
-
     private static void topics() throws Exception {
         try (Admin source = Client.admin(); Admin target = Admin.create(AT_TARGET)) {
             Client.create(source, new NewTopic(TOPIC, 2, (short) 1)
                     .configs(Map.of("retention.ms", "-1", "max.message.bytes", "123456")));
-            send(100);
+            ORDERS.send(100);
             start();
             Checks.until("the copy exists", () -> target.listTopics().names().get().contains(COPY));
-            Checks.equal(read(COPY, AT_TARGET, 100), read(TOPIC, Map.of(), 100), "records");
+            Checks.equal(Mirrored.read(COPY, AT_TARGET, 100), ORDERS.read(), "records");
             Checks.equal(partitions(target), 2, "partitions");
             Checks.until("the settings", () -> setting(target, "retention.ms").equals("-1") && setting(target,
                     "max.message.bytes").equals("123456"));
@@ -161,8 +121,8 @@ public final class MirrorChecks {
             });
         }
         // Who moves to the target goes on where the group ended.
-        send(20);
-        try (KafkaConsumer<byte[], byte[]> consumer = Client.consumer(Map.of("bootstrap.servers", TARGET, "group.id", GROUP))) {
+        ORDERS.send(20);
+        try (KafkaConsumer<byte[], byte[]> consumer = Client.consumer(Map.of("bootstrap.servers", Mirrored.TARGET, "group.id", GROUP))) {
             consumer.subscribe(List.of(COPY));
             List<String> more = new ArrayList<>();
             Checks.until("what came later", () -> {
@@ -192,13 +152,12 @@ public final class MirrorChecks {
 
     private static void kill() throws Exception {
         for (int round = 0; round < 2; round++) {
-            send(1000);
-            read(COPY, AT_TARGET, sent - 500);
+            ORDERS.send(1000);
+            Mirrored.read(COPY, AT_TARGET, ORDERS.sent - 500);
             process.destroyForcibly().waitFor();
             start();
-            send(1000);
-            Checks.equal(new HashSet<>(read(COPY, AT_TARGET, sent)), new HashSet<>(read(TOPIC, Map.of(), sent)),
-                    "different records");
+            ORDERS.send(1000);
+            Checks.equal(new HashSet<>(Mirrored.read(COPY, AT_TARGET, ORDERS.sent)), new HashSet<>(ORDERS.read()), "different records");
         }
     }
 }

@@ -15,7 +15,7 @@ import org.apache.kafka.streams.kstream.TimeWindows;
 
 /**
  * The application that is killed: counts of words, counts of words in windows of time, and clicks joined with a table of users.
- * Arguments: application id (also the prefix of its topics), processing guarantee, folder of its state.
+ * Arguments: address of the server, application id (also the prefix of its topics), processing guarantee, folder of its state.
  */
 public final class StreamsApp {
     private StreamsApp() {}
@@ -24,12 +24,12 @@ public final class StreamsApp {
     static final Duration WINDOW = Duration.ofSeconds(5);
 
     public static void main(String[] arguments) throws Exception {
-        String id = arguments[0];
+        String id = arguments[1];
         Properties properties = new Properties();
+        properties.put("bootstrap.servers", arguments[0]);
         properties.put("application.id", id);
-        properties.put("bootstrap.servers", System.getenv("TIDELOG_KAFKA"));
-        properties.put("processing.guarantee", arguments[1]);
-        properties.put("state.dir", arguments[2]);
+        properties.put("processing.guarantee", arguments[2]);
+        properties.put("state.dir", arguments[3]);
         properties.put("num.stream.threads", 2);
         properties.put("default.key.serde", Serdes.StringSerde.class);
         properties.put("default.value.serde", Serdes.StringSerde.class);
@@ -56,7 +56,7 @@ public final class StreamsApp {
         System.exit(1);
     }
 
-    private static Topology topology(String id) {
+    static Topology topology(String id) {
         StreamsBuilder builder = new StreamsBuilder();
         KStream<String, String> words = builder.<String, String>stream(id + "-lines")
                 .flatMapValues(line -> List.of(line.split(" ")))

@@ -1,4 +1,3 @@
-import java.io.File;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.file.Files;
@@ -9,8 +8,11 @@ import java.util.HashMap;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
+import java.util.Properties;
 import java.util.Set;
 import java.util.TreeMap;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ExecutionException;
 import java.util.concurrent.TimeUnit;
 import java.util.stream.Stream;
 import org.apache.kafka.clients.admin.Admin;
@@ -18,12 +20,16 @@ import org.apache.kafka.clients.admin.NewTopic;
 import org.apache.kafka.clients.admin.OffsetSpec;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
+import org.apache.kafka.clients.consumer.OffsetAndMetadata;
 import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.ProducerRecord;
 import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.config.ConfigResource;
+import org.apache.kafka.common.errors.UnsupportedVersionException;
+import org.apache.kafka.streams.KafkaStreams;
+import org.apache.kafka.streams.errors.StreamsUncaughtExceptionHandler.StreamThreadExceptionResponse;
 
-/** Kafka Streams: an application of its own process, which is killed in the middle of its work and started again. */
+/** Kafka Streams: an application of its own process; it or the server or both are killed in the middle of its work and started again. */
 public final class StreamsChecks {
     private StreamsChecks() {}
 
@@ -32,12 +38,71 @@ public final class StreamsChecks {
 
     public static void main(String[] arguments) {
         Checks checks = new Checks("streams");
-        checks.add("at_least_once, undisturbed: totals are exact", () -> new Life("calm", "at_least_once").run(0));
-        checks.add("at_least_once, killed twice, its state lost once: nothing is missing", () -> new Life("killed",
-                "at_least_once").run(2));
+        checks.add("at_least_once, undisturbed: totals are exact", () -> new Life("calm", "at_least_once", Checks.BROKERS).run());
+        checks.add("at_least_once, killed twice, its state lost once: nothing is missing",
+                () -> new Life("killed", "at_least_once", Checks.BROKERS).run(Life::killed, Life::killedAndForgotten));
         checks.add("exactly_once_v2, killed twice, its state lost once: totals are exact",
-                () -> new Life("exact", "exactly_once_v2").run(2));
+                () -> new Life("exact", "exactly_once_v2", Checks.BROKERS).run(Life::killed, Life::killedAndForgotten));
+        checks.add("exactly_once_v2, the server killed three times, once with the application: totals are exact", () -> {
+            Server server = new Server();
+            Victim alone = life -> {
+                server.kill();
+                server.start();
+            };
+            Victim both = life -> {
+                server.kill();
+                life.killed();
+                server.start();
+            };
+            new Life("server", "exactly_once_v2", server.address).run(alone, both, alone);
+            server.stop();
+        });
+        checks.add("the reset tool starts an application from the beginning", StreamsChecks::reset);
+        checks.add("streams groups, which the server has not, are refused", StreamsChecks::streamsGroups);
         System.exit(checks.run() ? 0 : 1);
+    }
+
+    /** Kills something in the middle of an application's life, and starts it again. */
+    private interface Victim {
+        void fall(Life life) throws Exception;
+    }
+
+    private static void reset() throws Exception {
+        Life life = new Life("reset", "exactly_once_v2", Checks.BROKERS);
+        life.run();
+        String id = "streams-reset";
+        Tool.run("StreamsResetter", "--force --application-id " + id + " --input-topics " + id + "-lines," + id + "-clicks").ok()
+                .prints("Reset-offsets for input topics").prints("Deleting inferred internal topics");
+        try (Admin admin = Client.admin()) {
+            Set<String> left = new HashSet<>(admin.listTopics().names().get());
+            Checks.isTrue(left.stream().noneMatch(topic -> topic.startsWith(id) && topic.endsWith("-changelog")), "topics: " + left);
+            Map<TopicPartition, OffsetAndMetadata> offsets = admin.listConsumerGroupOffsets(id).partitionsToOffsetAndMetadata().get();
+            Checks.equal(offsets.get(new TopicPartition(id + "-lines", 0)).offset(), 0L, "offset");
+        }
+    }
+
+    /** Streams has two protocols for its groups; the server does not advertise the newer one. */
+    private static void streamsGroups() throws Exception {
+        String id = Checks.unique("streams-protocol");
+        try (Admin admin = Client.admin()) {
+            for (String input : List.of("lines", "clicks", "users")) Client.create(admin, new NewTopic(id + "-" + input, 1, (short) 1));
+        }
+        Path state = Files.createTempDirectory("tidelog-streams");
+        Properties properties = new Properties();
+        properties.putAll(Map.of("application.id", id, "bootstrap.servers", Checks.BROKERS, "group.protocol", "streams", "state.dir",
+                state.toString()));
+        CompletableFuture<Throwable> failure = new CompletableFuture<>();
+        try (KafkaStreams streams = new KafkaStreams(StreamsApp.topology(id), properties)) {
+            streams.setUncaughtExceptionHandler(thrown -> {
+                failure.complete(thrown);
+                return StreamThreadExceptionResponse.SHUTDOWN_CLIENT;
+            });
+            Checks.refused(UnsupportedVersionException.class, () -> {
+                streams.start();
+                throw new ExecutionException(failure.get(30, TimeUnit.SECONDS));
+            });
+        }
+        Server.remove(state);
     }
 
     /** One application's topics, what goes into them, what must come out and what has. */
@@ -51,50 +116,65 @@ public final class StreamsChecks {
         /** By output topic and key (or, of joins, value): what came, in order. */
         private final Map<String, List<Long>> seen = new TreeMap<>();
         private long seenCounts = 0;
+        private final Map<String, Object> at;
         private Process process;
 
-        Life(String name, String guarantee) throws Exception {
+        Life(String name, String guarantee, String address) throws Exception {
             this.id = "streams-" + name;
             this.guarantee = guarantee;
+            this.at = Map.of("bootstrap.servers", address);
             this.state = Files.createTempDirectory("tidelog-streams");
         }
 
-        void run(int kills) throws Exception {
-            try (Admin admin = Client.admin(); KafkaConsumer<byte[], byte[]> outputs = outputs();
-                    KafkaProducer<byte[], byte[]> producer = Client.producer(Map.of("linger.ms", "5"))) {
+        void run(Victim... victims) throws Exception {
+            Map<String, Object> toInputs = new HashMap<>(at);
+            toInputs.put("linger.ms", "5");
+            try (Admin admin = Admin.create(at); KafkaConsumer<byte[], byte[]> outputs = outputs(admin);
+                    KafkaProducer<byte[], byte[]> producer = Client.producer(toInputs)) {
                 users(producer);
                 start();
-                for (int killed = 0; killed <= kills; killed++) {
-                    send(producer, LINES * killed / (kills + 1), LINES * (killed + 1) / (kills + 1));
-                    if (killed == kills) break;
+                int parts = victims.length + 1;
+                for (int part = 0; part < parts; part++) {
+                    send(producer, LINES * part / parts, LINES * (part + 1) / parts);
+                    if (part == victims.length) break;
                     // A part of what was sent has come out, the rest is in the middle of the application.
-                    long some = 2L * LINES * killed / (kills + 1) + 100;
+                    long some = 2L * LINES * part / parts + 100;
                     Checks.until("the application works", () -> poll(outputs) && seenCounts >= some);
-                    process.destroyForcibly().waitFor();
-                    if (killed > 0) forget();
-                    start();
+                    victims[part].fall(this);
                 }
                 Checks.until("all that must come out", () -> poll(outputs) && complete());
-                if (kills == 0 || guarantee.startsWith("exactly_once")) exact();
+                if (victims.length == 0 || guarantee.startsWith("exactly_once")) exact();
                 internals(admin);
             } finally {
                 stop();
-                forget();
+                Server.remove(state);
             }
         }
 
-        private KafkaConsumer<byte[], byte[]> outputs() throws Exception {
-            try (Admin admin = Client.admin()) {
-                for (String input : List.of("lines", "clicks", "users")) create(admin, input);
-                List<TopicPartition> partitions = new ArrayList<>();
-                for (String output : List.of("counted", "windowed", "joined")) {
-                    create(admin, output);
-                    for (int n = 0; n < PARTITIONS; n++) partitions.add(new TopicPartition(id + "-" + output, n));
-                }
-                KafkaConsumer<byte[], byte[]> consumer = Client.consumer(Map.of("isolation.level", "read_committed"));
-                consumer.assign(partitions);
-                return consumer;
+        void killed() throws Exception {
+            process.destroyForcibly().waitFor();
+            start();
+        }
+
+        /** The same, and its local state is lost. */
+        void killedAndForgotten() throws Exception {
+            process.destroyForcibly().waitFor();
+            Server.remove(state);
+            start();
+        }
+
+        private KafkaConsumer<byte[], byte[]> outputs(Admin admin) throws Exception {
+            for (String input : List.of("lines", "clicks", "users")) create(admin, input);
+            List<TopicPartition> partitions = new ArrayList<>();
+            for (String output : List.of("counted", "windowed", "joined")) {
+                create(admin, output);
+                for (int n = 0; n < PARTITIONS; n++) partitions.add(new TopicPartition(id + "-" + output, n));
             }
+            Map<String, Object> settings = new HashMap<>(at);
+            settings.put("isolation.level", "read_committed");
+            KafkaConsumer<byte[], byte[]> consumer = Client.consumer(settings);
+            consumer.assign(partitions);
+            return consumer;
         }
 
         private void create(Admin admin, String name) throws Exception {
@@ -187,20 +267,13 @@ public final class StreamsChecks {
         }
 
         private void start() throws IOException {
-            process = Worker.launch("StreamsApp", id, guarantee, state.toString());
+            process = Worker.launch("StreamsApp", at.get("bootstrap.servers").toString(), id, guarantee, state.toString());
         }
 
         private void stop() throws InterruptedException {
             if (process == null) return;
             process.destroy();
             if (!process.waitFor(20, TimeUnit.SECONDS)) process.destroyForcibly();
-        }
-
-        /** Removes the application's local state. */
-        private void forget() throws IOException {
-            try (Stream<Path> files = Files.walk(state)) {
-                files.map(Path::toFile).sorted((a, b) -> b.compareTo(a)).forEach(File::delete);
-            }
         }
     }
 }
