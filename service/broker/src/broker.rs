@@ -20,7 +20,6 @@ use uuid::Uuid;
 
 use crate::checkpoints::CheckpointFiles;
 use crate::cluster::{Cluster, store_error};
-use crate::consumer_groups::Directory;
 use crate::core::Core;
 use crate::data_dir::DataDir;
 use crate::groups::{group_config, load_shard};
@@ -48,7 +47,6 @@ struct Inner {
     replicas: Arc<Replicas>,
     producer_ids: ProducerIds,
     used: Used,
-    directory: parking_lot::Mutex<Directory>,
     authorizer: Arc<dyn Authorizer>,
     /// Do access rules bind?
     has_acls: bool,
@@ -103,7 +101,6 @@ impl Broker {
             replicas,
             producer_ids: ProducerIds::default(),
             used: Used::default(),
-            directory: parking_lot::Mutex::default(),
             authorizer,
             has_acls,
             audit: options.audit.clone(),
@@ -280,11 +277,6 @@ impl Broker {
     /// This broker's number.
     pub fn node(&self) -> NodeId {
         self.inner.core.node
-    }
-
-    /// The topics as group coordinators know them.
-    pub(crate) fn directory(&self) -> &parking_lot::Mutex<Directory> {
-        &self.inner.directory
     }
 
     pub(crate) fn image(&self) -> Arc<ClusterImage> {

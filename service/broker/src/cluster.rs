@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use parking_lot::RwLock;
+use tidelog_coordinator::group::{TopicDirectory, TopicFacts};
 use tidelog_metadata::decide::{Plan, Refusal};
 use tidelog_metadata::port::Watched;
-use tidelog_metadata::{ClusterImage, ImageChange, MetadataStore, Revision, StoreError};
-use tidelog_model::KafkaError;
+use tidelog_metadata::{ClusterImage, ImageChange, MetadataStore, Revision, StoreError, Topic};
+use tidelog_model::{KafkaError, TopicName};
 use tidelog_security::{AclAuthorizer, AclSet};
 use tidelog_store::{Ran, run};
 use tokio::sync::watch;
@@ -21,6 +22,8 @@ pub(crate) struct Cluster {
     store: Arc<dyn MetadataStore>,
     image: RwLock<Arc<ClusterImage>>,
     revision: watch::Sender<Revision>,
+    /// What the image's topics are to group coordinators.
+    directory: RwLock<Arc<TopicDirectory>>,
     /// Gets the image's access rules, if they bind.
     acls: Option<Arc<AclAuthorizer>>,
 }
@@ -38,12 +41,18 @@ impl Cluster {
         if let Some(acls) = &acls {
             acls.replace(rules(&image));
         }
-        Ok(Cluster { store, image: RwLock::new(Arc::new(image)), revision, acls })
+        let directory = RwLock::new(Arc::new(TopicDirectory::new(1, image.topics().map(entry))));
+        Ok(Cluster { store, image: RwLock::new(Arc::new(image)), revision, directory, acls })
     }
 
     /// The image as of now; keep it as long as you like.
     pub(crate) fn image(&self) -> Arc<ClusterImage> {
         Arc::clone(&self.image.read())
+    }
+
+    /// The topics as group coordinators see them.
+    pub(crate) fn directory(&self) -> Arc<TopicDirectory> {
+        Arc::clone(&self.directory.read())
     }
 
     pub(crate) fn store(&self) -> &dyn MetadataStore {
@@ -80,7 +89,7 @@ impl Cluster {
                     match image.apply(&changes) {
                         Ok(told) => {
                             warn_of_unfit(&before, &image, &told);
-                            self.publish(image, told.contains(&ImageChange::Acls));
+                            self.publish(image, Some(&told));
                         }
                         Err(error) => {
                             return Err(StoreError::Corrupt { store: "metadata".into(), reason: error.to_string() });
@@ -90,7 +99,7 @@ impl Cluster {
                 Watched::Compacted => {
                     let listing = self.store.list("").await?;
                     match ClusterImage::from_listing(&listing) {
-                        Ok(image) => self.publish(image, true),
+                        Ok(image) => self.publish(image, None),
                         Err(error) => {
                             return Err(StoreError::Corrupt { store: "metadata".into(), reason: error.to_string() });
                         }
@@ -101,11 +110,18 @@ impl Cluster {
         }
     }
 
-    fn publish(&self, image: ClusterImage, other_rules: bool) {
+    /// `told` is where the image differs from the one before; `None` if that is not known.
+    fn publish(&self, image: ClusterImage, told: Option<&[ImageChange]>) {
         let revision = image.revision();
         // Before anybody hears of the revision: an access rule holds when the request that made it is answered.
+        let other_rules = told.is_none_or(|told| told.contains(&ImageChange::Acls));
         if let Some(acls) = self.acls.as_ref().filter(|_| other_rules) {
             acls.replace(rules(&image));
+        }
+        // After the rules: whoever knows this directory is judged by them.
+        let before = self.directory();
+        if let Some(next) = next_directory(&before, &image, told, other_rules && self.acls.is_some()) {
+            *self.directory.write() = Arc::new(next);
         }
         *self.image.write() = Arc::new(image);
         self.revision.send_replace(revision);
@@ -144,6 +160,35 @@ impl Cluster {
     }
 }
 
+/// The directory after a change of the image, if it is another one. Under other rules somebody may see other topics of it.
+fn next_directory(
+    before: &TopicDirectory,
+    image: &ClusterImage,
+    told: Option<&[ImageChange]>,
+    other_rules: bool,
+) -> Option<TopicDirectory> {
+    let revision = before.revision + 1;
+    let Some(told) = told else { return Some(TopicDirectory::new(revision, image.topics().map(entry))) };
+    let mut next = before.clone();
+    let mut differs = other_rules;
+    for change in told {
+        let ImageChange::Topic(id) = change else { continue };
+        differs |= match image.topic_by_id(*id) {
+            Some(topic) => {
+                let (name, facts) = entry(topic);
+                next.set(name, facts)
+            }
+            None => next.remove(*id),
+        };
+    }
+    next.revision = revision;
+    differs.then_some(next)
+}
+
+fn entry(topic: &Arc<Topic>) -> (TopicName, TopicFacts) {
+    (topic.name.clone(), TopicFacts { id: topic.id, partitions: topic.partition_count })
+}
+
 fn rules(image: &ClusterImage) -> AclSet {
     AclSet::new(image.acls().map(|(_, rule)| rule))
 }
@@ -163,5 +208,29 @@ pub(crate) fn store_error(error: &StoreError) -> BrokerError {
 impl From<Refusal> for BrokerError {
     fn from(refusal: Refusal) -> Self {
         BrokerError::new(refusal.error, refusal.message)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tidelog_model::TopicId;
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn the_directory_is_another_one_only_if_topics_or_rules_are() {
+        let name = TopicName::new("t").unwrap();
+        let facts = TopicFacts { id: TopicId(Uuid::from_u128(1)), partitions: 1 };
+        let before = TopicDirectory::new(5, [(name, facts)]);
+        let image = ClusterImage::default();
+        let next = |told: &[ImageChange], rules| next_directory(&before, &image, Some(told), rules);
+        assert_eq!(next(&[ImageChange::ProducerIds, ImageChange::Partition(facts.id, 0.into())], false), None);
+        assert_eq!(next(&[ImageChange::Acls], false), None, "rules that do not bind");
+        let other_rules = next(&[ImageChange::Acls], true).unwrap();
+        assert_eq!((other_rules.revision, other_rules.names().count()), (6, 1));
+        let gone = next(&[ImageChange::Topic(facts.id)], false).unwrap();
+        assert_eq!((gone.revision, gone.names().count()), (6, 0));
+        assert_eq!(next_directory(&before, &image, None, false), Some(TopicDirectory::new(6, [])));
     }
 }

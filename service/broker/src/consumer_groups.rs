@@ -5,9 +5,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use tidelog_coordinator::group::{
-    AnyDescription, ConsumerDescription, ConsumerHeartbeat, GroupCall, GroupId, GroupReply, TopicDirectory, TopicFacts,
+    AnyDescription, ConsumerDescription, ConsumerHeartbeat, GroupCall, GroupId, GroupReply, TopicDirectory,
 };
-use tidelog_metadata::{ClusterImage, Revision};
 use tidelog_model::{Caller, KafkaError, TopicId, TopicName};
 use tidelog_security::{Operation, Resource};
 
@@ -15,27 +14,35 @@ use crate::BrokerError;
 use crate::broker::Broker;
 use crate::groups::{GroupTicket, milliseconds};
 
-/// The topics as the coordinator was last told, and of which image that was.
-#[derive(Default)]
-pub(crate) struct Directory {
-    of: Option<Revision>,
-    last: Arc<TopicDirectory>,
+/// The waiting stage of ConsumerGroupHeartbeat.
+pub struct HeartbeatTicket {
+    broker: Broker,
+    caller: Caller,
+    group: GroupId,
+    /// What is asked once more if it matters what the member may see.
+    again: Option<Box<ConsumerHeartbeat>>,
+    rest: GroupTicket<GroupReply>,
 }
 
-impl Directory {
-    /// The topics of this image; the same as before if none of them has changed.
-    fn of(&mut self, image: &ClusterImage) -> Arc<TopicDirectory> {
-        if self.of != Some(image.revision()) {
-            let facts = |topic: &Arc<tidelog_metadata::Topic>| {
-                (topic.name.clone(), TopicFacts { id: topic.id, partitions: topic.partition_count })
-            };
-            let topics: BTreeMap<TopicName, TopicFacts> = image.topics().map(facts).collect();
-            if self.last.revision == 0 || *self.last.topics() != topics {
-                self.last = Arc::new(TopicDirectory::new(self.last.revision + 1, topics));
+impl HeartbeatTicket {
+    async fn result(self) -> Result<GroupReply, BrokerError> {
+        match (self.rest.await?, self.again) {
+            (GroupReply::NeedsSight, Some(mut beat)) => {
+                let topics = self.broker.topic_directory();
+                beat.hidden = Some(self.broker.hidden(&self.caller, &topics));
+                self.broker.call_group(self.group, topics, GroupCall::Consumer(beat)).await.await
             }
-            self.of = Some(image.revision());
+            (reply, _) => Ok(reply),
         }
-        Arc::clone(&self.last)
+    }
+}
+
+impl IntoFuture for HeartbeatTicket {
+    type Output = Result<GroupReply, BrokerError>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.result())
     }
 }
 
@@ -95,20 +102,33 @@ impl IntoFuture for ConsumerGroupTicket {
 impl Broker {
     /// The topics that exist, as coordinators see them.
     pub(crate) fn topic_directory(&self) -> Arc<TopicDirectory> {
-        self.directory().lock().of(&self.image())
+        self.cluster_image().directory()
     }
 
-    /// Enqueues the report of a member of the consumer protocol. What it may not see, and what the group sets of its own, is put into it
-    /// here.
+    /// Those that the caller may not see, under the rules that this directory knows or newer ones.
+    fn hidden(&self, caller: &Caller, topics: &TopicDirectory) -> BTreeSet<TopicName> {
+        let is_hidden = |name: &&TopicName| !self.may(caller, Operation::Describe, Resource::Topic(name.as_str()));
+        topics.names().filter(is_hidden).cloned().collect()
+    }
+
+    /// Enqueues the report of a member of the consumer protocol. What the group sets of its own is put into it here; what the member may
+    /// not see is looked up only if the coordinator asks: that is a question for each topic, and hardly any report needs it.
     pub async fn consumer_heartbeat(
         &self,
         caller: &Caller,
         group: GroupId,
         mut beat: ConsumerHeartbeat,
-    ) -> GroupTicket<GroupReply> {
+    ) -> HeartbeatTicket {
+        let ticket = |again, rest| HeartbeatTicket {
+            broker: self.clone(),
+            caller: caller.clone(),
+            group: group.clone(),
+            again,
+            rest,
+        };
         let mut named = beat.topics.iter().flatten();
         if named.any(|name| !self.may(caller, Operation::Describe, Resource::Topic(name))) {
-            return GroupTicket::ready(Err(KafkaError::TopicAuthorizationFailed));
+            return ticket(None, GroupTicket::ready(Err(KafkaError::TopicAuthorizationFailed)));
         }
         let image = self.image();
         if let Some(own) = image.group_configs(group.as_str()) {
@@ -116,9 +136,11 @@ impl Broker {
             beat.session_timeout_ms = Some(milliseconds(times.session_timeout));
             beat.heartbeat_interval_ms = Some(milliseconds(times.heartbeat_interval));
         }
-        let is_hidden = |name: &&TopicName| !self.may(caller, Operation::Describe, Resource::Topic(name.as_str()));
-        beat.hidden = self.topic_directory().topics().keys().filter(is_hidden).cloned().collect::<BTreeSet<_>>();
-        self.group(caller, group, GroupCall::Consumer(Box::new(beat))).await
+        // Without rules whoever gets here sees everything.
+        beat.hidden = (!self.has_acls()).then(BTreeSet::new);
+        let beat = Box::new(beat);
+        let again = self.has_acls().then(|| beat.clone());
+        ticket(again, self.group(caller, group.clone(), GroupCall::Consumer(beat)).await)
     }
 
     /// Asks for one group of the consumer protocol. GROUP_ID_NOT_FOUND if there is none, or if it is a classic one.

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 
 use tidelog_coordinator::group::{
     CommitOffsets, CommittedOffset, Epoch, FetchOffsets, FetchedOffset, Generation, GroupCall, GroupConfig, GroupId,
-    GroupReply, GroupShard, InstanceId, MemberId, MigrationPolicy, OffsetToCommit,
+    GroupReply, GroupShard, InstanceId, MemberId, MigrationPolicy, OffsetToCommit, TopicDirectory,
 };
 use tidelog_coordinator::{CoordinatorRecord, partition_for};
 use tidelog_metadata::{ClusterImage, Topic, decide};
@@ -293,7 +293,16 @@ impl Broker {
         if !self.may(caller, operation, Resource::Group(group.as_str())) {
             return GroupTicket::ready(Err(KafkaError::GroupAuthorizationFailed));
         }
-        let topics = self.topic_directory();
+        self.call_group(group, self.topic_directory(), call).await
+    }
+
+    /// Enqueues a request that was authorized.
+    pub(crate) async fn call_group(
+        &self,
+        group: GroupId,
+        topics: Arc<TopicDirectory>,
+        call: GroupCall,
+    ) -> GroupTicket<GroupReply> {
         self.ask(&group.clone(), |reply| GroupWork::Call { group, topics, call, reply }).await
     }
 

@@ -62,7 +62,7 @@ mod tests;
 pub use append::AppendTicket;
 pub use broker::Broker;
 pub use configs::ConfigResourceKind;
-pub use consumer_groups::{ConsumerGroupTicket, DescribedConsumerGroup};
+pub use consumer_groups::{ConsumerGroupTicket, DescribedConsumerGroup, HeartbeatTicket};
 pub use data_dir::{DataDir, DataDirError};
 pub use delegation_tokens::{DelegationToken, TokenLogin, WantedToken};
 pub use elections::{NamedPartition, Reassignment};

@@ -12,8 +12,8 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use tidelog_model::{
-    AclBinding, BrokerEpoch, NodeId, PartitionIndex, QuotaEntity, QuotaTable, ScramCredential, ScramMechanism, TopicId,
-    TopicName,
+    AclBinding, BrokerEpoch, NodeId, PartitionIndex, QuotaEntity, QuotaTable, ScramCredential, ScramMechanism,
+    SharedMap, TopicId, TopicName,
 };
 use uuid::Uuid;
 
@@ -24,7 +24,6 @@ use crate::keys::{
     ProducerIdsValue, QuotasValue,
 };
 use crate::port::{Change, Changes, Listing, Revision};
-use crate::shared_map::SharedMap;
 use crate::topic_config::TopicOverrides;
 use item::Item;
 

@@ -18,7 +18,6 @@ pub mod keys;
 pub mod limits;
 mod overrides;
 pub mod port;
-pub mod shared_map;
 pub mod topic_config;
 
 pub use broker_config::{BrokerConfig, BrokerOverrides};

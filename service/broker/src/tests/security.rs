@@ -1,6 +1,8 @@
 //! Access rules at every use case, and users with passwords.
 
-use tidelog_coordinator::group::{Generation, GroupId, MemberId};
+use tidelog_coordinator::group::{
+    ConsumerHeartbeat, Epoch, Generation, GroupId, GroupReply, MemberId, TopicPartitions,
+};
 use tidelog_coordinator::transaction::{ClientVersion, EndTransaction, Producer};
 use tidelog_metadata::decide::AclFilter;
 use tidelog_model::{
@@ -227,6 +229,66 @@ async fn a_rule_holds_when_it_is_answered_and_no_longer_than_it_exists() {
     let fixture = Fixture::start_with(directory, |options| options.acls = acls).await;
     assert!(fixture.broker.topic(&alice(), &TopicRef::from("t")).is_ok());
     assert_eq!(fixture.broker.describe_acls(&fixture.caller, &AclFilter::ALL), Ok(vec![rule]));
+}
+
+/// What a member of the group reads after a report.
+async fn reads(fixture: &Fixture, epoch: &mut Epoch, owned: &[TopicPartitions]) -> Vec<TopicPartitions> {
+    let joins = *epoch == Epoch::JOIN;
+    loop {
+        let beat = ConsumerHeartbeat {
+            member_id: MemberId::from("m"),
+            epoch: *epoch,
+            instance_id: None,
+            rack_id: None,
+            rebalance_timeout_ms: Some(10_000),
+            topics: None,
+            regex: joins.then(|| "in-.*".into()),
+            assignor: None,
+            owned: Some(owned.to_vec()),
+            client_id: "test".into(),
+            client_host: "/10.0.0.1".into(),
+            fresh_member_id: "fresh".into(),
+            makes_ids: true,
+            session_timeout_ms: None,
+            heartbeat_interval_ms: None,
+            hidden: None,
+        };
+        match fixture.broker.consumer_heartbeat(&alice(), GroupId::from("g"), beat).await.await.unwrap() {
+            GroupReply::Consumer(Ok(beat)) => {
+                *epoch = beat.epoch;
+                return beat.assignment.unwrap_or_else(|| owned.to_vec());
+            }
+            GroupReply::Consumer(Err(refused)) if refused.error == KafkaError::CoordinatorLoadInProgress => {
+                tokio::task::yield_now().await;
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_expression_is_resolved_again_when_access_rules_change() {
+    let fixture = with_acls().await;
+    for topic in ["in-a", "in-b", "out"] {
+        fixture.create(topic, 1, &[]).await;
+    }
+    let describe = |topic| allow(ResourceType::Topic, topic, Operation::Describe);
+    let grant = async |rule| fixture.broker.create_acls(&fixture.caller, vec![rule]).await.unwrap().remove(0).unwrap();
+    grant(allow(ResourceType::Group, "g", Operation::Read)).await;
+    grant(describe("in-a")).await;
+    fixture.broker.group_coordinator(&fixture.caller, "g").await.unwrap();
+    let of = |topic: &str| fixture.broker.image().topic(topic).unwrap().id;
+    let partition = |topic| TopicPartitions { topic: of(topic), partitions: vec![PartitionIndex(0)] };
+    let mut epoch = Epoch::JOIN;
+    let first = reads(&fixture, &mut epoch, &[]).await;
+    assert_eq!(first, [partition("in-a")]);
+    grant(describe("in-b")).await;
+    let mut both = reads(&fixture, &mut epoch, &first).await;
+    both.sort_by_key(|part| part.topic != of("in-a"));
+    assert_eq!(both, [partition("in-a"), partition("in-b")]);
+    let filter = AclFilter { name: Some("in-a".into()), ..AclFilter::ALL };
+    assert_eq!(fixture.broker.delete_acls(&fixture.caller, vec![filter]).await.unwrap(), [vec![describe("in-a")]]);
+    assert_eq!(reads(&fixture, &mut epoch, &both).await, [partition("in-b")], "what it may not see any more goes");
 }
 
 #[tokio::test]

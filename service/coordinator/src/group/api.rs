@@ -188,8 +188,9 @@ pub struct ConsumerHeartbeat {
     pub session_timeout_ms: Option<i32>,
     /// How often the group has its members report, milliseconds; `None` for the shard's setting.
     pub heartbeat_interval_ms: Option<i32>,
-    /// The topics that the caller may not see: no regular expression of its means them.
-    pub hidden: BTreeSet<TopicName>,
+    /// The topics that the caller may not see: no regular expression of its means them. `None` if nobody has looked: the answer may be
+    /// [`GroupReply::NeedsSight`] then.
+    pub hidden: Option<BTreeSet<TopicName>>,
 }
 
 /// Partitions of one topic.
@@ -241,6 +242,9 @@ pub enum GroupReply {
     Delete(Result<(), KafkaError>),
     /// To ConsumerGroupHeartbeat.
     Consumer(Result<ConsumerBeat, ConsumerRefused>),
+    /// To ConsumerGroupHeartbeat that does not tell what the member may not see, where that matters now: ask once more and tell it.
+    /// Nothing has happened.
+    NeedsSight,
     /// To OffsetDelete: the group's error, or one result per partition in the request's order.
     DeleteOffsets(Result<Vec<Result<(), KafkaError>>, KafkaError>),
 }

@@ -1,8 +1,6 @@
 //! The topics that exist, as groups of the consumer protocol see them. A picture that comes with each request; changes nothing.
 
-use std::collections::BTreeMap;
-
-use tidelog_model::{TopicId, TopicName};
+use tidelog_model::{SharedMap, TopicId, TopicName};
 
 /// One topic.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -13,25 +11,48 @@ pub struct TopicFacts {
     pub partitions: i32,
 }
 
-/// All topics by name.
+/// All topics by name. Copies are cheap, as is what a change copies.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct TopicDirectory {
-    /// Another number whenever something in it differs; never 0 but for the empty directory of tests.
+    /// Another number whenever something in it differs, or somebody may see something else; never 0 but for the empty directory of tests.
     pub revision: u64,
-    topics: BTreeMap<TopicName, TopicFacts>,
-    names: BTreeMap<TopicId, TopicName>,
+    topics: SharedMap<TopicName, TopicFacts>,
+    names: SharedMap<TopicId, TopicName>,
 }
 
 impl TopicDirectory {
     /// These topics.
-    pub fn new(revision: u64, topics: BTreeMap<TopicName, TopicFacts>) -> Self {
-        let names = topics.iter().map(|(name, facts)| (facts.id, name.clone())).collect();
-        TopicDirectory { revision, topics, names }
+    pub fn new(revision: u64, topics: impl IntoIterator<Item = (TopicName, TopicFacts)>) -> Self {
+        let mut directory = TopicDirectory { revision, ..TopicDirectory::default() };
+        for (name, facts) in topics {
+            directory.set(name, facts);
+        }
+        directory
     }
 
-    /// The topics by name.
-    pub fn topics(&self) -> &BTreeMap<TopicName, TopicFacts> {
-        &self.topics
+    /// The topic of this name is this one now. False if it was before.
+    pub fn set(&mut self, name: TopicName, facts: TopicFacts) -> bool {
+        match self.topics.insert(name.clone(), facts) {
+            Some(before) if before == facts => return false,
+            Some(before) if before.id != facts.id => drop(self.names.remove(&before.id)),
+            _ => {}
+        }
+        self.names.insert(facts.id, name);
+        true
+    }
+
+    /// There is no topic with this id any more; one of the same name may have come. False if there was none.
+    pub fn remove(&mut self, id: TopicId) -> bool {
+        let Some(name) = self.names.remove(&id) else { return false };
+        if self.topics.get(&name).is_some_and(|facts| facts.id == id) {
+            self.topics.remove(&name);
+        }
+        true
+    }
+
+    /// The names of the topics, ascending.
+    pub fn names(&self) -> impl Iterator<Item = &TopicName> {
+        self.topics.iter().map(|(name, _)| name)
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<TopicFacts> {
@@ -73,7 +94,24 @@ mod tests {
             let facts = TopicFacts { id: TopicId::from_bytes([*id; 16]), partitions: *partitions };
             (TopicName::new(name).unwrap(), facts)
         };
-        TopicDirectory::new(1, topics.iter().map(fact).collect())
+        TopicDirectory::new(1, topics.iter().map(fact))
+    }
+
+    #[test]
+    fn a_topic_that_comes_again_is_another_one_in_whatever_order_that_is_told() {
+        let name = || TopicName::new("a").unwrap();
+        let facts = |id, partitions| TopicFacts { id: TopicId::from_bytes([id; 16]), partitions };
+        let again = directory(&[("a", 2, 1)]);
+        let mut before = directory(&[("a", 1, 1)]);
+        assert!(before.set(name(), facts(2, 1)) && !before.remove(facts(1, 1).id));
+        assert_eq!(before, again);
+        let mut before = directory(&[("a", 1, 1)]);
+        assert!(before.remove(facts(1, 1).id) && before.set(name(), facts(2, 1)));
+        assert_eq!(before, again);
+        assert!(!before.set(name(), facts(2, 1)), "nothing has changed");
+        assert!(before.set(name(), facts(2, 3)), "it has grown");
+        assert_eq!(before.get("a"), Some(facts(2, 3)));
+        assert_eq!((before.name_of(facts(1, 1).id), before.name_of(facts(2, 1).id)), (None, Some(&name())));
     }
 
     #[test]

@@ -158,6 +158,13 @@ impl GroupShard {
             out.replies.push((token, refusal::refusal(&call, error)));
             return out;
         }
+        if let GroupCall::Consumer(beat) = &call
+            && beat.hidden.is_none()
+            && self.needs_sight(&id, beat)
+        {
+            out.replies.push((token, GroupReply::NeedsSight));
+            return out;
+        }
         let room = self.room();
         let removes = matches!(call, GroupCall::Delete | GroupCall::DeleteOffsets(_));
         let undecided = if removes { self.undecided.of_group(&id) } else { BTreeSet::new() };
@@ -340,6 +347,12 @@ impl GroupShard {
                 Err(KafkaError::UnknownMemberId)
             }
         }
+    }
+
+    fn needs_sight(&self, id: &GroupId, beat: &ConsumerHeartbeat) -> bool {
+        let is_new = || consumer::Consumer::new(id.clone()).needs_sight(beat, &self.topics);
+        let group = self.groups.get(id).and_then(|group| group.consumer.as_ref());
+        group.map_or_else(is_new, |group| group.needs_sight(beat, &self.topics))
     }
 
     fn admit_join(&self, id: &GroupId, join: &JoinGroup) -> Result<(), KafkaError> {

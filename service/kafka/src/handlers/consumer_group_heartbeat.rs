@@ -35,7 +35,7 @@ pub(crate) async fn handle(request: Request<'_>, message: ConsumerGroupHeartbeat
         makes_ids: to.version >= 1,
         session_timeout_ms: None,
         heartbeat_interval_ms: None,
-        hidden: Default::default(),
+        hidden: None,
     };
     let ticket = broker.consumer_heartbeat(&request.caller, group, beat).await;
     drop(request);

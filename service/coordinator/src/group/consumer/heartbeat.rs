@@ -115,7 +115,7 @@ impl Consumer {
         let owned = beat.owned.as_deref().map(partitions);
         let found = self.find(ctx.config, &id, beat, owned.as_ref())?;
         let subscriber = told(&found.member.subscriber, beat);
-        let current = self.move_on(ctx, &id, &found, &subscriber, owned.as_ref(), Some(&beat.hidden))?;
+        let current = self.move_on(ctx, &id, &found, &subscriber, owned.as_ref(), beat.hidden.as_ref())?;
         self.seen = Some(Arc::clone(ctx.topics));
         let session_ms = beat.session_timeout_ms.unwrap_or(ctx.config.consumer_session_timeout_ms);
         self.sessions.insert(id.clone(), ctx.after_ms(session_ms));
@@ -233,8 +233,7 @@ impl Consumer {
         resubscribed: bool,
         records: &mut Vec<ConsumerRecord>,
     ) -> Epoch {
-        let fresh = self.seen.as_ref().is_none_or(|seen| seen.revision != ctx.topics.revision);
-        if !resubscribed && !fresh && self.epoch.is_some() {
+        if !resubscribed && !self.is_fresh(ctx.topics) && self.epoch.is_some() {
             return self.epoch();
         }
         let metadata_hash = ctx.topics.hash(self.subscribed(draft, meanings).into_iter());

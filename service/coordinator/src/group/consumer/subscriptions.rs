@@ -8,9 +8,9 @@ use tidelog_model::{KafkaError, TopicId, TopicName};
 use super::Consumer;
 use super::heartbeat::refused;
 use crate::expression::whole;
-use crate::group::api::ConsumerRefused;
+use crate::group::api::{ConsumerHeartbeat, ConsumerRefused};
 use crate::group::directory::TopicDirectory;
-use crate::group::ids::{InstanceId, MemberId};
+use crate::group::ids::{Epoch, InstanceId, MemberId};
 use crate::group::records::{ConsumerRecord, Resolved, Subscriber};
 use crate::limits::MAX_EXPRESSION_BYTES;
 
@@ -70,6 +70,21 @@ impl Consumer {
             .any(|member| member.subscriber.topics.contains(topic) || member.subscriber.expression().is_some_and(means))
     }
 
+    /// Does this report make the group resolve an expression, so that it matters what the member may see?
+    pub(crate) fn needs_sight(&self, beat: &ConsumerHeartbeat, directory: &TopicDirectory) -> bool {
+        if beat.epoch < Epoch::JOIN {
+            return false;
+        }
+        let brings = beat.regex.as_ref().filter(|expression| !expression.is_empty());
+        brings.is_some_and(|expression| !self.regexes.contains_key(expression))
+            || (!self.regexes.is_empty() && self.is_fresh(directory))
+    }
+
+    /// Has something changed since a member of the consumer protocol last reported?
+    pub(super) fn is_fresh(&self, directory: &TopicDirectory) -> bool {
+        self.seen.as_ref().is_none_or(|seen| seen.revision != directory.revision)
+    }
+
     /// What the expressions of the draft mean, and the records of what differs from before. One that is new must be valid; one that is
     /// stored (by Kafka, in a dialect that differs a little) and is not keeps its meaning. All keep theirs if it is not known what is
     /// hidden from whom.
@@ -83,7 +98,7 @@ impl Consumer {
     ) -> Result<Meanings, ConsumerRefused> {
         let used: BTreeSet<&Arc<str>> =
             self.draft(draft).filter_map(|(_, subscriber)| subscriber.expression()).collect();
-        let fresh = self.seen.as_ref().is_none_or(|seen| seen.revision != directory.revision);
+        let fresh = self.is_fresh(directory);
         let mut meanings = Meanings::new();
         for expression in used {
             let stored = self.regexes.get(expression);
@@ -126,5 +141,5 @@ fn matches(
     };
     let regex = whole(expression, MAX_EXPRESSION_BYTES).map_err(|_| invalid())?;
     let fits = |name: &&TopicName| !name.is_internal() && !hidden.contains(*name) && regex.is_match(name.as_str());
-    Ok(directory.topics().keys().filter(fits).map(|name| Arc::from(name.as_str())).collect())
+    Ok(directory.names().filter(fits).map(|name| Arc::from(name.as_str())).collect())
 }

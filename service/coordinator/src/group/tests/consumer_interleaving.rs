@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use tidelog_model::{KafkaError, PartitionIndex, TopicId, TopicName};
+use tidelog_model::{KafkaError, PartitionIndex, TopicId};
 
 use super::driver::{Driver, directory, offset, report};
 use crate::group::*;
@@ -253,7 +253,7 @@ impl World {
 }
 
 fn directory_id(name: &str) -> TopicId {
-    directory(1, &[(name, 1)]).topics()[&TopicName::new(name).unwrap()].id
+    directory(1, &[(name, 1)]).get(name).unwrap().id
 }
 
 fn parts(listed: &[TopicPartitions]) -> Parts {

@@ -1,6 +1,6 @@
 //! A shell without a log: appends to a list, replays, and demands that every request is answered exactly once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -180,7 +180,7 @@ pub(super) fn directory(revision: u64, topics: &[(&str, i32)]) -> Arc<TopicDirec
         let facts = TopicFacts { id: TopicId::from_bytes(id), partitions: *partitions };
         (TopicName::new(name).unwrap(), facts)
     };
-    Arc::new(TopicDirectory::new(revision, topics.iter().map(facts).collect()))
+    Arc::new(TopicDirectory::new(revision, topics.iter().map(facts)))
 }
 
 /// A report that says nothing new.
@@ -201,6 +201,6 @@ pub(super) fn report(member: &str, epoch: Epoch) -> ConsumerHeartbeat {
         makes_ids: true,
         session_timeout_ms: None,
         heartbeat_interval_ms: None,
-        hidden: Default::default(),
+        hidden: Some(BTreeSet::new()),
     }
 }

@@ -215,7 +215,7 @@ impl World {
         let client = self.clients[who].clone();
         let joins = client.next == Next::Join;
         let parts = client.owned.iter().map(|part| PartitionIndex(*part)).collect::<Vec<_>>();
-        let topic = self.driver.topics.topics().values().next().unwrap().id;
+        let topic = self.driver.topics.get("t").unwrap().id;
         let owned = if parts.is_empty() { Vec::new() } else { vec![TopicPartitions { topic, partitions: parts }] };
         let beat = ConsumerHeartbeat {
             instance_id: instance(who),

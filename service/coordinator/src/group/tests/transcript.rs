@@ -143,7 +143,7 @@ impl Scenario {
         let owned = |text: &str| -> Vec<TopicPartitions> {
             let topics = text.split(',').filter(|word| !word.is_empty()).map(|word| word.split_once(':').unwrap());
             let one = |(name, parts): (&str, &str)| TopicPartitions {
-                topic: self.driver.topics.topics()[name].id,
+                topic: self.driver.topics.get(name).unwrap().id,
                 partitions: parts.split('+').map(|part| PartitionIndex(part.parse().unwrap())).collect(),
             };
             topics.map(one).collect()
@@ -162,7 +162,8 @@ impl Scenario {
             makes_ids: words.number("v").unwrap_or(1) >= 1,
             session_timeout_ms: words.number("session"),
             heartbeat_interval_ms: words.number("interval"),
-            hidden: words.get("hidden").into_iter().map(|name| TopicName::new(name).unwrap()).collect(),
+            hidden: (words.get("hidden") != Some("?"))
+                .then(|| words.get("hidden").into_iter().map(|name| TopicName::new(name).unwrap()).collect()),
             ..report(member_id.as_str(), epoch)
         }
     }
@@ -312,8 +313,7 @@ impl Scenario {
     }
 
     fn name_of(&self, id: TopicId) -> String {
-        let known = self.driver.topics.topics().iter().find(|(_, facts)| facts.id == id);
-        known.map_or("gone".to_owned(), |(name, _)| name.to_string())
+        self.driver.topics.name_of(id).map_or("gone".to_owned(), ToString::to_string)
     }
 
     fn listed(&self, partitions: &[TopicPartitions]) -> String {
@@ -529,6 +529,7 @@ fn show_reply(reply: &GroupReply) -> String {
         }
         GroupReply::Delete(result) => format!("delete {}", show_result(result)),
         GroupReply::Consumer(_) => "beat".to_owned(),
+        GroupReply::NeedsSight => "beat: what may it see?".to_owned(),
         GroupReply::DeleteOffsets(Ok(results)) => {
             let words: Vec<&str> = results.iter().map(show_result).collect();
             format!("deleted {}", words.join(" "))

@@ -1,6 +1,6 @@
 //! An ordered map whose copies share what did not change. Decides nothing.
 //!
-//! The image is copied for its readers after every batch of events; 10,000 topics or partitions must not be copied with it. A copy costs
+//! The image of the cluster, and what is made of it, is copied for its readers after every batch of events; 10,000 topics or partitions must not be copied with it. A copy costs
 //! one reference count; the first change after a copy copies the list of chunks (one per ~64 entries) and one chunk.
 
 use std::borrow::Borrow;
@@ -34,6 +34,8 @@ impl<K: PartialEq, V: PartialEq> PartialEq for SharedMap<K, V> {
         self.len == other.len && mine.eq(theirs)
     }
 }
+
+impl<K: Eq, V: Eq> Eq for SharedMap<K, V> {}
 
 impl<K: Ord + Clone, V: Clone> SharedMap<K, V> {
     /// How many entries it has.
