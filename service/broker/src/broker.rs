@@ -57,7 +57,6 @@ struct Inner {
     blind: AtomicBool,
     /// Deleted topics may have remains.
     deletions: Notify,
-    tasks: TaskTracker,
     stop: CancellationToken,
     /// Locked for as long as the broker lives.
     _data_dir: DataDir,
@@ -108,7 +107,6 @@ impl Broker {
             log_levels: options.log_levels.clone(),
             blind: AtomicBool::new(false),
             deletions: Notify::new(),
-            tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
             _data_dir: data_dir,
         };
@@ -179,16 +177,16 @@ impl Broker {
         let broker = self.clone();
         self.spawn(async move { broker.keep_reopening().await });
         let stop = inner.stop.clone();
-        inner.tasks.spawn(self.clone().keep_checkpoints(stop.clone()));
-        inner.tasks.spawn(self.clone().keep_compacted(stop.clone()));
-        inner.tasks.spawn(self.clone().keep_logs(stop.clone()));
-        inner.tasks.spawn(self.clone().keep_tokens(stop));
+        inner.core.tasks.spawn(self.clone().keep_checkpoints(stop.clone()));
+        inner.core.tasks.spawn(self.clone().keep_compacted(stop.clone()));
+        inner.core.tasks.spawn(self.clone().keep_logs(stop.clone()));
+        inner.core.tasks.spawn(self.clone().keep_tokens(stop));
     }
 
     /// A task that ends with the broker.
     pub(crate) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
         let stop = self.inner.stop.clone();
-        self.inner.tasks.spawn(async move {
+        self.inner.core.tasks.spawn(async move {
             tokio::select! {
                 () = work => {}
                 () = stop.cancelled() => {}
@@ -239,9 +237,9 @@ impl Broker {
     pub async fn close(&self) {
         let inner = &self.inner;
         inner.stop.cancel();
-        inner.tasks.close();
+        inner.core.tasks.close();
         self.close_logs().await;
-        inner.tasks.wait().await;
+        inner.core.tasks.wait().await;
         let core = Arc::clone(&inner.core);
         let pools = tokio::task::spawn_blocking(move || {
             core.log_threads.close();
@@ -250,6 +248,8 @@ impl Broker {
         if pools.await.is_err() {
             error!("the log threads did not end in order");
         }
+        // What their last pieces of work have left to others.
+        inner.core.tasks.wait().await;
         info!("closed");
     }
 
@@ -398,6 +398,7 @@ fn core(
         durability: options.durability,
         clock,
         runtime: tokio::runtime::Handle::current(),
+        tasks: TaskTracker::new(),
         disk_failed: AtomicBool::new(false),
         disk: Arc::clone(&data_dir.disk),
         room: Room::new(Arc::clone(&data_dir.disk), data_dir.path.clone()),

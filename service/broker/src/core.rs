@@ -8,6 +8,7 @@ use tidelog_log::{Disk, FileCache, RemoteLog, SyncFs};
 use tidelog_model::NodeId;
 use tidelog_partition::Durability;
 use tokio::sync::mpsc::UnboundedSender;
+use tokio_util::task::TaskTracker;
 
 use crate::Observer;
 use crate::checkpoints::CheckpointFiles;
@@ -26,6 +27,8 @@ pub(crate) struct Core {
     pub(crate) clock: Clock,
     /// For the few things that log threads leave to async tasks.
     pub(crate) runtime: tokio::runtime::Handle,
+    /// What runs beside the threads, and what the broker's end waits for.
+    pub(crate) tasks: TaskTracker,
     /// A flush failed: the directory takes no more, whatever the other logs on it say.
     pub(crate) disk_failed: AtomicBool,
     pub(crate) disk: Arc<dyn Disk>,

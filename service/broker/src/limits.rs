@@ -86,8 +86,13 @@ pub(crate) const MAX_PATTERN_BYTES: usize = 1024 * 1024;
 /// Longest long poll, whatever the client asks for: a fetch holds its partitions.
 pub(crate) const MAX_FETCH_WAIT: Duration = Duration::from_secs(300);
 
+/// How long it waits at least, whatever the client grants its request: an answer of the coordinator takes a flush, and a client that grants
+/// nothing (`timeout_ms` 0 is allowed) would never be verified.
+pub(crate) const COORDINATOR_PATIENCE_LEAST: Duration = Duration::from_secs(5);
+
 /// How long a transactional append waits for its transaction's coordinator, which is here: longer means that its disk stalls, and the
 /// client sends again.
 pub(crate) const COORDINATOR_PATIENCE: Duration = Duration::from_secs(30);
 
+const _: () = assert!(COORDINATOR_PATIENCE_LEAST.as_millis() <= COORDINATOR_PATIENCE.as_millis());
 const _: () = assert!(ROOM_STEP as u64 * 4 <= tidelog_log::limits::RESERVE_BYTES);

@@ -34,7 +34,7 @@ impl Broker {
             producer_epoch: markers.producer.epoch,
             marker: EndTransactionMarker { kind, coordinator_epoch: epoch.get() },
             transaction_version: if markers.bumped { 2 } else { 0 },
-            partitions: markers.partitions.clone(),
+            partitions: markers.partitions.iter().map(|at| (Arc::from(at.topic.as_str()), at.partition)).collect(),
         })
         .await
     }

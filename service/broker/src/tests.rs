@@ -14,6 +14,7 @@ use crate::replica::Replica;
 use crate::*;
 
 mod appends;
+mod busy;
 mod cold;
 mod coordinators;
 mod kafka_log;

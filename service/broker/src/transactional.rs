@@ -3,12 +3,12 @@
 //! there for ever (KIP-890).
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::join_all;
 use tidelog_coordinator::group::{CommitInTransaction, Generation, GroupId, InstanceId, MemberId};
 use tidelog_coordinator::transaction::Producer;
-use tidelog_model::{Caller, KafkaError, ProducerEpoch, ProducerId, Sequence, TopicPartition};
+use tidelog_model::{Caller, KafkaError, ProducerEpoch, ProducerId, Sequence};
 use tidelog_partition::{Content, Guard, Question};
 use tidelog_security::{Operation, Resource};
 use tokio::time::{Instant, sleep, timeout};
@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::append::Prepared;
 use crate::broker::Broker;
 use crate::groups::{CommitTicket, ask_shard};
-use crate::limits::{ADD_PARTITION_PATIENCE, ADD_PARTITION_RETRY, COORDINATOR_PATIENCE};
+use crate::limits::{ADD_PARTITION_PATIENCE, ADD_PARTITION_RETRY, COORDINATOR_PATIENCE, COORDINATOR_PATIENCE_LEAST};
 use crate::replica::{GroupWork, Replica, TransactionalCommit};
 use crate::{AppendRequest, AppendTicket, BrokerError, PartitionCommit, TransactionCheck};
 
@@ -83,68 +83,71 @@ impl Broker {
         if let Some(error) = refusal {
             return prepared.iter().map(|_| AppendTicket::refused(error.into())).collect();
         }
-        let verified = join_all(prepared.into_iter().map(|append| async {
-            let append = append?;
-            let content = self.content(transaction, &append).await?;
-            Ok::<_, BrokerError>((append, content))
-        }));
-        let mut tickets = Vec::new();
-        for verified in verified.await {
-            tickets.push(match verified {
-                Ok((append, content)) => self.place(append, content).await,
+        let patience = prepared.iter().flatten().map(|append| append.timeout).max().unwrap_or_default();
+        let mut asked: Vec<Asked> = prepared
+            .iter()
+            .flatten()
+            .filter(|append| append.is_transactional())
+            .map(|a| asked(transaction, a))
+            .collect();
+        self.verify(transaction, &mut asked, patience).await;
+        let mut answers = asked.into_iter().map(Asked::answer);
+        let mut tickets = Vec::with_capacity(prepared.len());
+        for append in prepared {
+            tickets.push(match append {
                 Err(error) => AppendTicket::refused(error),
+                Ok(append) if !append.is_transactional() => self.place(append, Content::PLAIN).await,
+                // One answer for each that is transactional, in their order.
+                Ok(append) => match answers.next().unwrap_or(Err(KafkaError::UnknownServerError)) {
+                    Ok(verified) => self.place(append, Content::Records { verified }).await,
+                    Err(error) => AppendTicket::refused(produce_error(error, transaction.support)),
+                },
             });
         }
         tickets
     }
 
-    async fn content(&self, transaction: &Transaction, append: &Prepared) -> Result<Content, BrokerError> {
-        if !append.is_transactional() {
-            return Ok(Content::PLAIN);
-        }
-        let (producer_id, producer_epoch) = append.producer();
-        let question = Question {
-            producer_id,
-            producer_epoch,
-            sequence: append.base_sequence(),
-            epoch_per_transaction: transaction.support == TransactionSupport::Implicit,
-        };
-        let verified = self.verify(transaction, &append.replica, &question, append.timeout).await;
-        let verified = verified.map_err(|error| produce_error(error, transaction.support))?;
-        Ok(Content::Records { verified })
-    }
-
-    /// Asks the transaction's coordinator, unless the transaction is open in the partition already. The guard is taken first: what
-    /// happens to the transaction meanwhile takes it away.
+    /// Asks the transaction's coordinator about all partitions in which the transaction is not open yet, with one question. The guards are
+    /// taken first: what happens to the transaction meanwhile takes them away.
     ///
-    /// A producer of KIP-890 goes on before its last transaction's markers are written; they are waited for a moment. Each attempt has a
-    /// guard of its own, since the marker that it waited for takes away the one before.
-    async fn verify(
-        &self,
-        transaction: &Transaction,
-        replica: &Replica,
-        question: &Question,
-        patience: Duration,
-    ) -> Result<Option<Guard>, KafkaError> {
-        let partition = TopicPartition { topic: replica.id.topic.clone(), partition: replica.id.partition };
-        let producer = Producer { id: question.producer_id, epoch: question.producer_epoch };
+    /// A producer of KIP-890 goes on before its last transaction's markers are written; they are waited for a moment. Each attempt has
+    /// guards of its own, since the marker that it waited for takes away the one before. That may also be the marker that was on its way
+    /// while the coordinator answered: then it is asked once more.
+    async fn verify(&self, transaction: &Transaction, all: &mut [Asked], patience: Duration) {
         let check = match transaction.support {
             TransactionSupport::Added | TransactionSupport::Abortable => TransactionCheck::Verify,
             TransactionSupport::Implicit => TransactionCheck::Add,
         };
+        let patience = patience.clamp(COORDINATOR_PATIENCE_LEAST, COORDINATOR_PATIENCE);
         let until = Instant::now() + ADD_PARTITION_PATIENCE;
         loop {
             let now = self.clock().now();
-            let Some(guard) = replica.with_machine(|machine| machine.ask(now, question)) else { return Ok(None) };
-            let asked = self.verify_or_add_partition(&transaction.id, producer, partition.clone(), check);
-            match timeout(patience.min(COORDINATOR_PATIENCE), asked).await {
-                Ok(Err(KafkaError::ConcurrentTransactions))
-                    if check == TransactionCheck::Add && Instant::now() < until =>
-                {
-                    sleep(ADD_PARTITION_RETRY).await;
+            let mut open = Vec::new();
+            for asked in all.iter_mut().filter(|asked| asked.answer.is_none()) {
+                match asked.replica.with_machine(|machine| machine.ask(now, &asked.question)) {
+                    Some(guard) => open.push((asked, guard)),
+                    None => asked.answer = Some(Ok(None)),
                 }
-                Ok(answer) => return answer.map(|()| Some(guard)),
-                Err(_) => return Err(KafkaError::NetworkException),
+            }
+            let Some((Asked { question, .. }, _)) = open.first() else { return };
+            let producer = Producer { id: question.producer_id, epoch: question.producer_epoch };
+            let partitions = open.iter().map(|(asked, _)| asked.replica.id.topic_partition()).collect();
+            let answers = self.verify_or_add_partitions(&transaction.id, producer, partitions, check);
+            let answers = timeout(patience, answers)
+                .await
+                .unwrap_or_else(|_| vec![Err(KafkaError::NetworkException); open.len()]);
+            let may_wait = check == TransactionCheck::Add && Instant::now() < until;
+            let mut busy = false;
+            for ((asked, guard), answer) in open.into_iter().zip(answers) {
+                let lost = || !asked.replica.with_machine(|machine| machine.is_asking(producer.id, guard));
+                match answer {
+                    Err(KafkaError::ConcurrentTransactions) if may_wait => busy = true,
+                    Ok(()) if !asked.again && lost() => asked.again = true,
+                    answer => asked.answer = Some(answer.map(|()| Some(guard))),
+                }
+            }
+            if busy {
+                sleep(ADD_PARTITION_RETRY).await;
             }
         }
     }
@@ -182,14 +185,49 @@ impl Broker {
             sequence: Sequence::NONE,
             epoch_per_transaction: transaction.support == TransactionSupport::Implicit,
         };
-        let verified = self
-            .verify(&transaction, &replica, &question, COORDINATOR_PATIENCE)
-            .await
-            .map_err(|error| commit_error(error, transaction.support))?;
+        let mut asked = [Asked::new(Arc::clone(&replica), question)];
+        self.verify(&transaction, &mut asked, COORDINATOR_PATIENCE).await;
+        let [asked] = asked;
+        let verified = asked.answer().map_err(|error| commit_error(error, transaction.support))?;
         let commit = CommitInTransaction { producer_id, producer_epoch, generation, member_id, instance_id, offsets };
         let work = |reply| GroupWork::CommitInTransaction(TransactionalCommit { group, commit, verified, reply });
         Ok(CommitTicket::transactional(refused, ask_shard(&replica, work).await))
     }
+}
+
+/// A partition of which the transaction's coordinator is asked.
+struct Asked {
+    replica: Arc<Replica>,
+    question: Question,
+    /// The coordinator has given its word once, and the guard was gone by then.
+    again: bool,
+    /// The guard of the coordinator's word; none where the transaction is open already.
+    answer: Option<Result<Option<Guard>, KafkaError>>,
+}
+
+impl Asked {
+    fn new(replica: Arc<Replica>, question: Question) -> Self {
+        Asked { replica, question, again: false, answer: None }
+    }
+
+    fn answer(self) -> Result<Option<Guard>, KafkaError> {
+        let answer = self.answer.unwrap_or(Err(KafkaError::UnknownServerError));
+        if answer.is_err() {
+            metrics::counter!("tidelog_transactions_failed_verifications_total").increment(1);
+        }
+        answer
+    }
+}
+
+fn asked(transaction: &Transaction, append: &Prepared) -> Asked {
+    let (producer_id, producer_epoch) = append.producer();
+    let question = Question {
+        producer_id,
+        producer_epoch,
+        sequence: append.base_sequence(),
+        epoch_per_transaction: transaction.support == TransactionSupport::Implicit,
+    };
+    Asked::new(Arc::clone(&append.replica), question)
 }
 
 /// What a producer understands of the coordinator's refusal.

@@ -11,7 +11,6 @@ use tidelog_coordinator::transaction::{
     TransactionDescription, TransactionListing, TransactionReply, TransactionalId,
 };
 use tidelog_coordinator::{partition_for, whole};
-use tidelog_metadata::ClusterImage;
 use tidelog_model::{
     Caller, KafkaError, NodeId, OFFSETS_TOPIC, PartitionIndex, TRANSACTIONS_TOPIC, TopicName, TopicPartition,
 };
@@ -36,8 +35,6 @@ pub struct PartitionsToAdd {
     pub id: String,
     /// Who asks.
     pub producer: Producer,
-    /// The partitions by their topics' names. Shared: a request names a topic once for very many partitions.
-    pub partitions: Vec<(Arc<str>, PartitionIndex)>,
     /// Another broker asks for a producer (AddPartitionsToTxn from version 4 on), or asks only whether they are part of it.
     pub from_broker: Option<TransactionCheck>,
 }
@@ -107,50 +104,45 @@ impl Broker {
         })
     }
 
-    /// AddPartitionsToTxn: one result per partition, all of them good or none.
+    /// AddPartitionsToTxn: one result for each of `partitions` (by their topics' names), all of them good or none. A request names a topic
+    /// once for very many partitions: they are counted out only for who may ask.
     pub async fn add_partitions_to_transaction(
         &self,
         caller: &Caller,
         asked: PartitionsToAdd,
+        partitions: impl Iterator<Item = (Arc<str>, PartitionIndex)>,
     ) -> TransactionTicket<Vec<Result<(), KafkaError>>> {
-        let count = asked.partitions.len();
-        let all = move |error: KafkaError| vec![Err(error); count];
         let by_broker = asked.from_broker.is_some();
         if by_broker && !self.may(caller, Operation::ClusterAction, Resource::Cluster) {
             return ready(Err(KafkaError::ClusterAuthorizationFailed.into()));
         }
         if !by_broker && !self.may(caller, Operation::Write, Resource::TransactionalId(&asked.id)) {
-            return ready(Ok(all(KafkaError::TransactionalIdAuthorizationFailed)));
+            return ready(Ok(partitions.map(|_| Err(KafkaError::TransactionalIdAuthorizationFailed)).collect()));
         }
         let image = self.image();
-        let known: Vec<Result<TopicPartition, KafkaError>> = asked
-            .partitions
-            .iter()
-            .map(|(topic, partition)| self.addable(&image, caller, by_broker, topic, *partition))
+        let mut last: Option<(Arc<str>, Result<TopicName, KafkaError>)> = None;
+        let known: Vec<Result<TopicPartition, KafkaError>> = partitions
+            .map(|(name, partition)| {
+                let (_, topic) = match last.take().filter(|(last, _)| *last == name) {
+                    Some(known) => last.insert(known),
+                    None => last.insert((Arc::clone(&name), self.addable(caller, by_broker, &name))),
+                };
+                let topic = topic.clone()?;
+                let exists = image.topic(&name).and_then(|topic| topic.partition(partition)).is_some();
+                if exists { Ok(TopicPartition { topic, partition }) } else { Err(KafkaError::UnknownTopicOrPartition) }
+            })
             .collect();
         if known.iter().any(Result::is_err) {
             let refused = known.into_iter().map(|known| known.and(Err(KafkaError::OperationNotAttempted)));
             return ready(Ok(refused.collect()));
         }
         let partitions: Vec<TopicPartition> = known.into_iter().flatten().collect();
-        let producer = asked.producer;
-        let call = match asked.from_broker {
-            Some(TransactionCheck::Verify) => TransactionCall::Verify { producer, partitions },
-            from => TransactionCall::Add(AddPartitions {
-                producer,
-                partitions: partitions.into_iter().collect(),
-                version: if from.is_some() { ClientVersion::V2 } else { ClientVersion::V0 },
-            }),
-        };
+        let count = partitions.len();
+        let version = if by_broker { ClientVersion::V2 } else { ClientVersion::V0 };
+        let check = asked.from_broker.unwrap_or(TransactionCheck::Add);
+        let call = question(asked.producer, partitions, check, version);
         let answer = self.ask_transaction(&TransactionalId::from(asked.id), call).await;
-        Box::pin(async move {
-            Ok(match heard(answer).await {
-                Ok(TransactionReply::Add(result)) => vec![result; count],
-                Ok(TransactionReply::Verify(results)) => results,
-                Ok(_) => all(KafkaError::UnknownServerError),
-                Err(error) => all(error),
-            })
-        })
+        Box::pin(async move { Ok(each(count, heard(answer).await)) })
     }
 
     /// AddOffsetsToTxn: the group's partition of the offsets becomes part of the transaction.
@@ -189,36 +181,23 @@ impl Broker {
         Ok(TopicPartition { topic: topic.name.clone(), partition: partition_for(group, topic.partition_count) })
     }
 
-    /// Is the partition part of the producer's open transaction (made so by [`TransactionCheck::Add`])? Returns once that is committed.
-    /// For the partitions of this process; nobody is authorized.
+    /// Are the partitions part of the producer's open transaction (made so by [`TransactionCheck::Add`], all of them or none)? One result
+    /// for each, once that is committed. For the partitions of this process; nobody is authorized.
     ///
     /// - CONCURRENT_TRANSACTIONS: the transaction before is still being ended: come again.
     /// - INVALID_PRODUCER_ID_MAPPING, PRODUCER_FENCED: the transactional id has another producer.
     /// - TRANSACTION_ABORTABLE: it is not part of it (`Verify`).
     /// - NOT_COORDINATOR, COORDINATOR_LOAD_IN_PROGRESS, COORDINATOR_NOT_AVAILABLE: come again.
-    pub(crate) async fn verify_or_add_partition(
+    pub(crate) async fn verify_or_add_partitions(
         &self,
         id: &str,
         producer: Producer,
-        partition: TopicPartition,
+        partitions: Vec<TopicPartition>,
         check: TransactionCheck,
-    ) -> Result<(), KafkaError> {
-        let id = TransactionalId::from(id);
-        let call = match check {
-            TransactionCheck::Verify => TransactionCall::Verify { producer, partitions: vec![partition] },
-            TransactionCheck::Add => TransactionCall::Add(AddPartitions {
-                producer,
-                partitions: BTreeSet::from([partition]),
-                version: ClientVersion::V2,
-            }),
-        };
-        match heard(self.ask_transaction(&id, call).await).await? {
-            TransactionReply::Add(result) => result,
-            TransactionReply::Verify(results) => {
-                results.into_iter().next().unwrap_or(Err(KafkaError::UnknownServerError))
-            }
-            _ => Err(KafkaError::UnknownServerError),
-        }
+    ) -> Vec<Result<(), KafkaError>> {
+        let count = partitions.len();
+        let call = question(producer, partitions, check, ClientVersion::V2);
+        each(count, heard(self.ask_transaction(&TransactionalId::from(id), call).await).await)
     }
 
     /// DescribeTransactions for one transactional id. Partitions of topics that the caller may not see are left out.
@@ -320,22 +299,36 @@ impl Broker {
         self.coordinator_at(topic.id, index)
     }
 
-    /// May the caller write to the partition in a transaction, and does it exist?
-    fn addable(
-        &self,
-        image: &ClusterImage,
-        caller: &Caller,
-        by_broker: bool,
-        topic: &str,
-        partition: PartitionIndex,
-    ) -> Result<TopicPartition, KafkaError> {
+    /// May the caller write to the topic in a transaction?
+    fn addable(&self, caller: &Caller, by_broker: bool, topic: &str) -> Result<TopicName, KafkaError> {
         let name = TopicName::new(topic).map_err(|_| KafkaError::UnknownTopicOrPartition)?;
         let writable = !name.is_internal() && self.may(caller, Operation::Write, Resource::Topic(topic));
-        if !by_broker && !writable {
-            return Err(KafkaError::TopicAuthorizationFailed);
+        if by_broker || writable { Ok(name) } else { Err(KafkaError::TopicAuthorizationFailed) }
+    }
+}
+
+/// What the coordinator is asked about these partitions.
+fn question(
+    producer: Producer,
+    partitions: Vec<TopicPartition>,
+    check: TransactionCheck,
+    version: ClientVersion,
+) -> TransactionCall {
+    match check {
+        TransactionCheck::Verify => TransactionCall::Verify { producer, partitions },
+        TransactionCheck::Add => {
+            TransactionCall::Add(AddPartitions { producer, partitions: partitions.into_iter().collect(), version })
         }
-        let known = image.topic(topic).and_then(|topic| topic.partition(partition)).is_some();
-        if known { Ok(TopicPartition { topic: name, partition }) } else { Err(KafkaError::UnknownTopicOrPartition) }
+    }
+}
+
+/// What the answer says of each of so many partitions.
+fn each(count: usize, answer: Result<TransactionReply, KafkaError>) -> Vec<Result<(), KafkaError>> {
+    match answer {
+        Ok(TransactionReply::Verify(results)) if results.len() == count => results,
+        Ok(TransactionReply::Add(result)) => vec![result; count],
+        Ok(_) => vec![Err(KafkaError::UnknownServerError); count],
+        Err(error) => vec![Err(error); count],
     }
 }
 

@@ -10,6 +10,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use tidelog_model::limits::MAX_INFLATED_BATCH_BYTES;
@@ -109,7 +110,7 @@ struct Keep<'a> {
 impl LogView {
     /// Compacts the closed and flushed segments below `limits.up_to`. `now` is the wall clock's time.
     ///
-    /// Readers go on; retention, truncation and another compaction wait.
+    /// Readers go on; truncation and another compaction wait, retention does not: ask for it again afterwards.
     pub fn compact(
         &self,
         limits: &CompactionLimits,
@@ -146,6 +147,20 @@ impl LogView {
             done.bytes_after += self.rewrite_group(group, &keep, &mut transactions)?;
         }
         Ok(done)
+    }
+
+    /// The log is about to be closed or deleted: a compaction that runs ends at its next batch, with an error, and a later one does not
+    /// begin. What is replaced already stays so.
+    pub fn end_compaction(&self) {
+        self.shared.ending.store(true, Ordering::Release);
+    }
+
+    fn check_ending(&self) -> Result<(), LogError> {
+        if self.shared.ending.load(Ordering::Acquire) {
+            let directory = self.shared.directory.clone();
+            return Err(LogError::Offline { directory, reason: "it is being closed".into() });
+        }
+        Ok(())
     }
 
     /// What the disk refused may be there the next time; what is damaged stays damaged.
@@ -201,6 +216,7 @@ impl LogView {
         let file = self.shared.open(segment, Kind::Log).map_err(LogError::io("cannot open", &path))?;
         let mut scan = Scan::batches(&*file, 0, segment.size);
         loop {
+            self.check_ending()?;
             match scan.next_batch() {
                 Ok(Some((_, batch))) => {
                     check_crc(&batch).map_err(|error| self.damaged(&error))?;

@@ -551,3 +551,17 @@ fn what_the_disk_refused_is_not_taken_for_damage() {
         }
     }
 }
+
+/// Whoever closes or deletes a log does not wait for all of its segments.
+#[test]
+fn a_log_that_ends_is_not_compacted_any_more_and_nothing_is_left_beside_it() {
+    let disk = SimDisk::new(21);
+    let log = keyed_log(&disk, 21);
+    let view = log.view();
+    let files = || disk.list(view.directory()).unwrap();
+    let before = files();
+    view.end_compaction();
+    let ended = view.compact(&CompactionLimits::new(Offset(0), view.log_end()), &nobody(), NOW.wall);
+    assert!(matches!(ended, Err(LogError::Offline { .. })), "{ended:?}");
+    assert_eq!(files(), before);
+}

@@ -41,13 +41,13 @@ impl LogView {
     /// Removes the closed segments that end at or before `offset`; returns them.
     ///
     /// Flushes first if the segments' successors are not flushed: their producer snapshots must not be lost with the older ones.
+    /// Removes nothing while a compaction runs: the log thread asks at every check, and must not wait for one. Whoever compacts asks again.
     pub fn delete_before(&self, offset: Offset) -> Result<Vec<SegmentInfo>, LogError> {
         let shared = &self.shared;
-        // The log thread asks at every check: it must not wait for a compaction if nothing is to go.
         if shared.state.read().closed.first().is_none_or(|segment| segment.end > offset) {
             return Ok(Vec::new());
         }
-        let _maintenance = shared.maintenance.lock();
+        let Some(_maintenance) = shared.maintenance.try_lock() else { return Ok(Vec::new()) };
         // Whoever held the lock may have deleted the log, and another one may be in its folder by now.
         self.check_online()?;
         // What a compacted segment stands for would come back, with a hole behind it.
@@ -186,9 +186,10 @@ impl Log {
     }
 
     /// Deletes the partition's log. Its directory gets another name first, `<topic>-<partition>.<unique>-delete`, which a start
-    /// recognises and removes, so that an interruption leaves nothing that looks like a log.
+    /// recognises and removes, so that an interruption leaves nothing that looks like a log. A compaction that runs is ended first.
     pub fn delete(self, unique: &str) -> Result<(), LogError> {
         let view = self.view();
+        view.end_compaction();
         let _maintenance = self.shared.maintenance.lock();
         let directory = &self.shared.directory;
         {

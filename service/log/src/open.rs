@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use parking_lot::{Mutex, RwLock};
 use tidelog_model::{Now, Offset, TopicId};
@@ -189,6 +190,7 @@ fn assemble(disk: Arc<dyn Disk>, cache: Arc<FileCache>, directory: &Path, config
         cache,
         state: RwLock::new(state),
         maintenance: Mutex::new(()),
+        ending: AtomicBool::new(false),
         epochs_file: Mutex::new(()),
     };
     Log { shared: Arc::new(shared), debris: false }

@@ -27,6 +27,8 @@ pub(crate) struct Shared {
     pub(crate) state: RwLock<State>,
     /// Held while segments are removed, rewritten or cut off: these exclude one another, not appends or reads.
     pub(crate) maintenance: Mutex<()>,
+    /// The log is about to be closed or deleted: a compaction ends at its next batch.
+    pub(crate) ending: AtomicBool,
     /// Held while `leader-epoch-checkpoint` is replaced.
     pub(crate) epochs_file: Mutex<()>,
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tidelog_model::{Deadline, KafkaError, LeaderEpoch, NodeId, Now, Offset};
+use tidelog_model::{Deadline, KafkaError, LeaderEpoch, NodeId, Now, Offset, ProducerId};
 use tidelog_record::BatchSums;
 
 use crate::proposal::{Acks, Intent, Overlay, Placed, Proposal, Verdict};
@@ -108,6 +108,11 @@ impl Partition {
         let known = self.sums.producers.get(question.producer_id);
         let ongoing = known.is_some_and(|entry| entry.is_ongoing(question.producer_epoch));
         (!ongoing).then(|| self.verifications.ask(question, now))
+    }
+
+    /// Does a guard from [`ask`](Self::ask) still count? A batch or a marker of the producer has taken it away otherwise.
+    pub fn is_asking(&self, producer_id: ProducerId, guard: Guard) -> bool {
+        self.verifications.get(producer_id).is_some_and(|asked| asked.guard == guard)
     }
 
     /// Forgets producers that were silent for `expiration` (`producer.id.expiration.ms`).

@@ -78,6 +78,8 @@ impl Replica {
             true => self.view.compact(&limits, &producers, now.wall).map_err(Some),
             false => Err(None),
         };
+        // Retention does not wait for a compaction; what it would have removed meanwhile goes now.
+        self.trim_local(self.core.clock.now());
         let mut cleaning = self.cleaning.lock();
         match done {
             Ok(done) => {

@@ -1,9 +1,10 @@
 //! The log thread's work on one partition: propose, write, apply, for everything that waits.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
-use tidelog_log::StampedBatch;
+use tidelog_log::{Log, StampedBatch};
 use tidelog_model::{Deadline, KafkaError, Now, Timestamp};
 use tidelog_partition::{Intent, Placed, Proposal, Verdict};
 use tidelog_record::{Batch, TimestampType};
@@ -12,7 +13,7 @@ use tracing::{error, info};
 use super::answers::Answer;
 use super::flush::flush_after;
 use super::queue::{AppendWork, Taken, Work};
-use super::{Ending, Replica, Writer};
+use super::{Ended, Ending, Replica, Writer};
 
 impl Replica {
     /// Does one piece of what waits, and asks for another turn if there is more: other partitions get theirs in between.
@@ -26,8 +27,9 @@ impl Replica {
         let Some(writer) = place.as_mut() else { return };
         let expired = self.machine.lock().expire(now);
         self.carry_out(expired);
-        self.group_timers(writer, now);
-        self.transaction_timers(writer, now);
+        let due = due(now, self.queue.waits_since());
+        self.group_timers(writer, due);
+        self.transaction_timers(writer, due);
         match self.queue.take() {
             Taken::Nothing => {}
             Taken::Appends(appends) => self.write(writer, appends, now),
@@ -60,20 +62,14 @@ impl Replica {
                 groups.resign(KafkaError::NotCoordinator);
             }
             if let Some((ending, done)) = self.ending.lock().take() {
-                let ended = match ending {
+                match ending {
                     Ending::Close => {
                         let snapshot = self.machine.lock().sums().producers.encode_snapshot();
-                        log.close(&Bytes::from(snapshot))
+                        // The broker may have stopped waiting.
+                        let _ = done.send(log.close(&Bytes::from(snapshot)));
                     }
-                    Ending::Delete => {
-                        let end = self.view.log_end();
-                        let mut deleted = self.flushing.lock();
-                        *deleted = true;
-                        log.delete(&self.id.id.to_string()).map(|()| end)
-                    }
-                };
-                // The broker may have stopped waiting.
-                let _ = done.send(ended);
+                    Ending::Delete => self.delete(log, done),
+                }
             }
             // What was written between the resignation and now waits for a flush that nobody counts any more.
             self.answers.fail_all(KafkaError::NotLeaderOrFollower);
@@ -91,6 +87,20 @@ impl Replica {
                 Taken::One(Work::Append(_) | Work::Maintain(..)) => {}
             }
         }
+    }
+
+    /// Removes the log's files, beside the log thread: a flush or the last batch of a compaction is waited for, and other partitions must
+    /// not wait with it.
+    fn delete(self: &Arc<Self>, log: Log, done: Ended) {
+        let this = Arc::clone(self);
+        let delete = move || {
+            let end = this.view.log_end();
+            let mut deleted = this.flushing.lock();
+            *deleted = true;
+            // The broker may have stopped waiting.
+            let _ = done.send(log.delete(&this.id.id.to_string()).map(|()| end));
+        };
+        self.core.tasks.spawn_blocking_on(delete, &self.core.runtime);
     }
 
     fn write(self: &Arc<Self>, writer: &mut Writer, appends: Vec<AppendWork>, now: Now) {
@@ -188,4 +198,10 @@ impl Replica {
         metrics::counter!("tidelog_log_duplicate_batches_total")
             .increment(proposal.placed.iter().filter(duplicates).count() as u64);
     }
+}
+
+/// Up to when time-outs may act: those that were due before the next piece of work came. What came in time is served first, however long
+/// it has waited for this thread.
+fn due(now: Now, waits_since: Option<Duration>) -> Now {
+    Now { monotonic: waits_since.map_or(now.monotonic, |since| since.min(now.monotonic)), ..now }
 }

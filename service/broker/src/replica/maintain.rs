@@ -102,7 +102,7 @@ impl Replica {
     }
 
     /// Removes local copies that the cold tier has, as far as the local limits want it. Called from any thread.
-    pub(crate) fn trim_local(self: &Arc<Self>, now: Now) {
+    pub(crate) fn trim_local(&self, now: Now) {
         if self.is_gone() {
             return;
         }

@@ -150,13 +150,13 @@ impl Replica {
 
     /// Puts an entry at the end of the queue; waits while the queue is full.
     pub(crate) async fn enqueue(self: &Arc<Self>, work: Work) {
-        self.queue.push(work).await;
+        self.queue.push(work, self.core.clock.now()).await;
         self.core.log_threads.submit(self);
     }
 
     /// Puts one of the broker's own entries at the end of the queue.
     pub(crate) fn enqueue_internal(self: &Arc<Self>, work: Work) {
-        self.queue.push_internal(work);
+        self.queue.push_internal(work, self.core.clock.now());
         self.core.log_threads.submit(self);
     }
 
@@ -210,11 +210,24 @@ impl Replica {
         }
         *self.ending.lock() = Some((ending, done));
         self.gone.store(true, Ordering::Release);
+        self.view.end_compaction();
         let effects = self.machine.lock().resign();
         self.carry_out(effects);
         self.core.timers.set(self.key, None);
         self.core.log_threads.submit(self);
         ended
+    }
+
+    /// Holds up the log thread at this partition, as a slow disk does.
+    #[cfg(test)]
+    pub(crate) fn hold_up(&self) -> parking_lot::MutexGuard<'_, Option<Writer>> {
+        self.writer.lock()
+    }
+
+    /// How many entries wait for the log thread.
+    #[cfg(test)]
+    pub(crate) fn queued(&self) -> usize {
+        self.queue.len()
     }
 
     pub(crate) fn is_gone(&self) -> bool {

@@ -3,9 +3,10 @@
 use std::any::Any;
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
-use tidelog_model::Deadline;
+use tidelog_model::{Deadline, Now};
 use tidelog_partition::{Acks, Content};
 use tidelog_record::{Batch, Origin};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
@@ -42,6 +43,8 @@ pub(crate) enum Work {
 
 struct Entry {
     work: Work,
+    /// When it came, on the monotonic clock; waiting for a place included.
+    since: Duration,
     /// The entry's place, free again once the entry is taken.
     place: Option<OwnedSemaphorePermit>,
 }
@@ -68,18 +71,23 @@ impl Queue {
     }
 
     /// Waits for a place, first come first served, and takes it.
-    pub(crate) async fn push(&self, work: Work) {
+    pub(crate) async fn push(&self, work: Work, now: Now) {
         let place = match Arc::clone(&self.places).try_acquire_owned() {
             Ok(place) => Some(place),
             // The semaphore is never closed.
             Err(_) => Arc::clone(&self.places).acquire_owned().await.ok(),
         };
-        self.entries.lock().push_back(Entry { work, place });
+        self.entries.lock().push_back(Entry { work, since: now.monotonic, place });
     }
 
     /// Takes a place beyond the bound: for the broker's own few entries.
-    pub(crate) fn push_internal(&self, work: Work) {
-        self.entries.lock().push_back(Entry { work, place: None });
+    pub(crate) fn push_internal(&self, work: Work, now: Now) {
+        self.entries.lock().push_back(Entry { work, since: now.monotonic, place: None });
+    }
+
+    /// Since when the next entry waits, on the monotonic clock; `None` if there is none.
+    pub(crate) fn waits_since(&self) -> Option<Duration> {
+        self.entries.lock().front().map(|entry| entry.since)
     }
 
     /// The next group of appends, or one other entry.
@@ -87,12 +95,12 @@ impl Queue {
         let mut entries = self.entries.lock();
         let mut appends = Vec::new();
         let mut bytes = 0;
-        while let Some(entry) = entries.pop_front() {
-            match entry.work {
+        while let Some(Entry { work, since, place }) = entries.pop_front() {
+            match work {
                 Work::Append(append) => {
                     bytes += append.batch.size();
                     if !appends.is_empty() && bytes > MAX_BYTES_PER_WRITE {
-                        entries.push_front(Entry { work: Work::Append(append), place: entry.place });
+                        entries.push_front(Entry { work: Work::Append(append), since, place });
                         break;
                     }
                     appends.push(append);
@@ -102,12 +110,17 @@ impl Queue {
                 }
                 other if appends.is_empty() => return Taken::One(other),
                 other => {
-                    entries.push_front(Entry { work: other, place: entry.place });
+                    entries.push_front(Entry { work: other, since, place });
                     break;
                 }
             }
         }
         if appends.is_empty() { Taken::Nothing } else { Taken::Appends(appends) }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.entries.lock().len()
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -60,9 +60,8 @@ fn of<T>(result: Result<T, BrokerError>) -> KafkaError {
 /// What somebody hears of transactions.
 async fn hears_of_transactions(broker: &Broker, caller: &Caller) -> Vec<(&'static str, KafkaError)> {
     let producer = Producer { id: ProducerId(1), epoch: ProducerEpoch(0) };
-    let partitions = vec![(Arc::from("t"), PartitionIndex(0))];
-    let asked =
-        |from_broker| PartitionsToAdd { id: "tx".into(), producer, partitions: partitions.clone(), from_broker };
+    let partitions = || std::iter::once((Arc::from("t"), PartitionIndex(0)));
+    let asked = |from_broker| PartitionsToAdd { id: "tx".into(), producer, from_broker };
     let end = EndTransaction { producer, commit: true, version: ClientVersion::V0, fresh: None };
     let commit = TransactionalCommitRequest {
         transaction: crate::Transaction { id: "tx".into(), support: TransactionSupport::Implicit },
@@ -74,8 +73,9 @@ async fn hears_of_transactions(broker: &Broker, caller: &Caller) -> Vec<(&'stati
         instance_id: None,
         offsets: vec![],
     };
-    let added = broker.add_partitions_to_transaction(caller, asked(None)).await.await.unwrap().remove(0);
-    let for_brokers = broker.add_partitions_to_transaction(caller, asked(Some(TransactionCheck::Verify))).await.await;
+    let added = broker.add_partitions_to_transaction(caller, asked(None), partitions()).await.await.unwrap().remove(0);
+    let verify = asked(Some(TransactionCheck::Verify));
+    let for_brokers = broker.add_partitions_to_transaction(caller, verify, partitions()).await.await;
     vec![
         ("find transaction coordinator", of(broker.transaction_coordinator(caller, "tx").await)),
         ("init transactional id", of(broker.init_transactional_producer(caller, "tx", 1, None).await.await)),
@@ -85,7 +85,7 @@ async fn hears_of_transactions(broker: &Broker, caller: &Caller) -> Vec<(&'stati
         ("commit offsets in transaction", of(broker.commit_offsets_in_transaction(caller, commit).await.map(drop))),
         ("end transaction", of(broker.end_transaction(caller, "tx", end).await.await)),
         ("describe transaction", of(broker.describe_transaction(caller, "tx").await)),
-        ("write markers", of(broker.write_markers_for(caller, &[]).await)),
+        ("write markers", of(broker.write_markers_for(caller, std::iter::empty()).await)),
     ]
 }
 
@@ -206,6 +206,19 @@ async fn each_use_case_asks_for_kafkas_operation() {
         let shown = format!("{} on {}", rule.operation.name(), rule.name);
         assert_eq!(opened_by(&fixture, rule).await, expected, "{shown}");
     }
+}
+
+/// A request names a topic once for very many partitions.
+#[tokio::test]
+async fn partitions_are_not_counted_out_for_who_may_not_ask() {
+    let fixture = with_acls().await;
+    let markers = std::iter::from_fn(|| -> Option<Markers> { panic!("somebody looks at the markers") });
+    assert_eq!(of(fixture.broker.write_markers_for(&alice(), markers).await), KafkaError::ClusterAuthorizationFailed);
+    let producer = Producer { id: ProducerId(1), epoch: ProducerEpoch(0) };
+    let asked = PartitionsToAdd { id: "tx".into(), producer, from_broker: Some(TransactionCheck::Add) };
+    let partitions = std::iter::from_fn(|| -> Option<(Arc<str>, PartitionIndex)> { panic!("somebody looks at them") });
+    let added = fixture.broker.add_partitions_to_transaction(&alice(), asked, partitions).await.await;
+    assert_eq!(of(added), KafkaError::ClusterAuthorizationFailed);
 }
 
 #[tokio::test]

@@ -15,7 +15,7 @@ fn part(topic: &str, index: i32) -> TopicPartition {
 
 impl Fixture {
     /// A transactional producer; the coordinator may still load.
-    async fn producer(&self, id: &str, timeout_ms: i32) -> Producer {
+    pub(super) async fn producer(&self, id: &str, timeout_ms: i32) -> Producer {
         self.broker.transaction_coordinator(&self.caller, id).await.unwrap();
         loop {
             match self.broker.init_transactional_producer(&self.caller, id, timeout_ms, None).await.await {
@@ -29,10 +29,23 @@ impl Fixture {
         }
     }
 
-    async fn add(&self, id: &str, producer: Producer, topic: &str, indexes: &[i32]) -> Vec<Result<(), KafkaError>> {
-        let partitions = indexes.iter().map(|index| (Arc::from(topic), PartitionIndex(*index))).collect();
-        let asked = PartitionsToAdd { id: id.to_owned(), producer, partitions, from_broker: None };
-        self.broker.add_partitions_to_transaction(&self.caller, asked).await.await.unwrap()
+    pub(super) async fn add(
+        &self,
+        id: &str,
+        producer: Producer,
+        topic: &str,
+        indexes: &[i32],
+    ) -> Vec<Result<(), KafkaError>> {
+        let partitions = indexes.iter().map(|index| (Arc::from(topic), PartitionIndex(*index)));
+        let asked = PartitionsToAdd { id: id.to_owned(), producer, from_broker: None };
+        self.broker.add_partitions_to_transaction(&self.caller, asked, partitions).await.await.unwrap()
+    }
+
+    /// The partition of the transactions' records that has this id.
+    pub(super) fn coordinated_by(&self, id: &str) -> i32 {
+        let topic = self.broker.topic(&self.caller, &TopicRef::from("__transaction_state")).unwrap();
+        let count = i32::try_from(topic.partitions.len()).unwrap();
+        tidelog_coordinator::partition_for(id, count).0
     }
 
     async fn end(&self, id: &str, producer: Producer, commit: bool, version: ClientVersion) -> Producer {
@@ -44,7 +57,7 @@ impl Fixture {
         self.broker.describe_transaction(&self.caller, id).await.unwrap()
     }
 
-    async fn reaches(&self, id: &str, state: TransactionState) {
+    pub(super) async fn reaches(&self, id: &str, state: TransactionState) {
         let reached = async {
             while self.transaction(id).await.state != state {
                 tokio::time::sleep(Duration::from_millis(2)).await;
@@ -81,7 +94,10 @@ async fn partitions_ask_about_their_transaction_and_join_it() {
     let fixture = Fixture::new().await;
     fixture.create("t", 2, &[]).await;
     let producer = fixture.producer("tx", TIMEOUT_MS).await;
-    let ask = |producer, index, check| fixture.broker.verify_or_add_partition("tx", producer, part("t", index), check);
+    let ask = async |producer, index, check| {
+        let partitions = vec![part("t", index)];
+        fixture.broker.verify_or_add_partitions("tx", producer, partitions, check).await.remove(0)
+    };
     assert_eq!(ask(producer, 0, TransactionCheck::Verify).await, Err(KafkaError::TransactionAbortable));
     assert_eq!(ask(producer, 0, TransactionCheck::Add).await, Ok(()));
     assert_eq!(ask(producer, 0, TransactionCheck::Verify).await, Ok(()));

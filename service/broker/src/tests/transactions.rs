@@ -51,7 +51,7 @@ pub(super) fn markers(kind: MarkerKind, epoch: i16, partitions: Vec<TopicPartiti
         producer_epoch: ProducerEpoch(epoch),
         marker: EndTransactionMarker { kind, coordinator_epoch: 1 },
         transaction_version: 2,
-        partitions,
+        partitions: partitions.into_iter().map(|at| (Arc::from(at.topic.as_str()), at.partition)).collect(),
     }
 }
 

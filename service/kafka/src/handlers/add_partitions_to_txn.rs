@@ -29,10 +29,10 @@ pub(crate) async fn handle(request: Request<'_>, message: AddPartitionsToTxnRequ
         let asked = PartitionsToAdd {
             id: transactional_id.to_string(),
             producer: Producer { id: producer_id.into(), epoch: producer_epoch.into() },
-            partitions: topics.iter().flat_map(named).collect(),
             from_broker: by_broker.then_some(check),
         };
-        let ticket = request.session.broker.add_partitions_to_transaction(&request.caller, asked).await;
+        let partitions = topics.iter().flat_map(named);
+        let ticket = request.session.broker.add_partitions_to_transaction(&request.caller, asked, partitions).await;
         waiting.push((transactional_id, topics, ticket));
     }
     drop(request);

@@ -1,8 +1,10 @@
 //! WriteTxnMarkers (key 27): ends transactions on the partitions that this broker leads (KIP-98). From coordinators on other
 //! brokers, and from administrators who end a transaction that hangs (KIP-664).
 
+use std::sync::Arc;
+
 use tidelog_broker::{EndTransactionMarker, MarkerKind, Markers};
-use tidelog_model::{KafkaError, ProducerEpoch, ProducerId, TopicName, TopicPartition};
+use tidelog_model::{KafkaError, PartitionIndex, ProducerEpoch, ProducerId};
 use tidelog_protocol::messages::{
     WritableTxnMarker, WritableTxnMarkerPartitionResult, WritableTxnMarkerResult, WritableTxnMarkerTopicResult,
     WriteTxnMarkersRequest, WriteTxnMarkersResponse,
@@ -16,8 +18,7 @@ pub(crate) async fn handle(request: Request<'_>, message: WriteTxnMarkersRequest
     let (broker, caller) = (request.session.broker.clone(), request.caller.clone());
     drop(request);
     Ok(Box::pin(async move {
-        let all: Vec<Markers> = message.markers.iter().map(markers).collect();
-        let results = broker.write_markers_for(&caller, &all).await;
+        let results = broker.write_markers_for(&caller, message.markers.iter().map(markers)).await;
         let markers = message.markers.into_iter().enumerate().map(|(number, marker)| {
             let results = results.as_ref().map(|all| all.get(number).map(Vec::as_slice).unwrap_or_default());
             answer(marker, results.map_err(|error| error.error))
@@ -29,10 +30,8 @@ pub(crate) async fn handle(request: Request<'_>, message: WriteTxnMarkersRequest
 fn markers(marker: &WritableTxnMarker) -> Markers {
     let kind = if marker.transaction_result { MarkerKind::Commit } else { MarkerKind::Abort };
     let partitions = marker.topics.iter().flat_map(|topic| {
-        // A name that cannot be is a topic that is not there.
-        let name = TopicName::new(&topic.name).ok();
-        let of = move |index: &i32| name.clone().map(|topic| TopicPartition { topic, partition: (*index).into() });
-        topic.partition_indexes.iter().filter_map(of)
+        let name: Arc<str> = Arc::from(topic.name.as_str());
+        topic.partition_indexes.iter().map(move |index| (Arc::clone(&name), PartitionIndex(*index)))
     });
     Markers {
         producer_id: ProducerId(marker.producer_id),
@@ -49,10 +48,8 @@ fn answer(
 ) -> WritableTxnMarkerResult {
     let mut given = results.map(|results| results.iter());
     let topics = marker.topics.into_iter().map(|topic| {
-        let asked = TopicName::new(&topic.name).is_ok();
         let mut result = || match &mut given {
-            Ok(results) if asked => results.next().copied().unwrap_or(Err(KafkaError::UnknownServerError)),
-            Ok(_) => Err(KafkaError::UnknownTopicOrPartition),
+            Ok(results) => results.next().copied().unwrap_or(Err(KafkaError::UnknownServerError)),
             Err(error) => Err(*error),
         };
         let partitions = topic.partition_indexes.iter().map(|index| WritableTxnMarkerPartitionResult {

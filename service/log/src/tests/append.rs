@@ -120,13 +120,19 @@ fn a_slice_outlives_its_segment() {
 
 /// The log thread asks for this at every check of retention; a compaction may last.
 #[test]
-fn retention_that_removes_nothing_waits_for_no_compaction() {
+fn retention_waits_for_no_compaction() {
     let disk = SimDisk::new(6);
     let mut log = create(&disk);
     fill(&mut log, 40, 1000);
     let view = log.view();
-    let _compaction = view.shared.maintenance.lock();
+    view.flush().unwrap();
+    let compaction = view.shared.maintenance.lock();
     assert!(view.delete_before(Offset(0)).unwrap().is_empty());
+    let before = view.segments();
+    assert!(view.delete_before(Offset(30)).unwrap().is_empty());
+    assert_eq!(view.segments(), before);
+    drop(compaction);
+    assert!(!view.delete_before(Offset(30)).unwrap().is_empty());
 }
 
 /// A topic that is made again gets the same folder: whoever still looks at the old log must not reach into it.

@@ -148,6 +148,12 @@ const TABLE: &[(&str, Kind, Unit, &str)] = &[
     ("tidelog_tier_uploaded_segments_total", Counter, Unit::Count, "Segments uploaded."),
     ("tidelog_transactions_completed_total", Counter, Unit::Count, "Transactions that ended, by result."),
     (
+        "tidelog_transactions_failed_verifications_total",
+        Counter,
+        Unit::Count,
+        "Partitions that did not get their transaction's coordinator's word for a producer's first batch or positions.",
+    ),
+    (
         "tidelog_transactions_fenced_total",
         Counter,
         Unit::Count,
