@@ -148,3 +148,19 @@ go_env() {
   fi
   echo "$dir"
 }
+
+# prometheus_bin: prints the path of Prometheus, with promtool beside it: the installed one, or Debian's package, unpacked and not installed.
+prometheus_bin() {
+  command -v prometheus && return 0
+  local dir
+  dir="$(interop_cache)/prometheus"
+  only_one "$dir"
+  if [[ ! -e "$dir/ready" ]]; then
+    rm -rf "$dir"
+    mkdir -p "$dir"
+    (cd "$dir" && { apt-get download --quiet prometheus || { apt-get update --quiet && apt-get download --quiet prometheus; }; } >&2)
+    dpkg-deb -x "$dir"/prometheus_*.deb "$dir"
+    touch "$dir/ready"
+  fi
+  echo "$dir/usr/bin/prometheus"
+}
