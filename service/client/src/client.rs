@@ -43,6 +43,8 @@ struct Inner {
     /// The connection that bootstrap found.
     seed: tokio::sync::Mutex<Option<Connection>>,
     cache: Mutex<Cache>,
+    /// What the calls under way wait over.
+    obstacle: Mutex<Option<String>>,
 }
 
 #[derive(Debug, Default)]
@@ -68,6 +70,7 @@ impl Client {
             pool: Pool::default(),
             seed: tokio::sync::Mutex::new(None),
             cache: Mutex::new(Cache::default()),
+            obstacle: Mutex::new(None),
         };
         let client = Client { inner: Arc::new(inner) };
         client.any_broker().await?;
@@ -77,6 +80,16 @@ impl Client {
     /// The options it was made with.
     pub fn options(&self) -> &ClientOptions {
         &self.inner.options
+    }
+
+    /// The last error after which a call that is under way tries again, for whoever wonders why it takes so long.
+    pub fn obstacle(&self) -> Option<String> {
+        self.inner.obstacle.lock().clone()
+    }
+
+    /// Tells what is in the way of a call; nothing any more, if `None`.
+    pub(crate) fn waits_over(&self, error: Option<&ClientError>) {
+        *self.inner.obstacle.lock() = error.map(ToString::to_string);
     }
 
     pub(crate) fn connection_options(&self) -> &ConnectionOptions {
@@ -166,15 +179,21 @@ impl Client {
             let error = match topic {
                 None => KafkaError::UnknownTopicOrPartition,
                 Some(TopicInfo { error: Some(error), .. }) => *error,
-                Some(topic) => return Ok(Arc::new(topic.clone())),
+                Some(topic) => {
+                    self.waits_over(None);
+                    return Ok(Arc::new(topic.clone()));
+                }
             };
+            let told = ClientError::kafka(error, format!("topic `{name}`"), hint(error));
+            self.waits_over(Some(&told));
             // A topic that is not being created is a typing error, which should not take half a minute to learn.
             let wait = match error {
                 KafkaError::UnknownTopicOrPartition => auto_create && started.elapsed() < TOPIC_CREATION_WAIT,
                 other => other.is_retriable(),
             };
             if !wait || !backoff.wait().await {
-                return Err(ClientError::kafka(error, format!("topic `{name}`"), unknown_topic(error)));
+                self.waits_over(None);
+                return Err(told);
             }
         }
     }
@@ -210,9 +229,13 @@ impl Client {
     }
 }
 
-/// A hint where Kafka's general sentence has none.
-fn unknown_topic(error: KafkaError) -> Option<&'static str> {
-    (error == KafkaError::UnknownTopicOrPartition).then_some("there is no such topic")
+/// Words for errors of a Metadata answer, which has none of the server's.
+fn hint(error: KafkaError) -> Option<&'static str> {
+    match error {
+        KafkaError::UnknownTopicOrPartition => Some("there is no such topic"),
+        KafkaError::KafkaStorageError => Some("the server cannot use its disk for it, which may be full"),
+        _ => None,
+    }
 }
 
 /// Pauses between retries: doubling, up to a deadline.

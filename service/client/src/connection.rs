@@ -25,7 +25,7 @@ use tokio_rustls::client::TlsStream;
 use crate::limits::{CONNECT_TIMEOUT, MAX_QUEUED_REQUESTS, MAX_RESPONSE_BYTES, READ_STEP_BYTES, REQUEST_TIMEOUT};
 use crate::sasl::authenticate;
 use crate::write::Slices;
-use crate::{BrokerAddress, ClientError, ServerVersions};
+use crate::{BrokerAddress, ClientError, ServerVersions, hints};
 
 /// How to connect.
 #[derive(Debug, Clone)]
@@ -83,6 +83,9 @@ struct State {
     waiting: Mutex<VecDeque<Waiting>>,
     /// Why the connection ended, once it has.
     ended: Mutex<Option<String>>,
+    /// The client says who it is.
+    has_login: bool,
+    encrypted: bool,
     kill: Notify,
 }
 
@@ -114,7 +117,8 @@ impl Connection {
     /// Connects and asks the server for its versions (KIP-511).
     pub async fn open(address: &BrokerAddress, options: &ConnectionOptions) -> Result<Connection, ClientError> {
         let (requests, queue) = mpsc::channel(MAX_QUEUED_REQUESTS);
-        let state = Arc::new(State::default());
+        let (has_login, encrypted) = (options.login.is_some(), options.tls.is_some());
+        let state = Arc::new(State { has_login, encrypted, ..State::default() });
         let serve = async {
             let stream = connect(address).await?;
             let (state, max_bytes) = (Arc::clone(&state), options.max_response_bytes);
@@ -315,7 +319,8 @@ async fn encrypt(
 ) -> Result<TlsStream<TcpStream>, ClientError> {
     let failed = |reason: String| ClientError::Connect { address: address.clone(), reason };
     let name = ServerName::try_from(address.host.clone()).map_err(|error| failed(error.to_string()))?;
-    TlsConnector::from(Arc::clone(tls)).connect(name, stream).await.map_err(|error| failed(error.to_string()))
+    let secured = TlsConnector::from(Arc::clone(tls)).connect(name, stream).await;
+    secured.map_err(|error| failed(format!("{error}{}", hints::of_handshake(&error))))
 }
 
 /// The connection's task: reads and writes until one of them ends, then fails whoever still waits.
@@ -360,14 +365,19 @@ async fn write_requests(
 
 /// Hands each answer to the oldest request that waits; returns why that ended.
 async fn read_answers(mut from: impl AsyncRead + Unpin, state: &State, max_bytes: usize) -> io::Error {
+    let mut answers = 0u64;
     loop {
         let frame = match read_frame(&mut from, max_bytes).await {
             Ok(frame) => frame,
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                return io::Error::other("the server closed it");
+            Err(error) if matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset) => {
+                // What nobody waits for has no reason worth a guess.
+                let waited_for = !state.waiting.lock().is_empty();
+                let hint = if waited_for { hints::of_close(answers, state.has_login, state.encrypted) } else { "" };
+                return io::Error::other(format!("the server closed it{hint}"));
             }
             Err(error) => return error,
         };
+        answers = answers.saturating_add(1);
         let correlation = frame.first_chunk::<4>().map(|bytes| i32::from_be_bytes(*bytes));
         let oldest = state.waiting.lock().pop_front();
         match (oldest, correlation) {
@@ -384,6 +394,9 @@ async fn read_answers(mut from: impl AsyncRead + Unpin, state: &State, max_bytes
 /// One frame without its size. Memory follows what arrived, not what was announced.
 async fn read_frame(from: &mut (impl AsyncRead + Unpin), max_bytes: usize) -> io::Result<Bytes> {
     let announced = from.read_i32().await?;
+    if let Some(other) = hints::of_size(announced) {
+        return Err(io::Error::other(other));
+    }
     let size = usize::try_from(announced).ok().filter(|size| *size <= max_bytes);
     let size = size
         .ok_or_else(|| io::Error::other(format!("an answer of {announced} bytes, at most {max_bytes} are accepted")))?;

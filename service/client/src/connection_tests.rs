@@ -132,8 +132,13 @@ async fn malformed_answers_are_errors() {
         other => panic!("{other:?}"),
     };
     let run = |bytes: &[u8]| outcome_of(bytes.to_vec(), ConnectionOptions::default());
-    assert_eq!(closed(run(b"").await), "the server closed it");
-    assert_eq!(closed(run(&[0, 0, 0, 9, 1]).await), "the server closed it");
+    // After the versions, which everybody is told: perhaps it wants to know who asks.
+    for cut in [&b""[..], &[0, 0, 0, 9, 1]] {
+        let reason = closed(run(cut).await);
+        assert!(reason.starts_with("the server closed it: ") && reason.contains("TIDELOG_USER"), "{reason}");
+    }
+    assert!(closed(run(b"\x15\x03\x03\x00\x02").await).contains("--tls-ca"), "a TLS alert");
+    assert!(closed(run(b"HTTP/1.1 400 Bad Request").await).contains("HTTP port"));
     assert!(closed(run(&[0x7f, 0xff, 0xff, 0xff]).await).contains("2147483647 bytes"));
     assert!(closed(run(&[0xff; 8]).await).contains("-1 bytes"));
     assert!(closed(run(&[0, 0, 0, 0]).await).contains("was due"));
@@ -142,6 +147,18 @@ async fn malformed_answers_are_errors() {
     assert!(matches!(run(&[0, 0, 0, 4, 0, 0, 0, 1]).await, ClientError::Decode(_)));
     let small = ConnectionOptions { max_response_bytes: 100, ..Default::default() };
     assert!(closed(outcome_of(vec![0, 0, 0, 101], small).await).contains("at most 100"));
+}
+
+#[tokio::test]
+async fn a_server_that_hangs_up_before_its_first_answer_is_perhaps_no_kafka() {
+    let (listener, address) = listener().await;
+    let server = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        read_request(&mut stream).await;
+    });
+    let error = Connection::open(&address, &ConnectionOptions::default()).await.unwrap_err().to_string();
+    assert!(error.contains("closed it without an answer") && error.contains("--tls-ca"), "{error}");
+    server.await.unwrap();
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@ mod client;
 mod connection;
 mod consumer;
 mod error;
+mod hints;
 pub mod limits;
 mod metadata;
 mod offsets;

@@ -112,11 +112,13 @@ impl Client {
                     Err(error) => return Err(error),
                 }
             }
+            self.waits_over(last_error.as_ref());
             if found.iter().all(Option::is_some) {
                 return Ok(found.into_iter().flatten().collect());
             }
             let error = last_error.unwrap_or_else(|| no_leader("a partition"));
             if !backoff.wait().await {
+                self.waits_over(None);
                 return Err(error);
             }
             let topics: Vec<String> = targets.iter().map(|(topic, ..)| (*topic).to_owned()).collect();

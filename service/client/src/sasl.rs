@@ -1,6 +1,7 @@
 //! Authentication of a connection that is open already. It knows no mechanism: the exchange decides what is sent.
 
 use bytes::Bytes;
+use tidelog_model::KafkaError;
 use tidelog_protocol::Str;
 use tidelog_protocol::messages::{SaslAuthenticateRequest, SaslHandshakeRequest};
 use tidelog_security::sasl::{ClientExchange, Login};
@@ -14,8 +15,13 @@ pub(crate) async fn authenticate(connection: &Connection, login: &Login) -> Resu
     let request = SaslHandshakeRequest { mechanism: Str::from(login.mechanism().name()), ..Default::default() };
     let chosen = connection.call(&request).await?;
     let offered: Vec<&str> = chosen.mechanisms.iter().map(|mechanism| mechanism.as_str()).collect();
-    let hint = format!("the server offers {}", offered.join(", "));
-    ClientError::check(chosen.error_code, what, (!offered.is_empty()).then_some(&*hint))?;
+    let hint = match KafkaError::from_code(chosen.error_code) {
+        Some(KafkaError::IllegalSaslState) => {
+            Some("this listener does not ask who its clients are; leave --user (TIDELOG_USER) out".to_owned())
+        }
+        _ => (!offered.is_empty()).then(|| format!("the server offers {}", offered.join(", "))),
+    };
+    ClientError::check(chosen.error_code, what, hint.as_deref())?;
     let nonce = Uuid::new_v4().simple().to_string();
     let (mut exchange, mut message) = ClientExchange::begin(login, &nonce);
     loop {

@@ -52,6 +52,8 @@ pub struct ConsumerOptions {
     pub check_crc: bool,
     /// What to do when a position lies outside the partition.
     pub out_of_range: OutOfRange,
+    /// How long errors that may pass are borne without a success in between; `None`: as long as a request may take.
+    pub patience: Option<Duration>,
 }
 
 impl Default for ConsumerOptions {
@@ -64,6 +66,7 @@ impl Default for ConsumerOptions {
             partition_bytes: FETCH_PARTITION_BYTES,
             check_crc: true,
             out_of_range: OutOfRange::default(),
+            patience: None,
         }
     }
 }
@@ -115,8 +118,9 @@ struct Assigned {
     fetching: Option<NodeId>,
     retry_at: Option<Instant>,
     backoff: Duration,
-    /// Since when every attempt has failed.
+    /// Since when every attempt has failed, and why the last one did.
     failing_since: Option<Instant>,
+    last_error: Option<ClientError>,
 }
 
 type Key = (Arc<str>, PartitionIndex);
@@ -173,6 +177,7 @@ impl Consumer {
             retry_at: None,
             backoff: Duration::ZERO,
             failing_since: None,
+            last_error: None,
         };
         self.assigned.insert(key, assigned);
     }
@@ -193,8 +198,17 @@ impl Consumer {
         self.assigned.get(&(Arc::from(topic), partition)).map(|assigned| assigned.position)
     }
 
-    /// The next data, or `None` after `wait` without any. Errors that may pass are retried inside until the request timeout.
-    /// Nothing is lost if the future is dropped.
+    fn patience(&self) -> Duration {
+        self.options.patience.unwrap_or_else(|| self.client.timeout())
+    }
+
+    /// Why a partition is not read at the moment: an error that may pass.
+    pub fn obstacle(&self) -> Option<&ClientError> {
+        self.assigned.values().find_map(|assigned| assigned.last_error.as_ref())
+    }
+
+    /// The next data, or `None` after `wait` without any. Errors that may pass are retried inside for as long as the
+    /// options' patience lasts. Nothing is lost if the future is dropped.
     pub async fn poll(&mut self, wait: Duration) -> Result<Option<Fetched>, ClientError> {
         let deadline = Instant::now() + wait;
         loop {
@@ -236,7 +250,7 @@ impl Consumer {
             self.refresh(deadline).await?;
         }
         let busy: Vec<NodeId> = self.assigned.values().filter_map(|assigned| assigned.fetching).collect();
-        let now = Instant::now();
+        let (now, patience) = (Instant::now(), self.patience());
         let mut again = None;
         let mut by_leader: BTreeMap<NodeId, (Leader, Vec<Key>)> = BTreeMap::new();
         for (key, assigned) in &mut self.assigned {
@@ -248,7 +262,7 @@ impl Consumer {
                 continue;
             }
             let Some(leader) = self.client.leader(&assigned.topic, assigned.index) else {
-                fail_later(assigned, &crate::offsets::no_leader("fetch"), now, self.client.timeout())?;
+                fail_later(assigned, &crate::offsets::no_leader("fetch"), now, patience)?;
                 again = assigned.retry_at;
                 continue;
             };
@@ -302,7 +316,7 @@ impl Consumer {
         match tokio::time::timeout_at(limit, self.client.refresh(&topics)).await {
             Ok(Ok(())) | Err(_) => Ok(()),
             Ok(Err(error)) if error.is_retriable() => {
-                let (now, timeout) = (Instant::now(), self.client.timeout());
+                let (now, timeout) = (Instant::now(), self.patience());
                 self.assigned
                     .values_mut()
                     .filter(|a| a.fetching.is_none())
@@ -326,7 +340,7 @@ impl Consumer {
             }
             Err(error) => return self.failed(&finished.asked, &error),
         };
-        let mut lost = Vec::new();
+        let (mut lost, patience) = (Vec::new(), self.patience());
         for topic in response.responses {
             for data in topic.partitions {
                 let index = PartitionIndex(data.partition_index);
@@ -343,8 +357,8 @@ impl Consumer {
                         lost.push(key.clone());
                         continue;
                     }
-                    let error = ClientError::kafka(error, what, None);
-                    fail_later(assigned, &error, Instant::now(), self.client.timeout())?;
+                    let error = ClientError::kafka(error, what, hint(error));
+                    fail_later(assigned, &error, Instant::now(), patience)?;
                     self.stale = true;
                     continue;
                 }
@@ -359,7 +373,7 @@ impl Consumer {
 
     fn failed(&mut self, asked: &[(Key, Offset)], error: &ClientError) -> Result<(), ClientError> {
         self.stale = true;
-        let (now, timeout) = (Instant::now(), self.client.timeout());
+        let (now, timeout) = (Instant::now(), self.patience());
         for (key, _) in asked {
             if let Some(assigned) = self.assigned.get_mut(key) {
                 fail_later(assigned, error, now, timeout)?;
@@ -385,9 +399,16 @@ impl Consumer {
     }
 }
 
+/// Words where Kafka's general ones lead astray: a Fetch answer has none of the server's.
+fn hint(error: KafkaError) -> Option<&'static str> {
+    (error == KafkaError::OffsetNotAvailable)
+        .then_some("what lies there cannot be read at the moment; it may be in an object store that does not answer")
+}
+
 /// Checks one partition's data and moves its position.
 fn accept(assigned: &mut Assigned, data: PartitionData, options: &ConsumerOptions) -> Result<Fetched, ClientError> {
-    (assigned.retry_at, assigned.backoff, assigned.failing_since) = (None, Duration::ZERO, None);
+    (assigned.retry_at, assigned.backoff) = (None, Duration::ZERO);
+    (assigned.failing_since, assigned.last_error) = (None, None);
     let from = assigned.position;
     let records = data.records.as_ref().and_then(|records| records.bytes()).cloned().unwrap_or_default();
     let aborted = match options.isolation {
@@ -423,5 +444,6 @@ fn fail_later(
     }
     assigned.backoff = assigned.backoff.saturating_mul(2).clamp(FIRST_BACKOFF, MAX_BACKOFF);
     assigned.retry_at = Some(now + assigned.backoff);
+    assigned.last_error = Some(error.clone());
     Ok(())
 }

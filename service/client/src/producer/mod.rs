@@ -254,7 +254,12 @@ impl Producer {
 
     /// Asks the server about a topic that is used for the first time.
     async fn topic(&self, name: &str) -> Result<Arc<Topic>, ClientError> {
-        let info = self.shared.client.topic(name, self.shared.options.auto_create).await?;
+        let (client, after) = (&self.shared.client, self.shared.options.delivery_timeout);
+        let Ok(info) = tokio::time::timeout(after, client.topic(name, self.shared.options.auto_create)).await else {
+            let last = client.obstacle().unwrap_or_else(|| "none".into());
+            return Err(ClientError::Expired { after, last });
+        };
+        let info = info?;
         let identity = *self.shared.identity.lock();
         let mut topics = self.shared.topics.write();
         Ok(Arc::clone(topics.entry(name.to_owned()).or_insert_with(|| Arc::new(Topic::new(&info, identity)))))
@@ -274,19 +279,17 @@ impl Producer {
         self.shared.flushing.fetch_sub(1, Ordering::AcqRel);
     }
 
-    /// Returns once something has been under way for `patience` and nothing was delivered or failed meanwhile.
-    pub async fn stuck(&self, patience: Duration) {
+    /// How many batches are under way, and how many were delivered or have failed: with some under way and the second number standing
+    /// still nothing moves.
+    pub fn progress(&self) -> (usize, u64) {
         let unsettled = &self.shared.unsettled;
-        let seen = || (unsettled.count.load(Ordering::Acquire), unsettled.settled.load(Ordering::Relaxed));
-        let mut before = seen();
-        loop {
-            tokio::time::sleep(patience).await;
-            let now = seen();
-            if before.0 > 0 && now.0 > 0 && now.1 == before.1 {
-                return;
-            }
-            before = now;
-        }
+        (unsettled.count.load(Ordering::Acquire), unsettled.settled.load(Ordering::Relaxed))
+    }
+
+    /// Why what is under way was not stored at the last try.
+    pub fn last_error(&self) -> Option<String> {
+        let topics = self.shared.topics.read();
+        topics.values().flat_map(|topic| &topic.partitions).find_map(|p| p.queue.lock().last_error().map(str::to_owned))
     }
 
     /// Flushes and ends. Later `send` calls fail.
@@ -371,11 +374,16 @@ async fn new_identity(client: &Client) -> Result<Identity, ClientError> {
         let error = match client.call(&request).await {
             Err(error) => error,
             Ok(response) => match ClientError::check(response.error_code, || "producer id".into(), None) {
-                Ok(()) => return Ok(Identity::new(response.producer_id, response.producer_epoch)),
+                Ok(()) => {
+                    client.waits_over(None);
+                    return Ok(Identity::new(response.producer_id, response.producer_epoch));
+                }
                 Err(error) => error,
             },
         };
+        client.waits_over(Some(&error));
         if !error.is_retriable() || error.is_unreachable() || !backoff.wait().await {
+            client.waits_over(None);
             return Err(error);
         }
     }

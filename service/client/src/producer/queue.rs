@@ -360,6 +360,11 @@ impl PartitionQueue {
         None
     }
 
+    /// Why the last try failed, unless a later one succeeded.
+    pub(super) fn last_error(&self) -> Option<&str> {
+        self.last_error.as_deref()
+    }
+
     fn expired(&self, after: Duration) -> ClientError {
         ClientError::Expired { after, last: self.last_error.clone().unwrap_or_else(|| "none".into()) }
     }
