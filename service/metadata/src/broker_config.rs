@@ -321,6 +321,10 @@ impl BrokerConfig {
                     .iter()
                     .filter_map(|(source, values)| Some(entry(*source, Some(values.get(def.name)?.clone()))))
                     .collect();
+                // Nobody is shown its value, but that it is set, and where.
+                if def.is_secret() && self.delegation_token_secret.is_some() {
+                    synonyms.push(entry(ConfigSource::StaticBroker, None));
+                }
                 if let Some(default) = def.default {
                     synonyms.push(entry(ConfigSource::Default, Some(default.to_string())));
                 }

@@ -99,8 +99,7 @@ impl TopicDefaults {
     pub fn with_remote_storage(mut self, enabled: bool) -> Self {
         self.values.remove(REMOTE);
         if enabled && let Some(def) = topic_config(REMOTE) {
-            let synonym =
-                Synonym { name: REMOTE.into(), value: Some("true".into()), source: ConfigSource::StaticBroker };
+            let synonym = Synonym { name: REMOTE.into(), value: Some("true".into()), source: ConfigSource::Default };
             self.values.insert(def.name, vec![synonym]);
         }
         self

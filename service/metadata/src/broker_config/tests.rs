@@ -159,6 +159,10 @@ fn a_secret_is_shown_nowhere() {
     let described = config.describe(&none, &none);
     let secret = described.iter().find(|one| one.name == "delegation.token.secret.key").unwrap();
     assert!(secret.is_secret() && secret.value.is_none() && secret.type_code() == 9);
+    assert_eq!(secret.source, ConfigSource::StaticBroker, "that it is set is no secret");
+    let unset = BrokerConfig::default().describe(&none, &none);
+    let unset = unset.iter().find(|one| one.is_secret()).unwrap();
+    assert_eq!(unset.source, ConfigSource::Default);
     assert!(!format!("{config:?} {described:?}").contains("hush"));
     let long = "hush".repeat(10_000);
     let error = BrokerConfig::new([("delegation.token.secret.key", &long)]).unwrap_err();

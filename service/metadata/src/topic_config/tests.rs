@@ -118,6 +118,9 @@ fn a_broker_with_a_tier_tiers_topics_but_not_compacted_ones() {
     let compacted = overrides(&[("cleanup.policy", "compact")]);
     assert!(!TopicConfig::effective(&compacted, &defaults).remote_storage_enable);
     assert_eq!(compacted.check(&defaults), Ok(()));
+    let described = describe_topic(&plain, &defaults);
+    let remote = described.iter().find(|d| d.name == "remote.storage.enable").unwrap();
+    assert_eq!((remote.value.as_deref(), remote.source), (Some("true"), ConfigSource::Default), "no file has set it");
     let described = describe_topic(&compacted, &defaults);
     let remote = described.iter().find(|d| d.name == "remote.storage.enable").unwrap();
     assert_eq!((remote.value.as_deref(), remote.source), (Some("false"), ConfigSource::Default));
