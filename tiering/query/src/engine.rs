@@ -174,8 +174,8 @@ impl Shared {
     ) -> Result<QueryAnswer, Attempt> {
         match question {
             Question::Tables => {
-                let is_table = |topic: &&TopicName| matches!(self.log.lookup(topic.as_str()), TopicLookup::Table(_));
-                let mut names: Vec<String> = topics.iter().filter(is_table).map(ToString::to_string).collect();
+                let tables = topics.iter().filter(|topic| self.is_table(topic));
+                let mut names: Vec<String> = tables.map(ToString::to_string).collect();
                 names.sort_unstable();
                 Ok(catalog::tables(names, self.limits)?)
             }
@@ -185,6 +185,10 @@ impl Shared {
                 Ok(catalog::columns(&table.schema(), self.limits)?)
             }
         }
+    }
+
+    fn is_table(&self, topic: &TopicName) -> bool {
+        matches!(self.log.lookup(topic.as_str()), TopicLookup::Table(_))
     }
 
     fn config(&self) -> SessionConfig {
@@ -206,7 +210,10 @@ impl Shared {
             self.authorize(name, may_read)?;
         }
         let topic: TableTopic = match lookup {
-            TopicLookup::Unknown => return Err(names::unknown(name, topics).into()),
+            TopicLookup::Unknown => {
+                let tables: Vec<TopicName> = topics.iter().filter(|topic| self.is_table(topic)).cloned().collect();
+                return Err(names::unknown(name, topics, &tables).into());
+            }
             TopicLookup::NotATable => return Err(QueryError::NotATable { name: name.to_owned() }.into()),
             TopicLookup::Table(topic) => *topic,
         };

@@ -14,15 +14,16 @@ pub(crate) fn topic_name(reference: &TableReference, topics: &[TopicName]) -> Re
             let name = parts.to_vec().join(".");
             let hint = format!("; a name with '.' or '-' needs double quotes: FROM \"{name}\"");
             let known = topics.iter().any(|topic| topic.as_str() == name);
-            let hint = if known { hint } else { format!("{hint}{}", similar(&name, topics)) };
+            let hint = if known { hint } else { format!("{hint}{}", alike(&name, topics).unwrap_or_default()) };
             Err(QueryError::UnknownTopic { name, hint })
         }
     }
 }
 
-/// A name that no topic has.
-pub(crate) fn unknown(name: &str, topics: &[TopicName]) -> QueryError {
-    QueryError::UnknownTopic { name: name.to_owned(), hint: similar(name, topics) }
+/// A name that no topic has. Whatever is meant, only a table helps whoever asks.
+pub(crate) fn unknown(name: &str, topics: &[TopicName], tables: &[TopicName]) -> QueryError {
+    let hint = alike(name, topics).unwrap_or_else(|| listed(tables));
+    QueryError::UnknownTopic { name: name.to_owned(), hint }
 }
 
 /// A hint for a statement that cannot be parsed, if it names a topic that needs quotes without them.
@@ -32,22 +33,27 @@ pub(crate) fn quote_hint(sql: &str, topics: &[TopicName]) -> Option<String> {
     unquoted.next().map(|name| format!("; a name with '.' or '-' needs double quotes: \"{name}\""))
 }
 
-fn similar(name: &str, topics: &[TopicName]) -> String {
+/// A topic whose name may be meant.
+fn alike(name: &str, topics: &[TopicName]) -> Option<String> {
     let folded = name.to_lowercase();
     if let Some(other) = topics.iter().find(|topic| topic.as_str().to_lowercase() == folded && topic.as_str() != name) {
-        return format!("; did you mean \"{other}\"? Names keep their case");
+        return Some(format!("; did you mean \"{other}\"? Names keep their case"));
     }
     // `FROM my-topic` is read as `my` minus `topic`.
     let cut =
         topics.iter().find(|topic| topic.as_str().strip_prefix(name).is_some_and(|rest| rest.starts_with(['-', '.'])));
-    if let Some(other) = cut {
-        return format!("; a name with '.' or '-' needs double quotes: FROM \"{other}\"");
-    }
-    let mut names: Vec<_> = topics.iter().filter(|topic| !topic.is_internal()).map(TopicName::as_str).collect();
+    cut.map(|other| format!("; a name with '.' or '-' needs double quotes: FROM \"{other}\""))
+}
+
+fn listed(tables: &[TopicName]) -> String {
+    let mut names: Vec<_> = tables.iter().map(TopicName::as_str).collect();
     names.sort_unstable();
     let more = if names.len() > NAMES_IN_HINT { ", …" } else { "" };
     names.truncate(NAMES_IN_HINT);
-    if names.is_empty() { String::new() } else { format!("; there are {}{more}", names.join(", ")) }
+    match names.is_empty() {
+        true => "; no topic is a table yet".into(),
+        false => format!("; tables are {}{more}", names.join(", ")),
+    }
 }
 
 #[cfg(test)]
@@ -65,14 +71,16 @@ mod tests {
         let dotted = topic_name(&TableReference::partial("a", "b"), &known).unwrap_err();
         assert_eq!(text(dotted), r#"there is no topic "a.b"; a name with '.' or '-' needs double quotes: FROM "a.b""#);
         assert_eq!(
-            text(unknown("earth", &known)),
+            text(unknown("earth", &known, &known)),
             r#"there is no topic "earth"; a name with '.' or '-' needs double quotes: FROM "earth-quakes""#
         );
         assert_eq!(
-            text(unknown("orders", &known)),
+            text(unknown("orders", &known, &known)),
             r#"there is no topic "orders"; did you mean "Orders"? Names keep their case"#
         );
-        assert_eq!(text(unknown("x", &known)), r#"there is no topic "x"; there are Orders, a.b, earth-quakes"#);
+        let tables = topics(&["earth-quakes", "Orders"]);
+        assert_eq!(text(unknown("x", &known, &tables)), r#"there is no topic "x"; tables are Orders, earth-quakes"#);
+        assert_eq!(text(unknown("x", &known, &[])), r#"there is no topic "x"; no topic is a table yet"#);
         assert_eq!(
             quote_hint("SELECT 1 FROM earth-quakes", &known).unwrap(),
             r#"; a name with '.' or '-' needs double quotes: "earth-quakes""#

@@ -67,7 +67,7 @@ async fn messages_name_no_topic_that_the_caller_may_not_read() {
     }
     assert_eq!(
         error("SELECT * FROM \"no-such\"".to_owned()).await.to_string(),
-        "there is no topic \"no-such\"; there are mine"
+        "there is no topic \"no-such\"; tables are mine"
     );
 }
 
