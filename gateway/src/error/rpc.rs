@@ -62,6 +62,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn reflection_knows_the_details() {
+        let files = prost_types::FileDescriptorSet::decode(tidelog_proto::v1::FILE_DESCRIPTOR_SET).unwrap().file;
+        let file = files.iter().find(|file| file.package() == "google.rpc").unwrap();
+        let info = file.message_type.iter().find(|message| message.name() == "ErrorInfo").unwrap();
+        let fields: Vec<_> = info.field.iter().map(|field| (field.name(), field.number())).collect();
+        assert_eq!(fields, [("reason", 1), ("domain", 2), ("metadata", 3)]);
+    }
+
+    #[test]
     fn details_name_kafkas_error() {
         let status = grpc_error(KafkaError::UnknownTopicOrPartition, "no such topic");
         assert_eq!(status.code(), Code::NotFound);
