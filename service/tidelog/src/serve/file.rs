@@ -1,9 +1,11 @@
 //! The configuration file: TOML, every key known, Kafka's broker settings under Kafka's names in `[broker]`. Decides which keys a file
 //! may have and of which shape their values are; never what a value means.
 
+use tidelog_metadata::broker_config::broker_config;
 use tidelog_metadata::config::nearest;
 use toml::de::{DeTable, DeValue};
 
+use super::kafkas;
 use super::settings::{ALL, Kind, Setting, find};
 
 /// The table of Kafka's settings.
@@ -26,6 +28,14 @@ pub(super) fn parse(text: &str) -> FileContents {
     let (table, errors) = DeTable::parse_recoverable(text);
     if errors.is_empty() {
         walk.table(table.get_ref(), "");
+    }
+    let kafkas = if errors.is_empty() { None } else { kafkas::properties(text, |name| broker_config(name).is_some()) };
+    if let Some(lines) = kafkas {
+        let message = "this is a properties file of Kafka's, and ours are TOML: its settings of the broker go under [broker], texts in \
+                       quotes (num.partitions = 3, log.cleanup.policy = \"delete\"); `tidelog config reference` lists all keys";
+        walk.contents.problems.push((1, message.into()));
+        walk.contents.problems.extend(lines);
+        return walk.contents;
     }
     for error in errors {
         let line = walk.line(error.span().map_or(0, |span| span.start));
@@ -99,9 +109,11 @@ impl Walk<'_> {
         let mut shown = name.to_owned();
         shown.truncate(shown.floor_char_boundary(100));
         let keys = || ALL.iter().map(|setting| setting.key);
-        let message = match nearest(&shown, keys()) {
-            Some(known) => format!("unknown key {shown}; did you mean {known}?"),
-            None => {
+        let message = match (kafkas::advice(name), nearest(&shown, keys())) {
+            _ if broker_config(name).is_some() => format!("{shown} is a setting of Kafka's: put it under [{BROKER}]"),
+            (Some(advice), _) => advice,
+            (None, Some(known)) => format!("unknown key {shown}; did you mean {known}?"),
+            (None, None) => {
                 let known: Vec<&str> = keys().collect();
                 format!("unknown key {shown}; known are {} and Kafka's settings in [{BROKER}]", known.join(", "))
             }
@@ -193,6 +205,20 @@ mod tests {
         }
         assert_eq!(told.len(), 5, "{told:?}");
         assert_eq!(parse("broker = 1").problems.len(), 1);
+    }
+
+    #[test]
+    fn what_is_kafkas_is_sent_where_it_belongs() {
+        let told = |text: &str| {
+            parse(text).problems.into_iter().map(|(line, text)| format!("{line}: {text}\n")).collect::<String>()
+        };
+        assert!(
+            told("log.retention.hours = 5\n")
+                .starts_with("1: log.retention.hours is a setting of Kafka's: put it under [broker]")
+        );
+        assert!(told("node.id = 1\n").contains("--node-id"));
+        let properties = told("broker.id=0\nlisteners=PLAINTEXT://:9092\nlog.retention.hours=168\n");
+        assert!(properties.contains("ours are TOML") && properties.contains("2: listeners is"), "{properties}");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Kafka listeners as operators write them: `[NAME=][PROTOCOL://]HOST:PORT`. Decides names, protocols and addresses; opens nothing.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 
 use anyhow::{Context, Result, bail, ensure};
 use tidelog_security::sasl::Mechanism;
@@ -16,24 +16,23 @@ pub(super) fn listeners(listen: &[String], advertise: &[String]) -> Result<Vec<K
     let default = [DEFAULT.to_owned()];
     let texts = if listen.is_empty() { &default[..] } else { listen };
     let mut listeners: Vec<KafkaListener> = texts.iter().map(|text| listener(text)).collect::<Result<_>>()?;
-    // As ever: an advertised address may name the one listener.
-    if let ([only], [text]) = (&mut listeners[..], advertise)
-        && let (Some(name), _) = advertised(text)?
-        && listen.iter().all(|text| !text.contains('='))
-    {
-        only.name = name;
-    }
     for (at, one) in listeners.iter().enumerate() {
         let twice = listeners.iter().skip(at + 1).any(|other| other.name == one.name);
         ensure!(!twice, "two Kafka listeners are called {}; write NAME=PROTOCOL://HOST:PORT", one.name);
     }
+    let names: Vec<String> = listeners.iter().map(|listener| listener.name.clone()).collect();
+    let known = format!("{} {}", if names.len() == 1 { "is" } else { "are" }, names.join(", "));
     for text in advertise {
         let (name, address) = advertised(text)?;
         let named = match &name {
             None => listeners.first_mut(),
             Some(name) => listeners.iter_mut().find(|listener| listener.name == *name),
         };
-        let Some(listener) = named else { bail!("{text:?} advertises a Kafka listener that there is not") };
+        let Some(listener) = named else {
+            bail!(
+                "{text:?} advertises a Kafka listener that there is not; there {known}, and NAME=… in --kafka-listen gives another name"
+            );
+        };
         ensure!(listener.advertise.replace(address).is_none(), "listener {} is advertised twice", listener.name);
     }
     Ok(listeners)
@@ -52,11 +51,20 @@ fn listener(text: &str) -> Result<KafkaListener> {
         }
         None => (Protocol::Plaintext, rest),
     };
-    let listen: SocketAddr =
-        address.trim().parse().with_context(|| format!("{text:?} is not [NAME=][PROTOCOL://]ADDRESS:PORT"))?;
+    let listen = socket_address(address.trim()).with_context(|| {
+        format!("{text:?} is not [NAME=][PROTOCOL://]ADDRESS:PORT; ADDRESS is an IP address or localhost, 0.0.0.0 listens on all")
+    })?;
     let name = name.unwrap_or(protocol.name());
     ensure!(!name.is_empty(), "{text:?} has an empty name");
     Ok(KafkaListener { name: name.to_owned(), protocol, listen, advertise: None })
+}
+
+/// `ADDRESS:PORT`. The one name that means the same everywhere is taken; others would have to be asked for at every start.
+pub(super) fn socket_address(text: &str) -> Option<SocketAddr> {
+    match text.strip_prefix("localhost:") {
+        Some(port) => Some(SocketAddr::from((Ipv4Addr::LOCALHOST, port.parse().ok()?))),
+        None => text.parse().ok(),
+    }
 }
 
 /// `[NAME=]HOST:PORT`.
@@ -118,9 +126,12 @@ mod tests {
         assert_eq!((&*two[0].name, &two[0].advertise), ("PLAINTEXT", &None));
         assert_eq!((&*two[1].name, two[1].protocol), ("OUT", Protocol::SaslPlaintext));
         assert_eq!(two[1].advertise, Some(("db.example".into(), 9)));
-        assert_eq!(read(&["127.0.0.1:1"], &["IN=h:2"]).unwrap()[0].name, "IN");
+        assert_eq!(read(&["localhost:1"], &[]).unwrap()[0].listen, "127.0.0.1:1".parse().unwrap());
+        let told = read(&["127.0.0.1:1"], &["IN=h:2"]).unwrap_err().to_string();
+        assert!(told.contains("there is PLAINTEXT"), "{told}");
+        assert!(read(&["db.example:1"], &[]).unwrap_err().to_string().contains("an IP address or localhost"));
         assert_eq!(read(&["127.0.0.1:1"], &["h:2"]).unwrap()[0].advertise, Some(("h".into(), 2)));
-        for bad in ["x", "A=", "=127.0.0.1:1", "TLS://127.0.0.1:1", "localhost:1"] {
+        for bad in ["x", "A=", "=127.0.0.1:1", "TLS://127.0.0.1:1", "localhost:x"] {
             assert!(read(&[bad], &[]).is_err(), "{bad}");
         }
         assert!(read(&["127.0.0.1:1", "127.0.0.1:2"], &[]).is_err(), "one name twice");

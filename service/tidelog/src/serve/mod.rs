@@ -8,6 +8,7 @@ pub(crate) mod endpoints;
 mod file;
 mod gauges;
 mod group_gauges;
+mod kafkas;
 mod listeners;
 mod log_levels;
 mod metrics;

@@ -19,7 +19,8 @@ use tracing_subscriber::EnvFilter;
 use super::args::ServeArgs;
 use super::config::{ClientAuth, JwtConfig, KafkaListener, ServeConfig, StoreConfig, TlsConfig};
 use super::file::{self, FileContents};
-use super::listeners::{listeners, mechanisms};
+use super::kafkas;
+use super::listeners::{listeners, mechanisms, socket_address};
 use super::origin::{Origin, Problem, Problems};
 use super::settings::{self, Kind, Setting};
 
@@ -201,7 +202,7 @@ fn build(values: &mut Values) -> Result<ServeConfig> {
         acls: acls(values)?,
         jwt: has_jwt.then_some(jwt),
         broker: Vec::new(),
-        allowed_origins: values.list(&settings::ALLOWED_ORIGINS),
+        allowed_origins: values.of_list(&settings::ALLOWED_ORIGINS, origins)?,
     })
 }
 
@@ -286,6 +287,20 @@ fn principals(texts: &[String]) -> Result<BTreeSet<String>> {
     Ok(texts.iter().cloned().collect())
 }
 
+/// Origins as browsers send them, or none would ever fit.
+fn origins(texts: &[String]) -> Result<Vec<String>> {
+    let is_origin = |text: &str| {
+        let authority = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
+        authority.is_some_and(|authority| !authority.is_empty() && !authority.contains(['/', '?', '#', '@']))
+    };
+    if let Some(bad) = texts.iter().find(|text| !is_origin(text)) {
+        anyhow::bail!(
+            "{bad:?} is no origin; one looks like https://example.org or http://localhost:3000, without a path"
+        );
+    }
+    Ok(texts.to_vec())
+}
+
 type BrokerSettings = BTreeMap<String, (String, Origin)>;
 
 /// Kafka's settings that hold: a flag replaces the file's value of the same name.
@@ -299,11 +314,14 @@ fn broker_settings(
     for (name, value, origin) in file.into_iter().chain(flags) {
         let checked = match broker_config(&name) {
             Some(def) => def.validate(value.trim()),
-            // Its own words for a name that it does not know.
+            // Its own words for a name that it does not know, and that is none of Kafka's either.
             None => BrokerConfig::new([(&name, &value)]).map(drop),
         };
         match (checked, settings.entry(name)) {
-            (Err(error), _) => problems.push(Problem::at(origin, error.to_string())),
+            (Err(error), entry) => {
+                let known = broker_config(entry.key()).is_none().then(|| kafkas::advice(entry.key())).flatten();
+                problems.push(Problem::at(origin, known.unwrap_or_else(|| error.to_string())));
+            }
             (Ok(()), Entry::Occupied(first)) => {
                 problems.push(Problem::at(origin, format!("{} is given twice", first.key())));
             }
@@ -385,7 +403,9 @@ fn http_address(text: &str) -> Result<(bool, SocketAddr), String> {
 }
 
 fn address(text: &str) -> Result<SocketAddr, String> {
-    text.parse().map_err(|_| format!("{text:?} is not an ADDRESS:PORT such as 127.0.0.1:9092 or [::1]:9092"))
+    socket_address(text).ok_or_else(|| {
+        format!("{text:?} is not an ADDRESS:PORT such as 127.0.0.1:8082 or [::1]:8082; ADDRESS is an IP address or localhost")
+    })
 }
 
 fn durability(text: &str) -> Result<Durability, String> {
@@ -468,6 +488,10 @@ mod tests {
         assert!(told(&["--authorizer=acl", "--super-user=admin"]).contains("no principal"));
         assert!(told(&["--kafka-sasl-mechanism=GSSAPI"]).contains("GSSAPI"));
         assert!(told(&["--kafka-advertise=nohost"]).contains("--kafka-advertise: "));
+        assert!(told(&["--kafka-advertise=A=foo:1"]).contains("there is PLAINTEXT"));
+        assert!(told(&["--allowed-origin=example.org"]).contains("https://example.org"));
+        assert_eq!(told(&["--allowed-origin=https://example.org,http://localhost:3000"]), "");
+        assert!(told(&["--set=advertised.listeners=x"]).contains("--kafka-advertise"));
         let config = resolved(&["--authorizer=acl", "--super-user=User:a;User:b"]).valid().unwrap().0;
         assert_eq!(config.acls.unwrap().super_users, ["User:a".to_owned(), "User:b".to_owned()].into());
     }

@@ -88,10 +88,12 @@ pub(crate) async fn start(config: ServeConfig, log: Option<Arc<dyn LogLevels>>) 
     let root = data_dir.path().to_owned();
     endpoints::remove(&root).context("cannot remove an earlier endpoints.json")?;
 
+    // The metadata store after what may be away or misspelt: a start that is refused then leaves none that was not closed.
+    let objects = open_objects(&config, &root).await?;
+    let audit = config.audit_log.as_deref().map(AuditLog::open).transpose()?;
     let metadata = root.join("metadata");
     std::fs::create_dir_all(&metadata).with_context(|| format!("cannot create {}", metadata.display()))?;
     let store = EmbeddedStore::open(&metadata).await?;
-    let objects = open_objects(&config, &root).await?;
     let object_store = objects.url().to_owned();
     let cluster_id = data_dir.cluster_id().to_owned();
     let tier = Arc::new(Tier::new(
@@ -107,7 +109,6 @@ pub(crate) async fn start(config: ServeConfig, log: Option<Arc<dyn LogLevels>>) 
         writing
     });
     let events = Arc::new(Events::default());
-    let audit = config.audit_log.as_deref().map(AuditLog::open).transpose()?;
     let options = BrokerOptions {
         node,
         durability: config.durability,
@@ -123,7 +124,13 @@ pub(crate) async fn start(config: ServeConfig, log: Option<Arc<dyn LogLevels>>) 
         log_levels: log,
         ..BrokerOptions::new(&root, Arc::new(store.clone()))
     };
-    let broker = Broker::open(data_dir, options).await?;
+    let broker = match Broker::open(data_dir, options).await {
+        Ok(broker) => broker,
+        Err(error) => {
+            store.close().await;
+            return Err(error.into());
+        }
+    };
     events.set_tier(broker.clone(), Arc::clone(&tier));
     let committed: Arc<dyn CommittedLog> = Arc::new(Committed::new(broker.clone()));
     let export = ExporterConfig { cluster_id: cluster_id.clone(), writer: format!("node {node}") };
