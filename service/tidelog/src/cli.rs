@@ -116,9 +116,9 @@ pub(crate) struct KafkaArgs {
     /// Environment variable that holds the password, or the token with OAUTHBEARER.
     #[arg(long, default_value = "TIDELOG_PASSWORD", value_name = "NAME")]
     pub(crate) password_env: String,
-    /// How to authenticate: SCRAM-SHA-512, SCRAM-SHA-256, PLAIN or OAUTHBEARER.
-    #[arg(long, env = "TIDELOG_SASL_MECHANISM", default_value = "SCRAM-SHA-512", value_name = "MECHANISM")]
-    pub(crate) sasl_mechanism: String,
+    /// How to authenticate: SCRAM-SHA-512, SCRAM-SHA-256, PLAIN, or OAUTHBEARER, which needs no user [default: SCRAM-SHA-512]
+    #[arg(long, env = "TIDELOG_SASL_MECHANISM", value_name = "MECHANISM")]
+    pub(crate) sasl_mechanism: Option<String>,
 }
 
 /// Options of commands that speak HTTP only.

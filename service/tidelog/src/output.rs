@@ -44,9 +44,22 @@ pub(crate) fn exit_code(result: anyhow::Result<()>) -> ExitCode {
     let code = code_of(&error);
     if code != 0 {
         // Nobody may be left to read this.
-        let _ = writeln!(io::stderr(), "tidelog: {error:#}");
+        let _ = writeln!(io::stderr(), "tidelog: {}", told(&error));
     }
     ExitCode::from(code)
+}
+
+/// An error and what is behind it; some say it in their own words already.
+fn told(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if text.is_empty() {
+            text = cause;
+        } else if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
 }
 
 fn code_of(error: &anyhow::Error) -> u8 {
@@ -180,6 +193,16 @@ fn one_line(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
+/// `1 partition`, `2 partitions`.
+pub(crate) fn counted(count: usize, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
+/// `is 1 partition`, `are 2 partitions`.
+pub(crate) fn are(count: usize, noun: &str) -> String {
+    format!("{} {}", if count == 1 { "is" } else { "are" }, counted(count, noun))
+}
+
 /// Bytes as people read them, in powers of 1024.
 pub(crate) fn bytes_for_people(bytes: f64) -> String {
     let mut value = bytes;
@@ -214,6 +237,14 @@ mod tests {
         broken.row(["x\ny\u{1b}[31m"]);
         assert_eq!(broken.render(), "A         B\nx\u{fffd}y\u{fffd}[31m\n");
         assert_eq!(Table::new(["ONLY"]).render(), "ONLY\n");
+    }
+
+    #[test]
+    fn what_is_behind_an_error_is_said_once() {
+        let denied = || io::Error::from(io::ErrorKind::PermissionDenied);
+        let twice = anyhow::Error::new(denied()).context(format!("cannot lock /x: {}", denied()));
+        assert_eq!(told(&twice), "cannot lock /x: permission denied");
+        assert_eq!(told(&anyhow::Error::new(denied()).context("cannot open /x")), "cannot open /x: permission denied");
     }
 
     #[test]

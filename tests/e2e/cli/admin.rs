@@ -74,7 +74,7 @@ fn quotas_are_set_listed_and_removed() {
     server.run(&["quota", "remove", "--for", "client-id=app", "--for", "user=alice"]).expect(0);
     server.run(&["quota", "remove", "--for", "client-id=app", "--for", "user=alice"]).expect(4);
     server.run(&["quota", "set", "--for", "user=a", "no_such_rate=1"]).expect(1);
-    server.run(&["quota", "set", "--for", "user=a", "--for", "ip=::1", "producer_byte_rate=1"]).expect(1);
+    server.run(&["quota", "set", "--for", "user=a", "--for", "ip=::1", "producer_byte_rate=1"]).expect(2);
     server.run(&["quota", "set", "producer_byte_rate=1"]).expect(2);
     server.run(&["quota", "set", "--for", "user=a"]).expect(2);
 }
@@ -147,7 +147,7 @@ fn the_files_of_a_stopped_server_can_be_read_and_their_damage_is_found() {
     assert_eq!((&done[0]["log_end"], &done[0]["repaired"]), (&json!(2), &json!(true)), "{done}");
     let kept = std::fs::read(format!("{log}.cut")).unwrap();
     assert!(bytes.ends_with(&kept) && !kept.is_empty(), "what was cut off is kept");
-    assert_eq!(alone(&["log", "repair", data]).expect(0).stdout, "nothing to repair in 1 partitions\n");
+    assert_eq!(alone(&["log", "repair", data]).expect(0).stdout, "nothing to repair in 1 partition\n");
     server.start_again();
     assert_eq!(server.run(&["consume", "t"]).expect(0).stdout, "one\ntwo\n");
     server.run_with(&["produce", "t"], b"four\n").expect(0);

@@ -7,6 +7,7 @@ mod config;
 mod connections;
 mod demo;
 mod groups;
+mod words;
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
@@ -112,7 +113,7 @@ fn status_tier_table_and_query() {
     server.run_with(&["produce", "t"], b"{\"a\":1}\n{\"a\":2}\n").expect(0);
     let status = server.run(&["status", "--topics", "--output", "json"]).expect(0).json();
     assert_eq!((&status["ready"], &status["topics"]), (&json!(true), &json!(1)), "{status}");
-    assert_eq!(status["topic_list"], json!([{"name": "t", "partitions": 1, "records": 2}]));
+    assert_eq!(status["topic_list"], json!([{"name": "t", "partitions": 1, "offsets": 2}]));
     let tier = server.run(&["tier", "status", "--output", "json"]).expect(0).json();
     assert!(tier["store"].as_str().unwrap().starts_with("file://"), "{tier}");
     let table = server.run(&["table", "status", "--output", "json"]).expect(0).json();
@@ -125,7 +126,7 @@ fn status_tier_table_and_query() {
     // The first group makes fifty partitions that nobody asked for.
     let coordinator = FindCoordinatorRequest { coordinator_keys: vec![Str::from("g")], ..Default::default() };
     Raw::connect(server.kafka()).call(4, &coordinator);
-    let counted = "Topics      1\nPartitions  1\nInternal    50 partitions of 1 topics\n";
+    let counted = "Topics      1\nPartitions  1\nInternal    50 partitions of 1 topic\n";
     wait_for(
         || server.run(&["status"]).stdout.contains(counted).then_some(()),
         QUICK,

@@ -92,7 +92,7 @@ fn full_disk(disk: Disk) {
     fs::create_dir(server.data_dir()).unwrap();
     disk.put_under(&server);
     server.start_again();
-    for topic in ["early", "late", "spare"] {
+    for topic in ["early", "late", "spare", "typed"] {
         server.run(&["topic", "create", topic]).expect(0);
     }
     let (mut early, mut late) = (Writer::new(&server, "early"), Writer::new(&server, "late"));
@@ -104,6 +104,7 @@ fn full_disk(disk: Disk) {
     full(disk, &mut server, &mut early, &mut late);
     let grown = server.resident_bytes().saturating_sub(before);
     assert!(grown < MEMORY, "{} MiB more than before", grown >> 20);
+    who_types_is_told(disk, &server);
 
     // Space comes back under the running server: an append that failed has broken nothing.
     disk.grow(&server, 1, true);
@@ -133,6 +134,19 @@ fn full_disk(disk: Disk) {
     server.assert_no_panic();
     server.stop();
     disk.leave(&server);
+}
+
+/// The command says what it waits for, and does not wait for ever.
+fn who_types_is_told(disk: Disk, server: &Server) {
+    let lines = format!("{}\n", "x".repeat(200_000)).repeat(100);
+    // Where only files are small, a new one has room.
+    let topics = if disk == Disk::Tmpfs { &["typed", "brand-new"][..] } else { &["typed"] };
+    for topic in topics {
+        let gave_up = server.run_with(&["produce", topic, "--delivery-timeout", "4s"], lines.as_bytes()).expect(1);
+        let told = gave_up.stderr.lines().find(|line| line.starts_with("waiting for the server at "));
+        assert!(told.is_some_and(|line| line.contains("disk")), "{topic}: {}", gave_up.stderr);
+        assert!(gave_up.stderr.contains("within 4s"), "{topic}: {}", gave_up.stderr);
+    }
 }
 
 /// No space: writers are told, the log says so once, readers notice nothing, and topics can be deleted.

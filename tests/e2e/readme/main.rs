@@ -16,8 +16,12 @@ const PATIENCE: Duration = Duration::from_secs(90);
 
 /// The shell block after `<!-- test: NAME -->`.
 fn block(name: &str) -> String {
+    block_in("sh", name)
+}
+
+fn block_in(language: &str, name: &str) -> String {
     let readme = include_str!("../../../README.md");
-    let marker = format!("<!-- test: {name} -->\n```sh\n");
+    let marker = format!("<!-- test: {name} -->\n```{language}\n");
     let (_, rest) = readme.split_once(&marker).unwrap_or_else(|| panic!("README has no block {name}"));
     rest.split_once("```").expect("the block ends").0.to_owned()
 }
@@ -70,6 +74,10 @@ fn command_line_examples_run() {
     assert!(out.stdout.contains("Amboy"), "{out:?}");
     let out = shell("sql");
     for part in ["mb", "uw", "1.3", "strongest"] {
+        assert!(out.stdout.contains(part), "{out:?}");
+    }
+    let out = shell("odd values");
+    for part in ["no JSON", "strong", "ak"] {
         assert!(out.stdout.contains(part), "{out:?}");
     }
     let out = shell("tier");
@@ -148,6 +156,20 @@ fn users_and_access_rules() {
     let listener = endpoints["listeners"]["SASL_PLAINTEXT"].as_str().unwrap();
     let output = run_at(&options, listener, server.http(), &block("users"));
     assert!(output.stdout.contains("User:alice") && output.stdout.contains("PREFIXED"), "{output:?}");
+}
+
+#[test]
+fn the_configuration_file_is_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("tidelog.toml");
+    std::fs::write(&file, block_in("toml", "config file")).unwrap();
+    let mut command = options!().tidelog();
+    command.args(["config", "show", "--output", "json", "--config"]).arg(&file);
+    let shown = run(&mut command, b"", PATIENCE).expect(0).json();
+    let from_file = shown.as_array().unwrap().iter().filter(|setting| setting["source"] == "file").count();
+    assert_eq!(from_file, 10, "{shown}");
+    let mut command = options!().tidelog();
+    run(command.args(["config", "check", "--config"]).arg(&file), b"", PATIENCE).expect(0);
 }
 
 #[test]

@@ -89,6 +89,7 @@ fn a_password_opens_the_door_by_every_mechanism() {
     bare.env("TIDELOG_BROKERS", sasl_listener(&server));
     let refused = tidelog_harness::run(&mut bare, b"", std::time::Duration::from_secs(40));
     assert_ne!(refused.code, Some(0), "{refused:?}");
+    assert!(refused.stderr.contains("TIDELOG_USER") && refused.stderr.contains("TIDELOG_PASSWORD"), "{refused:?}");
     for secret in [PASSWORD, "mistyped", SECRET, &*alice] {
         assert!(!server.log().contains(secret), "a secret in the log");
     }

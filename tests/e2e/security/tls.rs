@@ -76,15 +76,18 @@ fn passwords_and_records_go_encrypted_and_certificates_are_renewed() {
     at(&server, "SASL_SSL", &old.ca, &with_token, &["topic", "list"], b"").expect(0);
     // Nobody without a password, nobody who does not trust it, nobody in plain text.
     assert_ne!(at(&server, "SASL_SSL", &old.ca, &[], &["topic", "list"], b"").code, Some(0));
-    assert_ne!(encrypted(&other.ca, &["topic", "list"], b"").code, Some(0));
+    let refused = encrypted(&other.ca, &["topic", "list"], b"").expect(3);
+    assert!(refused.stderr.contains("does not hold who signed"), "{refused:?}");
     let mut plain = server.command(&["topic", "list"]);
     plain.env("TIDELOG_BROKERS", listener(&server, "SASL_SSL"));
-    assert_ne!(run(&mut plain, b"", QUICK).code, Some(0));
+    let refused = run(&mut plain, b"", QUICK).expect(1);
+    assert!(refused.stderr.contains("--tls-ca"), "{refused:?}");
     let told = "the client does not speak TLS";
     wait_until(|| server.log().lines().any(|line| line.contains(told)), QUICK, "plaintext is told in one line");
     // Nor TLS where there is none.
     let mut wrong = server.command(&["topic", "list", "--brokers", server.kafka()]);
-    assert_ne!(run(wrong.env("TIDELOG_TLS_CA", &old.ca), b"", QUICK).code, Some(0));
+    let refused = run(wrong.env("TIDELOG_TLS_CA", &old.ca), b"", QUICK).expect(3);
+    assert!(refused.stderr.contains("leave --tls-ca"), "{refused:?}");
     wait_until(|| server.log().contains("the client speaks TLS, and this listener does not"), QUICK, "TLS is told");
     // A damaged file changes nothing; a new pair holds soon, and an expired one convinces nobody.
     fs::write(&cert, "no certificate").unwrap();

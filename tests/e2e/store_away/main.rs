@@ -108,6 +108,9 @@ async fn hot_traffic_goes_on_and_cold_readers_wait() {
 
     // Away while running. The cache must not answer: nobody has read the cold part yet.
     s3.set_away(true);
+    let gave_up = server.run(&["consume", TOPIC, "--limit", "1", "--timeout", "4s"]).expect(1);
+    let told = gave_up.stderr.lines().any(|line| line.starts_with("waiting for the server at "));
+    assert!(told, "{gave_up:?}");
     let waiting = readers(&server);
     produce(&server, 600, 300);
     let mut written = 900;

@@ -64,3 +64,30 @@ fn transactions_are_listed_described_and_aborted_by_the_command_line() {
     // The coordinator was not asked: the producer ends its transaction as if nothing had happened.
     assert_eq!(idle.end(false), End::Aborted);
 }
+
+/// Offsets are not records: each transaction ends with a marker, which has an offset too.
+#[test]
+fn the_last_records_are_records() {
+    let server = Server::start(tidelog_harness::options!());
+    server.run(&["topic", "create", "t"]).expect(0);
+    let producer = Transactional::new(server.kafka(), "orders");
+    let transaction = |value: &str, commit: bool| {
+        producer.inner.begin_transaction().unwrap();
+        producer.send("t", 0, value).unwrap();
+        producer.inner.flush(CALL).unwrap();
+        let ended = producer.end(commit);
+        assert!(matches!((commit, ended), (true, End::Committed) | (false, End::Aborted)));
+    };
+    for value in ["a", "b", "c"] {
+        transaction(value, true);
+    }
+    for _ in 0..5 {
+        transaction("gone", false);
+    }
+    let last = |count: &str| server.run(&["consume", "t", "--from", count]).expect(0).stdout;
+    for (count, expected) in [("-1", "c\n"), ("-2", "b\nc\n"), ("-3", "a\nb\nc\n"), ("-99", "a\nb\nc\n")] {
+        assert_eq!(last(count), expected, "{count}");
+    }
+    let described = server.run(&["topic", "describe", "t"]).expect(0).stdout;
+    assert!(described.contains("OFFSETS") && described.contains("16"), "{described}");
+}

@@ -3,12 +3,12 @@
 use anyhow::bail;
 use clap::{Args, Subcommand};
 use serde::Serialize;
-use tidelog_client::AclQuery;
-use tidelog_model::{AclBinding, AclOperation, PatternType, Permission, ResourceType};
+use tidelog_client::{AclQuery, ClientError};
+use tidelog_model::{AclBinding, AclOperation, KafkaError, Operation, PatternType, Permission, ResourceType};
 
 use super::connect;
 use crate::cli::{Format, KafkaArgs, OutputArgs};
-use crate::output::{Table, Usage, show};
+use crate::output::{Table, Usage, note, show};
 
 #[derive(Debug, Args)]
 pub(crate) struct AclArgs {
@@ -39,17 +39,23 @@ struct RuleArgs {
     /// create-tokens, describe-tokens, two-phase-commit or all; may be repeated.
     #[arg(long, value_name = "OPERATION", value_delimiter = ',', value_parser = operation)]
     operation: Vec<AclOperation>,
+    /// All that a consumer needs of its --topic and --group.
+    #[arg(long, conflicts_with_all = ["operation", "producer"], requires_all = ["topic", "group"])]
+    consumer: bool,
+    /// All that a producer needs of its --topic and, if it has one, its --transactional-id.
+    #[arg(long, conflicts_with = "operation", requires = "topic")]
+    producer: bool,
     /// A topic, or * for every topic.
-    #[arg(long, value_name = "NAME", group = "resource")]
+    #[arg(long, value_name = "NAME")]
     topic: Option<String>,
     /// A group, or * for every group.
-    #[arg(long, value_name = "NAME", group = "resource")]
+    #[arg(long, value_name = "NAME")]
     group: Option<String>,
     /// A transactional id, or * for every one.
-    #[arg(long, value_name = "NAME", group = "resource")]
+    #[arg(long, value_name = "NAME")]
     transactional_id: Option<String>,
     /// The cluster.
-    #[arg(long, group = "resource")]
+    #[arg(long)]
     cluster: bool,
     /// The name is a prefix.
     #[arg(long)]
@@ -69,12 +75,52 @@ fn operation(text: &str) -> Result<AclOperation, String> {
 }
 
 impl RuleArgs {
-    fn resource(&self) -> Option<(ResourceType, String)> {
+    /// What the rules are about.
+    fn resources(&self) -> Vec<(ResourceType, String)> {
         let of = |kind, name: &Option<String>| Some((kind, name.clone()?));
-        of(ResourceType::Topic, &self.topic)
-            .or_else(|| of(ResourceType::Group, &self.group))
-            .or_else(|| of(ResourceType::TransactionalId, &self.transactional_id))
-            .or_else(|| self.cluster.then(|| (ResourceType::Cluster, "kafka-cluster".to_owned())))
+        let cluster = self.cluster.then(|| (ResourceType::Cluster, "kafka-cluster".to_owned()));
+        let named = [
+            of(ResourceType::Topic, &self.topic),
+            of(ResourceType::Group, &self.group),
+            of(ResourceType::TransactionalId, &self.transactional_id),
+            cluster,
+        ];
+        named.into_iter().flatten().collect()
+    }
+
+    /// The operations on this kind of resource: those that are named, or what a consumer or producer needs, as Kafka's own tool has it.
+    fn operations(&self, kind: ResourceType) -> anyhow::Result<Vec<AclOperation>> {
+        use Operation::{Create, Describe, Read, Write};
+        let only = |operations: &[Operation]| operations.iter().copied().map(AclOperation::Only).collect();
+        match kind {
+            ResourceType::Topic if self.consumer => return Ok(only(&[Read, Describe])),
+            ResourceType::Group if self.consumer => return Ok(only(&[Read])),
+            ResourceType::Topic if self.producer => return Ok(only(&[Write, Describe, Create])),
+            ResourceType::TransactionalId if self.producer => return Ok(only(&[Write, Describe])),
+            _ if self.consumer || self.producer => {
+                let role = if self.consumer { "consumer" } else { "producer" };
+                bail!(Usage(format!("a {role} needs nothing of a {}", for_people(kind.name()))));
+            }
+            _ => {}
+        }
+        if self.operation.is_empty() {
+            bail!(Usage("name an operation with --operation, or pass --consumer or --producer".into()));
+        }
+        for operation in &self.operation {
+            if let AclOperation::Only(one) = operation
+                && !kind.operations().contains(one)
+            {
+                let possible: Vec<String> =
+                    kind.operations().iter().map(|one| for_people(AclOperation::Only(*one).name())).collect();
+                bail!(Usage(format!(
+                    "{} is no operation on a {}; possible are {} and all",
+                    for_people(operation.name()),
+                    for_people(kind.name()),
+                    possible.join(", ")
+                )));
+            }
+        }
+        Ok(self.operation.clone())
     }
 
     fn principal(&self) -> Option<(Permission, String)> {
@@ -91,36 +137,67 @@ impl RuleArgs {
         let Some((permission, principal)) = self.principal() else {
             bail!(Usage("name a principal with --allow or --deny".into()));
         };
-        let Some((resource, name)) = self.resource() else {
+        let resources = self.resources();
+        if resources.is_empty() {
             bail!(Usage("name a resource with --topic, --group, --transactional-id or --cluster".into()));
-        };
-        if self.operation.is_empty() {
-            bail!(Usage("name an operation with --operation".into()));
         }
-        let rule = |operation: &AclOperation| AclBinding {
-            resource,
-            pattern: self.pattern(),
-            name: name.clone(),
-            principal: principal.clone(),
-            host: self.host.clone().unwrap_or_else(|| AclBinding::WILDCARD.to_owned()),
-            operation: *operation,
-            permission,
-        };
-        Ok(self.operation.iter().map(rule).collect())
+        let mut rules = Vec::new();
+        for (resource, name) in resources {
+            rules.extend(self.operations(resource)?.into_iter().map(|operation| AclBinding {
+                resource,
+                pattern: self.pattern(),
+                name: name.clone(),
+                principal: principal.clone(),
+                host: self.host.clone().unwrap_or_else(|| AclBinding::WILDCARD.to_owned()),
+                operation,
+                permission,
+            }));
+        }
+        Ok(rules)
     }
 
-    /// Which rules are meant: a query for each operation.
-    fn queries(&self) -> Vec<AclQuery> {
-        let (resource, name) = self.resource().unzip();
+    /// Which rules are meant: a query for each resource and operation.
+    fn queries(&self) -> anyhow::Result<Vec<AclQuery>> {
         let (permission, principal) = self.principal().unzip();
-        // A name without a word on how it is meant is meant literally.
-        let pattern = (self.prefixed || name.is_some()).then(|| self.pattern());
-        let host = self.host.clone();
-        let any = AclQuery { resource, pattern, name, principal, host, operation: None, permission };
-        if self.operation.is_empty() {
-            return vec![any];
+        let mut resources: Vec<Option<(ResourceType, String)>> = self.resources().into_iter().map(Some).collect();
+        if resources.is_empty() {
+            resources.push(None);
         }
-        self.operation.iter().map(|operation| AclQuery { operation: Some(*operation), ..any.clone() }).collect()
+        let mut queries = Vec::new();
+        for of in resources {
+            let operations = match &of {
+                Some((kind, _)) if self.consumer || self.producer => self.operations(*kind)?,
+                _ => self.operation.clone(),
+            };
+            let (resource, name) = of.unzip();
+            // A name without a word on how it is meant is meant literally.
+            let pattern = (self.prefixed || name.is_some()).then(|| self.pattern());
+            let (principal, host) = (principal.clone(), self.host.clone());
+            let any = AclQuery { resource, pattern, name, principal, host, operation: None, permission };
+            match operations.is_empty() {
+                true => queries.push(any),
+                false => queries.extend(
+                    operations.into_iter().map(|operation| AclQuery { operation: Some(operation), ..any.clone() }),
+                ),
+            }
+        }
+        Ok(queries)
+    }
+}
+
+/// `TRANSACTIONAL_ID` as the command line writes it.
+fn for_people(name: &str) -> String {
+    name.to_ascii_lowercase().replace('_', "-")
+}
+
+/// Kafka's words do not say which option is missing.
+fn explained(error: ClientError) -> ClientError {
+    match error {
+        ClientError::Kafka { error: error @ KafkaError::SecurityDisabled, what, .. } => {
+            let message = "there are no access rules: the server runs without --authorizer acl".into();
+            ClientError::Kafka { error, what, message }
+        }
+        other => other,
     }
 }
 
@@ -128,27 +205,30 @@ pub(crate) async fn run(args: AclArgs) -> anyhow::Result<()> {
     match args.command {
         AclCommand::Add(args) => {
             let rules = args.rules()?;
-            connect(&args.kafka, "tidelog-acl").await?.create_acls(&rules).await?;
+            connect(&args.kafka, "tidelog-acl").await?.create_acls(&rules).await.map_err(explained)?;
             print(args.output.output, &rules)
         }
         AclCommand::List(args) => {
             let client = connect(&args.kafka, "tidelog-acl").await?;
             let mut rules = Vec::new();
-            for query in args.queries() {
-                rules.extend(client.acls(&query).await?);
+            for query in args.queries()? {
+                rules.extend(client.acls(&query).await.map_err(explained)?);
             }
             print(args.output.output, &rules)
         }
         AclCommand::Remove(args) => {
-            if args.resource().is_none() && args.principal().is_none() {
+            if args.resources().is_empty() && args.principal().is_none() {
                 bail!(Usage(
                     "say which rules: by --topic, --group, --transactional-id, --cluster, --allow or --deny".into()
                 ));
             }
             let client = connect(&args.kafka, "tidelog-acl").await?;
             let mut rules = Vec::new();
-            for query in args.queries() {
-                rules.extend(client.delete_acls(&query).await?);
+            for query in args.queries()? {
+                rules.extend(client.delete_acls(&query).await.map_err(explained)?);
+            }
+            if rules.is_empty() {
+                note("no rule fits: nothing was removed");
             }
             print(args.output.output, &rules)
         }
@@ -225,10 +305,50 @@ mod tests {
     }
 
     #[test]
+    fn operations_that_a_resource_does_not_have_are_refused() {
+        let told = |text: &str| line(text).rules().unwrap_err().to_string();
+        let told = told("--allow User:a --operation create --group g");
+        assert_eq!(
+            told,
+            "create is no operation on a group; possible are read, delete, describe, describe-configs, alter-configs and all"
+        );
+        assert!(line("--allow User:a --operation create --topic t --group g").rules().is_err());
+        assert!(line("--allow User:a --operation all --group g").rules().is_ok());
+    }
+
+    #[test]
+    fn what_consumers_and_producers_need_in_one_call() {
+        let rules = |text: &str| -> Vec<String> {
+            let rules = line(text).rules().unwrap();
+            rules
+                .iter()
+                .map(|rule| format!("{} {} {}", rule.operation.name(), rule.resource.name(), rule.name))
+                .collect()
+        };
+        assert_eq!(
+            rules("--allow User:a --consumer --topic t --group g"),
+            ["READ TOPIC t", "DESCRIBE TOPIC t", "READ GROUP g"]
+        );
+        assert_eq!(
+            rules("--allow User:a --producer --topic t --transactional-id x"),
+            [
+                "WRITE TOPIC t",
+                "DESCRIBE TOPIC t",
+                "CREATE TOPIC t",
+                "WRITE TRANSACTIONAL_ID x",
+                "DESCRIBE TRANSACTIONAL_ID x"
+            ]
+        );
+        assert_eq!(rules("--allow User:a --operation read --topic t --group g").len(), 2);
+        assert!(line("--allow User:a --producer --topic t --group g").rules().is_err());
+        assert_eq!(line("--consumer --topic t --group g").queries().unwrap().len(), 3);
+    }
+
+    #[test]
     fn what_is_not_said_is_any() {
-        let query = line("--allow User:a").queries().remove(0);
+        let query = line("--allow User:a").queries().unwrap().remove(0);
         assert_eq!((query.resource, query.pattern, query.permission), (None, None, Some(Permission::Allow)));
-        let query = line("--cluster").queries().remove(0);
+        let query = line("--cluster").queries().unwrap().remove(0);
         assert_eq!((query.resource, query.pattern), (Some(ResourceType::Cluster), Some(PatternType::Literal)));
     }
 }

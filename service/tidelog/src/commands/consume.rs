@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::bail;
 use clap::Args;
@@ -11,12 +11,13 @@ use tidelog_client::{
 };
 use tidelog_model::{KafkaError, Offset, PartitionIndex};
 
-use super::connect;
-use super::parse::{Position, position};
+use super::parse::{Position, duration, position};
 use super::record_line::{LineFormat, write_json};
 use super::topic::is_json;
+use super::waiting::{Told, telling, waiting};
+use super::{connect, tail};
 use crate::cli::{KafkaArgs, OutputArgs};
-use crate::output::Interrupted;
+use crate::output::{Interrupted, Usage, are};
 
 /// How long one poll may wait; only decides how often Ctrl-C and the end are looked at.
 const POLL: Duration = Duration::from_secs(1);
@@ -25,8 +26,8 @@ const POLL: Duration = Duration::from_secs(1);
 pub(crate) struct ConsumeArgs {
     /// Name of the topic.
     topic: String,
-    /// Where to begin: beginning, end, an offset, -N for N records before the end of each partition, or a time such as
-    /// 2026-11-21T10:00:00Z.
+    /// Where to begin: beginning, end, an offset, -N for N records before the end of each partition, a time such as
+    /// 2026-11-21T10:00:00Z, or a day (its beginning in UTC).
     #[arg(long, default_value = "beginning", value_name = "POSITION", value_parser = position, allow_hyphen_values = true)]
     from: Position,
     /// Read only this partition; may be repeated.
@@ -45,6 +46,12 @@ pub(crate) struct ConsumeArgs {
     /// Show records of open and aborted transactions too.
     #[arg(long)]
     read_uncommitted: bool,
+    /// Give up when there is more to read and the server has brought nothing for so long.
+    #[arg(long, value_name = "TIME", default_value = "2m", value_parser = duration)]
+    timeout: Duration,
+    /// There are no members of groups among our commands.
+    #[arg(long, hide = true, value_name = "GROUP")]
+    group: Option<String>,
     #[command(flatten)]
     kafka: KafkaArgs,
     #[command(flatten)]
@@ -52,15 +59,25 @@ pub(crate) struct ConsumeArgs {
 }
 
 pub(crate) async fn run(args: ConsumeArgs) -> anyhow::Result<()> {
+    if args.group.is_some() {
+        bail!(Usage(
+            "consume reads without a group; a member that commits is made by a Kafka client, such as \
+             `kcat -G GROUP TOPIC` or `kafka-console-consumer.sh --group GROUP`; `tidelog group` shows and moves its positions"
+                .into()
+        ));
+    }
     let client = connect(&args.kafka, "tidelog-consume").await?;
-    let topic = client.topic(&args.topic, false).await?;
+    let brokers = args.kafka.brokers.clone();
+    let obstacle = || client.obstacle().map(|why| waiting(&brokers, "to say what there is", Some(&why)));
+    let topic = telling(obstacle, client.topic(&args.topic, false)).await?;
     let isolation = if args.read_uncommitted { Isolation::ReadUncommitted } else { Isolation::ReadCommitted };
     // A position that was looked up may fall to retention before it is read; one that the user named is an error.
     let out_of_range = if matches!(args.from, Position::At(_)) { OutOfRange::Fail } else { OutOfRange::Earliest };
-    let mut consumer =
-        Consumer::new(&client, ConsumerOptions { isolation, out_of_range, ..ConsumerOptions::default() });
+    let patience = Some(args.timeout);
+    let options = ConsumerOptions { isolation, out_of_range, patience, ..ConsumerOptions::default() };
+    let mut consumer = Consumer::new(&client, options);
     let mut ends = BTreeMap::new();
-    let ranges = range(&client, &topic, &args, isolation).await?;
+    let ranges = telling(obstacle, range(&client, &topic, &args, isolation)).await?;
     if let Position::At(offset) = args.from
         && let Some((partition, _, end)) = ranges.iter().max_by_key(|(_, _, end)| *end)
         && offset > *end
@@ -95,6 +112,7 @@ async fn follow(
     args: &ConsumeArgs,
     ends: &mut BTreeMap<PartitionIndex, Offset>,
 ) -> anyhow::Result<()> {
+    let (mut told, mut since) = (Told::default(), Instant::now());
     while consumer.assigned() > 0 && printer.left != Some(0) {
         let Some(fetched) = consumer.poll(POLL).await? else {
             // What was to be read may have fallen to retention meanwhile.
@@ -103,8 +121,20 @@ async fn follow(
             };
             let over: Vec<_> = ends.iter().filter(|(part, end)| passed(**part, **end)).map(|(part, _)| *part).collect();
             over.into_iter().for_each(|partition| consumer.unassign(&args.topic, partition));
+            let due = if args.follow { None } else { first_due(consumer, args, ends) };
+            let why = consumer.obstacle().map(ToString::to_string);
+            if due.is_some() || why.is_some() {
+                let what = due.as_ref().map_or_else(|| "to bring records".into(), |due| format!("to bring {due}"));
+                told.tell(Some(waiting(&args.kafka.brokers, &what, why.as_deref())));
+            }
+            if let Some(due) = due
+                && since.elapsed() >= args.timeout
+            {
+                bail!("the server has not brought {due} within {:?}, though there is more", args.timeout);
+            }
             continue;
         };
+        since = Instant::now();
         let end = if args.follow { None } else { ends.get(&fetched.partition).copied() };
         printer.print(&fetched, end)?;
         if end.is_some_and(|end| fetched.next >= end) {
@@ -112,6 +142,14 @@ async fn follow(
         }
     }
     Ok(())
+}
+
+/// What is still to come of the first partition that has not reached its end.
+fn first_due(consumer: &Consumer, args: &ConsumeArgs, ends: &BTreeMap<PartitionIndex, Offset>) -> Option<String> {
+    ends.iter().find_map(|(partition, end)| {
+        let position = consumer.position(&args.topic, *partition).filter(|position| position < end)?;
+        Some(format!("partition {}-{partition} from offset {position} on", args.topic))
+    })
 }
 
 /// First and end offset of every partition to read.
@@ -127,7 +165,7 @@ async fn range(
             bail!(ClientError::Kafka {
                 error: KafkaError::UnknownTopicOrPartition,
                 what: format!("partition {}-{wanted}", topic.name),
-                message: format!("there are {} partitions, numbered from 0", partitions.len()),
+                message: format!("there {}, numbered from 0", are(partitions.len(), "partition")),
             });
         }
     }
@@ -150,7 +188,7 @@ async fn range(
         // No record is that late: begin at the end.
         let mut start = start.unwrap_or(end);
         if let Position::BeforeEnd(count) = args.from {
-            start = start.max(end.plus(count.saturating_neg()));
+            start = tail::start(client, (&topic.name, partition), start..end, count, isolation).await?;
         }
         ranges.push((partition, start, end));
     }

@@ -92,7 +92,8 @@ pub(crate) async fn run(
         .collect();
     show(args.output.output, &rows, || {
         if rows.is_empty() {
-            return format!("{name} has its defaults; --defaults shows them\n");
+            let (has, its) = if name.starts_with("all ") { ("have", "their") } else { ("has", "its") };
+            return format!("{name} {has} {its} defaults; --defaults shows them\n");
         }
         let mut table = Table::new(["CONFIG", "VALUE", "SOURCE", ""]);
         for row in &rows {

@@ -1,9 +1,11 @@
 //! The HTTP side of the command line: requests, errors, and `tidelog query`.
 
-use std::path::Path;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::Args;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -11,10 +13,13 @@ use serde_json::{Map, Value, json};
 
 use super::trusting;
 use crate::cli::{Format, HttpArgs, HttpServerArgs, OutputArgs};
-use crate::output::{Table, Usage, print};
+use crate::output::{Table, Usage, existing, print};
 
 /// Largest answer read, bytes: more than that nobody reads on a terminal, and memory stays bounded.
 const MAX_ANSWER_BYTES: usize = 256 * 1024 * 1024;
+
+/// Longest statement read, bytes: a server refuses far shorter ones.
+const MAX_STATEMENT_BYTES: u64 = 16 * 1024 * 1024;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -97,10 +102,20 @@ impl Http {
         }
         let mut response = match request.send().await {
             Ok(response) => response,
-            Err(error) if error.is_connect() && self.base.scheme() == "http" => {
-                return Err(HttpError::Refused(self.base.to_string()).into());
+            Err(error) => {
+                let error = anyhow::Error::new(error);
+                let texts: Vec<String> = error.chain().map(ToString::to_string).collect();
+                let refused = error.chain().any(|cause| {
+                    cause.downcast_ref::<io::Error>().is_some_and(|io| io.kind() == io::ErrorKind::ConnectionRefused)
+                });
+                if refused {
+                    return Err(HttpError::Refused(self.base.to_string()).into());
+                }
+                return Err(match hint(&texts) {
+                    Some(hint) => anyhow::anyhow!("the request to {} failed: {hint}", self.base),
+                    None => error.context("the request failed"),
+                });
             }
-            Err(error) => return Err(anyhow::Error::new(error).context("the request failed")),
         };
         let status = response.status();
         let mut body = Vec::new();
@@ -115,6 +130,25 @@ impl Http {
         }
         Err(problem(status.as_u16(), status.canonical_reason().unwrap_or("error"), &body).into())
     }
+}
+
+/// What to do about a conversation that went wrong in a way that is known.
+fn hint(texts: &[String]) -> Option<&'static str> {
+    let said = |part: &str| texts.iter().any(|text| text.contains(part));
+    if said("invalid HTTP version") || said("invalid HTTP header parsed") {
+        return Some(
+            "the server speaks something else there; try https:// in --url (TIDELOG_URL), and see that it is the HTTP port",
+        );
+    }
+    if said("InvalidContentType") || said("corrupt message") {
+        return Some("the server does not encrypt there: http:// in --url (TIDELOG_URL)");
+    }
+    if said("UnknownIssuer") {
+        return Some(
+            "nobody who is trusted has signed the server's certificate: --tls-ca FILE (TIDELOG_TLS_CA) says whom to trust",
+        );
+    }
+    None
 }
 
 /// An error answer; `application/problem+json` if it is one (RFC 9457).
@@ -141,8 +175,12 @@ fn problem(status: u16, reason: &str, body: &[u8]) -> HttpError {
 
 #[derive(Debug, Args)]
 pub(crate) struct QueryArgs {
-    /// The statement; topics are tables, names with `.` or `-` need double quotes.
-    sql: String,
+    /// The statement, or `-` for standard input; topics are tables, names with `.` or `-` need double quotes.
+    #[arg(required_unless_present = "file", conflicts_with = "file")]
+    sql: Option<String>,
+    /// Read the statement from this file.
+    #[arg(short, long, value_name = "FILE")]
+    file: Option<PathBuf>,
     #[command(flatten)]
     http: HttpArgs,
     #[command(flatten)]
@@ -162,9 +200,9 @@ struct Column {
 
 /// `tidelog query`.
 pub(crate) async fn query(args: QueryArgs) -> anyhow::Result<()> {
-    let body = Http::new(&args.http.server, args.http.tls_ca.as_deref())?
-        .post("v1/query", &json!({ "sql": args.sql }))
-        .await?;
+    let sql = statement(&args)?;
+    let body =
+        Http::new(&args.http.server, args.http.tls_ca.as_deref())?.post("v1/query", &json!({ "sql": sql })).await?;
     if args.output.output == Format::Json {
         return print_json(body);
     }
@@ -173,6 +211,23 @@ pub(crate) async fn query(args: QueryArgs) -> anyhow::Result<()> {
     let mut text = render(&answer);
     text.push_str(&format!("({count} row{})\n", if count == 1 { "" } else { "s" }));
     Ok(print(&text)?)
+}
+
+/// The statement from wherever it stands.
+fn statement(args: &QueryArgs) -> anyhow::Result<String> {
+    let mut text = String::new();
+    match (&args.file, args.sql.as_deref()) {
+        (Some(path), _) => {
+            let file = File::open(existing(path)?).with_context(|| format!("cannot open {}", path.display()))?;
+            file.take(MAX_STATEMENT_BYTES).read_to_string(&mut text)?;
+        }
+        (None, Some("-")) => drop(io::stdin().take(MAX_STATEMENT_BYTES).read_to_string(&mut text)?),
+        (None, sql) => sql.unwrap_or_default().clone_into(&mut text),
+    }
+    if text.trim().is_empty() {
+        bail!(Usage("there is no statement".into()));
+    }
+    Ok(text)
 }
 
 /// The server's own JSON, so that no number is read and written again.
@@ -243,6 +298,17 @@ mod tests {
         let error = problem(401, "Unauthorized", b"<html>");
         assert!(error.to_string().starts_with("Unauthorized; set TIDELOG_TOKEN or --token"), "{error}");
         assert_eq!(error.exit_code(), 5);
+    }
+
+    #[test]
+    fn known_troubles_have_a_way_out() {
+        let told = |text: &str| hint(&["error sending request".to_owned(), text.to_owned()]);
+        assert!(told("invalid HTTP version parsed").is_some_and(|hint| hint.contains("https://")));
+        assert!(
+            told("received corrupt message of type InvalidContentType").is_some_and(|hint| hint.contains("http://"))
+        );
+        assert!(told("invalid peer certificate: UnknownIssuer").is_some_and(|hint| hint.contains("--tls-ca")));
+        assert_eq!(told("operation timed out"), None);
     }
 
     #[test]

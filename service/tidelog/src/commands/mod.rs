@@ -14,17 +14,20 @@ pub(crate) mod http;
 pub(crate) mod lines;
 pub(crate) mod log;
 pub(crate) mod parse;
+mod password;
 pub(crate) mod produce;
 pub(crate) mod quota;
 pub(crate) mod record_line;
 pub(crate) mod records;
 pub(crate) mod status;
 pub(crate) mod table;
+mod tail;
 pub(crate) mod tier;
 pub(crate) mod token;
 pub(crate) mod topic;
 pub(crate) mod txn;
 pub(crate) mod user;
+mod waiting;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -42,6 +45,9 @@ use crate::{demo, pem, serve};
 /// Threads that may wait for the disk at the same time. More would only queue inside it, and each keeps memory of its own; nothing on
 /// this pool waits for another of its kind.
 const BLOCKING_THREADS: usize = 64;
+
+/// How a user authenticates unless the command line says otherwise.
+const DEFAULT_MECHANISM: &str = "SCRAM-SHA-512";
 
 /// Runs the command to its end.
 pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
@@ -84,20 +90,29 @@ async fn dispatch(command: Command) -> anyhow::Result<()> {
 
 /// Who the command says it is: nobody, unless `--user` or a mechanism without users is given.
 fn login(args: &KafkaArgs) -> anyhow::Result<Option<Login>> {
-    let mechanism = Mechanism::from_name(&args.sasl_mechanism).ok_or_else(|| {
+    let named = args.sasl_mechanism.as_deref();
+    let mechanism = Mechanism::from_name(named.unwrap_or(DEFAULT_MECHANISM)).ok_or_else(|| {
         let known = Mechanism::ALL.iter().map(|mechanism| mechanism.name()).collect::<Vec<_>>().join(", ");
-        Usage(format!("--sasl-mechanism: {:?} is none of {known}", args.sasl_mechanism))
+        Usage(format!("--sasl-mechanism: {:?} is none of {known}", named.unwrap_or_default()))
     })?;
-    let Some(user) = &args.user else { return Ok(None) };
-    let secret = std::env::var(&args.password_env).ok().filter(|secret| !secret.is_empty());
-    let secret = secret.map(Secret).ok_or_else(|| {
-        Usage(format!("the environment variable {} is not set; it holds the password of {user}", args.password_env))
-    })?;
-    Ok(Some(match mechanism {
-        Mechanism::Plain => Login::Plain(user.clone(), secret),
-        Mechanism::Scram(mechanism) => Login::Scram(mechanism, user.clone(), secret),
-        Mechanism::OAuthBearer => Login::Token(secret),
-    }))
+    let secret = || {
+        let held = if mechanism == Mechanism::OAuthBearer { "token" } else { "password" };
+        let secret = std::env::var(&args.password_env).ok().filter(|secret| !secret.is_empty());
+        let missing =
+            || Usage(format!("the environment variable {} is not set; it holds the {held}", args.password_env));
+        secret.map(Secret).ok_or_else(missing)
+    };
+    Ok(match (mechanism, &args.user) {
+        // The token says who it is.
+        (Mechanism::OAuthBearer, Some(_)) => Some(Login::Token(secret()?)),
+        (Mechanism::OAuthBearer, None) if named.is_some() => Some(Login::Token(secret()?)),
+        (_, None) if named.is_some() => {
+            return Err(Usage(format!("--sasl-mechanism {} needs a --user (TIDELOG_USER)", mechanism.name())).into());
+        }
+        (_, None) => None,
+        (Mechanism::Plain, Some(user)) => Some(Login::Plain(user.clone(), secret()?)),
+        (Mechanism::Scram(mechanism), Some(user)) => Some(Login::Scram(mechanism, user.clone(), secret()?)),
+    })
 }
 
 /// Whom the command trusts, and what it shows; `None` sends everything as it is.

@@ -59,7 +59,7 @@ pub(crate) enum Position {
     Time(Timestamp),
 }
 
-/// `beginning`, `end`, an offset, `-N` for N records before the end, or an RFC 3339 time.
+/// `beginning`, `end`, an offset, `-N` for N records before the end, an RFC 3339 time, or a day.
 pub(crate) fn position(text: &str) -> Result<Position, String> {
     match text {
         "beginning" | "earliest" => return Ok(Position::Beginning),
@@ -71,8 +71,11 @@ pub(crate) fn position(text: &str) -> Result<Position, String> {
         Ok(back) if back < 0 => return Ok(Position::BeforeEnd(back.saturating_neg())),
         _ => {}
     }
-    let time = rfc3339(text).map(Position::Time);
-    time.ok_or_else(|| "expected beginning, end, an offset, -N, or a time such as 2026-11-21T10:00:00Z".into())
+    let time = moment(text).map(Position::Time);
+    time.ok_or_else(|| {
+        "expected beginning, end, an offset, -N, a time such as 2026-11-21T10:00:00Z, or a day such as 2026-11-21"
+            .into()
+    })
 }
 
 /// Milliseconds since 1970 of `2026-11-21T10:46:53.5Z` or `…+01:00`.
@@ -80,9 +83,14 @@ pub(crate) fn rfc3339(text: &str) -> Option<Timestamp> {
     Some(Timestamp(chrono::DateTime::parse_from_rfc3339(text).ok()?.timestamp_millis()))
 }
 
+/// A time, or a day alone: its beginning in UTC.
+fn moment(text: &str) -> Option<Timestamp> {
+    rfc3339(text).or_else(|| rfc3339(&format!("{text}T00:00:00Z")))
+}
+
 /// A time as an option takes it.
 pub(crate) fn time(text: &str) -> Result<Timestamp, String> {
-    rfc3339(text).ok_or_else(|| "expected a time such as 2026-11-21T10:00:00Z".into())
+    moment(text).ok_or_else(|| "expected a time such as 2026-11-21T10:00:00Z, or a day such as 2026-11-21".into())
 }
 
 #[cfg(test)]
@@ -117,7 +125,8 @@ mod tests {
         assert_eq!(position("42"), Ok(Position::At(Offset(42))));
         assert_eq!(position("-5"), Ok(Position::BeforeEnd(5)));
         assert_eq!(position("1970-01-01T00:00:01Z"), Ok(Position::Time(Timestamp(1000))));
-        for bad in ["", "x", "+5", "2026-11-21", "1e3", "99999999999999999999"] {
+        assert_eq!(position("1970-01-02"), Ok(Position::Time(Timestamp(86_400_000))));
+        for bad in ["", "x", "+5", "2026-11-31", "2026-11", "1e3", "99999999999999999999"] {
             assert!(position(bad).is_err(), "{bad}");
         }
     }

@@ -9,13 +9,14 @@ use bytes::Bytes;
 use clap::{Args, ValueEnum};
 use serde_json::json;
 use tidelog_client::{Acks, ClientError, Delivery, NewRecord, Producer, ProducerOptions};
-use tidelog_model::{KafkaError, PartitionIndex};
+use tidelog_model::{KafkaError, PartitionIndex, TopicName};
 use tidelog_record::{Codec, Header};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::parse::key_value;
+use super::parse::{duration, key_value};
 use super::topic::is_json;
+use super::waiting::{telling, waiting};
 use super::{connect, lines};
 use crate::cli::{KafkaArgs, OutputArgs};
 use crate::output::{Interrupted, Usage, note, print};
@@ -56,8 +57,8 @@ fn header(text: &str) -> Result<Header, String> {
     Ok(Header { key: Bytes::from(key), value: Some(Bytes::from(value)) })
 }
 
-/// The server may be silent for this long before somebody is told.
-const QUIET: Duration = Duration::from_secs(1);
+/// How often records that were sent are looked at while no input comes.
+const LOOK: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Args)]
 pub(crate) struct ProduceArgs {
@@ -87,6 +88,9 @@ pub(crate) struct ProduceArgs {
     /// Records per second at most.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     rate: Option<u32>,
+    /// How long a record may take to be stored before the command gives up.
+    #[arg(long, value_name = "TIME", default_value = "2m", value_parser = duration)]
+    delivery_timeout: Duration,
     #[command(flatten)]
     kafka: KafkaArgs,
     #[command(flatten)]
@@ -100,9 +104,23 @@ pub(crate) async fn run(args: ProduceArgs) -> anyhow::Result<()> {
     if args.key_field.as_deref().is_some_and(|pointer| !pointer.is_empty() && !pointer.starts_with('/')) {
         bail!(Usage("--key-field is a JSON pointer and begins with /".into()));
     }
+    // With no input at all no server would say so.
+    TopicName::new(&args.topic).map_err(|error| ClientError::Kafka {
+        error: KafkaError::InvalidTopicException,
+        what: format!("topic `{}`", args.topic),
+        message: error.to_string(),
+    })?;
     let client = connect(&args.kafka, "tidelog-produce").await?;
-    let options = ProducerOptions { acks: args.acks.into(), codec: args.compression, ..ProducerOptions::default() };
-    let producer = Producer::start(&client, options).await?;
+    let options = ProducerOptions {
+        acks: args.acks.into(),
+        codec: args.compression,
+        delivery_timeout: args.delivery_timeout,
+        ..ProducerOptions::default()
+    };
+    let brokers = args.kafka.brokers.as_str();
+    let line = |why: Option<&str>| Some(waiting(brokers, "to store records", why));
+    let starting = || client.obstacle().and_then(|why| line(Some(&why)));
+    let producer = telling(starting, Producer::start(&client, options)).await?;
     let mut input = lines::read(args.file.as_deref())?;
     let mut tally = Tally { json: is_json(&args.output), ..Tally::default() };
     // The first write to a topic creates it: who misspelt a name should learn so.
@@ -110,30 +128,36 @@ pub(crate) async fn run(args: ProduceArgs) -> anyhow::Result<()> {
     if before.topic(&args.topic).is_some_and(|topic| topic.error == Some(KafkaError::UnknownTopicOrPartition)) {
         tally.created = Some(args.topic.clone());
     }
-    let result = telling(&args, &producer, async {
+    let mut before = producer.progress();
+    let mut stuck = || {
+        let now = producer.progress();
+        let stands = before.0 > 0 && now.0 > 0 && now.1 == before.1;
+        before = now;
+        let why = client.obstacle().or_else(|| producer.last_error().filter(|_| stands));
+        if stands || why.is_some() { line(why.as_deref()) } else { None }
+    };
+    let result = telling(&mut stuck, async {
         tokio::select! {
             result = send_all(&args, &producer, &mut input, &mut tally) => result,
             _ = tokio::signal::ctrl_c() => Err(Interrupted.into()),
         }
     })
     .await;
-    // Whatever ended it: what was sent is settled and counted.
-    telling(&args, &producer, producer.flush()).await;
+    // Whatever ended it: what was sent is settled and counted. Once one record took too long, others need not.
+    if !tally.gave_up {
+        telling(&mut stuck, producer.flush()).await;
+    }
+    drop(producer);
     tally.finish().await?;
-    note(&format!("{} of {} records stored in {}", tally.stored, tally.sent, args.topic));
+    match (tally.sent, &tally.created, &result) {
+        (0, Some(topic), Ok(())) => {
+            note(&format!("nothing was sent: no input; {topic} does not exist and was not made"))
+        }
+        (0, None, Ok(())) => note("nothing was sent: no input"),
+        _ => note(&format!("{} of {} records stored in {}", tally.stored, tally.sent, args.topic)),
+    }
     result?;
     tally.first_error.map_or(Ok(()), |error| Err(error.into()))
-}
-
-/// Does the work, and says so if the server does not take what it is sent: whoever types must not wonder.
-async fn telling<T>(args: &ProduceArgs, producer: &Producer, work: impl Future<Output = T>) -> T {
-    let mut work = std::pin::pin!(work);
-    tokio::select! {
-        done = &mut work => return done,
-        () = producer.stuck(QUIET) => {}
-    }
-    note(&format!("waiting for the server at {} to store records", args.kafka.brokers));
-    work.await
 }
 
 async fn send_all(
@@ -143,7 +167,15 @@ async fn send_all(
     tally: &mut Tally,
 ) -> anyhow::Result<()> {
     let start = Instant::now();
-    while let Some(portion) = input.recv().await {
+    while !tally.gave_up {
+        let portion = match tokio::time::timeout(LOOK, input.recv()).await {
+            Ok(Some(portion)) => portion,
+            Ok(None) => break,
+            Err(_) => {
+                tally.settle_known().await?;
+                continue;
+            }
+        };
         for line in portion.context("cannot read the input")? {
             if let Some(rate) = args.rate {
                 let due = Duration::from_secs_f64(tally.sent as f64 / f64::from(rate));
@@ -151,6 +183,9 @@ async fn send_all(
             }
             let delivery = producer.send(&args.topic, args.record(line, tally.sent + 1)?).await?;
             tally.add(delivery).await?;
+            if tally.gave_up {
+                break;
+            }
         }
     }
     Ok(())
@@ -187,7 +222,12 @@ fn split(line: &Bytes, separator: &[u8]) -> Option<(Bytes, Bytes)> {
 
 /// A string is its text, any other scalar its JSON; objects, arrays and null are no keys.
 fn key_of(line: &[u8], pointer: &str) -> Result<Bytes, String> {
-    let value: serde_json::Value = serde_json::from_slice(line).map_err(|error| format!("not JSON: {error}"))?;
+    let value: serde_json::Value = serde_json::from_slice(line).map_err(|error| {
+        // Its own number of the line is always 1.
+        let reason = error.to_string();
+        let reason = reason.split(" at line ").next().unwrap_or_default();
+        format!("not JSON, column {}: {reason}", error.column())
+    })?;
     match value.pointer(pointer) {
         Some(serde_json::Value::String(text)) => Ok(Bytes::from(text.clone())),
         Some(scalar @ (serde_json::Value::Number(_) | serde_json::Value::Bool(_))) => {
@@ -206,6 +246,8 @@ struct Tally {
     created: Option<String>,
     sent: u64,
     stored: u64,
+    /// A record was not stored in time.
+    gave_up: bool,
     open: VecDeque<Delivery>,
     first_error: Option<ClientError>,
 }
@@ -214,6 +256,11 @@ impl Tally {
     async fn add(&mut self, delivery: Delivery) -> anyhow::Result<()> {
         self.sent += 1;
         self.open.push_back(delivery);
+        self.settle_known().await
+    }
+
+    /// Settles what is known, in order; waits only for the oldest of too many.
+    async fn settle_known(&mut self) -> anyhow::Result<()> {
         while let Some(delivery) = self.open.pop_front() {
             if delivery.now().is_none() && self.open.len() < MAX_OPEN_DELIVERIES {
                 self.open.push_front(delivery);
@@ -247,7 +294,10 @@ impl Tally {
                     note(&format!("topic {topic} did not exist and was created"));
                 }
             }
-            Err(error) => self.first_error = self.first_error.take().or(Some(error)),
+            Err(error) => {
+                self.gave_up |= matches!(error, ClientError::Expired { .. });
+                self.first_error = self.first_error.take().or(Some(error));
+            }
         }
         if self.json {
             print(&format!("{line}\n"))?;
@@ -279,7 +329,7 @@ mod tests {
         for bad in ["/none", "/o", "/z", ""] {
             assert!(key_of(line, bad).is_err(), "{bad}");
         }
-        assert!(key_of(b"no json", "/id").is_err());
+        assert_eq!(key_of(b"no json", "/id").unwrap_err(), "not JSON, column 2: expected ident");
     }
 
     #[test]

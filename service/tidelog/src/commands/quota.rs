@@ -118,6 +118,7 @@ pub(crate) async fn run(args: QuotaArgs) -> anyhow::Result<()> {
     match args.command {
         QuotaCommand::Set(args) => {
             let entity = args.who.entity()?;
+            fitting(entity, args.quotas.iter().map(|(name, _)| name.as_str()))?;
             let client = connect(&args.kafka, "tidelog-quota").await?;
             let changes: Vec<_> = args.quotas.iter().map(|(name, value)| (name.clone(), Some(*value))).collect();
             client.alter_quotas(entity, &changes, args.dry_run).await?;
@@ -140,6 +141,26 @@ pub(crate) async fn run(args: QuotaArgs) -> anyhow::Result<()> {
             print(&args.output, &found)
         }
     }
+}
+
+/// Refuses what no server could mean: an address is counted by itself, and only its connections are.
+fn fitting<'a>(entity: &QuotaEntity, quotas: impl Iterator<Item = &'a str>) -> Result<(), Usage> {
+    let of_address = entity.iter().any(|(kind, _)| kind == "ip");
+    if of_address && entity.len() > 1 {
+        return Err(Usage("an address stands alone: --for ip=… goes with neither user nor client-id".into()));
+    }
+    let connections = QuotaKind::ConnectionCreationRate.name();
+    for name in quotas {
+        if of_address && name != connections {
+            return Err(Usage(format!("{name} is no quota of an address, which has only {connections}")));
+        }
+        if !of_address && name == connections {
+            return Err(Usage(format!(
+                "{connections} is a quota of addresses: --for ip=ADDRESS, or ip=* for all others"
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// The names of all quotas that this entity itself has.
@@ -207,6 +228,19 @@ mod tests {
         for bad in ["user", "=x", "group=g", "*"] {
             assert!(part(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn an_address_has_one_quota_and_no_companion() {
+        let ip = ("ip".to_owned(), Some("::1".to_owned()));
+        let user = ("user".to_owned(), None);
+        let told = |entity: &[&(String, Option<String>)], quota| {
+            fitting(&entity.iter().map(|part| (*part).clone()).collect(), std::iter::once(quota))
+        };
+        assert!(told(&[&ip], "connection_creation_rate").is_ok() && told(&[&user], "no_such_rate").is_ok());
+        assert!(told(&[&ip], "producer_byte_rate").unwrap_err().to_string().contains("connection_creation_rate"));
+        assert!(told(&[&user], "connection_creation_rate").is_err());
+        assert!(told(&[&user, &ip], "connection_creation_rate").unwrap_err().to_string().contains("alone"));
     }
 
     #[test]

@@ -2,12 +2,12 @@
 
 use clap::{Args, Subcommand};
 use serde::Serialize;
-use tidelog_client::{Client, Isolation, OffsetQuery, TopicInfo};
-use tidelog_model::{Offset, PartitionIndex, Timestamp};
+use tidelog_client::{Client, ClientError, Isolation, OffsetQuery, TopicInfo};
+use tidelog_model::{KafkaError, Offset, PartitionIndex, Timestamp};
 
 use super::parse::time;
 use super::{connect, topic};
-use crate::cli::{KafkaArgs, OutputArgs};
+use crate::cli::{Format, KafkaArgs, OutputArgs};
 use crate::output::{Table, show};
 
 #[derive(Debug, Args)]
@@ -40,9 +40,9 @@ struct DeleteArgs {
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 struct BeforeArgs {
-    /// Everything before this offset.
-    #[arg(long, value_name = "OFFSET", value_parser = clap::value_parser!(i64).range(0..))]
-    before_offset: Option<i64>,
+    /// Everything before this offset; END is the end of each partition.
+    #[arg(long, value_name = "OFFSET", value_parser = offset)]
+    before_offset: Option<Before>,
     /// Everything before the first record with this time or a later one, as 2026-11-21T10:00:00Z.
     #[arg(long, value_name = "TIME", value_parser = time)]
     before_time: Option<Timestamp>,
@@ -51,18 +51,37 @@ struct BeforeArgs {
     all: bool,
 }
 
+/// Up to where.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Before {
+    End,
+    Offset(Offset),
+}
+
+fn offset(text: &str) -> Result<Before, String> {
+    if text.eq_ignore_ascii_case("end") {
+        return Ok(Before::End);
+    }
+    let number = text.parse().ok().filter(|number| *number >= 0);
+    number.map(|number| Before::Offset(Offset(number))).ok_or_else(|| "expected an offset or END".into())
+}
+
 pub(crate) async fn run(args: RecordsArgs) -> anyhow::Result<()> {
     let RecordsCommand::Delete(args) = args.command;
     let client = connect(&args.kafka, "tidelog-records").await?;
     let info = client.topic(&args.topic, false).await?;
     let wanted = before(&client, &info, &args).await?;
     let results = client.delete_records(&args.topic, &wanted).await?;
-    let (mut rows, mut failed) = (Vec::new(), None);
+    let (mut rows, mut errors) = (Vec::new(), Vec::new());
     for ((partition, _), result) in wanted.iter().zip(results) {
         match result {
             Ok(start) => rows.push(Row { partition: partition.get(), log_start_offset: start.get() }),
-            Err(error) => failed = Some(topic::report(failed, error)),
+            Err(error) => errors.push(with_range(&client, &info, *partition, error).await),
         }
+    }
+    let failed = errors.into_iter().fold(None, |earlier, error| Some(topic::report(earlier, error)));
+    if rows.is_empty() && args.output.output == Format::Table {
+        return failed.map_or(Ok(()), |error| Err(error.into()));
     }
     show(args.output.output, &rows, || {
         let mut table = Table::new(["PARTITION", "START"]);
@@ -72,6 +91,16 @@ pub(crate) async fn run(args: RecordsArgs) -> anyhow::Result<()> {
         table.render()
     })?;
     failed.map_or(Ok(()), |error| Err(error.into()))
+}
+
+/// An offset that a partition does not have is told with those that it has.
+async fn with_range(client: &Client, info: &TopicInfo, partition: PartitionIndex, error: ClientError) -> ClientError {
+    let ClientError::Kafka { error: error @ KafkaError::OffsetOutOfRange, what, message } = error else { return error };
+    let ends = topic::ends(client, info).await.unwrap_or_default();
+    let range = info.partitions.iter().zip(ends).find(|(known, _)| known.index == partition).map(|(_, range)| range);
+    let message =
+        range.map_or(message, |(start, end)| format!("it has offsets from {start} up to, not including, {end}"));
+    ClientError::Kafka { error, what, message }
 }
 
 #[derive(Serialize)]
@@ -92,7 +121,10 @@ async fn before(
         false => args.partition.iter().copied().map(PartitionIndex).collect(),
     };
     let Some(time) = args.before.before_time else {
-        let offset = args.before.before_offset.map(Offset);
+        let offset = match args.before.before_offset {
+            Some(Before::Offset(offset)) => Some(offset),
+            Some(Before::End) | None => None,
+        };
         return Ok(partitions.into_iter().map(|partition| (partition, offset)).collect());
     };
     let query: Vec<_> = partitions.iter().map(|p| (info.name.as_str(), *p, OffsetQuery::AtOrAfter(time))).collect();

@@ -10,11 +10,11 @@ use tidelog_client::TopicInfo;
 use super::http::{Http, HttpError};
 use super::{connect, topic};
 use crate::cli::{HttpServerArgs, KafkaArgs, OutputArgs};
-use crate::output::{Table, show};
+use crate::output::{Table, counted, show};
 
 #[derive(Debug, Args)]
 pub(crate) struct StatusArgs {
-    /// Show every topic with its records.
+    /// Show every topic with its offsets in use.
     #[arg(long)]
     topics: bool,
     #[command(flatten)]
@@ -55,7 +55,8 @@ struct Broker {
 struct Topic {
     name: String,
     partitions: usize,
-    records: i64,
+    /// From the first to the end; markers of transactions have offsets too.
+    offsets: i64,
 }
 
 pub(crate) async fn run(args: StatusArgs) -> anyhow::Result<()> {
@@ -78,7 +79,7 @@ pub(crate) async fn run(args: StatusArgs) -> anyhow::Result<()> {
     if args.topics {
         let mut list = Vec::new();
         for topic in metadata.topics.iter().filter(|topic| !topic.is_internal) {
-            list.push(records(&client, topic).await?);
+            list.push(offsets(&client, topic).await?);
         }
         list.sort_by(|a, b| a.name.cmp(&b.name));
         topic_list = Some(list);
@@ -104,10 +105,10 @@ pub(crate) async fn run(args: StatusArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn records(client: &tidelog_client::Client, info: &TopicInfo) -> anyhow::Result<Topic> {
+async fn offsets(client: &tidelog_client::Client, info: &TopicInfo) -> anyhow::Result<Topic> {
     let ends = topic::ends(client, info).await?;
-    let records = ends.iter().map(|(start, end)| end.saturating_sub(*start)).sum();
-    Ok(Topic { name: info.name.clone(), partitions: info.partitions.len(), records })
+    let offsets = ends.iter().map(|(start, end)| end.saturating_sub(*start)).sum();
+    Ok(Topic { name: info.name.clone(), partitions: info.partitions.len(), offsets })
 }
 
 /// Is the server ready, and in which words?
@@ -135,8 +136,9 @@ impl Status {
         }
         if self.internal_topics > 0 {
             text.push_str(&format!(
-                "\nInternal    {} partitions of {} topics",
-                self.internal_partitions, self.internal_topics
+                "\nInternal    {} of {}",
+                counted(self.internal_partitions, "partition"),
+                counted(self.internal_topics, "topic")
             ));
         }
         text.push_str("\n\n");
@@ -148,9 +150,9 @@ impl Status {
         }
         text.push_str(&table.render());
         if let Some(topics) = &self.topic_list {
-            let mut table = Table::new(["TOPIC", "PARTITIONS", "RECORDS"]);
+            let mut table = Table::new(["TOPIC", "PARTITIONS", "OFFSETS"]);
             for topic in topics {
-                table.row([topic.name.clone(), topic.partitions.to_string(), topic.records.to_string()]);
+                table.row([topic.name.clone(), topic.partitions.to_string(), topic.offsets.to_string()]);
             }
             text.push('\n');
             text.push_str(&table.render());

@@ -305,7 +305,7 @@ impl Described {
     fn render(&self) -> String {
         let list = |nodes: &[i32]| nodes.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
         let mut text = format!("Topic {} ({})\n\n", self.name, self.id);
-        let mut table = Table::new(["PARTITION", "LEADER", "EPOCH", "REPLICAS", "ISR", "START", "END", "RECORDS"]);
+        let mut table = Table::new(["PARTITION", "LEADER", "EPOCH", "REPLICAS", "ISR", "START", "END", "OFFSETS"]);
         for p in &self.partitions {
             table.row([
                 p.partition.to_string(),

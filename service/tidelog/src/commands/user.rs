@@ -1,4 +1,4 @@
-//! `tidelog user`: create, list, delete users with passwords. A password comes from the environment and is never printed.
+//! `tidelog user`: create, list, delete users with passwords. A password is never printed.
 
 use std::path::{Path, PathBuf};
 
@@ -14,9 +14,9 @@ use tidelog_security::limits::MIN_SCRAM_ITERATIONS;
 use tidelog_security::scram::{credential, salted_password};
 use tidelog_store::{EmbeddedStore, Ran, run as carry_out};
 
-use super::connect;
+use super::{connect, password};
 use crate::cli::{KafkaArgs, OutputArgs};
-use crate::output::{Table, Usage, note, show};
+use crate::output::{Table, existing, note, show};
 
 #[derive(Debug, Args)]
 pub(crate) struct UserArgs {
@@ -38,12 +38,18 @@ enum UserCommand {
 struct CreateArgs {
     /// The user; the principal is User:NAME.
     name: String,
-    /// Environment variable that holds the new password.
+    /// Environment variable that holds the new password; without it a terminal is asked.
     #[arg(long, value_name = "NAME", default_value = "TIDELOG_NEW_PASSWORD")]
     new_password_env: String,
+    /// File whose first line is the new password.
+    #[arg(long, value_name = "FILE", conflicts_with = "new_password_env")]
+    password_file: Option<PathBuf>,
     /// Write into this data directory, of a server that does not run: how the first user comes to be.
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
+    /// Make the data directory if it is not there.
+    #[arg(long, requires = "data_dir")]
+    create: bool,
     /// The number of the node that the data directory belongs to.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(i32).range(0..))]
     node_id: i32,
@@ -80,11 +86,13 @@ pub(crate) async fn run(args: UserArgs) -> anyhow::Result<()> {
 }
 
 async fn create(args: CreateArgs) -> anyhow::Result<()> {
-    let variable = &args.new_password_env;
-    let password = std::env::var(variable).ok().filter(|password| !password.is_empty());
-    let Some(password) = password else {
-        bail!(Usage(format!("the environment variable {variable} is not set; it holds the new password")));
-    };
+    // A slip of the pen must not become a directory that no server ever reads.
+    if let Some(path) = args.data_dir.as_ref().filter(|_| !args.create)
+        && !existing(path)?.join("meta.properties").exists()
+    {
+        bail!("no server has used {} yet: start one on it once, or pass --create", path.display());
+    }
+    let password = password::new(args.password_file.as_deref(), &args.new_password_env)?;
     match &args.data_dir {
         Some(path) => write_offline(path, NodeId(args.node_id), &args.name, &password).await?,
         None => connect(&args.kafka, "tidelog-user").await?.set_password(&args.name, &password).await?,

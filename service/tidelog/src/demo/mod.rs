@@ -366,7 +366,7 @@ fn finish(server: &Running, report: &Report, answers: &Answers, format: Format, 
         "\ntry it, this server stays up until Ctrl-C:\n\
          \x20 curl 'http://{http}/v1/topics/{TOPIC}/events?from=earliest&limit=2'\n\
          \x20 kcat -b {kafka} -t {TOPIC} -C -e -o beginning -c 2\n\
-         \x20 duckdb -c \"SELECT count(*), max(properties.mag) FROM '{folder}/{table}/*/*.parquet'\"",
+         \x20 duckdb -c \"SELECT count(*), max(properties.mag) FROM read_parquet('{folder}/{table}/*/*.parquet', union_by_name=true)\"",
         http = server.http,
         kafka = server.kafka,
         table = answers.folder,

@@ -38,8 +38,6 @@ const TABLE: &[(&str, &str)] = &[
     ("process.roles", ONE_NODE),
     ("controller.*", ONE_NODE),
     ("zookeeper.*", "there is no ZooKeeper; it can be left out"),
-    ("default.replication.factor", ONE_NODE),
-    ("min.insync.replicas", ONE_NODE),
     ("offsets.topic.replication.factor", ONE_NODE),
     ("transaction.state.log.replication.factor", ONE_NODE),
     ("transaction.state.log.min.isr", ONE_NODE),

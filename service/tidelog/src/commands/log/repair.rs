@@ -19,7 +19,7 @@ use tidelog_store::EmbeddedStore;
 
 use super::dry_disk::DryDisk;
 use crate::cli::OutputArgs;
-use crate::output::{existing, note, show};
+use crate::output::{counted, existing, note, show};
 
 #[derive(Debug, Args)]
 pub(crate) struct RepairArgs {
@@ -82,7 +82,7 @@ pub(super) async fn run(args: RepairArgs) -> Result<()> {
         repairs.push(repair);
     }
     show(args.output.output, &repairs, || match repairs.is_empty() {
-        true => format!("nothing to repair in {} partitions\n", partitions.len()),
+        true => format!("nothing to repair in {}\n", counted(partitions.len(), "partition")),
         false => repairs.iter().map(Repair::render).collect(),
     })?;
     if !args.yes && !repairs.is_empty() {

@@ -1,0 +1,176 @@
+//! What the command line says to somebody who has only the README: about a slip of the pen, a wrong port, an input without records.
+
+use std::fs;
+use std::io::Write;
+
+use tidelog_harness::serde_json::json;
+use tidelog_harness::{Server, run, tempfile};
+
+use super::{QUICK, alone, server};
+
+#[test]
+fn an_input_without_records_sends_nothing_and_says_so() {
+    let server = server();
+    let nothing = server.run(&["produce", "new"]).expect(0);
+    assert_eq!(nothing.stderr, "nothing was sent: no input; new does not exist and was not made\n");
+    server.run(&["topic", "describe", "new"]).expect(4);
+    server.run(&["topic", "create", "old"]).expect(0);
+    assert_eq!(server.run(&["produce", "old"]).expect(0).stderr, "nothing was sent: no input\n");
+    let refused = server.run(&["produce", "no/topic"]).expect(1);
+    assert!(refused.stderr.contains("INVALID_TOPIC_EXCEPTION"), "{}", refused.stderr);
+    let lines = b"{\"id\":1}\nid 2\n";
+    let refused = server.run_with(&["produce", "old", "--key-field", "/id"], lines).expect(1);
+    assert!(refused.stderr.contains("line 2: not JSON, column 1: expected value\n"), "{}", refused.stderr);
+}
+
+#[test]
+fn a_member_of_a_group_is_somebody_else() {
+    let refused = alone(&["consume", "t", "--group", "g"]).expect(2);
+    assert!(refused.stderr.contains("kcat -G") && !refused.stderr.contains("--output"), "{}", refused.stderr);
+}
+
+#[test]
+fn other_ports_and_other_protocols_are_told_with_the_way_out() {
+    let server = server();
+    let told = |args: &[&str], envs: &[(&str, &str)], code: i32| {
+        let mut command = server.command(args);
+        run(command.envs(envs.iter().copied()), b"", QUICK).expect(code).stderr
+    };
+    let http = told(&["topic", "list", "-b", server.http()], &[], 1);
+    assert!(http.contains("HTTP port") && http.contains("--brokers"), "{http}");
+    let login = [("TIDELOG_USER", "alice"), ("TIDELOG_PASSWORD", "x")];
+    let open = told(&["topic", "list"], &login, 1);
+    assert!(open.contains("does not ask who its clients are") && open.contains("--user"), "{open}");
+    let https = told(&["query", "SELECT 1", "--url", &format!("https://{}", server.http())], &[], 1);
+    assert!(https.contains("http:// in --url"), "{https}");
+    // A mechanism without anybody to authenticate is no wish to stay anonymous.
+    assert!(told(&["topic", "list", "--sasl-mechanism", "OAUTHBEARER"], &[], 2).contains("TIDELOG_PASSWORD"));
+    assert!(told(&["topic", "list", "--sasl-mechanism", "PLAIN"], &[], 2).contains("--user"));
+}
+
+#[test]
+fn a_directory_is_made_for_a_user_only_if_somebody_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let secret = folder.path().join("secret");
+    fs::write(&secret, "correct horse\n").unwrap();
+    let (data_dir, file) = (data.to_str().unwrap(), secret.to_str().unwrap());
+    let create = ["user", "create", "u", "--data-dir", data_dir];
+    let with_file = [&create[..], &["--password-file", file]].concat();
+    alone(&with_file).expect(4);
+    assert!(!data.exists());
+    // A directory of something else is none either.
+    let other = folder.path().to_str().unwrap();
+    let refused = alone(&["user", "create", "u", "--data-dir", other, "--password-file", file]).expect(1);
+    assert!(refused.stderr.contains("--create"), "{}", refused.stderr);
+    alone(&[&with_file[..], &["--create"]].concat()).expect(0);
+    assert!(data.join("meta.properties").exists());
+    // Now it is one.
+    alone(&with_file).expect(0);
+    let refused = alone(&create).expect(2);
+    assert!(refused.stderr.contains("--password-file"), "{}", refused.stderr);
+}
+
+#[test]
+fn access_rules_that_nobody_asks_or_that_are_not_there() {
+    let open = server();
+    let refused = open.run(&["acl", "list"]).expect(1);
+    assert!(refused.stderr.contains("--authorizer acl"), "{}", refused.stderr);
+    let args = ["--authorizer", "acl", "--super-user", "User:ANONYMOUS"];
+    let server = Server::start(tidelog_harness::options!().args(args));
+    let rule = ["--allow", "User:a", "--consumer", "--topic", "t", "--group", "g", "--output", "json"];
+    let added = server.run(&[&["acl", "add"], &rule[..]].concat()).expect(0).json();
+    let rules: Vec<_> =
+        added.as_array().unwrap().iter().map(|rule| json!([rule["operation"], rule["resource"]])).collect();
+    assert_eq!(rules, [json!(["READ", "TOPIC"]), json!(["DESCRIBE", "TOPIC"]), json!(["READ", "GROUP"])]);
+    let refused = server.run(&["acl", "add", "--allow", "User:a", "--operation", "create", "--group", "g"]).expect(2);
+    assert!(refused.stderr.contains("no operation on a group"), "{}", refused.stderr);
+    let removed = server.run(&[&["acl", "remove"], &rule[..]].concat()).expect(0);
+    assert_eq!((removed.json().as_array().unwrap().len(), removed.stderr.as_str()), (3, ""));
+    let again = server.run(&[&["acl", "remove"], &rule[..]].concat()).expect(0);
+    assert_eq!(again.stderr, "no rule fits: nothing was removed\n");
+}
+
+#[test]
+fn records_up_to_an_end_and_none_beyond_it() {
+    let server = server();
+    server.run(&["topic", "create", "t", "-p", "2"]).expect(0);
+    server.run_with(&["produce", "t", "-p", "1"], b"a\nb\nc\n").expect(0);
+    let refused = server.run(&["records", "delete", "t", "--before-offset", "999"]).expect(1);
+    assert!(refused.stderr.contains("it has offsets from 0 up to, not including, 3"), "{}", refused.stderr);
+    assert_eq!(refused.stdout, "", "a heading without rows");
+    let deleted =
+        server.run(&["records", "delete", "t", "--before-offset", "END", "--output", "json"]).expect(0).json();
+    assert_eq!(deleted[1], json!({"partition": 1, "log_start_offset": 3}));
+}
+
+#[test]
+fn a_statement_comes_from_a_file_or_a_pipe_too() {
+    let server = server();
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(b"SELECT 1 + 1 AS two;\n").unwrap();
+    let path = file.path().to_str().unwrap();
+    for answer in [
+        server.run(&["query", "-f", path, "--output", "json"]),
+        server.run_with(&["query", "-", "--output", "json"], b"SELECT 1 + 1 AS two"),
+    ] {
+        assert_eq!(answer.expect(0).json()["rows"], json!([{"two": 2}]));
+    }
+    server.run(&["query", "-f", "/no/such/file"]).expect(4);
+    server.run(&["query", "-"]).expect(2);
+    server.run(&["query"]).expect(2);
+}
+
+#[test]
+fn where_settings_of_kafka_belong() {
+    let folder = tempfile::tempdir().unwrap();
+    let check = |text: &str| {
+        let file = folder.path().join("tidelog.toml");
+        fs::write(&file, text).unwrap();
+        alone(&["config", "check", "--config", file.to_str().unwrap()]).expect(1).stderr
+    };
+    assert!(check("log.retention.hours = 5\n").contains("put it under [broker]"));
+    let properties = check("broker.id=0\nlisteners=PLAINTEXT://:9092\nlog.dirs=/tmp/kafka-logs\n");
+    for part in ["properties file of Kafka's", "--node-id", "--kafka-listen", "--data-dir"] {
+        assert!(properties.contains(part), "{part} is not in {properties}");
+    }
+    let refused = alone(&["config", "check", "--set", "transaction.state.log.min.isr=1"]).expect(1).stderr;
+    assert!(refused.contains("no meaning on one node"), "{refused}");
+}
+
+#[test]
+fn a_setting_has_the_source_that_it_has() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("tidelog.toml");
+    fs::write(&file, "[broker]\ndelegation.token.secret.key = 'a long and random secret, or nearly'\n").unwrap();
+    let with_file = Server::start(tidelog_harness::options!().args(["--config", file.to_str().unwrap()]));
+    let own = with_file.run(&["broker", "config", "--output", "json"]).expect(0).json();
+    let secret = own.as_array().unwrap().iter().find(|entry| entry["name"] == "delegation.token.secret.key").unwrap();
+    assert_eq!((&secret["source"], &secret["value"]), (&json!("file"), &json!(null)), "{own}");
+    let bare = server();
+    assert_eq!(
+        bare.run(&["broker", "config", "all"]).expect(0).stdout,
+        "all brokers have their defaults; --defaults shows them\n"
+    );
+    bare.run(&["topic", "create", "t"]).expect(0);
+    let all = bare.run(&["topic", "config", "t", "--defaults", "--output", "json"]).expect(0).json();
+    let tiered = all.as_array().unwrap().iter().find(|entry| entry["name"] == "remote.storage.enable").unwrap();
+    assert_eq!((&tiered["source"], &tiered["value"]), (&json!("default"), &json!("true")), "{tiered}");
+}
+
+#[test]
+fn a_refused_start_leaves_no_trace_for_the_next_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let serve = |args: &[&str]| {
+        let mut command = tidelog_harness::options!().tidelog();
+        command.args(["serve", "--kafka-listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0", "--data-dir"]);
+        command.arg(&data).args(args);
+        run(&mut command, b"", QUICK)
+    };
+    let audit = folder.path().join("no/such/audit.log");
+    serve(&["--audit-log", audit.to_str().unwrap()]).expect(1);
+    let metadata = data.join("metadata");
+    let left = fs::read_dir(&metadata).map_or(0, Iterator::count);
+    assert_eq!(left, 0, "the metadata store was opened");
+}
