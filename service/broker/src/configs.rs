@@ -1,6 +1,7 @@
 //! Settings of topics, brokers and groups: describe and alter.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tidelog_metadata::broker_config::BrokerOverrides;
 use tidelog_metadata::decide::{self, ConfigEdit, Plan, Settings};
@@ -66,6 +67,13 @@ impl Broker {
             ConfigResourceKind::ClientMetrics => Vec::new(),
             ConfigResourceKind::Group => image.configured_groups().map(str::to_owned).collect(),
         })
+    }
+
+    /// `log.cleaner.backoff.ms` as it is now.
+    pub(crate) fn cleaner_backoff(&self) -> Duration {
+        let image = self.image();
+        let of = |node| image.broker_configs(node).map(|stored| stored.value.clone()).unwrap_or_default();
+        self.config().cleaner_backoff(&of(None), &of(Some(self.node())))
     }
 
     /// What topics get where they set nothing.

@@ -1,6 +1,9 @@
 //! How the cluster is, in the numbers that operators of Kafka watch: counted when somebody asks.
 
+use tidelog_model::Timestamp;
+
 use crate::broker::Broker;
+use crate::limits::LATE_TRANSACTION_GRACE_MS;
 
 /// The cluster as this broker sees it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -19,6 +22,14 @@ pub struct Health {
     pub brokers: usize,
     /// Does this broker have the controller's role?
     pub is_controller: bool,
+    /// Transactions that are open in partitions led here, each counted in each of its partitions.
+    pub open_transactions: usize,
+    /// Partitions led here with a transaction in which nothing was written for longer than any transaction may take.
+    pub late_transaction_partitions: usize,
+    /// Transactions that are decided, and of which a partition has not taken the end at the last try.
+    pub delayed_transactions: usize,
+    /// Partitions led here whose last compaction failed.
+    pub uncleanable: usize,
 }
 
 impl Broker {
@@ -47,6 +58,22 @@ impl Broker {
                 }
             }
         }
+        let latest = self.clock().now().wall.get().saturating_sub(self.late_after_ms());
+        for replica in self.replicas().all() {
+            let (open, late) = replica.with_machine(|machine| {
+                let sums = machine.sums();
+                (sums.transactions.open_count(), sums.is_late(Timestamp(latest)))
+            });
+            health.open_transactions += open;
+            health.late_transaction_partitions += usize::from(late);
+            health.delayed_transactions += replica.delayed_transactions();
+            health.uncleanable += usize::from(replica.is_uncleanable());
+        }
         health
+    }
+
+    /// As Kafka has it: `transaction.max.timeout.ms`, and some minutes for the coordinator to end what took so long.
+    fn late_after_ms(&self) -> i64 {
+        i64::from(self.config().transaction_max_timeout_ms).saturating_add(LATE_TRANSACTION_GRACE_MS)
     }
 }

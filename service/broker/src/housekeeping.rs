@@ -12,7 +12,7 @@ use tracing::{error, info, warn};
 
 use crate::broker::Broker;
 use crate::checkpoints::{Line, Lines};
-use crate::limits::{CHECKPOINT_INTERVAL, DELETION_RETRY, REOPEN_FIRST, REOPEN_MOST};
+use crate::limits::{CHECKPOINT_INTERVAL, DELETION_RETRY, MAX_CLEANER_BACKOFF, REOPEN_FIRST, REOPEN_MOST};
 use crate::replica::{Ending, GroupWork, Maintenance, Replica, Work};
 
 impl Broker {
@@ -68,8 +68,8 @@ impl Broker {
 
     /// Compacts what is worth it, one log after the other: so the memory for keys is needed once.
     pub(crate) async fn keep_compacted(self, stop: CancellationToken) {
-        let pause = self.config().cleaner_backoff.max(Duration::from_millis(10));
-        while tokio::time::timeout(pause, stop.cancelled()).await.is_err() {
+        while stop.run_until_cancelled(self.cleaner_pause()).await.is_some() {
+            let mut further = false;
             for replica in self.replicas().all() {
                 if stop.is_cancelled() {
                     return;
@@ -77,17 +77,37 @@ impl Broker {
                 if !replica.config().cleanup.compact {
                     continue;
                 }
-                let broker = self.clone();
-                let compact = move || {
-                    if replica.compact(broker.clock().now())
-                        && let Err(failure) = broker.write_checkpoints()
-                    {
-                        error!(error = %failure, "cannot write a checkpoint; this is compacted again after a restart");
-                    }
-                };
-                if tokio::task::spawn_blocking(compact).await.is_err() {
-                    error!("a compaction has failed");
+                let now = self.clock().now();
+                match tokio::task::spawn_blocking(move || replica.compact(now)).await {
+                    Ok(came) => further |= came,
+                    Err(_) => error!("a compaction has failed"),
                 }
+            }
+            if !further {
+                continue;
+            }
+            let broker = self.clone();
+            match tokio::task::spawn_blocking(move || broker.write_checkpoints()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(failure)) => {
+                    error!(error = %failure, "cannot write a checkpoint; this is compacted again after a restart");
+                }
+                Err(_) => error!("cannot write checkpoints"),
+            }
+        }
+    }
+
+    /// `log.cleaner.backoff.ms`, from now on; a change counts at once.
+    async fn cleaner_pause(&self) {
+        let since = tokio::time::Instant::now();
+        let mut revisions = self.cluster_image().revisions();
+        loop {
+            revisions.borrow_and_update();
+            let pause = self.cleaner_backoff().clamp(Duration::from_millis(10), MAX_CLEANER_BACKOFF);
+            tokio::select! {
+                () = tokio::time::sleep_until(since + pause) => return,
+                // Without a sender the broker ends.
+                changed = revisions.changed() => if changed.is_err() { return },
             }
         }
     }

@@ -56,6 +56,9 @@ pub(crate) const ROOM_STEP: i64 = 8 * 1024 * 1024;
 /// What a new partition may take of the disk, bytes: its files and its metadata.
 pub(crate) const PARTITION_BYTES: usize = 16 * 1024;
 
+/// Longest pause between two searches for logs to compact, whatever `log.cleaner.backoff.ms` says: a timer takes no longer one.
+pub(crate) const MAX_CLEANER_BACKOFF: Duration = Duration::from_secs(365 * 24 * 3_600);
+
 /// Pause before a compaction that failed is tried again; it doubles with every try.
 pub(crate) const COMPACTION_RETRY: Duration = Duration::from_secs(10);
 
@@ -76,6 +79,10 @@ pub(crate) const PASSWORD_CHECKS: usize = 2;
 /// How long producing to a partition waits for the end of the producer's transaction before (Kafka's
 /// `add.partitions.to.txn.retry.backoff.max.ms`): the client would only ask again, and the markers take a few flushes.
 pub(crate) const ADD_PARTITION_PATIENCE: Duration = Duration::from_millis(100);
+
+/// How long beyond `transaction.max.timeout.ms` an open transaction is not yet called late, milliseconds: Kafka's five minutes, in which its
+/// coordinator has ended it.
+pub(crate) const LATE_TRANSACTION_GRACE_MS: i64 = 5 * 60 * 1_000;
 
 /// The pause between two attempts (`add.partitions.to.txn.retry.backoff.ms`).
 pub(crate) const ADD_PARTITION_RETRY: Duration = Duration::from_millis(20);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tidelog_coordinator::transaction::{TransactionConfig, TransactionMarkers};
 use tidelog_coordinator::{CoordinatorRecord, TransactionShard};
-use tidelog_model::{KafkaError, LeaderEpoch};
+use tidelog_model::{KafkaError, LeaderEpoch, ProducerId, TopicPartition};
 use tidelog_record::{BatchHeader, EndTransactionMarker, MarkerKind};
 use tokio::sync::mpsc::UnboundedReceiver;
 
@@ -29,14 +29,34 @@ impl Broker {
 
     async fn mark(&self, markers: &TransactionMarkers, epoch: LeaderEpoch) -> Vec<Result<(), KafkaError>> {
         let kind = if markers.commit { MarkerKind::Commit } else { MarkerKind::Abort };
-        self.write_markers(&Markers {
-            producer_id: markers.producer.id,
-            producer_epoch: markers.producer.epoch,
-            marker: EndTransactionMarker { kind, coordinator_epoch: epoch.get() },
-            transaction_version: if markers.bumped { 2 } else { 0 },
-            partitions: markers.partitions.iter().map(|at| (Arc::from(at.topic.as_str()), at.partition)).collect(),
-        })
-        .await
+        let written = self
+            .write_markers(&Markers {
+                producer_id: markers.producer.id,
+                producer_epoch: markers.producer.epoch,
+                marker: EndTransactionMarker { kind, coordinator_epoch: epoch.get() },
+                transaction_version: if markers.bumped { 2 } else { 0 },
+                partitions: markers.partitions.iter().map(|at| (Arc::from(at.topic.as_str()), at.partition)).collect(),
+            })
+            .await;
+        let answers = markers.partitions.iter().zip(written);
+        answers.map(|(partition, written)| self.unless_ended(partition, markers.producer.id, written)).collect()
+    }
+
+    /// A partition that refuses because somebody newer has decided needs no marker if nothing of the producer is open there: whoever
+    /// decided has ended it. The producer begins nothing new before the coordinator has the answer.
+    fn unless_ended(
+        &self,
+        partition: &TopicPartition,
+        producer: ProducerId,
+        written: Result<(), KafkaError>,
+    ) -> Result<(), KafkaError> {
+        if !matches!(written, Err(KafkaError::InvalidProducerEpoch | KafkaError::TransactionCoordinatorFenced)) {
+            return written;
+        }
+        let image = self.image();
+        let topic = image.topic(partition.topic.as_str()).ok_or(KafkaError::UnknownTopicOrPartition)?;
+        let replica = self.find_replica(topic, partition.partition).map_err(|refused| refused.error)?;
+        if replica.with_machine(|machine| machine.has_open_transaction(producer)) { written } else { Ok(()) }
     }
 }
 

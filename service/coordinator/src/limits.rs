@@ -35,8 +35,11 @@ pub const TRANSACTION_OVERHEAD_BYTES: usize = 384;
 /// What one partition of a transaction costs, bytes: its name of at most 249 bytes, counts and the set's node.
 pub const PARTITION_OVERHEAD_BYTES: usize = 320;
 
-/// First wait before markers that could not be written are tried again. Kafka's retries wait 100 ms as well.
+/// First wait before markers that could not be written are tried again; it doubles with every try. Kafka's retries wait 100 ms as well.
 pub const MARKER_RETRY: Duration = Duration::from_millis(100);
+
+/// Longest such wait: a partition that is back holds its producers up no longer, and one that stays away costs next to nothing.
+pub const MARKER_RETRY_MOST: Duration = Duration::from_secs(5);
 
 /// How long a time-out or a completion waits after a refused append: nobody waits for it, and storage may be away for days.
 pub const TRANSACTION_RETRY: Duration = Duration::from_secs(5);

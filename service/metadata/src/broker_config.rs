@@ -57,7 +57,7 @@ impl fmt::Debug for HiddenText {
 pub struct BrokerConfig {
     /// `auto.create.topics.enable`
     pub auto_create_topics: bool,
-    /// `log.cleaner.backoff.ms`
+    /// `log.cleaner.backoff.ms` at the start ([`BrokerConfig::cleaner_backoff`] has it as it is now).
     pub cleaner_backoff: Duration,
     /// `connections.max.idle.ms`
     pub connections_max_idle: Duration,
@@ -270,6 +270,14 @@ impl BrokerConfig {
     /// What was given at the start, ascending by name.
     pub fn explicit(&self) -> impl Iterator<Item = (&str, &str)> {
         self.explicit.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    /// The pause between two searches for logs to compact: the running change for this broker, or for all, or what was given at the start.
+    pub fn cleaner_backoff(&self, for_all: &BrokerOverrides, for_this: &BrokerOverrides) -> Duration {
+        let changed =
+            [for_this, for_all].into_iter().find_map(|changes| changes.values().get("log.cleaner.backoff.ms"));
+        let changed = changed.and_then(|value| value.parse().ok()).map(Duration::from_millis);
+        changed.unwrap_or(self.cleaner_backoff)
     }
 
     /// What topics get where they set nothing: from this start's settings, the running changes for all brokers (`for_all`) and for this

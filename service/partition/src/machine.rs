@@ -115,6 +115,11 @@ impl Partition {
         self.verifications.get(producer_id).is_some_and(|asked| asked.guard == guard)
     }
 
+    /// Has the producer a transaction open here, of whatever epoch?
+    pub fn has_open_transaction(&self, producer_id: ProducerId) -> bool {
+        self.sums.transactions.open_of(producer_id).is_some()
+    }
+
     /// Forgets producers that were silent for `expiration` (`producer.id.expiration.ms`).
     pub fn expire_producers(&mut self, now: Now, expiration: Duration) {
         self.sums.producers.expire(now, expiration);

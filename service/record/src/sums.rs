@@ -1,7 +1,7 @@
 //! What a partition's batches add up to: one step that moves leader epochs, producer states and transactions together, the same for
 //! recovery, followers and leaders. Decides nothing by itself.
 
-use tidelog_model::Now;
+use tidelog_model::{Now, Timestamp};
 
 use crate::{
     BatchHeader, CompletedTransaction, EndTransactionMarker, LeaderEpochs, OpenTransaction, ProducerStates,
@@ -20,6 +20,12 @@ pub struct BatchSums {
 }
 
 impl BatchSums {
+    /// Has the oldest open transaction's producer written nothing here since `latest`? As Kafka asks it.
+    pub fn is_late(&self, latest: Timestamp) -> bool {
+        let oldest = self.transactions.first_open().and_then(|open| self.producers.get(open.producer_id));
+        oldest.is_some_and(|entry| entry.last_timestamp > Timestamp(0) && entry.last_timestamp < latest)
+    }
+
     /// Continues from a checkpoint and a snapshot: the snapshot's open transactions are open again.
     pub fn load(epochs: LeaderEpochs, producers: ProducerStates) -> Self {
         let mut transactions = Transactions::new();

@@ -58,9 +58,27 @@ fn transactions_are_listed_described_and_aborted_by_the_command_line() {
     idle.send("t", 0, "hangs too").unwrap();
     idle.inner.flush(CALL).unwrap();
     let (id, epoch) = (listed[1]["producer_id"].to_string(), "0");
+    let shown = server.run(&["txn", "describe-producers", "t", "-p", "0", "--output", "json"]).expect(0).json();
+    assert_eq!(
+        (&shown[0]["producer_id"], &shown[0]["start_offset"]),
+        (&listed[1]["producer_id"], &json!(0)),
+        "{shown}"
+    );
+    let table = server.run(&["txn", "describe-producers", "t", "-p", "0"]).expect(0).stdout;
+    assert!(table.contains("START OFFSET"), "{table}");
+    // Its coordinator knows it.
+    let hanging = ["txn", "find-hanging", "--max-transaction-timeout", "0s", "--output", "json"];
+    assert_eq!(server.run(&hanging).expect(0).json(), json!([]));
+    let fencing = ["--coordinator-epoch", "2147483647"];
+    let abort = ["txn", "abort", "t", "-p", "0", "--producer-id", &id, "--producer-epoch", epoch];
+    let refused = server.run(&[&abort[..], &fencing[..]].concat()).expect(1).stderr;
+    assert!(refused.contains("no coordinator has the epoch 2147483647"), "{refused}");
     let by_producer = ["txn", "abort", "t", "-p", "0", "--producer-id", &id, "--producer-epoch", epoch];
     assert!(server.run(&by_producer).expect(0).stdout.starts_with("aborted"));
     assert_eq!(values(server.kafka(), "t", 0, "read_committed"), [""; 0]);
+    // There is nothing more to abort, and no epoch that its coordinator does not have.
+    let nothing = server.run(&by_producer).expect(4).stderr;
+    assert!(nothing.contains("no open transaction") && nothing.contains("describe-producers"), "{nothing}");
     // The coordinator was not asked: the producer ends its transaction as if nothing had happened.
     assert_eq!(idle.end(false), End::Aborted);
 }

@@ -11,12 +11,13 @@ use tidelog_harness::kafka::PATIENCE;
 use tidelog_harness::rand::rngs::StdRng;
 use tidelog_harness::rand::{Rng, SeedableRng};
 use tidelog_harness::rdkafka::Offset;
+use tidelog_harness::rdkafka::error::KafkaResult;
 use tidelog_harness::rdkafka::producer::Producer;
 use tidelog_harness::{Server, number, seed, wait_until};
 
 use crate::client::{End, Transactional, group, position, values};
 
-const PARTITIONS: [i32; 3] = [0, 1, 2];
+pub(crate) const PARTITIONS: [i32; 3] = [0, 1, 2];
 
 /// A restart included, in a debug build on a busy machine.
 const PROGRESS: Duration = Duration::from_secs(90);
@@ -29,28 +30,8 @@ fn no_transaction_is_torn_by_a_kill() {
     let mut random = StdRng::seed_from_u64(seed);
     let mut server = Server::start(tidelog_harness::options!());
     server.run(&["topic", "create", "t", "--partitions", "3"]).expect(0);
-    let (stop, steps) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
-    let writers: Vec<_> = (0..2)
-        .map(|writer| {
-            let (brokers, stop, steps) = (server.kafka().to_owned(), Arc::clone(&stop), Arc::clone(&steps));
-            thread::spawn(move || write(&brokers, writer, &stop, &steps))
-        })
-        .collect();
-    for kill in 1..=kills {
-        // A random number of steps is a random moment of a transaction.
-        let goal = steps.load(Ordering::SeqCst) + random.random_range(5..80);
-        let what = format!("steps before kill {kill} (seed {seed})");
-        wait_until(|| steps.load(Ordering::SeqCst) >= goal, PROGRESS, &what);
-        server.kill();
-        server.start_again();
-    }
-    let goal = steps.load(Ordering::SeqCst) + 40;
-    wait_until(|| steps.load(Ordering::SeqCst) >= goal, PROGRESS, "steps after the last kill");
-    stop.store(true, Ordering::SeqCst);
-    let mut ends = BTreeMap::new();
-    for writer in writers {
-        ends.extend(writer.join().unwrap());
-    }
+    let ends =
+        write_through(&mut server, kills, &mut random, |producer, partition, name| producer.send("t", partition, name));
     // The writers left nothing undecided; soon all partitions are stable.
     let seen = || PARTITIONS.map(|partition| values(server.kafka(), "t", partition, "read_committed"));
     let committed = ends.values().filter(|end| **end == End::Committed).count();
@@ -66,9 +47,48 @@ fn no_transaction_is_torn_by_a_kill() {
     server.stop();
 }
 
+/// Two writers go on while the server is killed so often; how each transaction ended. `send` queues a transaction's record for one partition; it gets
+/// the transaction's name.
+pub(crate) fn write_through(
+    server: &mut Server,
+    kills: u64,
+    random: &mut StdRng,
+    send: fn(&Transactional, i32, &str) -> KafkaResult<()>,
+) -> BTreeMap<String, End> {
+    let (stop, steps) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let writers: Vec<_> = (0..2)
+        .map(|writer| {
+            let (brokers, stop, steps) = (server.kafka().to_owned(), Arc::clone(&stop), Arc::clone(&steps));
+            thread::spawn(move || write(&brokers, writer, &stop, &steps, send))
+        })
+        .collect();
+    for kill in 1..=kills {
+        // A random number of steps is a random moment of a transaction.
+        let goal = steps.load(Ordering::SeqCst) + random.random_range(5..80);
+        let what = format!("steps before kill {kill}");
+        wait_until(|| steps.load(Ordering::SeqCst) >= goal, PROGRESS, &what);
+        server.kill();
+        server.start_again();
+    }
+    let goal = steps.load(Ordering::SeqCst) + 40;
+    wait_until(|| steps.load(Ordering::SeqCst) >= goal, PROGRESS, "steps after the last kill");
+    stop.store(true, Ordering::SeqCst);
+    let mut ends = BTreeMap::new();
+    for writer in writers {
+        ends.extend(writer.join().unwrap());
+    }
+    ends
+}
+
 /// Writes transactions of one record per partition and a position of the writer's group until it is told to stop; returns how each ended.
 /// Of one whose end it did not hear the position tells.
-fn write(brokers: &str, writer: usize, stop: &AtomicBool, steps: &AtomicUsize) -> BTreeMap<String, End> {
+fn write(
+    brokers: &str,
+    writer: usize,
+    stop: &AtomicBool,
+    steps: &AtomicUsize,
+    send: fn(&Transactional, i32, &str) -> KafkaResult<()>,
+) -> BTreeMap<String, End> {
     let step = || steps.fetch_add(1, Ordering::SeqCst);
     let id = format!("tx-{writer}");
     let consumer = group(brokers, &format!("group-{writer}"));
@@ -84,7 +104,7 @@ fn write(brokers: &str, writer: usize, stop: &AtomicBool, steps: &AtomicUsize) -
         producer.inner.begin_transaction().unwrap();
         let mut sent = PARTITIONS.iter().all(|partition| {
             step();
-            producer.send("t", *partition, &name).is_ok()
+            send(&producer, *partition, &name).is_ok()
         });
         sent = sent && producer.send_position(&consumer, "t", number).is_ok() && producer.delivered(failed);
         step();

@@ -4,5 +4,6 @@
 
 mod cli;
 mod client;
+mod compacted;
 mod kills;
 mod rules;

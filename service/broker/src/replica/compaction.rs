@@ -54,6 +54,11 @@ impl Replica {
         self.cleaning.lock().end
     }
 
+    /// Has its last compaction failed?
+    pub(crate) fn is_uncleanable(&self) -> bool {
+        self.cleaning.lock().failing.is_some()
+    }
+
     /// Compacts closed segments of a compacted topic; true if it came further. Runs beside appends and reads, on a thread that may block.
     pub(crate) fn compact(&self, now: Now) -> bool {
         if self.is_gone() {

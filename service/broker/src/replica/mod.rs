@@ -18,7 +18,7 @@ mod transactions;
 mod waiters;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
@@ -82,6 +82,8 @@ pub(crate) struct Replica {
     cleaning: Mutex<Cleaning>,
     /// The last stable offset when the cold tier was last considered.
     considered: AtomicI64,
+    /// For whoever watches, without waiting for the log thread.
+    delayed_transactions: AtomicUsize,
 }
 
 /// Who hears that a replica has ended: the flushed end of its log.
@@ -131,6 +133,7 @@ impl Replica {
             ending: Mutex::default(),
             cleaning: Mutex::new(Cleaning::up_to(cleaned)),
             considered: AtomicI64::new(Offset::NONE.0),
+            delayed_transactions: AtomicUsize::new(0),
         })
     }
 

@@ -4,6 +4,7 @@
 //! It runs on the partition's log thread, so its append is a call, not a message, and nothing else writes in between.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use tidelog_coordinator::TransactionShard;
 use tidelog_coordinator::transaction::{
@@ -12,7 +13,7 @@ use tidelog_coordinator::transaction::{
 };
 use tidelog_model::{Deadline, KafkaError, LeaderEpoch, Now, Offset};
 use tokio::sync::oneshot;
-use tracing::{debug, error, info};
+use tracing::{debug, error, info, warn};
 
 use super::{Replica, Writer};
 
@@ -136,6 +137,7 @@ impl Replica {
             }
             Err(error) => (host.shard.refused(now, outcome, error), Vec::new()),
         };
+        self.delayed_transactions.store(host.shard.delayed(), Ordering::Relaxed);
         let at = host.last_appended;
         if let Some((caller, reply)) = caller.zip(reply) {
             self.answer_at(at, move |committed| drop(caller.send(committed.map(|()| reply))));
@@ -157,26 +159,34 @@ impl Replica {
     }
 
     fn tell(&self, event: &TransactionEvent) {
+        let partition = &self.id;
         match event {
             TransactionEvent::Completed { committed, .. } => {
                 let result = if *committed { "commit" } else { "abort" };
                 metrics::counter!("tidelog_transactions_completed_total", "result" => result).increment(1);
+                debug!(%partition, ?event, "transaction");
             }
-            TransactionEvent::Fenced { .. } => metrics::counter!("tidelog_transactions_fenced_total").increment(1),
-            TransactionEvent::TimedOut { .. } => metrics::counter!("tidelog_transactions_timed_out_total").increment(1),
+            TransactionEvent::Fenced { .. } => {
+                metrics::counter!("tidelog_transactions_fenced_total").increment(1);
+                info!(%partition, ?event, "transaction");
+            }
+            TransactionEvent::TimedOut { .. } => {
+                metrics::counter!("tidelog_transactions_timed_out_total").increment(1);
+                info!(%partition, ?event, "transaction");
+            }
             TransactionEvent::MarkerRefused { .. } => {
                 metrics::counter!("tidelog_transactions_refused_markers_total").increment(1);
+                error!(%partition, ?event, "a partition refuses a transaction's end; abort what is open there by hand");
             }
-            TransactionEvent::Expired { .. } => {}
+            TransactionEvent::MarkersDelayed { .. } => {
+                warn!(%partition, ?event, "partitions do not take a transaction's end; its producer waits");
+            }
+            TransactionEvent::Expired { .. } => info!(%partition, ?event, "transaction"),
         }
-        match event {
-            TransactionEvent::MarkerRefused { .. } => {
-                error!(partition = %self.id, ?event, "a transaction's end is not in every partition");
-            }
-            TransactionEvent::Fenced { .. } | TransactionEvent::TimedOut { .. } | TransactionEvent::Expired { .. } => {
-                info!(partition = %self.id, ?event, "transaction");
-            }
-            TransactionEvent::Completed { .. } => debug!(partition = %self.id, ?event, "transaction"),
-        }
+    }
+
+    /// Decided transactions coordinated here of which a partition has not taken the end at the last try.
+    pub(crate) fn delayed_transactions(&self) -> usize {
+        self.delayed_transactions.load(Ordering::Relaxed)
     }
 }

@@ -280,3 +280,34 @@ async fn no_marker_is_written_for_a_producer_that_cannot_be() {
     }
     assert_eq!(fixture.replica("t", 0).offsets().log_end, Offset(0));
 }
+
+#[tokio::test]
+async fn a_fenced_coordinator_is_done_once_nothing_of_the_producer_is_open() {
+    let fixture = Fixture::new().await;
+    fixture.create("t", 1, &[]).await;
+    let producer = fixture.producer("tx", 60_000).await;
+    let by_hand = async |producer: Producer| {
+        let markers = Markers {
+            producer_id: producer.id,
+            producer_epoch: producer.epoch,
+            marker: EndTransactionMarker { kind: MarkerKind::Abort, coordinator_epoch: 1_000 },
+            transaction_version: 0,
+            partitions: vec![(Arc::from("t"), PartitionIndex(0))],
+        };
+        assert_eq!(fixture.broker.write_markers(&markers).await, [Ok(())]);
+    };
+    fixture.begin(producer, &["t"], PATIENCE).await.remove(0).await.unwrap();
+    by_hand(producer).await;
+    let next = fixture.end("tx", producer, false, ClientVersion::V2).await;
+    fixture.reaches("tx", TransactionState::CompleteAbort).await;
+    // What the producer begins from now on its coordinator cannot end.
+    fixture.begin(next, &["t"], PATIENCE).await.remove(0).await.unwrap();
+    assert_eq!(fixture.broker.health().open_transactions, 1);
+    fixture.end("tx", next, true, ClientVersion::V2).await;
+    until("the refusal is known", || fixture.broker.health().delayed_transactions == 1).await;
+    assert_eq!(fixture.transaction("tx").await.state, TransactionState::PrepareCommit);
+    by_hand(next).await;
+    fixture.reaches("tx", TransactionState::CompleteCommit).await;
+    let health = fixture.broker.health();
+    assert_eq!((health.delayed_transactions, health.open_transactions), (0, 0));
+}

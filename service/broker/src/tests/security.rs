@@ -266,15 +266,13 @@ async fn reads(fixture: &Fixture, epoch: &mut Epoch, owned: &[TopicPartitions]) 
             heartbeat_interval_ms: None,
             hidden: None,
         };
-        match fixture.broker.consumer_heartbeat(&alice(), GroupId::from("g"), beat).await.await.unwrap() {
-            GroupReply::Consumer(Ok(beat)) => {
+        match fixture.broker.consumer_heartbeat(&alice(), GroupId::from("g"), beat).await.await {
+            Ok(GroupReply::Consumer(Ok(beat))) => {
                 *epoch = beat.epoch;
                 return beat.assignment.unwrap_or_else(|| owned.to_vec());
             }
-            GroupReply::Consumer(Err(refused)) if refused.error == KafkaError::CoordinatorLoadInProgress => {
-                tokio::task::yield_now().await;
-            }
-            other => panic!("{other:?}"),
+            Err(BrokerError { error: KafkaError::CoordinatorLoadInProgress, .. }) => tokio::task::yield_now().await,
+            other => panic!("{:?}", other.map_err(|refused| refused.error)),
         }
     }
 }

@@ -117,3 +117,28 @@ async fn the_level_of_a_codec_holds_from_the_next_append_on() {
     assert!(small * 2 < fast, "{small} {fast}");
     assert_eq!(fixture.read_all("packed").await, [value.clone(), value]);
 }
+
+#[tokio::test]
+async fn the_pause_between_compactions_changes_while_the_broker_runs() {
+    let fixture = Fixture::start_with(tempfile::tempdir().unwrap(), |options| {
+        options.config = tidelog_metadata::BrokerConfig::new([("log.cleaner.backoff.ms", "3600000")]).unwrap();
+    })
+    .await;
+    fixture.create("table", 1, &[("cleanup.policy", "compact"), ("segment.bytes", "16384")]).await;
+    for _ in 0..40 {
+        let mut builder = BatchBuilder::new(Offset::ZERO);
+        let value = "v".repeat(1_000);
+        builder.push(fixture.broker.clock().now().wall, Some(b"k"), Some(value.as_bytes()), &[]).unwrap();
+        let request = fixture.request("table", builder.build().unwrap().into_bytes(), Acks::All);
+        fixture.broker.append(&fixture.caller, request).await.unwrap();
+    }
+    let replica = fixture.replica("table", 0);
+    assert_eq!(replica.cleaned(), Offset(0));
+    let change = ConfigChange {
+        name: "log.cleaner.backoff.ms".to_owned(),
+        operation: ConfigOperation::Set,
+        value: Some("20".to_owned()),
+    };
+    fixture.broker.alter_broker_configs(&fixture.caller, "", vec![change], false).await.unwrap();
+    until("it is compacted", || replica.cleaned() > Offset(0)).await;
+}

@@ -48,12 +48,12 @@ impl Fixture {
         tidelog_coordinator::partition_for(id, count).0
     }
 
-    async fn end(&self, id: &str, producer: Producer, commit: bool, version: ClientVersion) -> Producer {
+    pub(super) async fn end(&self, id: &str, producer: Producer, commit: bool, version: ClientVersion) -> Producer {
         let end = EndTransaction { producer, commit, version, fresh: None };
         self.broker.end_transaction(&self.caller, id, end).await.await.unwrap()
     }
 
-    async fn transaction(&self, id: &str) -> TransactionDescription {
+    pub(super) async fn transaction(&self, id: &str) -> TransactionDescription {
         self.broker.describe_transaction(&self.caller, id).await.unwrap()
     }
 

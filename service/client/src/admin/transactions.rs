@@ -1,7 +1,7 @@
 //! Transactions (KIP-664): list, describe, and end one in a partition by its marker. A transactional id is its coordinator's; a list is
 //! every broker's; producers and markers are the partition's leader's.
 
-use tidelog_model::{KafkaError, NodeId, Offset, PartitionIndex};
+use tidelog_model::{KafkaError, NodeId, Offset, PartitionIndex, TRANSACTIONS_TOPIC};
 use tidelog_protocol::Str;
 use tidelog_protocol::messages::{
     DescribeProducersRequest, DescribeProducersTopic, DescribeTransactionsRequest, ListTransactionsRequest,
@@ -70,6 +70,10 @@ pub struct ActiveProducer {
     pub coordinator_epoch: i32,
     /// Where its open transaction begins.
     pub transaction_start: Option<Offset>,
+    /// Sequence of its last record; −1 if none is remembered.
+    pub last_sequence: i32,
+    /// When it wrote last, milliseconds since 1970; `None` if that is not remembered.
+    pub last_written_ms: Option<i64>,
 }
 
 impl Client {
@@ -157,8 +161,17 @@ impl Client {
             epoch: i16::try_from(one.producer_epoch).unwrap_or(i16::MAX),
             coordinator_epoch: one.coordinator_epoch,
             transaction_start: Some(Offset(one.current_txn_start_offset)).filter(|offset| offset.get() >= 0),
+            last_sequence: one.last_sequence,
+            last_written_ms: Some(one.last_timestamp).filter(|time| *time >= 0),
         });
         Ok(producers.collect())
+    }
+
+    /// The highest epoch that any coordinator of transactions has now; `None` before there is one.
+    pub async fn latest_coordinator_epoch(&self) -> Result<Option<i32>, ClientError> {
+        let metadata = self.metadata(Some(&[TRANSACTIONS_TOPIC]), false).await?;
+        let partitions = metadata.topics.iter().flat_map(|topic| &topic.partitions);
+        Ok(partitions.map(|partition| partition.leader_epoch.get()).max())
     }
 
     /// Aborts the producer's open transaction in one partition by its marker. The coordinator is not asked: this is for a transaction

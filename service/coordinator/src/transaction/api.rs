@@ -145,11 +145,23 @@ pub enum TransactionEvent {
         /// Committed or aborted?
         committed: bool,
     },
-    /// A partition refuses the marker for good: it knows a newer epoch of the producer. It is not asked again.
+    /// A partition in which the producer has a transaction open refuses its end: it knows a newer epoch of the producer or of its coordinator.
+    /// It is asked again, but somebody has to end that transaction by hand.
     MarkerRefused {
         /// The transactional id.
         id: TransactionalId,
         /// The partition.
+        partition: TopicPartition,
+        /// What it said.
+        error: KafkaError,
+    },
+    /// Partitions have not taken the end of a transaction for some time. They are asked again, as rarely as it gets from now on.
+    MarkersDelayed {
+        /// The transactional id.
+        id: TransactionalId,
+        /// How many.
+        partitions: usize,
+        /// One of them.
         partition: TopicPartition,
         /// What it said.
         error: KafkaError,

@@ -31,6 +31,8 @@ pub struct TransactionShard {
     pub(super) expiry: Option<Deadline>,
     /// The epoch before the one that the record being appended gives: not in the record, so it waits here for its replay.
     staged: Option<(TransactionalId, ProducerEpoch)>,
+    /// Decided transactions of which a partition has not taken the end at the last try.
+    pub(super) delayed: BTreeSet<TransactionalId>,
     counts: TransactionReplayCounts,
     pub(super) bytes: usize,
     loading: bool,
@@ -78,6 +80,7 @@ impl TransactionShard {
             agenda: BTreeSet::new(),
             expiry: None,
             staged: None,
+            delayed: BTreeSet::new(),
             counts: TransactionReplayCounts::default(),
             bytes: 0,
             loading: true,
@@ -95,6 +98,7 @@ impl TransactionShard {
             Ok(TransactionRecord::Transaction(id, None)) => {
                 self.counts.applied += 1;
                 self.unwake(&id);
+                self.delayed.remove(&id);
                 if let Some(gone) = self.transactions.remove(&id) {
                     self.bytes = self.bytes.saturating_sub(gone.bytes(&id));
                 }
@@ -108,6 +112,7 @@ impl TransactionShard {
         if stored.state != TransactionState::Ongoing {
             self.unwake(&id);
         }
+        self.delayed.remove(&id);
         let last_epoch = self.staged.take_if(|(staged, _)| *staged == id).map(|(_, epoch)| epoch);
         let prepared = stored.state.is_prepared();
         let unmarked = if prepared { stored.partitions.clone() } else { BTreeSet::new() };
@@ -123,6 +128,7 @@ impl TransactionShard {
         // The outcome that brought the record has the markers, too.
         transaction.marking = prepared && !self.loading;
         transaction.unmarked = unmarked;
+        transaction.pause = Duration::ZERO;
         self.bytes += transaction.bytes(&id);
     }
 
@@ -294,6 +300,11 @@ impl TransactionShard {
         self.counts
     }
 
+    /// Decided transactions of which a partition has not taken the end at the last try: their producers wait.
+    pub fn delayed(&self) -> usize {
+        self.delayed.len()
+    }
+
     /// Memory that the transactions hold, bytes, as the limit counts it.
     pub fn bytes(&self) -> usize {
         self.bytes
@@ -370,6 +381,8 @@ impl TransactionShard {
         let deadlines = self.transactions.iter().filter_map(|(id, t)| t.deadline.map(|at| (at, id.clone())));
         assert_eq!(deadlines.collect::<BTreeSet<_>>(), self.agenda);
         assert_eq!(self.staged, None, "an epoch waits for a record that did not come");
+        let delayed = self.transactions.iter().filter(|(_, t)| t.pause > Duration::ZERO).map(|(id, _)| id.clone());
+        assert_eq!(delayed.collect::<BTreeSet<_>>(), self.delayed);
         for (id, transaction) in &self.transactions {
             let state = transaction.stored.state;
             // Every transaction ends: somebody comes back to it.

@@ -1,6 +1,7 @@
 //! One transactional id as its record tells it, and the few things about it that no record needs. Decides nothing.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use tidelog_model::{Deadline, ProducerEpoch, ProducerId, Timestamp, TopicPartition};
 
@@ -146,6 +147,8 @@ pub(crate) struct Transaction {
     /// Markers are on their way: they must not be sent once more before they are answered, or a late one could end the
     /// producer's next transaction.
     pub(crate) marking: bool,
+    /// The last wait before the markers were tried again; zero if none has failed.
+    pub(crate) pause: Duration,
 }
 
 impl Transaction {
@@ -156,6 +159,7 @@ impl Transaction {
             deadline: None,
             unmarked: BTreeSet::new(),
             marking: false,
+            pause: Duration::ZERO,
         }
     }
 

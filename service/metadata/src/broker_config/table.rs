@@ -173,7 +173,8 @@ pub static BROKER_CONFIGS: &[ConfigDef] = &[
     .unset()
     .dynamic()
     .inert("a node alone replicates nothing"),
-    ConfigDef::long("log.cleaner.backoff.ms", "15000", 0, MAX, "Pause between two searches for logs to compact, ms."),
+    ConfigDef::long("log.cleaner.backoff.ms", "15000", 0, MAX, "Pause between two searches for logs to compact, ms.")
+        .dynamic(),
     ConfigDef::long("log.cleaner.delete.retention.ms", "86400000", 0, MAX, "Topics' default of delete.retention.ms.")
         .dynamic(),
     ConfigDef::long("log.cleaner.max.compaction.lag.ms", NEVER, 1, MAX, "Topics' default of max.compaction.lag.ms.")

@@ -1,7 +1,7 @@
 //! Leader epochs and transactions against models that remember the whole log.
 
 use proptest::prelude::*;
-use tidelog_model::{LeaderEpoch, Offset, ProducerId};
+use tidelog_model::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Timestamp};
 
 use super::{at, header, transactional};
 use crate::{
@@ -205,4 +205,20 @@ fn truncating_the_index_drops_later_markers() {
     index.truncate_from_end(Offset(9));
     assert_eq!(index.entries().len(), 1);
     assert!(!index.is_empty());
+}
+
+#[test]
+fn a_transaction_is_late_once_its_producer_has_written_nothing_for_long() {
+    let mut sums = BatchSums::default();
+    let late = |sums: &BatchSums, latest| sums.is_late(Timestamp(latest));
+    assert!(!late(&sums, i64::MAX), "nothing is open");
+    // Written at 7 ms, as the helper has it.
+    let first = transactional(header(1, 0, 0, 1)).stamped(Offset(0), LeaderEpoch(0));
+    sums.apply(&first, None, at(0));
+    assert!(!late(&sums, 7));
+    assert!(late(&sums, 8));
+    let marker = EndTransactionMarker { kind: MarkerKind::Abort, coordinator_epoch: 0 };
+    let batch = marker.batch(Offset(1), LeaderEpoch(0), ProducerId(1), ProducerEpoch(0), Timestamp(8)).unwrap();
+    sums.apply(batch.header(), Some(marker), at(0));
+    assert!(!late(&sums, i64::MAX), "it has ended");
 }

@@ -26,6 +26,7 @@ pub(crate) mod tier;
 pub(crate) mod token;
 pub(crate) mod topic;
 pub(crate) mod txn;
+mod txn_producers;
 pub(crate) mod user;
 mod waiting;
 

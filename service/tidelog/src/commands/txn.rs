@@ -9,6 +9,7 @@ use tidelog_model::{KafkaError, Offset, PartitionIndex};
 
 use super::connect;
 use super::parse::duration;
+use super::txn_producers::{HangingArgs, ProducersArgs, describe_producers, find_hanging};
 use crate::cli::{KafkaArgs, OutputArgs};
 use crate::output::{Table, show, time_for_people};
 
@@ -27,7 +28,14 @@ enum TxnCommand {
     List(ListArgs),
     /// Show a transactional id's producer, state and partitions.
     Describe(DescribeArgs),
-    /// Abort a transaction that hangs, in one partition; its coordinator is not asked.
+    /// Show the producers that a partition remembers, and where their open transactions begin.
+    DescribeProducers(ProducersArgs),
+    /// Find transactions that are open in a partition, and that no coordinator will end.
+    FindHanging(HangingArgs),
+    /// Abort a transaction that hangs, in one partition.
+    ///
+    /// `find-hanging` finds such transactions. The coordinator is not asked: if it does know the transaction, it goes on showing it as
+    /// Ongoing until the producer ends it or it times out.
     Abort(AbortArgs),
 }
 
@@ -74,9 +82,9 @@ struct AbortArgs {
     /// The producer's epoch.
     #[arg(long, value_name = "EPOCH", requires = "producer_id")]
     producer_epoch: Option<i16>,
-    /// The epoch of the coordinator that wrote the producer's last marker.
-    #[arg(long, value_name = "EPOCH", requires = "producer_id", default_value_t = 0)]
-    coordinator_epoch: i32,
+    /// The epoch of the coordinator that wrote the producer's last marker; the partition knows it.
+    #[arg(long, value_name = "EPOCH", requires = "producer_id", value_parser = clap::value_parser!(i32).range(0..))]
+    coordinator_epoch: Option<i32>,
     #[command(flatten)]
     kafka: KafkaArgs,
     #[command(flatten)]
@@ -98,6 +106,8 @@ pub(crate) async fn run(args: TxnArgs) -> anyhow::Result<()> {
     match args.command {
         TxnCommand::List(args) => list(args).await,
         TxnCommand::Describe(args) => describe(args).await,
+        TxnCommand::DescribeProducers(args) => describe_producers(args).await,
+        TxnCommand::FindHanging(args) => find_hanging(args).await,
         TxnCommand::Abort(args) => abort(args).await,
     }
 }
@@ -163,12 +173,19 @@ async fn describe(args: DescribeArgs) -> anyhow::Result<()> {
 async fn abort(args: AbortArgs) -> anyhow::Result<()> {
     let client = connect(&args.kafka, "tidelog-txn").await?;
     let partition = PartitionIndex(args.partition);
-    let producer = match (args.which.start_offset, args.which.producer_id, args.producer_epoch) {
-        (_, Some(id), Some(epoch)) => {
-            ActiveProducer { id, epoch, coordinator_epoch: args.coordinator_epoch, transaction_start: None }
-        }
-        (start, ..) => begun_at(&client, &args.topic, partition, Offset(start.unwrap_or_default())).await?,
+    let found = open_there(&client, &args.topic, partition, &args.which).await?;
+    let producer = ActiveProducer {
+        epoch: args.producer_epoch.unwrap_or(found.epoch),
+        coordinator_epoch: args.coordinator_epoch.unwrap_or(found.coordinator_epoch),
+        ..found
     };
+    // The partition would refuse its coordinator from then on, and the producer's next transactions would never end.
+    let latest = client.latest_coordinator_epoch().await?.unwrap_or(0).max(found.coordinator_epoch);
+    anyhow::ensure!(
+        producer.coordinator_epoch <= latest,
+        "no coordinator has the epoch {}: with it the partition would refuse the producer's coordinator, whose epoch is at most {latest}",
+        producer.coordinator_epoch
+    );
     client.abort_in_partition(&args.topic, partition, &producer).await?;
     let shown = json!({
         "topic": args.topic, "partition": args.partition, "producer_id": producer.id, "producer_epoch": producer.epoch,
@@ -179,17 +196,28 @@ async fn abort(args: AbortArgs) -> anyhow::Result<()> {
     })
 }
 
-/// The producer whose open transaction begins at this offset.
-async fn begun_at(
+/// The producer whose open transaction is meant.
+async fn open_there(
     client: &Client,
     topic: &str,
     partition: PartitionIndex,
-    start: Offset,
+    which: &WhichArgs,
 ) -> Result<ActiveProducer, ClientError> {
     let producers = client.active_producers(topic, partition).await?;
-    producers.into_iter().find(|producer| producer.transaction_start == Some(start)).ok_or_else(|| ClientError::Kafka {
+    let mut open = producers.into_iter().filter(|producer| producer.transaction_start.is_some());
+    let (found, lacks) = match (which.producer_id, which.start_offset) {
+        (Some(id), _) => {
+            (open.find(|producer| producer.id == id), format!("producer {id} has no open transaction there"))
+        }
+        (None, start) => {
+            let start = Offset(start.unwrap_or_default());
+            let found = open.find(|producer| producer.transaction_start == Some(start));
+            (found, format!("no open transaction begins at offset {start} there"))
+        }
+    };
+    found.ok_or_else(|| ClientError::Kafka {
         error: KafkaError::ResourceNotFound,
         what: format!("partition {topic}-{partition}"),
-        message: format!("no open transaction begins at offset {start} there"),
+        message: format!("{lacks}; `tidelog txn describe-producers {topic} -p {partition}` shows those that are"),
     })
 }

@@ -52,9 +52,29 @@ pub(super) const CLUSTER: &[OfCluster] = &[
     ("tidelog_cluster_brokers", "Brokers that are registered.", |health| health.brokers),
     ("tidelog_cluster_partitions", "Partitions of all topics, internal ones included.", |health| health.partitions),
     ("tidelog_cluster_topics", "Topics, internal ones included.", |health| health.topics),
+    (
+        "tidelog_delayed_transactions",
+        "Transactions that are decided, and of which a partition has not taken the end at the last try: their producers wait.",
+        |health| health.delayed_transactions,
+    ),
+    (
+        "tidelog_late_transaction_partitions",
+        "Partitions with a transaction that is open for longer than any may take: read_committed readers wait; must be 0.",
+        |health| health.late_transaction_partitions,
+    ),
     ("tidelog_offline_partitions", "Partitions without a leader, or whose log is broken; must be 0.", |health| {
         health.offline_partitions
     }),
+    (
+        "tidelog_open_transactions",
+        "Transactions that are open in partitions, each counted in each of its partitions.",
+        |health| health.open_transactions,
+    ),
+    (
+        "tidelog_uncleanable_partitions",
+        "Partitions of compacted topics whose last compaction failed; must be 0.",
+        |health| health.uncleanable,
+    ),
     (
         "tidelog_under_min_isr_partitions",
         "Partitions with fewer replicas in sync than min.insync.replicas; must be 0.",

@@ -163,7 +163,7 @@ const TABLE: &[(&str, Kind, Unit, &str)] = &[
         "tidelog_transactions_refused_markers_total",
         Counter,
         Unit::Count,
-        "Ends of transactions that a partition refused for good.",
+        "Ends of transactions that a partition refused because somebody newer had decided; each needs a person.",
     ),
     (
         "tidelog_transactions_timed_out_total",

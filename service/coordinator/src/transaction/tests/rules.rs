@@ -1,9 +1,12 @@
 //! What needs no story of its own.
 
-use tidelog_model::KafkaError;
+use std::time::Duration;
+
+use tidelog_model::{KafkaError, TopicPartition};
 
 use super::driver::{Driver, add, end, init, producer};
 use crate::TransactionShard;
+use crate::limits::{MARKER_RETRY, MARKER_RETRY_MOST};
 use crate::transaction::*;
 
 #[test]
@@ -79,4 +82,55 @@ fn states_have_kafkas_names_and_numbers() {
     }
     assert_eq!(TransactionState::from_name("empty"), None);
     assert_eq!(TransactionState::from_code(8), None);
+}
+
+#[test]
+fn markers_that_cannot_be_written_are_tried_ever_more_rarely_and_told_once() {
+    let mut driver = Driver::new();
+    driver.call("t", init(60_000, None));
+    driver.call("t", add(producer("100/0"), &["a-0", "b-0"], ClientVersion::V2));
+    driver.call("t", end(producer("100/0"), true, ClientVersion::V2));
+    let (mut tries, mut told) = (0, Vec::new());
+    let until = driver.now.monotonic + Duration::from_secs(600);
+    loop {
+        if driver.markers.is_empty() {
+            let Some(_) = driver.step(until) else { break };
+            continue;
+        }
+        let done = driver.answer(|_| Err(KafkaError::NotLeaderOrFollower));
+        tries += 1;
+        assert_eq!(driver.shard.delayed(), 1);
+        told.extend(done.events);
+    }
+    assert!((120..135).contains(&tries), "{tries} tries in ten minutes");
+    assert!(matches!(told[..], [TransactionEvent::MarkersDelayed { partitions: 2, .. }]), "{told:?}");
+    // One of them comes back: the other is probably not far.
+    driver.advance(MARKER_RETRY_MOST);
+    let a = |part: &TopicPartition| part.topic.as_str() == "a";
+    driver.answer(|part| if a(part) { Ok(()) } else { Err(KafkaError::NotLeaderOrFollower) });
+    driver.advance(MARKER_RETRY);
+    assert_eq!(driver.markers.len(), 1);
+    let done = driver.answer(|_| Ok(()));
+    assert!(matches!(done.events[..], [TransactionEvent::Completed { committed: true, .. }]), "{:?}", done.events);
+    assert_eq!(driver.shard.delayed(), 0);
+}
+
+#[test]
+fn a_transaction_that_is_refused_is_complete_once_nothing_of_it_is_open() {
+    for error in [KafkaError::InvalidProducerEpoch, KafkaError::TransactionCoordinatorFenced] {
+        let mut driver = Driver::new();
+        driver.call("t", init(60_000, None));
+        driver.call("t", add(producer("100/0"), &["a-0"], ClientVersion::V2));
+        driver.call("t", end(producer("100/0"), true, ClientVersion::V2));
+        let done = driver.answer(|_| Err(error));
+        assert!(matches!(done.events[..], [TransactionEvent::MarkerRefused { .. }]), "{:?}", done.events);
+        driver.advance(MARKER_RETRY);
+        assert!(driver.answer(|_| Err(error)).events.is_empty(), "it is told once");
+        let state = |driver: &Driver| driver.shard.describe(&TransactionalId::from("t")).unwrap().state;
+        assert_eq!(state(&driver), TransactionState::PrepareCommit);
+        driver.advance(MARKER_RETRY * 2);
+        // Somebody has ended it by hand.
+        driver.answer(|_| Ok(()));
+        assert_eq!(state(&driver), TransactionState::CompleteCommit);
+    }
 }

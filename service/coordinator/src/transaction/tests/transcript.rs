@@ -166,6 +166,9 @@ fn show_event(event: &TransactionEvent) -> String {
             format!("{id} {}", if *committed { "committed" } else { "aborted" })
         }
         TransactionEvent::MarkerRefused { id, partition, error } => format!("{id} {partition} refuses: {error}"),
+        TransactionEvent::MarkersDelayed { id, partitions, partition, error } => {
+            format!("{id} waits for {partitions} partitions, {partition} says {error}")
+        }
         TransactionEvent::Expired { count } => format!("{count} expired"),
     }
 }
