@@ -23,6 +23,11 @@ impl Principal {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// `name`.
+    pub fn name(&self) -> &str {
+        self.0.strip_prefix("User:").unwrap_or(&self.0)
+    }
 }
 
 impl fmt::Display for Principal {

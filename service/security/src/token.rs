@@ -2,6 +2,8 @@
 //! says more about a refused token than which rule it broke.
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use jsonwebtoken::{Algorithm, EncodingKey, Header, Validation};
@@ -13,7 +15,7 @@ use crate::keys::{KeySet, VerifyingKey};
 use crate::limits::{DEFAULT_LEEWAY, MAX_SUBJECT_BYTES, MAX_TOKEN_BYTES};
 
 /// The rule that a token broke. Holds nothing of the token itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
     /// Not three base64url parts with a readable header and claims, or too long.
     #[error("the token is malformed")]
@@ -35,10 +37,10 @@ pub enum TokenError {
     NotYetValid,
     /// A required claim is absent.
     #[error("the token has no claim {0:?}")]
-    MissingClaim(&'static str),
+    MissingClaim(String),
     /// A claim has the wrong type or an impossible value.
     #[error("the token's claim {0:?} is invalid")]
-    InvalidClaim(&'static str),
+    InvalidClaim(String),
     /// `iss` is another.
     #[error("the token comes from another issuer")]
     Issuer,
@@ -54,20 +56,22 @@ pub struct TokenRules {
     pub issuer: Option<String>,
     /// `aud` must contain one of these; empty accepts any.
     pub audiences: Vec<String>,
+    /// The claim that names the user (Kafka's `sasl.oauthbearer.sub.claim.name`).
+    pub subject_claim: String,
     /// How far `exp` and `nbf` may lie on the wrong side of now.
     pub leeway: Duration,
 }
 
 impl Default for TokenRules {
     fn default() -> Self {
-        TokenRules { issuer: None, audiences: Vec::new(), leeway: DEFAULT_LEEWAY }
+        TokenRules { issuer: None, audiences: Vec::new(), subject_claim: "sub".to_owned(), leeway: DEFAULT_LEEWAY }
     }
 }
 
 /// Who a token names, and until when.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Identity {
-    /// `User:<sub>`.
+    /// `User:` and what the claim of the subject says.
     pub principal: Principal,
     /// `exp`: long-lived streams should end then.
     pub expires: Timestamp,
@@ -75,13 +79,22 @@ pub struct Identity {
 
 /// The authenticator of all doors.
 pub struct Authenticator {
-    keys: KeySet,
+    /// Those of the configuration itself.
+    own: KeySet,
+    /// What an issuer has published: it changes while the server runs.
+    published: RwLock<Arc<KeySet>>,
+    /// A token named a key that is not here.
+    missed: AtomicBool,
     rules: TokenRules,
 }
 
 impl fmt::Debug for Authenticator {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Authenticator").field("keys", &self.keys).field("rules", &self.rules).finish()
+        f.debug_struct("Authenticator")
+            .field("own", &self.own)
+            .field("published", &self.published())
+            .field("rules", &self.rules)
+            .finish()
     }
 }
 
@@ -91,7 +104,31 @@ impl Authenticator {
         if keys.is_empty() {
             return Err(KeyError::NoKey);
         }
-        Ok(Authenticator { keys, rules })
+        Ok(Self::awaiting(keys, rules))
+    }
+
+    /// An authenticator whose further keys come later, by [`Authenticator::publish`]; `own` may be empty, and then no token is taken
+    /// until they do.
+    pub fn awaiting(own: KeySet, rules: TokenRules) -> Self {
+        Authenticator { own, published: RwLock::default(), missed: AtomicBool::new(false), rules }
+    }
+
+    /// Puts these keys in the place of those that were published before; refuses an empty set.
+    pub fn publish(&self, keys: KeySet) -> Result<(), KeyError> {
+        if keys.is_empty() {
+            return Err(KeyError::NoKey);
+        }
+        *self.published.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
+        Ok(())
+    }
+
+    /// Whether a token has come since the last call that no key here fits: perhaps its issuer has published another.
+    pub fn take_missed(&self) -> bool {
+        self.missed.swap(false, Ordering::Relaxed)
+    }
+
+    fn published(&self) -> Arc<KeySet> {
+        Arc::clone(&self.published.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The rules in force.
@@ -101,7 +138,7 @@ impl Authenticator {
 
     /// True if a shared secret is shorter than 32 bytes: worth a warning at start.
     pub fn has_weak_secret(&self) -> bool {
-        self.keys.has_weak_secret()
+        self.own.has_weak_secret()
     }
 
     /// Verifies a compact JWT at the wall-clock time `now`.
@@ -119,9 +156,11 @@ impl Authenticator {
         if header.crit.is_some() {
             return Err(TokenError::Algorithm);
         }
-        let fitting: Vec<&VerifyingKey> =
-            self.keys.keys.iter().filter(|key| key.algorithms.contains(&header.alg)).collect();
+        let published = self.published();
+        let all = self.own.keys.iter().chain(&published.keys);
+        let fitting: Vec<&VerifyingKey> = all.filter(|key| key.algorithms.contains(&header.alg)).collect();
         if fitting.is_empty() {
+            self.missed.store(true, Ordering::Relaxed);
             return Err(TokenError::Algorithm);
         }
         // A key without an id (the shared secret) is tried whatever the token's `kid` says.
@@ -130,6 +169,7 @@ impl Authenticator {
             .filter(|key| key.id.is_none() || header.kid.is_none() || key.id == header.kid)
             .peekable();
         if named.peek().is_none() {
+            self.missed.store(true, Ordering::Relaxed);
             return Err(TokenError::UnknownKey);
         }
         let mut last = TokenError::Signature;
@@ -144,7 +184,7 @@ impl Authenticator {
 
     fn check_claims(&self, claims: &Map<String, Value>, now: Timestamp) -> Result<Identity, TokenError> {
         let leeway = i64::try_from(self.rules.leeway.as_millis()).unwrap_or(i64::MAX);
-        let expires = numeric_date(claims, "exp")?.ok_or(TokenError::MissingClaim("exp"))?;
+        let expires = numeric_date(claims, "exp")?.ok_or(TokenError::MissingClaim("exp".into()))?;
         if now.get() >= expires.saturating_add(leeway) {
             return Err(TokenError::Expired);
         }
@@ -155,19 +195,20 @@ impl Authenticator {
         }
         if let Some(issuer) = &self.rules.issuer {
             match claims.get("iss") {
-                None => return Err(TokenError::MissingClaim("iss")),
+                None => return Err(TokenError::MissingClaim("iss".into())),
                 Some(Value::String(found)) if found == issuer => {}
                 Some(_) => return Err(TokenError::Issuer),
             }
         }
         self.check_audience(claims.get("aud"))?;
-        let subject = match claims.get("sub") {
-            None => return Err(TokenError::MissingClaim("sub")),
+        let claim = &self.rules.subject_claim;
+        let subject = match claims.get(claim) {
+            None => return Err(TokenError::MissingClaim(claim.clone())),
             Some(Value::String(subject)) => subject,
-            Some(_) => return Err(TokenError::InvalidClaim("sub")),
+            Some(_) => return Err(TokenError::InvalidClaim(claim.clone())),
         };
         if subject.is_empty() || subject.len() > MAX_SUBJECT_BYTES || subject.chars().any(char::is_control) {
-            return Err(TokenError::InvalidClaim("sub"));
+            return Err(TokenError::InvalidClaim(claim.clone()));
         }
         Ok(Identity { principal: Principal::user(subject), expires: Timestamp(expires) })
     }
@@ -178,7 +219,7 @@ impl Authenticator {
         }
         let ours = |name: &Value| name.as_str().is_some_and(|name| self.rules.audiences.iter().any(|a| a == name));
         match claim {
-            None => Err(TokenError::MissingClaim("aud")),
+            None => Err(TokenError::MissingClaim("aud".into())),
             Some(Value::Array(names)) if names.iter().any(ours) => Ok(()),
             Some(name) if ours(name) => Ok(()),
             Some(_) => Err(TokenError::Audience),
@@ -217,7 +258,7 @@ fn decode(token: &str, key: &VerifyingKey) -> Result<Map<String, Value>, TokenEr
 }
 
 /// A NumericDate (RFC 7519 §2: seconds, perhaps with a fraction) in milliseconds.
-fn numeric_date(claims: &Map<String, Value>, name: &'static str) -> Result<Option<i64>, TokenError> {
+fn numeric_date(claims: &Map<String, Value>, name: &str) -> Result<Option<i64>, TokenError> {
     match claims.get(name) {
         None => Ok(None),
         Some(Value::Number(number)) => {
@@ -226,9 +267,11 @@ fn numeric_date(claims: &Map<String, Value>, name: &'static str) -> Result<Optio
             }
             let seconds = number.as_f64().filter(|seconds| seconds.is_finite());
             // `as` saturates at the ends of i64, which is what a far date means.
-            seconds.map(|seconds| Some((seconds * 1000.0) as i64)).ok_or(TokenError::InvalidClaim(name))
+            seconds
+                .map(|seconds| Some((seconds * 1000.0) as i64))
+                .ok_or_else(|| TokenError::InvalidClaim(name.to_owned()))
         }
-        Some(_) => Err(TokenError::InvalidClaim(name)),
+        Some(_) => Err(TokenError::InvalidClaim(name.to_owned())),
     }
 }
 

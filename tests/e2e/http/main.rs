@@ -6,6 +6,7 @@
 mod cases;
 mod grpc;
 mod guard;
+mod keys;
 mod routes;
 mod stream;
 

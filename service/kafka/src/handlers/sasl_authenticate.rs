@@ -113,7 +113,7 @@ async fn step(session: &mut Session, message: &[u8]) -> Outcome {
                 }
                 None => None,
             };
-            exchange.checked(identity.is_some())
+            exchange.verified(identity.as_ref().map(|identity| identity.principal.name()))
         }
         step => step,
     };

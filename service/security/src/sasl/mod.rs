@@ -70,7 +70,7 @@ pub enum Step {
     TokenCredential(ScramMechanism, String),
     /// Check this password and tell [`Exchange::checked`].
     Password(String, Secret),
-    /// Verify this token and tell [`Exchange::checked`].
+    /// Verify this token and tell [`Exchange::verified`].
     Token(Secret),
     /// Send this and wait for the next message.
     Challenge(Vec<u8>),
@@ -83,7 +83,7 @@ pub enum Step {
 /// The end of a successful exchange.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Done {
-    /// Who it is; empty if whoever verified the token knows it.
+    /// Who it is.
     pub user: String,
     /// The mechanism's last message.
     pub reply: Vec<u8>,
@@ -101,7 +101,8 @@ enum State {
     ScramLooking(ScramMechanism, ClientFirst),
     ScramProof(ServerFirst),
     OAuth,
-    OAuthChecking,
+    /// Whom the client wants to act as.
+    OAuthChecking(Option<String>),
     /// The client was told why and owes one message (RFC 7628 §3.2.3).
     OAuthRefused,
     Over,
@@ -137,11 +138,11 @@ impl Exchange {
                 Err(reason) => (State::Over, Step::Failed(reason)),
             },
             State::OAuth => match oauth::token(message) {
-                Ok(token) => (State::OAuthChecking, Step::Token(token)),
+                Ok((token, acting)) => (State::OAuthChecking(acting), Step::Token(token)),
                 Err(reason) => (State::Over, Step::Failed(reason)),
             },
             State::OAuthRefused => (State::Over, Step::Failed("the token is not valid")),
-            State::PlainChecking(_) | State::ScramLooking(..) | State::OAuthChecking | State::Over => {
+            State::PlainChecking(_) | State::ScramLooking(..) | State::OAuthChecking(_) | State::Over => {
                 (State::Over, Step::Failed("a message out of turn"))
             }
         };
@@ -160,13 +161,30 @@ impl Exchange {
         Step::Challenge(challenge)
     }
 
-    /// Was the password or the token right?
+    /// Was the password right?
     pub fn checked(&mut self, right: bool) -> Step {
         let (next, step) = match std::mem::replace(&mut self.0, State::Over) {
             State::PlainChecking(user) if right => (State::Over, Step::Done(Done { user, reply: Vec::new() })),
-            State::OAuthChecking if right => (State::Over, Step::Done(Done { user: String::new(), reply: Vec::new() })),
-            State::OAuthChecking => (State::OAuthRefused, Step::Challenge(oauth::REFUSED.to_vec())),
             _ => (State::Over, Step::Failed("wrong user or password")),
+        };
+        self.0 = next;
+        step
+    }
+
+    /// Whom the token names; none: it is not valid.
+    pub fn verified(&mut self, subject: Option<&str>) -> Step {
+        let (next, step) = match (std::mem::replace(&mut self.0, State::Over), subject) {
+            (State::OAuthChecking(None), Some(user)) => {
+                (State::Over, Step::Done(Done { user: user.to_owned(), reply: Vec::new() }))
+            }
+            (State::OAuthChecking(Some(acting)), Some(user)) if acting == user => {
+                (State::Over, Step::Done(Done { user: acting, reply: Vec::new() }))
+            }
+            (State::OAuthChecking(_), Some(_)) => {
+                (State::Over, Step::Failed("OAUTHBEARER: the client wants to act as somebody else"))
+            }
+            (State::OAuthChecking(_), None) => (State::OAuthRefused, Step::Challenge(oauth::REFUSED.to_vec())),
+            _ => (State::Over, Step::Failed("a token that nobody asked for")),
         };
         self.0 = next;
         step

@@ -110,7 +110,7 @@ fn is_nonce(text: &str) -> bool {
 }
 
 /// `=2C` is a comma and `=3D` an equals sign; no other `=` may be there (§5.1).
-fn unescaped(name: &str) -> Option<String> {
+pub(super) fn unescaped(name: &str) -> Option<String> {
     let mut pieces = name.split('=');
     let mut plain = pieces.next()?.to_owned();
     for piece in pieces {

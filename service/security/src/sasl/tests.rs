@@ -139,7 +139,9 @@ fn a_refused_token_is_told_before_it_ends() {
         "n,,",
         "n,,\u{1}\u{1}",
         "n,,\u{1}auth=Bearer t\u{1}",
-        "n,a=x,\u{1}auth=Bearer t\u{1}\u{1}",
+        "n,x,\u{1}auth=Bearer t\u{1}\u{1}",
+        "n,a=x=,\u{1}auth=Bearer t\u{1}\u{1}",
+        "n,a=x=2c,\u{1}auth=Bearer t\u{1}\u{1}",
         "n,,\u{1}auth=Basic t\u{1}\u{1}",
         "n,,\u{1}auth=Bearer \u{1}\u{1}",
         "n,,\u{1}a_b=c\u{1}auth=Bearer t\u{1}\u{1}",
@@ -149,8 +151,23 @@ fn a_refused_token_is_told_before_it_ends() {
     }
     let mut exchange = Exchange::new(Mechanism::OAuthBearer);
     exchange.received("n,,\u{1}auth=Bearer t\u{1}\u{1}".as_bytes());
-    assert_eq!(exchange.checked(false), Step::Challenge(br#"{"status":"invalid_token"}"#.to_vec()));
+    assert_eq!(exchange.verified(None), Step::Challenge(br#"{"status":"invalid_token"}"#.to_vec()));
     assert!(failed(&exchange.received(b"\x01")));
+}
+
+/// RFC 7628 §3.1: a client may say whom it acts as; as with Kafka, only as whom its token names.
+#[test]
+fn a_token_is_good_for_acting_as_its_owner_only() {
+    let verified = |header: &str, subject: &str| {
+        let mut exchange = Exchange::new(Mechanism::OAuthBearer);
+        exchange.received(format!("n,{header},\u{1}auth=Bearer t\u{1}\u{1}").as_bytes());
+        exchange.verified(Some(subject))
+    };
+    for header in ["", "a=", "a=al=2Ci=3Dce"] {
+        assert_eq!(verified(header, "al,i=ce"), Step::Done(Done { user: "al,i=ce".into(), reply: Vec::new() }));
+    }
+    assert!(failed(&verified("a=bob", "alice")));
+    assert!(failed(&Exchange::new(Mechanism::OAuthBearer).verified(Some("alice"))), "nothing was asked");
 }
 
 proptest! {
@@ -163,7 +180,8 @@ proptest! {
                     Step::Credential(mechanism, user) => {
                         exchange.found(nobodys_credential(mechanism, b"secret", &user), "nonce")
                     }
-                    Step::Password(..) | Step::Token(_) => exchange.checked(false),
+                    Step::Password(..) => exchange.checked(false),
+                    Step::Token(_) => exchange.verified(None),
                     other => other,
                 };
                 prop_assert!(!matches!(step, Step::Done(_)));

@@ -5,9 +5,10 @@
 //! able to take a mark, it is there already. Whoever finds it writes all of the file again before believing any flush.
 
 use std::fmt;
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, Permissions};
 use std::io;
 use std::ops::Bound;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -52,7 +53,13 @@ impl RealDisk {
 
 impl Disk for RealDisk {
     fn open(&self) -> Result<Box<dyn StorageBackend>, DatabaseError> {
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&self.path)?;
+        let file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&self.path)?;
+        // It holds what passwords and tokens are checked with; one of an earlier version may be readable by others.
+        let mode = file.metadata()?.permissions().mode();
+        if mode & 0o077 != 0 {
+            file.set_permissions(Permissions::from_mode(mode & !0o077))?;
+        }
         File::open(self.path.parent().unwrap_or(Path::new(".")))?.sync_all()?;
         Ok(Box::new(FileBackend::new(file)?))
     }

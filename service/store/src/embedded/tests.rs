@@ -1,5 +1,7 @@
 use std::fs;
+use std::fs::Permissions;
 use std::io::{self, ErrorKind};
+use std::os::unix::fs::PermissionsExt;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -386,6 +388,19 @@ async fn plans_run_to_their_end_or_to_a_conflict() {
     let first = run(&store, Plan::of(create.clone())).await.unwrap();
     let Ran::Committed(revision) = first else { panic!("{first:?}") };
     assert_eq!(run(&store, Plan::of(create)).await, Ok(Ran::Conflict(revision)));
+}
+
+/// It holds what passwords and tokens are checked with.
+#[tokio::test]
+async fn nobody_else_may_read_the_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("metadata.redb");
+    let mode = || std::fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+    EmbeddedStore::open(directory.path()).await.unwrap().close().await;
+    assert_eq!(mode(), 0o600);
+    std::fs::set_permissions(&path, Permissions::from_mode(0o664)).unwrap();
+    EmbeddedStore::open(directory.path()).await.unwrap().close().await;
+    assert_eq!(mode(), 0o600, "of an earlier version");
 }
 
 #[tokio::test]

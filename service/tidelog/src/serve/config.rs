@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use tidelog_model::NodeId;
 use tidelog_partition::Durability;
@@ -153,13 +154,26 @@ pub(crate) struct StoreConfig {
     pub(crate) no_checksum: bool,
 }
 
+/// Where a JWKS is (RFC 7517).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum JwksPlace {
+    /// A file.
+    File(PathBuf),
+    /// What answers a GET with it.
+    Url(reqwest::Url),
+}
+
 /// Where tokens are verified from.
 #[derive(Clone, Debug)]
 pub(crate) struct JwtConfig {
     /// The environment variable that holds a shared secret.
     pub(crate) secret_env: Option<String>,
-    /// A JWKS file.
-    pub(crate) jwks: Option<PathBuf>,
+    /// Where the issuer's public keys are.
+    pub(crate) jwks: Option<JwksPlace>,
+    /// How old keys from an address may become before it is asked again.
+    pub(crate) jwks_refresh: Duration,
+    /// The claim that names the user.
+    pub(crate) subject_claim: String,
     /// The only accepted issuer.
     pub(crate) issuer: Option<String>,
     /// Accepted audiences.

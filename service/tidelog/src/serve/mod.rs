@@ -22,6 +22,7 @@ mod sql;
 pub(crate) mod start;
 mod status;
 mod tls;
+mod tokens;
 pub(crate) mod verify;
 
 use std::sync::Arc;

@@ -3,10 +3,12 @@
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
+use reqwest::Url;
 use tidelog_metadata::broker_config::broker_config;
 use tidelog_metadata::{BrokerConfig, BrokerOverrides, ConfigSource};
 use tidelog_model::NodeId;
@@ -17,7 +19,7 @@ use tidelog_security::distinguished_name::MappingRules;
 use tracing_subscriber::EnvFilter;
 
 use super::args::ServeArgs;
-use super::config::{ClientAuth, JwtConfig, KafkaListener, ServeConfig, StoreConfig, TlsConfig};
+use super::config::{ClientAuth, JwksPlace, JwtConfig, KafkaListener, ServeConfig, StoreConfig, TlsConfig};
 use super::file::{self, FileContents};
 use super::kafkas;
 use super::listeners::{listeners, mechanisms, socket_address};
@@ -170,7 +172,9 @@ fn build(values: &mut Values) -> Result<ServeConfig> {
     }
     let jwt = JwtConfig {
         secret_env: values.optional(&settings::JWT_SECRET_ENV, text),
-        jwks: values.optional(&settings::JWT_JWKS, path),
+        jwks: values.optional(&settings::JWT_JWKS, jwks),
+        jwks_refresh: values.required(&settings::JWT_JWKS_REFRESH, refresh)?,
+        subject_claim: values.required(&settings::JWT_SUBJECT_CLAIM, text)?,
         issuer: values.optional(&settings::JWT_ISSUER, text),
         audiences: values.list(&settings::JWT_AUDIENCE),
     };
@@ -383,6 +387,28 @@ fn path(value: &str) -> Result<PathBuf, String> {
     text(value).map(PathBuf::from)
 }
 
+/// A file, or an address. Over plain HTTP whoever stands in between would say which tokens are good.
+fn jwks(value: &str) -> Result<JwksPlace, String> {
+    if !value.starts_with("http://") && !value.starts_with("https://") {
+        return path(value).map(JwksPlace::File);
+    }
+    let url = Url::parse(value).map_err(|error| format!("this is no address: {error}"))?;
+    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+    let here = host == "localhost" || host.parse().is_ok_and(|address: IpAddr| address.is_loopback());
+    if url.scheme() == "http" && !here {
+        return Err(format!("{:?}: keys are taken over https:// only, but from this machine", without_password(value)));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("the address of a JWKS must not name a user: its keys are public".into());
+    }
+    Ok(JwksPlace::Url(url))
+}
+
+fn refresh(text: &str) -> Result<Duration, String> {
+    let milliseconds = text.parse().ok().filter(|number| *number >= 1_000);
+    milliseconds.map(Duration::from_millis).ok_or_else(|| format!("{text:?} is not a whole number of at least 1000"))
+}
+
 fn boolean(text: &str) -> Result<bool, String> {
     text.parse().map_err(|_| format!("{text:?} is neither true nor false"))
 }
@@ -435,6 +461,27 @@ mod tests {
         assert_eq!((resolution.log.as_str(), resolution.config.node), ("info", NodeId(1)));
         assert!(resolution.effective.iter().all(|setting| setting.origin == Origin::Default));
         assert!(resolution.effective.iter().any(|setting| setting.key == "broker.num.partitions"));
+    }
+
+    #[test]
+    fn keys_come_from_a_file_or_a_safe_address() {
+        let place = |value: &str| {
+            let resolution = resolved(&["--jwt-jwks", value]);
+            let jwks = resolution.config.jwt.and_then(|jwt| jwt.jwks);
+            if resolution.problems.is_empty() { jwks } else { None }
+        };
+        assert_eq!(place("keys.json"), Some(JwksPlace::File("keys.json".into())));
+        for good in
+            ["https://issuer.example/keys", "http://localhost:8080/keys", "http://[::1]/keys", "http://127.1.2.3/"]
+        {
+            assert!(matches!(place(good), Some(JwksPlace::Url(_))), "{good}");
+        }
+        for bad in ["http://issuer.example/keys", "http://10.0.0.1/keys", "https://me:hush@issuer/keys", "https://"] {
+            let problems = resolved(&["--jwt-jwks", bad]).problems;
+            assert_eq!(problems.len(), 1, "{bad}");
+            assert!(!problems[0].to_string().contains("hush"), "{}", problems[0]);
+        }
+        assert_eq!(resolved(&["--jwt-jwks=k", "--jwt-jwks-refresh-ms=999"]).problems.len(), 1);
     }
 
     #[test]

@@ -45,9 +45,14 @@ pub(crate) fn check(config: &ServeConfig) -> Result<Vec<String>, Unsafe> {
             configure: "configure tokens with --jwt-secret-env or --jwt-jwks, or let users in with --http-basic",
         });
     }
-    if reachable(&config.http) && config.http_basic && !config.https {
+    if reachable(&config.http) && !config.https && (config.http_basic || config.jwt.is_some()) {
+        let sent = match (config.http_basic, config.jwt.is_some()) {
+            (true, true) => "passwords and tokens",
+            (true, false) => "passwords",
+            (false, _) => "tokens",
+        };
         warnings
-            .push("HTTP clients send their passwords, and nothing is encrypted: pass --http-listen https://…".into());
+            .push(format!("HTTP clients send their {sent}, and nothing is encrypted: pass --http-listen https://…"));
     }
     if let Some(jwt) = &config.jwt {
         for listener in open {
@@ -111,8 +116,16 @@ mod tests {
         let refused = check(&config("127.0.0.1:9092", "0.0.0.0:8082")).unwrap_err().to_string();
         assert!(refused.contains("--jwt-secret-env"), "{refused}");
         let mut tokens = config("127.0.0.1:9092", "0.0.0.0:8082");
-        tokens.jwt = Some(JwtConfig { secret_env: Some("X".into()), jwks: None, issuer: None, audiences: vec![] });
-        assert_eq!(check(&tokens).unwrap().len(), 2);
+        tokens.jwt = Some(JwtConfig {
+            secret_env: Some("X".into()),
+            jwks: None,
+            jwks_refresh: Default::default(),
+            subject_claim: String::new(),
+            issuer: None,
+            audiences: vec![],
+        });
+        let warnings = check(&tokens).unwrap();
+        assert!(warnings.len() == 3 && warnings.iter().any(|warning| warning.contains("their tokens")), "{warnings:?}");
         let mut sasl = config("0.0.0.0:9092", "127.0.0.1:8082");
         sasl.kafka[0].protocol = Protocol::SaslPlaintext;
         assert_eq!(check(&sasl).unwrap().len(), 1, "a warning: nothing is encrypted");

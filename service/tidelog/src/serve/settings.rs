@@ -257,9 +257,26 @@ pub(super) const JWT_JWKS: Setting = Setting::new(
     "auth.jwt.jwks",
     "jwt-jwks",
     "TIDELOG_JWT_JWKS",
-    "Verify bearer tokens with the keys of this JWKS file; their times are taken with 30 s of leeway",
+    "Verify bearer tokens with the keys of this JWKS; a file is read again when it changes, an address in time and when a token names an unknown key",
 )
-.value("FILE");
+.value("FILE|URL");
+pub(super) const JWT_JWKS_REFRESH: Setting = Setting::new(
+    "auth.jwt.jwks_refresh_ms",
+    "jwt-jwks-refresh-ms",
+    "TIDELOG_JWT_JWKS_REFRESH_MS",
+    "How old keys from an address may become before it is asked again",
+)
+.of(Kind::Integer)
+.value("MS")
+.default("3600000");
+pub(super) const JWT_SUBJECT_CLAIM: Setting = Setting::new(
+    "auth.jwt.subject_claim",
+    "jwt-subject-claim",
+    "TIDELOG_JWT_SUBJECT_CLAIM",
+    "The claim of a token that names its user",
+)
+.value("CLAIM")
+.default("sub");
 pub(super) const JWT_ISSUER: Setting =
     Setting::new("auth.jwt.issuer", "jwt-issuer", "TIDELOG_JWT_ISSUER", "The only accepted issuer of tokens")
         .value("ISS")
@@ -307,6 +324,8 @@ pub(crate) const ALL: &[Setting] = &[
     ALLOW_EVERYONE,
     JWT_SECRET_ENV,
     JWT_JWKS,
+    JWT_JWKS_REFRESH,
+    JWT_SUBJECT_CLAIM,
     JWT_ISSUER,
     JWT_AUDIENCE,
     LOG_FILTER,

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use tidelog_broker::{Broker, BrokerOptions, DataDir, LogLevels};
 use tidelog_gateway::{Gateway, GatewayInfo, GatewayOptions, GatewayParts};
 use tidelog_kafka::{KafkaDoor, ListenerName, ListenerSecurity, SaslOptions};
@@ -13,7 +13,6 @@ use tidelog_log::{OsDisk, replace_file};
 use tidelog_metadata::BrokerConfig;
 use tidelog_metadata::keys::Endpoint;
 use tidelog_objects::{Objects, StoreOptions};
-use tidelog_security::{Authenticator, KeySet, TokenRules};
 use tidelog_segments::{Tier, TierLimits};
 use tidelog_store::EmbeddedStore;
 use tidelog_tables::{CommittedLog, Exporter, ExporterConfig};
@@ -24,11 +23,11 @@ use tracing::{info, warn};
 
 use super::audit::AuditLog;
 use super::committed::Committed;
-use super::config::{JwtConfig, KafkaListener, ServeConfig};
+use super::config::{KafkaListener, ServeConfig};
 use super::observer::Events;
 use super::status::Status;
 use super::tls::Certificates;
-use super::{endpoints, gauges, group_gauges, metrics, safety};
+use super::{endpoints, gauges, group_gauges, metrics, safety, tokens};
 
 /// In the data directory: the object store that an earlier start has probed.
 const STORE_MARKER: &str = "object-store-probed";
@@ -69,7 +68,10 @@ pub(crate) async fn start(config: ServeConfig, log: Option<Arc<dyn LogLevels>>) 
     raise_open_files();
     let settings = BrokerConfig::new(config.broker.iter().map(|(name, value)| (name, value)))?;
     let certificates = config.tls.as_ref().map(Certificates::load).transpose()?.map(Arc::new);
-    let authenticator = config.jwt.as_ref().map(authenticator).transpose()?.map(Arc::new);
+    let authenticator = config.jwt.as_ref().map(tokens::authenticator).transpose()?.map(Arc::new);
+    let stop = CancellationToken::new();
+    let keeper = config.jwt.as_ref().zip(authenticator.as_ref()).and_then(|(jwt, keys)| tokens::Keeper::new(jwt, keys));
+    let keys_asked = keeper.map(|keeper| keeper.start(stop.clone()));
     if let Some(url) = &config.object_store {
         Objects::check(url, &store_options(&config))?;
     }
@@ -138,7 +140,6 @@ pub(crate) async fn start(config: ServeConfig, log: Option<Arc<dyn LogLevels>>) 
     events.set_exporter(Arc::clone(&exporter));
     exporter.refresh();
 
-    let stop = CancellationToken::new();
     let parts = GatewayParts {
         broker: broker.clone(),
         sql: sql(&objects, committed, &exporter, &broker)?,
@@ -166,6 +167,10 @@ pub(crate) async fn start(config: ServeConfig, log: Option<Arc<dyn LogLevels>>) 
         authenticator: authenticator.clone(),
         shutdown: stop.clone(),
     };
+    if let Some(asked) = keys_asked {
+        // So that the first token finds its key. The end of the task is as good as an answer.
+        let _ = asked.await;
+    }
     let door = KafkaDoor::new(broker.clone());
     for (listener, socket) in sockets {
         let name = ListenerName { name: Arc::from(listener.name.as_str()), advertised: listener.advertise.clone() };
@@ -273,31 +278,6 @@ pub(super) fn store_options(config: &ServeConfig) -> StoreOptions {
         checksum: !config.store.no_checksum,
         ..StoreOptions::default()
     }
-}
-
-/// Who verifies tokens; reads the keys.
-pub(super) fn authenticator(jwt: &JwtConfig) -> Result<Authenticator> {
-    let mut keys = KeySet::default();
-    if let Some(name) = &jwt.secret_env {
-        let secret = std::env::var(name)
-            .ok()
-            .filter(|secret| !secret.is_empty())
-            .with_context(|| format!("--jwt-secret-env names {name}, but that variable is not set"))?;
-        keys = keys.with_secret(secret.as_bytes())?;
-    }
-    if let Some(path) = &jwt.jwks {
-        let document = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-        keys = keys.with_jwks(&document).with_context(|| format!("{} is no usable key set", path.display()))?;
-    }
-    if keys.is_empty() {
-        bail!("tokens are configured, but no key: pass --jwt-secret-env or --jwt-jwks");
-    }
-    let rules = TokenRules { issuer: jwt.issuer.clone(), audiences: jwt.audiences.clone(), ..TokenRules::default() };
-    let authenticator = Authenticator::new(keys, rules)?;
-    if authenticator.has_weak_secret() {
-        warn!("the shared secret for tokens is shorter than 32 bytes: it can be guessed");
-    }
-    Ok(authenticator)
 }
 
 #[cfg(feature = "sql")]

@@ -49,7 +49,7 @@ struct Watch {
 }
 
 /// Tells whether a file, or what a link points to, has been replaced; none: there is no file.
-type Stamp = Option<(SystemTime, u64, u64)>;
+pub(super) type Stamp = Option<(SystemTime, u64, u64)>;
 
 impl Certificates {
     /// Reads the files; a start with unusable ones fails.
@@ -116,11 +116,13 @@ impl Certificates {
 
 fn stamps(config: &TlsConfig) -> Vec<Stamp> {
     let files = [Some(&config.cert), Some(&config.key), config.client_ca.as_ref()];
-    let stamp = |path: &Path| {
-        let metadata = std::fs::metadata(path).ok()?;
-        Some((metadata.modified().ok()?, metadata.len(), metadata.ino()))
-    };
     files.into_iter().flatten().map(|path| stamp(path)).collect()
+}
+
+/// The stamp of what is there now.
+pub(super) fn stamp(path: &Path) -> Stamp {
+    let metadata = std::fs::metadata(path).ok()?;
+    Some((metadata.modified().ok()?, metadata.len(), metadata.ino()))
 }
 
 fn read(config: &TlsConfig) -> Result<Current> {

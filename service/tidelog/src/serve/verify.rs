@@ -4,7 +4,7 @@ use tidelog_objects::Objects;
 
 use super::config::ServeConfig;
 use super::origin::Problem;
-use super::{safety, start};
+use super::{safety, start, tokens};
 
 /// What a start would warn of, and why it would refuse.
 pub(crate) fn verify(config: &ServeConfig) -> (Vec<String>, Vec<Problem>) {
@@ -14,7 +14,7 @@ pub(crate) fn verify(config: &ServeConfig) -> (Vec<String>, Vec<Problem>) {
         Vec::new()
     });
     if let Some(jwt) = &config.jwt
-        && let Err(error) = start::authenticator(jwt)
+        && let Err(error) = tokens::authenticator(jwt)
     {
         problems.push(Problem::of_all(format!("{error:#}")));
     }
