@@ -428,7 +428,7 @@ fn begin(replica: &Arc<Replica>, groups: &GroupConfig, transactions: &Transactio
         }
         _ => {}
     }
-    if replica.config().remote_storage_enable {
+    if replica.has_remote_part() {
         replica.lead_remote();
     }
 }

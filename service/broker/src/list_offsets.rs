@@ -37,7 +37,9 @@ impl Broker {
                 let remote = if local_start > offsets.log_start { self.remote_extent(&replica)? } else { None };
                 let start = match remote {
                     // What the manifest no longer has cannot be read; it begins where it ends once all of it has expired.
-                    Some((start, _)) => offsets.log_start.max(start.min(local_start)),
+                    Some((start, end)) if end >= local_start => offsets.log_start.max(start.min(local_start)),
+                    // What lies between the two is gone, and so was meant to be all that lies before.
+                    Some(_) => local_start,
                     None => offsets.log_start,
                 };
                 Ok(at(&replica, start))
@@ -56,9 +58,9 @@ impl Broker {
         }
     }
 
-    /// The remote range of a tiered partition; `None` if it is not tiered.
+    /// The remote range of a partition; `None` if the cold tier is no part of it.
     fn remote_extent(&self, replica: &Replica) -> Result<Option<(Offset, Offset)>, BrokerError> {
-        let Some(remote) = self.remote().filter(|_| replica.config().remote_storage_enable) else { return Ok(None) };
+        let Some(remote) = self.remote().filter(|_| replica.has_remote_part()) else { return Ok(None) };
         match remote.extent(&replica.id) {
             RemoteExtent::Known { start, end } => Ok(Some((start, end))),
             RemoteExtent::Unknown => Err(BrokerError::new(

@@ -16,7 +16,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::core::Core;
 use crate::limits::OPENING_AT_ONCE;
-use crate::replica::{Maintenance, Replica};
+use crate::replica::{Maintenance, Replica, may_be_remote};
 
 type Key = (TopicId, PartitionIndex);
 
@@ -355,7 +355,7 @@ impl Replicas {
     ) -> Result<Arc<Replica>, LogError> {
         let directory = self.directory(&id);
         let (disk, files) = (Arc::clone(&self.core.disk), Arc::clone(&self.core.files));
-        let settings = log_config(&config);
+        let settings = log_config(&self.core, &id, &config);
         let now = self.core.clock.now();
         self.set_stray_aside(&id, &directory)?;
         let exists = disk.list(&directory).is_ok_and(|entries| !entries.is_empty());
@@ -429,8 +429,8 @@ fn broken(id: &TopicIdPartition, failure: Option<&LogError>) -> Hosted {
     Hosted::Offline(id.topic_partition(), Reason::Broken)
 }
 
-/// What a topic's settings mean for its logs.
-pub(crate) fn log_config(config: &TopicConfig) -> LogConfig {
+/// What a topic's settings mean for one of its logs.
+pub(crate) fn log_config(core: &Core, id: &TopicIdPartition, config: &TopicConfig) -> LogConfig {
     let unsigned = |value: i32| u64::try_from(value).unwrap_or(0);
     LogConfig {
         segment_bytes: unsigned(config.segment_bytes),
@@ -438,6 +438,6 @@ pub(crate) fn log_config(config: &TopicConfig) -> LogConfig {
         segment_index_bytes: unsigned(config.segment_index_bytes),
         index_interval_bytes: unsigned(config.index_interval_bytes),
         compacted: config.cleanup.compact,
-        remote: config.remote_storage_enable,
+        remote: core.remote.is_some() && may_be_remote(id, config),
     }
 }

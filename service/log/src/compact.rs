@@ -38,6 +38,8 @@ pub struct CompactionLimits {
     pub up_to: Offset,
     /// `delete.retention.ms`: how long tombstones stay, milliseconds.
     pub delete_retention_ms: i64,
+    /// Do tombstones stay however old they are? They must while what they delete may lie in a part that is not compacted.
+    pub keep_tombstones: bool,
     /// Memory for keys, bytes. What does not fit is left to the next compaction.
     pub memory_bytes: usize,
 }
@@ -46,7 +48,8 @@ impl CompactionLimits {
     /// Kafka's defaults.
     pub fn new(clean_from: Offset, up_to: Offset) -> Self {
         let day = 24 * 60 * 60 * 1000;
-        CompactionLimits { clean_from, up_to, delete_retention_ms: day, memory_bytes: DEFAULT_COMPACTION_MEMORY_BYTES }
+        let memory_bytes = DEFAULT_COMPACTION_MEMORY_BYTES;
+        CompactionLimits { clean_from, up_to, delete_retention_ms: day, keep_tombstones: false, memory_bytes }
     }
 }
 
@@ -102,7 +105,8 @@ struct KeyMap {
 struct Keep<'a> {
     keys: &'a KeyMap,
     producers: &'a ActiveProducers,
-    now: Timestamp,
+    /// Tombstones whose time has come by then go; `None`: none goes.
+    forget_until: Option<Timestamp>,
     /// Tombstones that are met now stay until then.
     horizon: Timestamp,
 }
@@ -140,7 +144,8 @@ impl LogView {
         let mut done = Compacted { clean_to: keys.end, bytes_before: 0, bytes_after: 0 };
         let reached: Vec<_> = segments.into_iter().filter(|segment| segment.base < keys.end).collect();
         let horizon = Timestamp(now.0.saturating_add(limits.delete_retention_ms.max(0)));
-        let keep = Keep { keys: &keys, producers, now, horizon };
+        let forget_until = (!limits.keep_tombstones).then_some(now);
+        let keep = Keep { keys: &keys, producers, forget_until, horizon };
         let mut transactions = Transactions::new(&aborted, from);
         for group in groups(&reached, segment_bytes) {
             done.bytes_before += group.iter().map(|segment| segment.size).sum::<u64>();
@@ -264,6 +269,11 @@ impl Keep<'_> {
             Some(key) => self.keys.last.get(key).is_some_and(|last| *last > offset),
             None => offset < self.keys.end,
         }
+    }
+
+    /// Is it time for what had so long to live?
+    fn forgets(&self, horizon: Timestamp) -> bool {
+        self.forget_until.is_some_and(|until| horizon <= until)
     }
 }
 

@@ -143,6 +143,32 @@ fn tombstones_stay_until_their_time_has_come() {
     assert_eq!(keys(&view), [1, 3]);
 }
 
+/// What they delete may lie in a part of the log that is not compacted.
+#[test]
+fn tombstones_stay_while_they_are_needed_elsewhere() {
+    let disk = SimDisk::new(1);
+    let mut log = create_with(&disk, compacted_config());
+    append(&mut log, &keyed(Offset(0), 1, &[("a", Some("1")), ("b", Some("1"))])).unwrap();
+    append(&mut log, &keyed(Offset(2), 2, &[("a", None)])).unwrap();
+    log.roll(&mut |_| empty_snapshot(), NOW).unwrap();
+    append(&mut log, &keyed(Offset(3), 3, &[("c", Some("1"))])).unwrap();
+    log.roll(&mut |_| empty_snapshot(), NOW).unwrap();
+    let view = log.view();
+    view.flush().unwrap();
+    let limits = |keep_tombstones| CompactionLimits {
+        delete_retention_ms: 0,
+        keep_tombstones,
+        ..CompactionLimits::new(Offset(0), Offset(4))
+    };
+    let keys = |view: &LogView| records(view).into_iter().map(|(offset, ..)| offset).collect::<Vec<_>>();
+    for at in [10, 20, 30] {
+        view.compact(&limits(true), &nobody(), Timestamp(at)).unwrap();
+        assert_eq!(keys(&view), [1, 2, 3]);
+    }
+    view.compact(&limits(false), &nobody(), Timestamp(40)).unwrap();
+    assert_eq!(keys(&view), [1, 3]);
+}
+
 /// Memory ends before the tombstone: what it deletes is still there.
 #[test]
 fn a_tombstone_goes_only_after_what_it_deletes() {

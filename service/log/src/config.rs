@@ -15,7 +15,7 @@ pub struct LogConfig {
     pub index_interval_bytes: u64,
     /// Is the topic compacted? Then offsets may have gaps.
     pub compacted: bool,
-    /// Does an older part of the log live elsewhere (`remote.storage.enable`)? Then the log may start before its files.
+    /// May an older part of the log live elsewhere? Then the log may start before its files.
     pub remote: bool,
 }
 

@@ -32,11 +32,21 @@ impl Settings for OfTopic {
 }
 
 impl TopicOverrides {
+    /// What the topic itself says of a setting that is true or false.
+    fn flag(&self, name: &str) -> Option<bool> {
+        self.get(name).and_then(parse_bool)
+    }
+
+    /// Does the topic itself ask to be tiered, not only the broker's default?
+    pub(crate) fn asks_for_tier(&self) -> bool {
+        self.flag(REMOTE) == Some(true)
+    }
+
     /// Do the settings fit together, with the broker's defaults in the places that the topic leaves open?
     pub fn check(&self, defaults: &TopicDefaults) -> Result<(), ConfigError> {
         let config = TopicConfig::effective(self, defaults);
         let conflict = |text: String| Err(ConfigError::Conflict(text));
-        if config.cleanup.compact && self.get(REMOTE).and_then(parse_bool) == Some(true) {
+        if config.cleanup.compact && self.asks_for_tier() {
             return conflict(format!("{REMOTE}=true is not possible with a cleanup.policy that contains compact"));
         }
         if config.min_compaction_lag_ms > config.max_compaction_lag_ms {
@@ -221,7 +231,10 @@ pub struct TopicConfig {
     pub remote_log_copy_disable: bool,
     /// Turning the tier off deletes the remote part.
     pub remote_log_delete_on_disable: bool,
-    /// Is the topic tiered? Never true for a compacted one.
+    /// Is the remote part given up? Only the topic itself can say so, with `remote.storage.enable=false` and
+    /// `remote.log.delete.on.disable=true`: no default ever does. Otherwise what is remote stays readable.
+    pub remote_log_given_up: bool,
+    /// Is what the topic closes uploaded? Never true for a compacted one.
     pub remote_storage_enable: bool,
     /// Bytes kept per partition; `None` = unlimited.
     pub retention_bytes: Option<i64>,
@@ -287,6 +300,8 @@ impl TopicConfig {
             min_insync_replicas: reader.int("min.insync.replicas"),
             remote_log_copy_disable: reader.flag("remote.log.copy.disable"),
             remote_log_delete_on_disable: reader.flag("remote.log.delete.on.disable"),
+            remote_log_given_up: overrides.flag(REMOTE) == Some(false)
+                && overrides.flag("remote.log.delete.on.disable") == Some(true),
             remote_storage_enable: reader.flag(REMOTE) && !cleanup.compact,
             retention_bytes,
             retention_ms,

@@ -201,8 +201,10 @@ fn retention_and_compaction_go_together() {
         wait_until(empty, PATIENCE, "retention by time");
         assert!(read(&server, topic).is_empty());
     }
-    // As Kafka has it: what is compacted is not tiered, and what is tiered not compacted.
-    assert_eq!(alter(&server, "tiered", &[("cleanup.policy", "compact")]), RDKafkaErrorCode::InvalidConfig as i16);
+    // As Kafka has it: what asks to be tiered is not compacted. What is tiered by default only is.
+    let tiered = [("remote.storage.enable", "true"), ("cleanup.policy", "compact")];
+    assert_eq!(alter(&server, "tiered", &tiered), RDKafkaErrorCode::InvalidConfig as i16);
+    assert_eq!(alter(&server, "tiered", &[("cleanup.policy", "compact")]), 0);
     // From delete alone to compact: records that are there stay.
     assert_eq!(alter(&server, "deleted", &[("cleanup.policy", "compact"), ("segment.ms", "50")]), 0);
     put(&producer, "deleted", "a", Some("kept")).unwrap();

@@ -76,6 +76,8 @@ impl Replica {
         let Some(up_to) = due(&segments, cleaned, stable, &config, now.wall) else { return false };
         let limits = CompactionLimits {
             delete_retention_ms: config.delete_retention_ms,
+            // Only the local part is compacted: what a tombstone deletes may be remote.
+            keep_tombstones: self.has_remote_part(),
             ..CompactionLimits::new(cleaned, up_to)
         };
         let producers = self.with_machine(|machine| ActiveProducers::of(&machine.sums().producers));

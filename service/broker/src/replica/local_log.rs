@@ -11,13 +11,17 @@ pub(crate) struct TierSource(pub(crate) std::sync::Weak<Replica>);
 
 impl Replica {
     /// A crash may have taken the log start's last checkpoint: what the manifest no longer has cannot be read, so the log begins
-    /// after it.
+    /// after it. One that uploads nothing and has nothing remote begins where it is local.
     fn follow_remote_start(&self) {
         let Some(remote) = &self.core.remote else { return };
-        if let RemoteExtent::Known { start, .. } = remote.extent(&self.id)
-            && start <= self.view.local_start()
-        {
-            self.move_log_start(start);
+        // First the local log: what leaves it after this is in the manifest by then.
+        let local_start = self.view.local_start();
+        match remote.extent(&self.id) {
+            RemoteExtent::Known { start, end } if start == end && !self.config().remote_storage_enable => {
+                self.move_log_start(local_start);
+            }
+            RemoteExtent::Known { start, .. } if start <= local_start => self.move_log_start(start),
+            _ => {}
         }
     }
 }
@@ -25,7 +29,8 @@ impl Replica {
 impl LocalLog for TierSource {
     fn closed_segment(&self, from: Offset) -> Option<ClosedSegment> {
         let replica = self.0.upgrade().filter(|replica| !replica.is_gone())?;
-        if replica.config().remote_log_copy_disable {
+        let config = replica.config();
+        if config.remote_log_copy_disable || !config.remote_storage_enable {
             return None;
         }
         let offsets = replica.offsets();

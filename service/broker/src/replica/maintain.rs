@@ -29,16 +29,15 @@ impl Replica {
         match maintenance {
             Maintenance::Settings(config) => {
                 let min_insync = usize::try_from(config.min_insync_replicas).unwrap_or(1);
-                writer.log.set_config(log_config(&config));
+                writer.log.set_config(log_config(&self.core, &self.id, &config));
                 self.machine.lock().set_min_insync(min_insync);
-                let tiered = config.remote_storage_enable;
-                let was_tiered = std::mem::replace(&mut *self.config.write(), config).remote_storage_enable;
-                match (was_tiered, tiered) {
-                    (false, true) => self.lead_remote(),
-                    (true, false) => self.leave_remote(),
-                    // Uploads may go on again (`remote.log.copy.disable`), or other limits hold.
-                    (true, true) => self.wake_remote(),
-                    (false, false) => {}
+                let before = std::mem::replace(&mut *self.config.write(), Arc::clone(&config));
+                if config.remote_storage_enable {
+                    // It may lead there already; then uploads may go on again, or other limits hold.
+                    self.lead_remote();
+                    self.wake_remote();
+                } else if config.remote_log_given_up && !before.remote_log_given_up {
+                    self.leave_remote();
                 }
             }
             Maintenance::Tidy { producer_expiration } => {
@@ -57,7 +56,7 @@ impl Replica {
         }
     }
 
-    /// The topic is tiered no longer, which is possible only with `remote.log.delete.on.disable`: the remote part goes.
+    /// The topic itself has given its remote part up ([`TopicConfig::remote_log_given_up`]): it goes, and the log begins where it is local.
     fn leave_remote(&self) {
         let Some(remote) = &self.core.remote else { return };
         remote.resign(&self.id);
@@ -154,12 +153,13 @@ impl Replica {
         let policy = RetentionPolicy {
             time_ms: config.retention_ms.filter(|_| config.cleanup.delete),
             bytes: bytes(config.retention_bytes.filter(|_| config.cleanup.delete)),
-            local_time_ms: config.local_retention_ms,
-            local_bytes: bytes(config.local_retention_bytes),
+            // What uploads nothing more keeps locally what it has, compacted or not.
+            local_time_ms: config.local_retention_ms.filter(|_| config.remote_storage_enable),
+            local_bytes: bytes(config.local_retention_bytes.filter(|_| config.remote_storage_enable)),
         };
         let offsets = self.offsets();
         let segments = self.view.segments();
-        let tiered = config.remote_storage_enable;
+        let tiered = self.has_remote_part();
         let remote_segments = self.core.remote.as_ref().filter(|_| tiered).and_then(|remote| remote.segments(&self.id));
         let remote = remote_segments
             .as_ref()

@@ -86,6 +86,11 @@ pub(crate) struct Replica {
     delayed_transactions: AtomicUsize,
 }
 
+/// May an older part of this partition be in the cold tier? No default rules that out, because it may have been another one before.
+pub(crate) fn may_be_remote(id: &TopicIdPartition, config: &TopicConfig) -> bool {
+    !id.topic.is_internal() && !config.remote_log_given_up
+}
+
 /// Who hears that a replica has ended: the flushed end of its log.
 type Ended = oneshot::Sender<Result<Offset, LogError>>;
 
@@ -192,11 +197,21 @@ impl Replica {
         }
     }
 
-    /// The cold tier may have something to do.
+    /// The cold tier may have something to do; one that does not lead this partition has not.
     fn wake_remote(&self) {
-        if let Some(remote) = self.core.remote.as_ref().filter(|_| self.config().remote_storage_enable) {
+        if let Some(remote) = &self.core.remote {
             remote.wake(&self.id);
         }
+    }
+
+    /// Is the cold tier part of this log? It is while segments go there, and afterwards as long as readers may ask for what only it has,
+    /// whatever the settings have become since.
+    pub(crate) fn has_remote_part(&self) -> bool {
+        let config = self.config();
+        let local_start = self.view.local_start();
+        self.core.remote.is_some()
+            && (config.remote_storage_enable
+                || (may_be_remote(&self.id, &config) && self.offsets().log_start < local_start))
     }
 
     /// A token for something that waits for an offset.

@@ -150,6 +150,121 @@ pub(super) async fn tiered(directory: tempfile::TempDir, tier: &Arc<MemoryTier>)
     .await
 }
 
+/// A broker that tiers every topic by default, started with these settings.
+async fn tiering(directory: tempfile::TempDir, tier: &Arc<MemoryTier>, settings: &[(&str, &str)]) -> Fixture {
+    let remote: Arc<dyn RemoteLog> = Arc::clone(tier) as _;
+    tier.state.lock().unwrap().led.clear();
+    Fixture::start_with(directory, |options| {
+        options.remote = Some(remote);
+        options.tier_by_default = true;
+        options.config = tidelog_metadata::BrokerConfig::new(settings.iter().copied()).unwrap();
+    })
+    .await
+}
+
+/// A topic of three records, tiered by default, of which the first two are only in the cold tier.
+async fn tiered_by_default(fixture: &Fixture, tier: &MemoryTier) -> TopicIdPartition {
+    fixture.create("events", 1, &SMALL).await;
+    three_segments(fixture, "events").await;
+    let replica = fixture.replica("events", 0);
+    tier.upload(&replica.id);
+    assert_eq!(replica.view.local_start(), Offset(2));
+    replica.id.clone()
+}
+
+/// Everything is there, and nothing of it is given up.
+async fn nothing_is_lost(fixture: &Fixture, tier: &MemoryTier, records: usize) {
+    assert_eq!(fixture.offset("events", OffsetSpec::Earliest).await, Offset(0));
+    assert_eq!(fixture.read_all("events").await.len(), records);
+    let state = tier.state.lock().unwrap();
+    assert!(state.deleted.is_empty() && !state.uploaded.is_empty());
+}
+
+#[tokio::test]
+async fn no_default_of_the_brokers_gives_up_what_is_remote() {
+    let tier = MemoryTier::new();
+    let fixture = tiering(tempfile::tempdir().unwrap(), &tier, &[]).await;
+    let id = tiered_by_default(&fixture, &tier).await;
+    let compact = |value: Option<&str>| {
+        let operation = if value.is_some() { ConfigOperation::Set } else { ConfigOperation::Delete };
+        vec![ConfigChange { name: "log.cleanup.policy".into(), operation, value: value.map(str::to_owned) }]
+    };
+    for policy in ["compact", "compact,delete", ""] {
+        fixture.broker.alter_broker_configs(&fixture.caller, "", compact(Some(policy)), false).await.unwrap();
+        let replica = fixture.replica("events", 0);
+        until("the policy holds", || replica.config().cleanup.compact == policy.contains("compact")).await;
+        replica.trim_local(replica.core.clock.now());
+        replica.compact(replica.core.clock.now());
+        nothing_is_lost(&fixture, &tier, 3).await;
+    }
+    // Nor at a start, whether the setting is stored or the start's.
+    fixture.broker.alter_broker_configs(&fixture.caller, "", compact(Some("compact")), false).await.unwrap();
+    let mut directory = fixture.stop().await;
+    for settings in [&[][..], &[("log.cleanup.policy", "compact,delete")]] {
+        let fixture = tiering(directory, &tier, settings).await;
+        until("the tier is told", || tier.state.lock().unwrap().led.contains_key(&id)).await;
+        assert!(fixture.replica("events", 0).config().cleanup.compact);
+        nothing_is_lost(&fixture, &tier, 3).await;
+        tier.upload(&id);
+        assert_eq!(tier.end(&id), Offset(2), "what is compacted is not uploaded");
+        fixture.broker.alter_broker_configs(&fixture.caller, "", compact(None), false).await.unwrap();
+        directory = fixture.stop().await;
+    }
+    // Once it is tiered again, it goes on where it was.
+    let fixture = tiering(directory, &tier, &[]).await;
+    fixture.produce("events", &[&"x".repeat(PAYLOAD)], Acks::All).await.unwrap();
+    tier.upload(&id);
+    assert_eq!(tier.end(&id), Offset(3));
+    nothing_is_lost(&fixture, &tier, 4).await;
+}
+
+#[tokio::test]
+async fn a_topic_that_is_tiered_by_default_can_be_compacted_and_keeps_what_is_remote() {
+    for change in
+        [&[("cleanup.policy", "compact")][..], &[("cleanup.policy", "compact"), ("remote.storage.enable", "false")]]
+    {
+        let tier = MemoryTier::new();
+        let fixture = tiering(tempfile::tempdir().unwrap(), &tier, &[]).await;
+        let id = tiered_by_default(&fixture, &tier).await;
+        fixture.alter("events", change).await;
+        let replica = fixture.replica("events", 0);
+        until("the policy holds", || replica.config().cleanup.compact).await;
+        nothing_is_lost(&fixture, &tier, 3).await;
+        let fixture = tiering(fixture.stop().await, &tier, &[]).await;
+        until("the tier is told", || tier.state.lock().unwrap().led.contains_key(&id)).await;
+        nothing_is_lost(&fixture, &tier, 3).await;
+        // Only its own word lets it go.
+        let off = [("remote.storage.enable", "false"), ("remote.log.delete.on.disable", "true")];
+        fixture.alter("events", &off).await;
+        until("the remote part goes", || tier.state.lock().unwrap().deleted.contains(&id)).await;
+        assert_eq!(fixture.offset("events", OffsetSpec::Earliest).await, Offset(2));
+    }
+}
+
+/// Kept from the tier by its own settings, and a kill came between retention and the checkpoint of the log start.
+#[tokio::test]
+async fn a_log_start_that_a_crash_took_is_found_again_without_a_remote_part() {
+    let tier = MemoryTier::new();
+    let fixture = tiering(tempfile::tempdir().unwrap(), &tier, &[]).await;
+    fixture.create("events", 1, &[SMALL[0], ("remote.storage.enable", "false")]).await;
+    three_segments(&fixture, "events").await;
+    let id = fixture.replica("events", 0).id.clone();
+    let directory = fixture.stop().await;
+    let folder = directory.path().join("data").join(id.to_string());
+    for file in std::fs::read_dir(folder).unwrap() {
+        let path = file.unwrap().path();
+        if path.file_name().unwrap().to_str().unwrap().starts_with("00000000000000000000.") {
+            std::fs::remove_file(path).unwrap();
+        }
+    }
+    let fixture = tiering(directory, &tier, &[]).await;
+    until("the tier is asked", || tier.state.lock().unwrap().led.contains_key(&id)).await;
+    assert_eq!(fixture.offset("events", OffsetSpec::Earliest).await, Offset(1));
+    tier.upload(&id);
+    assert_eq!(fixture.replica("events", 0).offsets().log_start, Offset(1));
+    assert_eq!(tier.end(&id), Offset(0));
+}
+
 /// Offsets 0 to 2 in partition 0, each in a segment of its own; the last one is active.
 async fn three_segments(fixture: &Fixture, topic: &str) {
     let value = "x".repeat(PAYLOAD);

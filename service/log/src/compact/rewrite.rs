@@ -247,7 +247,7 @@ fn cleaned(batch: &Batch, part: Part, keep: &Keep<'_>, last: bool) -> Option<Bat
 /// From the first compaction that finds it without records a marker has so long to live as a tombstone.
 fn spent_marker(batch: &Batch, keep: &Keep<'_>, needed: bool) -> Option<Batch> {
     match batch.header().delete_horizon() {
-        Some(horizon) => (needed || horizon > keep.now).then(|| batch.clone()),
+        Some(horizon) => (needed || !keep.forgets(horizon)).then(|| batch.clone()),
         None => match retain(batch, MAX_INFLATED_BATCH_BYTES, Some(keep.horizon), |_| true) {
             Ok(Retained::Some(marked)) => Some(marked),
             _ => Some(batch.clone()),
@@ -257,7 +257,7 @@ fn spent_marker(batch: &Batch, keep: &Keep<'_>, needed: bool) -> Option<Batch> {
 
 fn data(batch: &Batch, keep: &Keep<'_>, needed: bool) -> Option<Batch> {
     let horizon = batch.header().delete_horizon();
-    let forgotten = horizon.is_some_and(|horizon| horizon <= keep.now);
+    let forgotten = horizon.is_some_and(|horizon| keep.forgets(horizon));
     let mut tombstones = false;
     let mut stays = |record: &RecordView<'_>| {
         // Beyond what the map of keys covers nothing is decided: what a tombstone there deletes may still lie before it.

@@ -274,20 +274,11 @@ fn check_table(settings: Settings<'_>, before: &TopicOverrides, after: &TopicOve
     Ok(())
 }
 
-/// What must not happen to a topic that is tiered: neither compaction, nor leaving its remote part behind.
+/// A topic that asks for its tier itself does not leave its remote part behind by the way. Where only the broker's default tiers it, it may be
+/// compacted or end its uploads at any time: what is remote by then stays readable.
 fn check_remote(settings: Settings<'_>, before: &TopicOverrides, after: &TopicOverrides) -> Result<(), Refusal> {
-    let old = TopicConfig::effective(before, settings.defaults);
     let new = TopicConfig::effective(after, settings.defaults);
-    if !old.remote_storage_enable {
-        return Ok(());
-    }
-    if new.cleanup.compact {
-        return Err(Refusal::new(
-            KafkaError::InvalidConfig,
-            "The topic is tiered (remote.storage.enable), so its cleanup.policy cannot contain compact.",
-        ));
-    }
-    if !new.remote_storage_enable && !new.remote_log_delete_on_disable {
+    if before.asks_for_tier() && !new.remote_storage_enable && !new.remote_log_given_up {
         return Err(Refusal::new(
             KafkaError::InvalidConfig,
             "It is invalid to disable remote storage without deleting remote data. To keep the remote data and upload nothing more, set \

@@ -126,6 +126,17 @@ fn a_broker_with_a_tier_tiers_topics_but_not_compacted_ones() {
     assert_eq!((remote.value.as_deref(), remote.source), (Some("false"), ConfigSource::Default));
     let off = overrides(&[("remote.storage.enable", "false")]);
     assert!(!TopicConfig::effective(&off, &defaults).remote_storage_enable);
+    assert!(!TopicConfig::effective(&off, &defaults).remote_log_given_up, "what is remote stays");
+    let given_up = overrides(&[("remote.storage.enable", "false"), ("remote.log.delete.on.disable", "true")]);
+    assert!(TopicConfig::effective(&given_up, &defaults).remote_log_given_up);
+    // No default gives up what a topic may have.
+    let told = overrides(&[("remote.log.delete.on.disable", "true")]);
+    let mut compacting = defaults.clone();
+    compacting.set("cleanup.policy", "log.cleanup.policy", "compact".into(), ConfigSource::StaticBroker).unwrap();
+    for defaults in [&TopicDefaults::default(), &compacting] {
+        let config = TopicConfig::effective(&told, defaults);
+        assert!(!config.remote_storage_enable && !config.remote_log_given_up);
+    }
     let both = overrides(&[("remote.storage.enable", "TRUE"), ("cleanup.policy", "delete,compact")]);
     assert!(both.check(&TopicDefaults::default()).is_err());
 }

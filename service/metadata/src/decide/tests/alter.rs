@@ -5,7 +5,7 @@ use crate::decide::*;
 use crate::image::ImageChange;
 use crate::keys::{Key, TopicValue};
 use crate::port::{Outcome, Transaction, Write};
-use crate::topic_config::TopicOverrides;
+use crate::topic_config::{TopicConfig, TopicOverrides};
 
 fn change(operation: ConfigOperation, name: &str, value: Option<&str>) -> ConfigChange {
     ConfigChange { name: name.into(), operation, value: value.map(str::to_string) }
@@ -155,13 +155,30 @@ fn a_tiered_topic_stays_deletable_and_its_remote_part_is_not_forgotten() {
             request.configs = given(&[("remote.storage.enable", "true")]);
         }
         world.create(request);
+        let would = |world: &World, edit: &[ConfigChange]| {
+            let edited = alter_topic_configs(&world.image, world.settings(), "t", &edit.to_vec().into());
+            edited.map(|transaction| transaction.is_some()).map_err(|refusal| refusal.error)
+        };
+        let given_up = |world: &World| {
+            TopicConfig::effective(&world.image.topic("t").unwrap().configs, &world.defaults).remote_log_given_up
+        };
         let compact = change(Append, "cleanup.policy", Some("compact"));
         let off = change(Set, "remote.storage.enable", Some("false"));
-        for refused in [vec![compact.clone()], vec![off.clone()], vec![off.clone(), compact.clone()]] {
-            assert_eq!(alter(&mut world, &refused).unwrap_err().error, KafkaError::InvalidConfig);
+        let default = change(Delete, "remote.storage.enable", None);
+        for changes in [vec![compact.clone()], vec![off.clone()], vec![off.clone(), compact.clone()]] {
+            // Who never asked for the tier may leave it: what is remote stays readable.
+            let expected = if by_default { Ok(true) } else { Err(KafkaError::InvalidConfig) };
+            assert_eq!(would(&world, &changes), expected, "{changes:?}");
+        }
+        if !by_default {
+            let refused = alter(&mut world, &[default, compact.clone()]).unwrap_err();
+            assert!(refused.message.contains("remote.log.delete.on.disable=true"), "{}", refused.message);
         }
         let delete = change(Set, "remote.log.delete.on.disable", Some("true"));
-        assert_eq!(alter(&mut world, &[off, delete]), Ok(true));
+        assert_eq!(alter(&mut world, &[delete]), Ok(true));
+        assert!(!given_up(&world), "not alone");
+        assert_eq!(alter(&mut world, &[off]), Ok(true));
+        assert!(given_up(&world));
         assert_eq!(alter(&mut world, &[compact]), Ok(true));
     }
 }

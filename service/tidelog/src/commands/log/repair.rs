@@ -128,7 +128,8 @@ fn log_config(image: &Option<ClusterImage>, partition: &TopicPartition) -> Resul
     let topic = image.topic(partition.topic.as_str());
     let topic = topic.with_context(|| format!("there is no topic {}; its folder is left alone", partition.topic))?;
     let config = TopicConfig::effective(&topic.configs, &TopicDefaults::default().with_remote_storage(true));
-    Ok(LogConfig { compacted: config.cleanup.compact, remote: config.remote_storage_enable, ..LogConfig::default() })
+    let remote = !config.remote_log_given_up && !partition.topic.is_internal();
+    Ok(LogConfig { compacted: config.cleanup.compact, remote, ..LogConfig::default() })
 }
 
 /// Opens a log as a start does that believes nothing: every batch is verified, and the first damage ends it.
