@@ -59,7 +59,7 @@ struct Inner {
     deletions: Notify,
     stop: CancellationToken,
     /// Locked for as long as the broker lives.
-    _data_dir: DataDir,
+    data_dir: DataDir,
 }
 
 /// One broker. Cheap to clone; every door has one.
@@ -94,7 +94,7 @@ impl Broker {
             core,
             config: options.config.clone(),
             tier_by_default: options.tier_by_default && options.remote.is_some(),
-            cluster_id: data_dir.cluster_id.clone(),
+            cluster_id: data_dir.meta.cluster_id.clone(),
             directory_id: data_dir.directory_id,
             cluster,
             replicas,
@@ -108,13 +108,17 @@ impl Broker {
             blind: AtomicBool::new(false),
             deletions: Notify::new(),
             stop: CancellationToken::new(),
-            _data_dir: data_dir,
+            data_dir,
         };
         let broker = Broker { inner: Arc::new(inner) };
         // First the image follows the store, then the epochs rise, and only then partitions open: with the new epochs.
         broker.spawn_follower();
         broker.adopt().await?;
         broker.register(&options).await?;
+        broker.inner.data_dir.claim().map_err(|error| {
+            error!(%error, "cannot write whose directory this is");
+            BrokerError::new(KafkaError::KafkaStorageError, "cannot write whose directory this is")
+        })?;
         broker.remove_deleted().await;
         broker.spawn_keepers();
         let marker = broker.clone();
@@ -345,6 +349,11 @@ impl Broker {
 
     pub(crate) fn observer(&self) -> Option<&Arc<dyn Observer>> {
         self.inner.core.observer.as_ref()
+    }
+
+    /// Has a start of ours registered with this directory before?
+    pub(crate) fn has_been_here(&self) -> bool {
+        self.inner.data_dir.meta.ours
     }
 
     /// The directory that holds every log, absolute.

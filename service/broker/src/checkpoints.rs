@@ -6,9 +6,10 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
-use tidelog_log::datadir::{CLEANED, HIGH_WATERMARKS, LOG_STARTS, OffsetCheckpoint, RECOVERY_POINTS};
+use tidelog_log::datadir::{CLEANED, GAPS, HIGH_WATERMARKS, LOG_STARTS, OffsetCheckpoint, RECOVERY_POINTS};
 use tidelog_log::{Checkpoints, Disk, LogError};
 use tidelog_model::{Offset, TopicPartition};
 use tidelog_partition::Offsets;
@@ -51,11 +52,15 @@ impl Line {
 /// By partition.
 pub(crate) type Lines = BTreeMap<TopicPartition, Line>;
 
-/// The four files and what they hold.
+/// The files and what they hold.
 pub(crate) struct CheckpointFiles {
     disk: Arc<dyn Disk>,
     directory: PathBuf,
     written: Mutex<Lines>,
+    /// Ends of the gaps that logs of another broker came with: no partition moves them.
+    gaps: Mutex<OffsetCheckpoint>,
+    /// Another broker wrote the logs and did not stop in order.
+    suspect: AtomicBool,
 }
 
 impl CheckpointFiles {
@@ -75,18 +80,40 @@ impl CheckpointFiles {
         for (partition, offset) in read(CLEANED)? {
             lines.entry(partition).or_default().cleaned = offset;
         }
-        Ok(CheckpointFiles { disk, directory, written: Mutex::new(lines) })
+        let gaps = Mutex::new(OffsetCheckpoint { offsets: read(GAPS)? });
+        Ok(CheckpointFiles { disk, directory, written: Mutex::new(lines), gaps, suspect: AtomicBool::new(false) })
     }
 
     /// What recovery may rely on.
     pub(crate) fn of(&self, partition: &TopicPartition) -> Checkpoints {
         let line = self.written.lock().get(partition).copied().unwrap_or_default();
         Checkpoints {
+            suspect: self.suspect.load(Ordering::Acquire),
             // A log that has moved its start is flushed up to there.
             recovery_point: line.recovery_point.max(line.log_start),
             log_start: line.log_start,
-            cleaned: line.cleaned,
+            gaps_below: line.cleaned.max(self.gaps.lock().offsets.get(partition).copied().unwrap_or(Offset::ZERO)),
         }
+    }
+
+    /// Where the last compaction of a log ended.
+    pub(crate) fn cleaned(&self, partition: &TopicPartition) -> Offset {
+        self.written.lock().get(partition).map_or(Offset::ZERO, |line| line.cleaned)
+    }
+
+    /// Every log that is opened from now on is verified whole.
+    pub(crate) fn suspect_all(&self) {
+        self.suspect.store(true, Ordering::Release);
+    }
+
+    /// Logs of another broker have gaps below these offsets, whatever their settings say: durable when this returns. Blocks.
+    pub(crate) fn accept_gaps(&self, gaps: OffsetCheckpoint) -> Result<(), LogError> {
+        let mut known = self.gaps.lock();
+        if *known != gaps {
+            gaps.write(&*self.disk, &self.directory, GAPS)?;
+            *known = gaps;
+        }
+        Ok(())
     }
 
     /// Writes the files as `look` finds things; nothing if nothing has moved. Blocks.
@@ -99,6 +126,9 @@ impl CheckpointFiles {
     /// Partitions of these names are deleted, or begin anew: earlier lines go, durably. Blocks only if there are some.
     pub(crate) fn forget(&self, partitions: &[TopicPartition]) -> Result<(), LogError> {
         let mut written = self.written.lock();
+        let mut gaps = self.gaps.lock().clone();
+        gaps.offsets.retain(|partition, _| !partitions.contains(partition));
+        self.accept_gaps(gaps)?;
         if !partitions.iter().any(|partition| written.contains_key(partition)) {
             return Ok(());
         }
@@ -146,11 +176,18 @@ mod tests {
         let line = |offset| Line { recovery_point: Offset(offset), cleaned: Offset(offset / 2), ..Line::default() };
         open().write(|_| Lines::from([(name("a"), line(1_000)), (name("b"), line(7))])).unwrap();
         let files = open();
-        assert_eq!((files.of(&name("a")).recovery_point, files.of(&name("a")).cleaned), (Offset(1_000), Offset(500)));
+        assert_eq!((files.of(&name("a")).recovery_point, files.cleaned(&name("a"))), (Offset(1_000), Offset(500)));
+        let gaps =
+            |offset| OffsetCheckpoint { offsets: [("a", offset), ("b", 5)].map(|(n, o)| (name(n), Offset(o))).into() };
+        files.accept_gaps(gaps(700)).unwrap();
+        let files = open();
+        let seen = |topic: &str| (files.cleaned(&name(topic)), files.of(&name(topic)).gaps_below);
+        assert_eq!((seen("a"), seen("b")), ((Offset(500), Offset(700)), (Offset(3), Offset(5))));
         files.forget(&[name("a")]).unwrap();
         let files = open();
         assert_eq!(files.of(&name("a")), Checkpoints::default(), "the name's next owner has nothing to live up to");
-        assert_eq!((files.of(&name("b")).recovery_point, files.of(&name("b")).cleaned), (Offset(7), Offset(3)));
+        assert_eq!((files.of(&name("b")).recovery_point, files.cleaned(&name("b"))), (Offset(7), Offset(3)));
+        assert_eq!(files.of(&name("b")).gaps_below, Offset(5));
     }
 
     #[test]

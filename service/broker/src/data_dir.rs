@@ -44,7 +44,7 @@ pub enum DataDirError {
 /// A locked data directory. The lock ends with this value.
 pub struct DataDir {
     pub(crate) path: PathBuf,
-    pub(crate) cluster_id: String,
+    pub(crate) meta: MetaProperties,
     pub(crate) directory_id: TopicId,
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) checkpoints: Arc<CheckpointFiles>,
@@ -68,6 +68,7 @@ impl DataDir {
                     cluster_id: cluster_id.unwrap_or_else(random_id),
                     node_id: node,
                     directory_id: random_id(),
+                    ours: false,
                 };
                 datadir::write_meta(&*disk, &path, &meta)?;
                 meta
@@ -81,12 +82,17 @@ impl DataDir {
         // Kafka's ids have one form; one that an operator wrote by hand may not have it, and then says nothing.
         let directory_id = meta.directory_id.parse().unwrap_or(TopicId::ZERO);
         let checkpoints = Arc::new(checkpoints);
-        Ok(DataDir { path, cluster_id: meta.cluster_id, directory_id, disk, checkpoints, _lock: lock })
+        Ok(DataDir { path, meta, directory_id, disk, checkpoints, _lock: lock })
     }
 
     /// The cluster that this directory belongs to.
     pub fn cluster_id(&self) -> &str {
-        &self.cluster_id
+        &self.meta.cluster_id
+    }
+
+    /// Writes down that its metadata is ours. Blocks, once in its life.
+    pub(crate) fn claim(&self) -> Result<(), LogError> {
+        if self.meta.ours { Ok(()) } else { datadir::claim(&*self.disk, &self.path, &self.meta) }
     }
 
     /// The directory, absolute.

@@ -398,7 +398,7 @@ impl Replicas {
         let key = self.next_key.fetch_add(1, Ordering::Relaxed);
         debug!(partition = %id, %epoch, log_start = %log_start, log_end = %end, "leading");
         // What recovery cut off was compacted, and what comes in its place is not.
-        let cleaned = self.core.checkpoints.of(&id.topic_partition()).cleaned.min(end);
+        let cleaned = self.core.checkpoints.cleaned(&id.topic_partition()).min(end);
         Ok(Replica::new(id, key, Arc::clone(&self.core), log, machine, config, cleaned))
     }
 

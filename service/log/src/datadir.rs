@@ -22,12 +22,21 @@ pub const LOG_STARTS: &str = "log-start-offset-checkpoint";
 pub const HIGH_WATERMARKS: &str = "replication-offset-checkpoint";
 /// Per compacted partition: where the last compaction ended.
 pub const CLEANED: &str = "cleaner-offset-checkpoint";
+/// Per partition that came with gaps from another broker: below it offsets may be missing. Not one of Kafka's files.
+pub const GAPS: &str = "gap-offset-checkpoint";
 /// Whose directory it is.
 pub const META_PROPERTIES: &str = "meta.properties";
+/// Apache Kafka leaves it when it stops in order, and removes it when it starts.
+pub const KAFKA_CLEAN_STOP: &str = ".kafka_cleanshutdown";
 /// The lock of the process that has the directory.
 pub const LOCK: &str = ".lock";
 /// The end of the name of a directory that is being deleted.
 pub const DELETED_SUFFIX: &str = "-delete";
+
+/// The key of `meta.properties` that says whose the metadata is. Apache Kafka passes it over.
+const OURS: &str = "tidelog.format";
+/// Its only value.
+const FORMAT: &str = "1";
 
 /// `meta.properties`, version 1.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -38,13 +47,16 @@ pub struct MetaProperties {
     pub node_id: NodeId,
     /// This directory's id.
     pub directory_id: String,
+    /// A start of ours has registered with it, so that its metadata is ours.
+    pub ours: bool,
 }
 
 impl MetaProperties {
     /// The file's text.
     pub fn encode(&self) -> String {
-        let MetaProperties { cluster_id, node_id, directory_id } = self;
-        format!("version=1\ncluster.id={cluster_id}\nnode.id={node_id}\ndirectory.id={directory_id}\n")
+        let MetaProperties { cluster_id, node_id, directory_id, ours } = self;
+        let ours = if *ours { format!("{OURS}={FORMAT}\n") } else { String::new() };
+        format!("version=1\ncluster.id={cluster_id}\nnode.id={node_id}\ndirectory.id={directory_id}\n{ours}")
     }
 
     /// Reads the text: `key=value` lines, `#` comments; other keys are ignored. Fails on another version or a missing key.
@@ -61,12 +73,17 @@ impl MetaProperties {
         if version != "1" {
             return Err(format!("version {version} is not known, only 1"));
         }
+        let ours = pairs.get(OURS).copied();
+        if let Some(other) = ours.filter(|format| *format != FORMAT) {
+            return Err(format!("{OURS} {other} is not known, only {FORMAT}"));
+        }
         let node_id = get("node.id")?.parse().map_err(|_| "node.id is not a number".to_string())?;
         Ok(MetaProperties {
             cluster_id: get("cluster.id")?,
             node_id: NodeId(node_id),
             // Directories of older Kafka brokers have none.
             directory_id: get("directory.id").unwrap_or_default(),
+            ours: ours.is_some(),
         })
     }
 }
@@ -76,6 +93,19 @@ pub fn read_meta(disk: &dyn Disk, directory: &Path) -> Result<Option<MetaPropert
     let path = directory.join(META_PROPERTIES);
     let Some(text) = read_text(disk, &path)? else { return Ok(None) };
     MetaProperties::decode(&text).map(Some).map_err(|reason| LogError::Format { path, reason })
+}
+
+/// Did an Apache Kafka that had this directory stop in order?
+pub fn is_stopped_in_order(disk: &dyn Disk, directory: &Path) -> Result<bool, LogError> {
+    let entries = disk.list(directory).map_err(LogError::io("cannot list", directory))?;
+    Ok(entries.iter().any(|entry| entry.name == KAFKA_CLEAN_STOP))
+}
+
+/// The directory is ours from now on: nobody else's stop says anything about it.
+pub fn claim(disk: &dyn Disk, directory: &Path, meta: &MetaProperties) -> Result<(), LogError> {
+    let stop = directory.join(KAFKA_CLEAN_STOP);
+    crate::disk::unlink_if_there(disk, &stop).map_err(LogError::io("cannot remove", &stop))?;
+    write_meta(disk, directory, &MetaProperties { ours: true, ..meta.clone() })
 }
 
 /// Replaces `meta.properties`.
@@ -123,11 +153,20 @@ impl OffsetCheckpoint {
         }
     }
 
-    /// Reads the file of this name; empty if there is none.
+    /// Reads the file of this name; empty if there is none, or none that is whole: Apache Kafka makes files before it has something to
+    /// write, and what a crash has torn says nothing. Another version is refused.
     pub fn read(disk: &dyn Disk, directory: &Path, name: &str) -> Result<Self, LogError> {
         let path = directory.join(name);
-        let Some(text) = read_text(disk, &path)? else { return Ok(Self::default()) };
-        Self::decode(&text).map_err(|reason| LogError::Format { path, reason })
+        let Some(text) = read_text(disk, &path)?.filter(|text| !text.is_empty()) else { return Ok(Self::default()) };
+        let version: Option<i32> = text.lines().next().and_then(|line| line.parse().ok());
+        match Self::decode(&text) {
+            Err(reason) if version.is_some_and(|version| version != 0) => Err(LogError::Format { path, reason }),
+            Err(reason) => {
+                tracing::warn!(path = %path.display(), reason, "a checkpoint that is not whole counts as missing");
+                Ok(Self::default())
+            }
+            whole => whole.map_err(|reason| LogError::Format { path, reason }),
+        }
     }
 
     /// Replaces the file of this name.

@@ -15,7 +15,32 @@ fn meta_properties_are_kafkas() {
     assert_eq!(read_meta(&disk, Path::new("")).unwrap(), None);
     write_meta(&disk, Path::new(""), &meta).unwrap();
     disk.power_cut();
-    assert_eq!(read_meta(&disk, Path::new("")).unwrap(), Some(meta));
+    assert_eq!(read_meta(&disk, Path::new("")).unwrap(), Some(meta.clone()));
+    assert!(!meta.ours);
+    // From the first registration on it is ours.
+    disk.create(Path::new(KAFKA_CLEAN_STOP)).unwrap();
+    assert!(is_stopped_in_order(&disk, Path::new("")).unwrap());
+    claim(&disk, Path::new(""), &meta).unwrap();
+    disk.power_cut();
+    let ours = MetaProperties { ours: true, ..meta };
+    assert_eq!(read_meta(&disk, Path::new("")).unwrap(), Some(ours.clone()));
+    assert!(!is_stopped_in_order(&disk, Path::new("")).unwrap());
+    assert!(MetaProperties::decode(&ours.encode().replace("format=1", "format=2")).unwrap_err().contains("2"));
+}
+
+/// A fresh Kafka leaves `cleaner-offset-checkpoint` without a byte.
+#[test]
+fn a_checkpoint_that_is_empty_or_torn_is_missing() {
+    let disk = SimDisk::new(0);
+    let read = |text: &str| {
+        crate::disk::write_file(&disk, Path::new(CLEANED), text.as_bytes()).unwrap();
+        OffsetCheckpoint::read(&disk, Path::new(""), CLEANED)
+    };
+    for torn in ["", "0\n", "0\n2\nt 0 1\n", "0\n1\nt 0", "\0\0\0"] {
+        assert_eq!(read(torn).unwrap(), OffsetCheckpoint::default(), "{torn:?}");
+    }
+    assert_eq!(read("0\n1\nt 0 1\n").unwrap().offsets.len(), 1);
+    assert!(matches!(read("1\n1\nt 0 1\n"), Err(LogError::Format { .. })), "a newer version means something");
 }
 
 #[test]

@@ -20,8 +20,8 @@ pub struct FoundPartition {
     pub topic: TopicId,
     /// The newest leader epoch; `NONE` if no record was written in one.
     pub epoch: LeaderEpoch,
-    /// Offsets are missing between its batches, as only compaction leaves them.
-    pub compacted: bool,
+    /// Below it offsets are missing between its batches, as only compaction leaves them; zero if none are.
+    pub gaps_below: Offset,
 }
 
 /// Every partition that names its topic, sorted. Reads the head of every batch.
@@ -32,37 +32,50 @@ pub fn found_partitions(disk: &dyn Disk, directory: &Path) -> Result<Vec<FoundPa
         let Some(topic) = datadir::read_topic_id(disk, &folder) else { continue };
         let latest = read_epochs(disk, &folder).and_then(|epochs| epochs.latest());
         let epoch = latest.map_or(LeaderEpoch::NONE, |entry| entry.epoch);
-        let compacted = has_gaps(disk, &folder)?;
-        found.push(FoundPartition { partition, topic, epoch, compacted });
+        let gaps_below = last_gap(disk, &folder)?;
+        found.push(FoundPartition { partition, topic, epoch, gaps_below });
     }
     Ok(found)
 }
 
-/// Is an offset missing between two batches? What makes no sense ends the search: recovery says better what is wrong with it.
-fn has_gaps(disk: &dyn Disk, folder: &Path) -> Result<bool, LogError> {
-    let entries = disk.list(folder).map_err(LogError::io("cannot list", folder))?;
-    let mut segments: Vec<(Offset, u64)> =
-        entries.iter().filter_map(|entry| Some((base_of_log(&entry.name)?, entry.len))).collect();
-    segments.sort();
+/// The end of the last gap between two batches; zero without one. What makes no sense ends the search: recovery says better what is wrong
+/// with it.
+fn last_gap(disk: &dyn Disk, folder: &Path) -> Result<Offset, LogError> {
+    let segments = segments(disk, folder)?;
     let mut next = segments.first().map(|(base, _)| *base);
+    let mut last = Offset::ZERO;
     for (base, len) in segments {
         let path = names::path(folder, base, Kind::Log, Stage::Live);
         let file = disk.open(&path, false).map_err(LogError::io("cannot open", &path))?;
         let mut scan = Scan::headers(&*file, 0, len);
+        // Compaction may have taken the last records of the segment before, and nothing may have come since.
+        if next.is_some_and(|next| base > next) {
+            last = base;
+            next = Some(base);
+        }
         loop {
             let header = match scan.next_header() {
                 Ok(Some(located)) => located.header,
                 Ok(None) => break,
-                Err(ScanError::Batch { .. }) => return Ok(false),
+                Err(ScanError::Batch { .. }) => return Ok(last),
                 Err(ScanError::Io(source)) => return Err(LogError::io("cannot read", &path)(source)),
             };
             if next.is_some_and(|next| header.base_offset > next) {
-                return Ok(true);
+                last = header.base_offset;
             }
             next = Some(header.next_offset());
         }
     }
-    Ok(false)
+    Ok(last)
+}
+
+/// The segments of a log with their sizes, ascending.
+pub(crate) fn segments(disk: &dyn Disk, folder: &Path) -> Result<Vec<(Offset, u64)>, LogError> {
+    let entries = disk.list(folder).map_err(LogError::io("cannot list", folder))?;
+    let mut segments: Vec<(Offset, u64)> =
+        entries.iter().filter_map(|entry| Some((base_of_log(&entry.name)?, entry.len))).collect();
+    segments.sort();
+    Ok(segments)
 }
 
 fn base_of_log(name: &std::ffi::OsStr) -> Option<Offset> {

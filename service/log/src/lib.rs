@@ -4,6 +4,7 @@
 //! - [`Disk`] is the port for all I/O: [`OsDisk`], or [`sim::SimDisk`] in tests.
 //! - [`Log`] writes; one thread owns it. [`LogView`] reads, flushes, deletes and compacts beside it.
 //! - [`datadir`] has the files of a whole data directory; [`remote`] the port to the older part of a log.
+//! - [`foreign`] and [`kraft`] read what another broker left in one.
 
 mod aborted;
 mod append;
@@ -16,6 +17,7 @@ mod error;
 mod flush;
 pub mod foreign;
 mod index;
+pub mod kraft;
 mod life;
 pub mod limits;
 mod names;

@@ -26,14 +26,17 @@ pub struct Checkpoints {
     pub recovery_point: Offset,
     /// First offset that may be read; zero if nothing is known.
     pub log_start: Offset,
-    /// The last compaction ended here: below it offsets may be missing. Zero if there was none.
-    pub cleaned: Offset,
+    /// Below it offsets may be missing: the last compaction ended here, or that of another broker did. Zero if nothing was compacted.
+    pub gaps_below: Offset,
+    /// Whoever wrote the log did not stop in order: what is below the recovery point is verified too, and damage there is an error still.
+    pub suspect: bool,
 }
 
 impl Default for Checkpoints {
     /// Nothing is known: everything is verified, and cut at the first damage.
     fn default() -> Self {
-        Checkpoints { recovery_point: Offset::ZERO, log_start: Offset::ZERO, cleaned: Offset::ZERO }
+        let zero = Offset::ZERO;
+        Checkpoints { recovery_point: zero, log_start: zero, gaps_below: zero, suspect: false }
     }
 }
 

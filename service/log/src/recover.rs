@@ -113,8 +113,13 @@ impl<'a> Recovery<'a> {
     /// May offsets be missing before the segment at `base`? Kafka's compaction may take the last records before it (ours leaves no gap), but
     /// nothing behind its own checkpoint, and ours nothing that is not flushed. Elsewhere a gap is a segment that is lost.
     fn may_follow_a_gap(&self, base: Offset) -> bool {
-        let Checkpoints { recovery_point, cleaned, .. } = self.checkpoints;
-        base <= cleaned || (self.config.compacted && base <= recovery_point)
+        let Checkpoints { recovery_point, gaps_below, .. } = self.checkpoints;
+        base <= gaps_below || (self.config.compacted && base <= recovery_point)
+    }
+
+    /// What lies below it needs no look.
+    fn trusted_below(&self) -> Offset {
+        if self.checkpoints.suspect { Offset::ZERO } else { self.checkpoints.recovery_point }
     }
 
     fn open_file(&self, base: Offset, kind: Kind, write: bool) -> Result<Arc<dyn DiskFile>, LogError> {
@@ -143,7 +148,7 @@ impl<'a> Recovery<'a> {
                 break;
             }
             match next {
-                Some(next) if next <= recovery_point => {
+                Some(next) if next <= self.trusted_below() => {
                     found.push(walk.closed_segment(&folder, base, size, next)?);
                     if !folder.snapshots.contains(&next) {
                         // It was rolled just before a power cut, after the last flush.

@@ -3,6 +3,7 @@
 mod append;
 mod compaction;
 mod kafka;
+mod kraft;
 mod recovery;
 mod seeds;
 pub(crate) mod support;

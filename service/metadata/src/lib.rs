@@ -5,6 +5,7 @@
 //! - [`keys`]: what is stored, byte by byte.
 //! - [`image`]: all of it in memory, changed only by the store's events.
 //! - [`decide`]: requests → transactions (or a Kafka error with its sentence).
+//! - [`kraft`]: what the metadata of another broker said, for a start that takes over its directory.
 //! - [`features`]: which levels of features hold.
 //! - [`topic_config`], [`broker_config`], [`group_config`]: every setting once, with type, default, bounds and doc.
 
@@ -15,6 +16,7 @@ pub mod features;
 pub mod group_config;
 pub mod image;
 pub mod keys;
+pub mod kraft;
 pub mod limits;
 mod overrides;
 pub mod port;

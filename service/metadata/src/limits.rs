@@ -48,6 +48,16 @@ pub const PRODUCER_ID_BLOCK: i64 = 1000;
 /// The first producer id that is given out after another Kafka's logs were adopted: no cluster has come that far, counting from 0.
 pub const FIRST_PRODUCER_ID_AFTER_ADOPTION: i64 = 1 << 40;
 
+/// Most bytes of KRaft's records that are held while a directory is taken over, twice if a transaction is open; half of it may be left at the
+/// end. Kafka's own controllers hold all of it several times over.
+pub const MAX_KRAFT_BYTES: usize = 256 * 1024 * 1024;
+
+/// Largest record of KRaft, bytes: the largest that Kafka writes, a partition's or a setting's, is a few KiB.
+pub const MAX_KRAFT_RECORD_BYTES: usize = 1024 * 1024;
+
+/// Names of one kind in the sentence about what is not taken over: enough to see what it is about.
+pub const MAX_NAMES_TOLD: usize = 20;
+
 /// Smallest `segment.bytes` (Kafka: 1 MiB): small enough that a demonstration can watch segments roll.
 pub const MIN_SEGMENT_BYTES: i64 = 16 * 1024;
 

@@ -30,11 +30,7 @@ fn copy(from: &Path, to: &Path) {
 /// The commits are as old as the recording.
 fn server() -> Server {
     let options = options!().set("offsets.retention.minutes", i32::MAX);
-    Server::start_on(options, |data_dir| {
-        copy(&data().join("log-dir"), data_dir);
-        // A node that was its own controller has the log of its metadata beside the others, with credentials in it.
-        copy(&data().join("log-dir/fixture-compact-0"), &data_dir.join("__cluster_metadata-0"));
-    })
+    Server::start_on(options, |data_dir| copy(&data().join("log-dir"), data_dir))
 }
 
 /// Offset and timestamp of every record of a recording.
@@ -177,4 +173,56 @@ fn a_folder_without_a_topic_is_not_adopted_once_there_is_metadata() {
     server.start_again();
     let topics = server.run(&["topic", "list", "--output", "json"]).expect(0);
     assert!(!topics.stdout.contains("fixture"), "{}", topics.stdout);
+}
+
+/// The recorded metadata knows `orders`, `table`, `once` and `plain`, of which nothing was written yet, and none of the recorded folders.
+#[test]
+fn what_the_metadata_of_apache_kafka_says_holds_and_what_it_has_deleted_stays_so() {
+    let options = options!().set("delegation.token.secret.key", "a-long-and-random-secret");
+    let mut server = Server::start_on(options, |data_dir| {
+        copy(&data().join("kraft"), data_dir);
+        copy(&data().join("log-dir/fixture-0"), &data_dir.join("fixture-0"));
+    });
+    for kill in [true, false] {
+        let topics = server.run(&["topic", "list", "--output", "json"]).expect(0).stdout;
+        for (name, is) in
+            [("orders", true), ("plain", true), ("gone", false), ("fixture", false), ("cluster_meta", false)]
+        {
+            assert_eq!(topics.contains(name), is, "{name}: {topics}");
+        }
+        let settings = |topic: &str| server.run(&["topic", "describe", topic, "--output", "json"]).expect(0).stdout;
+        assert!(settings("orders").contains("86400000"), "{}", settings("orders"));
+        assert!(settings("table").contains(r#""compact""#), "{}", settings("table"));
+        let mut raw = Raw::connect(server.kafka());
+        let users = raw.call(0, &DescribeUserScramCredentialsRequest::default()).results;
+        let users: Vec<&str> = users.iter().map(|user| user.user.as_str()).collect();
+        assert_eq!(users, ["admin", "alice", "bob"]);
+        assert!(server.data_dir().join("fixture-0").is_dir(), "a folder without a topic stays where it is");
+        if kill {
+            server.kill()
+        } else {
+            server.stop()
+        }
+        server.start_again();
+    }
+    let log = server.log();
+    assert_eq!(log.matches("took over the metadata of Apache Kafka").count(), 1, "once, and not at later starts");
+    assert!(log.contains("folders of topics that were deleted; they stay where they are: fixture"), "{log}");
+    assert!(!log.contains(" ERROR "), "{log}");
+}
+
+#[test]
+fn metadata_that_cannot_be_read_ends_the_start() {
+    let mut server = Server::start(options!());
+    server.stop();
+    let folder = server.folder().join("damaged");
+    copy(&data().join("kraft"), &folder);
+    // Records, and not of metadata.
+    copy(&data().join("log-dir/fixture-compact-0"), &folder.join("__cluster_metadata-0"));
+    let snapshot = "__cluster_metadata-0/00000000000000000067-0000000001.checkpoint";
+    fs::remove_file(folder.join(snapshot)).unwrap();
+    let refused = server.serve_command(&folder).output().unwrap();
+    let log = String::from_utf8_lossy(&refused.stderr);
+    assert!(!refused.status.success());
+    assert!(log.contains("cannot read what another broker left"), "{log}");
 }

@@ -148,6 +148,31 @@ fn a_compacted_topic_keeps_the_last_record_of_each_key_and_forgets_tombstones() 
     server.assert_no_panic();
 }
 
+/// The gaps stay in the log when the policy changes. The next start must not take them for damage, whatever checkpoints are left.
+#[test]
+fn a_topic_that_is_not_compacted_any_more_loses_nothing_at_the_next_start() {
+    let mut server = busy_server();
+    create(&server, "once", 1, &COMPACTED);
+    let producer = Producer::new(server.kafka(), &[]);
+    for round in 0..40 {
+        put(&producer, "once", &format!("k{}", round % 4), Some(&format!("round {round}"))).unwrap();
+    }
+    wait_until(|| table(&server, "once").len() == 4, PATIENCE, "it is compacted");
+    assert_eq!(alter(&server, "once", &[("cleanup.policy", "delete"), ("retention.ms", "-1")]), 0);
+    put(&producer, "once", "k0", Some("after")).unwrap();
+    let kept = table(&server, "once");
+    assert_eq!(kept.len(), 5, "{kept:?}");
+    for forgotten in [&[][..], &["cleaner-offset-checkpoint", "recovery-point-offset-checkpoint"]] {
+        server.kill();
+        for checkpoint in forgotten {
+            let _ = std::fs::remove_file(server.data_dir().join(checkpoint));
+        }
+        server.start_again();
+        assert_eq!(table(&server, "once"), kept, "without {forgotten:?}");
+    }
+    assert!(!server.log().contains(" ERROR "), "{}", server.log());
+}
+
 /// Two topics with the same records: one is compacted at once, the other one when its settings say so.
 #[test]
 fn a_log_is_compacted_when_its_lags_and_its_ratio_say_so() {

@@ -103,7 +103,7 @@ impl Walk<'_> {
     ) -> Result<(Found, Option<Break>), LogError> {
         let recovery = self.recovery;
         let file = recovery.open_file(base, Kind::Log, false)?;
-        let known_below = recovery.checkpoints.recovery_point.min(self.replay_from);
+        let known_below = recovery.trusted_below().min(self.replay_from);
         let resumed = recovery.resume(folder, base, size, &*file, known_below);
         let (mut index, start) = resumed.unwrap_or((SegmentIndex::new(base), 0));
         let interval = recovery.config.index_interval_bytes;
@@ -117,7 +117,7 @@ impl Walk<'_> {
             // After a resume the first batch tells where we are.
             let exact = !first || start == 0;
             let floor = if exact { self.end } else { base };
-            match self.step(&mut scan, base, floor, recovery.checkpoints.recovery_point, &mut replayed, exact) {
+            match self.step(&mut scan, base, floor, recovery.trusted_below(), &mut replayed, exact) {
                 Ok(Some(located)) => {
                     if located.header.next_offset() > recovery.checkpoints.recovery_point {
                         unflushed_from = unflushed_from.or(Some(located.position));
@@ -153,7 +153,7 @@ impl Walk<'_> {
             Some(next) => (end > next).then(|| format!("it ends at offset {end}, the next segment begins at {next}")),
             // A closed segment may have been compacted once, whatever the policy is now; the one that grows was not.
             None => {
-                let contiguous = !self.recovery.config.compacted && base > self.recovery.checkpoints.cleaned;
+                let contiguous = !self.recovery.config.compacted && base > self.recovery.checkpoints.gaps_below;
                 (exact && contiguous && base > floor).then(|| format!("offset {base} comes where {floor} is expected"))
             }
         }

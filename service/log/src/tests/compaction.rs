@@ -221,7 +221,7 @@ impl Life {
         let mut lagging = |offset| if self.random.chance(50) { offset } else { Offset::ZERO };
         let (recovery_point, cleaned) = (lagging(self.flushed), lagging(self.cleaned));
         let disk: Arc<dyn Disk> = Arc::new(self.disk.clone());
-        let checkpoints = Checkpoints { recovery_point, cleaned, ..Checkpoints::default() };
+        let checkpoints = Checkpoints { recovery_point, gaps_below: cleaned, ..Checkpoints::default() };
         let now = self.now();
         let (log, recovered) =
             Log::open(disk, FileCache::new(2), Path::new(DIRECTORY), log_config(), checkpoints, now).unwrap();

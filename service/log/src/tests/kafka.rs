@@ -281,7 +281,8 @@ fn its_partitions_are_found_with_their_topics_and_the_gaps_of_compaction() {
     assert_eq!(names, expected);
     for one in found {
         assert_eq!(one.epoch, LeaderEpoch(0), "{}", one.partition);
-        assert_eq!(one.compacted, one.partition.topic.as_str() == "fixture-compact", "{}", one.partition);
+        let is_compact = one.partition.topic.as_str() == "fixture-compact";
+        assert_eq!(one.gaps_below > Offset(0), is_compact, "{}", one.partition);
         if one.partition.topic.as_str() == "fixture" {
             assert_eq!(one.topic.to_string(), "Y2jcI9ywSLuNL1RGtilg8A");
         }
@@ -302,5 +303,5 @@ fn a_file_that_is_no_log_is_nobodys_gap() {
     std::fs::create_dir(folder.path().join("no-topic-0")).unwrap();
     let found = found_partitions(&OsDisk, folder.path()).unwrap();
     assert_eq!(found.len(), 1);
-    assert_eq!((found[0].compacted, found[0].epoch), (false, LeaderEpoch::NONE));
+    assert_eq!((found[0].gaps_below, found[0].epoch), (Offset(0), LeaderEpoch::NONE));
 }

@@ -322,13 +322,33 @@ fn a_gap_below_the_end_of_the_last_compaction_is_none() {
         for kind in ["log", "index", "timeindex", "snapshot"] {
             let _ = disk.unlink(&file(bases_of[1], kind));
         }
-        let cleaned = if cleaned { Offset(bases_of[2]) } else { Offset(0) };
+        let gaps_below = if cleaned { Offset(bases_of[2]) } else { Offset(0) };
         let config = crate::LogConfig { compacted, ..config() };
-        let (log, recovered) = open_at(&disk, config, Checkpoints { cleaned, ..Checkpoints::default() }).unwrap();
-        assert_eq!(recovered.cut.is_none(), whole, "compacted up to {cleaned}: {recovered:?}");
+        let (log, recovered) = open_at(&disk, config, Checkpoints { gaps_below, ..Checkpoints::default() }).unwrap();
+        assert_eq!(recovered.cut.is_none(), whole, "compacted up to {gaps_below}: {recovered:?}");
         let found = bases(&log.view());
         assert_eq!(found.last(), Some(&(if whole { 39 } else { bases_of[1] - 1 })));
     }
+}
+
+/// Another broker was killed: its checkpoint says what was flushed, not what the disk has kept.
+#[test]
+fn a_suspect_log_is_verified_whole_and_its_damage_is_no_end() {
+    let disk = SimDisk::new(1);
+    let bases_of = flushed_log(&disk);
+    let suspect = Checkpoints { recovery_point: Offset(40), suspect: true, ..Checkpoints::default() };
+    let (log, recovered) = open_at(&disk, config(), suspect).unwrap();
+    let bytes: u64 = log.view().segments().iter().map(|segment| segment.size).sum();
+    assert_eq!((recovered.log_end, recovered.verified_bytes, recovered.cut), (Offset(40), bytes, None));
+    drop(log);
+    // One byte of a record in the first segment: nobody sees it who trusts the checkpoint.
+    disk.corrupt(&file(bases_of[0], "log"), 500, b"!").unwrap();
+    assert!(open(&disk, 40).is_ok());
+    match open_at(&disk, config(), suspect) {
+        Err(LogError::Damaged(damage)) => assert_eq!(damage.offset, Offset(0)),
+        other => panic!("{:?}", other.map(|(_, recovered)| recovered)),
+    }
+    assert!(cuts(&disk).is_empty());
 }
 
 #[test]

@@ -29,7 +29,10 @@ use crate::config::ConfigError;
 use crate::topic_config::TopicDefaults;
 
 pub use acls::{AclFilter, PatternFilter, check_acl, create_acls, delete_acls};
-pub use adopt::{FoundTopic, adopt_topic, is_adoptable, skip_adopted_producer_ids};
+pub use adopt::{
+    FoundTopic, Inherited, Place, Told, adopt_topic, inherit_rest, inherited_topics, is_adoptable,
+    skip_adopted_producer_ids,
+};
 pub use configs::{
     ConfigChange, ConfigEdit, ConfigOperation, alter_broker_configs, alter_group_configs, alter_topic_configs,
 };

@@ -3,6 +3,7 @@ mod alter;
 mod crash;
 mod create;
 mod elect;
+mod inherit;
 mod quotas;
 mod security;
 mod start;

@@ -86,7 +86,7 @@ impl DelegationTokenValue {
 }
 
 /// Could this be a token's id? They are made by brokers: letters, digits, `-` and `_`.
-pub(super) fn is_token_id(text: &str) -> bool {
+pub(crate) fn is_token_id(text: &str) -> bool {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
     !text.is_empty() && text.len() <= MAX_TOKEN_ID_BYTES && text.bytes().all(fits)
 }

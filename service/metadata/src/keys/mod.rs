@@ -50,6 +50,7 @@ pub use broker::{BrokerValue, Endpoint};
 pub use cluster::ClusterValue;
 pub use controller::ControllerValue;
 pub use delegation_token::DelegationTokenValue;
+pub(crate) use delegation_token::is_token_id;
 pub use deletion::DeletionValue;
 pub use name::NameValue;
 pub use partition::{IsrMember, PartitionState};
@@ -167,9 +168,7 @@ impl Key {
                 is_user(user).then_some(())?;
                 Some(Key::Scram(ScramMechanism::from_name(mechanism)?, user.to_string()))
             }),
-            ("delegation-tokens", id) => {
-                delegation_token::is_token_id(id).then(|| Key::DelegationToken(id.to_string()))
-            }
+            ("delegation-tokens", id) => is_token_id(id).then(|| Key::DelegationToken(id.to_string())),
             ("configs", "broker/default") => Some(Key::BrokerConfigs(None)),
             ("configs", rest) => match rest.split_once('/') {
                 Some(("broker", node)) => number(node).map(|node| Key::BrokerConfigs(Some(NodeId(node)))),

@@ -7,7 +7,7 @@ use crate::decide::*;
 fn found(id: u128, name: &str, partitions: &[(i32, i32)], compacted: bool) -> FoundTopic {
     let partitions = partitions.iter().map(|(index, epoch)| (PartitionIndex(*index), LeaderEpoch(*epoch)));
     let (id, name) = (TopicId(Uuid::from_u128(id)), TopicName::new(name).unwrap());
-    FoundTopic { id, name, partitions: partitions.collect(), compacted }
+    FoundTopic { id, name, partitions: partitions.collect(), compacted, settings: None }
 }
 
 fn adopt(world: &mut World, topic: &FoundTopic) -> Result<(), Refusal> {

@@ -57,13 +57,15 @@ pub(super) async fn run(args: RepairArgs) -> Result<()> {
     let mut watermarks = OffsetCheckpoint::read(&OsDisk, &root, datadir::HIGH_WATERMARKS)?;
     let starts = OffsetCheckpoint::read(&OsDisk, &root, datadir::LOG_STARTS)?;
     let cleaned = OffsetCheckpoint::read(&OsDisk, &root, datadir::CLEANED)?;
+    let adopted = OffsetCheckpoint::read(&OsDisk, &root, datadir::GAPS)?;
     let image = image(&root).await?;
     let mut repairs = Vec::new();
     for partition in &partitions {
         let config = log_config(&image, partition)?;
         let of = |file: &OffsetCheckpoint| file.offsets.get(partition).copied().unwrap_or(Offset::ZERO);
         // What compaction has taken is not missing.
-        let checkpoints = Checkpoints { recovery_point: Offset::ZERO, log_start: of(&starts), cleaned: of(&cleaned) };
+        let gaps_below = of(&cleaned).max(of(&adopted));
+        let checkpoints = Checkpoints { log_start: of(&starts), gaps_below, ..Checkpoints::default() };
         let flushed = recovery_points.offsets.get(partition).copied().unwrap_or(Offset::ZERO);
         let folder = root.join(format!("{}-{}", partition.topic, partition.partition));
         let (_, tried) = open(Arc::new(DryDisk::default()), &folder, &config, checkpoints)?;

@@ -1,12 +1,21 @@
-//! Topics whose folders are there though no metadata is: another Kafka's data directory. Decides what they become here.
+//! Another Kafka's data directory: its topics, and what its metadata says beside them. Decides what they become here.
 //!
-//! Their settings were elsewhere. So that nothing is lost by guessing, they keep everything and stay local until somebody sets them.
+//! Without that metadata nobody knows the topics' settings. So that nothing is lost by guessing, they keep everything and stay local until
+//! somebody sets them.
 //! A directory that does not have all of a topic is refused: groups and transactional ids are spread over the count of partitions, and
 //! with another count they would be looked for where they are not.
+
+mod rest;
+mod told;
+mod topics;
 
 use std::collections::BTreeMap;
 
 use tidelog_model::{KafkaError, LeaderEpoch, NodeId, PartitionIndex, ProducerId, TopicId, TopicName};
+
+pub use rest::{Inherited, inherit_rest};
+pub use told::Told;
+pub use topics::{Place, inherited_topics};
 
 use super::Refusal;
 use super::create::{CLUSTER_METADATA, auto_topic, creation, too_many};
@@ -19,7 +28,7 @@ use crate::limits::FIRST_PRODUCER_ID_AFTER_ADOPTION;
 use crate::port::{Compare, Transaction, Write};
 use crate::topic_config::TopicOverrides;
 
-/// A topic as the folders of its partitions say it.
+/// A topic as the folders of its partitions say it, or the metadata does.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct FoundTopic {
     /// Its id.
@@ -30,6 +39,8 @@ pub struct FoundTopic {
     pub partitions: BTreeMap<PartitionIndex, LeaderEpoch>,
     /// Compaction has been at work.
     pub compacted: bool,
+    /// Its settings; `None` if nobody knows them.
+    pub settings: Option<TopicOverrides>,
 }
 
 /// Is this a topic that clients or coordinators have here? The log of Kafka's own metadata is none (it holds credentials), nor is the state
@@ -62,10 +73,15 @@ pub fn adopt_topic(
     }
     let partitions = i32::try_from(found.partitions.len()).unwrap_or(i32::MAX);
     too_many(partitions)?;
-    let internal = found.name.is_internal();
-    let settings = if internal { auto_topic(&found.name, config).configs } else { kept(found.compacted) };
-    let settings = settings.into_iter().filter_map(|(name, value)| Some((name, value?)));
-    let topic = TopicValue { name: found.name.clone(), partitions, configs: TopicOverrides::new(settings)? };
+    let configs = match &found.settings {
+        Some(settings) => settings.clone(),
+        None => {
+            let internal = found.name.is_internal();
+            let kept = if internal { auto_topic(&found.name, config).configs } else { kept(found.compacted) };
+            TopicOverrides::new(kept.into_iter().filter_map(|(name, value)| Some((name, value?))))?
+        }
+    };
+    let topic = TopicValue { name: found.name.clone(), partitions, configs };
     let state = |index: PartitionIndex| {
         let mut state = first_state(image, &[node]);
         state.leader_epoch = found.partitions.get(&index).copied().unwrap_or(LeaderEpoch(0)).max(LeaderEpoch(0));
@@ -75,8 +91,7 @@ pub fn adopt_topic(
     Ok(creation(&found.name, found.id, states, &topic))
 }
 
-/// Settings under which no record goes. Offsets may be missing in a compacted topic only, so it stays one, but its records are never old
-/// enough to be compacted.
+/// Settings under which no record goes. A topic with gaps was compacted: it stays so, but its records are never old enough.
 fn kept(compacted: bool) -> Vec<(String, Option<String>)> {
     let mut settings = vec![("remote.storage.enable", "false"), ("retention.bytes", "-1"), ("retention.ms", "-1")];
     if compacted {
