@@ -72,7 +72,7 @@ pub use groups::{
     CommitRequest, CommitTicket, GroupOffset, GroupTicket, OffsetsRequest, OffsetsTicket, PartitionCommit,
 };
 pub use health::Health;
-pub use loggers::{LogLevel, LogLevels};
+pub use loggers::{LogLevel, LogLevels, ROOT_LOGGER};
 pub use markers::Markers;
 pub use observer::{Observer, TieredTopic, TopicView};
 pub use options::{BrokerOptions, ForeignWrites};

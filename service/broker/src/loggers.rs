@@ -12,7 +12,7 @@ use crate::BrokerError;
 use crate::broker::Broker;
 
 /// The logger that all others inherit from, as Kafka calls it.
-pub(crate) const ROOT: &str = "root";
+pub const ROOT_LOGGER: &str = "root";
 
 /// How much a logger writes, from little to much.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -56,7 +56,7 @@ impl LogLevel {
 
 /// The log of this process.
 pub trait LogLevels: Send + Sync {
-    /// Every logger with the level that holds for it, `root` among them.
+    /// Every logger with the level that holds for it, [`ROOT_LOGGER`] among them.
     fn levels(&self) -> BTreeMap<String, LogLevel>;
 
     /// Is this the name of a logger?
@@ -133,7 +133,7 @@ fn wanted(log: &dyn LogLevels, change: &ConfigChange) -> Result<(String, Option<
             })?;
             Ok((name.to_owned(), Some(level)))
         }
-        ConfigOperation::Delete if name == ROOT => {
+        ConfigOperation::Delete if name == ROOT_LOGGER => {
             let message = "Removing the log level of the root logger is not allowed";
             Err(BrokerError::new(KafkaError::InvalidRequest, message))
         }

@@ -33,6 +33,10 @@ pub struct OfBroker;
 pub type BrokerOverrides = Overrides<OfBroker>;
 
 impl Settings for OfBroker {
+    fn def(name: &str) -> Option<&'static ConfigDef> {
+        broker_config(name)
+    }
+
     fn check(name: &str, value: &str) -> Result<(), ConfigError> {
         let def = broker_config(name).ok_or_else(|| unknown(BROKER_CONFIGS, "broker", name))?;
         if !def.dynamic {

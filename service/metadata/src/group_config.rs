@@ -56,6 +56,10 @@ pub struct ConsumerTimes {
 }
 
 impl Settings for OfGroup {
+    fn def(name: &str) -> Option<&'static ConfigDef> {
+        group_config(name)
+    }
+
     fn check(name: &str, value: &str) -> Result<(), ConfigError> {
         group_config(name).ok_or_else(|| unknown(GROUP_CONFIGS, "group", name))?.validate(value)
     }

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
 
-use crate::config::{ConfigError, Values};
+use crate::config::{ConfigDef, ConfigError, Values};
 
 /// A stored setting that does not hold.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -20,6 +20,9 @@ pub struct Unfit {
 
 /// Which settings these are: a topic's, a broker's, a group's.
 pub trait Settings {
+    /// The setting of this name, if there is one.
+    fn def(name: &str) -> Option<&'static ConfigDef>;
+
     /// Is this a setting, and this text a value of it?
     fn check(name: &str, value: &str) -> Result<(), ConfigError>;
 }

@@ -26,6 +26,10 @@ pub struct OfTopic;
 pub type TopicOverrides = Overrides<OfTopic>;
 
 impl Settings for OfTopic {
+    fn def(name: &str) -> Option<&'static ConfigDef> {
+        topic_config(name)
+    }
+
     fn check(name: &str, value: &str) -> Result<(), ConfigError> {
         topic_config(name).ok_or_else(|| unknown(TOPIC_CONFIGS, "topic", name))?.validate(value)
     }

@@ -2,17 +2,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use bytes::Bytes;
 use tidelog_model::{KafkaError, NodeId};
 
 use super::{Refusal, Settings};
-use crate::broker_config::{BrokerConfig, BrokerOverrides, broker_config};
+use crate::broker_config::{BrokerConfig, BrokerOverrides};
 use crate::config::{ConfigDef, ConfigError, ConfigType, parse_list};
-use crate::group_config::{GroupOverrides, group_config};
-use crate::image::ClusterImage;
+use crate::group_config::GroupOverrides;
+use crate::image::{ClusterImage, Versioned};
 use crate::keys::{Key, TopicValue, is_configurable};
 use crate::limits::{MAX_CONFIGURED_GROUP_BYTES, MAX_GROUP_CONFIGS};
+use crate::overrides::{self, Overrides};
 use crate::port::{Compare, Transaction, Write};
-use crate::topic_config::{TopicConfig, TopicOverrides, topic_config};
+use crate::topic_config::{TopicConfig, TopicOverrides};
 
 /// What to do with one setting; the numbers are IncrementalAlterConfigs' codes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -88,10 +90,7 @@ pub fn alter_topic_configs(
         return Err(Refusal::new(KafkaError::UnknownTopicOrPartition, KafkaError::UnknownTopicOrPartition.message()));
     };
     let before = &*topic.configs;
-    // What nobody touches need not hold, or a stored setting of another version would be in the way of every change.
-    let values = edited(before.texts(), edit, topic_config)?;
-    let values = values.into_iter().filter(|(name, _)| edit.touches(name) || before.get(name).is_some());
-    let after = TopicOverrides::new(values)?.keeping_unfit(before, |name| edit.touches(name));
+    let after = edited(before, edit, Refusal::from)?;
     after.check(settings.defaults)?;
     check_remote(settings, before, &after)?;
     check_table(settings, before, &after)?;
@@ -121,22 +120,14 @@ pub fn alter_broker_configs(
     let before = stored.map(|stored| stored.value.clone()).unwrap_or_default();
     // What a broker does not take is an invalid request to Kafka, not an invalid configuration as with topics (KAFKA-13609).
     let invalid = |error: ConfigError| Refusal::new(KafkaError::InvalidRequest, error.to_string());
-    let values = edited(before.texts(), edit, broker_config)?;
-    let values = values.into_iter().filter(|(name, _)| edit.touches(name) || before.get(name).is_some());
-    let after = BrokerOverrides::new(values).map_err(invalid)?.keeping_unfit(&before, |name| edit.touches(name));
+    let after = edited(&before, edit, invalid)?;
     // What topics then get must still fit together.
     let for_brokers = image.broker_configs(None).map(|stored| stored.value.clone()).unwrap_or_default();
     let none = BrokerOverrides::default();
     let (for_all, for_this) = if node.is_some() { (&for_brokers, &after) } else { (&after, &none) };
     let defaults = settings.broker.topic_defaults(for_all, for_this).map_err(invalid)?;
     TopicOverrides::default().check(&defaults).map_err(invalid)?;
-    if after == before {
-        return Ok(None);
-    }
-    let key = Key::BrokerConfigs(node);
-    let compare = stored.map_or_else(|| Compare::absent(key.clone()), |s| Compare::unchanged(key.clone(), s.revision));
-    let write = if after.is_empty() { Write::delete(key) } else { Write::put(key, after.encode()) };
-    Ok(Some(Transaction { compares: vec![compare], writes: vec![write] }))
+    Ok((after != before).then(|| stored_as(Key::BrokerConfigs(node), stored, &after, after.encode())))
 }
 
 /// Changes a group's settings; whether there is such a group does not matter.
@@ -160,38 +151,51 @@ pub fn alter_group_configs(
         return Err(Refusal::new(KafkaError::PolicyViolation, message));
     }
     let before = stored.map(|stored| stored.value.clone()).unwrap_or_default();
-    let values = edited(before.texts(), edit, group_config)?;
-    let values = values.into_iter().filter(|(name, _)| edit.touches(name) || before.get(name).is_some());
-    let after = GroupOverrides::new(values)?.keeping_unfit(&before, |name| edit.touches(name));
+    let after: GroupOverrides = edited(&before, edit, Refusal::from)?;
     after.check(broker)?;
-    if after == before {
-        return Ok(None);
-    }
-    let key = Key::GroupConfigs(group.to_owned());
-    let compare = stored.map_or_else(|| Compare::absent(key.clone()), |s| Compare::unchanged(key.clone(), s.revision));
-    let write = if after.is_empty() { Write::delete(key) } else { Write::put(key, after.encode()) };
-    Ok(Some(Transaction { compares: vec![compare], writes: vec![write] }))
+    Ok((after != before).then(|| stored_as(Key::GroupConfigs(group.to_owned()), stored, &after, after.encode())))
 }
 
-/// The settings after the edit, not yet validated.
-fn edited(
-    before: BTreeMap<String, String>,
+/// The settings after the edit, each checked for itself. What nobody touches need not hold, or a stored setting of another version would be
+/// in the way of every change.
+fn edited<Of: overrides::Settings>(
+    before: &Overrides<Of>,
     edit: &ConfigEdit,
-    def_of: fn(&str) -> Option<&'static ConfigDef>,
-) -> Result<BTreeMap<String, String>, Refusal> {
-    match edit {
-        ConfigEdit::Change(changes) => changed(before, changes, def_of),
-        ConfigEdit::Replace(all) => {
-            let mut values = BTreeMap::new();
-            for (name, value) in all {
-                let value = value.as_ref().ok_or_else(|| null_value(name))?;
-                if values.insert(name.clone(), value.clone()).is_some() {
-                    return Err(twice(name));
-                }
-            }
-            Ok(values)
+    invalid: impl FnOnce(ConfigError) -> Refusal,
+) -> Result<Overrides<Of>, Refusal> {
+    let values = match edit {
+        ConfigEdit::Change(changes) => changed(before.texts(), changes, Of::def)?,
+        ConfigEdit::Replace(all) => replaced(all)?,
+    };
+    let values = values.into_iter().filter(|(name, _)| edit.touches(name) || before.get(name).is_some());
+    Ok(Overrides::new(values).map_err(invalid)?.keeping_unfit(before, |name| edit.touches(name)))
+}
+
+/// Settings that have a key of their own are there while one is set.
+fn stored_as<Of: overrides::Settings>(
+    key: Key,
+    before: Option<&Versioned<Overrides<Of>>>,
+    after: &Overrides<Of>,
+    bytes: Bytes,
+) -> Transaction {
+    let compare = match before {
+        Some(stored) => Compare::unchanged(key.clone(), stored.revision),
+        None => Compare::absent(key.clone()),
+    };
+    let write = if after.is_empty() { Write::delete(key) } else { Write::put(key, bytes) };
+    Transaction { compares: vec![compare], writes: vec![write] }
+}
+
+/// These settings and no others, not yet validated.
+fn replaced(all: &[(String, Option<String>)]) -> Result<BTreeMap<String, String>, Refusal> {
+    let mut values = BTreeMap::new();
+    for (name, value) in all {
+        let value = value.as_ref().ok_or_else(|| null_value(name))?;
+        if values.insert(name.clone(), value.clone()).is_some() {
+            return Err(twice(name));
         }
     }
+    Ok(values)
 }
 
 fn twice(name: &str) -> Refusal {

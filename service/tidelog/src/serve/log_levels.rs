@@ -4,14 +4,11 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 use parking_lot::Mutex;
-use tidelog_broker::{LogLevel, LogLevels};
+use tidelog_broker::{LogLevel, LogLevels, ROOT_LOGGER};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Registry, reload};
-
-/// Kafka's name of the logger that all others inherit from.
-const ROOT: &str = "root";
 
 /// Parts of this process that can be told to write more or less; a module below one can too.
 const PARTS: &[&str] = &[
@@ -63,7 +60,7 @@ impl Levels {
                 text.push(',');
             }
             match logger.as_str() {
-                ROOT => text.push_str(level.name()),
+                ROOT_LOGGER => text.push_str(level.name()),
                 logger => text.push_str(&format!("{logger}={}", level.name())),
             }
         }
@@ -76,14 +73,14 @@ impl LogLevels for Levels {
         let changed = self.changed.lock();
         let targets = targets(&self.directives(&changed));
         let named = targets.iter().map(|(target, _)| target.to_owned());
-        let names = named.chain(PARTS.iter().map(|part| (*part).to_owned())).chain([ROOT.to_owned()]);
+        let names = named.chain(PARTS.iter().map(|part| (*part).to_owned())).chain([ROOT_LOGGER.to_owned()]);
         names.map(|name| (level(&targets, &name), name)).map(|(level, name)| (name, level)).collect()
     }
 
     fn knows(&self, logger: &str) -> bool {
         let part = logger.split("::").next().unwrap_or_default();
         let is_path = logger.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b':'));
-        logger == ROOT
+        logger == ROOT_LOGGER
             || (is_path && PARTS.contains(&part))
             || targets(&self.configured).iter().any(|(target, _)| target == logger)
     }
@@ -112,7 +109,7 @@ fn targets(directives: &str) -> Targets {
 /// The level that holds for a part; one that is off still counts as the lowest.
 fn level(targets: &Targets, name: &str) -> LogLevel {
     let writes = |level: LogLevel| match name {
-        ROOT => targets.default_level().is_some_and(|holds| holds >= as_filter(level)),
+        ROOT_LOGGER => targets.default_level().is_some_and(|holds| holds >= as_filter(level)),
         name => as_filter(level).into_level().is_some_and(|level| targets.would_enable(name, &level)),
     };
     LogLevel::ALL.iter().rev().copied().find(|level| writes(*level)).unwrap_or(LogLevel::Error)
