@@ -67,7 +67,10 @@ impl Broker {
     /// The replica that serves a partition of a topic.
     pub(crate) fn find_replica(&self, topic: &Topic, partition: PartitionIndex) -> Result<Arc<Replica>, BrokerError> {
         let Some(state) = topic.partition(partition) else {
-            let message = format!("topic {} has {} partitions, numbered from 0", topic.name, topic.partition_count);
+            let message = match topic.partition_count {
+                1 => format!("topic {} has one partition, 0", topic.name),
+                count => format!("topic {} has {count} partitions, numbered from 0", topic.name),
+            };
             return Err(BrokerError::new(KafkaError::UnknownTopicOrPartition, message));
         };
         self.replicas().leading(topic.id, partition).map_err(|error| {

@@ -12,7 +12,7 @@ use tidelog_model::{KafkaError, LeaderEpoch, Offset, PartitionIndex, Timestamp};
 use super::connect;
 use super::parse::{duration, time};
 use crate::cli::{KafkaArgs, OutputArgs};
-use crate::output::{Table, Usage, note, show};
+use crate::output::{Table, Usage, counted, note, show};
 
 #[derive(Debug, Args)]
 pub(crate) struct ResetArgs {
@@ -138,10 +138,10 @@ pub(crate) async fn reset(args: ResetArgs) -> anyhow::Result<()> {
     let client = connect(&args.kafka, "tidelog-group").await?;
     match client.describe_group(&args.group).await {
         Ok(group) if group.state != "Empty" => bail!(
-            "group `{}` is {} with {} members; stop them first: they would go on from their own positions",
+            "group `{}` is {} with {}; stop them first: they would go on from their own positions",
             args.group,
             group.state,
-            group.members.len()
+            counted(group.members.len(), "member")
         ),
         // A group may get positions before it has ever had a member.
         Err(error) if error.kafka_error() != Some(KafkaError::GroupIdNotFound) => return Err(error.into()),

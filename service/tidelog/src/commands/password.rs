@@ -6,10 +6,10 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, bail};
 
-use crate::output::{Usage, existing, note};
+use crate::output::{Interrupted, Usage, existing, note};
 
 /// The new password. A file counts before the variable, the variable before the terminal.
-pub(super) fn new(file: Option<&Path>, variable: &str) -> anyhow::Result<String> {
+pub(super) async fn new(file: Option<&Path>, variable: &str) -> anyhow::Result<String> {
     if let Some(path) = file {
         let text =
             std::fs::read_to_string(existing(path)?).with_context(|| format!("cannot read {}", path.display()))?;
@@ -24,6 +24,17 @@ pub(super) fn new(file: Option<&Path>, variable: &str) -> anyhow::Result<String>
             "the environment variable {variable} is not set; it holds the new password, or --password-file names a file that does"
         )));
     }
+    tokio::select! {
+        asked = tokio::task::spawn_blocking(ask_twice) => asked?,
+        _ = tokio::signal::ctrl_c() => {
+            // Who waits for the line never comes to it.
+            drop(Silent);
+            Err(Interrupted.into())
+        }
+    }
+}
+
+fn ask_twice() -> anyhow::Result<String> {
     let first = ask("New password: ")?;
     if first.is_empty() {
         bail!("a password must not be empty");

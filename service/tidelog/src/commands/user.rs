@@ -92,7 +92,7 @@ async fn create(args: CreateArgs) -> anyhow::Result<()> {
     {
         bail!("no server has used {} yet: start one on it once, or pass --create", path.display());
     }
-    let password = password::new(args.password_file.as_deref(), &args.new_password_env)?;
+    let password = password::new(args.password_file.as_deref(), &args.new_password_env).await?;
     match &args.data_dir {
         Some(path) => write_offline(path, NodeId(args.node_id), &args.name, &password).await?,
         None => connect(&args.kafka, "tidelog-user").await?.set_password(&args.name, &password).await?,

@@ -144,7 +144,8 @@ impl fmt::Display for Line {
                 let time = time_for_people(*max_timestamp);
                 write!(
                     out,
-                    "{position}: offsets {base_offset} to {last_offset}, {records} records, {bytes} bytes, epoch {leader_epoch}, {time}"
+                    "{position}: offsets {base_offset} to {last_offset}, {records} record{}, {bytes} bytes, epoch {leader_epoch}, {time}",
+                    if *records == 1 { "" } else { "s" }
                 )?;
                 if *codec != "none" {
                     write!(out, ", {codec}")?;
