@@ -4,6 +4,7 @@
 //! - [`Client`]: bootstrap, metadata cache, leader routing, administration, offsets.
 //! - [`Producer`]: batches by partition, idempotent by default (KIP-98), bounded memory.
 //! - [`Consumer`]: long-poll fetches over many partitions, read_committed filtering.
+//! - [`Membership`]: a member of a group (KIP-848), which commits positions.
 //! - [`Connection`]: one pipelined connection, for whoever needs a single request.
 
 mod address;
@@ -14,6 +15,7 @@ mod consumer;
 mod error;
 mod hints;
 pub mod limits;
+mod member;
 mod metadata;
 mod offsets;
 mod pool;
@@ -32,6 +34,7 @@ pub use client::{Client, ClientOptions};
 pub use connection::{Answer, Connection, ConnectionOptions};
 pub use consumer::{Consumer, ConsumerOptions, Fetched, OutOfRange, committed_batches};
 pub use error::ClientError;
+pub use member::{Membership, Report};
 pub use metadata::{BrokerInfo, ClusterMetadata, PartitionInfo, TopicInfo};
 pub use offsets::{Isolation, ListedOffset, OffsetQuery};
 pub use producer::{Acks, Delivery, NewRecord, Placed, Producer, ProducerOptions};

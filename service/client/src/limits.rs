@@ -52,6 +52,9 @@ pub const FETCH_PARTITION_BYTES: i32 = 4 * 1024 * 1024;
 /// within a second; one that is not allowed to stays silent about why.
 pub const TOPIC_CREATION_WAIT: Duration = Duration::from_secs(5);
 
+/// How long a member of a group may take to give partitions up, as Kafka's `max.poll.interval.ms`.
+pub const GIVE_UP_TIME: Duration = Duration::from_secs(300);
+
 /// Topics per metadata request when the cache is refreshed.
 pub const MAX_CACHED_TOPICS: usize = 10_000;
 

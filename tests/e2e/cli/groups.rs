@@ -1,5 +1,7 @@
 //! Groups and records from the command line, with a member of another client's making.
 
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use tidelog_harness::rdkafka::ClientConfig;
@@ -181,4 +183,68 @@ fn a_group_of_the_consumer_protocol_is_described_too() {
     assert!(refused.stderr.contains("GROUP_SUBSCRIBED_TO_TOPIC"), "{}", refused.stderr);
     let refused = server.run(&["group", "reset-offsets", "g", "--topic", "t", "--to-latest", "--execute"]).expect(1);
     assert!(refused.stderr.contains("Stable"), "{}", refused.stderr);
+}
+
+#[test]
+fn our_own_member_commits_what_it_has_printed() {
+    let server = server();
+    server.run(&["topic", "create", "t", "-p", "2"]).expect(0);
+    for partition in ["0", "1"] {
+        server.run_with(&["produce", "t", "-p", partition], b"a\nb\nc\n").expect(0);
+    }
+    let read = |more: &[&str]| server.run(&[&["consume", "t", "--group", "g"], more].concat()).expect(0).stdout;
+    assert_eq!(read(&[]).lines().count(), 6);
+    assert_eq!(read(&[]), "", "everything is committed");
+    assert_eq!(offsets(&server, "g"), [(0, 3), (1, 3)]);
+    // What was fetched and not printed is still to be read.
+    server.run_with(&["produce", "t", "-p", "0"], b"d\ne\nf\n").expect(0);
+    assert_eq!(read(&["--limit", "2"]), "d\ne\n");
+    assert_eq!(offsets(&server, "g"), [(0, 5), (1, 3)]);
+    assert_eq!(read(&[]), "f\n");
+    assert_eq!(server.run(&["consume", "t", "--group", "late", "--from", "end"]).expect(0).stdout, "");
+    server.run(&["consume", "t", "--group", "g", "--partition", "0"]).expect(2);
+    assert_eq!(described(&server, "g")["state"], "Empty", "it has left");
+}
+
+#[test]
+fn our_own_members_share_the_partitions() {
+    let server = server();
+    server.run(&["topic", "create", "t", "-p", "2"]).expect(0);
+    let member = || {
+        let mut command = server.command(&["consume", "t", "--group", "g", "--follow"]);
+        Killed(command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap())
+    };
+    let shares = || -> Vec<i64> {
+        let described = server.run(&["group", "describe", "g", "--output", "json"]);
+        if described.code != Some(0) {
+            return Vec::new();
+        }
+        let members = described.json()["members"].clone();
+        members.as_array().unwrap().iter().map(|member| member["partitions"].as_i64().unwrap()).collect()
+    };
+    let mut first = member();
+    wait_for(|| (shares() == [2]).then_some(()), QUICK, "one member with both");
+    let mut second = member();
+    wait_for(|| (shares() == [1, 1]).then_some(()), QUICK, "each with one");
+    assert!(Command::new("kill").args(["-INT", &first.0.id().to_string()]).status().unwrap().success());
+    assert_eq!(wait_for(|| first.0.try_wait().unwrap(), QUICK, "its end").code(), Some(0));
+    wait_for(|| (shares() == [2]).then_some(()), QUICK, "what the first had goes to the second");
+    for partition in ["0", "1"] {
+        server.run_with(&["produce", "t", "-p", partition], b"x\n").expect(0);
+    }
+    let mut lines = BufReader::new(second.0.stdout.take().unwrap()).lines();
+    assert_eq!([lines.next().unwrap().unwrap(), lines.next().unwrap().unwrap()], ["x", "x"]);
+    assert!(Command::new("kill").args(["-INT", &second.0.id().to_string()]).status().unwrap().success());
+    assert_eq!(wait_for(|| second.0.try_wait().unwrap(), QUICK, "its end").code(), Some(0));
+    assert_eq!(offsets(&server, "g"), [(0, 1), (1, 1)]);
+}
+
+/// A child that does not outlive a failed test.
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }

@@ -24,12 +24,6 @@ fn an_input_without_records_sends_nothing_and_says_so() {
 }
 
 #[test]
-fn a_member_of_a_group_is_somebody_else() {
-    let refused = alone(&["consume", "t", "--group", "g"]).expect(2);
-    assert!(refused.stderr.contains("kcat -G") && !refused.stderr.contains("--output"), "{}", refused.stderr);
-}
-
-#[test]
 fn other_ports_and_other_protocols_are_told_with_the_way_out() {
     let server = server();
     let told = |args: &[&str], envs: &[(&str, &str)], code: i32| {

@@ -172,7 +172,7 @@ impl Client {
     }
 
     /// A connection to the group's coordinator; waits while there is none.
-    pub(super) async fn group_coordinator(&self, group: &str) -> Result<Connection, ClientError> {
+    pub(crate) async fn group_coordinator(&self, group: &str) -> Result<Connection, ClientError> {
         self.coordinator(0, group, &format!("group `{group}`")).await
     }
 

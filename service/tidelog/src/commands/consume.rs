@@ -15,9 +15,9 @@ use super::parse::{Position, duration, position};
 use super::record_line::{LineFormat, write_json};
 use super::topic::is_json;
 use super::waiting::{Told, telling, waiting};
-use super::{connect, tail};
+use super::{connect, consume_group, tail};
 use crate::cli::{KafkaArgs, OutputArgs};
-use crate::output::{Interrupted, Usage, are};
+use crate::output::{Interrupted, are};
 
 /// How long one poll may wait; only decides how often Ctrl-C and the end are looked at.
 const POLL: Duration = Duration::from_secs(1);
@@ -35,10 +35,10 @@ pub(crate) struct ConsumeArgs {
     partition: Vec<i32>,
     /// Stop after this many records.
     #[arg(short = 'n', long, value_name = "N")]
-    limit: Option<u64>,
+    pub(super) limit: Option<u64>,
     /// Do not stop at the end of the topic: wait for new records until Ctrl-C.
     #[arg(short, long)]
-    follow: bool,
+    pub(super) follow: bool,
     /// How to print a record: %t topic, %p partition, %o offset, %k key, %s value, %T timestamp, %h headers, %K and %S sizes,
     /// %% percent; \n \t \r \0 \\.
     #[arg(long, default_value = "%s\\n", value_name = "FORMAT", value_parser = LineFormat::parse)]
@@ -48,9 +48,9 @@ pub(crate) struct ConsumeArgs {
     read_uncommitted: bool,
     /// Give up when there is more to read and the server has brought nothing for so long.
     #[arg(long, value_name = "TIME", default_value = "2m", value_parser = duration)]
-    timeout: Duration,
-    /// There are no members of groups among our commands.
-    #[arg(long, hide = true, value_name = "GROUP")]
+    pub(super) timeout: Duration,
+    /// Read as a member of this group, from its positions on, and commit what was printed; where it has no position, --from counts.
+    #[arg(short, long, value_name = "GROUP", conflicts_with = "partition")]
     group: Option<String>,
     #[command(flatten)]
     kafka: KafkaArgs,
@@ -59,18 +59,14 @@ pub(crate) struct ConsumeArgs {
 }
 
 pub(crate) async fn run(args: ConsumeArgs) -> anyhow::Result<()> {
-    if args.group.is_some() {
-        bail!(Usage(
-            "consume reads without a group; a member that commits is made by a Kafka client, such as \
-             `kcat -G GROUP TOPIC` or `kafka-console-consumer.sh --group GROUP`; `tidelog group` shows and moves its positions"
-                .into()
-        ));
-    }
     let client = connect(&args.kafka, "tidelog-consume").await?;
     let brokers = args.kafka.brokers.clone();
     let obstacle = || client.obstacle().map(|why| waiting(&brokers, "to say what there is", Some(&why)));
     let topic = telling(obstacle, client.topic(&args.topic, false)).await?;
     let isolation = if args.read_uncommitted { Isolation::ReadUncommitted } else { Isolation::ReadCommitted };
+    if let Some(group) = &args.group {
+        return consume_group::run(&client, &args, &topic, group, isolation).await;
+    }
     // A position that was looked up may fall to retention before it is read; one that the user named is an error.
     let out_of_range = if matches!(args.from, Position::At(_)) { OutOfRange::Fail } else { OutOfRange::Earliest };
     let patience = Some(args.timeout);
@@ -94,8 +90,7 @@ pub(crate) async fn run(args: ConsumeArgs) -> anyhow::Result<()> {
             ends.insert(partition, end);
         }
     }
-    let mut printer =
-        Printer { json: is_json(&args.output), format: &args.format, left: args.limit, buffer: Vec::new() };
+    let mut printer = Printer::new(&args);
     tokio::select! {
         result = follow(&mut consumer, &mut printer, &args, &mut ends) => result,
         // Ctrl-C is how following ends, unless it was to end by itself; what was read is printed.
@@ -113,7 +108,7 @@ async fn follow(
     ends: &mut BTreeMap<PartitionIndex, Offset>,
 ) -> anyhow::Result<()> {
     let (mut told, mut since) = (Told::default(), Instant::now());
-    while consumer.assigned() > 0 && printer.left != Some(0) {
+    while consumer.assigned() > 0 && !printer.is_over() {
         let Some(fetched) = consumer.poll(POLL).await? else {
             // What was to be read may have fallen to retention meanwhile.
             let passed = |partition: PartitionIndex, end: Offset| {
@@ -153,7 +148,7 @@ fn first_due(consumer: &Consumer, args: &ConsumeArgs, ends: &BTreeMap<PartitionI
 }
 
 /// First and end offset of every partition to read.
-async fn range(
+pub(super) async fn range(
     client: &Client,
     topic: &TopicInfo,
     args: &ConsumeArgs,
@@ -195,20 +190,31 @@ async fn range(
     Ok(ranges)
 }
 
-struct Printer<'a> {
+pub(super) struct Printer<'a> {
     json: bool,
     format: &'a LineFormat,
     left: Option<u64>,
     buffer: Vec<u8>,
 }
 
-impl Printer<'_> {
-    /// Prints the records below `end`, as many as are left.
-    fn print(&mut self, fetched: &Fetched, end: Option<Offset>) -> anyhow::Result<()> {
+impl<'a> Printer<'a> {
+    pub(super) fn new(args: &'a ConsumeArgs) -> Self {
+        Printer { json: is_json(&args.output), format: &args.format, left: args.limit, buffer: Vec::new() }
+    }
+
+    /// Has everything been printed that was wanted?
+    pub(super) fn is_over(&self) -> bool {
+        self.left == Some(0)
+    }
+
+    /// Prints the records below `end`, as many as are left; answers the offset behind what was printed.
+    pub(super) fn print(&mut self, fetched: &Fetched, end: Option<Offset>) -> anyhow::Result<Offset> {
         let mut out = io::stdout().lock();
+        let mut next = fetched.next;
         for record in fetched.records() {
             let record = record?;
             if self.left == Some(0) || end.is_some_and(|end| record.offset >= end) {
+                next = record.offset;
                 break;
             }
             self.left = self.left.map(|left| left.saturating_sub(1));
@@ -223,6 +229,7 @@ impl Printer<'_> {
         }
         out.write_all(&self.buffer)?;
         self.buffer.clear();
-        Ok(out.flush()?)
+        out.flush()?;
+        Ok(next)
     }
 }

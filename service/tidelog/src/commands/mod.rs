@@ -6,6 +6,7 @@ pub(crate) mod broker;
 pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod consume;
+mod consume_group;
 pub(crate) mod entries;
 pub(crate) mod group;
 mod group_delete_offsets;

@@ -1,0 +1,189 @@
+//! `tidelog consume --group`: as a member of a group, which shares the partitions and keeps the positions. A record counts as read once it
+//! was printed: who dies in between leaves it to be read again.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::bail;
+use tidelog_client::{Client, Consumer, ConsumerOptions, Isolation, Membership, OutOfRange, Report, TopicInfo};
+use tidelog_model::{Offset, PartitionIndex};
+use tokio::time::Instant;
+
+use super::consume::{ConsumeArgs, Printer, range};
+use crate::output::Interrupted;
+
+/// How often positions are committed, as Kafka's `auto.commit.interval.ms`.
+const COMMIT_EVERY: Duration = Duration::from_secs(5);
+
+/// How long one poll may wait.
+const POLL: Duration = Duration::from_secs(1);
+
+/// Reads until the end, or for ever; whatever ends it, what was printed is committed, and the member leaves.
+pub(super) async fn run(
+    client: &Client,
+    args: &ConsumeArgs,
+    topic: &TopicInfo,
+    group: &str,
+    isolation: Isolation,
+) -> anyhow::Result<()> {
+    let options = ConsumerOptions {
+        isolation,
+        out_of_range: OutOfRange::Earliest,
+        patience: Some(args.timeout),
+        ..ConsumerOptions::default()
+    };
+    let mut reader = Reader {
+        client,
+        args,
+        topic,
+        group,
+        isolation,
+        membership: Membership::new(client, group, topic),
+        consumer: Consumer::new(client, options),
+        owned: BTreeMap::new(),
+        committed_at: Instant::now(),
+    };
+    let result = tokio::select! {
+        result = reader.read() => result,
+        _ = tokio::signal::ctrl_c() => match args.follow && args.limit.is_none() {
+            true => Ok(()),
+            false => Err(Interrupted.into()),
+        },
+    };
+    let committed = reader.commit().await;
+    let left = reader.membership.leave().await;
+    result?;
+    committed?;
+    Ok(left?)
+}
+
+/// What is known of a partition that this member owns.
+struct Owned {
+    /// The offset behind the last record that was printed.
+    done: Offset,
+    /// What the group knows of that.
+    committed: Option<Offset>,
+    /// Where the partition ended when it was given to this member.
+    end: Offset,
+}
+
+struct Reader<'a> {
+    client: &'a Client,
+    args: &'a ConsumeArgs,
+    topic: &'a TopicInfo,
+    group: &'a str,
+    isolation: Isolation,
+    membership: Membership,
+    consumer: Consumer,
+    owned: BTreeMap<PartitionIndex, Owned>,
+    committed_at: Instant,
+}
+
+impl Reader<'_> {
+    async fn read(&mut self) -> anyhow::Result<()> {
+        let mut printer = Printer::new(self.args);
+        let mut since = Instant::now();
+        while !printer.is_over() {
+            if Instant::now() >= self.membership.due() {
+                self.report().await?;
+            }
+            if self.committed_at.elapsed() >= COMMIT_EVERY {
+                self.commit().await?;
+            }
+            if !self.args.follow {
+                if !self.owned.is_empty() && self.owned.values().all(|owned| owned.done >= owned.end) {
+                    return Ok(());
+                }
+                if since.elapsed() >= self.args.timeout {
+                    bail!(
+                        "nothing came within {:?}; `tidelog group describe {}` shows who has which partitions",
+                        self.args.timeout,
+                        self.group
+                    );
+                }
+            }
+            let wait = self.membership.due().saturating_duration_since(Instant::now()).min(POLL);
+            match self.consumer.poll(wait).await? {
+                Some(fetched) => {
+                    let printed = printer.print(&fetched, None)?;
+                    if let Some(owned) = self.owned.get_mut(&fetched.partition) {
+                        owned.done = printed;
+                    }
+                    since = Instant::now();
+                }
+                // What was to be read may have fallen to retention meanwhile.
+                None => {
+                    for (partition, owned) in &mut self.owned {
+                        let position = self.consumer.position(&self.topic.name, *partition);
+                        owned.done = position.map_or(owned.done, |position| position.max(owned.done));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn report(&mut self) -> anyhow::Result<()> {
+        let owned: Vec<PartitionIndex> = self.owned.keys().copied().collect();
+        match self.membership.report(&owned).await? {
+            Report::Unchanged => {}
+            Report::Assigned(given) => self.take(&given).await?,
+            Report::Fenced => {
+                owned.iter().for_each(|partition| self.consumer.unassign(&self.topic.name, *partition));
+                self.owned.clear();
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives up what is not this member's any more, and begins to read what is new.
+    async fn take(&mut self, given: &[PartitionIndex]) -> anyhow::Result<()> {
+        let lost: Vec<PartitionIndex> =
+            self.owned.keys().filter(|partition| !given.contains(partition)).copied().collect();
+        if !lost.is_empty() {
+            // Whoever gets them begins here.
+            self.commit().await?;
+        }
+        for partition in &lost {
+            self.consumer.unassign(&self.topic.name, *partition);
+            self.owned.remove(partition);
+        }
+        let new: Vec<PartitionIndex> =
+            given.iter().filter(|partition| !self.owned.contains_key(partition)).copied().collect();
+        if !new.is_empty() {
+            let committed = self.client.committed_offsets(self.group).await?;
+            for (partition, start, end) in range(self.client, self.topic, self.args, self.isolation).await? {
+                if !new.contains(&partition) {
+                    continue;
+                }
+                let known = committed.iter().find(|at| at.topic == self.topic.name && at.partition == partition);
+                let committed = known.map(|at| at.offset).filter(|offset| *offset >= Offset::ZERO);
+                let done = committed.unwrap_or(start);
+                self.consumer.assign(&self.topic.name, partition, done);
+                self.owned.insert(partition, Owned { done, committed, end });
+            }
+        }
+        if !(lost.is_empty() && new.is_empty()) {
+            self.membership.hurry();
+        }
+        Ok(())
+    }
+
+    /// Tells the group what was printed.
+    async fn commit(&mut self) -> anyhow::Result<()> {
+        self.committed_at = Instant::now();
+        let news = self.owned.iter().filter(|(_, owned)| owned.committed != Some(owned.done));
+        let positions: Vec<(PartitionIndex, Offset)> =
+            news.map(|(partition, owned)| (*partition, owned.done)).collect();
+        if positions.is_empty() {
+            return Ok(());
+        }
+        self.membership.commit(&positions).await?;
+        for (partition, offset) in positions {
+            if let Some(owned) = self.owned.get_mut(&partition) {
+                owned.committed = Some(offset);
+            }
+        }
+        Ok(())
+    }
+}
