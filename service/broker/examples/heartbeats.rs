@@ -57,9 +57,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
             rebalance_timeout_ms: Some(10_000),
             ..report(Epoch::JOIN)
         };
-        match broker.consumer_heartbeat(&reader, GroupId::from("g"), beat).await.await? {
-            GroupReply::Consumer(Ok(joined)) => break joined,
-            GroupReply::Consumer(Err(refused)) if refused.error == KafkaError::CoordinatorLoadInProgress => {}
+        match broker.consumer_heartbeat(&reader, GroupId::from("g"), beat).await.await {
+            Ok(GroupReply::Consumer(Ok(joined))) => break joined,
+            Err(error) if error.error == KafkaError::CoordinatorLoadInProgress => {}
             other => return Err(format!("{other:?}").into()),
         }
     };
@@ -105,8 +105,6 @@ fn report(epoch: Epoch) -> ConsumerHeartbeat {
         client_host: Arc::from("/127.0.0.1"),
         fresh_member_id: Arc::from("fresh"),
         makes_ids: true,
-        session_timeout_ms: None,
-        heartbeat_interval_ms: None,
         hidden: Default::default(),
     }
 }

@@ -71,18 +71,25 @@ impl Broker {
 
     /// `log.cleaner.backoff.ms` as it is now.
     pub(crate) fn cleaner_backoff(&self) -> Duration {
-        let image = self.image();
-        let of = |node| image.broker_configs(node).map(|stored| stored.value.clone()).unwrap_or_default();
-        self.config().cleaner_backoff(&of(None), &of(Some(self.node())))
+        self.with_running(&self.image(), |for_all, for_this| self.config().cleaner_backoff(for_all, for_this))
     }
 
     /// What topics get where they set nothing.
     pub(crate) fn topic_defaults(&self, image: &ClusterImage) -> TopicDefaults {
-        let of = |node| image.broker_configs(node).map(|stored| stored.value.clone()).unwrap_or_default();
-        let (for_all, for_this) = (of(None), of(Some(self.node())));
         // Values were checked when they were set.
-        let defaults = self.config().topic_defaults(&for_all, &for_this).unwrap_or_default();
-        defaults.with_remote_storage(self.tiers_by_default())
+        let defaults = self.with_running(image, |for_all, for_this| self.config().topic_defaults(for_all, for_this));
+        defaults.unwrap_or_default().with_remote_storage(self.tiers_by_default())
+    }
+
+    /// With the running changes for all brokers, and for this one.
+    pub(crate) fn with_running<T>(
+        &self,
+        image: &ClusterImage,
+        decide: impl FnOnce(&BrokerOverrides, &BrokerOverrides) -> T,
+    ) -> T {
+        let none = BrokerOverrides::default();
+        let of = |node| image.broker_configs(node).map_or(&none, |stored| &stored.value);
+        decide(of(None), of(Some(self.node())))
     }
 
     /// A topic's settings as they hold, with [`topic_defaults`](Self::topic_defaults) where it sets nothing.
@@ -190,7 +197,7 @@ impl Broker {
         }
         let image = self.image();
         let own = image.group_configs(group).map(|stored| stored.value.clone()).unwrap_or_default();
-        Ok(own.describe(self.config()))
+        Ok(self.with_running(&image, |for_all, for_this| own.describe(self.config(), for_all, for_this)))
     }
 
     /// Changes a group's settings. They hold from each member's next report on.

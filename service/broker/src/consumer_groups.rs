@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use tidelog_coordinator::group::{
-    AnyDescription, ConsumerDescription, ConsumerHeartbeat, GroupCall, GroupId, GroupReply, TopicDirectory,
+    AnyDescription, ConsumerDescription, ConsumerHeartbeat, GroupCall, GroupId, GroupReply, OwnTimes, TopicDirectory,
 };
 use tidelog_model::{Caller, KafkaError, TopicId, TopicName};
 use tidelog_security::{Operation, Resource};
@@ -111,8 +111,24 @@ impl Broker {
         topics.names().filter(is_hidden).cloned().collect()
     }
 
-    /// Enqueues the report of a member of the consumer protocol. What the group sets of its own is put into it here; what the member may
-    /// not see is looked up only if the coordinator asks: that is a question for each topic, and hardly any report needs it.
+    /// What the group sets of its own, and what was changed for all of them since the start.
+    pub(crate) fn own_times(&self, group: &GroupId) -> OwnTimes {
+        let image = self.image();
+        let config = self.config();
+        let given = self.with_running(&image, |for_all, for_this| config.consumer_times(for_all, for_this));
+        let times = match image.group_configs(group.as_str()) {
+            Some(own) => own.value.effective(config, given),
+            None => given,
+        };
+        OwnTimes {
+            session_timeout_ms: Some(milliseconds(times.session_timeout)),
+            heartbeat_interval_ms: Some(milliseconds(times.heartbeat_interval)),
+            assignment_interval_ms: Some(milliseconds(times.assignment_interval)),
+        }
+    }
+
+    /// Enqueues the report of a member of the consumer protocol. What the member may not see is looked up only if the coordinator asks:
+    /// that is a question for each topic, and hardly any report needs it.
     pub async fn consumer_heartbeat(
         &self,
         caller: &Caller,
@@ -129,12 +145,6 @@ impl Broker {
         let mut named = beat.topics.iter().flatten();
         if named.any(|name| !self.may(caller, Operation::Describe, Resource::Topic(name))) {
             return ticket(None, GroupTicket::ready(Err(KafkaError::TopicAuthorizationFailed)));
-        }
-        let image = self.image();
-        if let Some(own) = image.group_configs(group.as_str()) {
-            let times = own.value.effective(self.config());
-            beat.session_timeout_ms = Some(milliseconds(times.session_timeout));
-            beat.heartbeat_interval_ms = Some(milliseconds(times.heartbeat_interval));
         }
         // Without rules whoever gets here sees everything.
         beat.hidden = (!self.has_acls()).then(BTreeSet::new);

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tidelog_coordinator::group::{
-    CommitOffsets, CommittedOffset, Epoch, FetchOffsets, FetchedOffset, Generation, GroupCall, GroupConfig, GroupId,
-    GroupReply, GroupShard, InstanceId, MemberId, MigrationPolicy, OffsetToCommit, TopicDirectory,
+    Assignor, CommitOffsets, CommittedOffset, Epoch, FetchOffsets, FetchedOffset, Generation, GroupCall, GroupConfig,
+    GroupId, GroupReply, GroupShard, InstanceId, MemberId, MigrationPolicy, OffsetToCommit, TopicDirectory,
 };
 use tidelog_coordinator::{CoordinatorRecord, partition_for};
 use tidelog_metadata::{ClusterImage, Topic, decide};
@@ -303,7 +303,8 @@ impl Broker {
         topics: Arc<TopicDirectory>,
         call: GroupCall,
     ) -> GroupTicket<GroupReply> {
-        self.ask(&group.clone(), |reply| GroupWork::Call { group, topics, call, reply }).await
+        let own = self.own_times(&group);
+        self.ask(&group.clone(), |reply| GroupWork::Call { group, topics, own, call, reply }).await
     }
 
     /// Enqueues anything to the coordinator of a group.
@@ -449,8 +450,10 @@ pub(crate) fn group_config(config: &tidelog_metadata::BrokerConfig) -> GroupConf
         offset_metadata_max_bytes: usize::try_from(config.offset_metadata_max_bytes).unwrap_or(0),
         offsets_retention: config.offsets_retention,
         offsets_retention_check_interval: config.offsets_retention_check_interval,
-        consumer_session_timeout_ms: ms(config.group_consumer_session_timeout),
-        consumer_heartbeat_interval_ms: ms(config.group_consumer_heartbeat_interval),
+        consumer_session_timeout_ms: ms(config.group_consumer_times.session_timeout),
+        consumer_heartbeat_interval_ms: ms(config.group_consumer_times.heartbeat_interval),
+        consumer_assignment_interval_ms: ms(config.group_consumer_times.assignment_interval),
+        assignors: config.group_consumer_assignors.iter().filter_map(|name| Assignor::by_name(name)).collect(),
         consumer_max_size: usize::try_from(config.group_consumer_max_size).unwrap_or(usize::MAX),
         migration: MigrationPolicy {
             upgrade: matches!(policy, "bidirectional" | "upgrade"),

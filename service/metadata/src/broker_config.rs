@@ -9,16 +9,23 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::ops::RangeInclusive;
 use std::time::Duration;
 
 pub use table::BROKER_CONFIGS;
 
 use crate::config::{
-    ConfigDef, ConfigError, ConfigSource, Described, Synonym, Values, find, parse_bool, unknown, unknown_ones,
+    ConfigDef, ConfigError, ConfigSource, Described, Synonym, Values, find, parse_bool, parse_list, unknown,
+    unknown_ones,
 };
+use crate::consumer_times::{ConsumerBounds, ConsumerTimes};
 use crate::overrides::{Overrides, Settings};
 use crate::topic_config::{TOPIC_CONFIGS, TopicDefaults};
+
+/// How the names of the settings of groups of the consumer protocol begin.
+const OF_CONSUMER_GROUPS: &str = "group.consumer.";
+
+/// The one of them that may be changed while brokers run.
+const ASSIGNMENT_INTERVAL: &str = "group.consumer.assignment.interval.ms";
 
 /// The setting of this name, if there is one.
 pub fn broker_config(name: &str) -> Option<&'static ConfigDef> {
@@ -44,6 +51,12 @@ impl Settings for OfBroker {
         }
         def.validate(value)
     }
+}
+
+/// What was set while brokers run, for this one or else for all.
+fn running_millis(name: &str, for_all: &BrokerOverrides, for_this: &BrokerOverrides) -> Option<Duration> {
+    let changed = for_this.get(name).or_else(|| for_all.get(name));
+    changed.and_then(|value| value.parse().ok()).map(Duration::from_millis)
 }
 
 /// A secret; shown to nobody.
@@ -81,18 +94,17 @@ pub struct BrokerConfig {
     pub delete_topics: bool,
     /// `fetch.max.bytes`
     pub fetch_max_bytes: i32,
-    /// `group.consumer.heartbeat.interval.ms`
-    pub group_consumer_heartbeat_interval: Duration,
-    /// `group.consumer.min.heartbeat.interval.ms` and `group.consumer.max.heartbeat.interval.ms`
-    pub group_consumer_heartbeat_intervals: RangeInclusive<Duration>,
+    /// `group.consumer.assignors`
+    pub group_consumer_assignors: Vec<String>,
+    /// `group.consumer.min.…` and `group.consumer.max.…`
+    pub group_consumer_bounds: ConsumerBounds,
     /// `group.consumer.max.size`
     pub group_consumer_max_size: i32,
     /// `group.consumer.migration.policy`
     pub group_consumer_migration_policy: String,
-    /// `group.consumer.session.timeout.ms`
-    pub group_consumer_session_timeout: Duration,
-    /// `group.consumer.min.session.timeout.ms` and `group.consumer.max.session.timeout.ms`
-    pub group_consumer_session_timeouts: RangeInclusive<Duration>,
+    /// `group.consumer.session.timeout.ms`, `group.consumer.heartbeat.interval.ms`, and `group.consumer.assignment.interval.ms` as of the
+    /// start ([`BrokerConfig::consumer_times`])
+    pub group_consumer_times: ConsumerTimes,
     /// `group.initial.rebalance.delay.ms`
     pub group_initial_rebalance_delay: Duration,
     /// `group.max.session.timeout.ms`
@@ -184,32 +196,14 @@ impl BrokerConfig {
                 "group.min.session.timeout.ms is larger than group.max.session.timeout.ms".into(),
             ));
         }
-        config.check_consumer_groups()?;
+        config.group_consumer_times.check(&config.group_consumer_bounds, OF_CONSUMER_GROUPS)?;
+        if config.group_consumer_assignors.is_empty() {
+            return Err(ConfigError::Conflict("group.consumer.assignors names no assignor".into()));
+        }
         // The topics' defaults must fit together as a topic's own settings must.
         let defaults = config.topic_defaults(&BrokerOverrides::default(), &BrokerOverrides::default())?;
         crate::topic_config::TopicOverrides::default().check(&defaults)?;
         Ok(config)
-    }
-
-    /// The settings of groups of the consumer protocol must lie within their own bounds.
-    fn check_consumer_groups(&self) -> Result<(), ConfigError> {
-        let conflict = |text: String| Err(ConfigError::Conflict(text));
-        for (name, value, bounds) in [
-            ("session.timeout.ms", self.group_consumer_session_timeout, &self.group_consumer_session_timeouts),
-            ("heartbeat.interval.ms", self.group_consumer_heartbeat_interval, &self.group_consumer_heartbeat_intervals),
-        ] {
-            if !bounds.contains(&value) {
-                let text = format!(
-                    "group.consumer.{name} must lie between group.consumer.min.{name} and group.consumer.max.{name}"
-                );
-                return conflict(text);
-            }
-        }
-        if self.group_consumer_session_timeout <= self.group_consumer_heartbeat_interval {
-            let text = "group.consumer.session.timeout.ms must be larger than group.consumer.heartbeat.interval.ms";
-            return conflict(text.into());
-        }
-        Ok(())
     }
 
     fn from_values(mut explicit: Values) -> Self {
@@ -223,6 +217,10 @@ impl BrokerConfig {
         let int = |name: &str| i32::try_from(long(name)).unwrap_or(i32::MAX);
         let millis = |name: &str| Duration::from_millis(u64::try_from(long(name)).unwrap_or(0));
         let flag = |name: &str| parse_bool(text(name)).unwrap_or(false);
+        let range = |name: &str| {
+            let bound = |end: &str| millis(&format!("{OF_CONSUMER_GROUPS}{end}.{name}"));
+            bound("min")..=bound("max")
+        };
         BrokerConfig {
             auto_create_topics: flag("auto.create.topics.enable"),
             cleaner_backoff: millis("log.cleaner.backoff.ms"),
@@ -235,14 +233,22 @@ impl BrokerConfig {
             delegation_token_secret: secret.map(HiddenText),
             delete_topics: flag("delete.topic.enable"),
             fetch_max_bytes: int("fetch.max.bytes"),
-            group_consumer_heartbeat_interval: millis("group.consumer.heartbeat.interval.ms"),
-            group_consumer_heartbeat_intervals: millis("group.consumer.min.heartbeat.interval.ms")
-                ..=millis("group.consumer.max.heartbeat.interval.ms"),
+            group_consumer_assignors: parse_list(text("group.consumer.assignors"))
+                .into_iter()
+                .map(Into::into)
+                .collect(),
+            group_consumer_bounds: ConsumerBounds {
+                session_timeout: range("session.timeout.ms"),
+                heartbeat_interval: range("heartbeat.interval.ms"),
+                assignment_interval: range("assignment.interval.ms"),
+            },
             group_consumer_max_size: int("group.consumer.max.size"),
             group_consumer_migration_policy: text("group.consumer.migration.policy").to_owned(),
-            group_consumer_session_timeout: millis("group.consumer.session.timeout.ms"),
-            group_consumer_session_timeouts: millis("group.consumer.min.session.timeout.ms")
-                ..=millis("group.consumer.max.session.timeout.ms"),
+            group_consumer_times: ConsumerTimes {
+                session_timeout: millis("group.consumer.session.timeout.ms"),
+                heartbeat_interval: millis("group.consumer.heartbeat.interval.ms"),
+                assignment_interval: millis(ASSIGNMENT_INTERVAL),
+            },
             group_initial_rebalance_delay: millis("group.initial.rebalance.delay.ms"),
             group_max_session_timeout: millis("group.max.session.timeout.ms"),
             group_max_size: int("group.max.size"),
@@ -278,10 +284,24 @@ impl BrokerConfig {
 
     /// The pause between two searches for logs to compact: the running change for this broker, or for all, or what was given at the start.
     pub fn cleaner_backoff(&self, for_all: &BrokerOverrides, for_this: &BrokerOverrides) -> Duration {
-        let changed =
-            [for_this, for_all].into_iter().find_map(|changes| changes.values().get("log.cleaner.backoff.ms"));
-        let changed = changed.and_then(|value| value.parse().ok()).map(Duration::from_millis);
-        changed.unwrap_or(self.cleaner_backoff)
+        running_millis("log.cleaner.backoff.ms", for_all, for_this).unwrap_or(self.cleaner_backoff)
+    }
+
+    /// What groups of the consumer protocol get where they set nothing: from this start's settings, the running changes for all brokers
+    /// (`for_all`) and for this one (`for_this`).
+    pub fn consumer_times(&self, for_all: &BrokerOverrides, for_this: &BrokerOverrides) -> ConsumerTimes {
+        let changed = running_millis(ASSIGNMENT_INTERVAL, for_all, for_this);
+        let of_start = self.group_consumer_times;
+        ConsumerTimes { assignment_interval: changed.unwrap_or(of_start.assignment_interval), ..of_start }
+    }
+
+    /// Do the running changes leave groups of the consumer protocol within their bounds?
+    pub(crate) fn check_running(
+        &self,
+        for_all: &BrokerOverrides,
+        for_this: &BrokerOverrides,
+    ) -> Result<(), ConfigError> {
+        self.consumer_times(for_all, for_this).check(&self.group_consumer_bounds, OF_CONSUMER_GROUPS)
     }
 
     /// What topics get where they set nothing: from this start's settings, the running changes for all brokers (`for_all`) and for this

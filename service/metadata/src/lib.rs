@@ -11,6 +11,7 @@
 
 pub mod broker_config;
 pub mod config;
+mod consumer_times;
 pub mod decide;
 pub mod features;
 pub mod group_config;
@@ -24,7 +25,8 @@ pub mod topic_config;
 
 pub use broker_config::{BrokerConfig, BrokerOverrides};
 pub use config::{ConfigDef, ConfigError, ConfigSource, ConfigType, Described, Synonym};
-pub use group_config::{ConsumerTimes, GroupOverrides};
+pub use consumer_times::{ConsumerBounds, ConsumerTimes};
+pub use group_config::GroupOverrides;
 pub use image::{ClusterImage, ImageChange, ImageError, Partition, Topic, Versioned};
 pub use keys::Key;
 pub use overrides::{Overrides, Unfit};

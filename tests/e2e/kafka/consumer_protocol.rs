@@ -292,7 +292,12 @@ fn a_group_has_settings_of_its_own() {
     let describe = DescribeConfigsRequest { resources: vec![resource], ..Default::default() };
     let described = raw.call(4, &describe).results.remove(0).configs;
     let seen: Vec<_> = described.iter().map(|one| (&*one.name, one.value.as_deref(), one.config_source)).collect();
-    assert_eq!(seen, [(INTERVAL, Some("300"), 8), ("consumer.session.timeout.ms", Some("2000"), 4)]);
+    let expected = [
+        ("consumer.assignment.interval.ms", Some("1000"), 5),
+        (INTERVAL, Some("300"), 8),
+        ("consumer.session.timeout.ms", Some("2000"), 4),
+    ];
+    assert_eq!(seen, expected);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use tidelog_coordinator::group::{
     AnyDescription, FetchOffsets, FetchedOffset, GroupCall, GroupId, GroupListing, GroupReply, GroupRequest,
-    GroupShard, GroupStandings, TopicDirectory,
+    GroupShard, GroupStandings, OwnTimes, TopicDirectory,
 };
 use tidelog_coordinator::{CoordinatorRecord, Outcome, ReplyToken};
 use tidelog_model::{Deadline, KafkaError, Now, Offset, TopicId, TopicName};
@@ -30,6 +30,8 @@ pub(crate) enum GroupWork {
         group: GroupId,
         /// The topics that exist.
         topics: Arc<TopicDirectory>,
+        /// What the group sets of its own.
+        own: OwnTimes,
         /// The request.
         call: GroupCall,
         /// Where the answer goes.
@@ -118,11 +120,11 @@ impl Replica {
             return work.refuse(KafkaError::CoordinatorLoadInProgress);
         };
         match work {
-            GroupWork::Call { group, topics, call, reply } => {
+            GroupWork::Call { group, topics, own, call, reply } => {
                 let token = ReplyToken(host.next_token);
                 host.next_token += 1;
                 host.callers.insert(token, reply);
-                let outcome = host.shard.handle(now, GroupRequest { token, group, topics, call });
+                let outcome = host.shard.handle(now, GroupRequest { token, group, topics, own, call });
                 self.group_outcome(writer, outcome, now);
             }
             GroupWork::Offsets(request, reply) => {

@@ -39,8 +39,12 @@ async fn with_acls() -> Fixture {
     let acls = Some(AclDefaults::default());
     Fixture::start_with(tempfile::tempdir().unwrap(), |options| {
         options.acls = acls;
-        let partitions = [("offsets.topic.num.partitions", "1"), ("transaction.state.log.num.partitions", "1")];
-        options.config = tidelog_metadata::BrokerConfig::new(partitions).unwrap();
+        let settings = [
+            ("offsets.topic.num.partitions", "1"),
+            ("transaction.state.log.num.partitions", "1"),
+            ("group.consumer.assignment.interval.ms", "0"),
+        ];
+        options.config = tidelog_metadata::BrokerConfig::new(settings).unwrap();
     })
     .await
 }
@@ -262,8 +266,6 @@ async fn reads(fixture: &Fixture, epoch: &mut Epoch, owned: &[TopicPartitions]) 
             client_host: "/10.0.0.1".into(),
             fresh_member_id: "fresh".into(),
             makes_ids: true,
-            session_timeout_ms: None,
-            heartbeat_interval_ms: None,
             hidden: None,
         };
         match fixture.broker.consumer_heartbeat(&alice(), GroupId::from("g"), beat).await.await {

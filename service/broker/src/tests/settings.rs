@@ -142,3 +142,25 @@ async fn the_pause_between_compactions_changes_while_the_broker_runs() {
     fixture.broker.alter_broker_configs(&fixture.caller, "", vec![change], false).await.unwrap();
     until("it is compacted", || replica.cleaned() > Offset(0)).await;
 }
+
+#[tokio::test]
+async fn a_group_lives_by_its_own_times_and_those_that_were_changed_for_all() {
+    let fixture = Fixture::new().await;
+    let set = |name: &str, value: &str| {
+        vec![ConfigChange { name: name.into(), operation: ConfigOperation::Set, value: Some(value.into()) }]
+    };
+    let interval = |group: &str| fixture.broker.own_times(&group.into()).assignment_interval_ms;
+    assert_eq!(interval("g"), Some(1_000));
+    let for_all = "group.consumer.assignment.interval.ms";
+    fixture.broker.alter_broker_configs(&fixture.caller, "", set(for_all, "500"), false).await.unwrap();
+    assert_eq!(interval("g"), Some(500));
+    let refused = fixture.broker.alter_broker_configs(&fixture.caller, "", set(for_all, "15001"), false).await;
+    let refused = refused.unwrap_err();
+    assert_eq!(refused.error, KafkaError::InvalidRequest);
+    assert!(refused.message.contains("group.consumer.max.assignment.interval.ms"), "{}", refused.message);
+    let own = set("consumer.assignment.interval.ms", "0");
+    fixture.broker.alter_group_configs(&fixture.caller, "g", own, false).await.unwrap();
+    assert_eq!((interval("g"), interval("other")), (Some(0), Some(500)));
+    let described = fixture.broker.group_configs(&fixture.caller, "other").unwrap();
+    assert_eq!((&*described[0].name, described[0].value.as_deref()), ("consumer.assignment.interval.ms", Some("500")));
+}

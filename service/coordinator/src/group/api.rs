@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tidelog_model::{KafkaError, LeaderEpoch, Offset, PartitionIndex, Timestamp, TopicId, TopicName};
 
+use super::config::OwnTimes;
 use super::directory::TopicDirectory;
 use super::ids::{Epoch, Generation, GroupId, InstanceId, MemberId};
 use crate::ReplyToken;
@@ -19,6 +20,8 @@ pub struct GroupRequest {
     pub group: GroupId,
     /// The topics that exist.
     pub topics: Arc<TopicDirectory>,
+    /// What the group sets of its own.
+    pub own: OwnTimes,
     /// What is asked.
     pub call: GroupCall,
 }
@@ -184,10 +187,6 @@ pub struct ConsumerHeartbeat {
     pub fresh_member_id: Arc<str>,
     /// Version 1 and later: the client makes its id.
     pub makes_ids: bool,
-    /// How long the group lets its members be silent, milliseconds; `None` for the shard's setting.
-    pub session_timeout_ms: Option<i32>,
-    /// How often the group has its members report, milliseconds; `None` for the shard's setting.
-    pub heartbeat_interval_ms: Option<i32>,
     /// The topics that the caller may not see: no regular expression of its means them. `None` if nobody has looked: the answer may be
     /// [`GroupReply::NeedsSight`] then.
     pub hidden: Option<BTreeSet<TopicName>>,
@@ -266,6 +265,13 @@ pub struct Joined {
     pub skip_assignment: bool,
     /// Everyone, for the leader; empty for the others.
     pub members: Vec<JoinedMember>,
+}
+
+impl Joined {
+    /// The same for a member that does not hear who leads: it is to ask for its assignment, and is sent back to join then.
+    pub(crate) fn into_follower(self) -> Self {
+        Joined { leader: "".into(), members: Vec::new(), skip_assignment: false, ..self }
+    }
 }
 
 /// One member as the leader sees it.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::consumer::Assignor;
 use crate::limits;
 
 /// Which groups may change over to the other protocol while members are in them (`group.consumer.migration.policy`).
@@ -35,6 +36,11 @@ pub struct GroupConfig {
     pub consumer_session_timeout_ms: i32,
     /// `group.consumer.heartbeat.interval.ms`, milliseconds, default 5,000: how often members of the consumer protocol report.
     pub consumer_heartbeat_interval_ms: i32,
+    /// `group.consumer.assignment.interval.ms`, milliseconds, default 1,000: how much time lies between two target assignments of a group of
+    /// the consumer protocol at least.
+    pub consumer_assignment_interval_ms: i32,
+    /// `group.consumer.assignors`, default all: those that members may ask for; the first is that of groups that ask for none.
+    pub assignors: Vec<Assignor>,
     /// `group.consumer.max.size`, members, default no limit but memory.
     pub consumer_max_size: usize,
     /// `group.consumer.migration.policy`, default both ways.
@@ -42,6 +48,29 @@ pub struct GroupConfig {
     /// Most memory of one shard's groups, bytes: beyond it joins get GROUP_MAX_SIZE_REACHED and commits
     /// INVALID_COMMIT_OFFSET_SIZE.
     pub shard_bytes: usize,
+}
+
+/// What one group sets of its own, milliseconds; `None` for the shard's setting.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct OwnTimes {
+    /// `consumer.session.timeout.ms`
+    pub session_timeout_ms: Option<i32>,
+    /// `consumer.heartbeat.interval.ms`
+    pub heartbeat_interval_ms: Option<i32>,
+    /// `consumer.assignment.interval.ms`
+    pub assignment_interval_ms: Option<i32>,
+}
+
+impl GroupConfig {
+    /// The settings as they hold for a group that sets these.
+    pub(crate) fn with(&self, own: OwnTimes) -> Self {
+        GroupConfig {
+            consumer_session_timeout_ms: own.session_timeout_ms.unwrap_or(self.consumer_session_timeout_ms),
+            consumer_heartbeat_interval_ms: own.heartbeat_interval_ms.unwrap_or(self.consumer_heartbeat_interval_ms),
+            consumer_assignment_interval_ms: own.assignment_interval_ms.unwrap_or(self.consumer_assignment_interval_ms),
+            ..self.clone()
+        }
+    }
 }
 
 impl Default for GroupConfig {
@@ -56,6 +85,8 @@ impl Default for GroupConfig {
             offsets_retention_check_interval: Duration::from_secs(600),
             consumer_session_timeout_ms: 45_000,
             consumer_heartbeat_interval_ms: 5_000,
+            consumer_assignment_interval_ms: 1_000,
+            assignors: Assignor::ALL.to_vec(),
             consumer_max_size: i32::MAX as usize,
             migration: MigrationPolicy { upgrade: true, downgrade: true },
             shard_bytes: limits::DEFAULT_SHARD_BYTES,

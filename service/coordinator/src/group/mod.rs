@@ -23,7 +23,8 @@ mod transactional;
 mod undecided;
 
 pub use api::*;
-pub use config::{GroupConfig, MigrationPolicy};
+pub use config::{GroupConfig, MigrationPolicy, OwnTimes};
+pub use consumer::Assignor;
 pub use directory::{TopicDirectory, TopicFacts};
 pub use ids::{Epoch, Generation, GroupId, InstanceId, MemberId};
 pub use shard::{GroupShard, ReplayCounts};

@@ -140,7 +140,7 @@ impl GroupShard {
 
     /// Decides about one request.
     pub fn handle(&mut self, now: Now, request: GroupRequest) -> Outcome {
-        let GroupRequest { token, group: id, topics, call } = request;
+        let GroupRequest { token, group: id, topics, own, call } = request;
         self.topics = topics;
         let mut out = Outcome::default();
         if self.loading {
@@ -149,7 +149,7 @@ impl GroupShard {
             return out;
         }
         if let GroupCall::Consumer(beat) = &call
-            && let Err(refusal) = consumer::check(&id, beat)
+            && let Err(refusal) = consumer::check(&self.config, &id, beat)
         {
             out.replies.push((token, GroupReply::Consumer(Err(refusal))));
             return out;
@@ -168,7 +168,7 @@ impl GroupShard {
         let room = self.room();
         let removes = matches!(call, GroupCall::Delete | GroupCall::DeleteOffsets(_));
         let undecided = if removes { self.undecided.of_group(&id) } else { BTreeSet::new() };
-        let (config, topics) = (self.config.clone(), Arc::clone(&self.topics));
+        let (config, topics) = (self.config.with(own), Arc::clone(&self.topics));
         let mut ctx = Context { now, config: &config, topics: &topics, out: &mut out };
         self.with_group(&id, |group| decide(group, &mut ctx, token, call, room, &undecided));
         self.wake(&id);
@@ -274,8 +274,8 @@ impl GroupShard {
             return Err(KafkaError::CoordinatorLoadInProgress);
         }
         match self.groups.get(group) {
-            Some(group) => Ok(group.describe()),
-            None if self.undecided.has_group(group) => Ok(Group::new(group.clone()).describe()),
+            Some(group) => Ok(group.describe(&self.config)),
+            None if self.undecided.has_group(group) => Ok(Group::new(group.clone()).describe(&self.config)),
             None => Err(KafkaError::GroupIdNotFound),
         }
     }

@@ -8,6 +8,7 @@ use tidelog_model::{Deadline, KafkaError, PartitionIndex, Timestamp, TopicName};
 
 use super::api::*;
 use super::classic::{Classic, Context};
+use super::config::GroupConfig;
 use super::consumer::Consumer;
 use super::embedded::subscribed_topics;
 use super::ids::{Epoch, Generation, GroupId};
@@ -111,9 +112,9 @@ impl Group {
         }
     }
 
-    pub(crate) fn describe(&self) -> AnyDescription {
+    pub(crate) fn describe(&self, config: &GroupConfig) -> AnyDescription {
         match &self.consumer {
-            Some(consumer) => AnyDescription::Consumer(consumer.describe()),
+            Some(consumer) => AnyDescription::Consumer(consumer.describe(config)),
             None => AnyDescription::Classic(self.classic.describe()),
         }
     }

@@ -33,8 +33,6 @@ pub(crate) async fn handle(request: Request<'_>, message: ConsumerGroupHeartbeat
         client_host: Arc::from(format!("/{}", request.caller.host)),
         fresh_member_id: broker.fresh_member_id(),
         makes_ids: to.version >= 1,
-        session_timeout_ms: None,
-        heartbeat_interval_ms: None,
         hidden: None,
     };
     let ticket = broker.consumer_heartbeat(&request.caller, group, beat).await;

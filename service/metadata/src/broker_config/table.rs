@@ -86,11 +86,33 @@ pub static BROKER_CONFIGS: &[ConfigDef] = &[
     .dynamic()
     .inert("a node alone replicates nothing"),
     ConfigDef::int(
+        "group.consumer.assignment.interval.ms",
+        "1000",
+        0,
+        MAX_INT,
+        "How much time lies between two target assignments of a group of the consumer protocol at least, ms: members that come and go \
+         within it get theirs together.",
+    )
+    .dynamic(),
+    ConfigDef::list(
+        "group.consumer.assignors",
+        "uniform,range",
+        Check::EachOneOf(&["uniform", "range"]),
+        "The assignors that members of the consumer protocol may ask for; the first is that of groups that ask for none.",
+    ),
+    ConfigDef::int(
         "group.consumer.heartbeat.interval.ms",
         "5000",
         1,
         MAX_INT,
         "How often members of the consumer protocol (KIP-848) report, ms.",
+    ),
+    ConfigDef::int(
+        "group.consumer.max.assignment.interval.ms",
+        "15000",
+        0,
+        MAX_INT,
+        "Longest time between two assignments that may be set for a group (consumer.assignment.interval.ms), ms.",
     ),
     ConfigDef::int(
         "group.consumer.max.heartbeat.interval.ms",
@@ -119,6 +141,13 @@ pub static BROKER_CONFIGS: &[ConfigDef] = &[
         &["bidirectional", "upgrade", "downgrade", "disabled"],
         "Which groups may change over to the other protocol (KIP-848) while members are in them: classic ones (upgrade), those of the \
          consumer protocol (downgrade), both or none.",
+    ),
+    ConfigDef::int(
+        "group.consumer.min.assignment.interval.ms",
+        "0",
+        0,
+        MAX_INT,
+        "Shortest time between two assignments that may be set for a group (consumer.assignment.interval.ms), ms.",
     ),
     ConfigDef::int(
         "group.consumer.min.heartbeat.interval.ms",

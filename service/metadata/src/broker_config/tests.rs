@@ -77,16 +77,37 @@ fn what_cannot_be_honoured_is_refused() {
     assert!(error(&[("num.partitions", "0")]).contains("at least 1"));
     assert!(error(&[("num.partitions", "2"), ("num.partitions", "3")]).contains("twice"));
     assert!(error(&[("group.min.session.timeout.ms", "10"), ("group.max.session.timeout.ms", "9")]).contains("larger"));
-    assert!(error(&[("group.consumer.session.timeout.ms", "44999")]).contains("between"));
-    assert!(error(&[("group.consumer.heartbeat.interval.ms", "15001")]).contains("between"));
+    let outside = |name: &str, value: &str, bound: &str| {
+        let (name, bound) = (format!("group.consumer.{name}"), format!("group.consumer.{bound}"));
+        let told = error(&[(&name, value)]);
+        assert!(told.starts_with(&name) && told.ends_with(&bound), "{told}");
+    };
+    outside("session.timeout.ms", "44999", "min.session.timeout.ms");
+    outside("heartbeat.interval.ms", "15001", "max.heartbeat.interval.ms");
+    outside("assignment.interval.ms", "15001", "max.assignment.interval.ms");
+    // The default lies below it then.
+    assert!(error(&[("group.consumer.min.assignment.interval.ms", "1001")]).contains("greater than or equal"));
     let reports = ("group.consumer.max.heartbeat.interval.ms", "60000");
-    assert!(error(&[reports, ("group.consumer.heartbeat.interval.ms", "45000")]).contains("must be larger"));
+    assert!(error(&[reports, ("group.consumer.heartbeat.interval.ms", "45000")]).contains("must be greater than"));
+    assert!(error(&[("group.consumer.assignors", "")]).contains("no assignor"));
+    assert!(error(&[("group.consumer.assignors", "uniform,mine")]).contains("uniform, range"));
     assert!(
         error(&[("log.cleaner.min.compaction.lag.ms", "2"), ("log.cleaner.max.compaction.lag.ms", "1")])
             .contains("larger")
     );
     let fixed = BrokerOverrides::new([("num.partitions".to_string(), "2".to_string())]).unwrap_err();
     assert!(fixed.to_string().contains("cannot be changed"));
+}
+
+#[test]
+fn the_interval_of_assignments_may_be_changed_while_brokers_run_within_the_bounds() {
+    let config = BrokerConfig::new([("group.consumer.assignment.interval.ms", "2000")]).unwrap();
+    let set = |value: &str| BrokerOverrides::new([(ASSIGNMENT_INTERVAL.to_owned(), value.to_owned())]).unwrap();
+    let (none, all, this) = (BrokerOverrides::default(), set("0"), set("3000"));
+    let interval = |for_all, for_this| config.consumer_times(for_all, for_this).assignment_interval.as_millis();
+    assert_eq!((interval(&none, &none), interval(&all, &none), interval(&all, &this)), (2_000, 0, 3_000));
+    assert_eq!(config.check_running(&all, &this), Ok(()));
+    assert!(config.check_running(&set("15001"), &none).is_err());
 }
 
 #[test]

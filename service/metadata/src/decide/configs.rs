@@ -127,6 +127,7 @@ pub fn alter_broker_configs(
     let (for_all, for_this) = if node.is_some() { (&for_brokers, &after) } else { (&after, &none) };
     let defaults = settings.broker.topic_defaults(for_all, for_this).map_err(invalid)?;
     TopicOverrides::default().check(&defaults).map_err(invalid)?;
+    settings.broker.check_running(for_all, for_this).map_err(invalid)?;
     Ok((after != before).then(|| stored_as(Key::BrokerConfigs(node), stored, &after, after.encode())))
 }
 

@@ -158,7 +158,7 @@ impl Classic {
     }
 
     /// The present generation as a member hears of it; only the leader sees everyone.
-    pub(super) fn joined(&self, id: &MemberId, skip_assignment: bool) -> Joined {
+    pub(crate) fn joined(&self, id: &MemberId, skip_assignment: bool) -> Joined {
         let is_leader = self.leader.as_ref() == Some(id);
         Joined {
             generation: self.generation,

@@ -41,6 +41,11 @@ impl Classic {
         if sync.generation != self.generation {
             return Err(KafkaError::IllegalGeneration);
         }
+        if self.state == GroupState::PreparingRebalance {
+            // It is sent back whatever it believes. A group that has just become a classic one may have chosen another protocol than the
+            // one that it was told before.
+            return Ok(());
+        }
         // KIP-559: what the member believes is checked where it says so and the group has it.
         let differs = |said: &Option<_>, has: &Option<_>| said.is_some() && has.is_some() && said != has;
         if differs(&sync.protocol_type, &self.protocol_type) || differs(&sync.protocol_name, &self.protocol_name) {

@@ -23,7 +23,7 @@ pub(crate) struct Reader {
 
 /// How partitions are shared out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Assignor {
+pub enum Assignor {
     /// Everybody gets as many partitions, and keeps what it had as far as that allows.
     Uniform,
     /// Of each topic everybody gets a run of neighbours; the same numbers of topics with as many partitions go to the same member.
@@ -32,16 +32,18 @@ pub(crate) enum Assignor {
 
 impl Assignor {
     /// Kafka's names, the default first.
-    pub(crate) const ALL: [Assignor; 2] = [Assignor::Uniform, Assignor::Range];
+    pub const ALL: [Assignor; 2] = [Assignor::Uniform, Assignor::Range];
 
-    pub(crate) fn name(self) -> &'static str {
+    /// Its name.
+    pub fn name(self) -> &'static str {
         match self {
             Assignor::Uniform => "uniform",
             Assignor::Range => "range",
         }
     }
 
-    pub(crate) fn by_name(name: &str) -> Option<Self> {
+    /// The one of this name.
+    pub fn by_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|assignor| assignor.name() == name)
     }
 

@@ -37,21 +37,17 @@ impl Consumer {
         let told = embedded::subscription(&offer.metadata);
         let told = told.ok_or_else(|| refuse(KafkaError::UnknownServerError))?;
         let subscriber = joined_as(&found.member.subscriber, join, &told);
-        let turned = self.downgrade_for(ctx, &id, &found, &subscriber);
-        let epoch = match turned {
-            Some(epoch) => epoch,
-            None => {
-                let owned = by_id(&told.owned, ctx.topics);
-                let moved = self.move_on(ctx, &id, &found, &subscriber, Some(&owned), None);
-                let current = moved.map_err(|refusal| refuse(refusal.error))?;
-                self.joins.remove(&id);
-                self.sessions.insert(id.clone(), ctx.after_ms(join.session_timeout_ms));
-                self.syncs.insert(id.clone(), ctx.after_ms(join.rebalance_timeout_ms));
-                current.epoch
-            }
-        };
+        if let Some(joined) = self.downgrade_for(ctx, &id, &found, &subscriber, join.supports_skip_assignment) {
+            return Ok(joined);
+        }
+        let owned = by_id(&told.owned, ctx.topics);
+        let moved = self.move_on(ctx, &id, &found, &subscriber, Some(&owned), None);
+        let current = moved.map_err(|refusal| refuse(refusal.error))?;
+        self.joins.remove(&id);
+        self.sessions.insert(id.clone(), ctx.after_ms(join.session_timeout_ms));
+        self.syncs.insert(id.clone(), ctx.after_ms(join.rebalance_timeout_ms));
         Ok(Joined {
-            generation: Generation(epoch.get()),
+            generation: Generation(current.epoch.get()),
             protocol_type: Arc::from(CONSUMERS),
             protocol_name: Some(Arc::clone(&offer.name)),
             leader: "".into(),
@@ -120,8 +116,9 @@ impl Consumer {
         let id = &beat.member_id;
         let (member, terms) = self.served(id, beat.instance_id.as_ref(), beat.generation)?;
         let must_join = match member.current.state {
-            // Whoever joins first makes the target of a new epoch.
-            _ if member.current.epoch < self.epoch() => true,
+            _ if member.current.epoch < self.target_epoch() => true,
+            // Whoever joins first makes the target of a new epoch, once there may be one.
+            _ if self.target_epoch() < self.epoch() && self.may_aim(ctx) => true,
             MemberState::Stable => false,
             MemberState::Unrevoked => true,
             MemberState::Unreleased => !self.waits(id, member),

@@ -111,31 +111,39 @@ impl Consumer {
     }
 
     /// A static member has come back and speaks the classic protocol from now on. If it was the last that did not, the group becomes a
-    /// classic one with its epoch as the generation, which is returned. It rebalances only if not everybody has its target yet.
+    /// classic one with its epoch as the generation; returned is what the member hears.
+    ///
+    /// It rebalances unless everybody has its target and knows it. Without a rebalance the member leads, so that somebody notices when
+    /// topics grow; so it must be one that can be told that there is nothing to assign (`skips_assignment`, KIP-814). In Kafka nobody leads
+    /// until the next rebalance, and the member hears its own first protocol, which need not be the group's.
     pub(super) fn downgrade_for(
         &mut self,
         ctx: &mut Context<'_>,
         id: &MemberId,
         found: &Found,
         subscriber: &Subscriber,
-    ) -> Option<Epoch> {
+        skips_assignment: bool,
+    ) -> Option<Joined> {
         let old = found.replaces.as_ref().filter(|_| found.member.subscriber.classic.is_none())?;
         let without = std::slice::from_ref(old);
         if !self.may_downgrade(ctx.config, without, 1) {
             return None;
         }
         let joining = as_classic(id, subscriber, &found.member.current.assigned, ctx.topics)?;
-        let is_settled = self.epoch() == self.target_epoch()
+        let is_settled = skips_assignment
+            && self.syncs.is_empty()
+            && self.epoch() == self.target_epoch()
             && subscriber.topics == found.member.subscriber.topics
             && found.member.subscriber.expression().is_none()
             && self.members.iter().all(|(other, member)| self.is_settled(other, member, old));
-        let epoch = self.epoch();
         let mut classic = self.as_classic(ctx, without, Some(joining), !is_settled)?;
+        let joined = classic.joined(id, true);
+        let joined = if is_settled { joined } else { joined.into_follower() };
         if !is_settled {
             classic.prepare_rebalance(ctx, RebalanceCause::GroupConverted, None);
         }
         self.turned = Some(Box::new(classic));
-        Some(epoch)
+        Some(joined)
     }
 
     /// The member has what it shall have. One that is away has, whatever its epoch, what it left with.
@@ -163,8 +171,8 @@ impl Consumer {
     ) -> Option<Classic> {
         let rest = self.members.iter().filter(|(id, _)| !without.contains(id));
         let rest = rest.map(|(id, member)| as_classic(id, &member.subscriber, &member.current.assigned, ctx.topics));
-        let mut members: Vec<NewMember> = rest.collect::<Option<_>>()?;
-        members.extend(joining);
+        // Whoever joins leads.
+        let members: Vec<NewMember> = joining.map(Some).into_iter().chain(rest).collect::<Option<_>>()?;
         let count = members.len();
         let classic = Classic::of_members(ctx, self.id.clone(), Generation(self.epoch().get()), members)?;
         let tombstones: Result<Vec<_>, _> = self.tombstones().iter().map(|record| record.encode(&self.id)).collect();

@@ -6,6 +6,7 @@ use super::Consumer;
 use super::heartbeat::listed;
 use super::subscriptions::Draft;
 use crate::group::api::{ConsumerDescription, ConsumerMemberDescription, TopicPartitions};
+use crate::group::config::GroupConfig;
 use crate::group::records::{MemberState, Partitions};
 
 impl Consumer {
@@ -27,7 +28,7 @@ impl Consumer {
         }
     }
 
-    pub(crate) fn describe(&self) -> ConsumerDescription {
+    pub(crate) fn describe(&self, config: &GroupConfig) -> ConsumerDescription {
         let members = self.members.iter().map(|(id, member)| ConsumerMemberDescription {
             member_id: id.clone(),
             is_classic: member.subscriber.classic.is_some(),
@@ -46,7 +47,7 @@ impl Consumer {
             state: self.state(),
             epoch: self.epoch(),
             target_epoch: self.target_epoch(),
-            assignor: self.preferred(Draft::default()).name(),
+            assignor: self.preferred(config, Draft::default()).name(),
             members: members.collect(),
         }
     }

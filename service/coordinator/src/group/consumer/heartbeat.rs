@@ -24,7 +24,7 @@ pub(crate) fn refused(error: KafkaError, message: impl Into<String>) -> Consumer
 }
 
 /// Checks what needs no state.
-pub(crate) fn check(group: &GroupId, beat: &ConsumerHeartbeat) -> Result<(), ConsumerRefused> {
+pub(crate) fn check(config: &GroupConfig, group: &GroupId, beat: &ConsumerHeartbeat) -> Result<(), ConsumerRefused> {
     let invalid = |message: &str| Err(refused(KafkaError::InvalidRequest, message));
     if group.is_empty() {
         return invalid("GroupId can't be empty.");
@@ -53,9 +53,9 @@ pub(crate) fn check(group: &GroupId, beat: &ConsumerHeartbeat) -> Result<(), Con
         _ => {}
     }
     if let Some(name) = &beat.assignor
-        && Assignor::by_name(name).is_none()
+        && !config.assignors.iter().any(|assignor| assignor.name() == &**name)
     {
-        let known: Vec<&str> = Assignor::ALL.into_iter().map(Assignor::name).collect();
+        let known: Vec<&str> = config.assignors.iter().map(|assignor| assignor.name()).collect();
         let message = format!("ServerAssignor {name} is not supported. Supported assignors: {}.", known.join(", "));
         return Err(refused(KafkaError::UnsupportedAssignor, message));
     }
@@ -117,8 +117,7 @@ impl Consumer {
         let subscriber = told(&found.member.subscriber, beat);
         let current = self.move_on(ctx, &id, &found, &subscriber, owned.as_ref(), beat.hidden.as_ref())?;
         self.seen = Some(Arc::clone(ctx.topics));
-        let session_ms = beat.session_timeout_ms.unwrap_or(ctx.config.consumer_session_timeout_ms);
-        self.sessions.insert(id.clone(), ctx.after_ms(session_ms));
+        self.sessions.insert(id.clone(), ctx.after_ms(ctx.config.consumer_session_timeout_ms));
         let is_full = beat.rebalance_timeout_ms.is_some()
             && (beat.topics.is_some() || beat.regex.is_some())
             && beat.owned.is_some();
@@ -126,7 +125,7 @@ impl Consumer {
         Ok(ConsumerBeat {
             member_id: id,
             epoch: current.epoch,
-            heartbeat_interval_ms: beat.heartbeat_interval_ms.unwrap_or(ctx.config.consumer_heartbeat_interval_ms),
+            heartbeat_interval_ms: ctx.config.consumer_heartbeat_interval_ms,
             assignment: tell.then(|| listed(&current.assigned)),
         })
     }
@@ -247,7 +246,16 @@ impl Consumer {
         epoch
     }
 
-    /// The target assignment: made anew if the epoch has risen. Returns the reporting member's part.
+    /// May there be a new target assignment already? Those who come and go within a short time get theirs together. When the last one was
+    /// made is not known after an upgrade.
+    pub(super) fn may_aim(&self, ctx: &Context<'_>) -> bool {
+        let made = self.target_epoch.map_or(0, |target| target.made.get());
+        let interval = i64::from(ctx.config.consumer_assignment_interval_ms);
+        // With no interval it does not matter if the clock was put back.
+        made == 0 || interval == 0 || ctx.now.wall.get() >= made.saturating_add(interval)
+    }
+
+    /// The target assignment: made anew if the epoch has risen and it may be. Returns the reporting member's part.
     fn aim(
         &self,
         ctx: &Context<'_>,
@@ -262,7 +270,7 @@ impl Consumer {
             let old = if member == id { draft.without.first() } else { None };
             self.targets.get(old.unwrap_or(member))
         };
-        if epoch <= self.target_epoch() {
+        if epoch <= self.target_epoch() || !self.may_aim(ctx) {
             return (self.target_epoch(), before(id).cloned().unwrap_or_default());
         }
         let mut counts: BTreeMap<TopicId, i32> = BTreeMap::new();
@@ -279,7 +287,7 @@ impl Consumer {
         for name in self.subscribed(draft, meanings) {
             counts.extend(ctx.topics.get(name).map(|facts| (facts.id, facts.partitions)));
         }
-        let mut parts = self.preferred(draft).assign(&readers, &counts);
+        let mut parts = self.preferred(ctx.config, draft).assign(&readers, &counts);
         for (member, part) in &parts {
             let known =
                 if member == id && !draft.without.is_empty() { before(member) } else { self.targets.get(member) };
@@ -291,17 +299,15 @@ impl Consumer {
         (epoch, parts.remove(id).unwrap_or_default())
     }
 
-    /// The assignor that most members prefer.
-    pub(super) fn preferred(&self, draft: Draft<'_>) -> Assignor {
-        let mut votes: BTreeMap<Assignor, usize> = BTreeMap::new();
-        for (_, subscriber) in self.draft(draft) {
-            if let Some(assignor) = subscriber.assignor.as_deref().and_then(Assignor::by_name) {
-                *votes.entry(assignor).or_default() += 1;
-            }
-        }
-        let most = votes.values().copied().max();
-        let winner = votes.into_iter().find(|(_, count)| Some(*count) == most).map(|(assignor, _)| assignor);
-        winner.unwrap_or(Assignor::Uniform)
+    /// The assignor that most members prefer, of those that there are; the broker's first if nobody prefers one.
+    pub(super) fn preferred(&self, config: &GroupConfig, draft: Draft<'_>) -> Assignor {
+        let votes = |assignor: Assignor| {
+            let prefers = |name: &Arc<str>| &**name == assignor.name();
+            self.draft(draft).filter(|(_, subscriber)| subscriber.assignor.as_ref().is_some_and(prefers)).count()
+        };
+        // Of several with as many votes the first.
+        let best = config.assignors.iter().copied().rev().max_by_key(|assignor| votes(*assignor));
+        best.unwrap_or(Assignor::Uniform)
     }
 
     /// Hands the records over, all or none.

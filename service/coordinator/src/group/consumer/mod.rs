@@ -30,6 +30,7 @@ use super::ids::{Epoch, GroupId, InstanceId, MemberId};
 use super::records::{ConsumerRecord, Current, GroupEpoch, Owned, Partitions, Resolved, Subscriber, TargetEpoch};
 use crate::limits::{MEMBER_OVERHEAD_BYTES, PARTITION_BYTES};
 
+pub use self::assign::Assignor;
 pub(crate) use self::heartbeat::{check, refused};
 
 /// One member.

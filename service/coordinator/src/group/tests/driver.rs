@@ -20,6 +20,8 @@ pub(super) struct Done {
 pub(super) struct Driver {
     pub(super) shard: GroupShard,
     pub(super) config: GroupConfig,
+    /// What groups set of their own.
+    pub(super) own: OwnTimes,
     /// The topics that exist.
     pub(super) topics: Arc<TopicDirectory>,
     pub(super) now: Now,
@@ -36,6 +38,7 @@ impl Driver {
         let mut driver = Driver {
             shard: GroupShard::new(config.clone()),
             config,
+            own: OwnTimes::default(),
             topics: directory(1, &[]),
             now: Now { monotonic: Duration::from_secs(1_000), wall: Timestamp(1_700_000_000_000) },
             log: Vec::new(),
@@ -57,7 +60,7 @@ impl Driver {
         self.answers.insert(token, None);
         let outcome = self.shard.handle(
             self.now,
-            GroupRequest { token, group: GroupId::from(group), topics: Arc::clone(&self.topics), call },
+            GroupRequest { token, group: GroupId::from(group), topics: Arc::clone(&self.topics), own: self.own, call },
         );
         (token, self.carry_out(outcome))
     }
@@ -199,8 +202,6 @@ pub(super) fn report(member: &str, epoch: Epoch) -> ConsumerHeartbeat {
         client_host: "/127.0.0.1".into(),
         fresh_member_id: "fresh".into(),
         makes_ids: true,
-        session_timeout_ms: None,
-        heartbeat_interval_ms: None,
         hidden: Some(BTreeSet::new()),
     }
 }

@@ -40,6 +40,7 @@ fn a_shard_that_loads_sends_everyone_away() {
         token: ReplyToken(1),
         group: "g".into(),
         topics: Default::default(),
+        own: OwnTimes::default(),
         call: GroupCall::Heartbeat(beat),
     };
     let outcome = shard.handle(now, request);

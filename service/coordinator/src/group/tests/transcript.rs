@@ -19,7 +19,9 @@ fn transcripts() {
 
 /// Runs the commands of a transcript and writes it anew.
 fn run(text: &str) -> String {
-    let mut scenario = Scenario { driver: Driver::new(GroupConfig::default()) };
+    // Targets at once, but where a scenario sets an interval.
+    let config = GroupConfig { consumer_assignment_interval_ms: 0, ..GroupConfig::default() };
+    let mut scenario = Scenario { driver: Driver::new(config) };
     let mut out = String::new();
     for block in text.split("\n\n") {
         let block = block.trim_matches('\n');
@@ -86,7 +88,11 @@ impl Scenario {
             }
             "topics" => return self.set_topics(&words),
             "fetch" => return self.fetch(&words, group),
-            "beat" => GroupCall::Consumer(Box::new(self.beat(&words, member, instance_id))),
+            "beat" => {
+                self.driver.own.session_timeout_ms = words.number("session");
+                self.driver.own.heartbeat_interval_ms = words.number("interval");
+                GroupCall::Consumer(Box::new(self.beat(&words, member, instance_id)))
+            }
             "delete-topic" => {
                 let done = self.driver.delete_topic(group);
                 return self.show(&done) + &self.states();
@@ -160,8 +166,6 @@ impl Scenario {
             assignor: words.get("assignor").map(Into::into),
             owned: words.get("owned").or(default).map(owned),
             makes_ids: words.number("v").unwrap_or(1) >= 1,
-            session_timeout_ms: words.number("session"),
-            heartbeat_interval_ms: words.number("interval"),
             hidden: (words.get("hidden") != Some("?"))
                 .then(|| words.get("hidden").into_iter().map(|name| TopicName::new(name).unwrap()).collect()),
             ..report(member_id.as_str(), epoch)
@@ -183,6 +187,13 @@ impl Scenario {
             let (upgrade, downgrade) = (policy.contains("up"), policy.contains("down"));
             config.migration = MigrationPolicy { upgrade, downgrade };
         }
+        if let Some(interval) = words.number("assignment_interval") {
+            config.consumer_assignment_interval_ms = interval;
+        }
+        if let Some(names) = words.get("assignors") {
+            config.assignors = names.split(',').map(|name| Assignor::by_name(name).unwrap()).collect();
+        }
+        self.driver.own.assignment_interval_ms = words.number("own_assignment_interval");
         if let Some(bytes) = words.number("shard_bytes") {
             config.shard_bytes = bytes as usize;
         }
