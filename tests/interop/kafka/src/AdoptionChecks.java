@@ -59,6 +59,7 @@ public final class AdoptionChecks {
         final String ending;
         String brokers;
         String sasl;
+        Node kafka;
         Process server;
         DelegationToken token;
         KafkaProducer<byte[], byte[]> left;
@@ -81,7 +82,8 @@ public final class AdoptionChecks {
         for (String ending : List.of("stopped", "killed")) {
             Taken taken = new Taken(folder.resolve(ending), ending);
             String by = ", Kafka " + ending;
-            checks.add("Kafka writes a directory" + by, () -> write(taken));
+            checks.add("Kafka starts and writes" + by, () -> write(taken));
+            checks.add("Kafka compacts, deletes and ends" + by, () -> end(taken));
             checks.add("it is taken over, and what is not is told" + by, () -> takeOver(taken));
             checks.add("topics, ids and settings" + by, () -> topics(taken));
             checks.add("every record, committed or not" + by, () -> records(taken));
@@ -167,7 +169,7 @@ public final class AdoptionChecks {
 
     private static void write(Taken taken) throws Exception {
         Node kafka = new Node(taken.folder).start();
-        taken.brokers = kafka.open;
+        taken.kafka = kafka;
         try (Admin admin = admin(kafka.open, Map.of())) {
             Map<String, String> compact = Map.of("cleanup.policy", "compact", "segment.ms", "100", "min.cleanable.dirty.ratio", "0.01");
             Client.create(admin, new NewTopic("orders", 3, (short) 1)
@@ -179,6 +181,12 @@ public final class AdoptionChecks {
             admin.createPartitions(Map.of("plain", NewPartitions.increaseTo(4))).all().get();
             fill(kafka.open);
             metadata(admin);
+        }
+    }
+
+    private static void end(Taken taken) throws Exception {
+        Node kafka = taken.kafka;
+        try (Admin admin = admin(kafka.open, Map.of())) {
             admin.deleteTopics(List.of("gone")).all().get();
             try (Admin alice = admin(kafka.sasl, login("SCRAM-SHA-512", "alice", "alice-secret", false))) {
                 taken.token = alice.createDelegationToken().delegationToken().get();
