@@ -75,8 +75,8 @@ impl Broker {
         error!(
             "the metadata of {data_dir} is missing, though a start of Tidelog has registered there (tidelog.format in its meta.properties): \
              topics, users, access rules and what is in the object store are known from it only. Restore {data_dir}/metadata from a backup. \
-             To give all of that up and to begin with the folders of partitions alone, as with another broker's directory, remove the line \
-             tidelog.format from {data_dir}/meta.properties"
+             To give all of that up and to begin with the folders of partitions alone, as with another broker's directory, move {KRAFT_LOG} \
+             away if it is there (it is as old as the move from Kafka), and remove the line tidelog.format from {data_dir}/meta.properties"
         );
         BrokerError::new(KafkaError::KafkaStorageError, "the metadata of the data directory is missing")
     }
