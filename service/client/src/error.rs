@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tidelog_model::KafkaError;
+use tidelog_model::{KafkaError, Offset, PartitionIndex};
 use tidelog_protocol::{DecodeError, EncodeError, Versions};
 use tidelog_record::BatchError;
 
@@ -67,6 +67,21 @@ pub enum ClientError {
     /// A batch is malformed, or records do not fit into one.
     #[error(transparent)]
     Batch(#[from] BatchError),
+    /// What the server has there is no sound batch; it sends batches as they lie on its disk.
+    #[error(
+        "{topic}-{partition} is damaged behind offset {offset}: {error}. `tidelog log dump` shows where in its files; `tidelog log repair` \
+         ends the log before that, while the server does not run"
+    )]
+    Damaged {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: PartitionIndex,
+        /// The damage lies here or further on.
+        offset: Offset,
+        /// What is wrong.
+        error: BatchError,
+    },
     /// The record exceeds what the producer tries at all.
     #[error("the record has {size} bytes, more than the {limit} allowed")]
     RecordTooLarge {
@@ -132,6 +147,7 @@ impl ClientError {
             | ClientError::Decode(_)
             | ClientError::Encode(_)
             | ClientError::Batch(_)
+            | ClientError::Damaged { .. }
             | ClientError::RecordTooLarge { .. }
             | ClientError::Expired { .. }
             | ClientError::OutcomeUnknown { .. }

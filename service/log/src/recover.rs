@@ -27,7 +27,7 @@ mod tidy;
 mod walk;
 
 use tidy::Folder;
-pub(crate) use tidy::take_place;
+pub(crate) use tidy::{clear_inside, take_place};
 
 /// One start's look at one directory.
 pub(crate) struct Recovery<'a> {

@@ -63,6 +63,11 @@ impl LogView {
         state.closed.iter().map(|segment| segment.info()).chain([state.active.info()]).collect()
     }
 
+    /// The segment that grows.
+    pub fn active_segment(&self) -> SegmentInfo {
+        self.shared.state.read().active.info()
+    }
+
     /// Leader epochs of the whole local log.
     pub fn leader_epochs(&self) -> LeaderEpochs {
         self.shared.state.read().epochs.clone()

@@ -1,5 +1,7 @@
 //! Administration: settings of a running cluster, and the files that a server leaves.
 
+use std::path::Path;
+
 use tidelog_harness::Server;
 use tidelog_harness::serde_json::{self, Value, json};
 
@@ -138,6 +140,11 @@ fn the_files_of_a_stopped_server_can_be_read_and_their_damage_is_found() {
     let damaged = alone(&["log", "dump", &log]).expect(1);
     assert!(damaged.stdout.contains("DAMAGED") && damaged.stderr.contains("one place"), "{damaged:?}");
     assert!(damaged.stdout.contains("offsets 0 to 1"), "what is before it is shown: {damaged:?}");
+    // A reader hears where it is, and what to do.
+    server.start_again();
+    let told = server.run(&["consume", "t"]).expect(1).stderr;
+    assert!(told.contains("t-0 is damaged behind offset 0") && told.contains("log repair"), "{told}");
+    server.stop();
     // A repair says first what it would do.
     let would = alone(&["log", "repair", data]).expect(0);
     assert!(would.stdout.starts_with("t-0: would end at offset 2: "), "{would:?}");
@@ -147,6 +154,17 @@ fn the_files_of_a_stopped_server_can_be_read_and_their_damage_is_found() {
     assert_eq!((&done[0]["log_end"], &done[0]["repaired"]), (&json!(2), &json!(true)), "{done}");
     let kept = std::fs::read(format!("{log}.cut")).unwrap();
     assert!(bytes.ends_with(&kept) && !kept.is_empty(), "what was cut off is kept");
+    assert_eq!(alone(&["log", "repair", data]).expect(0).stdout, "nothing to repair in 1 partition\n");
+    // What a start makes anew is removed if it cannot be right.
+    let (index, snapshot) = (log.replace(".log", ".index"), format!("{data}/t-0/00000000000000000002.snapshot"));
+    std::fs::write(&index, [[0; 4], (-1i32).to_be_bytes()].concat()).unwrap();
+    std::fs::write(&snapshot, "no snapshot").unwrap();
+    let dumped = alone(&["log", "dump", &index]).expect(1).stdout;
+    assert!(dumped.contains("0: DAMAGED: offset 0 at -1"), "{dumped}");
+    let would = alone(&["log", "repair", data]).expect(0).stdout;
+    assert_eq!(would.matches("would be removed, the next start makes it anew").count(), 2, "{would}");
+    alone(&["log", "repair", data, "--yes"]).expect(0);
+    assert!(!Path::new(&index).exists() && !Path::new(&snapshot).exists());
     assert_eq!(alone(&["log", "repair", data]).expect(0).stdout, "nothing to repair in 1 partition\n");
     server.start_again();
     assert_eq!(server.run(&["consume", "t"]).expect(0).stdout, "one\ntwo\n");

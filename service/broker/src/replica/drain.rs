@@ -42,13 +42,15 @@ impl Replica {
                 let _ = done.send(());
             }
         }
+        self.roll_when_due(writer, now);
         self.flush_by_setting(writer, false, now.monotonic);
         let flush =
             writer.unflushed_since.and_then(|since| Some(Deadline(since + flush_after(self.config().flush_ms)?)));
         let next = self.machine.lock().next_deadline();
         let groups = writer.groups.as_ref().and_then(|groups| groups.next_deadline());
         let transactions = writer.transactions.as_ref().and_then(|transactions| transactions.next_deadline());
-        let next = next.into_iter().chain(groups).chain(transactions).chain(flush).min();
+        let roll = writer.roll.map(|roll| roll.at);
+        let next = next.into_iter().chain(groups).chain(transactions).chain(flush).chain(roll).min();
         self.core.timers.set(self.key, next);
         if !self.queue.is_empty() {
             self.core.log_threads.submit(self);

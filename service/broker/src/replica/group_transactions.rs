@@ -7,11 +7,10 @@ use std::sync::Arc;
 use tidelog_coordinator::CoordinatorRecord;
 use tidelog_coordinator::group::{CommitInTransaction, GroupId};
 use tidelog_model::{KafkaError, Now, OFFSETS_TOPIC, Offset, Sequence};
-use tidelog_partition::{Acks, Content, Guard, Intent, Proposal, Token, Verdict};
-use tidelog_record::{BatchBuilder, MarkerKind, Origin};
-use tracing::error;
+use tidelog_partition::{Content, Guard, Proposal, Verdict};
+use tidelog_record::{BatchBuilder, MarkerKind};
 
-use super::groups::{GroupAnswer, coordinator_error, push_records};
+use super::groups::{GroupAnswer, coordinator_error};
 use super::{Replica, Writer};
 
 /// A TxnOffsetCommit whose transaction was asked about.
@@ -86,23 +85,6 @@ impl Replica {
         let builder = BatchBuilder::new(Offset::ZERO)
             .producer(commit.producer_id, commit.producer_epoch, Sequence::NONE)
             .transactional(true);
-        let batch = push_records(builder, records, now).map_err(|failure| {
-            error!(partition = %self.id, error = %failure, "a coordinator's records do not make a batch");
-            failure.kafka()
-        })?;
-        let intent = Intent {
-            // Nobody waits for this token: the reply is parked by itself.
-            token: Token(u64::MAX),
-            header: *batch.header(),
-            content: Content::Records { verified },
-            acks: Acks::Leader,
-            deadline: None,
-            origin: Origin::Coordinator,
-        };
-        let proposal = self.write_group(writer, &[intent], &[batch], now)?;
-        match proposal.placed.first().map(|placed| placed.verdict) {
-            Some(Verdict::Reject(error)) => Err(error),
-            _ => Ok(proposal.end),
-        }
+        self.append_with(writer, builder, Content::Records { verified }, records, now)
     }
 }

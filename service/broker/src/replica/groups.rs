@@ -198,7 +198,19 @@ impl Replica {
         records: &[CoordinatorRecord],
         now: Now,
     ) -> Result<Offset, KafkaError> {
-        let batch = push_records(BatchBuilder::new(Offset::ZERO), records, now).map_err(|failure| {
+        self.append_with(writer, BatchBuilder::new(Offset::ZERO), Content::PLAIN, records, now)
+    }
+
+    /// Appends a coordinator's records as one batch of this builder; answers the log's end after it.
+    pub(super) fn append_with(
+        self: &Arc<Self>,
+        writer: &mut Writer,
+        builder: BatchBuilder,
+        content: Content,
+        records: &[CoordinatorRecord],
+        now: Now,
+    ) -> Result<Offset, KafkaError> {
+        let batch = push_records(builder, records, now).map_err(|failure| {
             error!(partition = %self.id, error = %failure, "a coordinator's records do not make a batch");
             failure.kafka()
         })?;
@@ -206,7 +218,7 @@ impl Replica {
         let intent = Intent {
             token: Token(u64::MAX),
             header: *batch.header(),
-            content: Content::PLAIN,
+            content,
             acks: Acks::Leader,
             deadline: None,
             origin: Origin::Coordinator,
@@ -243,11 +255,7 @@ impl Replica {
 }
 
 /// Makes one batch of a coordinator's records.
-pub(super) fn push_records(
-    mut builder: BatchBuilder,
-    records: &[CoordinatorRecord],
-    now: Now,
-) -> Result<Batch, BatchError> {
+fn push_records(mut builder: BatchBuilder, records: &[CoordinatorRecord], now: Now) -> Result<Batch, BatchError> {
     for record in records {
         builder.push(now.wall, Some(&record.key), record.value.as_deref(), &[])?;
     }

@@ -4,14 +4,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use tidelog_log::SegmentInfo;
 use tidelog_log::retention::{RemoteCopy, RetentionPlan, RetentionPolicy, RetentionState, decide};
 use tidelog_metadata::TopicConfig;
-use tidelog_model::{KafkaError, Now, Offset};
+use tidelog_model::{Deadline, KafkaError, Now, Offset};
 use tokio::sync::oneshot;
 use tracing::{error, info};
 
 use super::{Replica, TierSource, Writer};
+use crate::limits::{ROLL_LEAST, ROLL_TIMER_MOST};
 use crate::replicas::log_config;
+
+/// When a segment is old enough to be rolled.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Roll {
+    base: Offset,
+    pub(super) at: Deadline,
+}
 
 /// One piece of work that must not meet an append.
 pub(crate) enum Maintenance {
@@ -30,6 +39,7 @@ impl Replica {
             Maintenance::Settings(config) => {
                 let min_insync = usize::try_from(config.min_insync_replicas).unwrap_or(1);
                 writer.log.set_config(log_config(&self.core, &self.id, &config));
+                writer.roll = None;
                 self.machine.lock().set_min_insync(min_insync);
                 let before = std::mem::replace(&mut *self.config.write(), Arc::clone(&config));
                 if config.remote_storage_enable {
@@ -69,25 +79,41 @@ impl Replica {
         });
     }
 
-    fn roll_if_old(self: &Arc<Self>, writer: &mut Writer, now: Now) {
-        let roll_ms = self.config().roll_ms();
-        let segments = self.view.segments();
-        let Some(active) = segments.last().filter(|active| active.size > 0) else { return };
-        let old = active.first_timestamp.is_some_and(|first| now.wall.get().saturating_sub(first.get()) > roll_ms);
-        if old {
-            self.roll(writer, now);
+    /// Rolls the active segment when its time has come, and notes when the next one's comes.
+    pub(super) fn roll_when_due(self: &Arc<Self>, writer: &mut Writer, now: Now) {
+        if writer.roll.take_if(|roll| roll.at.passed(now)).is_some() && !self.roll_if_old(writer, now) {
+            // A line for each try would say nothing new; the checks of retention come no more often either.
+            let (_, pause) = ROLL_LEAST;
+            writer.roll = Some(Roll { base: self.view.active_base(), at: now.after(pause) });
+        }
+        let base = self.view.active_base();
+        if writer.roll.is_none_or(|roll| roll.base != base) {
+            writer.roll = next_roll(&self.view.active_segment(), self.config().roll_ms(), now);
         }
     }
 
-    fn roll(self: &Arc<Self>, writer: &mut Writer, now: Now) {
+    /// False if it is old and the disk refused.
+    fn roll_if_old(self: &Arc<Self>, writer: &mut Writer, now: Now) -> bool {
+        let roll_ms = self.config().roll_ms();
+        let segments = self.view.segments();
+        let Some(active) = segments.last().filter(|active| active.size > 0) else { return true };
+        let old = active.first_timestamp.is_some_and(|first| now.wall.get().saturating_sub(first.get()) > roll_ms);
+        !old || self.roll(writer, now)
+    }
+
+    fn roll(self: &Arc<Self>, writer: &mut Writer, now: Now) -> bool {
         let mut snapshot = |_| Bytes::from(self.machine.lock().sums().producers.encode_snapshot());
         match writer.log.roll(&mut snapshot, now) {
             Ok(_) => {
                 // The closed segment's indexes and the new file's name are durable only after a flush.
                 self.core.flushers.submit(self);
                 self.wake_remote();
+                true
             }
-            Err(failure) => error!(partition = %self.id, error = %failure, "cannot roll"),
+            Err(failure) => {
+                error!(partition = %self.id, error = %failure, "cannot roll");
+                false
+            }
         }
     }
 
@@ -187,5 +213,44 @@ impl Replica {
     pub(crate) fn move_log_start(&self, to: Offset) {
         let moved = self.with_machine(|machine| machine.advance_log_start(to));
         self.view.advance_log_start(moved);
+    }
+}
+
+/// When the active segment, which is looked at now, is to be rolled for its age; `None` if it has no records, or if that is so far away that
+/// the checks of retention find it. Its records may be as old as they like: those that are written together stay together for a moment.
+fn next_roll(active: &SegmentInfo, roll_ms: i64, now: Now) -> Option<Roll> {
+    let first = active.first_timestamp.filter(|_| active.size > 0)?;
+    let millis = |millis: i64| Duration::from_millis(u64::try_from(millis).unwrap_or(0));
+    let left = first.get().saturating_add(roll_ms).saturating_add(1).saturating_sub(now.wall.get());
+    let (least, most) = ROLL_LEAST;
+    let wait = millis(left).max(millis(roll_ms).clamp(least, most));
+    (wait <= ROLL_TIMER_MOST).then(|| Roll { base: active.base, at: now.after(wait) })
+}
+
+#[cfg(test)]
+mod tests {
+    use tidelog_model::Timestamp;
+
+    use super::*;
+
+    #[test]
+    fn a_segment_rolls_at_its_age_but_what_is_written_together_stays_together() {
+        let now = Now { monotonic: Duration::from_secs(100), wall: Timestamp(1_000_000_000) };
+        let after = |age: i64, size, roll_ms| {
+            let first_timestamp = Some(Timestamp(now.wall.get() - age));
+            let (base, end) = (Offset(3), Offset(4));
+            let active =
+                SegmentInfo { base, end, size, first_timestamp, max_timestamp: first_timestamp, closed: false };
+            next_roll(&active, roll_ms, now).map(|roll| (roll.at.0 - now.monotonic).as_millis())
+        };
+        assert_eq!(after(0, 9, 2_000), Some(2_001), "a quick one");
+        assert_eq!(after(1_500, 9, 10_000), Some(10_000), "it has been here for less than that");
+        assert_eq!(after(900_000, 9, 2_000), Some(2_000));
+        assert_eq!(after(900_000, 9, 1), Some(1_000), "not one for each record");
+        let week = 7 * 24 * 3_600_000;
+        assert_eq!(after(10 * week, 9, week), Some(300_000), "old records that are written now");
+        assert_eq!(after(0, 9, week), None, "the checks of retention find it");
+        assert_eq!(after(0, 0, 2_000), None, "it is empty");
+        assert_eq!(after(0, 9, i64::MAX), None);
     }
 }

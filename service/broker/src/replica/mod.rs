@@ -42,6 +42,7 @@ use crate::shell::pool::Slot;
 use crate::shell::timers::TimerKey;
 use answers::{Answer, Answers};
 use compaction::Cleaning;
+use maintain::Roll;
 use queue::Queue;
 use refusals::Refusals;
 use waiters::Waiters;
@@ -56,6 +57,8 @@ pub(crate) struct Writer {
     /// Without fsync durability: since when records wait for a flush, on the monotonic clock.
     pub(crate) unflushed_since: Option<Duration>,
     pub(crate) refusals: Refusals,
+    /// When the active segment has its age, once it has records and unless that is far away.
+    pub(crate) roll: Option<Roll>,
 }
 
 /// A hosted partition that this broker leads.
@@ -127,6 +130,7 @@ impl Replica {
                 transactions: None,
                 unflushed_since: None,
                 refusals: Refusals::default(),
+                roll: None,
             })),
             queue: Queue::new(),
             answers: Answers::default(),

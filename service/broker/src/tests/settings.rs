@@ -164,3 +164,14 @@ async fn a_group_lives_by_its_own_times_and_those_that_were_changed_for_all() {
     let described = fixture.broker.group_configs(&fixture.caller, "other").unwrap();
     assert_eq!((&*described[0].name, described[0].value.as_deref()), ("consumer.assignment.interval.ms", Some("500")));
 }
+
+#[tokio::test]
+async fn an_idle_segment_rolls_when_it_has_its_age_and_not_at_the_next_check() {
+    let fixture = Fixture::new().await;
+    assert!(fixture.broker.config().retention_check_interval > PATIENCE);
+    fixture.create("events", 1, &[("segment.ms", "1000")]).await;
+    fixture.produce("events", &["x"], Acks::All).await.unwrap();
+    let replica = fixture.replica("events", 0);
+    until("it rolls", || replica.view.segments().len() == 2).await;
+    assert_eq!(replica.view.active_segment().size, 0);
+}

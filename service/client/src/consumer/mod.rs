@@ -415,7 +415,14 @@ fn accept(assigned: &mut Assigned, data: PartitionData, options: &ConsumerOption
         Isolation::ReadUncommitted => &[],
         Isolation::ReadCommitted => data.aborted_transactions.as_deref().unwrap_or_default(),
     };
-    let (batches, end) = committed_batches(records, aborted, options.check_crc)?;
+    let found = committed_batches(records, aborted, options.check_crc).map_err(|error| match error {
+        ClientError::Batch(error) => {
+            let topic = assigned.topic.to_string();
+            ClientError::Damaged { topic, partition: assigned.index, offset: from, error }
+        }
+        other => other,
+    });
+    let (batches, end) = found?;
     let next = end.unwrap_or(from).max(from);
     assigned.position = next;
     Ok(Fetched {

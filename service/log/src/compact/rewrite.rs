@@ -11,12 +11,12 @@ use tidelog_record::{AbortedTransactions, Batch, RecordView, Retained, retain};
 
 use super::{Keep, Part, STAGES, Transactions};
 use crate::LogError;
-use crate::disk::{Disk, DiskFile, unlink_if_there, write_file};
+use crate::disk::{Disk, DiskFile, write_file};
 use crate::index::SegmentIndex;
 use crate::limits::VERIFY_WINDOW_BYTES;
-use crate::names::{self, Kind, Stage};
+use crate::names::{Kind, Stage};
 use crate::open::unlink_segment;
-use crate::recover::take_place;
+use crate::recover::{clear_inside, take_place};
 use crate::state::Segment;
 use crate::view::LogView;
 
@@ -167,23 +167,7 @@ impl LogView {
         let waiting: Vec<Arc<Segment>> =
             shared.state.read().closed.iter().filter(|segment| segment.stage == Stage::Swap).cloned().collect();
         for segment in waiting {
-            // The new name is durable before anything goes.
-            shared.disk.flush_dir(directory).map_err(LogError::io("cannot flush", directory))?;
-            let entries = shared.disk.list(directory).map_err(LogError::io("cannot list", directory))?;
-            let inside = |at: Offset| segment.base < at && at < segment.end;
-            let mut old: Vec<(Offset, Kind, Stage)> =
-                entries.iter().filter_map(|entry| names::parse(&entry.name)).collect();
-            old.retain(|(at, _, stage)| *stage == Stage::Live && inside(*at));
-            // A log goes before its indexes.
-            old.sort_by_key(|(_, kind, _)| *kind != Kind::Log);
-            for (at, kind, _) in old {
-                if kind == Kind::Log {
-                    unlink_segment(&*shared.disk, directory, at, Stage::Live)?;
-                } else {
-                    let path = shared.path(at, kind, Stage::Live);
-                    unlink_if_there(&*shared.disk, &path).map_err(LogError::io("cannot remove", &path))?;
-                }
-            }
+            clear_inside(&*shared.disk, directory, segment.base, segment.end)?;
             let placed = take_place(&*shared.disk, directory, segment.base);
             let swap = shared.path(segment.base, Kind::Log, Stage::Swap);
             // Perhaps it has its name and only the flush of the directory failed: a start does the rest.

@@ -106,8 +106,6 @@ fn list(disk: &dyn Disk, directory: &Path) -> Result<Vec<(Offset, Kind, Stage, u
 
 /// A compacted segment is complete: it takes the place of the segments it was made of.
 fn finish_swap(disk: &dyn Disk, directory: &Path, base: Offset) -> Result<(), LogError> {
-    // The new name is durable before anything goes.
-    disk.flush_dir(directory).map_err(LogError::io("cannot flush", directory))?;
     let path = names::path(directory, base, Kind::Log, Stage::Swap);
     let file = disk.open(&path, false).map_err(LogError::io("cannot open", &path))?;
     let size = file.len().map_err(LogError::io("cannot read", &path))?;
@@ -121,15 +119,27 @@ fn finish_swap(disk: &dyn Disk, directory: &Path, base: Offset) -> Result<(), Lo
             Ok(None) | Err(ScanError::Batch { .. }) => break,
         }
     }
-    let replaced: Vec<Offset> = list(disk, directory)?
-        .into_iter()
-        .filter(|(other, kind, stage, _)| *kind == Kind::Log && *stage == Stage::Live && *other > base && *other < end)
-        .map(|(other, ..)| other)
-        .collect();
-    for other in replaced {
-        unlink_segment(disk, directory, other, Stage::Live)?;
-    }
+    clear_inside(disk, directory, base, end)?;
     take_place(disk, directory, base)
+}
+
+/// What lies behind the base of a compacted segment, and what it stands for, goes.
+pub(crate) fn clear_inside(disk: &dyn Disk, directory: &Path, base: Offset, end: Offset) -> Result<(), LogError> {
+    // The new name is durable before anything goes.
+    disk.flush_dir(directory).map_err(LogError::io("cannot flush", directory))?;
+    let mut old = list(disk, directory)?;
+    old.retain(|(at, _, stage, _)| *stage == Stage::Live && base < *at && *at < end);
+    // A log goes before its indexes.
+    old.sort_by_key(|(_, kind, ..)| *kind != Kind::Log);
+    for (at, kind, ..) in old {
+        if kind == Kind::Log {
+            unlink_segment(disk, directory, at, Stage::Live)?;
+        } else {
+            let path = names::path(directory, at, kind, Stage::Live);
+            unlink_if_there(disk, &path).map_err(LogError::io("cannot remove", &path))?;
+        }
+    }
+    Ok(())
 }
 
 /// Renames a segment's `.swap` files over the live ones: indexes first, the log last, each step durable before the next. Whatever fails,

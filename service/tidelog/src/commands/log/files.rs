@@ -40,6 +40,13 @@ pub(super) enum Kind {
     Text,
 }
 
+impl Kind {
+    /// Does a start make such a file anew if it is not there?
+    pub(super) fn is_made_anew(self) -> bool {
+        matches!(self, Kind::OffsetIndex(_) | Kind::TimeIndex(_) | Kind::TransactionIndex | Kind::Snapshot)
+    }
+}
+
 /// What a file of this name holds; `None` for every other name. What recovery cut off is a log too.
 pub(super) fn kind(name: &str) -> Option<Kind> {
     match name {
@@ -212,16 +219,35 @@ pub(super) fn read(path: &Path, kind: Kind, records: bool, show: &mut Show<'_>) 
             batches(&mut BufReader::with_capacity(256 * 1024, file), size, records, show)
         }
         Kind::OffsetIndex(base) => {
-            let line =
-                |offset: i32, position: i32| Line::OffsetIndex { offset: base.saturating_add(offset.into()), position };
+            // The segment beside it, if it is there: behind its end there is nothing to point to.
+            let size = std::fs::metadata(path.with_extension("log")).map_or(u64::MAX, |log| log.len());
+            let mut last = (-1, 0);
             entries(file, show, |[a, b, c, d, e, f, g, h]: [u8; 8]| {
-                line(i32::from_be_bytes([a, b, c, d]), i32::from_be_bytes([e, f, g, h]))
+                let (offset, position) = (i32::from_be_bytes([a, b, c, d]), i32::from_be_bytes([e, f, g, h]));
+                let follows = offset > last.0 && position > last.1;
+                let inside = u64::try_from(position).is_ok_and(|position| position < size);
+                last = (offset, position);
+                let offset = base.saturating_add(offset.into());
+                match follows && inside {
+                    true => Ok(Line::OffsetIndex { offset, position }),
+                    false => {
+                        Err(format!("offset {offset} at {position} is not behind the entry before and in the segment"))
+                    }
+                }
             })
         }
         Kind::TimeIndex(base) => {
-            entries(file, show, |[a, b, c, d, e, f, g, h, i, j, k, l]: [u8; 12]| Line::TimeIndex {
-                timestamp: i64::from_be_bytes([a, b, c, d, e, f, g, h]),
-                offset: base.saturating_add(i32::from_be_bytes([i, j, k, l]).into()),
+            let mut last = (0, 0);
+            entries(file, show, |[a, b, c, d, e, f, g, h, i, j, k, l]: [u8; 12]| {
+                let timestamp = i64::from_be_bytes([a, b, c, d, e, f, g, h]);
+                let offset = i32::from_be_bytes([i, j, k, l]);
+                let follows = timestamp >= last.0 && offset >= last.1;
+                last = (timestamp, offset);
+                let offset = base.saturating_add(offset.into());
+                match follows {
+                    true => Ok(Line::TimeIndex { timestamp, offset }),
+                    false => Err(format!("timestamp {timestamp} at offset {offset} is not behind the entry before")),
+                }
             })
         }
         Kind::TransactionIndex | Kind::Snapshot | Kind::Epochs | Kind::Checkpoint | Kind::Text => {
@@ -309,7 +335,13 @@ fn line_of(position: u64, batch: &Batch) -> Line {
 }
 
 /// Entries of one size; Kafka's brokers preallocate, so zeros behind the first entry are no entries.
-fn entries<const N: usize>(file: File, show: &mut Show<'_>, line: impl Fn([u8; N]) -> Line) -> io::Result<()> {
+///
+/// One that cannot be is damage; what follows it is shown all the same.
+fn entries<const N: usize>(
+    file: File,
+    show: &mut Show<'_>,
+    mut line: impl FnMut([u8; N]) -> Result<Line, String>,
+) -> io::Result<()> {
     let mut file = BufReader::new(file);
     let mut position = 0u64;
     loop {
@@ -322,7 +354,7 @@ fn entries<const N: usize>(file: File, show: &mut Show<'_>, line: impl Fn([u8; N
             let reason = format!("{} bytes of an entry of {N}", entry.len());
             return show(Found::Line(Line::Damage { position, reason }));
         };
-        show(Found::Line(line(whole)))?;
+        show(Found::Line(line(whole).unwrap_or_else(|reason| Line::Damage { position, reason })))?;
         position = position.saturating_add(N as u64);
     }
 }

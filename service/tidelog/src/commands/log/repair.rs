@@ -1,7 +1,9 @@
 //! `tidelog log repair`: ends a partition's log where it is damaged, below its recovery checkpoint too, which a start does not do on
-//! its own: records that were acknowledged are lost. Says so first; the bytes that are cut off are kept as `.log.cut`.
+//! its own: records that were acknowledged are lost. Says so first; the bytes that are cut off are kept as `.log.cut`. Indexes and snapshots
+//! that cannot be right are removed: a start makes them anew.
 
 use std::ffi::OsStr;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -18,12 +20,14 @@ use tidelog_model::{Now, Offset, Timestamp, TopicPartition};
 use tidelog_store::EmbeddedStore;
 
 use super::dry_disk::DryDisk;
+use super::files::{self, Found, Line};
 use crate::cli::OutputArgs;
 use crate::output::{counted, existing, note, show};
 
 #[derive(Debug, Args)]
 pub(crate) struct RepairArgs {
-    /// A partition's folder, or a data directory, of which every partition is looked at. No server may run on it.
+    /// A partition's folder, or a data directory, of which every partition is looked at. No server may run on it. What is cut off is kept in
+    /// `.log.cut` files, also the good records behind the damage: `tidelog log dump --records FILE` shows those.
     #[arg(value_name = "PATH")]
     path: PathBuf,
     /// Do it, instead of only saying what would be done.
@@ -44,10 +48,20 @@ struct Repair {
     /// The damaged file and its first damaged byte; none if the log only ends too early.
     file: Option<String>,
     position: Option<u64>,
-    reason: String,
+    /// Why the log ends there; none if it is whole.
+    reason: Option<String>,
     /// Bytes that are cut off and kept.
     bytes: u64,
+    /// Files that a start makes anew.
+    removed: Vec<Removed>,
     repaired: bool,
+}
+
+/// A damaged index or snapshot.
+#[derive(Debug, Serialize)]
+struct Removed {
+    file: String,
+    reason: String,
 }
 
 pub(super) async fn run(args: RepairArgs) -> Result<()> {
@@ -69,8 +83,12 @@ pub(super) async fn run(args: RepairArgs) -> Result<()> {
         let flushed = recovery_points.offsets.get(partition).copied().unwrap_or(Offset::ZERO);
         let folder = root.join(format!("{}-{}", partition.topic, partition.partition));
         let (_, tried) = open(Arc::new(DryDisk::default()), &folder, &config, checkpoints)?;
-        let Some(mut repair) = needed(partition, &tried, flushed) else { continue };
+        let Some(mut repair) = needed(partition, &tried, flushed, damaged(&folder)?) else { continue };
         if args.yes {
+            remove(&folder, &repair.removed)?;
+            repair.repaired = true;
+        }
+        if args.yes && repair.reason.is_some() {
             let (log, recovered) = open(Arc::new(OsDisk), &folder, &config, checkpoints)?;
             let end = log.close(&recovered.sums.producers.encode_snapshot().into())?;
             recovery_points.offsets.insert(partition.clone(), end);
@@ -79,7 +97,6 @@ pub(super) async fn run(args: RepairArgs) -> Result<()> {
                 *watermark = end;
                 watermarks.write(&OsDisk, &root, datadir::HIGH_WATERMARKS)?;
             }
-            repair.repaired = true;
         }
         repairs.push(repair);
     }
@@ -142,36 +159,89 @@ fn open(disk: Arc<dyn Disk>, folder: &Path, config: &LogConfig, checkpoints: Che
     Ok(Log::open(disk, cache, folder, config.clone(), checkpoints, now)?)
 }
 
+/// The indexes and snapshots of a partition that cannot be right.
+fn damaged(folder: &Path) -> Result<Vec<Removed>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()))? {
+        let entry = entry?;
+        let Some(file) = entry.file_name().to_str().map(str::to_owned) else { continue };
+        let Some(kind) = files::kind(&file).filter(|kind| kind.is_made_anew()) else { continue };
+        let mut first = None;
+        let mut look = |found| {
+            if let Found::Line(Line::Damage { reason, .. }) = found {
+                first.get_or_insert(reason);
+            }
+            Ok(())
+        };
+        files::read(&entry.path(), kind, false, &mut look).with_context(|| format!("cannot read {file}"))?;
+        found.extend(first.map(|reason| Removed { file, reason }));
+    }
+    found.sort_by(|a, b| a.file.cmp(&b.file));
+    Ok(found)
+}
+
+/// An index goes with the others of its segment: a start that misses only the transaction index would take it that nothing was aborted.
+fn remove(folder: &Path, damaged: &[Removed]) -> Result<()> {
+    for Removed { file, .. } in damaged {
+        let path = folder.join(file);
+        let indexes = ["txnindex", "timeindex", "index"];
+        let of_index = path.extension().is_some_and(|extension| indexes.iter().any(|index| extension == *index));
+        let gone = if of_index { indexes.map(|index| path.with_extension(index)).to_vec() } else { vec![path] };
+        for path in gone {
+            match std::fs::remove_file(&path) {
+                Err(error) if error.kind() != ErrorKind::NotFound => {
+                    return Err(error).with_context(|| format!("cannot remove {}", path.display()));
+                }
+                _ => {}
+            }
+        }
+    }
+    OsDisk.flush_dir(folder).with_context(|| format!("cannot flush {}", folder.display()))
+}
+
 /// What has to be done to a log that was found like this; `None` if a start finds nothing wrong.
-fn needed(partition: &TopicPartition, found: &Recovered, flushed: Offset) -> Option<Repair> {
+fn needed(partition: &TopicPartition, found: &Recovered, flushed: Offset, removed: Vec<Removed>) -> Option<Repair> {
     let repair = Repair {
         partition: format!("{}-{}", partition.topic, partition.partition),
         log_end: found.log_end.get(),
         recovery_point: flushed.get(),
         file: None,
         position: None,
-        reason: "the log ends before its recovery checkpoint".into(),
+        reason: None,
         bytes: 0,
+        removed,
         repaired: false,
     };
     match &found.cut {
         Some(cut) => Some(Repair {
             file: Some(cut.file.clone()),
             position: Some(cut.position),
-            reason: cut.reason.clone(),
+            reason: Some(cut.reason.clone()),
             bytes: cut.bytes,
             ..repair
         }),
-        None => (found.log_end < flushed).then_some(repair),
+        None if found.log_end < flushed => {
+            Some(Repair { reason: Some("the log ends before its recovery checkpoint".into()), ..repair })
+        }
+        None => Some(repair).filter(|repair| !repair.removed.is_empty()),
     }
 }
 
 impl Repair {
     fn render(&self) -> String {
+        let mut text = String::new();
+        for Removed { file, reason } in &self.removed {
+            let verb = if self.repaired { "removed" } else { "would be removed" };
+            text.push_str(&format!("{}: {file} {verb}, the next start makes it anew: {reason}\n", self.partition));
+        }
+        let Some(reason) = &self.reason else { return text };
         let verb = if self.repaired { "ends now" } else { "would end" };
-        let mut text = format!("{}: {verb} at offset {}: {}", self.partition, self.log_end, self.reason);
+        text.push_str(&format!("{}: {verb} at offset {}: {reason}", self.partition, self.log_end));
         if let (Some(file), Some(position)) = (&self.file, self.position) {
-            text.push_str(&format!(" ({file}, byte {position}; {} bytes go to .log.cut files)", self.bytes));
+            text.push_str(&format!(
+                " ({file}, byte {position}; {} bytes go to .log.cut files, of which `tidelog log dump` shows what is good)",
+                self.bytes
+            ));
         }
         if self.log_end < self.recovery_point {
             let lost = format!("; acknowledged records up to offset {} are lost", self.recovery_point - 1);
