@@ -10,6 +10,7 @@ mod events;
 mod extract;
 mod grpc;
 mod guard;
+mod heads;
 mod http_routes;
 mod json;
 pub mod limits;

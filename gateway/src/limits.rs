@@ -122,8 +122,11 @@ pub const MAX_CONCURRENT_STREAMS: u32 = 256;
 /// none of them.
 pub const MAX_SEND_BUFFER_BYTES: usize = 64 * 1024;
 
-/// All headers of one request, bytes.
+/// All headers of one request, bytes; beyond it the answer says so.
 pub const MAX_HEADER_BYTES: usize = 64 * 1024;
+
+/// Bytes of headers that are taken from the wire at all, so that who is a little above the limit is told in the style of its API.
+pub const MAX_HEAD_BUFFER_BYTES: usize = 2 * MAX_HEADER_BYTES;
 
 /// After a stop, connections may finish what they do for this long.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);

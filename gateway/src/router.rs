@@ -19,7 +19,7 @@ use crate::context::{Context, Shared};
 use crate::error::{ApiError, confluent_error};
 use crate::http_routes::{docs, events, health, query, status, topics};
 use crate::limits::REQUEST_TIMEOUT;
-use crate::{grpc, guard, media, observe, unread};
+use crate::{grpc, guard, heads, media, observe, unread};
 
 /// Paths that belong to the Confluent APIs; their errors have that style.
 const CONFLUENT: [&str; 13] = [
@@ -91,6 +91,7 @@ pub(crate) fn router(parts: GatewayParts) -> Router {
         None => router,
     };
     router
+        .layer(middleware::from_fn(heads::refuse_large))
         .layer(middleware::from_fn(unread::discard_unread))
         .layer(middleware::from_fn(observe::observe))
         .with_state(context)
@@ -136,7 +137,7 @@ async fn not_found(request: Request) -> Response {
     ApiError::with_status(StatusCode::NOT_FOUND, KafkaError::ResourceNotFound, detail).into_response()
 }
 
-fn is_confluent(path: &str) -> bool {
+pub(crate) fn is_confluent(path: &str) -> bool {
     let under = |prefix: &str| path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
     CONFLUENT.iter().any(|prefix| under(prefix)) || under("/v1/metadata")
 }

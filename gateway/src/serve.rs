@@ -26,8 +26,8 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 use crate::limits::{
-    DRAIN_TIMEOUT, HEADER_TIMEOUT, MAX_CONCURRENT_STREAMS, MAX_CONNECTIONS, MAX_HEADER_BYTES, MAX_SEND_BUFFER_BYTES,
-    MAX_TLS_HANDSHAKES, OPENING_BYTES, TLS_HANDSHAKE_PATIENCE, WRITE_STALL_TIMEOUT,
+    DRAIN_TIMEOUT, HEADER_TIMEOUT, MAX_CONCURRENT_STREAMS, MAX_CONNECTIONS, MAX_HEAD_BUFFER_BYTES,
+    MAX_SEND_BUFFER_BYTES, MAX_TLS_HANDSHAKES, OPENING_BYTES, TLS_HANDSHAKE_PATIENCE, WRITE_STALL_TIMEOUT,
 };
 
 /// Gives the TLS configuration in force: certificates are renewed while the server runs.
@@ -112,13 +112,13 @@ where
         router.clone().oneshot(request)
     });
     let mut builder = Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_buf_size(MAX_HEADER_BYTES);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_buf_size(MAX_HEAD_BUFFER_BYTES);
     builder
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(MAX_CONCURRENT_STREAMS)
         .max_send_buf_size(MAX_SEND_BUFFER_BYTES)
-        .max_header_list_size(MAX_HEADER_BYTES as u32)
+        .max_header_list_size(MAX_HEAD_BUFFER_BYTES as u32)
         .keep_alive_interval(Some(Duration::from_secs(60)))
         .keep_alive_timeout(Duration::from_secs(20));
     let first = Arc::new(OnceLock::new());

@@ -65,6 +65,28 @@ async fn clients_that_vanish_or_sleep_disturb_nobody() {
 }
 
 #[tokio::test]
+async fn too_many_headers_are_refused_in_the_style_of_the_api() {
+    let (server, address, task) = live(Setup::default()).await;
+    let get = async |path: &str, bytes: usize| {
+        let large = "x".repeat(bytes);
+        let request =
+            format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nX-Large: {large}\r\nConnection: close\r\n\r\n");
+        let mut answer = String::new();
+        ask(address, &request).await.read_to_string(&mut answer).await.unwrap();
+        answer
+    };
+    let fits = get("/healthz", 65_000).await;
+    assert!(fits.starts_with("HTTP/1.1 200 OK\r\n"), "{fits}");
+    for (path, code) in [("/v1/topics", "\"error_code\":\"INVALID_REQUEST\""), ("/v3/clusters", "\"error_code\":431")] {
+        let refused = get(path, 66_000).await;
+        assert!(refused.starts_with("HTTP/1.1 431 Request Header Fields Too Large\r\n"), "{refused}");
+        assert!(refused.contains(code) && refused.contains("at most 65536 bytes"), "{refused}");
+    }
+    server.shutdown.cancel();
+    task.await.unwrap();
+}
+
+#[tokio::test]
 async fn a_connection_is_kept_and_ends_with_the_server() {
     let (server, address, task) = live(Setup::default()).await;
     let mut stream = TcpStream::connect(address).await.unwrap();
