@@ -25,4 +25,4 @@ pub use faulty::{Fault, Faults};
 pub use limits::Limits;
 pub use local::LocalPuts;
 pub use objects::{Listing, ObjectInfo, Objects};
-pub use options::{Credentials, StoreOptions, without_password};
+pub use options::{Credentials, HasRoom, StoreOptions, without_password};

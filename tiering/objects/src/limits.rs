@@ -25,6 +25,10 @@ pub const STAGING_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 /// its work; one disk gains little from more. Parts of large objects are bounded by their uploads.
 pub(crate) const LOCAL_REQUESTS: usize = 4;
 
+/// Largest write to a folder that its file system's last room is never kept from, bytes: commits and manifests, which a deletion needs to
+/// make room.
+pub(crate) const ALWAYS_WRITTEN_BYTES: u64 = 64 * 1024;
+
 /// Longest name of a file, on every usual file system.
 pub const MAX_NAME_BYTES: usize = 255;
 

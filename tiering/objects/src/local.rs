@@ -26,8 +26,8 @@ use object_store::{
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
-use crate::limits::{LOCAL_REQUESTS, STAGING_AGE};
-use crate::names;
+use crate::limits::{ALWAYS_WRITTEN_BYTES, LOCAL_REQUESTS, STAGING_AGE};
+use crate::{HasRoom, names};
 
 const STORE: &str = "file";
 const STAGING: &str = ".staging";
@@ -70,6 +70,7 @@ struct Shared {
     /// Folders that are known to survive a power cut; the lock also keeps creation and removal of folders apart.
     folders: Mutex<HashSet<PathBuf>>,
     turns: Arc<Semaphore>,
+    room: Option<HasRoom>,
 }
 
 impl std::fmt::Display for DurableLocal {
@@ -98,7 +99,7 @@ fn flush_folder(folder: &FsPath) -> io::Result<()> {
 
 impl DurableLocal {
     /// Opens (and creates) the folder and removes what writers that died left unfinished. Blocks.
-    pub(crate) fn open(root: &FsPath) -> io::Result<Self> {
+    pub(crate) fn open(root: &FsPath, room: Option<HasRoom>) -> io::Result<Self> {
         let missing: Vec<&FsPath> = root.ancestors().take_while(|folder| !folder.exists()).collect();
         fs::create_dir_all(root.join(STAGING))?;
         for folder in missing {
@@ -112,7 +113,7 @@ impl DurableLocal {
         let reads = LocalFileSystem::new_with_prefix(&root).map_err(io::Error::other)?;
         let folders = Mutex::new(HashSet::from([root.clone()]));
         let turns = Arc::new(Semaphore::new(LOCAL_REQUESTS));
-        Ok(DurableLocal { reads, shared: Arc::new(Shared { root, folders, turns }), puts: LocalPuts::default() })
+        Ok(DurableLocal { reads, shared: Arc::new(Shared { root, folders, turns, room }), puts: LocalPuts::default() })
     }
 
     pub(crate) fn puts(&self) -> LocalPuts {
@@ -217,8 +218,20 @@ impl Shared {
         Ok(())
     }
 
+    /// Refuses what would take room that is kept for somebody else. Whoever is refused tries again later.
+    fn check_room(&self, bytes: usize, target: &FsPath) -> Result<()> {
+        let bytes = bytes as u64;
+        match &self.room {
+            Some(HasRoom(has)) if bytes > ALWAYS_WRITTEN_BYTES && !has(bytes) => {
+                Err(failed(io::Error::new(io::ErrorKind::StorageFull, "the disk is nearly full"), target))
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn put(&self, location: &Path, payload: &PutPayload, create: bool) -> Result<()> {
         let target = self.target(location)?;
+        self.check_room(payload.content_length(), &target)?;
         if create && target.exists() {
             return Err(failed(io::ErrorKind::AlreadyExists.into(), &target));
         }
@@ -417,8 +430,10 @@ impl MultipartUpload for LocalUpload {
     fn put_part(&mut self, data: PutPayload) -> UploadPart {
         use std::os::unix::fs::FileExt;
         let (file, target, mut at) = (Arc::clone(&self.file), self.target.clone(), self.next);
+        let shared = Arc::clone(&self.shared);
         self.next = at.saturating_add(data.content_length() as u64);
         Box::pin(blocking(move || {
+            shared.check_room(data.content_length(), &target)?;
             for piece in data.iter() {
                 file.write_all_at(piece, at).map_err(|e| failed(e, &target))?;
                 at = at.saturating_add(piece.len() as u64);

@@ -29,7 +29,8 @@ impl Objects {
     async fn open_unprobed(url: &str, options: &StoreOptions) -> Result<Objects, ObjectsError> {
         match Place::of(url, options)? {
             Place::Folder(root) => {
-                let opened = tokio::task::spawn_blocking(move || DurableLocal::open(&root)).await;
+                let room = options.room.clone();
+                let opened = tokio::task::spawn_blocking(move || DurableLocal::open(&root, room)).await;
                 let store = match opened {
                     Ok(Ok(store)) => store,
                     Ok(Err(e)) => return Err(ObjectsError::Unusable(format!("{url}: {e}"))),

@@ -1,5 +1,7 @@
 //! How a store is reached: what the URL does not say.
 
+use std::sync::Arc;
+
 use crate::Limits;
 
 /// Where credentials for S3 come from.
@@ -26,6 +28,16 @@ impl std::fmt::Debug for Credentials {
     }
 }
 
+/// Tells whether so many bytes may be written to a folder. Somebody else on its file system may need what is left.
+#[derive(Clone)]
+pub struct HasRoom(pub Arc<dyn Fn(u64) -> bool + Send + Sync>);
+
+impl std::fmt::Debug for HasRoom {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("HasRoom")
+    }
+}
+
 /// Options of a store, beside its URL.
 #[derive(Clone, Debug)]
 pub struct StoreOptions {
@@ -45,6 +57,8 @@ pub struct StoreOptions {
     pub known: bool,
     /// Where S3 credentials come from.
     pub credentials: Credentials,
+    /// Asked before more than a little is written to a folder; none means that it may be filled.
+    pub room: Option<HasRoom>,
     /// Bounds on waiting.
     pub limits: Limits,
 }
@@ -60,6 +74,7 @@ impl Default for StoreOptions {
             create_bucket: false,
             known: false,
             credentials: Credentials::Chain,
+            room: None,
             limits: Limits::default(),
         }
     }

@@ -2,11 +2,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // helpers of tests fail like tests
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use object_store::ObjectStore;
-use tidelog_objects::{Fault, Limits, Objects, ObjectsError, StoreOptions, conformance};
+use tidelog_objects::{Fault, HasRoom, Limits, Objects, ObjectsError, StoreOptions, conformance};
 
 fn quick() -> StoreOptions {
     let limits = Limits { backoff: Duration::from_millis(1), ..Limits::default() };
@@ -86,6 +87,34 @@ async fn keys_longer_than_file_names_are_kept_as_they_are() {
     objects.delete_all(&keys).await.unwrap();
     let left: Vec<_> = std::fs::read_dir(folder.path().join("new/store")).unwrap().flatten().collect();
     assert_eq!(left.len(), 1, "folders of long names go with their last object: {left:?}");
+}
+
+#[tokio::test]
+async fn the_last_room_of_a_file_system_is_left_to_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let full = Arc::new(AtomicBool::new(true));
+    let asked = Arc::clone(&full);
+    let room = Some(HasRoom(Arc::new(move |bytes| bytes < 100_000 || !asked.load(Ordering::SeqCst))));
+    let url = format!("file://{}", folder.path().display());
+    let objects = Objects::open(&url, &StoreOptions { room, ..quick() }).await.unwrap();
+    let bytes = |len: usize| Bytes::from(vec![7; len]);
+    let stream = || futures::stream::iter([Ok(bytes(50 << 20))]);
+    // Whoever is refused tries again later.
+    for refused in [
+        objects.put("large", bytes(100_000)).await,
+        objects.create("large", bytes(100_000)).await,
+        objects.put_stream("large", 50 << 20, stream()).await,
+    ] {
+        let error = refused.unwrap_err();
+        assert!(error.is_retriable() && error.to_string().contains("the disk is nearly full"), "{error}");
+    }
+    assert!(matches!(objects.head("large").await, Err(ObjectsError::NotFound { .. })));
+    assert_eq!(std::fs::read_dir(folder.path().join(".staging")).unwrap().count(), 0, "unfinished files left");
+    // A commit, of which a deletion needs some, is written.
+    objects.create("commit", bytes(60_000)).await.unwrap();
+    full.store(false, Ordering::SeqCst);
+    objects.put_stream("large", 50 << 20, stream()).await.unwrap();
+    assert_eq!(objects.head("large").await.unwrap().size, 50 << 20);
 }
 
 #[tokio::test]

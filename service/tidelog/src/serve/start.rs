@@ -1,6 +1,7 @@
 //! Assembles a server: the only place where broker, doors, cold tier, tables and SQL meet.
 
 use std::net::SocketAddr;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,10 +10,10 @@ use anyhow::{Context, Result};
 use tidelog_broker::{Broker, BrokerOptions, DataDir, LogLevels};
 use tidelog_gateway::{Gateway, GatewayInfo, GatewayOptions, GatewayParts};
 use tidelog_kafka::{KafkaDoor, ListenerName, ListenerSecurity, SaslOptions};
-use tidelog_log::{OsDisk, replace_file};
+use tidelog_log::{Disk, OsDisk, replace_file};
 use tidelog_metadata::BrokerConfig;
 use tidelog_metadata::keys::Endpoint;
-use tidelog_objects::{Objects, StoreOptions};
+use tidelog_objects::{HasRoom, Objects, StoreOptions};
 use tidelog_segments::{Tier, TierLimits};
 use tidelog_store::EmbeddedStore;
 use tidelog_tables::{CommittedLog, Exporter, ExporterConfig};
@@ -259,7 +260,8 @@ async fn open_objects(config: &ServeConfig, root: &Path) -> Result<Objects> {
     let identity = format!("{url} {}", config.store.endpoint.as_deref().unwrap_or_default());
     let marker = root.join(STORE_MARKER);
     let known = std::fs::read_to_string(&marker).is_ok_and(|known| known == identity);
-    let options = StoreOptions { known, ..store_options(config) };
+    let room = url.strip_prefix("file://").and_then(|folder| room_beside(root, Path::new(folder)));
+    let options = StoreOptions { known, room, ..store_options(config) };
     let objects = Objects::open(&url, &options).await.with_context(|| format!("cannot use the object store {url}"))?;
     // A folder is not away; and a first start has no time for two more flushes.
     if !options.known && url.starts_with("s3://") {
@@ -267,6 +269,15 @@ async fn open_objects(config: &ServeConfig, root: &Path) -> Result<Objects> {
             .with_context(|| format!("cannot write {}", marker.display()))?;
     }
     Ok(objects)
+}
+
+/// What an object store in a folder may take of the data directory's file system, if it is on the same one: not the reserve.
+fn room_beside(root: &Path, folder: &Path) -> Option<HasRoom> {
+    let device = |path: &Path| std::fs::metadata(path).ok().map(|found| found.dev());
+    // The folder may be yet to be made.
+    let there = folder.ancestors().find_map(device);
+    let root = (there == device(root)).then(|| root.to_owned())?;
+    Some(HasRoom(Arc::new(move |bytes| OsDisk.space(&root).is_none_or(|space| space.has(bytes)))))
 }
 
 /// How the configured store is reached.
