@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use tidelog_coordinator::group::GroupConfig;
 use tidelog_coordinator::transaction::TransactionConfig;
@@ -12,7 +13,7 @@ use tidelog_metadata::keys::BrokerValue;
 use tidelog_metadata::{BrokerConfig, ClusterImage, TopicConfig};
 use tidelog_model::{BrokerEpoch, KafkaError, NodeId, OFFSETS_TOPIC, TRANSACTIONS_TOPIC, TopicId};
 use tidelog_security::{AclAuthorizer, AllowAuthenticated, Audit, AuditEvent, Audited, Authorizer};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info};
@@ -23,7 +24,9 @@ use crate::cluster::{Cluster, store_error};
 use crate::core::Core;
 use crate::data_dir::DataDir;
 use crate::groups::{group_config, load_shard};
-use crate::limits::{BROKER_LEASE, OPEN_FILES, SYNCFS_FROM, SYNCFS_MOST};
+use crate::limits::{
+    BROKER_LEASE, COLD_BUDGET_BYTES, COLD_BUDGET_UNIT, OPEN_FILES, RECONCILE_PAUSE, SYNCFS_FROM, SYNCFS_MOST,
+};
 use crate::marking::load_transactions;
 use crate::producer_ids::ProducerIds;
 use crate::quotas::Used;
@@ -55,6 +58,8 @@ struct Inner {
     log_levels: Option<Arc<dyn LogLevels>>,
     /// The metadata can no longer be followed.
     blind: AtomicBool,
+    /// What answers may hold of the cold tier.
+    cold_budget: Arc<Semaphore>,
     /// Deleted topics may have remains.
     deletions: Notify,
     stop: CancellationToken,
@@ -106,6 +111,7 @@ impl Broker {
             passwords: Passwords::default(),
             log_levels: options.log_levels.clone(),
             blind: AtomicBool::new(false),
+            cold_budget: Arc::new(Semaphore::new(COLD_BUDGET_BYTES / COLD_BUDGET_UNIT)),
             deletions: Notify::new(),
             stop: CancellationToken::new(),
             data_dir,
@@ -120,7 +126,7 @@ impl Broker {
             BrokerError::new(KafkaError::KafkaStorageError, "cannot write whose directory this is")
         })?;
         broker.remove_deleted().await;
-        broker.spawn_keepers();
+        broker.spawn_keepers(options.checkpoint_interval);
         let marker = broker.clone();
         broker.spawn(async move { marker.keep_marking(marking).await });
         // Not before: partitions open with the epochs that this start was elected with.
@@ -150,13 +156,7 @@ impl Broker {
         // With fsync everything acknowledged is on the disk however the last stop went. With page-cache durability a power cut may have
         // taken acknowledged records (the operator chose that), but each partition has one replica: there is nobody better to lead it,
         // and `LastStop::Uncertain` would change nothing. With several nodes an unclean stop must be told here (KIP-966).
-        while !start_leading(&cluster.image(), node, epoch, LastStop::Complete).is_empty() {
-            let first = |image: &ClusterImage| {
-                let mut steps = start_leading(image, node, epoch, LastStop::Complete);
-                Ok(((), if steps.is_empty() { Plan::default() } else { Plan::of(steps.swap_remove(0)) }))
-            };
-            cluster.carry_out(first).await?;
-        }
+        cluster.carry_out_all(|image| start_leading(image, node, epoch, LastStop::Complete)).await?;
         cluster.carry_out(|image| Ok(((), sweep(image)))).await?;
         info!(%node, %epoch, cluster_id = %self.inner.cluster_id, "registered");
         Ok(())
@@ -171,7 +171,7 @@ impl Broker {
         });
     }
 
-    fn spawn_keepers(&self) {
+    fn spawn_keepers(&self, checkpoint_interval: Duration) {
         let inner = &self.inner;
         let timers = Arc::clone(&inner.core.timers);
         let replicas = Arc::clone(&inner.replicas);
@@ -181,7 +181,7 @@ impl Broker {
         let broker = self.clone();
         self.spawn(async move { broker.keep_reopening().await });
         let stop = inner.stop.clone();
-        inner.core.tasks.spawn(self.clone().keep_checkpoints(stop.clone()));
+        inner.core.tasks.spawn(self.clone().keep_checkpoints(checkpoint_interval, stop.clone()));
         inner.core.tasks.spawn(self.clone().keep_compacted(stop.clone()));
         inner.core.tasks.spawn(self.clone().keep_logs(stop.clone()));
         inner.core.tasks.spawn(self.clone().keep_tokens(stop));
@@ -202,28 +202,42 @@ impl Broker {
     async fn keep_reconciled(&self) {
         let mut revisions = self.inner.cluster.revisions();
         let mut hosted = self.inner.replicas.changes();
+        let mut seen = None;
         loop {
             revisions.borrow_and_update();
             hosted.borrow_and_update();
             let image = self.image();
-            // First the old, then the new: a topic may have been created again under its name.
+            if let Some(observer) = self.inner.core.observer.as_ref().filter(|_| seen != Some(image.revision())) {
+                observer.topics_changed();
+            }
+            seen = Some(image.revision());
+            // First the old, then the new: a topic may have been created again under its name, and waits until the old one's files are
+            // gone. Nobody else does.
             let (gone, offline) = self.inner.replicas.take_gone(&image);
-            self.end_gone(gone, offline).await;
+            if !gone.is_empty() || !offline.is_empty() {
+                let broker = self.clone();
+                self.spawn(async move { broker.end_gone(gone, offline).await });
+            }
             self.reconcile(&image);
             if image.deletions().next().is_some() {
                 self.inner.deletions.notify_one();
             }
             tokio::select! {
                 changed = revisions.changed() => if changed.is_err() { return },
-                changed = hosted.changed() => if changed.is_err() { return },
+                changed = self.many_hosted(&mut hosted) => if changed.is_err() { return },
             }
         }
     }
 
+    /// Something has been opened. Thousands are opened one after the other, and each look is at all of them: a new look is worth it
+    /// only after a while, for the few whose topic was deleted or changed meanwhile.
+    async fn many_hosted(&self, hosted: &mut watch::Receiver<u64>) -> Result<(), watch::error::RecvError> {
+        hosted.changed().await?;
+        tokio::time::sleep(RECONCILE_PAUSE).await;
+        Ok(())
+    }
+
     fn reconcile(&self, image: &ClusterImage) {
-        if let Some(observer) = &self.inner.core.observer {
-            observer.topics_changed();
-        }
         // Once per topic: there may be thousands of partitions.
         let defaults = self.topic_defaults(image);
         let mut last: Option<(TopicId, Arc<TopicConfig>)> = None;
@@ -343,6 +357,11 @@ impl Broker {
         &self.inner.core.checkpoints
     }
 
+    /// Resolves when some partition has grown so much that its recovery point shall follow.
+    pub(crate) async fn checkpoint_due(&self) {
+        self.inner.core.checkpoint_due.notified().await;
+    }
+
     pub(crate) fn log_levels(&self) -> Option<&dyn LogLevels> {
         self.inner.log_levels.as_deref()
     }
@@ -373,6 +392,10 @@ impl Broker {
     /// What clients may still take of the disk.
     pub(crate) fn room(&self) -> &Room {
         &self.inner.core.room
+    }
+
+    pub(crate) fn cold_budget(&self) -> &Arc<Semaphore> {
+        &self.inner.cold_budget
     }
 
     pub(crate) fn deletions(&self) -> &Notify {
@@ -415,6 +438,7 @@ fn core(
         foreign_writes: options.foreign_writes.clone(),
         files: FileCache::new(OPEN_FILES),
         checkpoints: Arc::clone(&data_dir.checkpoints),
+        checkpoint_due: Notify::new(),
         timers: Timers::new(clock),
         log_threads: Pool::start("log", or(options.log_threads, cores.clamp(2, 8)), drain).map_err(failed)?,
         flushers: Pool::start("flush", or(options.flush_threads, 4), flush).map_err(failed)?,

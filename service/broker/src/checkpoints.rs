@@ -133,7 +133,9 @@ impl CheckpointFiles {
             return Ok(());
         }
         let mut lines = written.clone();
-        lines.retain(|partition, _| !partitions.contains(partition));
+        for partition in partitions {
+            lines.remove(partition);
+        }
         self.replace(&mut written, lines)
     }
 

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 use tidelog_coordinator::group::{TopicDirectory, TopicFacts};
 use tidelog_metadata::decide::{Plan, Refusal};
-use tidelog_metadata::port::Watched;
+use tidelog_metadata::port::{Transaction, Watched};
 use tidelog_metadata::{ClusterImage, ImageChange, MetadataStore, Revision, StoreError, Topic};
 use tidelog_model::{KafkaError, TopicName};
 use tidelog_security::{AclAuthorizer, AclSet};
-use tidelog_store::{Ran, run};
+use tidelog_store::{Ran, run, run_all};
 use tokio::sync::watch;
 use tracing::error;
 
@@ -156,8 +156,29 @@ impl Cluster {
                 Ran::Conflict(revision) => self.reached(revision).await?,
             }
         }
-        Err(BrokerError::new(KafkaError::RequestTimedOut, "other changes kept coming first; try again"))
+        Err(outrun())
     }
+
+    /// Carries out transactions that do not depend on each other, all at once, and decides again until there are none left.
+    pub(crate) async fn carry_out_all(
+        &self,
+        mut decide: impl FnMut(&ClusterImage) -> Vec<Transaction>,
+    ) -> Result<(), BrokerError> {
+        for _ in 0..MAX_CONFLICTS {
+            let transactions = decide(&self.image());
+            if transactions.is_empty() {
+                return Ok(());
+            }
+            let ran = run_all(&self.store, transactions).await.map_err(|error| store_error(&error))?;
+            let (Ran::Committed(revision) | Ran::Conflict(revision)) = ran;
+            self.reached(revision).await?;
+        }
+        Err(outrun())
+    }
+}
+
+fn outrun() -> BrokerError {
+    BrokerError::new(KafkaError::RequestTimedOut, "other changes kept coming first; try again")
 }
 
 /// The directory after a change of the image, if it is another one. Under other rules somebody may see other topics of it.

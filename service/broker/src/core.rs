@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicBool;
 use tidelog_log::{Disk, FileCache, RemoteLog, SyncFs};
 use tidelog_model::NodeId;
 use tidelog_partition::Durability;
+use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::task::TaskTracker;
 
@@ -36,6 +37,8 @@ pub(crate) struct Core {
     pub(crate) room: Room,
     pub(crate) files: Arc<FileCache>,
     pub(crate) checkpoints: Arc<CheckpointFiles>,
+    /// Told when some partition has grown so much that its recovery point shall follow.
+    pub(crate) checkpoint_due: Notify,
     pub(crate) timers: Arc<Timers>,
     /// Drain the partitions' queues.
     pub(crate) log_threads: Pool<Replica>,

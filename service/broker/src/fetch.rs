@@ -9,11 +9,11 @@ use tidelog_log::{BoxFuture, RemoteBatches, RemoteError};
 use tidelog_model::{Caller, KafkaError, Offset, PartitionIndex, QuotaKind};
 use tidelog_partition::Offsets;
 use tidelog_security::Operation;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tokio::time::Instant;
 
 use crate::broker::Broker;
-use crate::limits::{MAX_COLD_READS, MAX_FETCH_WAIT};
+use crate::limits::{COLD_BUDGET_UNIT, COLD_READ_BYTES, MAX_COLD_READS, MAX_FETCH_WAIT};
 use crate::replica::{HotRead, Replica};
 use crate::{
     BrokerError, FetchPartition, FetchRequest, FetchedPartition, FilePart, Isolation, Piece, ReadBatches, TopicRef,
@@ -30,10 +30,18 @@ struct Limits {
     max_bytes: usize,
     min_bytes: usize,
     isolation: Isolation,
+    /// Does the answer draw on the budget of cold reads? Who reads into memory of its own has one of its own.
+    budgeted: bool,
 }
 
-/// The cold part of a fetch that is being loaded.
-type Cold = BoxFuture<'static, (usize, Result<RemoteBatches, RemoteError>)>;
+/// A read of the cold tier that has not begun.
+struct Cold {
+    /// The partition's place in the answer.
+    index: usize,
+    /// Bytes asked for.
+    bytes: usize,
+    read: BoxFuture<'static, Result<RemoteBatches, RemoteError>>,
+}
 
 /// Removes a fetch from its partitions' lists when it ends, however it ends.
 struct Watching {
@@ -63,6 +71,15 @@ impl Broker {
         caller: &Caller,
         request: FetchRequest,
     ) -> impl Future<Output = Vec<FetchedPartition>> + Send + use<> {
+        self.fetch_for(caller, request, true)
+    }
+
+    fn fetch_for(
+        &self,
+        caller: &Caller,
+        request: FetchRequest,
+        budgeted: bool,
+    ) -> impl Future<Output = Vec<FetchedPartition>> + Send + use<> {
         let deadline = Instant::now() + request.max_wait.min(MAX_FETCH_WAIT);
         let wanted: Vec<Wanted> = request
             .partitions
@@ -73,6 +90,7 @@ impl Broker {
             max_bytes: request.max_bytes.min(usize::try_from(self.config().fetch_max_bytes).unwrap_or(0)),
             min_bytes: request.min_bytes,
             isolation: request.isolation,
+            budgeted,
         };
         let broker = self.clone();
         async move { broker.poll(wanted, limits, deadline).await }
@@ -84,11 +102,11 @@ impl Broker {
         loop {
             let round = read_round(&wanted, limits.isolation, limits.max_bytes).await;
             if !round.cold.is_empty() && round.bytes == 0 {
-                return self.with_cold(round, &wanted, limits.max_bytes, deadline).await;
+                return self.with_cold(round, &wanted, &limits, deadline).await;
             }
             if !round.cold.is_empty() {
                 // Something hot is there: answer at once, the chunks load meanwhile and serve the next fetch.
-                self.load_meanwhile(&round.cold, &wanted, limits.max_bytes);
+                self.load_meanwhile(&round.cold, &wanted, &limits);
                 return round.answers;
             }
             let nothing_to_wait_for = wanted.is_empty() || round.failed || Instant::now() >= deadline;
@@ -111,26 +129,25 @@ impl Broker {
     }
 
     /// Reads of the cold tier, in order, as many as the answer has room for and a few at a time; the rest comes with the next fetch.
-    fn cold_reads(&self, cold: &[usize], wanted: &[Wanted], max_bytes: usize) -> Vec<Cold> {
+    fn cold_reads(&self, cold: &[usize], wanted: &[Wanted], limits: &Limits) -> Vec<Cold> {
         let Some(remote) = self.remote() else { return Vec::new() };
-        let mut left = max_bytes;
+        let mut left = limits.max_bytes;
         let mut reads = Vec::new();
         for index in cold.iter().copied().take(MAX_COLD_READS) {
             let Some(Wanted { asked, replica: Ok(replica) }) = wanted.get(index) else { continue };
             if left == 0 && !reads.is_empty() {
                 break;
             }
-            let bytes = asked.max_bytes.min(left);
+            let bytes = asked.max_bytes.min(left).min(COLD_READ_BYTES);
             left -= bytes;
-            let read = remote.read(&replica.id, asked.offset, bytes);
-            reads.push(Box::pin(async move { (index, read.await) }) as Cold);
+            reads.push(Cold { index, bytes, read: remote.read(&replica.id, asked.offset, bytes) });
         }
         reads
     }
 
-    fn load_meanwhile(&self, cold: &[usize], wanted: &[Wanted], max_bytes: usize) {
-        for read in self.cold_reads(cold, wanted, max_bytes) {
-            tokio::spawn(read);
+    fn load_meanwhile(&self, cold: &[usize], wanted: &[Wanted], limits: &Limits) {
+        for cold in self.cold_reads(cold, wanted, limits) {
+            tokio::spawn(cold.read);
         }
     }
 
@@ -139,16 +156,24 @@ impl Broker {
         &self,
         round: Round,
         wanted: &[Wanted],
-        max_bytes: usize,
+        limits: &Limits,
         deadline: Instant,
     ) -> Vec<FetchedPartition> {
         let patience = deadline.max(Instant::now() + self.config().remote_fetch_max_wait);
         let mut answers = round.answers;
-        let reads = self.cold_reads(&round.cold, wanted, max_bytes).into_iter().map(|read| async move {
-            // A read that is given up goes on by itself: its chunks are shared and kept.
-            let mut task = tokio::spawn(read);
-            tokio::time::timeout_at(patience, &mut task).await.ok().and_then(Result::ok)
-        });
+        let reads =
+            self.cold_reads(&round.cold, wanted, limits).into_iter().map(|Cold { index, bytes, read }| async move {
+                // First the room, then the read. Who waits in vain for either answers without, and is asked again.
+                let reserve = Arc::clone(self.cold_budget()).acquire_many_owned(units(bytes));
+                let reserved = match limits.budgeted {
+                    true => Some(tokio::time::timeout_at(patience, reserve).await.ok()?.ok()?),
+                    false => None,
+                };
+                // A read that is given up goes on by itself: its chunks are shared and kept.
+                let mut task = tokio::spawn(read);
+                let read = tokio::time::timeout_at(patience, &mut task).await.ok()?.ok()?;
+                Some((index, read.map(|read| RemoteBatches { batches: held(read.batches, reserved), ..read })))
+            });
         for (index, result) in join_all(reads).await.into_iter().flatten() {
             let Some(answer) = answers.get_mut(index) else { continue };
             match result {
@@ -183,7 +208,7 @@ impl Broker {
             max_bytes,
         };
         let request = FetchRequest { partitions: vec![asked], max_wait, min_bytes: 1, max_bytes, isolation };
-        let Some(fetched) = self.fetch(caller, request).await.pop() else {
+        let Some(fetched) = self.fetch_for(caller, request, false).await.pop() else {
             return Err(KafkaError::UnknownServerError.into());
         };
         if let Some(error) = fetched.error {
@@ -202,6 +227,35 @@ impl Broker {
             log_start: fetched.log_start_offset,
         })
     }
+}
+
+/// Bytes that give their part of a budget back when the last reference to them goes: when they are sent.
+struct Held {
+    bytes: Bytes,
+    _reserved: OwnedSemaphorePermit,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// What was read, with what it takes of the budget; what was reserved beyond it is given back now. A batch that is larger than was asked
+/// is charged as far as there is room.
+fn held(bytes: Bytes, reserved: Option<OwnedSemaphorePermit>) -> Bytes {
+    let Some(mut reserved) = reserved else { return bytes };
+    let (wanted, had) = (units(bytes.len()), u32::try_from(reserved.num_permits()).unwrap_or(u32::MAX));
+    drop(reserved.split(had.saturating_sub(wanted) as usize));
+    if let Ok(more) = Arc::clone(reserved.semaphore()).try_acquire_many_owned(wanted.saturating_sub(had)) {
+        reserved.merge(more);
+    }
+    Bytes::from_owner(Held { bytes, _reserved: reserved })
+}
+
+/// Bytes in units of the budget.
+fn units(bytes: usize) -> u32 {
+    u32::try_from(bytes.div_ceil(COLD_BUDGET_UNIT).max(1)).unwrap_or(u32::MAX)
 }
 
 /// All pieces in one buffer.

@@ -12,13 +12,18 @@ use tracing::{error, info, warn};
 
 use crate::broker::Broker;
 use crate::checkpoints::{Line, Lines};
-use crate::limits::{CHECKPOINT_INTERVAL, DELETION_RETRY, MAX_CLEANER_BACKOFF, REOPEN_FIRST, REOPEN_MOST};
+use crate::limits::{DELETION_RETRY, ENDING_AT_ONCE, MAX_CLEANER_BACKOFF, REOPEN_FIRST, REOPEN_MOST};
 use crate::replica::{Ending, GroupWork, Maintenance, Replica, Work};
 
 impl Broker {
-    /// Writes checkpoints that have moved, every few seconds.
-    pub(crate) async fn keep_checkpoints(self, stop: CancellationToken) {
-        while tokio::time::timeout(CHECKPOINT_INTERVAL, stop.cancelled()).await.is_err() {
+    /// Writes checkpoints that have moved: every few seconds, and earlier if a partition grows fast.
+    pub(crate) async fn keep_checkpoints(self, interval: Duration, stop: CancellationToken) {
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(interval) => {}
+                () = self.checkpoint_due() => {}
+            }
             let broker = self.clone();
             let write = move || {
                 if let Err(failure) = broker.write_checkpoints() {
@@ -40,6 +45,7 @@ impl Broker {
     fn write_checkpoints_and(&self, closed: &Lines) -> Result<(), LogError> {
         let look = |written: &Lines| {
             let line = |replica: &Arc<Replica>| {
+                replica.begin_checkpoint();
                 let offsets = replica.offsets();
                 (replica.id.topic_partition(), Line::of(&offsets, replica.view.flushed_end(), replica.cleaned()))
             };
@@ -114,15 +120,11 @@ impl Broker {
 
     /// Opens what a full disk kept from opening, once there is room.
     pub(crate) async fn keep_reopening(&self) {
-        let mut hosted = self.replicas().changes();
         let mut pause = REOPEN_FIRST;
         loop {
-            hosted.borrow_and_update();
             if !self.replicas().waits_for_room() {
                 pause = REOPEN_FIRST;
-                if hosted.changed().await.is_err() {
-                    return;
-                }
+                self.replicas().met_full_disk().await;
                 continue;
             }
             tokio::time::sleep(pause).await;
@@ -152,30 +154,44 @@ impl Broker {
         if gone.is_empty() && offline.is_empty() {
             return;
         }
+        let _turn = self.replicas().turn_to_end().await;
         let mut names: Vec<TopicPartition> = gone.iter().map(|replica| replica.id.topic_partition()).collect();
         names.extend(offline.iter().map(TopicIdPartition::topic_partition));
-        for replica in gone {
-            let id = replica.id.clone();
-            match replica.end(Ending::Delete).await {
-                Ok(Ok(_)) => info!(partition = %id, "deleted"),
-                Ok(Err(failure)) => error!(partition = %id, error = %failure, "cannot delete the files of a partition"),
-                Err(_) => warn!(partition = %id, "a deleted partition did not end in order"),
+        let mut deleted = 0_usize;
+        for together in gone.chunks(ENDING_AT_ONCE) {
+            let ends: Vec<_> = together.iter().map(|replica| (&replica.id, replica.end(Ending::Delete))).collect();
+            for (id, end) in ends {
+                match end.await {
+                    Ok(Ok(_)) => deleted += 1,
+                    Ok(Err(failure)) => {
+                        error!(partition = %id, error = %failure, "cannot delete the files of a partition");
+                    }
+                    Err(_) => warn!(partition = %id, "a deleted partition did not end in order"),
+                }
             }
         }
-        let broker = self.clone();
+        // Of many partitions the log has one line.
+        match names.first().filter(|_| deleted > 0) {
+            Some(partition) if names.len() == 1 => info!(%partition, "deleted"),
+            Some(_) => info!(partitions = deleted, "deleted"),
+            None => {}
+        }
+        let (broker, forgotten) = (self.clone(), names.clone());
         let remove = move || {
             for id in &offline {
                 if let Err(failure) = broker.replicas().remove_directory(id) {
                     error!(partition = %id, error = %failure, "cannot delete the files of a partition");
                 }
             }
-            if let Err(failure) = broker.checkpoints().forget(&names) {
+            if let Err(failure) = broker.checkpoints().forget(&forgotten) {
                 error!(error = %failure, "cannot write a checkpoint");
             }
         };
         if tokio::task::spawn_blocking(remove).await.is_err() {
             error!("cannot delete the files of deleted partitions");
         }
+        self.replicas().ended(&names);
+        self.deletions().notify_one();
     }
 
     /// Removes what is left of deleted topics: groups' offsets, remote objects; then the topic is forgotten. Tries again later what the
@@ -194,6 +210,10 @@ impl Broker {
         let image = self.image();
         let mut all = true;
         for (topic, deletion) in image.deletions() {
+            // A crash must find the topic among the deleted ones as long as files of it are here; their end brings us back.
+            if self.replicas().has_any_of(topic) {
+                continue;
+            }
             self.forget_offsets(topic, &deletion.value.name);
             let ids = (0..deletion.value.partitions).map(|index| TopicIdPartition {
                 id: topic,
@@ -227,10 +247,14 @@ impl Broker {
 
     async fn delete_remote(&self, ids: impl Iterator<Item = TopicIdPartition>) -> bool {
         let Some(remote) = self.remote() else { return true };
-        for id in ids {
-            if let Err(failure) = remote.delete(&id).await {
-                warn!(partition = %id, error = %failure, "cannot delete remote segments; trying again later");
-                return false;
+        let ids: Vec<TopicIdPartition> = ids.collect();
+        for together in ids.chunks(ENDING_AT_ONCE) {
+            let deletions: Vec<_> = together.iter().map(|id| (id, remote.delete(id))).collect();
+            for (id, deletion) in deletions {
+                if let Err(failure) = deletion.await {
+                    warn!(partition = %id, error = %failure, "cannot delete remote segments; trying again later");
+                    return false;
+                }
             }
         }
         true
@@ -238,25 +262,25 @@ impl Broker {
 
     /// Closes every log in order, so that the next start reads next to nothing.
     pub(crate) async fn close_logs(&self) {
-        let mut closed = Lines::new();
         let replicas = self.replicas().all();
         let ends: Vec<_> = replicas.iter().map(|replica| replica.end(Ending::Close)).collect();
         for (replica, end) in replicas.iter().zip(ends) {
-            let offsets = replica.offsets();
-            let end = match end.await {
-                Ok(Ok(end)) => end,
-                Ok(Err(failure)) => {
-                    error!(partition = %replica.id, error = %failure, "cannot close the log in order");
-                    replica.view.flushed_end()
-                }
-                Err(_) => replica.view.flushed_end(),
-            };
-            // Everything that was flushed is safe: there is one replica.
-            let line = Line { high_watermark: end, ..Line::of(&offsets, end, replica.cleaned()) };
-            closed.insert(replica.id.topic_partition(), line);
+            if let Ok(Err(failure)) = end.await {
+                error!(partition = %replica.id, error = %failure, "cannot close the log in order");
+            }
         }
         let broker = self.clone();
-        match tokio::task::spawn_blocking(move || broker.write_checkpoints_and(&closed)).await {
+        let finish = move || {
+            Replica::flush_all(&replicas);
+            // Everything that was flushed is safe: there is one replica.
+            let line = |replica: &Arc<Replica>| {
+                let end = replica.view.flushed_end();
+                let line = Line { high_watermark: end, ..Line::of(&replica.offsets(), end, replica.cleaned()) };
+                (replica.id.topic_partition(), line)
+            };
+            broker.write_checkpoints_and(&replicas.iter().map(line).collect())
+        };
+        match tokio::task::spawn_blocking(finish).await {
             Ok(Ok(())) => {}
             Ok(Err(failure)) => error!(error = %failure, "cannot write a checkpoint; recovery will take longer"),
             Err(_) => error!("cannot write the last checkpoints"),

@@ -14,6 +14,9 @@ pub(crate) const MAX_BYTES_PER_WRITE: usize = 8 * 1024 * 1024;
 /// Recovery checkpoints follow the flushed offsets at least this often.
 pub(crate) const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(5);
 
+/// And as soon as so many bytes of one partition were appended since the last one: what recovery verifies of it in a tenth of a second.
+pub(crate) const CHECKPOINT_BYTES: u64 = 64 * 1024 * 1024;
+
 /// How long an admin request waits for this broker's own image and partitions.
 pub(crate) const ADMIN_PATIENCE: Duration = Duration::from_secs(30);
 
@@ -22,6 +25,12 @@ pub(crate) const CHECKPOINT_PATIENCE: Duration = Duration::from_secs(1);
 
 /// How often a decision is made again after another writer was faster.
 pub(crate) const MAX_CONFLICTS: usize = 16;
+
+/// Pause between an opened partition and the next look at all of them: a look at 10,000 takes milliseconds.
+pub(crate) const RECONCILE_PAUSE: Duration = Duration::from_millis(100);
+
+/// Partitions of deleted topics that end at once: few, so that others' appends find their log threads between them.
+pub(crate) const ENDING_AT_ONCE: usize = 16;
 
 /// Partitions that are opened at once when the broker starts: recovery reads the disk, and the disk is one.
 pub(crate) const OPENING_AT_ONCE: usize = 8;
@@ -78,6 +87,16 @@ pub(crate) const REFUSALS_QUIET: Duration = Duration::from_secs(10);
 /// Reads of the cold tier that one fetch starts: each may hold several MiB.
 pub(crate) const MAX_COLD_READS: usize = 8;
 
+/// Bytes that answers to fetches may hold of the cold tier, which have no file to go from: some full fetches of the default size. Those
+/// who read slowly keep others from the cold tier, and from nothing else.
+pub(crate) const COLD_BUDGET_BYTES: usize = 128 * 1024 * 1024;
+
+/// The budget is counted in units of this size.
+pub(crate) const COLD_BUDGET_UNIT: usize = 1024;
+
+/// Most bytes that one read of the cold tier is asked for; one batch may still be larger.
+pub(crate) const COLD_READ_BYTES: usize = 8 * 1024 * 1024;
+
 /// Most partitions of one page of topics (Kafka's `max.request.partition.size.limit`): some 100 KiB.
 pub(crate) const MAX_PAGE_PARTITIONS: usize = 2_000;
 /// Passwords that are checked at once: each takes a thread some milliseconds, and whoever guesses must not take them all.
@@ -109,4 +128,5 @@ pub(crate) const COORDINATOR_PATIENCE_LEAST: Duration = Duration::from_secs(5);
 pub(crate) const COORDINATOR_PATIENCE: Duration = Duration::from_secs(30);
 
 const _: () = assert!(COORDINATOR_PATIENCE_LEAST.as_millis() <= COORDINATOR_PATIENCE.as_millis());
+const _: () = assert!(COLD_BUDGET_BYTES >= 2 * MAX_COLD_READS * COLD_READ_BYTES);
 const _: () = assert!(ROOM_STEP as u64 * 4 <= tidelog_log::limits::RESERVE_BYTES);

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tidelog_log::RemoteLog;
 use tidelog_metadata::keys::Endpoint;
@@ -10,6 +11,7 @@ use tidelog_model::NodeId;
 use tidelog_partition::Durability;
 use tidelog_security::{AclDefaults, Audit};
 
+use crate::limits::CHECKPOINT_INTERVAL;
 use crate::{LogLevels, Observer};
 
 /// Tells whether uploads to a `file://` store are in flight: a `syncfs` beside them could swallow their errors, or they its.
@@ -30,6 +32,8 @@ pub struct BrokerOptions {
     pub log_threads: usize,
     /// Threads that flush; 0 = 4 (what one disk can usefully do at once).
     pub flush_threads: usize,
+    /// Recovery checkpoints follow the flushed offsets at least this often.
+    pub checkpoint_interval: Duration,
     /// Settings under Kafka's names.
     pub config: BrokerConfig,
     /// Should new topics be tiered where `remote` is there (`remote.storage.enable` by default)?
@@ -64,6 +68,7 @@ impl BrokerOptions {
             durability: Durability::Fsync,
             log_threads: 0,
             flush_threads: 0,
+            checkpoint_interval: CHECKPOINT_INTERVAL,
             config: BrokerConfig::default(),
             tier_by_default: false,
             endpoints: Vec::new(),

@@ -1,6 +1,6 @@
 //! Every partition this broker hosts. Level-triggered: compares the image with what is hosted and acts on the difference.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,7 +11,7 @@ use tidelog_metadata::{ClusterImage, TopicConfig};
 use tidelog_model::{KafkaError, LeaderEpoch, Offset, PartitionIndex, TopicId, TopicIdPartition, TopicPartition};
 use tidelog_partition::Partition;
 use tidelog_record::BatchSums;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tracing::{debug, error, info, warn};
 
 use crate::core::Core;
@@ -75,8 +75,13 @@ pub(crate) struct Replicas {
     openings: Mutex<Openings>,
     next_key: AtomicU64,
     by_timer: Mutex<HashMap<u64, Arc<Replica>>>,
+    /// Partitions of deleted topics whose files go, by the names that their folders have. A new one of the same name waits.
+    ending: Mutex<HashMap<TopicPartition, TopicId>>,
+    one_ends: tokio::sync::Mutex<()>,
     /// Counts changes of `hosted`.
     version: watch::Sender<u64>,
+    /// Told when something could not be opened for want of room.
+    full: Notify,
     /// Called with every replica that begins to serve.
     led: Led,
 }
@@ -90,7 +95,10 @@ impl Replicas {
             openings: Mutex::default(),
             next_key: AtomicU64::new(0),
             by_timer: Mutex::default(),
+            ending: Mutex::default(),
+            one_ends: tokio::sync::Mutex::default(),
             version: watch::channel(0).0,
+            full: Notify::new(),
             led,
         })
     }
@@ -139,14 +147,19 @@ impl Replicas {
         self.version.subscribe()
     }
 
-    /// Is every partition that the image gives to this broker open, or known to be broken?
-    pub(crate) fn settled(&self, image: &ClusterImage, topic: TopicId) -> bool {
-        let Some(topic) = image.topic_by_id(topic) else { return true };
+    /// The topic's first partition from `from` on that the image gives to this broker and that is neither open nor known to be broken.
+    pub(crate) fn first_unsettled(
+        &self,
+        image: &ClusterImage,
+        topic: TopicId,
+        from: PartitionIndex,
+    ) -> Option<PartitionIndex> {
+        let topic = image.topic_by_id(topic)?;
         let hosted = self.hosted.read();
-        topic
-            .partitions()
-            .filter(|(_, partition)| partition.state.leader == Some(self.core.node))
-            .all(|(index, _)| hosted.get(&(topic.id, index)).is_some_and(Hosted::is_settled))
+        (from.get()..topic.partition_count).map(PartitionIndex).find(|index| {
+            let leads = topic.partition(*index).is_some_and(|found| found.state.leader == Some(self.core.node));
+            leads && !hosted.get(&(topic.id, *index)).is_some_and(Hosted::is_settled)
+        })
     }
 
     /// Could the log of any of the topic's partitions not be opened?
@@ -180,6 +193,9 @@ impl Replicas {
             match known {
                 None => {
                     let id = TopicIdPartition { id: topic.id, topic: topic.name.clone(), partition: index };
+                    if self.ending.lock().contains_key(&id.topic_partition()) {
+                        continue;
+                    }
                     self.hosted.write().insert(key, Hosted::Opening);
                     self.open(id, partition.state.leader_epoch, config);
                 }
@@ -193,9 +209,11 @@ impl Replicas {
     }
 
     /// Takes out the partitions whose topic the image no longer has: they stop serving at once.
-    /// Also tells which ones had no log that could be opened: their files are to be removed by name.
+    /// Also tells which ones had no log that could be opened: their files are to be removed by name. Until [`Replicas::ended`] nothing
+    /// else opens in their folders.
     pub(crate) fn take_gone(&self, image: &ClusterImage) -> (Vec<Arc<Replica>>, Vec<TopicIdPartition>) {
         let (mut gone, mut offline) = (Vec::new(), Vec::new());
+        let mut ending = self.ending.lock();
         self.hosted.write().retain(|(topic, _), hosted| {
             if image.topic_by_id(*topic).is_some() {
                 return true;
@@ -204,17 +222,38 @@ impl Replicas {
                 // Its opening ends first; the next change comes back to it.
                 Hosted::Opening | Hosted::Reopening => true,
                 Hosted::Offline(id, _) => {
+                    ending.insert(id.clone(), *topic);
                     offline.push(TopicIdPartition { id: *topic, topic: id.topic.clone(), partition: id.partition });
                     false
                 }
                 Hosted::Leading(replica) => {
                     self.by_timer.lock().remove(&replica.key);
+                    ending.insert(replica.id.topic_partition(), *topic);
                     gone.push(Arc::clone(replica));
                     false
                 }
             }
         });
         (gone, offline)
+    }
+
+    /// Deleted topics end one after the other: their files are many, and others want the disk too.
+    pub(crate) async fn turn_to_end(&self) -> impl Drop {
+        self.one_ends.lock().await
+    }
+
+    /// The files of these are gone, or will never be: their names are free.
+    pub(crate) fn ended(&self, partitions: &[TopicPartition]) {
+        let gone: HashSet<&TopicPartition> = partitions.iter().collect();
+        let mut ending = self.ending.lock();
+        ending.retain(|partition, _| !gone.contains(partition));
+        drop(ending);
+        self.version.send_modify(|version| *version += 1);
+    }
+
+    /// Has a topic that is deleted still partitions here?
+    pub(crate) fn has_any_of(&self, topic: TopicId) -> bool {
+        self.hosted.read().keys().any(|(id, _)| *id == topic) || self.ending.lock().values().any(|id| *id == topic)
     }
 
     /// Removes the directory of a partition that is deleted and not open, if it is really its own. Blocks.
@@ -241,8 +280,11 @@ impl Replicas {
         let replicas = Arc::clone(self);
         self.openings.lock().open += 1;
         tokio::spawn(async move {
-            let Ok(_turn) = Arc::clone(&replicas.opening).acquire_owned().await else { return };
-            let hosted = match replicas.try_open(&id, epoch, config).await {
+            let Ok(turn) = Arc::clone(&replicas.opening).acquire_owned().await else { return };
+            let opened = replicas.try_open(&id, epoch, config).await;
+            // The flush waits without a turn: where many do, one call serves them all.
+            drop(turn);
+            let hosted = match durable(opened).await {
                 Ok(replica) => Hosted::Leading(replica),
                 Err(Some(failure)) if failure.is_full() => {
                     error!(partition = %id, error = %failure, "no room for the partition's files: it is offline until there is");
@@ -254,6 +296,11 @@ impl Replicas {
             replicas.settle(&id, hosted);
             replicas.opened(leads.then(|| id.topic_partition()));
         });
+    }
+
+    /// Ready once a full disk has kept something from opening.
+    pub(crate) async fn met_full_disk(&self) {
+        self.full.notified().await;
     }
 
     /// Does anything wait for room on the disk?
@@ -284,7 +331,7 @@ impl Replicas {
                 // Its topic is gone, and it with it.
                 _ => continue,
             }
-            match self.try_open(&id, partition.state.leader_epoch, configs(key.0)).await {
+            match durable(self.try_open(&id, partition.state.leader_epoch, configs(key.0)).await).await {
                 Ok(replica) => {
                     info!(partition = %id, "there is room: the partition serves again");
                     self.settle(&id, Hosted::Leading(replica));
@@ -299,7 +346,7 @@ impl Replicas {
         true
     }
 
-    /// Opens a log on a thread that may block; `None` if that thread failed.
+    /// Opens a log on a thread that may block; `None` if that thread failed. It must be flushed before it serves.
     async fn try_open(
         self: &Arc<Self>,
         id: &TopicIdPartition,
@@ -322,8 +369,10 @@ impl Replicas {
             self.by_timer.lock().insert(replica.key, Arc::clone(replica));
         }
         self.hosted.write().insert((id.id, id.partition), hosted.clone());
-        if let Hosted::Leading(replica) = &hosted {
-            (self.led)(replica);
+        match &hosted {
+            Hosted::Leading(replica) => (self.led)(replica),
+            Hosted::Offline(_, Reason::Full) => self.full.notify_one(),
+            Hosted::Opening | Hosted::Offline(..) | Hosted::Reopening => {}
         }
         self.version.send_modify(|version| *version += 1);
     }
@@ -391,8 +440,9 @@ impl Replicas {
         };
         let end = log.view().log_end();
         log.assign_epoch(epoch, end);
-        // What is shown from now on must be durable: also what an earlier process wrote and did not flush.
-        log.view().flush()?;
+        if !exists {
+            log.write_first_epochs()?;
+        }
         let mut machine = Partition::lead(self.core.node, epoch, self.core.durability, sums, log_start, end);
         machine.set_min_insync(usize::try_from(config.min_insync_replicas).unwrap_or(1));
         let key = self.next_key.fetch_add(1, Ordering::Relaxed);
@@ -418,6 +468,15 @@ impl Replicas {
     /// Where a partition's files are.
     pub(crate) fn directory(&self, id: &TopicIdPartition) -> PathBuf {
         self.core.data_dir.join(id.to_string())
+    }
+}
+
+/// What is shown from now on must be durable: also what an earlier process wrote and did not flush. A failed flush has been told.
+async fn durable(opened: Result<Arc<Replica>, Option<LogError>>) -> Result<Arc<Replica>, Option<LogError>> {
+    let replica = opened?;
+    match replica.flush_first().await {
+        Ok(true) => Ok(replica),
+        Ok(false) | Err(_) => Err(None),
     }
 }
 

@@ -21,6 +21,7 @@ mod kafka_log;
 mod offsets;
 mod quotas;
 mod records;
+mod recovery;
 mod room;
 mod security;
 mod settings;

@@ -110,7 +110,13 @@ impl Broker {
     /// Waits until this broker serves what it leads of a topic.
     async fn wait_until_led(&self, topic: TopicId) -> Result<(), BrokerError> {
         let mut changes = self.replicas().changes();
-        let settled = changes.wait_for(|_| self.replicas().settled(&self.image(), topic));
+        // What is settled stays settled: each look goes on where the last one ended.
+        let mut from = PartitionIndex(0);
+        let settled = changes.wait_for(|_| {
+            let next = self.replicas().first_unsettled(&self.image(), topic, from);
+            from = next.unwrap_or(from);
+            next.is_none()
+        });
         match tokio::time::timeout(ADMIN_PATIENCE, settled).await {
             Ok(_) if self.replicas().has_offline(topic) => Err(BrokerError::new(
                 KafkaError::KafkaStorageError,

@@ -11,7 +11,7 @@ use tidelog_record::{AbortedTransaction, AbortedTransactions, Batch, BatchHeader
 use crate::disk::{DiskFile, unlink_if_there, write_file};
 use crate::index::{OFFSET_ENTRY, SegmentIndex};
 use crate::limits::MAX_SEGMENT_BYTES;
-use crate::names::{Kind, Stage};
+use crate::names::{Kind, LEADER_EPOCHS, Stage};
 use crate::state::{Active, Segment, Shared, State};
 use crate::view::LogView;
 use crate::{LogConfig, LogError};
@@ -311,6 +311,22 @@ impl Log {
         if state.epochs.assign(epoch, start) {
             state.epochs_version += 1;
         }
+    }
+
+    /// Writes the leader epochs of a log that has just been created, with its other files, so that its first record needs no further
+    /// flush for them.
+    pub fn write_first_epochs(&mut self) -> Result<(), LogError> {
+        let (text, version) = {
+            let state = self.shared.state.read();
+            (state.epochs.encode(), state.epochs_version)
+        };
+        let path = self.shared.directory.join(LEADER_EPOCHS);
+        let written = write_file(&*self.shared.disk, &path, text.as_bytes());
+        let file = written.map_err(LogError::io("cannot write", &path))?;
+        let mut state = self.shared.state.write();
+        state.unflushed.push(file);
+        state.epochs_written = version;
+        Ok(())
     }
 }
 

@@ -150,6 +150,15 @@ pub fn replace_file(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> io::Result<()
     }
 }
 
+/// Replaces a file without a flush: a power cut may leave the old content, the new one, or neither.
+pub(crate) fn put_file(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(".tmp");
+    let temporary = Path::new(&temporary);
+    write_file(disk, temporary, bytes)?;
+    disk.rename(temporary, path)
+}
+
 /// Removes a file that may already be gone.
 pub(crate) fn unlink_if_there(disk: &dyn Disk, path: &Path) -> io::Result<()> {
     match disk.unlink(path) {

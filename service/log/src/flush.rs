@@ -11,7 +11,7 @@ use std::sync::Arc;
 use tidelog_model::Offset;
 
 use crate::LogError;
-use crate::disk::{Disk, DiskFile, replace_file, unlink_if_there};
+use crate::disk::{Disk, DiskFile, put_file, replace_file, unlink_if_there};
 use crate::names::{LEADER_EPOCHS, UNSETTLED};
 use crate::state::Shared;
 use crate::view::LogView;
@@ -43,24 +43,34 @@ impl FlushTicket {
         self.files.len() + usize::from(self.flush_names) + usize::from(self.new_directory)
     }
 
-    /// Replaces `leader-epoch-checkpoint` if epochs have begun. Part of [`FlushTicket::sync`]; before a `syncfs` it is called alone.
+    /// What has to be written before a `syncfs` stands for [`FlushTicket::sync`]: the leader epochs. Until that call has ended a power cut
+    /// may leave them torn; then the batches tell.
     pub fn prepare(&self) -> io::Result<()> {
+        self.write_epochs(put_file)
+    }
+
+    /// Replaces `leader-epoch-checkpoint` if epochs have begun and the last of them has records: until then a start knows as much without
+    /// the file, and every start begins an epoch of every log.
+    fn write_epochs(&self, replace: impl FnOnce(&dyn Disk, &Path, &[u8]) -> io::Result<()>) -> io::Result<()> {
         if self.epochs_version.is_none() {
             return Ok(());
         }
         let _one_at_a_time = self.shared.epochs_file.lock();
         let (text, version) = {
             let state = self.shared.state.read();
+            if state.epochs.latest().is_some_and(|latest| latest.start >= state.log_end()) {
+                return Ok(());
+            }
             (state.epochs.encode(), state.epochs_version)
         };
-        replace_file(&*self.shared.disk, &self.shared.directory.join(LEADER_EPOCHS), text.as_bytes())?;
+        replace(&*self.shared.disk, &self.shared.directory.join(LEADER_EPOCHS), text.as_bytes())?;
         self.shared.state.write().epochs_written = version;
         Ok(())
     }
 
     /// Flushes one by one: the leader epochs, the directories of new names, then every file, oldest first.
     pub fn sync(&self) -> io::Result<()> {
-        self.prepare()?;
+        self.write_epochs(replace_file)?;
         let directory = &self.shared.directory;
         if self.new_directory {
             self.shared.disk.flush_dir(directory.parent().unwrap_or(Path::new(".")))?;

@@ -146,6 +146,8 @@ impl Log {
         if flushed_end < log_end || cut.is_some() || active.base >= flushed_end {
             unflushed = recovery.unflushed(&closed, flushed_end)?;
         }
+        // Recovery writes indexes anew and removes what is left over: the first flush makes the names durable that it leaves.
+        unflushed.names_version += 1;
         let epochs = sums.epochs.clone();
         // Epochs found in the log but not flushed with it go into the file with the next flush.
         let epochs_dirty = read_epochs(&*disk, directory).as_ref() != Some(&epochs);

@@ -142,6 +142,10 @@ pub trait LocalLog: Send + Sync {
     /// First offset that is still on the local disk.
     fn local_start(&self) -> Offset;
 
+    /// Is the whole log, from offset 0 on, in the active segment? Then nothing of it was ever closed, so nothing of it is remote. Does
+    /// not block.
+    fn is_all_active(&self) -> bool;
+
     /// Leader epochs of the whole local log. Does not block.
     fn leader_epochs(&self) -> LeaderEpochs;
 

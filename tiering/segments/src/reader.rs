@@ -106,7 +106,11 @@ impl ColdReader {
         if entry.has_aborted {
             tail.aborted.collect(first, next, &mut aborted);
         }
-        Ok((RemoteBatches { batches: bytes.slice(..taken), aborted, next }, position + taken as u64))
+        // A part of a chunk keeps the whole of it in memory, and its reader may be slow.
+        let small = (taken as u64) < self.chunk_bytes / 2;
+        let batches =
+            if small { Bytes::copy_from_slice(bytes.get(..taken).unwrap_or_default()) } else { bytes.slice(..taken) };
+        Ok((RemoteBatches { batches, aborted, next }, position + taken as u64))
     }
 
     /// The first record at or after `at`.

@@ -1,6 +1,7 @@
 //! The log thread's work on one partition: propose, write, apply, for everything that waits.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -68,7 +69,7 @@ impl Replica {
                     Ending::Close => {
                         let snapshot = self.machine.lock().sums().producers.encode_snapshot();
                         // The broker may have stopped waiting.
-                        let _ = done.send(log.close(&Bytes::from(snapshot)));
+                        let _ = done.send(log.write_last(&Bytes::from(snapshot)).map(|view| view.log_end()));
                     }
                     Ending::Delete => self.delete(log, done),
                 }
@@ -194,6 +195,7 @@ impl Replica {
 
     fn count(&self, proposal: &Proposal, stamped: &[StampedBatch]) {
         let bytes: usize = stamped.iter().map(StampedBatch::size).sum();
+        self.since_checkpoint.fetch_add(bytes as u64, Ordering::Relaxed);
         let duplicates = |placed: &&Placed| matches!(placed.verdict, Verdict::Duplicate { .. });
         metrics::counter!("tidelog_log_appended_bytes_total").increment(bytes as u64);
         metrics::counter!("tidelog_log_appended_batches_total").increment(stamped.len() as u64);

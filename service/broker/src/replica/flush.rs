@@ -7,11 +7,31 @@ use std::time::Duration;
 
 use tidelog_log::{FlushTicket, LogError};
 use tidelog_partition::{Durability, Effects};
+use tokio::sync::oneshot;
 use tracing::error;
 
 use super::{Replica, Writer};
+use crate::limits::{CHECKPOINT_BYTES, SYNCFS_FROM, SYNCFS_MOST};
 
 impl Replica {
+    /// Flushes what a start has found or made, together with others that wait for the same. True if the log is fit to serve then.
+    pub(crate) fn flush_first(self: &Arc<Self>) -> oneshot::Receiver<bool> {
+        let (done, flushed) = oneshot::channel();
+        *self.first_flush.lock() = Some(done);
+        self.core.flushers.submit(self);
+        flushed
+    }
+
+    /// A flush has ended, well or not.
+    fn flush_ended(self: &Arc<Self>, effects: Effects) {
+        self.carry_out(effects);
+        if let Some(waiting) = self.first_flush.lock().take() {
+            // The broker may have stopped waiting.
+            let _ = waiting.send(self.view.offline().is_none());
+        }
+        self.ask_for_checkpoint();
+    }
+
     /// Flushes everything written so far.
     pub(crate) fn flush(self: &Arc<Self>) {
         // Held to the end: the log is not deleted under a flush, which would look like a failing disk.
@@ -26,7 +46,19 @@ impl Replica {
         };
         let took = self.core.clock.now().monotonic.saturating_sub(started);
         metrics::histogram!("tidelog_log_flush_seconds").record(took.as_secs_f64());
-        self.carry_out(effects);
+        self.flush_ended(effects);
+    }
+
+    /// The log has grown so much since the last checkpoint that the next one shall not wait for its time.
+    fn ask_for_checkpoint(&self) {
+        if self.since_checkpoint.load(Ordering::Relaxed) >= CHECKPOINT_BYTES {
+            self.core.checkpoint_due.notify_one();
+        }
+    }
+
+    /// A checkpoint is about to take note of what is flushed now.
+    pub(crate) fn begin_checkpoint(&self) {
+        self.since_checkpoint.store(0, Ordering::Relaxed);
     }
 
     fn flush_lost(&self, failure: &LogError) -> Effects {
@@ -38,6 +70,16 @@ impl Replica {
     /// May one `syncfs` stand for many flushes now?
     pub(crate) fn may_flush_together(&self) -> bool {
         self.core.sync_fs.is_some() && !self.core.foreign_writes.as_ref().is_some_and(|writing| writing())
+    }
+
+    /// Flushes all of these, by as few calls as possible.
+    pub(crate) fn flush_all(replicas: &[Arc<Replica>]) {
+        for some in replicas.chunks(SYNCFS_MOST) {
+            match some.first() {
+                Some(first) if some.len() >= SYNCFS_FROM && first.may_flush_together() => Self::flush_together(some),
+                _ => some.iter().for_each(Replica::flush),
+            }
+        }
     }
 
     /// Flushes many logs with one call.
@@ -61,7 +103,7 @@ impl Replica {
             match prepared {
                 Ok(ticket) => tickets.push((replica, ticket)),
                 // One log's trouble is its own.
-                Err(effects) => replica.carry_out(effects),
+                Err(effects) => replica.flush_ended(effects),
             }
         }
         let synced = sync_fs.sync();
@@ -81,7 +123,7 @@ impl Replica {
                 }
                 Err(error) => replica.sync_lost(&error),
             };
-            replica.carry_out(effects);
+            replica.flush_ended(effects);
         }
     }
 

@@ -51,6 +51,10 @@ impl LocalLog for TierSource {
         self.0.upgrade().map_or(Offset::ZERO, |replica| replica.view.local_start())
     }
 
+    fn is_all_active(&self) -> bool {
+        self.0.upgrade().is_some_and(|replica| replica.view.active_base() == Offset::ZERO)
+    }
+
     fn leader_epochs(&self) -> LeaderEpochs {
         self.0
             .upgrade()

@@ -18,7 +18,7 @@ mod transactions;
 mod waiters;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
@@ -79,8 +79,12 @@ pub(crate) struct Replica {
     gone: AtomicBool,
     /// Held by a flush and by a deletion, which exclude each other; true once the log is deleted.
     flushing: Mutex<bool>,
+    /// Waits for the flush after which the replica may serve.
+    first_flush: Mutex<Option<oneshot::Sender<bool>>>,
     /// How the replica shall end, and who waits for it.
     ending: Mutex<Option<(Ending, Ended)>>,
+    /// Bytes appended since the last checkpoint of the log was looked for.
+    since_checkpoint: AtomicU64,
     /// How far the log is compacted.
     cleaning: Mutex<Cleaning>,
     /// The last stable offset when the cold tier was last considered.
@@ -94,19 +98,19 @@ pub(crate) fn may_be_remote(id: &TopicIdPartition, config: &TopicConfig) -> bool
     !id.topic.is_internal() && !config.remote_log_given_up
 }
 
-/// Who hears that a replica has ended: the flushed end of its log.
+/// Who hears that a replica has ended: the end of its log.
 type Ended = oneshot::Sender<Result<Offset, LogError>>;
 
 /// How a replica ends.
 pub(crate) enum Ending {
-    /// The broker stops: everything is written and flushed, the next start reads next to nothing.
+    /// The broker stops: everything is written, and the next start reads next to nothing once it is flushed too.
     Close,
     /// The topic is deleted, and the files with it.
     Delete,
 }
 
 impl Replica {
-    /// A leader over `log`; the machine has been told what the log holds, and all of it is flushed. `cleaned` is where its last compaction
+    /// A leader over `log`; the machine has been told what the log holds, and takes all of it for flushed: see [`Replica::flush_first`]. `cleaned` is where its last compaction
     /// ended.
     pub(crate) fn new(
         id: TopicIdPartition,
@@ -139,7 +143,9 @@ impl Replica {
             flush_slot: Slot::default(),
             gone: AtomicBool::new(false),
             flushing: Mutex::new(false),
+            first_flush: Mutex::default(),
             ending: Mutex::default(),
+            since_checkpoint: AtomicU64::new(0),
             cleaning: Mutex::new(Cleaning::up_to(cleaned)),
             considered: AtomicI64::new(Offset::NONE.0),
             delayed_transactions: AtomicUsize::new(0),
@@ -224,7 +230,7 @@ impl Replica {
     }
 
     /// Ends the replica: everybody who waits is told, later entries are refused, and its log thread closes or deletes the log.
-    /// The receiver gets the flushed end of a closed log.
+    /// The receiver gets the log's end.
     pub(crate) fn end(self: &Arc<Self>, ending: Ending) -> oneshot::Receiver<Result<Offset, LogError>> {
         let (done, ended) = oneshot::channel();
         if let Some(remote) = &self.core.remote {

@@ -85,6 +85,28 @@ async fn a_fetch_asks_the_tier_for_no_more_than_its_answer_may_hold() {
 }
 
 #[tokio::test]
+async fn answers_that_nobody_takes_keep_others_from_the_cold_tier_only() {
+    let tier = MemoryTier::new();
+    let fixture = tiered(tempfile::tempdir().unwrap(), &tier).await;
+    cold(&fixture, &tier).await;
+    let free = || fixture.broker.cold_budget().available_permits();
+    let all = free();
+    let held = fetch(&fixture, 8_000, 20_000).await;
+    let bytes: usize = held.iter().map(|answer| answer.size()).sum();
+    let taken = (all - free()) * crate::limits::COLD_BUDGET_UNIT;
+    assert!((bytes..bytes + 3 * crate::limits::COLD_BUDGET_UNIT).contains(&taken), "{taken} for {bytes} bytes");
+    // The rest is taken too: a consumer of cold records gets none and no error, one of hot records gets his.
+    let rest = Arc::clone(fixture.broker.cold_budget()).acquire_many_owned(free() as u32).await.unwrap();
+    let answers = tokio::time::timeout(PATIENCE, fetch(&fixture, 8_000, 20_000)).await.expect("the fetch ends");
+    assert!(answers.iter().all(|answer| answer.error.is_none() && answer.records.is_empty()));
+    fixture.create("hot", 1, &[]).await;
+    fixture.produce("hot", &["one"], Acks::All).await.unwrap();
+    assert_eq!(fixture.read_all("hot").await, ["one"]);
+    drop((held, rest));
+    assert_eq!(free(), all, "all of it comes back with the last reference");
+}
+
+#[tokio::test]
 async fn a_tier_that_does_not_answer_costs_a_fetch_a_moment_and_no_error() {
     let tier = MemoryTier::new();
     let fixture = tiered(tempfile::tempdir().unwrap(), &tier).await;

@@ -112,8 +112,9 @@ impl Partition {
     /// Offsets that are in no object yet.
     fn lag(&self) -> Option<i64> {
         let end = self.log_end?;
-        let remote = self.remote_end.or(self.log_start)?;
-        Some(end.saturating_sub(remote).max(0))
+        // What retention has taken is behind both.
+        let begun = self.remote_end.max(self.log_start)?;
+        Some(end.saturating_sub(begun).max(0))
     }
 }
 

@@ -1,5 +1,6 @@
 //! Where tiering and tables stand, for the gateway.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -21,10 +22,16 @@ impl StatusPort for Status {
         Box::pin(async move {
             let status = self.tier.status();
             let mut partitions = Vec::with_capacity(status.partitions.len());
+            // Once per topic: it may have thousands of partitions.
+            let mut topics = HashMap::new();
             for partition in &status.partitions {
-                let topic = TopicRef::Id(partition.partition.id);
-                let Ok(local) = self.broker.partition_status(caller, &topic) else { continue };
-                let local = local.iter().find(|local| local.index == partition.partition.partition);
+                let id = partition.partition.id;
+                let local = topics.entry(id).or_insert_with(|| {
+                    let found = self.broker.partition_status(caller, &TopicRef::Id(id)).ok()?;
+                    Some(found.into_iter().map(|local| (local.index, local)).collect::<HashMap<_, _>>())
+                });
+                let Some(local) = local else { continue };
+                let local = local.get(&partition.partition.partition);
                 partitions.push(json!({
                     "topic": partition.partition.topic.as_str(),
                     "partition": partition.partition.partition.get(),

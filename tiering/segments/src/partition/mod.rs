@@ -75,6 +75,8 @@ struct Lead {
     /// The machine and what it wants done; made by the first run, because that reads the local disk.
     machine: tokio::sync::Mutex<Option<(Manifest, VecDeque<Effect>)>>,
     woken: AtomicBool,
+    /// Nothing of the log can be remote yet: no manifest is read or written, however many such partitions there are.
+    dormant: AtomicBool,
     collect: AtomicBool,
     /// The last upload failed because of the local segment.
     damaged: AtomicBool,
@@ -177,18 +179,24 @@ impl Partition {
     ) {
         self.end(slot);
         *self.progress.lock() = Progress::default();
+        let dormant = source.as_ref().is_some_and(|source| source.is_all_active());
         let lead = Arc::new(Lead {
             epoch,
             source,
             machine: tokio::sync::Mutex::new(None),
             woken: AtomicBool::new(true),
+            dormant: AtomicBool::new(dormant),
             collect: AtomicBool::new(false),
             damaged: AtomicBool::new(false),
             over: Arc::default(),
             done: watch::Sender::new(None),
             task: Mutex::new(None),
         });
-        lead.ensure_running(self, shared);
+        if dormant {
+            *self.image.write() = Some(Arc::default());
+        } else {
+            lead.ensure_running(self, shared);
+        }
         slot.lead = Some(lead);
     }
 
@@ -228,6 +236,13 @@ impl Partition {
     /// There may be something to do.
     pub(crate) fn wake(self: &Arc<Self>, shared: &Arc<Shared>) {
         if let Some(lead) = self.slot.lock().lead.as_ref() {
+            if lead.dormant.load(Ordering::Acquire) {
+                if lead.source.as_ref().is_some_and(|source| source.is_all_active()) {
+                    return;
+                }
+                lead.dormant.store(false, Ordering::Release);
+                *self.image.write() = None;
+            }
             lead.woken.store(true, Ordering::Release);
             lead.ensure_running(self, shared);
         }

@@ -22,6 +22,10 @@ impl LocalLog for EmptyLog {
         Offset::ZERO
     }
 
+    fn is_all_active(&self) -> bool {
+        false
+    }
+
     fn leader_epochs(&self) -> LeaderEpochs {
         LeaderEpochs::new()
     }

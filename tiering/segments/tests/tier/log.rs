@@ -161,6 +161,10 @@ impl LocalLog for TestLog {
         self.state.lock().segments.values().next().map_or(Offset::ZERO, |segment| segment.base)
     }
 
+    fn is_all_active(&self) -> bool {
+        false
+    }
+
     fn leader_epochs(&self) -> LeaderEpochs {
         self.state.lock().epochs.clone()
     }
