@@ -149,6 +149,27 @@ go_env() {
   echo "$dir"
 }
 
+# c_env FOLDER: the C program of FOLDER with the library of the module in its go.mod, built once per content. Prints the folder that holds
+# `check`.
+c_env() {
+  local folder="$1"
+  local sum dir vendor
+  sum=$(cat "$folder"/go.mod "$folder"/go.sum "$folder"/*.[ch] | sha256sum | cut -c1-16)
+  dir="$(interop_cache)/c-$sum"
+  only_one "$dir"
+  if [[ ! -e "$dir/ready" ]]; then
+    rm -rf "$dir"
+    mkdir -p "$dir"
+    vendor=$(cd "$folder" && GOFLAGS=-mod=readonly go mod download -json | python3 -c 'import json,sys; print(json.load(sys.stdin)["Dir"])')/kafka/librdkafka_vendor
+    local arch=amd64
+    [[ "$(uname -m)" != aarch64 ]] || arch=arm64
+    cc -std=c11 -D_DEFAULT_SOURCE -O1 -g -Wall -Wextra -Werror -isystem "$vendor" "$folder"/*.c "$vendor/librdkafka_glibc_linux_$arch.a" \
+      -lm -ldl -lpthread -lrt -o "$dir/check" >&2
+    touch "$dir/ready"
+  fi
+  echo "$dir"
+}
+
 # prometheus_bin: prints the path of Prometheus, with promtool beside it: the installed one, or Debian's package, unpacked and not installed.
 prometheus_bin() {
   command -v prometheus && return 0

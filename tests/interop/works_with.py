@@ -1,8 +1,8 @@
-"""README's table "Works with", from the lines of a run.
+"""README's tables of what works, from the lines of a run: the clients, and Apache Kafka's own software.
 
 works_with.py LINES RESULTS README [--write]: reads the run's lines (`ok    client: check (0.1 s)`), writes RESULTS, a JSON object
-`{client: {check: passed}}`, and compares README's table with it, only the columns of clients that were run. Each difference is a line
-that begins with FAIL; with --write the table is made anew instead, which needs a run of all clients.
+`{client: {check: passed}}`, and compares README's tables with it, only what was run. Each difference is a line that begins with FAIL; with
+--write the tables are made anew instead, which needs a run of all.
 """
 
 import json
@@ -10,7 +10,7 @@ import re
 import sys
 from pathlib import Path
 
-CLIENTS = ["java", "kcat", "confluent-kafka", "kafka-python", "aiokafka", "franz-go", "sarama", "kafkajs"]
+CLIENTS = ["java", "kcat", "rdkafka", "confluent-kafka", "kafka-python", "aiokafka", "franz-go", "sarama", "kafkajs"]
 
 # A feature, and the checks that prove it.
 FEATURES = [
@@ -46,7 +46,27 @@ LACKS = {
     "kafkajs": {"groups of the consumer protocol (KIP-848)"},
 }
 
+# What of Apache Kafka itself: a name, the part of the run, and the checks that prove it.
+SOFTWARE = [
+    ("tools: topics, configs, get-offsets, delete-records, log-dirs, leader-election, reassign-partitions", "tools",
+     r"(topics|configs: of (topics|brokers|groups)|get-offsets|delete-records|log-dirs|leader-election|reassign-partitions)"),
+    ("tools: console and verifiable producers and consumers, perf tests, e2e-latency", "tools",
+     r"(console|producer-perf|e2e-latency|verifiable)"),
+    ("tools: groups, consumer-groups", "tools", r"consumer-groups"),
+    ("tools: acls, users, quotas, delegation-tokens", "tools", r"(acls|configs: (SCRAM|quotas)|delegation-tokens)"),
+    ("tools: transactions", "tools", r"transactions: (list|what|perf)"),
+    ("tools: dump-log on our files", "tools", r"(dump-log|transactions: dump-log)"),
+    ("tools: broker-api-versions, features, cluster, metadata-quorum", "tools", r"(broker-api-versions|features|cluster|metadata-quorum)"),
+    ("Streams, application or server killed in the middle, totals exact", "streams", r"(at_least_once|exactly_once)"),
+    ("Streams: application-reset", "streams", r"the reset tool"),
+    ("Connect, distributed: REST, rebalance, restart", "connect", r"(?!exactly-once)"),
+    ("Connect: exactly-once source", "connect", r"exactly-once source"),
+    ("MirrorMaker 2, dedicated", "mirror", r"(?!in Connect)"),
+    ("MirrorMaker 2 in Connect, exactly once", "mirror", r"in Connect"),
+]
+
 BEGIN, END = "<!-- works with: made by tests/interop/run -->", "<!-- end of works with -->"
+BEGIN_SOFTWARE, END_SOFTWARE = "<!-- Kafka's software: made by tests/interop/run -->", "<!-- end of Kafka's software -->"
 
 
 def read_lines(path):
@@ -61,8 +81,10 @@ def read_lines(path):
 
 
 def cell(client, checks, feature, pattern):
-    if feature in LACKS.get(client, ()):
-        return "–"
+    return "–" if feature in LACKS.get(client, ()) else shown(checks, pattern)
+
+
+def shown(checks, pattern):
     # A failed check's name is followed by what went wrong.
     passed = [ok for name, ok in checks.items() if re.match(pattern.removesuffix("$") if not ok else pattern, name)]
     return "" if not passed else "yes" if all(passed) else "no"
@@ -82,30 +104,52 @@ def table(columns):
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 
-def written(readme):
-    """README's table by client and feature."""
-    rows = [[one.strip() for one in line.strip("|").split("|")] for line in readme.splitlines() if line.startswith("|")]
-    clients = rows[0][1:]
-    return {client: {row[0]: row[at + 1] for row in rows[2:]} for at, client in enumerate(clients)}
+def software(results):
+    return {name: shown(results[part], pattern) for name, part, pattern in SOFTWARE if part in results}
+
+
+def software_table(rows):
+    return "\n".join(["| Apache Kafka's own | |", "| --- | --- |", *(f"| {name} | {cell} |" for name, cell in rows.items())])
+
+
+def rows(text):
+    """The rows of a table: the first cell, and the others."""
+    cells = [[one.strip() for one in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("|")]
+    return [(first, others) for first, *others in cells[2:]]
+
+
+def written(text):
+    """The clients' table, by client and feature."""
+    head = next(line for line in text.splitlines() if line.startswith("|"))
+    clients = [one.strip() for one in head.strip("|").split("|")][1:]
+    return {client: {feature: cells[at] for feature, cells in rows(text)} for at, client in enumerate(clients)}
+
+
+def between(text, begin, end):
+    before, rest = text.split(begin)
+    return before + begin + "\n", *rest.split(end, 1)
 
 
 def main(lines, target, path, write):
     results = read_lines(lines)
     Path(target).write_text(json.dumps(results, indent=1, sort_keys=True) + "\n")
-    ran = columns(results)
+    ran, own = columns(results), software(results)
     readme = Path(path).read_text()
-    before, rest = readme.split(BEGIN)
-    old, after = rest.split(END)
     if write:
-        if set(ran) != set(CLIENTS):
-            sys.exit(f"the table needs all clients; not run: {' '.join(sorted(set(CLIENTS) - set(ran)))}")
-        Path(path).write_text(f"{before}{BEGIN}\n{table(ran)}\n{END}{after}")
+        if set(ran) != set(CLIENTS) or len(own) != len(SOFTWARE):
+            sys.exit(f"the tables need a run of all; not run: {' '.join(sorted(set(CLIENTS) - set(ran)))}")
+        for begin, end, made in ((BEGIN, END, table(ran)), (BEGIN_SOFTWARE, END_SOFTWARE, software_table(own))):
+            before, _, after = between(readme, begin, end)
+            readme = f"{before}{made}\n{end}{after}"
+        Path(path).write_text(readme)
         return
-    if not ran:
+    if not ran and not own:
         return
-    said = written(old)
-    if list(said) != CLIENTS or any(list(said[client]) != [name for name, _ in FEATURES] for client in said):
-        print("FAIL  works-with: README's table has other clients or features; make it anew with TIDELOG_WRITE=1")
+    said = written(between(readme, BEGIN, END)[1])
+    said_own = {name: shown for name, (shown, *_) in rows(between(readme, BEGIN_SOFTWARE, END_SOFTWARE)[1])}
+    if list(said) != CLIENTS or any(list(said[client]) != [name for name, _ in FEATURES] for client in said) or list(said_own) != [
+            name for name, *_ in SOFTWARE]:
+        print("FAIL  works-with: README's tables have other clients or features; make them anew with TIDELOG_WRITE=1")
         return
     wrong = [
         f"FAIL  works-with: {client}, {feature}: README says '{said[client][feature]}', the run '{now}'"
@@ -113,7 +157,8 @@ def main(lines, target, path, write):
         for feature, now in cells.items()
         if said[client][feature] != now
     ]
-    print("\n".join(wrong) if wrong else f"ok    works-with: README's table is this run's ({len(ran)} clients)")
+    wrong += [f"FAIL  works-with: {name}: README says '{said_own[name]}', the run '{now}'" for name, now in own.items() if said_own[name] != now]
+    print("\n".join(wrong) if wrong else f"ok    works-with: README's tables are this run's ({len(ran)} clients, {len(own)} parts of Kafka)")
 
 
 if __name__ == "__main__":
