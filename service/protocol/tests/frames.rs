@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use base64::Engine as _;
 use bytes::Bytes;
-use generate::{Chance, injured};
+use generate::{Chance, all, injured, message};
 use tidelog_protocol::header::{read_api_versions_response, read_response, request_frame_with_tags, response_frame};
 use tidelog_protocol::messages::*;
 use tidelog_protocol::{ApiKey, HeaderError, Message, Pieces, Request, RequestHeader, TABLE, each_api};
@@ -128,7 +128,8 @@ fn injured_frames_never_panic() {
     assert!(refused > 10_000, "{refused}");
 }
 
-/// `TIDELOG_FUZZ_SECONDS` sets for how long (1), `TIDELOG_SEED` repeats the choices. What is accepted comes back as the same message.
+/// Recorded frames, and made-up messages of every API in every version. `TIDELOG_FUZZ_SECONDS` sets for how long (1), `TIDELOG_SEED` repeats
+/// the choices. What is accepted comes back as the same message.
 #[test]
 #[allow(clippy::disallowed_methods)] // how long the test runs is its own business
 fn hostile_bytes_of_every_api_never_panic() {
@@ -138,34 +139,59 @@ fn hostile_bytes_of_every_api_never_panic() {
         std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos() as u64
     });
     println!("TIDELOG_SEED={seed} repeats the choices");
-    let (frames, mut chance) = (recorded(), Chance(seed));
+    let (frames, described, mut chance) = (recorded(), all(), Chance(seed));
     let (began, mut accepted, mut refused) = (std::time::Instant::now(), 0u64, 0u64);
+    let mut count = |is_message: bool| *(if is_message { &mut accepted } else { &mut refused }) += 1;
     while began.elapsed().as_secs() < seconds {
         for frame in &frames {
-            let request = injured(&frame.request, &mut chance);
-            let known = RequestHeader::parse(request).is_ok_and(|(header, body)| {
-                macro_rules! decode {
+            let request = RequestHeader::parse(injured(&frame.request, &mut chance));
+            count(request.is_ok_and(|(header, body)| {
+                macro_rules! again {
                     ($($name:ident: $request:ident => $response:ident;)*) => {
-                        match header.api { $(ApiKey::$name => $request::decode_last(body, header.version).is_ok(),)* }
+                        match header.api { $(ApiKey::$name => comes_back($request::decode_last(body, header.version), header.version),)* }
                     };
                 }
-                each_api!(decode)
-            });
+                each_api!(again)
+            }));
             let response = injured(&frame.response, &mut chance);
-            let read = ApiKey::from_code(frame.key).is_some_and(|api| {
-                macro_rules! read {
+            count(ApiKey::from_code(frame.key).is_some_and(|api| {
+                macro_rules! again {
                     ($($name:ident: $request:ident => $response:ident;)*) => {
-                        match api { $(ApiKey::$name => read_response::<$request>(response, frame.version).is_ok(),)* }
+                        match api {
+                            $(ApiKey::$name => comes_back(
+                                read_response::<$request>(response, frame.version).map(|(_, answer)| answer),
+                                frame.version,
+                            ),)*
+                        }
                     };
                 }
-                each_api!(read)
-            });
-            accepted += u64::from(known) + u64::from(read);
-            refused += u64::from(!known) + u64::from(!read);
+                each_api!(again)
+            }));
+        }
+        for one in &described {
+            for version in one.versions.iter() {
+                let bytes = injured(&message(one, version, &mut chance), &mut chance);
+                let again = (one.round_trip)(bytes.clone(), version);
+                count(again.is_ok());
+                if let Ok(again) = again {
+                    let same = (one.debug)(again, version) == (one.debug)(bytes.clone(), version);
+                    assert!(same, "{} v{version}, seed {seed}: {bytes:02x?}", one.name);
+                }
+            }
         }
     }
     println!("{accepted} frames accepted, {refused} refused");
     assert!(accepted > 0 && refused > 0);
+}
+
+/// Whether it is a message, which then is the same after it was written and read again.
+fn comes_back<M: Message + std::fmt::Debug, E>(read: Result<M, E>, version: i16) -> bool {
+    read.is_ok_and(|message| {
+        let again = M::from_bytes(message.to_bytes(version).unwrap(), version).unwrap();
+        // Not by `==`: a number that is none equals nothing.
+        assert_eq!(format!("{again:?}"), format!("{message:?}"));
+        true
+    })
 }
 
 #[test]

@@ -1,6 +1,7 @@
-//! Hostile bytes for every API over real connections: a kept corpus (recorded frames of Kafka's clients, and frames that once did harm),
-//! mutated at random. `TIDELOG_FUZZ_SECONDS` sets for how long (2), `TIDELOG_SEED` repeats the choices. A frame that breaks something
-//! belongs into `tests/data/hostile-frames.txt`.
+//! Hostile bytes for every API over real connections: a kept corpus (recorded frames of Kafka's clients, and frames that once did harm) and
+//! made-up frames of every API in every version, mutated at random; to an open server, and to one with logins, access rules and tokens.
+//! `TIDELOG_FUZZ_SECONDS` sets for how long (2), `TIDELOG_SEED` repeats the choices. A frame that breaks something belongs into
+//! `tests/data/hostile-frames.txt`.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -9,11 +10,11 @@ use std::time::{Duration, Instant};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use tidelog_harness::protocol::ApiKey;
-use tidelog_harness::protocol::messages::MetadataRequest;
+use tidelog_harness::protocol::messages::{MetadataRequest, SaslAuthenticateRequest, SaslHandshakeRequest};
 use tidelog_harness::rand::rngs::StdRng;
 use tidelog_harness::rand::{Rng, SeedableRng};
-use tidelog_harness::raw::Raw;
-use tidelog_harness::{number, seed, serde_json};
+use tidelog_harness::raw::{Raw, encode};
+use tidelog_harness::{Server, frames, number, seed, serde_json};
 
 use crate::server;
 
@@ -23,13 +24,13 @@ const MEMORY: u64 = 256 * 1024 * 1024;
 /// An answer that has not come after this time belongs to a request that waits, as a join does.
 const PATIENCE: Duration = Duration::from_millis(100);
 
-/// What changes the settings of all would change the test: it is only decoded, by the tests of the codec.
+/// What changes the settings of all would change the test of who comes after: only the server that nobody uses afterwards is asked.
 const NOT_ASKED: &[ApiKey] = &[ApiKey::AlterClientQuotas, ApiKey::AlterConfigs, ApiKey::IncrementalAlterConfigs];
 
 const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/data");
 
 /// Request frames without their length.
-fn corpus() -> Vec<Vec<u8>> {
+fn corpus(seed: u64) -> Vec<Vec<u8>> {
     let recorded = std::fs::read_to_string(format!("{DATA}/kafka-4.3.0/frames.ndjson")).unwrap();
     let recorded = recorded.lines().map(|line| {
         let frame: serde_json::Value = serde_json::from_str(line).unwrap();
@@ -40,7 +41,7 @@ fn corpus() -> Vec<Vec<u8>> {
         let digits: Vec<char> = line.split('#').next().unwrap().chars().filter(|c| !c.is_whitespace()).collect();
         digits.chunks(2).map(|pair| u8::from_str_radix(&pair.iter().collect::<String>(), 16).unwrap()).collect()
     });
-    recorded.chain(kept).collect()
+    recorded.chain(kept).chain(frames::of_every_request(seed)).collect()
 }
 
 fn is_asked(frame: &[u8]) -> bool {
@@ -81,11 +82,21 @@ fn injured(mut frame: Vec<u8>, other: &[u8], random: &mut StdRng) -> Vec<u8> {
     frame
 }
 
-/// Sends frames and reads what comes; whether the server answers, hangs up or waits is all the same.
-fn exchange(address: &str, frames: &[Vec<u8>]) {
+/// Eight frames of the corpus, injured.
+fn some(corpus: &[Vec<u8>], random: &mut StdRng) -> Vec<Vec<u8>> {
+    let mut pick = || &corpus[random.random_range(0..corpus.len())];
+    let pairs: Vec<(Vec<u8>, &Vec<u8>)> = (0..8).map(|_| (pick().clone(), pick())).collect();
+    pairs.into_iter().map(|(frame, other)| injured(frame, other, random)).collect()
+}
+
+/// Sends frames, after a greeting that is as it should be, and reads what comes; whether the server answers, hangs up or waits is all the same.
+fn exchange(address: &str, greeting: &[u8], frames: &[Vec<u8>]) {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream.set_write_timeout(Some(Duration::from_secs(20))).unwrap();
+    if stream.write_all(greeting).is_err() {
+        return;
+    }
     for frame in frames {
         let length = u32::try_from(frame.len()).unwrap();
         if stream.write_all(&[&length.to_be_bytes()[..], frame].concat()).is_err() {
@@ -103,7 +114,7 @@ fn mutated_requests_of_every_api_harm_nobody() {
     let duration = Duration::from_secs(number("TIDELOG_FUZZ_SECONDS").unwrap_or(2));
     println!("{duration:?}; TIDELOG_SEED={seed} repeats the choices");
     let mut random = StdRng::seed_from_u64(seed);
-    let corpus = corpus();
+    let corpus = corpus(seed);
     let mut server = server();
     Raw::connect(server.kafka()).call(1, &MetadataRequest::default());
     let before = server.resident_bytes();
@@ -111,14 +122,11 @@ fn mutated_requests_of_every_api_harm_nobody() {
     corpus
         .iter()
         .filter(|frame| is_asked(frame))
-        .for_each(|frame| exchange(server.kafka(), std::slice::from_ref(frame)));
+        .for_each(|frame| exchange(server.kafka(), &[], std::slice::from_ref(frame)));
     let (began, mut sent) = (Instant::now(), 0);
     while began.elapsed() < duration {
-        let mut pick = || &corpus[random.random_range(0..corpus.len())];
-        let pairs: Vec<(Vec<u8>, &Vec<u8>)> = (0..8).map(|_| (pick().clone(), pick())).collect();
-        let frames = pairs.into_iter().map(|(frame, other)| injured(frame, other, &mut random));
-        let frames: Vec<Vec<u8>> = frames.filter(|frame| is_asked(frame)).collect();
-        exchange(server.kafka(), &frames);
+        let frames: Vec<Vec<u8>> = some(&corpus, &mut random).into_iter().filter(|frame| is_asked(frame)).collect();
+        exchange(server.kafka(), &[], &frames);
         sent += frames.len();
         assert!(server.is_running(), "seed {seed}: the server ended after {sent} frames");
     }
@@ -129,6 +137,65 @@ fn mutated_requests_of_every_api_harm_nobody() {
     server.run(&["topic", "create", "after"]).expect(0);
     server.run_with(&["produce", "after"], b"x\n").expect(0);
     assert_eq!(server.run(&["consume", "after"]).expect(0).stdout, "x\n");
+    server.assert_no_panic();
+    server.stop();
+}
+
+/// A server with everything of a secured one, and a super user.
+fn secured() -> (Server, String) {
+    let args = [
+        "--kafka-listen",
+        "SASL_PLAINTEXT://127.0.0.1:0",
+        "--kafka-sasl-mechanism",
+        "PLAIN,SCRAM-SHA-256",
+        "--authorizer",
+        "acl",
+        "--super-user",
+        "User:admin",
+        "--super-user",
+        "User:ANONYMOUS",
+    ];
+    let options = tidelog_harness::options!().env("TIDELOG_NEW_PASSWORD", "secret").args(args);
+    let server = Server::start(options.set("delegation.token.secret.key", "tell-nobody-about-this-one"));
+    server.run(&["user", "create", "admin"]).expect(0);
+    let endpoints = std::fs::read_to_string(server.data_dir().join("endpoints.json")).unwrap();
+    let endpoints: serde_json::Value = serde_json::from_str(&endpoints).unwrap();
+    let address = endpoints["listeners"]["SASL_PLAINTEXT"].as_str().unwrap().to_owned();
+    (server, address)
+}
+
+/// Half of the connections log in before they send; nobody uses the server afterwards, so that nothing is spared.
+#[test]
+fn mutated_requests_to_a_secured_server_harm_nobody() {
+    let seed = seed();
+    let duration = Duration::from_secs(number("TIDELOG_FUZZ_SECONDS").unwrap_or(2));
+    println!("{duration:?}; TIDELOG_SEED={seed} repeats the choices");
+    let mut random = StdRng::seed_from_u64(seed);
+    let corpus = corpus(seed);
+    let (mut server, address) = secured();
+    let handshake = SaslHandshakeRequest { mechanism: "PLAIN".into(), ..Default::default() };
+    let password = SaslAuthenticateRequest { auth_bytes: (&b"\0admin\0secret"[..]).into(), ..Default::default() };
+    let login = [&encode(1, 1, &handshake)[..], &encode(2, 2, &password)[..]].concat();
+    // Whoever has logged in is asked who he is by nobody: an answer to the third request says that the login holds.
+    let mut raw = Raw::connect(&address);
+    raw.send(&login);
+    raw.frame().unwrap().unwrap();
+    raw.frame().unwrap().unwrap();
+    assert!(!raw.call(1, &MetadataRequest::default()).brokers.is_empty());
+    let before = server.resident_bytes();
+    // As they are kept: many at a time, because a login takes longer than all of them.
+    corpus.chunks(32).for_each(|frames| exchange(&address, &login, frames));
+    let (began, mut sent) = (Instant::now(), 0);
+    while began.elapsed() < duration {
+        let greeting: &[u8] = if random.random() { &login } else { &[] };
+        let frames: Vec<Vec<u8>> = (0..4).flat_map(|_| some(&corpus, &mut random)).collect();
+        exchange(&address, greeting, &frames);
+        sent += frames.len();
+        assert!(server.is_running(), "seed {seed}: the server ended after {sent} frames");
+    }
+    let grown = server.resident_bytes().saturating_sub(before);
+    println!("{sent} frames to a secured server, {} MiB more than before", grown >> 20);
+    assert!(grown < MEMORY, "{} MiB more than before after {sent} frames; seed {seed}", grown >> 20);
     server.assert_no_panic();
     server.stop();
 }

@@ -1,11 +1,11 @@
-//! Random valid messages made from the layouts, without using the encoder under test. Shared with `tests/oracle`.
+//! Random valid messages made from the layouts, without using the encoder under test. Shared with `tests/oracle` and `tests/harness`.
 
 #![allow(dead_code, unreachable_pub)]
 
 use bytes::Bytes;
 use tidelog_protocol::messages::records::*;
 use tidelog_protocol::messages::*;
-use tidelog_protocol::{DecodeError, EncodeError, FieldLayout, Layout, Message, Versions, each_api};
+use tidelog_protocol::{ApiKey, DecodeError, EncodeError, FieldLayout, Layout, Message, Versions, each_api};
 
 /// A message type with its generics erased.
 pub struct Described {
@@ -53,6 +53,14 @@ pub fn all() -> Vec<Described> {
         GroupMetadataValue
     ]);
     all
+}
+
+/// The request of each API of the table.
+pub fn requests() -> Vec<(ApiKey, Described)> {
+    macro_rules! requests {
+        ($($name:ident: $request:ident => $response:ident;)*) => { vec![$((ApiKey::$name, described::<$request>())),*] };
+    }
+    each_api!(requests)
 }
 
 /// SplitMix64: the same seed gives the same messages everywhere.
