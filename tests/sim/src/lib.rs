@@ -11,9 +11,12 @@
 //! - consumers of committed records see whole committed transactions and nothing that was aborted; no transaction hangs;
 //! - damage below the recovery checkpoint takes its partition offline, and the other one goes on.
 //!
+//! Coordinators live on the same log and partition ([`run_coordinators`]).
+//!
 //! [`run`] lives one seed, [`run_all`] many on all cores. `TIDELOG_SEEDS=500..1000` chooses others.
 
 mod committed;
+mod coordinators;
 mod damage;
 mod ledger;
 mod mortal;
@@ -23,7 +26,8 @@ mod shell;
 mod transactional;
 mod world;
 
-pub use seeds::{run_all, seeds_or};
+pub use coordinators::{CoordinatorReport, run_coordinators};
+pub use seeds::{run_all, run_all_coordinators, seeds_or};
 pub use world::Options;
 
 /// What a life was made of; equal for equal seeds.

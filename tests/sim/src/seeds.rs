@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
-use crate::{Options, Report, run};
+use crate::{CoordinatorReport, Options, Report, run, run_coordinators};
 
 /// The seeds that `TIDELOG_SEEDS` names (`500..1000`), or `usual`. A text that is no range is an error.
 pub fn seeds_or(usual: Range<u64>) -> Result<Range<u64>, String> {
@@ -17,8 +17,22 @@ pub fn seeds_or(usual: Range<u64>) -> Result<Range<u64>, String> {
 /// Lives every seed under [`Options::of_seed`] and adds up their reports. The error is that of the lowest seed that failed, with the line
 /// that runs it again.
 pub fn run_all(seeds: Range<u64>) -> Result<Report, String> {
+    all(seeds, "seeds", |seed| run(seed, Options::of_seed(seed)), Report::add)
+}
+
+/// The same for the lives of coordinators.
+pub fn run_all_coordinators(seeds: Range<u64>) -> Result<CoordinatorReport, String> {
+    all(seeds, "coordinators", |seed| run_coordinators(seed, false), CoordinatorReport::add)
+}
+
+fn all<R: Default + Send>(
+    seeds: Range<u64>,
+    target: &str,
+    live: impl Fn(u64) -> Result<R, String> + Sync,
+    add: impl Fn(&mut R, &R) + Sync,
+) -> Result<R, String> {
     let next = AtomicU64::new(seeds.start);
-    let sum = Mutex::new(Report::default());
+    let sum = Mutex::new(R::default());
     let failed: Mutex<Option<(u64, String)>> = Mutex::new(None);
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
@@ -29,8 +43,8 @@ pub fn run_all(seeds: Range<u64>) -> Result<Report, String> {
                     if seed >= seeds.end {
                         return;
                     }
-                    match run(seed, Options::of_seed(seed)) {
-                        Ok(report) => sum.lock().add(&report),
+                    match live(seed) {
+                        Ok(report) => add(&mut sum.lock(), &report),
                         Err(error) => {
                             let mut failed = failed.lock();
                             if failed.as_ref().is_none_or(|(lowest, _)| seed < *lowest) {
@@ -45,7 +59,7 @@ pub fn run_all(seeds: Range<u64>) -> Result<Report, String> {
     match failed.into_inner() {
         None => Ok(sum.into_inner()),
         Some((seed, error)) => {
-            let again = format!("TIDELOG_SEEDS={seed}..{} cargo test -p tidelog-sim --test seeds", seed + 1);
+            let again = format!("TIDELOG_SEEDS={seed}..{} cargo test -p tidelog-sim --test {target}", seed + 1);
             Err(format!("seed {seed}, {error}\nagain: {again}"))
         }
     }

@@ -184,3 +184,102 @@ proptest! {
         }
     }
 }
+
+/// Which partitions were whose and are now somebody else's who was there before, as (giver, taker).
+fn handed_over(
+    before: &BTreeMap<MemberId, Partitions>,
+    after: &BTreeMap<MemberId, Partitions>,
+) -> BTreeSet<(MemberId, MemberId)> {
+    let mut pairs = BTreeSet::new();
+    for (giver, had) in before.iter().filter(|(id, _)| after.contains_key(*id)) {
+        for (taker, has) in after.iter().filter(|(id, _)| *id != giver) {
+            let shared = had.iter().any(|(topic, had)| has.get(topic).is_some_and(|has| !had.is_disjoint(has)));
+            if shared {
+                pairs.insert((giver.clone(), taker.clone()));
+            }
+        }
+    }
+    pairs
+}
+
+proptest! {
+    #[test]
+    fn a_static_member_that_is_back_under_another_id_moves_nothing(
+        (subscriptions, partitions) in group(), who in any::<prop::sample::Index>(), same in any::<bool>(),
+    ) {
+        let topics = counts(&partitions);
+        let all = [0, 1, 2, 3];
+        let one = |(id, topics): (usize, &Vec<u8>)| Reader {
+            instance_id: Some(InstanceId::from(format!("i{id:03}"))),
+            ..reader(id, if same { &all } else { topics })
+        };
+        let readers: Vec<Reader> = subscriptions.iter().enumerate().map(one).collect();
+        for assignor in Assignor::ALL {
+            let mut before = assignor.assign(&readers, &topics);
+            let mut back = with(&readers, &before);
+            let mut returned = back.remove(who.index(readers.len()));
+            let (old, new) = (returned.id.clone(), MemberId::from("another"));
+            returned.id = new.clone();
+            // Its place among the ids is another one.
+            back.insert(0, returned);
+            let after = assignor.assign(&back, &topics);
+            let part = before.remove(&old).unwrap_or_default();
+            before.insert(new, part);
+            prop_assert_eq!(&before, &after, "{:?}", assignor);
+        }
+    }
+
+    #[test]
+    fn uniform_moves_nothing_when_topics_grow_that_all_read(
+        members in 1usize..9, partitions in prop::collection::vec((0i32..12, 0i32..6), 1..4),
+    ) {
+        let (small, large): (Vec<i32>, Vec<i32>) = partitions.iter().map(|(count, more)| (*count, count + more)).unzip();
+        let all: Vec<u8> = (0u8..).zip(&partitions).map(|(number, _)| number).collect();
+        let readers: Vec<Reader> = (0..members).map(|id| reader(id, &all)).collect();
+        let before = Assignor::Uniform.assign(&readers, &counts(&small));
+        let after = Assignor::Uniform.assign(&with(&readers, &before), &counts(&large));
+        prop_assert_eq!(kept(&before, &after), sizes(&before).iter().sum::<usize>());
+    }
+
+    #[test]
+    fn uniform_exchanges_nothing_between_two_members(
+        (subscriptions, partitions) in group(), drop in any::<prop::sample::Index>(), comes in prop::collection::vec(0u8..4, 0..4),
+        grows in prop::collection::vec(0i32..4, 4),
+    ) {
+        let topics = counts(&partitions);
+        let readers: Vec<Reader> = subscriptions.iter().enumerate().map(|(id, topics)| reader(id, topics)).collect();
+        let before = Assignor::Uniform.assign(&readers, &topics);
+        let mut next = with(&readers, &before);
+        next.remove(drop.index(readers.len()));
+        next.push(reader(100, &comes));
+        let grown: Vec<i32> = partitions.iter().zip(&grows).map(|(count, more)| count + more).collect();
+        let after = Assignor::Uniform.assign(&next, &counts(&grown));
+        let handed = handed_over(&before, &after);
+        for (giver, taker) in &handed {
+            prop_assert!(!handed.contains(&(taker.clone(), giver.clone())), "{giver} and {taker} exchange: {before:?} {after:?}");
+        }
+    }
+
+    #[test]
+    fn range_gives_each_a_run_as_long_as_the_others_and_the_same_one_of_topics_alike((subscriptions, partitions) in group()) {
+        let topics = counts(&partitions);
+        let readers: Vec<Reader> = subscriptions.iter().enumerate().map(|(id, topics)| reader(id, topics)).collect();
+        let parts = Assignor::Range.assign(&readers, &topics);
+        let run = |reader: &Reader, topic: TopicId| parts[&reader.id].get(&topic).cloned().unwrap_or_default();
+        for (topic, count) in &topics {
+            let subscribed: Vec<&Reader> = readers.iter().filter(|reader| reader.topics.contains(topic)).collect();
+            let mut next = 0;
+            for reader in &subscribed {
+                let run: Vec<i32> = run(reader, *topic).iter().map(|part| part.get()).collect();
+                prop_assert_eq!(&run, &(next..next + run.len() as i32).collect::<Vec<_>>(), "neighbours, in the order of members");
+                let each = count / subscribed.len() as i32;
+                prop_assert!((each..=each + 1).contains(&(run.len() as i32)));
+                next += run.len() as i32;
+            }
+            for (other, _) in topics.iter().filter(|(_, other)| *other == count) {
+                let alike = readers.iter().all(|reader| reader.topics.contains(topic) == reader.topics.contains(other));
+                prop_assert!(!alike || readers.iter().all(|reader| run(reader, *topic) == run(reader, *other)));
+            }
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! One simulated life of two coordinators, of groups and of transactions, each on a partition of its own on one disk, driven as the broker's
+//! shell drives them: decide, append as one batch, replay, and let the answers go once what they depend on is flushed.
+//!
+//! Processes stop, crash, die in the middle of a call, and the power goes. After every start:
+//!
+//! - no acknowledged position of a group is lost or has gone back, and none is there that nobody has sent;
+//! - no epoch of a group that a member has heard of is forgotten, and no partition is two members';
+//! - what EndTxn has answered stands, and what was added to an open transaction is still part of it;
+//! - no transaction is torn: whatever markers go out for it, before and after, say the same.
+
+mod groups;
+mod seat;
+mod transactions;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tidelog_log::Disk;
+use tidelog_log::sim::{SimDisk, SimRandom};
+use tidelog_model::{Now, Timestamp};
+
+use self::groups::Groups;
+use self::transactions::Transactions;
+use crate::mortal::MortalDisk;
+
+/// Steps of one life.
+const STEPS: usize = 220;
+
+/// Rounds in which everything must come to rest once nothing goes wrong any more.
+const ROUNDS_TO_REST: usize = 400;
+
+/// Rounds after which every decided transaction has asked for its markers.
+const LEAST_ROUNDS: usize = 20;
+
+/// What a life was made of; equal for equal seeds.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct CoordinatorReport {
+    /// A hash over every answer and every disk operation.
+    pub trace_hash: u64,
+    /// Positions whose commit was acknowledged.
+    pub commits: usize,
+    /// Reports of members that were answered.
+    pub reports: usize,
+    /// Transactions whose end was acknowledged.
+    pub ends: usize,
+    /// Markers that went out.
+    pub markers: usize,
+    /// Processes that ended, in any way.
+    pub restarts: usize,
+    /// Of these, by a power cut.
+    pub power_cuts: usize,
+    /// Decisions that could not be appended.
+    pub refused: usize,
+}
+
+impl CoordinatorReport {
+    /// Adds another life's figures; the hash stays.
+    pub fn add(&mut self, other: &CoordinatorReport) {
+        let pairs = [
+            (&mut self.commits, other.commits),
+            (&mut self.reports, other.reports),
+            (&mut self.ends, other.ends),
+            (&mut self.markers, other.markers),
+            (&mut self.restarts, other.restarts),
+            (&mut self.power_cuts, other.power_cuts),
+            (&mut self.refused, other.refused),
+        ];
+        for (sum, more) in pairs {
+            *sum += more;
+        }
+    }
+}
+
+/// Lives one life. An error tells the step and what promise was broken.
+pub fn run_coordinators(seed: u64, careless: bool) -> Result<CoordinatorReport, String> {
+    World::new(seed, careless)?.live()
+}
+
+struct World {
+    disk: SimDisk,
+    process: MortalDisk,
+    random: SimRandom,
+    groups: Groups,
+    transactions: Transactions,
+    time: Duration,
+    started: Duration,
+    report: CoordinatorReport,
+}
+
+impl World {
+    /// A `careless` shell lets answers go before the flush: then promises are broken.
+    fn new(seed: u64, careless: bool) -> Result<World, String> {
+        let disk = SimDisk::new(seed);
+        let made = disk.create_dir(Path::new("data")).and_then(|()| disk.flush_dir(Path::new("")));
+        made.map_err(|error| format!("the data directory: {error}"))?;
+        let mut world = World {
+            process: MortalDisk::new(&disk, seed),
+            disk,
+            random: SimRandom::new(seed ^ 0x636f_6f72),
+            groups: Groups::new(careless)?,
+            transactions: Transactions::new(careless)?,
+            time: Duration::ZERO,
+            started: Duration::ZERO,
+            report: CoordinatorReport::default(),
+        };
+        world.start()?;
+        Ok(world)
+    }
+
+    fn live(mut self) -> Result<CoordinatorReport, String> {
+        for step in 0..STEPS {
+            self.step().map_err(|error| format!("step {step}: {error}"))?;
+        }
+        self.rest().map_err(|error| format!("at the end: {error}"))?;
+        let hashes = [self.disk.digest(), self.groups.hash(), self.transactions.hash()];
+        self.report.trace_hash = hashes.into_iter().fold(0, |sum, hash| sum.rotate_left(21) ^ hash);
+        Ok(self.report)
+    }
+
+    fn now(&self) -> Now {
+        let total = self.time + self.disk.elapsed();
+        Now {
+            monotonic: total.saturating_sub(self.started),
+            wall: Timestamp(1_700_000_000_000 + total.as_millis() as i64),
+        }
+    }
+
+    fn step(&mut self) -> Result<(), String> {
+        self.time += Duration::from_millis(self.random.below(60));
+        let now = self.now();
+        match self.random.below(100) {
+            0..30 => self.groups.act(&mut self.random, now, &mut self.report),
+            30..55 => self.transactions.act(&mut self.random, now, &mut self.report),
+            55..92 => self.flush(),
+            92..95 => {
+                self.process.die_after(self.random.below(12));
+            }
+            _ => {
+                let how = self.random.below(3);
+                self.end(how)?;
+                self.start()?;
+            }
+        }
+        self.hear()?;
+        if self.process.is_dead() {
+            let how = 1 + self.random.below(2);
+            self.end(how)?;
+            self.start()?;
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) {
+        let steps = if self.random.chance(50) { 1 } else { 4 };
+        for _ in 0..steps {
+            if self.random.chance(50) {
+                self.groups.flush();
+            } else {
+                self.transactions.flush();
+            }
+        }
+    }
+
+    /// Timers act, and answers that may leave arrive, unless the process is dead.
+    fn hear(&mut self) -> Result<(), String> {
+        let now = self.now();
+        self.groups.timers(now, &mut self.report);
+        self.transactions.timers(now, &mut self.report);
+        if self.process.is_dead() {
+            return Ok(());
+        }
+        self.groups.hear(&mut self.report)?;
+        self.transactions.hear(&mut self.report)
+    }
+
+    /// 0: in order; 1: a crash; 2: a power cut.
+    fn end(&mut self, how: u64) -> Result<(), String> {
+        self.groups.end(how == 0);
+        self.transactions.end(how == 0);
+        if !self.process.is_dead() {
+            self.groups.hear(&mut self.report)?;
+            self.transactions.hear(&mut self.report)?;
+        }
+        if how == 2 {
+            self.disk.power_cut();
+        } else {
+            self.disk.process_crash();
+        }
+        self.report.restarts += 1;
+        self.report.power_cuts += usize::from(how == 2);
+        self.process = MortalDisk::new(&self.disk, self.random.next());
+        self.started = self.time + self.disk.elapsed();
+        Ok(())
+    }
+
+    fn start(&mut self) -> Result<(), String> {
+        let disk: Arc<dyn Disk> = Arc::new(self.process.clone());
+        let now = self.now();
+        self.groups.start(&disk, now)?;
+        self.transactions.start(&disk, now)
+    }
+
+    /// Nothing goes wrong any more: everybody is answered, and every decided transaction has all its markers.
+    fn rest(&mut self) -> Result<(), String> {
+        // A new process asks the partitions anew, at once.
+        self.end(1)?;
+        self.start()?;
+        for round in 0..ROUNDS_TO_REST {
+            self.time += Duration::from_millis(50);
+            let now = self.now();
+            self.transactions.come_to_rest(now, &mut self.report);
+            (0..4).for_each(|_| self.groups.flush());
+            (0..4).for_each(|_| self.transactions.flush());
+            self.hear()?;
+            if round >= LEAST_ROUNDS && self.groups.is_quiet() && self.transactions.is_quiet() {
+                break;
+            }
+        }
+        self.end(2)?;
+        self.start()?;
+        self.transactions.check_markers()
+    }
+}
