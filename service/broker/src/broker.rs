@@ -5,15 +5,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use futures::future::join_all;
 use tidelog_coordinator::group::GroupConfig;
 use tidelog_coordinator::transaction::TransactionConfig;
 use tidelog_log::{Disk, FileCache, RemoteLog, SyncFs};
 use tidelog_metadata::decide::{LastStop, Plan, Registration, claim_controller, register_broker, start_leading, sweep};
 use tidelog_metadata::keys::BrokerValue;
-use tidelog_metadata::{BrokerConfig, ClusterImage, TopicConfig};
+use tidelog_metadata::{BrokerConfig, ClusterImage, Revision, TopicConfig};
 use tidelog_model::{BrokerEpoch, KafkaError, NodeId, OFFSETS_TOPIC, TRANSACTIONS_TOPIC, TopicId};
 use tidelog_security::{AclAuthorizer, AllowAuthenticated, Audit, AuditEvent, Audited, Authorizer};
-use tokio::sync::{Notify, Semaphore, mpsc, watch};
+use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info};
@@ -25,7 +26,8 @@ use crate::core::Core;
 use crate::data_dir::DataDir;
 use crate::groups::{group_config, load_shard};
 use crate::limits::{
-    BROKER_LEASE, COLD_BUDGET_BYTES, COLD_BUDGET_UNIT, OPEN_FILES, RECONCILE_PAUSE, SYNCFS_FROM, SYNCFS_MOST,
+    ADMIN_PATIENCE, BROKER_LEASE, COLD_BUDGET_BYTES, COLD_BUDGET_UNIT, OPEN_FILES, RECONCILE_PAUSE, SYNCFS_FROM,
+    SYNCFS_MOST,
 };
 use crate::marking::load_transactions;
 use crate::producer_ids::ProducerIds;
@@ -58,6 +60,8 @@ struct Inner {
     log_levels: Option<Arc<dyn LogLevels>>,
     /// The metadata can no longer be followed.
     blind: AtomicBool,
+    /// The revision whose settings every hosted partition has taken.
+    reconciled: watch::Sender<Revision>,
     /// What answers may hold of the cold tier.
     cold_budget: Arc<Semaphore>,
     /// Deleted topics may have remains.
@@ -111,6 +115,7 @@ impl Broker {
             passwords: Passwords::default(),
             log_levels: options.log_levels.clone(),
             blind: AtomicBool::new(false),
+            reconciled: watch::channel(Revision::ZERO).0,
             cold_budget: Arc::new(Semaphore::new(COLD_BUDGET_BYTES / COLD_BUDGET_UNIT)),
             deletions: Notify::new(),
             stop: CancellationToken::new(),
@@ -218,7 +223,17 @@ impl Broker {
                 let broker = self.clone();
                 self.spawn(async move { broker.end_gone(gone, offline).await });
             }
-            self.reconcile(&image);
+            let taken = self.reconcile(&image);
+            let (broker, revision) = (self.clone(), image.revision());
+            self.spawn(async move {
+                // One that ends takes no settings any more.
+                join_all(taken).await;
+                broker.inner.reconciled.send_if_modified(|before| {
+                    let news = *before < revision;
+                    *before = revision.max(*before);
+                    news
+                });
+            });
             if image.deletions().next().is_some() {
                 self.inner.deletions.notify_one();
             }
@@ -237,7 +252,7 @@ impl Broker {
         Ok(())
     }
 
-    fn reconcile(&self, image: &ClusterImage) {
+    fn reconcile(&self, image: &ClusterImage) -> Vec<oneshot::Receiver<()>> {
         // Once per topic: there may be thousands of partitions.
         let defaults = self.topic_defaults(image);
         let mut last: Option<(TopicId, Arc<TopicConfig>)> = None;
@@ -248,7 +263,20 @@ impl Broker {
                 last = Some((topic, Arc::clone(&config)));
                 config
             }
-        });
+        })
+    }
+
+    /// Waits until the hosted partitions have the settings of the image as it is now: whoever changed some may rely on them then.
+    pub(crate) async fn settings_taken(&self) -> Result<(), BrokerError> {
+        let revision = self.image().revision();
+        let mut reconciled = self.inner.reconciled.subscribe();
+        match tokio::time::timeout(ADMIN_PATIENCE, reconciled.wait_for(|seen| *seen >= revision)).await {
+            Ok(Ok(_)) => Ok(()),
+            _ => Err(BrokerError::new(
+                KafkaError::RequestTimedOut,
+                "the change is stored, but not every partition has taken it yet",
+            )),
+        }
     }
 
     /// Stops in order: refuses new work, flushes and closes every log, gives the metadata up.

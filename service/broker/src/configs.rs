@@ -145,7 +145,8 @@ impl Broker {
                 let change = decide::alter_topic_configs(image, settings, topic, &edit)?;
                 Ok(((), change.filter(|_| !validate_only).map_or_else(Plan::default, Plan::of)))
             })
-            .await
+            .await?;
+        self.settings_taken().await
     }
 
     /// Every setting of this broker, or (with an empty name) what is set for all brokers.
@@ -184,7 +185,8 @@ impl Broker {
                 let change = decide::alter_broker_configs(image, settings, node, &edit)?;
                 Ok(((), change.filter(|_| !validate_only).map_or_else(Plan::default, Plan::of)))
             })
-            .await
+            .await?;
+        self.settings_taken().await
     }
 
     /// Every setting of a group, whether there is such a group or not.

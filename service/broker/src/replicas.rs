@@ -11,7 +11,7 @@ use tidelog_metadata::{ClusterImage, TopicConfig};
 use tidelog_model::{KafkaError, LeaderEpoch, Offset, PartitionIndex, TopicId, TopicIdPartition, TopicPartition};
 use tidelog_partition::Partition;
 use tidelog_record::BatchSums;
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Notify, Semaphore, oneshot, watch};
 use tracing::{debug, error, info, warn};
 
 use crate::core::Core;
@@ -177,12 +177,13 @@ impl Replicas {
             .all(|(topic, index, _)| hosted.get(&(topic.id, index)).is_some_and(Hosted::is_settled))
     }
 
-    /// Opens what is new, gives up what is gone, passes changed settings on.
+    /// Opens what is new, gives up what is gone, passes changed settings on. Whoever awaits what it gives knows that they hold.
     pub(crate) fn reconcile(
         self: &Arc<Self>,
         image: &ClusterImage,
         mut configs: impl FnMut(TopicId) -> Arc<TopicConfig>,
-    ) {
+    ) -> Vec<oneshot::Receiver<()>> {
+        let mut taken = Vec::new();
         for (topic, index, partition) in image.replicas_on(self.core.node) {
             if partition.state.leader != Some(self.core.node) {
                 continue;
@@ -200,12 +201,14 @@ impl Replicas {
                     self.open(id, partition.state.leader_epoch, config);
                 }
                 Some(Hosted::Leading(replica)) if *replica.config() != *config => {
-                    let (done, _) = tokio::sync::oneshot::channel();
+                    let (done, holds) = oneshot::channel();
+                    taken.push(holds);
                     replica.enqueue_internal(crate::replica::Work::Maintain(Maintenance::Settings(config), done));
                 }
                 Some(_) => {}
             }
         }
+        taken
     }
 
     /// Takes out the partitions whose topic the image no longer has: they stop serving at once.

@@ -175,3 +175,15 @@ async fn an_idle_segment_rolls_when_it_has_its_age_and_not_at_the_next_check() {
     until("it rolls", || replica.view.segments().len() == 2).await;
     assert_eq!(replica.view.active_segment().size, 0);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_setting_holds_when_its_change_is_answered() {
+    let fixture = Fixture::new().await;
+    fixture.create("t", 50, &[]).await;
+    for bytes in 1_000..1_050 {
+        fixture.alter("t", &[("max.message.bytes", &bytes.to_string())]).await;
+        let holds = |partition| fixture.replica("t", partition).config().max_message_bytes == bytes;
+        assert!((0..50).all(holds), "a partition has another max.message.bytes than {bytes}");
+    }
+    fixture.stop().await;
+}
