@@ -115,7 +115,7 @@ fn the_reference_is_true() {
     let mut text = String::new();
     for key in keys.iter().filter(|key| key["of"] != "topic") {
         let (name, Some(default)) = (key["key"].as_str().unwrap(), key["default"].as_str()) else { continue };
-        let plain = key["type"] == "N" || key["type"] == "true|false";
+        let plain = ["N", "MS", "true|false"].iter().any(|plain| key["type"] == *plain);
         let value = if plain { default.to_owned() } else { format!("'{default}'") };
         let name = name.strip_prefix("broker.").map_or(name.to_owned(), |name| format!("broker.\"{name}\""));
         text.push_str(&format!("{name} = {value}\n"));
