@@ -44,7 +44,7 @@ def objects(folder):
 
 
 def fill(folder):
-    config = {"segment.bytes": "32768", "remote.storage.enable": "true", "local.retention.bytes": "1"}
+    config = {"internal.segment.bytes": "32768", "remote.storage.enable": "true", "local.retention.bytes": "1"}
     request("POST", "/v1/topics", json.dumps({"name": TOPIC, "partitions": PARTITIONS, "config": config}).encode())
     lines = sample()
     for start in range(0, len(lines), 20):

@@ -64,7 +64,7 @@ impl TopicService for Topics {
             name: wanted.name,
             partitions: wanted.partitions,
             replication_factor,
-            assignments: None,
+            assignments: Vec::new(),
             config: wanted.config.into_iter().map(|(name, value)| (name, Some(value))).collect(),
         };
         let created = topic_view::create(&self.context.broker, &session.caller, topic, wanted.validate_only).await;

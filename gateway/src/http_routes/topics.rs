@@ -244,7 +244,7 @@ pub(crate) async fn create(
         name: wanted.name,
         partitions: wanted.partitions,
         replication_factor: wanted.replication_factor,
-        assignments: None,
+        assignments: Vec::new(),
         config: wanted.config.into_iter().map(|(name, value)| (name, value.map(ConfigValue::into_text))).collect(),
     };
     let created = topic_view::create(&context.broker, &session.caller, topic, false).await?;

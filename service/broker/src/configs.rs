@@ -7,7 +7,7 @@ use tidelog_metadata::broker_config::BrokerOverrides;
 use tidelog_metadata::decide::{self, ConfigEdit, Plan, Settings};
 use tidelog_metadata::topic_config::describe_topic;
 use tidelog_metadata::{
-    ClusterImage, ConfigSource, Described, ImageChange, TopicConfig, TopicDefaults, TopicOverrides,
+    BrokerConfig, ClusterImage, ConfigSource, Described, ImageChange, TopicConfig, TopicDefaults, TopicOverrides,
 };
 use tidelog_model::{Caller, KafkaError, NodeId, TopicId};
 use tidelog_security::{Operation, Resource};
@@ -72,6 +72,11 @@ impl Broker {
     /// `log.cleaner.backoff.ms` as it is now.
     pub(crate) fn cleaner_backoff(&self) -> Duration {
         self.with_running(&self.image(), |for_all, for_this| self.config().cleaner_backoff(for_all, for_this))
+    }
+
+    /// The broker's settings with what was changed while it runs.
+    pub(crate) fn running_config(&self) -> BrokerConfig {
+        self.with_running(&self.image(), |for_all, for_this| self.config().with_running(for_all, for_this))
     }
 
     /// What topics get where they set nothing.

@@ -6,14 +6,15 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use futures::future::join_all;
 use tidelog_log::{BoxFuture, RemoteBatches, RemoteError};
-use tidelog_model::{Caller, KafkaError, Offset, PartitionIndex, QuotaKind};
+use tidelog_model::{Caller, KafkaError, LeaderEpoch, Offset, PartitionIndex, QuotaKind};
 use tidelog_partition::Offsets;
-use tidelog_security::Operation;
+use tidelog_security::{Operation, Resource};
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tokio::time::Instant;
 
 use crate::broker::Broker;
 use crate::limits::{COLD_BUDGET_UNIT, COLD_READ_BYTES, MAX_COLD_READS, MAX_FETCH_WAIT};
+use crate::lookup::nameless;
 use crate::replica::{HotRead, Replica};
 use crate::{
     BrokerError, FetchPartition, FetchRequest, FetchedPartition, FilePart, Isolation, Piece, ReadBatches, TopicRef,
@@ -122,6 +123,27 @@ impl Broker {
         }
     }
 
+    /// What somebody hears who fetches as a follower: on one node nobody is a replica of anything.
+    pub fn refuse_follower(&self, caller: &Caller, asked: Vec<FetchPartition>) -> Vec<FetchedPartition> {
+        let allowed = self.may(caller, Operation::ClusterAction, Resource::Cluster);
+        let refuse = |asked: FetchPartition| {
+            let error = if allowed { self.no_replica(&asked) } else { KafkaError::TopicAuthorizationFailed.into() };
+            FetchedPartition { error: Some(error), ..blank(None) }
+        };
+        asked.into_iter().map(refuse).collect()
+    }
+
+    /// Kafka's answer to a follower that is no replica of the partition (it may only be early, so it is to try again).
+    fn no_replica(&self, asked: &FetchPartition) -> BrokerError {
+        let found = self.known_topic(&self.image(), &asked.topic).map_err(nameless);
+        let replica = found.and_then(|topic| self.find_replica(&topic, asked.partition));
+        match replica.and_then(|replica| self.check_leader_epoch(&replica, asked.leader_epoch)) {
+            Err(error) => error,
+            Ok(()) if asked.leader_epoch == LeaderEpoch::NONE => KafkaError::NotLeaderOrFollower.into(),
+            Ok(()) => KafkaError::UnknownLeaderEpoch.into(),
+        }
+    }
+
     fn fetchable(&self, caller: &Caller, asked: &FetchPartition) -> Result<Arc<Replica>, BrokerError> {
         let (_, replica) = self.find_partition(caller, Operation::Read, &asked.topic, asked.partition)?;
         self.check_leader_epoch(&replica, asked.leader_epoch)?;
@@ -159,7 +181,7 @@ impl Broker {
         limits: &Limits,
         deadline: Instant,
     ) -> Vec<FetchedPartition> {
-        let patience = deadline.max(Instant::now() + self.config().remote_fetch_max_wait);
+        let patience = deadline.max(Instant::now() + self.running_config().remote_fetch_max_wait);
         let mut answers = round.answers;
         let reads =
             self.cold_reads(&round.cold, wanted, limits).into_iter().map(|Cold { index, bytes, read }| async move {
@@ -200,13 +222,8 @@ impl Broker {
         isolation: Isolation,
     ) -> Result<ReadBatches, BrokerError> {
         self.wait_admitted(caller, QuotaKind::ConsumerByteRate, max_wait).await?;
-        let asked = FetchPartition {
-            topic: topic.clone(),
-            partition,
-            offset,
-            leader_epoch: tidelog_model::LeaderEpoch::NONE,
-            max_bytes,
-        };
+        let asked =
+            FetchPartition { topic: topic.clone(), partition, offset, leader_epoch: LeaderEpoch::NONE, max_bytes };
         let request = FetchRequest { partitions: vec![asked], max_wait, min_bytes: 1, max_bytes, isolation };
         let Some(fetched) = self.fetch_for(caller, request, false).await.pop() else {
             return Err(KafkaError::UnknownServerError.into());

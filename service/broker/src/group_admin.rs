@@ -9,6 +9,7 @@ use tidelog_security::{Operation, Resource};
 
 use crate::broker::Broker;
 use crate::groups::{GroupTicket, ask_shard};
+use crate::lookup::nameless;
 use crate::replica::GroupWork;
 use crate::{BrokerError, TopicRef};
 
@@ -205,11 +206,8 @@ impl Broker {
         topic: &TopicRef,
         partition: PartitionIndex,
     ) -> Result<TopicName, KafkaError> {
-        let topic = self.find_topic(image, caller, Operation::Read, topic).map_err(|error| match error.error {
-            // Kafka tells an impossible name from an unknown one nowhere here.
-            KafkaError::InvalidTopicException => KafkaError::UnknownTopicOrPartition,
-            other => other,
-        })?;
+        let topic = self.find_topic(image, caller, Operation::Read, topic);
+        let topic = topic.map_err(|error| nameless(error).error)?;
         match topic.partition(partition) {
             Some(_) => Ok(topic.name.clone()),
             None => Err(KafkaError::UnknownTopicOrPartition),

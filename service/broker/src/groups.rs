@@ -21,6 +21,7 @@ use uuid::Uuid;
 
 use crate::broker::Broker;
 use crate::coordinator_log::{self, Replay};
+use crate::lookup::nameless;
 use crate::replica::{GroupWork, Replica, Work};
 use crate::{BrokerError, TopicRef};
 
@@ -373,7 +374,8 @@ impl Broker {
         caller: &Caller,
         asked: &PartitionCommit,
     ) -> Result<Arc<Topic>, KafkaError> {
-        let topic = self.find_topic(image, caller, Operation::Read, &asked.topic).map_err(|error| error.error)?;
+        let topic = self.find_topic(image, caller, Operation::Read, &asked.topic);
+        let topic = topic.map_err(|error| nameless(error).error)?;
         match topic.partition(asked.partition) {
             Some(_) => Ok(topic),
             None => Err(KafkaError::UnknownTopicOrPartition),

@@ -27,7 +27,7 @@ impl Broker {
             let replica = self.find_replica(&topic, partition)?;
             (topic, replica)
         } else {
-            self.find_partition(caller, Operation::Describe, topic, partition).map_err(nameless)?
+            self.find_partition(caller, Operation::Describe, topic, partition)?
         };
         self.check_leader_epoch(&replica, believed)?;
         let epochs = replica.view.leader_epochs();

@@ -127,6 +127,9 @@ pub(crate) const COORDINATOR_PATIENCE_LEAST: Duration = Duration::from_secs(5);
 /// client sends again.
 pub(crate) const COORDINATOR_PATIENCE: Duration = Duration::from_secs(30);
 
+/// Most partitions that one request creates, over all its topics, as in Kafka: the decision about them is one piece of work.
+pub(crate) const MAX_PARTITIONS_AT_ONCE: i64 = 10_000;
+
 const _: () = assert!(COORDINATOR_PATIENCE_LEAST.as_millis() <= COORDINATOR_PATIENCE.as_millis());
 const _: () = assert!(COLD_BUDGET_BYTES >= 2 * MAX_COLD_READS * COLD_READ_BYTES);
 const _: () = assert!(ROOM_STEP as u64 * 4 <= tidelog_log::limits::RESERVE_BYTES);

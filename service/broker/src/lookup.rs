@@ -90,7 +90,7 @@ impl Broker {
         })
     }
 
-    /// Both steps at once.
+    /// Both steps at once, for those that read and write: a topic that no name can have is as unknown to them as any other.
     pub(crate) fn find_partition(
         &self,
         caller: &Caller,
@@ -98,7 +98,7 @@ impl Broker {
         topic: &TopicRef,
         partition: PartitionIndex,
     ) -> Result<(Arc<Topic>, Arc<Replica>), BrokerError> {
-        let topic = self.find_topic(&self.image(), caller, operation, topic)?;
+        let topic = self.find_topic(&self.image(), caller, operation, topic).map_err(nameless)?;
         let replica = self.find_replica(&topic, partition)?;
         Ok((topic, replica))
     }

@@ -18,6 +18,7 @@ mod busy;
 mod cold;
 mod coordinators;
 mod kafka_log;
+mod log_settings;
 mod offsets;
 mod quotas;
 mod records;

@@ -9,7 +9,8 @@ use tidelog_security::{Operation, Resource};
 use uuid::Uuid;
 
 use crate::broker::Broker;
-use crate::limits::{ADMIN_PATIENCE, PARTITION_BYTES};
+use crate::limits::{ADMIN_PATIENCE, MAX_PARTITIONS_AT_ONCE, PARTITION_BYTES};
+use crate::lookup::nameless;
 use crate::{
     BrokerError, ClusterDescription, Mutations, NewTopic, PartitionDescription, PartitionStatus, TopicDescription,
     TopicRef,
@@ -34,6 +35,15 @@ impl Broker {
         validate_only: bool,
         mutations: &mut Mutations,
     ) -> Vec<Result<TopicDescription, BrokerError>> {
+        let default = self.config().num_partitions;
+        let partitions = topics.iter().map(|topic| match (topic.assignments.len(), topic.partitions) {
+            (0, None) => default,
+            (0, Some(asked)) => asked,
+            (given, _) => i32::try_from(given).unwrap_or(i32::MAX),
+        });
+        if let Err(refused) = at_once(partitions) {
+            return topics.iter().map(|_| Err(refused.clone())).collect();
+        }
         let mut times: BTreeMap<String, usize> = BTreeMap::new();
         for topic in &topics {
             *times.entry(topic.name.clone()).or_default() += 1;
@@ -240,7 +250,7 @@ impl Broker {
         topic: &TopicRef,
         mutations: &mut Mutations,
     ) -> Result<(TopicName, TopicId), BrokerError> {
-        let found = self.find_topic(&self.image(), caller, Operation::Delete, topic)?;
+        let found = self.find_topic(&self.image(), caller, Operation::Delete, topic).map_err(nameless)?;
         if found.name.is_internal() {
             let message = format!("{} belongs to the service", found.name);
             return Err(BrokerError::new(KafkaError::InvalidTopicException, message));
@@ -282,7 +292,8 @@ impl Broker {
         validate_only: bool,
         mutations: &mut Mutations,
     ) -> Result<(), BrokerError> {
-        let found = self.find_topic(&self.image(), caller, Operation::Alter, &TopicRef::from(topic))?;
+        let found =
+            self.find_topic(&self.image(), caller, Operation::Alter, &TopicRef::from(topic)).map_err(nameless)?;
         if !validate_only {
             // Only what can be created counts.
             decide::create_partitions(&self.image(), topic, total, assignments.as_deref())?;
@@ -297,6 +308,15 @@ impl Broker {
             })
             .await?;
         if validate_only { Ok(()) } else { self.wait_until_led(found.id).await }
+    }
+
+    /// May one request raise these topics to so many partitions? Each is judged by itself later.
+    pub fn check_added_partitions<'a>(&self, topics: impl Iterator<Item = (&'a str, i32)>) -> Result<(), BrokerError> {
+        let image = self.image();
+        at_once(
+            topics
+                .map(|(name, total)| image.topic(name).map_or(0, |topic| total.saturating_sub(topic.partition_count))),
+        )
     }
 
     /// Where a topic's partitions stand.
@@ -343,17 +363,22 @@ impl Broker {
     }
 }
 
+/// One request creates so many partitions at most, over all its topics: with more, none.
+fn at_once(partitions: impl Iterator<Item = i32>) -> Result<(), BrokerError> {
+    let all: i64 = partitions.map(|asked| i64::from(asked.max(0))).sum();
+    if all <= MAX_PARTITIONS_AT_ONCE {
+        return Ok(());
+    }
+    let message = format!("the request asks for {all} partitions, one creates {MAX_PARTITIONS_AT_ONCE} at most");
+    Err(BrokerError::new(KafkaError::PolicyViolation, message))
+}
+
 fn decision(topic: NewTopic) -> decide::NewTopic {
     decide::NewTopic {
         name: topic.name,
         partitions: topic.partitions.unwrap_or(-1),
         replication_factor: topic.replication_factor.unwrap_or(-1),
-        assignments: topic
-            .assignments
-            .unwrap_or_default()
-            .into_iter()
-            .map(|(index, nodes)| (PartitionIndex(index), nodes))
-            .collect(),
+        assignments: topic.assignments,
         configs: topic.config,
     }
 }

@@ -205,8 +205,8 @@ pub struct NewTopic {
     pub partitions: Option<i32>,
     /// Replicas of each partition; `None` for the broker's default.
     pub replication_factor: Option<i16>,
-    /// Replicas per partition by hand; excludes the two above.
-    pub assignments: Option<BTreeMap<i32, Vec<NodeId>>>,
+    /// Partitions and their replicas by hand; excludes the two above. Empty: the broker chooses.
+    pub assignments: Vec<(PartitionIndex, Vec<NodeId>)>,
     /// Settings that differ from the broker's defaults.
     pub config: Vec<(String, Option<String>)>,
 }

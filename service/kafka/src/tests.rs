@@ -2,7 +2,9 @@
 
 mod cluster;
 mod delegation_tokens;
+mod each_setting;
 mod quotas;
+mod refusals;
 mod sasl;
 mod tls;
 mod transactions;

@@ -1,8 +1,11 @@
 //! Every setting of a broker that this version honours, under Kafka's names. Decides whether a value holds; never acts on one.
 //!
-//! What is not in the table is unknown: a setting that would be accepted and ignored does not exist here, save those by which Kafka's
-//! tool for reassignments throttles replication. It sets or deletes them on every run, also where nothing replicates.
+//! What is not in the table is unknown. What would be accepted and ignored does not exist here, save what other answers name (the
+//! defaults of topics' settings without effect) and the throttles of replication, which Kafka's tool for reassignments sets or deletes
+//! on every run. Such a setting says why it has no effect.
+//! A setting that can have one value only on one node takes that one and says why it takes no other.
 
+mod facts;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -11,6 +14,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+pub use facts::BROKER_FACTS;
 pub use table::BROKER_CONFIGS;
 
 use crate::config::{
@@ -74,7 +78,7 @@ impl fmt::Debug for HiddenText {
 pub struct BrokerConfig {
     /// `auto.create.topics.enable`
     pub auto_create_topics: bool,
-    /// `log.cleaner.backoff.ms` at the start ([`BrokerConfig::cleaner_backoff`] has it as it is now).
+    /// `log.cleaner.backoff.ms`
     pub cleaner_backoff: Duration,
     /// `connections.max.idle.ms`
     pub connections_max_idle: Duration,
@@ -150,6 +154,8 @@ pub struct BrokerConfig {
     /// `transactional.id.expiration.ms`
     pub transactional_id_expiration: Duration,
     explicit: Values,
+    /// Values of [`BROKER_FACTS`].
+    facts: Values,
 }
 
 impl Default for BrokerConfig {
@@ -274,7 +280,29 @@ impl BrokerConfig {
             transaction_topic_segment_bytes: int("transaction.state.log.segment.bytes"),
             transactional_id_expiration: millis("transactional.id.expiration.ms"),
             explicit,
+            facts: Values::new(),
         }
+    }
+
+    /// What holds with the running changes for all brokers (`for_all`) and for this one (`for_this`), which win.
+    #[must_use]
+    pub fn with_running(&self, for_all: &BrokerOverrides, for_this: &BrokerOverrides) -> Self {
+        let mut values = self.explicit.clone();
+        for layer in [for_all, for_this] {
+            values.extend(layer.values().iter().map(|(name, value)| (name.clone(), value.clone())));
+        }
+        BrokerConfig {
+            delegation_token_secret: self.delegation_token_secret.clone(),
+            facts: self.facts.clone(),
+            ..Self::from_values(values)
+        }
+    }
+
+    /// The same with what the broker is, by the names of [`BROKER_FACTS`]; other names are not shown.
+    #[must_use]
+    pub fn with_facts(mut self, facts: impl IntoIterator<Item = (&'static str, String)>) -> Self {
+        self.facts = facts.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        self
     }
 
     /// What was given at the start, ascending by name.
@@ -345,7 +373,11 @@ impl BrokerConfig {
             (ConfigSource::DynamicDefaultBroker, for_all.values()),
             (ConfigSource::StaticBroker, &self.explicit),
         ]);
-        BROKER_CONFIGS
+        let facts = BROKER_FACTS.iter().map(|def| {
+            let value = self.facts.get(def.name).map(|value| Synonym::new(def.name, value, ConfigSource::StaticBroker));
+            Described::new(def, value.into_iter().collect(), true)
+        });
+        let mut known: Vec<Described> = BROKER_CONFIGS
             .iter()
             .map(|def| {
                 let entry = |source, value: Option<String>| Synonym { name: def.name.to_string(), value, source };
@@ -364,6 +396,11 @@ impl BrokerConfig {
                     .with_unfit(for_all.unfit_ones().get(def.name), ConfigSource::DynamicDefaultBroker)
                     .with_unfit(for_this.unfit_ones().get(def.name), ConfigSource::DynamicBroker)
             })
+            .chain(facts)
+            .collect();
+        known.sort_by(|a, b| a.name.cmp(&b.name));
+        known
+            .into_iter()
             .chain(unknown_ones(for_this.unfit_ones(), broker_config, ConfigSource::DynamicBroker))
             .chain(unknown_ones(for_all.unfit_ones(), broker_config, ConfigSource::DynamicDefaultBroker))
             .collect()

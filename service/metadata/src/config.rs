@@ -90,6 +90,8 @@ pub enum Check {
     OneOf(&'static [&'static str]),
     /// A list of these texts, each at most once.
     EachOneOf(&'static [&'static str]),
+    /// This text alone, for a reason.
+    Only(&'static str, &'static str),
     /// Kafka's throttled replicas: empty, `*`, or a list of `partition:broker`.
     ThrottledReplicas,
 }
@@ -165,6 +167,12 @@ impl ConfigDef {
     pub const fn checked(mut self, check: Check) -> Self {
         self.check = check;
         self
+    }
+
+    /// The same with one value that it may have.
+    #[must_use]
+    pub const fn only(self, value: &'static str, reason: &'static str) -> Self {
+        self.checked(Check::Only(value, reason))
     }
 
     /// The same without a default value.
@@ -257,6 +265,8 @@ impl ConfigDef {
                 }
                 Ok(())
             }
+            Check::Only(one, _) if value.eq_ignore_ascii_case(one) => Ok(()),
+            Check::Only(one, reason) => fail(format!("it can only be {one}, because {reason}")),
             Check::ThrottledReplicas => {
                 let items = parse_list(value);
                 let pair = |item: &&str| {

@@ -58,8 +58,11 @@ pub const MAX_KRAFT_RECORD_BYTES: usize = 1024 * 1024;
 /// Names of one kind in the sentence about what is not taken over: enough to see what it is about.
 pub const MAX_NAMES_TOLD: usize = 20;
 
-/// Smallest `segment.bytes` (Kafka: 1 MiB): small enough that a demonstration can watch segments roll.
-pub const MIN_SEGMENT_BYTES: i64 = 16 * 1024;
+/// Smallest `segment.bytes`, as in Kafka: smaller ones cost a file and an upload for next to nothing.
+pub const MIN_SEGMENT_BYTES: i64 = 1024 * 1024;
+
+/// Smallest `internal.segment.bytes`, with which tests and the demonstration watch segments roll.
+pub const MIN_INTERNAL_SEGMENT_BYTES: i64 = 16 * 1024;
 
 /// Most endpoints of one broker: one per listener.
 pub const MAX_ENDPOINTS: usize = 32;

@@ -79,6 +79,9 @@ impl TopicOverrides {
 
 const REMOTE: &str = "remote.storage.enable";
 
+/// Overrides `segment.bytes`; shown to nobody, as in Kafka.
+pub(crate) const INTERNAL_SEGMENT_BYTES: &str = "internal.segment.bytes";
+
 /// What decides which records go for good.
 const REMOVING: &[&str] = &["cleanup.policy", "retention.bytes", "retention.ms", "tidelog.table.retention.grace.ms"];
 
@@ -309,7 +312,11 @@ impl TopicConfig {
             remote_storage_enable: reader.flag(REMOTE) && !cleanup.compact,
             retention_bytes,
             retention_ms,
-            segment_bytes: reader.int("segment.bytes"),
+            segment_bytes: reader.int(if overrides.get(INTERNAL_SEGMENT_BYTES).is_some() {
+                INTERNAL_SEGMENT_BYTES
+            } else {
+                "segment.bytes"
+            }),
             segment_index_bytes: reader.int("segment.index.bytes"),
             segment_ms: reader.long("segment.ms"),
             tier_roll_ms: reader.long("tidelog.tier.roll.ms"),
@@ -336,6 +343,7 @@ pub fn describe_topic(overrides: &TopicOverrides, defaults: &TopicDefaults) -> V
     let config = TopicConfig::effective(overrides, defaults);
     TOPIC_CONFIGS
         .iter()
+        .filter(|def| def.name != INTERNAL_SEGMENT_BYTES)
         .map(|def| {
             let own = overrides.get(def.name);
             let mut synonyms: Vec<Synonym> =

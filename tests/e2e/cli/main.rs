@@ -45,14 +45,14 @@ fn topics_from_creation_to_deletion() {
     let listed = server.run(&["topic", "list", "--output", "json"]).expect(0).json();
     let names: Vec<&str> = listed.as_array().unwrap().iter().map(|topic| topic["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["a", "b"]);
-    server.run(&["topic", "alter", "a", "-p", "3", "-c", "segment.bytes=65536"]).expect(0);
+    server.run(&["topic", "alter", "a", "-p", "3", "-c", "segment.bytes=2000000"]).expect(0);
     let described = server.run(&["topic", "describe", "a", "--output", "json"]).expect(0).json();
     assert_eq!(described["partitions"].as_array().unwrap().len(), 3);
     let value = |name: &str| {
         let entries = described["config"].as_array().unwrap();
         entries.iter().find(|entry| entry["name"] == name).map(|entry| entry["value"].clone())
     };
-    assert_eq!((value("retention.ms"), value("segment.bytes")), (Some(json!("1000000")), Some(json!("65536"))));
+    assert_eq!((value("retention.ms"), value("segment.bytes")), (Some(json!("1000000")), Some(json!("2000000"))));
     server.run(&["topic", "alter", "a", "-c", "no.such.key=1"]).expect(1);
     server.run(&["topic", "alter", "a", "-c", "retention.ms=soon"]).expect(1);
     server.run(&["topic", "alter", "a", "-p", "1"]).expect(1);

@@ -66,6 +66,9 @@ fn value(offset: i64) -> String {
     format!("{offset:08} {}", "z".repeat(300))
 }
 
+/// Segments that are closed every few records.
+const SMALL: &str = "internal.segment.bytes=16384";
+
 struct Run {
     s3: S3Server,
     server: Server,
@@ -84,15 +87,14 @@ impl Run {
         let options = tidelog_harness::options!()
             .args(["--object-store", &url, "--s3-endpoint", s3.endpoint(), "--s3-region", "us-east-1"])
             .args(["--s3-allow-http"])
-            .set("log.segment.bytes", 16384)
             .set("log.local.retention.bytes", 1)
             .set("log.retention.check.interval.ms", 200)
             .env("AWS_ACCESS_KEY_ID", ACCESS_KEY_ID)
             .env("AWS_SECRET_ACCESS_KEY", SECRET_ACCESS_KEY)
             .env("AWS_EC2_METADATA_DISABLED", "true");
         let server = Server::start(options);
-        server.run(&["topic", "create", KEPT]).expect(0);
-        server.run(&["topic", "create", TRIMMED, "--config", "retention.bytes=50000"]).expect(0);
+        server.run(&["topic", "create", KEPT, "--config", SMALL]).expect(0);
+        server.run(&["topic", "create", TRIMMED, "--config", "retention.bytes=50000", "--config", SMALL]).expect(0);
         let settings = [
             ("enable.idempotence", "true"),
             ("acks", "all"),
@@ -162,7 +164,7 @@ impl Run {
     fn die_deleting(&mut self, moment: Moment, point: Point) {
         self.doomed += 1;
         let topic = format!("doomed-{}", self.doomed);
-        self.server.run(&["topic", "create", &topic]).expect(0);
+        self.server.run(&["topic", "create", &topic, "--config", SMALL]).expect(0);
         self.fill(&topic);
         let folder = format!("/{topic}-");
         let held = match moment {

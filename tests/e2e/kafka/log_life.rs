@@ -203,7 +203,7 @@ fn retention_and_compaction_go_together() {
     let server = busy_server();
     let both = ["cleanup.policy=compact,delete", "segment.ms=50", "min.cleanable.dirty.ratio=0"];
     create(&server, "both", 1, &both);
-    create(&server, "deleted", 1, &["segment.bytes=16384", "remote.storage.enable=false"]);
+    create(&server, "deleted", 1, &["internal.segment.bytes=16384", "remote.storage.enable=false"]);
     create(&server, "tiered", 1, &[]);
     let producer = Producer::new(server.kafka(), &[]);
     for round in 0..4 {

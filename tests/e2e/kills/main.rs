@@ -29,8 +29,9 @@ fn what_was_acknowledged_is_read_once_and_in_order() {
     println!("{kills} kills; TIDELOG_SEED={seed} repeats the choices");
     let mut random = StdRng::seed_from_u64(seed);
     // Small segments: kills fall on rolls too.
-    let mut server = Server::start(tidelog_harness::options!().set("log.segment.bytes", 65536));
-    server.run(&["topic", "create", "t", "--partitions", "3"]).expect(0);
+    let mut server = Server::start(tidelog_harness::options!());
+    let small = "internal.segment.bytes=65536";
+    server.run(&["topic", "create", "t", "--partitions", "3", "--config", small]).expect(0);
     let settings = [
         ("enable.idempotence", "true"),
         ("acks", "all"),

@@ -124,7 +124,7 @@ async fn the_server_on_s3_keeps_its_segments_there() {
         "the server is ready",
     );
     let (kafka, http) = (endpoints["kafka"].as_str().unwrap(), endpoints["http"].as_str().unwrap());
-    let fill = "tidelog topic create cold --config segment.bytes=16384
+    let fill = "tidelog topic create cold --config internal.segment.bytes=16384
         seq 1 4000 | sed 's/.*/{\"n\":&,\"text\":\"some more bytes\"}/' | tidelog produce cold";
     run_at(&options, kafka, http, fill);
     wait_for(|| segment_in(&bucket.join("tidelog")).then_some(()), PATIENCE, "a segment in the bucket");

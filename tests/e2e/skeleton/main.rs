@@ -44,7 +44,7 @@ impl Walk {
         let url = format!("file://{}", store.path().display());
         let server = Server::start(tidelog_harness::options!().args(["--object-store", &url]));
         let configs = [
-            "segment.bytes=16384",
+            "internal.segment.bytes=16384",
             "local.retention.bytes=1",
             "tidelog.table.enable=true",
             "tidelog.table.flush.records=100",

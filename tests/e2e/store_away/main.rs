@@ -35,7 +35,7 @@ fn start(s3: &S3Server) -> Server {
         .env("AWS_SECRET_ACCESS_KEY", SECRET_ACCESS_KEY)
         .env("AWS_EC2_METADATA_DISABLED", "true");
     let server = Server::start(options);
-    let configs = ["segment.bytes=16384", "local.retention.bytes=1"];
+    let configs = ["internal.segment.bytes=16384", "local.retention.bytes=1"];
     server.run(&["topic", "create", TOPIC, "--config", configs[0], "--config", configs[1]]).expect(0);
     server
 }

@@ -37,7 +37,7 @@ fn whole_transactions_stay_on_a_compacted_topic_through_every_kill() {
     let mut random = StdRng::seed_from_u64(seed);
     let options = tidelog_harness::options!().set("log.cleaner.backoff.ms", 20);
     let mut server = Server::start(options);
-    let settings = ["cleanup.policy=compact", "segment.bytes=16384", "min.cleanable.dirty.ratio=0.0"];
+    let settings = ["cleanup.policy=compact", "internal.segment.bytes=16384", "min.cleanable.dirty.ratio=0.0"];
     let settings: Vec<&str> = settings.iter().flat_map(|setting| ["--config", setting]).collect();
     server.run(&[&["topic", "create", "t", "--partitions", "3"], &settings[..]].concat()).expect(0);
     let ends = write_through(&mut server, kills, &mut random, |producer, partition, name| {

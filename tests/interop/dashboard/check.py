@@ -52,7 +52,7 @@ class Work(threading.Thread):
     def run(self):
         try:
             settings = {"tidelog.table.enable": "true", "tidelog.table.flush.interval.ms": "200", "remote.storage.enable": "true",
-                        "segment.bytes": "16384", "local.retention.bytes": "1"}
+                        "internal.segment.bytes": "16384", "local.retention.bytes": "1"}
             ask(HTTP, "/v1/topics", json.dumps({"name": EVENTS, "partitions": 1, "config": settings}).encode())
             # Over its quota, so that it is held up: what it has not sent within a second comes in the next round.
             producer = Producer({"bootstrap.servers": BROKERS, "client.id": "limited", "linger.ms": 5, "batch.size": 4000})

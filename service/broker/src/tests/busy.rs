@@ -98,7 +98,7 @@ impl Fixture {
 
     /// A compacted topic with closed segments whose compaction has begun and waits for the disk.
     async fn compacting(&self, disk: &SlowDisk) -> std::thread::JoinHandle<bool> {
-        let settings = [("cleanup.policy", "compact,delete"), ("segment.bytes", "16384")];
+        let settings = [("cleanup.policy", "compact,delete"), ("internal.segment.bytes", "16384")];
         self.create("compacted", 1, &settings).await;
         for round in 0..60 {
             self.produce_keyed("compacted", &format!("k{}", round % 3)).await.unwrap();

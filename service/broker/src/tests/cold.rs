@@ -12,7 +12,8 @@ const PARTITIONS: i32 = 12;
 
 /// Every partition of the topic has its first record in the tier alone.
 async fn cold(fixture: &Fixture, tier: &MemoryTier) {
-    let settings = [("segment.bytes", "16384"), ("local.retention.bytes", "1"), ("remote.storage.enable", "true")];
+    let settings =
+        [("internal.segment.bytes", "16384"), ("local.retention.bytes", "1"), ("remote.storage.enable", "true")];
     fixture.create("events", PARTITIONS, &settings).await;
     for partition in 0..PARTITIONS {
         for _ in 0..2 {
@@ -126,7 +127,8 @@ async fn a_tier_that_does_not_answer_costs_a_fetch_a_moment_and_no_error() {
 async fn a_cold_segment_names_aborted_records_also_if_their_marker_lies_in_a_later_one() {
     let tier = MemoryTier::new();
     let fixture = tiered(tempfile::tempdir().unwrap(), &tier).await;
-    let settings = [("segment.bytes", "16384"), ("local.retention.bytes", "1"), ("remote.storage.enable", "true")];
+    let settings =
+        [("internal.segment.bytes", "16384"), ("local.retention.bytes", "1"), ("remote.storage.enable", "true")];
     fixture.create("events", 1, &settings).await;
     let value = "x".repeat(PAYLOAD);
     write(&fixture, "events", 0, 0, &value).await.unwrap();

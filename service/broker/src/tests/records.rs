@@ -116,7 +116,7 @@ async fn a_deletion_waits_until_what_it_deletes_is_committed() {
 async fn segments_below_a_deletion_go_at_once_here_and_from_the_tier() {
     let tier = MemoryTier::new();
     let fixture = tiered(tempfile::tempdir().unwrap(), &tier).await;
-    let settings = [("segment.bytes", "16384"), ("remote.storage.enable", "true")];
+    let settings = [("internal.segment.bytes", "16384"), ("remote.storage.enable", "true")];
     fixture.create("events", 1, &settings).await;
     let value = "x".repeat(PAYLOAD);
     for _ in 0..3 {
@@ -175,7 +175,8 @@ async fn a_topic_is_compacted_only_as_far_as_its_table_is() {
     let table = Arc::new(Table::default());
     let observer = Arc::clone(&table);
     let fixture = Fixture::start_with(tempfile::tempdir().unwrap(), |options| options.observer = Some(observer)).await;
-    let settings = [("cleanup.policy", "compact"), ("segment.bytes", "16384"), ("tidelog.table.enable", "true")];
+    let settings =
+        [("cleanup.policy", "compact"), ("internal.segment.bytes", "16384"), ("tidelog.table.enable", "true")];
     fixture.create("events", 1, &settings).await;
     for value in ["1", "2", "3", "4", "5"] {
         let mut builder = BatchBuilder::new(Offset::ZERO);
@@ -238,7 +239,8 @@ async fn leader_epochs_end_where_the_next_one_began() {
 async fn the_epochs_of_what_only_the_tier_has_are_known_also_after_a_restart() {
     let tier = MemoryTier::new();
     let fixture = tiered(tempfile::tempdir().unwrap(), &tier).await;
-    let settings = [("segment.bytes", "16384"), ("local.retention.bytes", "1"), ("remote.storage.enable", "true")];
+    let settings =
+        [("internal.segment.bytes", "16384"), ("local.retention.bytes", "1"), ("remote.storage.enable", "true")];
     fixture.create("events", 1, &settings).await;
     let value = "x".repeat(PAYLOAD);
     fixture.produce("events", &[&value], Acks::All).await.unwrap();

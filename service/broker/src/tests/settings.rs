@@ -45,7 +45,7 @@ async fn a_fetch_answers_with_no_more_than_fetch_max_bytes() {
 #[tokio::test]
 async fn a_compacted_topic_keeps_the_last_record_of_each_key() {
     let fixture = Fixture::new().await;
-    fixture.create("table", 1, &[("cleanup.policy", "compact"), ("segment.bytes", "16384")]).await;
+    fixture.create("table", 1, &[("cleanup.policy", "compact"), ("internal.segment.bytes", "16384")]).await;
     let append = |key: Option<&'static str>, value: &str| {
         let mut builder = BatchBuilder::new(Offset::ZERO);
         let now = fixture.broker.clock().now().wall;
@@ -95,9 +95,9 @@ async fn a_stored_setting_that_this_version_refuses_keeps_no_broker_from_startin
     assert_eq!(shown(&fixture, "old.key").as_deref(), Some("1"));
     let broker = fixture.broker.broker_configs(&fixture.caller, "").unwrap();
     assert_eq!(broker.iter().map(|config| config.value.as_deref()).collect::<Vec<_>>(), [Some("soon")]);
-    fixture.alter("events", &[("segment.bytes", "20000")]).await;
+    fixture.alter("events", &[("segment.bytes", "2000000")]).await;
     let replica = fixture.replica("events", 0);
-    until("the setting holds", || replica.config().segment_bytes == 20_000).await;
+    until("the setting holds", || replica.config().segment_bytes == 2_000_000).await;
     assert_eq!(shown(&fixture, "old.key").as_deref(), Some("1"), "what was not touched is as it was");
 }
 
@@ -124,7 +124,7 @@ async fn the_pause_between_compactions_changes_while_the_broker_runs() {
         options.config = tidelog_metadata::BrokerConfig::new([("log.cleaner.backoff.ms", "3600000")]).unwrap();
     })
     .await;
-    fixture.create("table", 1, &[("cleanup.policy", "compact"), ("segment.bytes", "16384")]).await;
+    fixture.create("table", 1, &[("cleanup.policy", "compact"), ("internal.segment.bytes", "16384")]).await;
     for _ in 0..40 {
         let mut builder = BatchBuilder::new(Offset::ZERO);
         let value = "v".repeat(1_000);

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use super::*;
 
 /// Settings under which two of three appends of [`PAYLOAD`] bytes are closed, and remote ones leave the local disk at once.
-const SMALL: [(&str, &str); 2] = [("segment.bytes", "16384"), ("local.retention.bytes", "1")];
+const SMALL: [(&str, &str); 2] = [("internal.segment.bytes", "16384"), ("local.retention.bytes", "1")];
 
 /// Bytes of one record: two do not fit a segment.
 pub(super) const PAYLOAD: usize = 9_000;

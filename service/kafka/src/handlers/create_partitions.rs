@@ -19,13 +19,19 @@ pub(crate) async fn handle(request: Request<'_>, message: CreatePartitionsReques
     for topic in &message.topics {
         *times.entry(topic.name.clone()).or_default() += 1;
     }
+    let wanted = message.topics.iter().map(|topic| (topic.name.as_str(), topic.count));
+    let too_many = broker.check_added_partitions(wanted).err();
     let mut mutations = mutations(&request, STRICT_FROM);
     let mut results = Vec::with_capacity(message.topics.len());
     for topic in message.topics {
+        // A name that is given twice is answered once.
+        let Some(times) = times.remove(&topic.name) else { continue };
         let assignments: Option<Vec<Vec<NodeId>>> = topic.assignments.map(|list| {
             list.iter().map(|assignment| assignment.broker_ids.iter().map(|id| NodeId(*id)).collect()).collect()
         });
-        let error = if times.get(&topic.name).is_some_and(|count| *count > 1) {
+        let error = if too_many.is_some() {
+            too_many.clone()
+        } else if times > 1 {
             Some(BrokerError::new(KafkaError::InvalidRequest, "Duplicate topic name."))
         } else {
             let (caller, validate_only) = (&request.caller, message.validate_only);

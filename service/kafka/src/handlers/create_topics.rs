@@ -1,10 +1,10 @@
 //! CreateTopics (key 19).
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use tidelog_broker::{BrokerError, NewTopic, TopicDescription, TopicRef};
 use tidelog_metadata::Described;
-use tidelog_model::{NodeId, QuotaKind};
+use tidelog_model::{NodeId, PartitionIndex, QuotaKind};
 use tidelog_protocol::Str;
 use tidelog_protocol::messages::{
     CreatableTopic, CreatableTopicConfigs, CreatableTopicResult, CreateTopicsRequest, CreateTopicsResponse,
@@ -23,26 +23,28 @@ pub(crate) async fn handle(request: Request<'_>, message: CreateTopicsRequest) -
     let results =
         broker.create_topics_within(&request.caller, asked.clone(), message.validate_only, &mut mutations).await;
     request.meter.pause(QuotaKind::ControllerMutationRate, mutations.pause());
+    // A name that is given twice is answered once.
+    let mut answered = BTreeSet::new();
     let topics = asked
         .iter()
         .zip(results)
+        .filter(|(asked, _)| answered.insert(asked.name.as_str()))
         .map(|(asked, result)| topic(&request, asked, result, message.validate_only))
         .collect();
     request.ready(&CreateTopicsResponse { topics, ..Default::default() })
 }
 
 fn specification(topic: CreatableTopic) -> NewTopic {
-    let assignments: BTreeMap<i32, Vec<NodeId>> = topic
-        .assignments
-        .iter()
-        .map(|one| (one.partition_index, one.broker_ids.iter().map(|id| NodeId(*id)).collect()))
-        .collect();
     NewTopic {
         name: topic.name.to_string(),
         // −1 leaves the number to the broker (KIP-464), and to the assignments if there are some.
         partitions: (topic.num_partitions != -1).then_some(topic.num_partitions),
         replication_factor: (topic.replication_factor != -1).then_some(topic.replication_factor),
-        assignments: (!topic.assignments.is_empty()).then_some(assignments),
+        assignments: topic
+            .assignments
+            .iter()
+            .map(|one| (PartitionIndex(one.partition_index), one.broker_ids.iter().map(|id| NodeId(*id)).collect()))
+            .collect(),
         config: topic.configs.into_iter().map(|c| (c.name.to_string(), c.value.map(|v| v.to_string()))).collect(),
     }
 }

@@ -1,5 +1,7 @@
 //! DeleteTopics (key 20).
 
+use std::collections::BTreeSet;
+
 use tidelog_broker::{BrokerError, TopicRef};
 use tidelog_model::{KafkaError, QuotaKind, TopicId};
 use tidelog_protocol::Str;
@@ -32,9 +34,12 @@ pub(crate) async fn handle(request: Request<'_>, message: DeleteTopicsRequest) -
     let results = request.session.broker.delete_topics_within(&request.caller, references, &mut mutations).await;
     request.meter.pause(QuotaKind::ControllerMutationRate, mutations.pause());
     let refused = |topic| (topic, Err(BrokerError::new(KafkaError::InvalidRequest, "give either a name or an id")));
+    // What is given twice is answered once.
+    let mut answered = BTreeSet::new();
     let responses = asked
         .into_iter()
         .zip(results)
+        .filter(|(asked, _)| answered.insert((asked.name.clone(), asked.topic_id)))
         .chain(unclear.into_iter().map(refused))
         .map(|(asked, result)| match result.map_err(|error| for_version(error, request.header.version)) {
             Ok((name, topic_id)) => {

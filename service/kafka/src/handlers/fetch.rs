@@ -63,7 +63,13 @@ pub(crate) async fn handle(request: Request<'_>, mut message: FetchRequest) -> R
     };
     let most = broker.most_at_once(&request.caller, QuotaKind::ConsumerByteRate);
     let asking = Asking { max_bytes: asking.max_bytes.min(most.unwrap_or(usize::MAX)), ..asking };
-    let mut fetch = Box::pin(broker.fetch(&request.caller, asking));
+    // Brokers have numbers, consumers have none.
+    let follower = message.replica_id.max(message.replica_state.replica_id) >= 0;
+    let mut fetch = if follower {
+        Either::Left(std::future::ready(broker.refuse_follower(&request.caller, asking.partitions)))
+    } else {
+        Either::Right(Box::pin(broker.fetch(&request.caller, asking)))
+    };
     let reply = Reply {
         to,
         most,

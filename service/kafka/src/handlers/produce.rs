@@ -14,11 +14,14 @@ use tidelog_protocol::messages::{
     ProduceResponse, TopicProduceData, TopicProduceResponse,
 };
 use tidelog_protocol::{Records, Str};
+use tidelog_record::{BatchHeader, Codec};
 
 use super::leaders::Leaders;
 use crate::answer::{Answer, Hangup, Waiting};
 use crate::request::{Request, sentence};
 
+/// From here on batches may be compressed with zstd (KIP-110): consumers of the time before cannot read it.
+const FIRST_WITH_ZSTD: i16 = 7;
 /// From here on errors name the leader (KIP-951).
 const FIRST_WITH_LEADERS: i16 = 10;
 
@@ -43,6 +46,7 @@ pub(crate) async fn handle(request: Request<'_>, mut message: ProduceRequest) ->
     let mut topics = Vec::with_capacity(message.topic_data.len());
     let mut bytes = 0;
     let mut requests = Vec::new();
+    let mut zstd = Vec::new();
     for mut data in std::mem::take(&mut message.topic_data) {
         let topic =
             if request.header.version >= 13 { TopicRef::Id(data.topic_id) } else { TopicRef::from(data.name.as_str()) };
@@ -54,6 +58,10 @@ pub(crate) async fn handle(request: Request<'_>, mut message: ProduceRequest) ->
                 _ => bytes::Bytes::new(),
             };
             bytes += batch.len();
+            if request.header.version < FIRST_WITH_ZSTD && is_zstd(&batch) {
+                zstd.push(requests.len() + zstd.len());
+                continue;
+            }
             requests.push(AppendRequest {
                 topic: topic.clone(),
                 partition: PartitionIndex(index),
@@ -77,6 +85,11 @@ pub(crate) async fn handle(request: Request<'_>, mut message: ProduceRequest) ->
                 tickets.push(broker.enqueue(caller, append).await);
             }
         }
+    }
+    for place in zstd {
+        let message = "before version 7 of Produce a batch cannot be compressed with zstd";
+        let refused = BrokerError::new(KafkaError::UnsupportedCompressionType, message);
+        tickets.insert(place, AppendTicket::refused(refused));
     }
     drop(reserved);
     request.meter.charge(QuotaKind::ProducerByteRate, bytes);
@@ -107,6 +120,11 @@ pub(crate) async fn handle(request: Request<'_>, mut message: ProduceRequest) ->
         let node_endpoints = node_endpoints.collect();
         to.answer(&ProduceResponse { responses, node_endpoints, ..Default::default() })
     }))
+}
+
+/// Is it a batch that is compressed with zstd? What is no batch is refused later.
+fn is_zstd(batch: &[u8]) -> bool {
+    BatchHeader::parse(batch).is_ok_and(|header| header.codec() == Codec::Zstd)
 }
 
 /// What a client of this version knows of transactions (KIP-890).

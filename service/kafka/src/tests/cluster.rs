@@ -51,13 +51,13 @@ async fn alter_configs_replaces_all_settings_of_a_resource() {
     assert_eq!(value(&mut stream, 2, "t", "retention.ms").await, Some((Some("7".into()), 1)));
     assert_eq!(value(&mut stream, 2, "t", "segment.ms").await.unwrap().1, 5, "back to the default");
 
-    let brokers = || vec![setting("log.segment.bytes", Some("20000"))];
+    let brokers = || vec![setting("log.segment.bytes", Some("2000000"))];
     assert_eq!(replace(&mut stream, vec![replacement(4, "", brokers())], false).await, [0]);
-    assert_eq!(value(&mut stream, 4, "", "log.segment.bytes").await, Some((Some("20000".into()), 3)));
+    assert_eq!(value(&mut stream, 4, "", "log.segment.bytes").await, Some((Some("2000000".into()), 3)));
     assert_eq!(replace(&mut stream, vec![replacement(4, "1", brokers())], false).await, [0]);
     assert_eq!(replace(&mut stream, vec![replacement(4, "", vec![])], false).await, [0]);
     assert_eq!(value(&mut stream, 4, "", "log.segment.bytes").await, None);
-    assert_eq!(value(&mut stream, 4, "1", "log.segment.bytes").await, Some((Some("20000".into()), 2)));
+    assert_eq!(value(&mut stream, 4, "1", "log.segment.bytes").await, Some((Some("2000000".into()), 2)));
 }
 
 #[tokio::test]
@@ -233,14 +233,21 @@ async fn a_topic_named_twice_is_neither_extended_nor_deleted() {
     let request = CreatePartitionsRequest { topics: vec![more.clone(), more], ..Default::default() };
     let answer = call(&mut stream, 3, &request).await;
     let invalid = KafkaError::InvalidRequest.code();
-    assert_eq!(answer.results.iter().map(|one| one.error_code).collect::<Vec<_>>(), [invalid; 2]);
+    assert_eq!(answer.results.iter().map(|one| one.error_code).collect::<Vec<_>>(), [invalid], "answered once");
     let by_name = DeleteTopicState { name: Some("t".into()), ..Default::default() };
     let by_id = DeleteTopicState { name: None, topic_id, ..Default::default() };
     let request = DeleteTopicsRequest { topics: vec![by_name.clone(), by_id], ..Default::default() };
     let answer = call(&mut stream, 6, &request).await;
     assert_eq!(answer.responses.iter().map(|one| one.error_code).collect::<Vec<_>>(), [invalid; 2]);
+    let request = DeleteTopicsRequest { topics: vec![by_name.clone(), by_name.clone()], ..Default::default() };
+    let answer = call(&mut stream, 6, &request).await;
+    assert_eq!(answer.responses.iter().map(|one| one.error_code).collect::<Vec<_>>(), [invalid], "answered once");
     let request = DeleteTopicsRequest { topics: vec![by_name], ..Default::default() };
     assert_eq!(call(&mut stream, 6, &request).await.responses[0].error_code, 0);
+    let new = CreatableTopic { name: "n".into(), num_partitions: 1, replication_factor: 1, ..Default::default() };
+    let request = CreateTopicsRequest { topics: vec![new.clone(), new], ..Default::default() };
+    let answer = call(&mut stream, 7, &request).await;
+    assert_eq!(answer.topics.iter().map(|one| one.error_code).collect::<Vec<_>>(), [invalid], "answered once");
 }
 
 #[tokio::test]

@@ -1,13 +1,16 @@
 //! The table: the broker settings that are honoured. Sorted by name (a test proves it, lookup needs it).
 
 use crate::config::{Check, ConfigDef};
-use crate::limits::MIN_SEGMENT_BYTES;
+use crate::limits::{MIN_INTERNAL_SEGMENT_BYTES, MIN_SEGMENT_BYTES};
 use tidelog_model::limits::MAX_PARTITIONS_PER_TOPIC;
 
 const MAX: i64 = i64::MAX;
 const MAX_INT: i64 = i32::MAX as i64;
 /// `i64::MAX` as text: "never" in Kafka's tables.
 const NEVER: &str = "9223372036854775807";
+
+/// Why nothing has more replicas.
+const ONE_NODE: &str = "there is one node";
 
 /// Every broker setting, ascending by name.
 pub static BROKER_CONFIGS: &[ConfigDef] = &[
@@ -16,9 +19,14 @@ pub static BROKER_CONFIGS: &[ConfigDef] = &[
         "true",
         "Create a topic when a client asks for it and allows its creation.",
     ),
+    ConfigDef::boolean("auto.leader.rebalance.enable", "true", "Do preferred replicas become leaders by themselves?")
+        .only("true", "a node alone leads everything"),
     ConfigDef::int("compression.gzip.level", "-1", 1, 9, "Topics' default of compression.gzip.level.")
         .checked(Check::RangeOrMinusOne(1, 9))
         .dynamic(),
+    ConfigDef::int("compression.lz4.level", "9", 1, 17, "Topics' default of compression.lz4.level.")
+        .dynamic()
+        .inert("the LZ4 encoder has one level"),
     ConfigDef::one_of(
         "compression.type",
         "producer",
@@ -35,6 +43,8 @@ pub static BROKER_CONFIGS: &[ConfigDef] = &[
         MAX,
         "After this time a client of a SASL listener must authenticate again, ms; 0 is never.",
     ),
+    ConfigDef::boolean("controlled.shutdown.enable", "true", "Does a broker that stops give its partitions up first?")
+        .only("true", "a stop always closes every log in order"),
     ConfigDef::int(
         "default.replication.factor",
         "1",
@@ -206,6 +216,8 @@ pub static BROKER_CONFIGS: &[ConfigDef] = &[
         .dynamic(),
     ConfigDef::long("log.cleaner.delete.retention.ms", "86400000", 0, MAX, "Topics' default of delete.retention.ms.")
         .dynamic(),
+    ConfigDef::boolean("log.cleaner.enable", "true", "Are topics compacted that ask for it?")
+        .only("true", "the service's own topics are compacted"),
     ConfigDef::long("log.cleaner.max.compaction.lag.ms", NEVER, 1, MAX, "Topics' default of max.compaction.lag.ms.")
         .dynamic(),
     ConfigDef::double(
@@ -256,6 +268,9 @@ pub static BROKER_CONFIGS: &[ConfigDef] = &[
         "Topics' default of message.timestamp.type.",
     )
     .dynamic(),
+    ConfigDef::boolean("log.preallocate", "false", "Topics' default of preallocate.")
+        .dynamic()
+        .inert("segments grow as they are written"),
     ConfigDef::long("log.retention.bytes", "-1", -1, MAX, "Topics' default of retention.bytes.").dynamic(),
     ConfigDef::long(
         "log.retention.check.interval.ms",
@@ -283,9 +298,18 @@ pub static BROKER_CONFIGS: &[ConfigDef] = &[
         .unset()
         .dynamic(),
     ConfigDef::int("log.roll.hours", "168", 1, MAX_INT, "Topics' default of segment.ms, in hours."),
+    ConfigDef::int("log.roll.jitter.hours", "0", 0, MAX_INT, "Topics' default of segment.jitter.ms, in hours.")
+        .inert("uploads and flushes are bounded, so rolls need no spreading"),
+    ConfigDef::long("log.roll.jitter.ms", "0", 0, MAX, "As log.roll.jitter.hours, which it overrides, in ms.")
+        .unset()
+        .dynamic()
+        .inert("uploads and flushes are bounded, so rolls need no spreading"),
     ConfigDef::long("log.roll.ms", "1", 1, MAX, "As log.roll.hours, which it overrides, in ms.").unset().dynamic(),
     ConfigDef::int("log.segment.bytes", "1073741824", MIN_SEGMENT_BYTES, MAX_INT, "Topics' default of segment.bytes.")
         .dynamic(),
+    ConfigDef::long("log.segment.delete.delay.ms", "60000", 0, MAX, "Topics' default of file.delete.delay.ms.")
+        .dynamic()
+        .inert("a removed segment's files go at once; a reader holds them open until it is done"),
     ConfigDef::int(
         "max.connections",
         "2147483647",
@@ -337,6 +361,8 @@ pub static BROKER_CONFIGS: &[ConfigDef] = &[
         MAX_INT,
         "How long the committed offsets of an empty group are kept, minutes.",
     ),
+    ConfigDef::int("offsets.topic.compression.codec", "0", 0, 4, "The codec of batches in __consumer_offsets.")
+        .only("0", "they are not compressed"),
     ConfigDef::int(
         "offsets.topic.num.partitions",
         "50",
@@ -344,10 +370,12 @@ pub static BROKER_CONFIGS: &[ConfigDef] = &[
         1000,
         "Partitions of __consumer_offsets when it is created.",
     ),
+    ConfigDef::int("offsets.topic.replication.factor", "1", 1, 32, "Replicas of __consumer_offsets.")
+        .only("1", ONE_NODE),
     ConfigDef::int(
         "offsets.topic.segment.bytes",
         "104857600",
-        MIN_SEGMENT_BYTES,
+        MIN_INTERNAL_SEGMENT_BYTES,
         MAX_INT,
         "Segment size of __consumer_offsets when it is created, bytes.",
     ),
@@ -357,14 +385,16 @@ pub static BROKER_CONFIGS: &[ConfigDef] = &[
         1,
         MAX_INT,
         "A producer's state is kept this long after its last batch, ms.",
-    ),
+    )
+    .dynamic(),
     ConfigDef::int(
         "remote.fetch.max.wait.ms",
         "500",
         1,
         MAX_INT,
         "How long a fetch waits for the object store before it answers empty, ms.",
-    ),
+    )
+    .dynamic(),
     ConfigDef::long(
         "replica.alter.log.dirs.io.max.bytes.per.second",
         NEVER,
@@ -389,6 +419,12 @@ pub static BROKER_CONFIGS: &[ConfigDef] = &[
         MAX_INT,
         "Longest time-out that a producer may ask for its transactions, ms.",
     ),
+    ConfigDef::boolean(
+        "transaction.partition.verification.enable",
+        "true",
+        "Is it checked that a partition is in the transaction whose records it takes (KIP-890)?",
+    )
+    .only("true", "unverified records could hang for ever"),
     ConfigDef::int(
         "transaction.remove.expired.transaction.cleanup.interval.ms",
         "3600000",
@@ -396,6 +432,8 @@ pub static BROKER_CONFIGS: &[ConfigDef] = &[
         MAX_INT,
         "How often transactional ids are searched for expired ones, ms.",
     ),
+    ConfigDef::int("transaction.state.log.min.isr", "1", 1, 32, "min.insync.replicas of __transaction_state.")
+        .only("1", ONE_NODE),
     ConfigDef::int(
         "transaction.state.log.num.partitions",
         "50",
@@ -403,10 +441,12 @@ pub static BROKER_CONFIGS: &[ConfigDef] = &[
         1000,
         "Partitions of __transaction_state when it is created.",
     ),
+    ConfigDef::int("transaction.state.log.replication.factor", "1", 1, 32, "Replicas of __transaction_state.")
+        .only("1", ONE_NODE),
     ConfigDef::int(
         "transaction.state.log.segment.bytes",
         "104857600",
-        MIN_SEGMENT_BYTES,
+        MIN_INTERNAL_SEGMENT_BYTES,
         MAX_INT,
         "Segment size of __transaction_state when it is created, bytes.",
     ),
@@ -417,4 +457,7 @@ pub static BROKER_CONFIGS: &[ConfigDef] = &[
         MAX_INT,
         "A transactional id that is not used for so long is forgotten, ms.",
     ),
+    ConfigDef::boolean("unclean.leader.election.enable", "false", "Topics' default of unclean.leader.election.enable.")
+        .dynamic()
+        .inert("a node alone replicates nothing"),
 ];

@@ -12,8 +12,9 @@ use super::{Refusal, Settings};
 use crate::broker_config::BrokerConfig;
 use crate::image::ClusterImage;
 use crate::keys::{Key, NameValue, TopicValue};
+use crate::limits::MIN_SEGMENT_BYTES;
 use crate::port::{Compare, Write};
-use crate::topic_config::TopicOverrides;
+use crate::topic_config::{INTERNAL_SEGMENT_BYTES, TopicOverrides};
 
 /// What Kafka calls the log of its metadata; tools ask for its quorum, so no topic may have the name.
 pub const CLUSTER_METADATA: &str = "__cluster_metadata";
@@ -73,9 +74,10 @@ pub fn auto_topic(name: &TopicName, config: &BrokerConfig) -> NewTopic {
         } else {
             (config.offsets_topic_partitions, config.offsets_topic_segment_bytes)
         };
+        // The broker's settings for these may be smaller than a topic's.
+        let name = if i64::from(segment) < MIN_SEGMENT_BYTES { INTERNAL_SEGMENT_BYTES } else { "segment.bytes" };
         let segment = segment.to_string();
-        let settings =
-            [("cleanup.policy", "compact"), ("compression.type", "producer"), ("segment.bytes", segment.as_str())];
+        let settings = [("cleanup.policy", "compact"), ("compression.type", "producer"), (name, segment.as_str())];
         topic.configs = settings.iter().map(|(k, v)| ((*k).to_string(), Some((*v).to_string()))).collect();
         topic.partitions = partitions;
     }

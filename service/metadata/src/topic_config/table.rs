@@ -1,7 +1,7 @@
 //! The table: every topic setting of Kafka 4.3 and ours. Sorted by name (a test proves it, lookup needs it).
 
 use crate::config::{Check, ConfigDef};
-use crate::limits::MIN_SEGMENT_BYTES;
+use crate::limits::{MIN_INTERNAL_SEGMENT_BYTES, MIN_SEGMENT_BYTES};
 
 const MAX: i64 = i64::MAX;
 const MAX_INT: i64 = i32::MAX as i64;
@@ -49,6 +49,14 @@ pub static TOPIC_CONFIGS: &[ConfigDef] = &[
     .inert("a node alone replicates nothing"),
     ConfigDef::int("index.interval.bytes", "4096", 0, MAX_INT, "Bytes of log between two entries of the offset index.")
         .from_broker("log.index.interval.bytes"),
+    ConfigDef::int(
+        "internal.segment.bytes",
+        "1073741824",
+        MIN_INTERNAL_SEGMENT_BYTES,
+        MAX_INT,
+        "Overrides segment.bytes, for tests: it may be smaller.",
+    )
+    .unset(),
     ConfigDef::list(
         "leader.replication.throttled.replicas",
         "",

@@ -34,7 +34,7 @@ const HTTP_PORT: u16 = 8082;
 
 /// Settings under which a small sample goes through everything in seconds.
 const TOPIC_CONFIG: &[(&str, &str)] = &[
-    ("segment.bytes", "65536"),
+    ("internal.segment.bytes", "65536"),
     ("remote.storage.enable", "true"),
     // Closed segments go to the store and leave the local disk at once; an idle tail is closed after a second.
     ("local.retention.ms", "1"),

@@ -5,6 +5,7 @@ mod audit;
 mod committed;
 pub(crate) mod config;
 pub(crate) mod endpoints;
+mod facts;
 mod file;
 mod gauges;
 mod group_gauges;

@@ -28,7 +28,7 @@ use super::config::{KafkaListener, ServeConfig};
 use super::observer::Events;
 use super::status::Status;
 use super::tls::Certificates;
-use super::{endpoints, gauges, group_gauges, metrics, safety, tokens};
+use super::{endpoints, facts, gauges, group_gauges, metrics, safety, tokens};
 
 /// In the data directory: the object store that an earlier start has probed.
 const STORE_MARKER: &str = "object-store-probed";
@@ -115,7 +115,7 @@ pub(crate) async fn start(config: ServeConfig, log: Option<Arc<dyn LogLevels>>) 
     let options = BrokerOptions {
         node,
         durability: config.durability,
-        config: settings,
+        config: settings.with_facts(facts::of(&config, &listeners, &registered, &root)),
         tier_by_default: true,
         endpoints: registered,
         http: Some(config.http_advertise.clone().unwrap_or_else(|| format!("{}://{http}", config.http_scheme()))),

@@ -28,7 +28,7 @@ final class DumpToolChecks {
     }
 
     private static void segments() throws Exception {
-        String topic = Client.topic("dump", 1, Map.of("segment.bytes", "16384", "index.interval.bytes", "1024"));
+        String topic = Client.topic("dump", 1, Map.of("internal.segment.bytes", "16384", "index.interval.bytes", "1024"));
         Random random = new Random(4);
         for (String codec : List.of("none", "gzip", "snappy", "lz4", "zstd")) {
             List<ProducerRecord<byte[], byte[]>> records = new ArrayList<>();

@@ -77,7 +77,7 @@ final class TransactionToolChecks {
     }
 
     private static void dump() throws Exception {
-        String topic = Client.topic("tool-dump", 1, Map.of("segment.bytes", "16384"));
+        String topic = Client.topic("tool-dump", 1, Map.of("internal.segment.bytes", "16384"));
         String id = Checks.unique("tool-dump");
         try (KafkaProducer<byte[], byte[]> producer = producer(id)) {
             for (int n = 0; n < 5; n++) {

@@ -122,11 +122,11 @@ fn what_another_version_stored_is_mended_or_left_alone() {
     let mend = [
         change(Subtract, "cleanup.policy", Some("shred")),
         change(Delete, "no.such.key", None),
-        change(Set, "segment.bytes", Some("20000")),
+        change(Set, "segment.bytes", Some("2000000")),
     ];
     assert_eq!(alter(&mut world, &mend), Ok(true));
     assert_eq!(unfit(&world), "");
-    assert_eq!(configs(&world), "cleanup.policy=delete retention.ms=5 segment.bytes=20000");
+    assert_eq!(configs(&world), "cleanup.policy=delete retention.ms=5 segment.bytes=2000000");
 }
 
 #[test]
@@ -194,10 +194,10 @@ fn broker_settings_change_for_one_or_all() {
         Ok(true)
     };
     let set = |value: &str| change(Set, "log.segment.bytes", Some(value));
-    assert_eq!(alter(None, &[set("20000")]), Ok(true));
-    assert_eq!(alter(Some(NodeId(1)), &[set("30000")]), Ok(true));
-    assert_eq!(alter(Some(NodeId(1)), &[set("30000")]), Ok(false));
-    assert_eq!(alter(Some(NodeId(2)), &[set("30000")]).unwrap_err().error, KafkaError::InvalidRequest);
+    assert_eq!(alter(None, &[set("2000000")]), Ok(true));
+    assert_eq!(alter(Some(NodeId(1)), &[set("3000000")]), Ok(true));
+    assert_eq!(alter(Some(NodeId(1)), &[set("3000000")]), Ok(false));
+    assert_eq!(alter(Some(NodeId(2)), &[set("3000000")]).unwrap_err().error, KafkaError::InvalidRequest);
     for (name, value) in [("num.partitions", "2"), ("log.segment.bytes", "x"), ("no.such.setting", "x")] {
         let refused = alter(None, &[change(Set, name, Some(value))]).unwrap_err();
         assert_eq!(refused.error, KafkaError::InvalidRequest, "{name}: Kafka's code for what a broker does not take");
@@ -205,7 +205,7 @@ fn broker_settings_change_for_one_or_all() {
     assert_eq!(alter(None, &[change(Delete, "log.segment.bytes", None)]), Ok(true));
     assert!(world.image.broker_configs(None).is_none());
     let left = world.image.broker_configs(Some(NodeId(1))).unwrap();
-    assert_eq!(left.value.get("log.segment.bytes"), Some("30000"));
+    assert_eq!(left.value.get("log.segment.bytes"), Some("3000000"));
 }
 
 #[test]

@@ -200,8 +200,8 @@ fn what_is_no_topic_is_taken_over_or_told() {
     let mut kraft = KraftImage { next_producer_id: Some(5000), ..KraftImage::default() };
     kraft.controllers.insert(1);
     set(&mut kraft, resource::BROKER, "", &[("message.max.bytes", "7"), ("log.cleaner.threads", "2")]);
-    set(&mut kraft, resource::BROKER, "1", &[("log.segment.bytes", "100000")]);
-    set(&mut kraft, resource::BROKER, "2", &[("log.segment.bytes", "100000")]);
+    set(&mut kraft, resource::BROKER, "1", &[("log.segment.bytes", "2000000")]);
+    set(&mut kraft, resource::BROKER, "2", &[("log.segment.bytes", "2000000")]);
     set(&mut kraft, resource::GROUP, "g", &[("consumer.session.timeout.ms", "50000"), ("share.x", "1")]);
     set(&mut kraft, resource::CLIENT_METRICS, "sub", &[("interval.ms", "1")]);
     let user = |name: &str| vec![("user".to_owned(), Some(name.to_owned()))];
@@ -244,7 +244,7 @@ fn what_is_no_topic_is_taken_over_or_told() {
     let of = |node| image.broker_configs(node).unwrap().value.texts();
     assert_eq!(
         (of(None), of(Some(NODE))),
-        (texts(&[("message.max.bytes", "7")]), texts(&[("log.segment.bytes", "100000")]))
+        (texts(&[("message.max.bytes", "7")]), texts(&[("log.segment.bytes", "2000000")]))
     );
     assert_eq!(image.group_configs("g").unwrap().value.texts(), texts(&[("consumer.session.timeout.ms", "50000")]));
     let alice = "user=alice".parse().unwrap();
