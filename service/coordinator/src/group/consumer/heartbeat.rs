@@ -251,8 +251,9 @@ impl Consumer {
     pub(super) fn may_aim(&self, ctx: &Context<'_>) -> bool {
         let made = self.target_epoch.map_or(0, |target| target.made.get());
         let interval = i64::from(ctx.config.consumer_assignment_interval_ms);
-        // With no interval it does not matter if the clock was put back.
-        made == 0 || interval == 0 || ctx.now.wall.get() >= made.saturating_add(interval)
+        let now = ctx.now.wall.get();
+        // A target from the future: the clock was put back, perhaps by hours, and nobody waits for it to come there again.
+        made == 0 || now < made || now >= made.saturating_add(interval)
     }
 
     /// The target assignment: made anew if the epoch has risen and it may be. Returns the reporting member's part.

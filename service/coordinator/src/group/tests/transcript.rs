@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tidelog_model::{KafkaError, PartitionIndex, TopicId, TopicName};
+use tidelog_model::{KafkaError, PartitionIndex, Timestamp, TopicId, TopicName};
 
 use super::driver::{Done, Driver, directory, join, offset, report};
 use crate::group::embedded::{self, Named, subscribed_topics};
@@ -82,6 +82,12 @@ impl Scenario {
         let call = match words.plain[0] {
             "config" => return self.configure(&words),
             "advance" => return self.advance(group),
+            // The wall clock alone: somebody has set it.
+            "clock-back" => {
+                let back: i64 = group.strip_suffix('s').unwrap().parse().unwrap();
+                self.driver.now.wall = Timestamp(self.driver.now.wall.get() - back * 1_000);
+                return self.states();
+            }
             "restart" => {
                 self.driver.restart();
                 return self.states();
