@@ -12,7 +12,9 @@ use tracing::{error, info, warn};
 
 use crate::broker::Broker;
 use crate::checkpoints::{Line, Lines};
-use crate::limits::{DELETION_RETRY, ENDING_AT_ONCE, MAX_CLEANER_BACKOFF, REOPEN_FIRST, REOPEN_MOST};
+use crate::limits::{
+    CHECKPOINT_PAUSE, CLOSING_AT_ONCE, DELETION_RETRY, ENDING_AT_ONCE, MAX_CLEANER_BACKOFF, REOPEN_FIRST, REOPEN_MOST,
+};
 use crate::replica::{Ending, GroupWork, Maintenance, Replica, Work};
 
 impl Broker {
@@ -21,7 +23,7 @@ impl Broker {
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = tokio::time::sleep(interval) => {}
+                () = tokio::time::sleep(interval.saturating_sub(CHECKPOINT_PAUSE)) => {}
                 () = self.checkpoint_due() => {}
             }
             let broker = self.clone();
@@ -32,6 +34,10 @@ impl Broker {
             };
             if tokio::task::spawn_blocking(write).await.is_err() {
                 error!("cannot write checkpoints");
+            }
+            // All partitions are written each time, however many grow fast.
+            if stop.run_until_cancelled(tokio::time::sleep(CHECKPOINT_PAUSE)).await.is_none() {
+                return;
             }
         }
     }
@@ -263,15 +269,22 @@ impl Broker {
     /// Closes every log in order, so that the next start reads next to nothing.
     pub(crate) async fn close_logs(&self) {
         let replicas = self.replicas().all();
-        let ends: Vec<_> = replicas.iter().map(|replica| replica.end(Ending::Close)).collect();
-        for (replica, end) in replicas.iter().zip(ends) {
-            if let Ok(Err(failure)) = end.await {
-                error!(partition = %replica.id, error = %failure, "cannot close the log in order");
+        for some in replicas.chunks(CLOSING_AT_ONCE) {
+            let ends: Vec<_> = some.iter().map(|replica| replica.end(Ending::Close)).collect();
+            for (replica, end) in some.iter().zip(ends) {
+                if let Ok(Err(failure)) = end.await {
+                    error!(partition = %replica.id, error = %failure, "cannot close the log in order");
+                }
+            }
+            // By the flushers, which are at work: whoever flushes many logs holds all of them.
+            let flushes: Vec<_> = some.iter().map(Replica::flush_soon).collect();
+            for flushed in flushes {
+                // What was not flushed is told where it failed, and its checkpoint stays where it was.
+                let _ = flushed.await;
             }
         }
         let broker = self.clone();
         let finish = move || {
-            Replica::flush_all(&replicas);
             // Everything that was flushed is safe: there is one replica.
             let line = |replica: &Arc<Replica>| {
                 let end = replica.view.flushed_end();

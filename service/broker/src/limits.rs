@@ -14,6 +14,9 @@ pub(crate) const MAX_BYTES_PER_WRITE: usize = 8 * 1024 * 1024;
 /// Recovery checkpoints follow the flushed offsets at least this often.
 pub(crate) const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(5);
 
+/// But no more often than this: each time all partitions are written.
+pub(crate) const CHECKPOINT_PAUSE: Duration = Duration::from_secs(1);
+
 /// And as soon as so many bytes of one partition were appended since the last one: what recovery verifies of it in a tenth of a second.
 pub(crate) const CHECKPOINT_BYTES: u64 = 64 * 1024 * 1024;
 
@@ -31,6 +34,9 @@ pub(crate) const RECONCILE_PAUSE: Duration = Duration::from_millis(100);
 
 /// Partitions of deleted topics that end at once: few, so that others' appends find their log threads between them.
 pub(crate) const ENDING_AT_ONCE: usize = 16;
+
+/// Logs that are closed together at a stop: each holds three more files open until it is flushed.
+pub(crate) const CLOSING_AT_ONCE: usize = 256;
 
 /// Partitions that are opened at once when the broker starts: recovery reads the disk, and the disk is one.
 pub(crate) const OPENING_AT_ONCE: usize = 8;

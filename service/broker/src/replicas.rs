@@ -477,7 +477,7 @@ impl Replicas {
 /// What is shown from now on must be durable: also what an earlier process wrote and did not flush. A failed flush has been told.
 async fn durable(opened: Result<Arc<Replica>, Option<LogError>>) -> Result<Arc<Replica>, Option<LogError>> {
     let replica = opened?;
-    match replica.flush_first().await {
+    match replica.flush_soon().await {
         Ok(true) => Ok(replica),
         Ok(false) | Err(_) => Err(None),
     }

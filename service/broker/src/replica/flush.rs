@@ -11,13 +11,14 @@ use tokio::sync::oneshot;
 use tracing::error;
 
 use super::{Replica, Writer};
-use crate::limits::{CHECKPOINT_BYTES, SYNCFS_FROM, SYNCFS_MOST};
+use crate::limits::CHECKPOINT_BYTES;
 
 impl Replica {
-    /// Flushes what a start has found or made, together with others that wait for the same. True if the log is fit to serve then.
-    pub(crate) fn flush_first(self: &Arc<Self>) -> oneshot::Receiver<bool> {
+    /// Lets the flushers flush everything written so far, together with others that wait for the same. True if the log is still fit to
+    /// serve then. One waits at a time: a start before the replica serves, and a stop after it has.
+    pub(crate) fn flush_soon(self: &Arc<Self>) -> oneshot::Receiver<bool> {
         let (done, flushed) = oneshot::channel();
-        *self.first_flush.lock() = Some(done);
+        *self.awaits_flush.lock() = Some(done);
         self.core.flushers.submit(self);
         flushed
     }
@@ -25,7 +26,7 @@ impl Replica {
     /// A flush has ended, well or not.
     fn flush_ended(self: &Arc<Self>, effects: Effects) {
         self.carry_out(effects);
-        if let Some(waiting) = self.first_flush.lock().take() {
+        if let Some(waiting) = self.awaits_flush.lock().take() {
             // The broker may have stopped waiting.
             let _ = waiting.send(self.view.offline().is_none());
         }
@@ -37,6 +38,7 @@ impl Replica {
         // Held to the end: the log is not deleted under a flush, which would look like a failing disk.
         let deleted = self.flushing.lock();
         if *deleted {
+            drop(self.awaits_flush.lock().take());
             return;
         }
         let started = self.core.clock.now().monotonic;
@@ -72,16 +74,6 @@ impl Replica {
         self.core.sync_fs.is_some() && !self.core.foreign_writes.as_ref().is_some_and(|writing| writing())
     }
 
-    /// Flushes all of these, by as few calls as possible.
-    pub(crate) fn flush_all(replicas: &[Arc<Replica>]) {
-        for some in replicas.chunks(SYNCFS_MOST) {
-            match some.first() {
-                Some(first) if some.len() >= SYNCFS_FROM && first.may_flush_together() => Self::flush_together(some),
-                _ => some.iter().for_each(Replica::flush),
-            }
-        }
-    }
-
     /// Flushes many logs with one call.
     pub(crate) fn flush_together(replicas: &[Arc<Replica>]) {
         let Some(core) = replicas.first().map(|replica| Arc::clone(&replica.core)) else { return };
@@ -92,6 +84,7 @@ impl Replica {
         for replica in replicas {
             let deleted = replica.flushing.lock();
             if *deleted {
+                drop(replica.awaits_flush.lock().take());
                 continue;
             }
             held.push(deleted);

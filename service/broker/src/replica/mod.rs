@@ -79,8 +79,8 @@ pub(crate) struct Replica {
     gone: AtomicBool,
     /// Held by a flush and by a deletion, which exclude each other; true once the log is deleted.
     flushing: Mutex<bool>,
-    /// Waits for the flush after which the replica may serve.
-    first_flush: Mutex<Option<oneshot::Sender<bool>>>,
+    /// Hears of the next flush.
+    awaits_flush: Mutex<Option<oneshot::Sender<bool>>>,
     /// How the replica shall end, and who waits for it.
     ending: Mutex<Option<(Ending, Ended)>>,
     /// Bytes appended since the last checkpoint of the log was looked for.
@@ -110,7 +110,7 @@ pub(crate) enum Ending {
 }
 
 impl Replica {
-    /// A leader over `log`; the machine has been told what the log holds, and takes all of it for flushed: see [`Replica::flush_first`]. `cleaned` is where its last compaction
+    /// A leader over `log`; the machine has been told what the log holds, and takes all of it for flushed: see [`Replica::flush_soon`]. `cleaned` is where its last compaction
     /// ended.
     pub(crate) fn new(
         id: TopicIdPartition,
@@ -143,7 +143,7 @@ impl Replica {
             flush_slot: Slot::default(),
             gone: AtomicBool::new(false),
             flushing: Mutex::new(false),
-            first_flush: Mutex::default(),
+            awaits_flush: Mutex::default(),
             ending: Mutex::default(),
             since_checkpoint: AtomicU64::new(0),
             cleaning: Mutex::new(Cleaning::up_to(cleaned)),
@@ -269,6 +269,7 @@ impl Replica {
         let effects = self.machine.lock().flush_failed();
         self.carry_out(effects);
         self.answers.fail_all(KafkaError::KafkaStorageError);
+        drop(self.awaits_flush.lock().take());
         // The panic has released the writer; the coordinator's callers wait beside the answers.
         if let Some(groups) = self.writer.lock().as_mut().and_then(|writer| writer.groups.take()) {
             groups.resign(KafkaError::CoordinatorNotAvailable);
