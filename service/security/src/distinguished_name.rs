@@ -7,7 +7,7 @@ use regex::Regex;
 
 use crate::limits::MAX_SUBJECT_BYTES;
 
-/// The subject in RFC 2253's form, as Java writes it: the last part first, `CN=alice,OU=events,O=Example`. Nothing if the certificate
+/// The subject in RFC 2253's form, as Java's `X500Principal.getName` writes it: the last part first, `CN=alice,OU=events,O=Example`. Nothing if the certificate
 /// makes no sense or has no subject.
 pub fn subject(certificate: &[u8]) -> Option<String> {
     // Certificate { tbs { [0] version?, serial, algorithm, issuer, validity, subject, … } … } (RFC 5280 §4.1)
@@ -20,7 +20,13 @@ pub fn subject(certificate: &[u8]) -> Option<String> {
     for _ in ["serial", "algorithm", "issuer", "validity"] {
         (_, _, rest) = element(rest)?;
     }
-    let (_, mut parts, _) = element(rest)?;
+    let (_, parts, _) = element(rest)?;
+    let name = name(parts)?;
+    (!name.is_empty() && name.len() <= MAX_SUBJECT_BYTES).then_some(name)
+}
+
+/// A name's parts, `CN=alice+UID=a` one of several values.
+fn name(mut parts: &[u8]) -> Option<String> {
     let mut names = Vec::new();
     while !parts.is_empty() {
         let (_, mut set, after) = element(parts)?;
@@ -34,8 +40,7 @@ pub fn subject(certificate: &[u8]) -> Option<String> {
         parts = after;
     }
     names.reverse();
-    let name = names.join(",");
-    (!name.is_empty() && name.len() <= MAX_SUBJECT_BYTES).then_some(name)
+    Some(names.join(","))
 }
 
 /// One element of DER: tag, content, and what follows it.
@@ -70,12 +75,8 @@ fn attribute(pair: &[u8]) -> Option<String> {
         [0x09, 0x92, 0x26, 0x89, 0x93, 0xf2, 0x2c, 0x64, 1, 25] => Some("DC"),
         _ => None,
     };
-    // UTF8String, PrintableString, IA5String; T61String as Latin-1.
-    let text = match tag {
-        0x0c | 0x13 | 0x16 => std::str::from_utf8(text).ok().map(str::to_owned),
-        0x14 => Some(text.iter().map(|byte| char::from(*byte)).collect()),
-        _ => None,
-    };
+    // UTF8String, PrintableString, T61String, IA5String, GeneralString, BMPString: Java reads each as UTF-8, even those that are not.
+    let text = matches!(tag, 0x0c | 0x13 | 0x14 | 0x16 | 0x1b | 0x1e).then(|| String::from_utf8_lossy(text));
     match (keyword, text) {
         (Some(keyword), Some(text)) => Some(format!("{keyword}={}", escaped(&text))),
         (keyword, _) => {
@@ -89,16 +90,19 @@ fn attribute(pair: &[u8]) -> Option<String> {
     }
 }
 
-/// RFC 2253 §2.4.
+/// RFC 2253 §2.4 as Java applies it: `=` and `#` wherever they are, every space at either end, and NUL in hexadecimal.
 fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
-    let last = text.chars().count().saturating_sub(1);
-    for (at, letter) in text.chars().enumerate() {
-        let edge = (letter == ' ' && (at == 0 || at == last)) || (letter == '#' && at == 0);
-        if edge || matches!(letter, ',' | '+' | '"' | '\\' | '<' | '>' | ';') {
+    let (begin, end) = (text.len() - text.trim_start_matches(' ').len(), text.trim_end_matches(' ').len());
+    for (at, letter) in text.char_indices() {
+        let outside = letter == ' ' && (at < begin || at >= end);
+        if outside || matches!(letter, ',' | '=' | '+' | '<' | '>' | '#' | ';' | '"' | '\\') {
             out.push('\\');
         }
-        out.push(letter);
+        match letter {
+            '\0' => out.push_str("\\00"),
+            letter => out.push(letter),
+        }
     }
     out
 }
@@ -277,6 +281,32 @@ mod tests {
         let long = "x".repeat(300);
         assert_eq!(subject(&certificate(&[(CN, 0x0c, &long)])).unwrap(), format!("CN={long}"));
         assert_eq!(subject(&certificate(&[(CN, 0x0c, &"x".repeat(2000))])), None);
+    }
+
+    /// What Java wrote of some hundred names (`testdata/x500-names/Names.java`).
+    #[test]
+    fn names_are_letter_by_letter_javas() {
+        let names = include_str!("../testdata/x500-names/names.txt");
+        let lines = names.lines().filter(|line| !line.starts_with('#'));
+        let mut compared = 0;
+        for (bytes, expected) in lines.filter_map(|line| line.split_once('\t')) {
+            let der: Vec<u8> = bytes.as_bytes().chunks(2).map(|two| hexadecimal(two)).collect();
+            let (_, parts, _) = element(&der).unwrap();
+            let mut shown = String::new();
+            for unit in name(parts).unwrap().encode_utf16() {
+                match u8::try_from(unit) {
+                    Ok(letter @ 32..=126) => shown.push(char::from(letter)),
+                    _ => shown.push_str(&format!("\\u{{{unit:x}}}")),
+                }
+            }
+            assert_eq!(shown, expected, "{bytes}");
+            compared += 1;
+        }
+        assert!(compared > 120, "{compared}");
+    }
+
+    fn hexadecimal(two: &[u8]) -> u8 {
+        u8::from_str_radix(std::str::from_utf8(two).unwrap(), 16).unwrap()
     }
 
     #[test]
