@@ -12,11 +12,11 @@ use base64::engine::general_purpose::STANDARD;
 use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use tidelog_model::{Caller, Door, KafkaError, Principal, Timestamp};
+use tidelog_security::limits::FAILED_AUTHENTICATION_DELAY;
 use tidelog_security::{AuditEvent, TokenError};
 
 use crate::context::{Session, Shared};
 use crate::error::{ApiError, grpc_error};
-use crate::limits::FAILED_AUTHENTICATION_DELAY;
 use crate::media::is_grpc;
 use crate::time::wall_clock;
 
@@ -93,6 +93,7 @@ pub(crate) async fn authenticate(State(context): State<Shared>, mut request: Req
             context.broker.audit(&AuditEvent::Authentication {
                 principal: None,
                 mechanism: if matches!(refusal, Refusal::Password | Refusal::Foreign) { "BASIC" } else { "BEARER" },
+                token_id: None,
                 host: peer(&request),
                 door,
                 reason: Some(&refusal.reason()),

@@ -34,7 +34,7 @@ use tokio_util::sync::CancellationToken;
 pub use error::{ApiError, Problem, grpc_code, http_status};
 pub use openapi::document as openapi_document;
 pub use ports::{PortError, PortFuture, SqlAnswer, SqlColumn, SqlPort, StatusPort};
-pub use serve::{TlsSource, serve};
+pub use serve::serve;
 pub use tidelog_model::{murmur2, partition_of_key};
 
 /// What `GET /` tells about the server.

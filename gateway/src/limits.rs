@@ -109,12 +109,6 @@ pub const MAX_TOPICS_PER_PAGE: usize = 1000;
 /// Most connections at a time: each costs a task and its buffers.
 pub const MAX_CONNECTIONS: usize = 10_000;
 
-/// A TLS handshake may take this long: three round trips of a slow network, and no more of a stranger's time.
-pub const TLS_HANDSHAKE_PATIENCE: Duration = Duration::from_secs(10);
-
-/// Handshakes at once; each costs some 50 KiB and a millisecond of a core, and further ones wait within their patience.
-pub const MAX_TLS_HANDSHAKES: usize = 500;
-
 /// HTTP/2 requests of one connection at a time.
 pub const MAX_CONCURRENT_STREAMS: u32 = 256;
 
@@ -130,9 +124,6 @@ pub const MAX_HEAD_BUFFER_BYTES: usize = 2 * MAX_HEADER_BYTES;
 
 /// After a stop, connections may finish what they do for this long.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Who shows a wrong password hears of it after this time: guessing is slow.
-pub const FAILED_AUTHENTICATION_DELAY: Duration = Duration::from_millis(100);
 
 /// Longest request id taken over from a client, bytes.
 pub const MAX_REQUEST_ID_BYTES: usize = 128;

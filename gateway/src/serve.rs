@@ -14,29 +14,24 @@ use axum::extract::ConnectInfo;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use rustls::ServerConfig;
+use tidelog_handshake::{HandshakeError, Handshakes, TlsSource};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::time::Sleep;
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 use crate::limits::{
     DRAIN_TIMEOUT, HEADER_TIMEOUT, MAX_CONCURRENT_STREAMS, MAX_CONNECTIONS, MAX_HEAD_BUFFER_BYTES,
-    MAX_SEND_BUFFER_BYTES, MAX_TLS_HANDSHAKES, OPENING_BYTES, TLS_HANDSHAKE_PATIENCE, WRITE_STALL_TIMEOUT,
+    MAX_SEND_BUFFER_BYTES, OPENING_BYTES, WRITE_STALL_TIMEOUT,
 };
-
-/// Gives the TLS configuration in force: certificates are renewed while the server runs.
-pub type TlsSource = Arc<dyn Fn() -> Arc<ServerConfig> + Send + Sync>;
 
 /// Accepts connections until `shutdown` is cancelled, then lets those in flight finish for at most ten seconds.
 pub async fn serve(listener: TcpListener, router: Router, tls: Option<TlsSource>, shutdown: CancellationToken) {
     let connections = TaskTracker::new();
-    let handshakes = Arc::new(Semaphore::new(MAX_TLS_HANDSHAKES));
+    let handshakes = Handshakes::default();
     let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let kill = CancellationToken::new();
     loop {
@@ -57,15 +52,19 @@ pub async fn serve(listener: TcpListener, router: Router, tls: Option<TlsSource>
         // Small answers should not wait for the peer's delayed acknowledgement.
         let _ = stream.set_nodelay(true);
         let (router, shutdown, kill) = (router.clone(), shutdown.clone(), kill.clone());
-        let (tls, handshakes) = (tls.clone(), Arc::clone(&handshakes));
+        let (tls, handshakes) = (tls.clone(), handshakes.clone());
         let connection = async move {
             match tls {
                 None => connection(stream, peer, router, shutdown).await,
-                Some(source) => match shutdown.run_until_cancelled(encrypted(stream, &source, &handshakes)).await {
-                    Some(Ok(stream)) => connection(stream, peer, router, shutdown).await,
-                    Some(Err(error)) => tracing::info!(%peer, %error, "a TLS handshake failed"),
-                    None => {}
-                },
+                Some(source) => {
+                    let shake = handshakes.accept(stream, peer.ip(), &source);
+                    match shutdown.run_until_cancelled(shake).await {
+                        Some(Ok(stream)) => connection(stream, peer, router, shutdown).await,
+                        Some(Err(HandshakeError::Silent)) => tracing::debug!(%peer, "an HTTP client said nothing"),
+                        Some(Err(error)) => tracing::info!(%peer, %error, "a TLS handshake failed"),
+                        None => {}
+                    }
+                }
             }
         };
         connections.spawn(async move {
@@ -91,16 +90,6 @@ async fn accept_failed(error: &io::Error) {
         tracing::error!(%error, "the HTTP listener cannot accept");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-}
-
-/// The handshake, once there is a place for one more.
-async fn encrypted(stream: TcpStream, source: &TlsSource, places: &Semaphore) -> io::Result<TlsStream<TcpStream>> {
-    let shake = async {
-        let _place = places.acquire().await.map_err(io::Error::other)?;
-        TlsAcceptor::from(source()).accept(stream).await
-    };
-    let late = || io::Error::new(io::ErrorKind::TimedOut, "it took too long");
-    tokio::time::timeout(TLS_HANDSHAKE_PATIENCE, shake).await.map_err(|_| late())?
 }
 
 async fn connection<S>(stream: S, peer: SocketAddr, router: Router, shutdown: CancellationToken)

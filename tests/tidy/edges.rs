@@ -11,6 +11,7 @@ pub(crate) const EDGES: &[(&str, &[&str])] = &[
     ("log", &["model", "record"]),
     ("client", &["model", "record", "protocol", "security"]),
     ("objects", &["model"]),
+    ("handshake", &[]),
     // machines
     ("partition", &["model", "record"]),
     ("coordinator", &["model", "record", "protocol"]),
@@ -24,8 +25,8 @@ pub(crate) const EDGES: &[(&str, &[&str])] = &[
     ("tables", &["model", "record", "objects"]),
     // doors
     ("proto", &[]),
-    ("kafka", &["model", "record", "protocol", "log", "coordinator", "metadata", "security", "broker"]),
-    ("gateway", &["model", "record", "log", "coordinator", "metadata", "security", "broker", "proto"]),
+    ("kafka", &["model", "record", "protocol", "log", "coordinator", "metadata", "security", "handshake", "broker"]),
+    ("gateway", &["model", "record", "log", "coordinator", "metadata", "security", "handshake", "broker", "proto"]),
     ("query", &["model", "record", "objects", "tables"]),
 ];
 

@@ -358,7 +358,8 @@ impl Broker {
         &*self.inner.authorizer
     }
 
-    /// Tells the audit log of an authentication, which only a door sees. What callers ask for it hears from the authorizer.
+    /// Tells the audit log of an authentication, which only a door sees. What callers ask for it hears from the authorizer, and of tokens
+    /// from their use cases.
     pub fn audit(&self, event: &AuditEvent<'_>) {
         if let Some(audit) = &self.inner.audit {
             audit.record(event);

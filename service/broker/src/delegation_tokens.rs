@@ -2,19 +2,41 @@
 //!
 //! A token's secret is the HMAC-SHA-512 of its id under `delegation.token.secret.key`, in base64 the password of a login. No store has it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use tidelog_metadata::decide::{self, NewToken, Plan, Refusal, TokenLifetimes};
 use tidelog_metadata::keys::DelegationTokenValue;
 use tidelog_model::{Caller, KafkaError, Principal, ScramCredential, ScramMechanism, Timestamp, TopicId};
 use tidelog_security::scram::{is_token_secret, token_credential, token_secret};
-use tidelog_security::{Operation, Resource};
+use tidelog_security::{AuditEvent, Operation, Resource, TokenChange};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use uuid::Uuid;
 
 use crate::BrokerError;
 use crate::broker::Broker;
+use crate::limits::MAX_DESCRIBED_TOKEN_BYTES;
+
+/// How a caller has said who it is: only who has done so itself may ask for tokens (KIP-48).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Introduction {
+    /// Not at all.
+    Nothing,
+    /// By a password, a certificate or a bearer token.
+    Own,
+    /// By a delegation token.
+    Token,
+}
+
+impl Introduction {
+    fn may_ask_for_tokens(self) -> Result<(), BrokerError> {
+        match self {
+            Introduction::Own => Ok(()),
+            Introduction::Nothing | Introduction::Token => Err(KafkaError::DelegationTokenRequestNotAllowed.into()),
+        }
+    }
+}
 
 /// A token as it is asked for.
 #[derive(Clone, Debug)]
@@ -47,17 +69,22 @@ impl std::fmt::Debug for DelegationToken {
 /// What a door needs for a login with a token.
 #[derive(Clone, Debug)]
 pub struct TokenLogin {
-    /// Who it is.
-    pub owner: Principal,
-    /// When the token ends.
-    pub expires: Timestamp,
-    /// What a proof is checked against.
+    /// Who it is and when the token ends; nothing if there is no such token.
+    pub live: Option<(Principal, Timestamp)>,
+    /// What a proof is checked against. Without a token no proof fits.
     pub credential: ScramCredential,
 }
 
 impl Broker {
-    /// Makes a token. It holds when this answers.
-    pub async fn create_token(&self, caller: &Caller, wanted: WantedToken) -> Result<DelegationToken, BrokerError> {
+    /// Makes a token. It holds when this answers. Who may not ask at all does not hear what was wrong with what it wanted.
+    pub async fn create_token(
+        &self,
+        caller: &Caller,
+        introduction: Introduction,
+        wanted: Result<WantedToken, KafkaError>,
+    ) -> Result<DelegationToken, BrokerError> {
+        introduction.may_ask_for_tokens()?;
+        let wanted = wanted?;
         let owner = wanted.owner.unwrap_or_else(|| caller.principal.clone());
         if owner != caller.principal && !self.may(caller, Operation::CreateTokens, Resource::User(owner.as_str())) {
             return Err(KafkaError::DelegationTokenAuthorizationFailed.into());
@@ -72,65 +99,102 @@ impl Broker {
             max_lifetime_ms: wanted.max_lifetime_ms,
         };
         let (lifetimes, now) = (self.token_lifetimes(), self.clock().now().wall);
-        let value = self.cluster_image().carry_out(|image| decide::create_token(image, &new, lifetimes, now)).await?;
+        let made = self.cluster_image().carry_out(|image| decide::create_token(image, &new, lifetimes, now)).await;
+        self.audit_token(caller, TokenChange::Create, made.as_ref().ok().map(|_| &*new.id), Some(&new.owner), &made);
+        let value = made?;
         let hmac = token_secret(secret.as_bytes(), &new.id);
         info!(id = new.id, owner = %value.owner, requester = %value.requester, "made a delegation token");
         Ok(DelegationToken { id: new.id, value, hmac })
     }
 
     /// Lets the token with this secret live on; says until when.
-    pub async fn renew_token(&self, caller: &Caller, hmac: &[u8], period_ms: i64) -> Result<Timestamp, BrokerError> {
+    pub async fn renew_token(
+        &self,
+        caller: &Caller,
+        introduction: Introduction,
+        hmac: &[u8],
+        period_ms: i64,
+    ) -> Result<Timestamp, BrokerError> {
+        introduction.may_ask_for_tokens()?;
         let (lifetimes, principal) = (self.token_lifetimes(), &caller.principal);
-        self.change_token(hmac, |image, id, now| decide::renew_token(image, id, principal, period_ms, lifetimes, now))
-            .await
+        self.change_token(caller, TokenChange::Renew, hmac, |image, id, now| {
+            decide::renew_token(image, id, principal, period_ms, lifetimes, now)
+        })
+        .await
     }
 
     /// Ends the token with this secret after a time, or at once if that is negative; says when.
-    pub async fn expire_token(&self, caller: &Caller, hmac: &[u8], period_ms: i64) -> Result<Timestamp, BrokerError> {
+    pub async fn expire_token(
+        &self,
+        caller: &Caller,
+        introduction: Introduction,
+        hmac: &[u8],
+        period_ms: i64,
+    ) -> Result<Timestamp, BrokerError> {
+        introduction.may_ask_for_tokens()?;
         let principal = &caller.principal;
-        self.change_token(hmac, |image, id, now| decide::expire_token(image, id, principal, period_ms, now)).await
+        self.change_token(caller, TokenChange::Expire, hmac, |image, id, now| {
+            decide::expire_token(image, id, principal, period_ms, now)
+        })
+        .await
     }
 
-    /// The tokens of these owners and renewers, or of all, as far as the caller may see them.
+    /// The tokens of these owners and renewers, or of all, as far as the caller may see them. INVALID_REQUEST if they are more than one
+    /// answer holds: ask for fewer owners at a time.
     pub fn describe_tokens(
         &self,
         caller: &Caller,
-        of: Option<&[Principal]>,
+        introduction: Introduction,
+        of: Option<&BTreeSet<Principal>>,
     ) -> Result<Vec<DelegationToken>, BrokerError> {
+        introduction.may_ask_for_tokens()?;
         let secret = self.token_secret()?;
-        let wanted = |token: &DelegationTokenValue| of.is_none_or(|of| of.iter().any(|one| token.concerns(one)));
+        let wanted = |token: &DelegationTokenValue| of.is_none_or(|of| token.concerned().any(|one| of.contains(one)));
         let visible = |id: &str, token: &DelegationTokenValue| {
             token.concerns(&caller.principal)
-                || self.may(caller, Operation::Describe, Resource::DelegationToken(id))
-                || self.may(caller, Operation::DescribeTokens, Resource::User(token.owner.as_str()))
+                || self.would_allow(caller, Operation::Describe, Resource::DelegationToken(id))
+                || self.would_allow(caller, Operation::DescribeTokens, Resource::User(token.owner.as_str()))
         };
         let image = self.image();
         let tokens = image.delegation_tokens().filter(|(id, token)| wanted(&token.value) && visible(id, &token.value));
-        Ok(tokens
-            .map(|(id, token)| DelegationToken {
-                id: id.to_string(),
-                value: token.value.clone(),
-                hmac: token_secret(secret.as_bytes(), id),
-            })
-            .collect())
+        let (mut found, mut left) = (Vec::new(), MAX_DESCRIBED_TOKEN_BYTES);
+        for (id, token) in tokens {
+            let hmac = token_secret(secret.as_bytes(), id);
+            let full =
+                || BrokerError::new(KafkaError::InvalidRequest, "The answer is full; ask for fewer owners at a time.");
+            left = left.checked_sub(described_bytes(id, &hmac, &token.value)).ok_or_else(full)?;
+            found.push(DelegationToken { id: id.to_string(), value: token.value.clone(), hmac });
+        }
+        Ok(found)
     }
 
-    /// What a door's exchange needs for a login with this token; nothing if there is none or it is over. Waits where many ask at once,
-    /// as [`check_password`](Self::check_password) does. (A door asks before there is a caller; nothing of it may be shown to one.)
-    pub async fn token_login(&self, id: &str, mechanism: ScramMechanism) -> Option<TokenLogin> {
-        let secret = self.token_secret().ok()?.to_owned();
-        let token = self.image().delegation_token(id)?.value.clone();
-        if token.has_expired(self.clock().now().wall) {
-            return None;
-        }
-        let place = Arc::clone(self.passwords().places()).acquire_owned().await.ok()?;
-        let id = id.to_owned();
+    /// What a door's exchange needs for a login with this token. For one that does not exist or is over the same is computed as for any
+    /// other, under a key that nobody has: nobody can tell. Waits where many ask at once, as [`check_password`](Self::check_password)
+    /// does. (A door asks before there is a caller; nothing of it may be shown to one.)
+    pub async fn token_login(&self, id: &str, mechanism: ScramMechanism) -> TokenLogin {
+        let nobodys = self.nobodys_credential(id, mechanism);
+        let now = self.clock().now().wall;
+        let secret = self.token_secret().ok().map(|secret| secret.as_bytes().to_vec());
+        let image = self.image();
+        let live = secret.zip(image.delegation_token(id)).filter(|(_, token)| !token.value.has_expired(now));
+        let (key, live) = match live {
+            Some((key, token)) => (key, Some((token.value.owner.clone(), token.value.expires.min(token.value.ends)))),
+            None => (self.passwords().nobodys_key().to_vec(), None),
+        };
+        let Ok(place) = Arc::clone(self.passwords().places()).acquire_owned().await else {
+            return TokenLogin { live: None, credential: nobodys };
+        };
+        // The salt follows from the id whether the token exists or not.
+        let (id, salt) = (id.to_owned(), nobodys.salt.clone());
         let salted = tokio::task::spawn_blocking(move || {
-            let credential = token_credential(mechanism, secret.as_bytes(), &id, Uuid::new_v4().as_bytes());
+            let credential = token_credential(mechanism, &key, &id, &salt);
             drop(place);
             credential
         });
-        Some(TokenLogin { owner: token.owner, expires: token.expires.min(token.ends), credential: salted.await.ok()? })
+        match salted.await {
+            Ok(credential) => TokenLogin { live, credential },
+            Err(_) => TokenLogin { live: None, credential: nobodys },
+        }
     }
 
     /// Forgets tokens that are over, from time to time.
@@ -147,6 +211,8 @@ impl Broker {
 
     async fn change_token(
         &self,
+        caller: &Caller,
+        change: TokenChange,
         hmac: &[u8],
         decide: impl Fn(&tidelog_metadata::ClusterImage, &str, Timestamp) -> Result<(Timestamp, Plan), Refusal>,
     ) -> Result<Timestamp, BrokerError> {
@@ -154,13 +220,32 @@ impl Broker {
         let found = {
             let image = self.image();
             let mut ids = image.delegation_tokens().map(|(id, _)| id);
-            ids.find(|id| is_token_secret(secret, id, hmac)).map(str::to_owned)
+            let id = ids.find(|id| is_token_secret(secret, id, hmac));
+            id.and_then(|id| Some((id.to_owned(), image.delegation_token(id)?.value.owner.clone())))
         };
-        let id = found.ok_or(KafkaError::DelegationTokenNotFound)?;
+        let Some((id, owner)) = found else {
+            let unknown = Err(KafkaError::DelegationTokenNotFound.into());
+            self.audit_token(caller, change, None, None, &unknown);
+            return unknown;
+        };
         let now = self.clock().now().wall;
-        let expires = self.cluster_image().carry_out(|image| decide(image, &id, now)).await?;
+        let changed = self.cluster_image().carry_out(|image| decide(image, &id, now)).await;
+        self.audit_token(caller, change, Some(&id), Some(&owner), &changed);
+        let expires = changed?;
         info!(id, expires = expires.get(), "a delegation token's end has moved");
         Ok(expires)
+    }
+
+    fn audit_token<T>(
+        &self,
+        caller: &Caller,
+        change: TokenChange,
+        id: Option<&str>,
+        owner: Option<&Principal>,
+        result: &Result<T, BrokerError>,
+    ) {
+        let refused = result.as_ref().err().map(|error| error.error);
+        self.audit(&AuditEvent::DelegationToken { caller, change, id, owner, refused });
     }
 
     fn token_secret(&self) -> Result<&str, BrokerError> {
@@ -174,4 +259,10 @@ impl Broker {
             renewal: self.config().delegation_token_renewal,
         }
     }
+}
+
+/// What an answer has of a token.
+fn described_bytes(id: &str, hmac: &[u8], token: &DelegationTokenValue) -> usize {
+    let names = token.concerned().chain([&token.requester]).map(|one| one.as_str().len());
+    id.len() + hmac.len() + names.sum::<usize>()
 }

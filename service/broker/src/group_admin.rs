@@ -52,7 +52,7 @@ impl ListedGroups {
             }
         }
         groups.retain(|listing| self.filter.shows(listing));
-        if !self.broker.may(&self.caller, Operation::Describe, Resource::Cluster) {
+        if !self.broker.would_allow(&self.caller, Operation::Describe, Resource::Cluster) {
             let visible = |listing: &GroupListing| {
                 self.broker.may(&self.caller, Operation::Describe, Resource::Group(listing.group.as_str()))
             };

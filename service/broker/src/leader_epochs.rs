@@ -22,7 +22,7 @@ impl Broker {
         asked: LeaderEpoch,
     ) -> Result<EpochEnd, BrokerError> {
         // Followers ask as brokers, consumers as readers of the topic.
-        let (_, replica) = if self.may(caller, Operation::ClusterAction, Resource::Cluster) {
+        let (_, replica) = if self.would_allow(caller, Operation::ClusterAction, Resource::Cluster) {
             let topic = self.known_topic(&self.image(), topic).map_err(nameless)?;
             let replica = self.find_replica(&topic, partition)?;
             (topic, replica)

@@ -64,7 +64,7 @@ pub use broker::Broker;
 pub use configs::ConfigResourceKind;
 pub use consumer_groups::{ConsumerGroupTicket, DescribedConsumerGroup, HeartbeatTicket};
 pub use data_dir::{DataDir, DataDirError};
-pub use delegation_tokens::{DelegationToken, TokenLogin, WantedToken};
+pub use delegation_tokens::{DelegationToken, Introduction, TokenLogin, WantedToken};
 pub use elections::{NamedPartition, Reassignment};
 pub use error::{BrokerError, CurrentLeader};
 pub use group_admin::{DeleteOffsetsTicket, GroupDescriptionTicket, GroupFilter, ListedGroups};

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tidelog_metadata::limits::{MAX_DELEGATION_TOKENS_OF_ONE, MAX_TOKEN_ID_BYTES, MAX_TOKEN_RENEWERS, MAX_USER_BYTES};
+
 /// Appends and coordinator events that wait for one partition; further ones make their connection wait.
 pub(crate) const MAX_QUEUE: usize = 1_024;
 
@@ -105,6 +107,10 @@ pub(crate) const COLD_READ_BYTES: usize = 8 * 1024 * 1024;
 
 /// Most partitions of one page of topics (Kafka's `max.request.partition.size.limit`): some 100 KiB.
 pub(crate) const MAX_PAGE_PARTITIONS: usize = 2_000;
+
+/// What is told of delegation tokens in one answer, bytes: all that may be, with names as they are; and all of one owner with the longest.
+pub(crate) const MAX_DESCRIBED_TOKEN_BYTES: usize = 8 * 1024 * 1024;
+
 /// Passwords that are checked at once: each takes a thread some milliseconds, and whoever guesses must not take them all.
 pub(crate) const PASSWORD_CHECKS: usize = 2;
 
@@ -138,4 +144,9 @@ pub(crate) const MAX_PARTITIONS_AT_ONCE: i64 = 10_000;
 
 const _: () = assert!(COORDINATOR_PATIENCE_LEAST.as_millis() <= COORDINATOR_PATIENCE.as_millis());
 const _: () = assert!(COLD_BUDGET_BYTES >= 2 * MAX_COLD_READS * COLD_READ_BYTES);
+const _: () = assert!(
+    MAX_DELEGATION_TOKENS_OF_ONE
+        * (MAX_TOKEN_ID_BYTES + 64 + (MAX_TOKEN_RENEWERS + 2) * (MAX_USER_BYTES + "User:".len()))
+        <= MAX_DESCRIBED_TOKEN_BYTES
+);
 const _: () = assert!(ROOM_STEP as u64 * 4 <= tidelog_log::limits::RESERVE_BYTES);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tidelog_metadata::{ClusterImage, Topic};
 use tidelog_model::{Caller, KafkaError, LeaderEpoch, PartitionIndex, TopicName};
-use tidelog_security::{Operation, Resource};
+use tidelog_security::{Operation, Resource, Way};
 
 use crate::broker::Broker;
 use crate::error::CurrentLeader;
@@ -15,6 +15,16 @@ impl Broker {
     /// Asks the authorizer.
     pub(crate) fn may(&self, caller: &Caller, operation: Operation, resource: Resource<'_>) -> bool {
         self.authorizer().authorize(caller, operation, &resource).is_allowed()
+    }
+
+    /// Asks the authorizer for one of several ways; the last says what the question is about.
+    pub(crate) fn may_one_of(&self, caller: &Caller, ways: &[Way<'_>]) -> bool {
+        self.authorizer().authorize_one_of(caller, ways).is_allowed()
+    }
+
+    /// Asks the authorizer what to show, or which question to ask: the answer is no refusal.
+    pub(crate) fn would_allow(&self, caller: &Caller, operation: Operation, resource: Resource<'_>) -> bool {
+        self.authorizer().would_allow(caller, operation, &resource)
     }
 
     /// The topic a caller names. One that the caller may not even see is refused before it is known whether it exists.
@@ -36,7 +46,7 @@ impl Broker {
                 let found = self.known_topic(image, topic)?;
                 if !self.may(caller, operation, Resource::Topic(found.name.as_str())) {
                     // Whoever may not even see the topic must not learn from its id that it exists (KIP-516).
-                    let seen = self.may(caller, Operation::Describe, Resource::Topic(found.name.as_str()));
+                    let seen = self.would_allow(caller, Operation::Describe, Resource::Topic(found.name.as_str()));
                     let error = if seen { KafkaError::TopicAuthorizationFailed } else { KafkaError::UnknownTopicId };
                     return Err(error.into());
                 }

@@ -7,7 +7,7 @@ use tidelog_metadata::ClusterImage;
 use tidelog_model::{Caller, KafkaError, LeaderEpoch, Offset, PartitionIndex, ProducerEpoch, ProducerId};
 use tidelog_partition::{Acks, Content};
 use tidelog_record::{Batch, EndTransactionMarker, Origin};
-use tidelog_security::{Operation, Resource};
+use tidelog_security::{Operation, Resource, Way};
 use tokio::sync::oneshot;
 
 use crate::BrokerError;
@@ -67,9 +67,10 @@ impl Broker {
         caller: &Caller,
         all: impl Iterator<Item = Markers>,
     ) -> Result<Vec<Vec<Result<(), KafkaError>>>, BrokerError> {
-        let allowed = |operation| self.may(caller, operation, Resource::Cluster);
         // An administrator may end a transaction that hangs (KIP-664).
-        if !allowed(Operation::ClusterAction) && !allowed(Operation::Alter) {
+        let ways =
+            [Operation::ClusterAction, Operation::Alter].map(|operation| Way::Only(operation, Resource::Cluster));
+        if !self.may_one_of(caller, &ways) {
             return Err(KafkaError::ClusterAuthorizationFailed.into());
         }
         Ok(join_all(all.map(|markers| async move { self.write_markers(&markers).await })).await)

@@ -2,7 +2,7 @@
 
 use tidelog_metadata::decide::{Plan, ProducerIdBlock, reserve_producer_ids};
 use tidelog_model::{Caller, KafkaError, ProducerEpoch, ProducerId};
-use tidelog_security::{Operation, Resource, ResourceType};
+use tidelog_security::{Operation, Resource, ResourceType, Way};
 use tokio::sync::Mutex;
 
 use crate::broker::Broker;
@@ -18,9 +18,8 @@ impl Broker {
     /// A new producer id for an idempotent producer, also for one that comes back: without a transactional id nobody keeps its epoch.
     pub async fn init_producer_id(&self, caller: &Caller) -> Result<ProducerIdentity, BrokerError> {
         // KIP-679: whoever may write somewhere may do it idempotently.
-        let allowed = self.may(caller, Operation::IdempotentWrite, Resource::Cluster)
-            || self.authorizer().authorize_any(caller, Operation::Write, ResourceType::Topic).is_allowed();
-        if !allowed {
+        let any = Way::Any(Operation::Write, ResourceType::Topic);
+        if !self.may_one_of(caller, &[any, Way::Only(Operation::IdempotentWrite, Resource::Cluster)]) {
             return Err(KafkaError::ClusterAuthorizationFailed.into());
         }
         Ok(ProducerIdentity { id: self.next_producer_id().await?, epoch: ProducerEpoch(0) })

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use tidelog_metadata::decide::{self, Plan, Settings};
 use tidelog_metadata::{ClusterImage, Topic};
 use tidelog_model::{Caller, KafkaError, NodeId, PartitionIndex, TopicId, TopicName};
-use tidelog_security::{Operation, Resource};
+use tidelog_security::{Operation, Resource, Way};
 use uuid::Uuid;
 
 use crate::broker::Broker;
@@ -68,9 +68,7 @@ impl Broker {
         validate_only: bool,
         mutations: &mut Mutations,
     ) -> Result<TopicDescription, BrokerError> {
-        let allowed = self.may(caller, Operation::Create, Resource::Cluster)
-            || self.may(caller, Operation::Create, Resource::Topic(&topic.name));
-        if !allowed {
+        if !self.may_create(caller, &topic.name) {
             return Err(KafkaError::TopicAuthorizationFailed.into());
         }
         let topic = decision(topic);
@@ -189,13 +187,11 @@ impl Broker {
             Err(error) if error.error == KafkaError::UnknownTopicOrPartition => error,
             found => return found,
         };
-        let allowed = self.may(caller, Operation::Create, Resource::Cluster)
-            || self.may(caller, Operation::Create, Resource::Topic(name));
         let Ok(valid) = TopicName::new(name) else { return Err(missing) };
         if !self.config().auto_create_topics {
             return Err(missing);
         }
-        if !allowed {
+        if !self.may_create(caller, name) {
             return Err(KafkaError::TopicAuthorizationFailed.into());
         }
         self.room().take(PARTITION_BYTES)?;
@@ -349,6 +345,12 @@ impl Broker {
         })
     }
 
+    /// Whoever may create on the cluster may create every topic.
+    fn may_create(&self, caller: &Caller, topic: &str) -> bool {
+        let create = |resource| Way::Only(Operation::Create, resource);
+        self.may_one_of(caller, &[create(Resource::Cluster), create(Resource::Topic(topic))])
+    }
+
     /// `authorized_operations` of a topic (KIP-430).
     pub fn topic_operations(&self, caller: &Caller, topic: &str) -> i32 {
         self.authorizer().authorized_operations(caller, &Resource::Topic(topic))
@@ -356,7 +358,7 @@ impl Broker {
 
     /// `authorized_operations` of the cluster (KIP-430); none for who may not describe it.
     pub fn cluster_operations(&self, caller: &Caller) -> i32 {
-        if !self.may(caller, Operation::Describe, Resource::Cluster) {
+        if !self.would_allow(caller, Operation::Describe, Resource::Cluster) {
             return 0;
         }
         self.authorizer().authorized_operations(caller, &Resource::Cluster)

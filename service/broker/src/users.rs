@@ -32,6 +32,11 @@ impl Default for Passwords {
 }
 
 impl Passwords {
+    /// A key that nobody has; new with each start.
+    pub(crate) fn nobodys_key(&self) -> &[u8] {
+        &self.secret
+    }
+
     /// Places to compute in: each computation takes one for some milliseconds.
     pub(crate) fn places(&self) -> &Arc<Semaphore> {
         &self.places
@@ -86,7 +91,7 @@ impl Broker {
     }
 
     /// A credential that no password fits, always the same for this name.
-    pub fn nobodys_credential(&self, name: &str, mechanism: ScramMechanism) -> ScramCredential {
+    pub(crate) fn nobodys_credential(&self, name: &str, mechanism: ScramMechanism) -> ScramCredential {
         nobodys_credential(mechanism, &self.passwords().secret, name)
     }
 

@@ -27,8 +27,8 @@ mod write;
 pub use address::{AddressError, BrokerAddress};
 pub use admin::{
     AclQuery, ActiveProducer, ClusterBroker, ClusterDescription, CommittedOffset, ConfigChange, ConfigEntry,
-    ConfigResource, CreatedTopic, EntityQuotas, GroupDescription, GroupListing, GroupMember, NewTopic, QuotaEntity,
-    TransactionDescription, TransactionListing, TransactionQuery, UserCredential, new_salt,
+    ConfigResource, CreatedTopic, DelegationToken, EntityQuotas, GroupDescription, GroupListing, GroupMember, NewTopic,
+    QuotaEntity, TransactionDescription, TransactionListing, TransactionQuery, UserCredential, new_salt,
 };
 pub use client::{Client, ClientOptions};
 pub use connection::{Answer, Connection, ConnectionOptions};

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tidelog_broker::Introduction;
 use tidelog_model::{Principal, Timestamp};
 use tidelog_protocol::ApiKey;
 use tidelog_security::Authenticator;
@@ -49,6 +50,8 @@ enum State {
 /// A delegation token that a client logs in with.
 #[derive(Clone, Debug)]
 pub(crate) struct Token {
+    /// Which.
+    pub(crate) id: String,
     /// Who it makes of the client.
     pub(crate) owner: Principal,
     /// When it ends.
@@ -171,10 +174,13 @@ impl Auth {
         self.token.as_ref()
     }
 
-    /// May it ask for delegation tokens, renew and describe them? Only who has said who it is, and not by a token (KIP-48).
-    pub(crate) fn may_ask_for_tokens(&self) -> bool {
-        let said = |known: &Known| known.mechanism.is_some() || known.principal != Principal::anonymous();
-        self.known.as_ref().is_some_and(|known| said(known) && !known.by_token)
+    /// How it has said who it is.
+    pub(crate) fn introduction(&self) -> Introduction {
+        match &self.known {
+            Some(known) if known.by_token => Introduction::Token,
+            Some(known) if known.mechanism.is_some() || known.principal != Principal::anonymous() => Introduction::Own,
+            Some(_) | None => Introduction::Nothing,
+        }
     }
 
     /// The exchange succeeded. `lifetime` is what is left of the credential, if it ends. Answers how long the session lasts, or
@@ -201,9 +207,10 @@ impl Auth {
         Some(session.unwrap_or_default())
     }
 
-    /// The exchange failed.
-    pub(crate) fn failed(&mut self) {
+    /// The exchange failed. Answers the delegation token that it was about.
+    pub(crate) fn failed(&mut self) -> Option<Token> {
         self.state = State::Failed;
+        self.token.take()
     }
 }
 
@@ -264,7 +271,7 @@ mod tests {
         let (mut auth, _) = auth(Duration::ZERO);
         auth.handshake("PLAIN", 0).unwrap();
         assert!(auth.is_bare() && !auth.is_over());
-        auth.failed();
+        assert!(auth.failed().is_none());
         assert!(auth.is_over() && !auth.is_bare());
     }
 
@@ -302,22 +309,23 @@ mod tests {
     }
 
     #[test]
-    fn tokens_are_for_who_has_said_who_he_is_without_one() {
+    fn an_introduction_is_ones_own_a_tokens_or_none() {
         let now = Instant::now();
-        assert!(!Auth::new(None, Principal::anonymous(), now).may_ask_for_tokens(), "plaintext");
-        assert!(Auth::new(None, Principal::user("CN=alice"), now).may_ask_for_tokens(), "a certificate");
-        assert!(logged_in(Duration::ZERO).0.may_ask_for_tokens());
+        let open = |principal| Auth::new(None, principal, now).introduction();
+        assert_eq!(open(Principal::anonymous()), Introduction::Nothing, "plaintext");
+        assert_eq!(open(Principal::user("CN=alice")), Introduction::Own, "a certificate");
+        assert_eq!(logged_in(Duration::ZERO).0.introduction(), Introduction::Own);
         let (mut auth, now) = auth(MINUTE);
-        assert!(!auth.may_ask_for_tokens(), "nobody yet");
+        assert_eq!(auth.introduction(), Introduction::Nothing, "nobody yet");
         auth.handshake("SCRAM-SHA-256", 1).unwrap();
-        auth.with_token(Token { owner: Principal::user("alice"), expires: Timestamp(1) });
+        auth.with_token(Token { id: "id".into(), owner: Principal::user("alice"), expires: Timestamp(1) });
         auth.succeeded(Principal::user("alice"), None, now).unwrap();
-        assert!(!auth.may_ask_for_tokens(), "by a token");
+        assert_eq!(auth.introduction(), Introduction::Token);
         // And again with the password: the token is over.
         auth.handshake("SCRAM-SHA-256", 1).unwrap();
         assert!(auth.token().is_none());
         auth.succeeded(Principal::user("alice"), None, now).unwrap();
-        assert!(auth.may_ask_for_tokens());
+        assert_eq!(auth.introduction(), Introduction::Own);
     }
 
     #[test]

@@ -25,4 +25,4 @@ mod tls;
 pub use auth::SaslOptions;
 pub use listener::{KafkaDoor, ListenerSecurity};
 pub use session::ListenerName;
-pub use tls::{TlsOptions, TlsSource};
+pub use tls::TlsOptions;

@@ -23,15 +23,6 @@ pub(crate) const AUTHENTICATION_PATIENCE: Duration = Duration::from_secs(30);
 /// Largest frame of a client who is not known yet (Kafka's `sasl.server.max.receive.size`): tokens fit, and strangers hold little.
 pub(crate) const MAX_STRANGERS_FRAME: usize = 512 * 1024;
 
-/// Who fails to authenticate hears of it after this time (Kafka's `connection.failed.authentication.delay.ms`).
-pub(crate) const FAILED_AUTHENTICATION_DELAY: Duration = Duration::from_millis(100);
-
-/// A TLS handshake may take this long: three round trips of a slow network, and no more of a stranger's time.
-pub(crate) const TLS_HANDSHAKE_PATIENCE: Duration = Duration::from_secs(10);
-
-/// Handshakes at once; each costs some 50 KiB and a millisecond of a core, and further ones wait within their patience.
-pub(crate) const MAX_TLS_HANDSHAKES: usize = 500;
-
 /// Bytes of segment files that answers over TLS hold in memory together (design: the second budget).
 pub(crate) const SEALED_BUDGET_BYTES: usize = 64 * 1024 * 1024;
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tidelog_broker::Broker;
+use tidelog_handshake::{HandshakeError, Handshakes};
 use tidelog_model::{Caller, Door, Principal, QuotaKind};
 use tidelog_security::AuditEvent;
 use tokio::net::TcpListener;
@@ -18,10 +19,7 @@ use crate::auth::{Auth, SaslOptions};
 use crate::connection::{self, Budgets, Stream};
 use crate::fetch_sessions::FetchSessions;
 use crate::frame::{Budget, FrameLimits};
-use crate::limits::{
-    MAX_CONNECTION_PAUSE, MAX_HELD_CONNECTIONS, MAX_TLS_HANDSHAKES, REQUEST_BUDGET_BYTES, SEALED_BUDGET_BYTES,
-    TLS_HANDSHAKE_PATIENCE,
-};
+use crate::limits::{MAX_CONNECTION_PAUSE, MAX_HELD_CONNECTIONS, REQUEST_BUDGET_BYTES, SEALED_BUDGET_BYTES};
 use crate::places::Places;
 use crate::session::{ListenerName, Session};
 use crate::throttle::Mute;
@@ -43,7 +41,7 @@ pub struct KafkaDoor {
     limits: FrameLimits,
     places: Places,
     held: Arc<Semaphore>,
-    handshakes: Arc<Semaphore>,
+    handshakes: Handshakes,
     fetch_sessions: Arc<FetchSessions>,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -65,7 +63,7 @@ impl KafkaDoor {
             limits,
             places,
             held: Arc::new(Semaphore::new(MAX_HELD_CONNECTIONS)),
-            handshakes: Arc::new(Semaphore::new(MAX_TLS_HANDSHAKES)),
+            handshakes: Handshakes::default(),
             fetch_sessions: Arc::new(FetchSessions::new(slots)),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
@@ -89,7 +87,7 @@ impl KafkaDoor {
             limits: self.limits,
             places: self.places.clone(),
             held: Arc::clone(&self.held),
-            handshakes: Arc::clone(&self.handshakes),
+            handshakes: self.handshakes.clone(),
             fetch_sessions: Arc::clone(&self.fetch_sessions),
             tasks: self.tasks.clone(),
             stop: self.stop.clone(),
@@ -118,8 +116,7 @@ struct Accept {
     places: Places,
     /// Connections beyond a quota that are still to be closed.
     held: Arc<Semaphore>,
-    /// Handshakes under way.
-    handshakes: Arc<Semaphore>,
+    handshakes: Handshakes,
     fetch_sessions: Arc<FetchSessions>,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -182,16 +179,20 @@ impl Accept {
             return;
         }
         let (broker, listener, sasl) = (self.broker.clone(), Arc::clone(&self.listener), self.sasl.clone());
-        let (tls, handshakes) = (self.tls.clone(), Arc::clone(&self.handshakes));
+        let (tls, handshakes) = (self.tls.clone(), self.handshakes.clone());
         let (budgets, limits, fetch_sessions) = (self.budgets.clone(), self.limits, Arc::clone(&self.fetch_sessions));
         self.tasks.spawn(async move {
             let opened = Instant::now();
             let (stream, principal) = match tls {
                 None => (Stream::Plain(stream), Principal::anonymous()),
                 Some(options) => {
-                    let shake = tls::accept(&options, &handshakes, TLS_HANDSHAKE_PATIENCE, stream);
+                    let shake = handshakes.accept(stream, peer.ip(), &options.source);
                     let Some(done) = stop.run_until_cancelled(shake).await else { return };
-                    match done {
+                    let known = done.and_then(|stream| {
+                        let principal = tls::principal(&stream, &options.rules)?;
+                        Ok((stream, principal))
+                    });
+                    match known {
                         Ok((stream, principal)) => {
                             if principal != Principal::anonymous() {
                                 broker.audit(&certificate(Ok(&principal), peer));
@@ -199,9 +200,15 @@ impl Accept {
                             (Stream::Tls(Box::new(stream)), principal)
                         }
                         Err(error) => {
-                            broker.audit(&certificate(Err(&error.to_string()), peer));
                             metrics::counter!("tidelog_kafka_failed_handshakes_total").increment(1);
-                            info!(%peer, listener = %listener.name, %error, "a TLS handshake failed");
+                            let reason = tls::plainly(&error);
+                            // Who said nothing has not tried to come in.
+                            if matches!(error, HandshakeError::Silent) {
+                                debug!(%peer, listener = %listener.name, reason, "no TLS handshake");
+                            } else {
+                                broker.audit(&certificate(Err(&reason), peer));
+                                info!(%peer, listener = %listener.name, error = reason, "a TLS handshake failed");
+                            }
                             return;
                         }
                     }
@@ -220,6 +227,7 @@ fn certificate<'a>(result: Result<&'a Principal, &'a str>, peer: SocketAddr) -> 
     AuditEvent::Authentication {
         principal: result.ok(),
         mechanism: "SSL",
+        token_id: None,
         host: peer.ip(),
         door: Door::Kafka,
         reason: result.err(),

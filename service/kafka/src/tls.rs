@@ -1,20 +1,13 @@
-//! TLS at the Kafka door: the handshake, and who a client's certificate says it is.
+//! TLS at the Kafka door: who a client's certificate says it is, and what went wrong in plain words.
 
 use std::io;
-use std::sync::Arc;
-use std::time::Duration;
 
-use rustls::{InvalidMessage, ServerConfig};
+use rustls::InvalidMessage;
+use tidelog_handshake::{HandshakeError, TlsSource};
 use tidelog_model::Principal;
 use tidelog_security::distinguished_name::{MappingRules, subject};
 use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
-use tokio::time::timeout;
-use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
-
-/// Gives the configuration in force: certificates are renewed while the server runs.
-pub type TlsSource = Arc<dyn Fn() -> Arc<ServerConfig> + Send + Sync>;
 
 /// How a listener encrypts.
 #[derive(Clone)]
@@ -31,38 +24,25 @@ impl std::fmt::Debug for TlsOptions {
     }
 }
 
-/// The handshake, once there is a place for one more. A client without a certificate (where none is required) is anonymous.
-pub(crate) async fn accept(
-    options: &TlsOptions,
-    places: &Semaphore,
-    patience: Duration,
-    stream: TcpStream,
-) -> io::Result<(TlsStream<TcpStream>, Principal)> {
-    let shake = async {
-        let _place = places.acquire().await.map_err(io::Error::other)?;
-        TlsAcceptor::from((options.source)()).accept(stream).await
-    };
-    let late = || io::Error::new(io::ErrorKind::TimedOut, "it took too long");
-    let stream = timeout(patience, shake).await.map_err(|_| late())?.map_err(plainly)?;
+/// Whose the connection is. A client without a certificate (where none is required) is anonymous.
+pub(crate) fn principal(stream: &TlsStream<TcpStream>, rules: &MappingRules) -> Result<Principal, HandshakeError> {
     let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
-    let principal = match certificate {
-        None => Principal::anonymous(),
-        Some(certificate) => {
-            let name = subject(certificate).and_then(|subject| options.rules.name(&subject));
-            let unnamed = || io::Error::new(io::ErrorKind::InvalidData, "no rule names the client's certificate");
-            Principal::user(&name.ok_or_else(unnamed)?)
-        }
-    };
-    Ok((stream, principal))
+    let Some(certificate) = certificate else { return Ok(Principal::anonymous()) };
+    let name = subject(certificate).and_then(|subject| rules.name(&subject));
+    let unnamed = || io::Error::new(io::ErrorKind::InvalidData, "no rule names the client's certificate");
+    Ok(Principal::user(&name.ok_or_else(unnamed).map_err(HandshakeError::Failed)?))
 }
 
-/// The usual mistake by its name.
-fn plainly(error: io::Error) -> io::Error {
-    let tls = error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>());
+/// What the log says; the usual mistake by its name.
+pub(crate) fn plainly(error: &HandshakeError) -> String {
+    let tls = match error {
+        HandshakeError::Failed(error) => error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>()),
+        HandshakeError::Silent | HandshakeError::Late => None,
+    };
     match tls {
         Some(rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType)) => {
-            io::Error::new(io::ErrorKind::InvalidData, "the client does not speak TLS, and this listener does")
+            "the client does not speak TLS, and this listener does".to_owned()
         }
-        _ => error,
+        _ => error.to_string(),
     }
 }

@@ -36,6 +36,13 @@ pub const MAX_GROUP_CONFIGS: usize = 20_000;
 /// Most delegation tokens: every broker holds them, and looks through all of them to find one by its secret (milliseconds).
 pub const MAX_DELEGATION_TOKENS: usize = 10_000;
 
+/// Most delegation tokens of one owner: nobody takes all there may be from the others. (Jobs and their workers share one.)
+pub const MAX_DELEGATION_TOKENS_OF_ONE: usize = 1_000;
+
+/// Least length of `delegation.token.secret.key`, bytes: whoever guesses it has every token, and can try it on one of his own without
+/// asking. (As for the secrets of bearer tokens, RFC 7518 §3.2.)
+pub const MIN_TOKEN_SECRET_BYTES: usize = 32;
+
 /// Most renewers of one delegation token: it stays a few KiB.
 pub const MAX_TOKEN_RENEWERS: usize = 20;
 

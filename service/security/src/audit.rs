@@ -5,9 +5,9 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use tidelog_model::{Caller, Door, Operation, Principal, ResourceType};
+use tidelog_model::{Caller, Door, KafkaError, Operation, Principal, ResourceType};
 
-use crate::authorize::{Authorizer, Decision, Resource};
+use crate::authorize::{Authorizer, Decision, Resource, Way};
 
 /// One thing that happened.
 #[derive(Clone, Copy, Debug)]
@@ -16,8 +16,10 @@ pub enum AuditEvent<'a> {
     Authentication {
         /// Who, if it was believed.
         principal: Option<&'a Principal>,
-        /// How: a SASL mechanism, `SSL` or `BEARER`.
+        /// How: a SASL mechanism, `SSL`, `BEARER` or `BASIC`.
         mechanism: &'a str,
+        /// The id of the delegation token that it was done with.
+        token_id: Option<&'a str>,
         /// From where.
         host: IpAddr,
         /// By which door.
@@ -36,6 +38,42 @@ pub enum AuditEvent<'a> {
         /// May he?
         allowed: bool,
     },
+    /// Somebody made a delegation token, or moved the end of one. Whoever has a token may do so without a rule, so that no authorizer
+    /// hears of it.
+    DelegationToken {
+        /// Who.
+        caller: &'a Caller,
+        /// What was to happen.
+        change: TokenChange,
+        /// Its id, if there is such a token.
+        id: Option<&'a str>,
+        /// Whoever logs in with it is this one.
+        owner: Option<&'a Principal>,
+        /// Why it did not happen.
+        refused: Option<KafkaError>,
+    },
+}
+
+/// What happens to a delegation token.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TokenChange {
+    /// It is made.
+    Create,
+    /// It lives on.
+    Renew,
+    /// It ends at once or later.
+    Expire,
+}
+
+impl TokenChange {
+    /// Its name in lines.
+    pub const fn name(self) -> &'static str {
+        match self {
+            TokenChange::Create => "CREATE",
+            TokenChange::Renew => "RENEW",
+            TokenChange::Expire => "EXPIRE",
+        }
+    }
 }
 
 /// Where events go. Called by whoever answers requests: it must neither wait nor fail.
@@ -58,8 +96,9 @@ pub fn is_worth_a_line(operation: Operation, kind: ResourceType, allowed: bool) 
         | Operation::ClusterAction
         | Operation::DescribeConfigs
         | Operation::IdempotentWrite
-        | Operation::DescribeTokens
         | Operation::TwoPhaseCommit => !allowed,
+        // Asked for each token of a listing.
+        Operation::DescribeTokens => false,
     }
 }
 
@@ -75,20 +114,37 @@ impl Audited {
     pub fn new(authorizer: Arc<dyn Authorizer>, audit: Arc<dyn Audit>) -> Self {
         Audited { authorizer, audit }
     }
+
+    fn note(&self, caller: &Caller, operation: Operation, resource: &Resource<'_>, decision: Decision) {
+        let allowed = decision.is_allowed();
+        if caller.door != Door::Internal && is_worth_a_line(operation, resource.kind(), allowed) {
+            self.audit.record(&AuditEvent::Authorization { caller, operation, resource, allowed });
+        }
+    }
 }
 
 impl Authorizer for Audited {
     fn authorize(&self, caller: &Caller, operation: Operation, resource: &Resource<'_>) -> Decision {
         let decision = self.authorizer.authorize(caller, operation, resource);
-        let allowed = decision.is_allowed();
-        if caller.door != Door::Internal && is_worth_a_line(operation, resource.kind(), allowed) {
-            self.audit.record(&AuditEvent::Authorization { caller, operation, resource, allowed });
-        }
+        self.note(caller, operation, resource, decision);
         decision
     }
 
     fn authorize_any(&self, caller: &Caller, operation: Operation, kind: ResourceType) -> Decision {
         self.authorizer.authorize_any(caller, operation, kind)
+    }
+
+    fn authorize_one_of(&self, caller: &Caller, ways: &[Way<'_>]) -> Decision {
+        // One line for one question, in the words of the way that names what it is about, whichever was open.
+        let decision = self.authorizer.authorize_one_of(caller, ways);
+        if let Some(Way::Only(operation, resource)) = ways.last() {
+            self.note(caller, *operation, resource, decision);
+        }
+        decision
+    }
+
+    fn would_allow(&self, caller: &Caller, operation: Operation, resource: &Resource<'_>) -> bool {
+        self.authorizer.would_allow(caller, operation, resource)
     }
 
     fn authorized_operations(&self, caller: &Caller, resource: &Resource<'_>) -> i32 {
@@ -141,6 +197,37 @@ mod tests {
         }
         let _ = audited.authorized_operations(&caller, &Resource::Cluster);
         heard.0.lock().unwrap().clone()
+    }
+
+    #[test]
+    fn of_several_ways_only_the_end_is_told_and_of_a_look_nothing() {
+        #[derive(Debug)]
+        struct OnlyCluster(bool);
+        impl Authorizer for OnlyCluster {
+            fn authorize(&self, _: &Caller, _: Operation, resource: &Resource<'_>) -> Decision {
+                if self.0 && *resource == Resource::Cluster { Decision::Allowed } else { Decision::Denied }
+            }
+
+            fn authorize_any(&self, _: &Caller, _: Operation, _: ResourceType) -> Decision {
+                Decision::Denied
+            }
+        }
+        for (open, expected) in [(true, "CREATE TOPIC:t true"), (false, "CREATE TOPIC:t false")] {
+            let heard = Arc::new(Heard::default());
+            let audited = Audited::new(Arc::new(OnlyCluster(open)), Arc::clone(&heard) as Arc<dyn Audit>);
+            let caller = Caller { door: Door::Kafka, ..Caller::internal("test") };
+            let create = |resource| Way::Only(Operation::Create, resource);
+            let decision =
+                audited.authorize_one_of(&caller, &[create(Resource::Cluster), create(Resource::Topic("t"))]);
+            assert_eq!(decision.is_allowed(), open);
+            assert_eq!(audited.would_allow(&caller, Operation::Describe, &Resource::Cluster), open);
+            let any = Way::Any(Operation::Write, ResourceType::Topic);
+            let write = [any, Way::Only(Operation::IdempotentWrite, Resource::Cluster)];
+            assert_eq!(audited.authorize_one_of(&caller, &write).is_allowed(), open);
+            let mut expected = vec![expected];
+            expected.extend((!open).then_some("IDEMPOTENT_WRITE CLUSTER:kafka-cluster false"));
+            assert_eq!(*heard.0.lock().unwrap(), expected);
+        }
     }
 
     #[test]

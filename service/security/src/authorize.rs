@@ -75,6 +75,15 @@ impl Decision {
     }
 }
 
+/// One way to be allowed, where there are several.
+#[derive(Clone, Copy, Debug)]
+pub enum Way<'a> {
+    /// This operation on this resource.
+    Only(Operation, Resource<'a>),
+    /// This operation on any resource of the kind (KIP-679).
+    Any(Operation, ResourceType),
+}
+
 /// One authorizer for all doors; every use case of the broker asks it first.
 pub trait Authorizer: Send + Sync + fmt::Debug {
     /// May this caller do this? Must be cheap: it is asked once per partition of each request.
@@ -82,6 +91,20 @@ pub trait Authorizer: Send + Sync + fmt::Debug {
 
     /// May this caller do this to at least one resource of the kind (KIP-679)? It need not exist.
     fn authorize_any(&self, caller: &Caller, operation: Operation, kind: ResourceType) -> Decision;
+
+    /// May this caller go one of these ways? That is one question; the last way says what it is about.
+    fn authorize_one_of(&self, caller: &Caller, ways: &[Way<'_>]) -> Decision {
+        let open = |way: &Way<'_>| match way {
+            Way::Only(operation, resource) => self.authorize(caller, *operation, resource).is_allowed(),
+            Way::Any(operation, kind) => self.authorize_any(caller, *operation, *kind).is_allowed(),
+        };
+        if ways.iter().any(open) { Decision::Allowed } else { Decision::Denied }
+    }
+
+    /// As [`authorize`](Self::authorize), where the answer refuses nobody: it decides what is shown, or which other question follows.
+    fn would_allow(&self, caller: &Caller, operation: Operation, resource: &Resource<'_>) -> bool {
+        self.authorize(caller, operation, resource).is_allowed()
+    }
 
     /// `authorized_operations` of a resource (KIP-430): bit n is set if the operation with code n is allowed.
     fn authorized_operations(&self, caller: &Caller, resource: &Resource<'_>) -> i32 {

@@ -14,8 +14,8 @@ pub mod scram;
 mod token;
 
 pub use acl::{AclAuthorizer, AclDefaults, AclSet, Asker, Verdict};
-pub use audit::{Audit, AuditEvent, Audited, is_worth_a_line};
-pub use authorize::{AllowAuthenticated, Authorizer, Decision, Resource};
+pub use audit::{Audit, AuditEvent, Audited, TokenChange, is_worth_a_line};
+pub use authorize::{AllowAuthenticated, Authorizer, Decision, Resource, Way};
 pub use keys::{KeyError, KeySet};
 pub use quota::Quotas;
 pub use token::{Authenticator, Identity, IssueError, TokenError, TokenRequest, TokenRules, issue_token};

@@ -35,6 +35,10 @@ pub const MAX_PASSWORD_BYTES: usize = 4096;
 /// Longest nonce of a SCRAM client, bytes; real ones have about 30.
 pub const MAX_NONCE_BYTES: usize = 1024;
 
+/// Who fails to authenticate hears of it after this time, at whatever door (Kafka's `connection.failed.authentication.delay.ms`): guessing
+/// is slow.
+pub const FAILED_AUTHENTICATION_DELAY: Duration = Duration::from_millis(100);
+
 /// How far two clocks may differ (Kafka's `sasl.oauthbearer.clock.skew.seconds`).
 pub const DEFAULT_LEEWAY: Duration = Duration::from_secs(30);
 

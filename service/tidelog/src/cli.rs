@@ -61,7 +61,7 @@ pub(crate) enum Command {
     Acl(acl::AclArgs),
     /// Set, list and remove quotas of users, client ids and addresses.
     Quota(quota::QuotaArgs),
-    /// Issue a token for a server that runs with the same shared secret.
+    /// Issue a bearer token for a server that runs with the same shared secret; or create, list, renew and end delegation tokens.
     Token(token::TokenArgs),
     /// Run one SQL statement over topics that are exported as tables.
     Query(http::QueryArgs),
@@ -119,6 +119,9 @@ pub(crate) struct KafkaArgs {
     /// How to authenticate: SCRAM-SHA-512, SCRAM-SHA-256, PLAIN, or OAUTHBEARER, which needs no user [default: SCRAM-SHA-512]
     #[arg(long, env = "TIDELOG_SASL_MECHANISM", value_name = "MECHANISM")]
     pub(crate) sasl_mechanism: Option<String>,
+    /// The user is the id of a delegation token, and the password its secret (with SCRAM).
+    #[arg(long, env = "TIDELOG_DELEGATION_TOKEN")]
+    pub(crate) delegation_token: bool,
 }
 
 /// Options of commands that speak HTTP only.
@@ -129,6 +132,13 @@ pub(crate) struct HttpArgs {
     /// Trust servers whose certificate one of these has signed (PEM), instead of those that the system trusts.
     #[arg(long, env = "TIDELOG_TLS_CA", value_name = "FILE")]
     pub(crate) tls_ca: Option<PathBuf>,
+    /// Authenticate as this user if there is no token; the password comes from the environment, and is sent only over HTTPS or to this
+    /// machine.
+    #[arg(long, env = "TIDELOG_USER", value_name = "NAME")]
+    pub(crate) user: Option<String>,
+    /// Environment variable that holds the password.
+    #[arg(long, default_value = "TIDELOG_PASSWORD", value_name = "NAME")]
+    pub(crate) password_env: String,
 }
 
 /// Which server, and who calls.

@@ -90,21 +90,30 @@ fn code_of(error: &anyhow::Error) -> u8 {
 
 fn client_code(error: &ClientError) -> u8 {
     use KafkaError::{
-        ClusterAuthorizationFailed, GroupAuthorizationFailed, GroupIdNotFound, ResourceNotFound,
-        SaslAuthenticationFailed, TopicAuthorizationFailed, TransactionalIdAuthorizationFailed,
+        ClusterAuthorizationFailed, DelegationTokenAuthorizationFailed, DelegationTokenNotFound,
+        DelegationTokenOwnerMismatch, DelegationTokenRequestNotAllowed, GroupAuthorizationFailed, GroupIdNotFound,
+        ResourceNotFound, SaslAuthenticationFailed, TopicAuthorizationFailed, TransactionalIdAuthorizationFailed,
         TransactionalIdNotFound, UnknownTopicId, UnknownTopicOrPartition,
     };
     match error.kafka_error() {
         _ if error.is_unreachable() => 3,
         Some(
-            UnknownTopicOrPartition | UnknownTopicId | GroupIdNotFound | ResourceNotFound | TransactionalIdNotFound,
+            UnknownTopicOrPartition
+            | UnknownTopicId
+            | GroupIdNotFound
+            | ResourceNotFound
+            | TransactionalIdNotFound
+            | DelegationTokenNotFound,
         ) => 4,
         Some(
             ClusterAuthorizationFailed
             | GroupAuthorizationFailed
             | TopicAuthorizationFailed
             | TransactionalIdAuthorizationFailed
-            | SaslAuthenticationFailed,
+            | SaslAuthenticationFailed
+            | DelegationTokenAuthorizationFailed
+            | DelegationTokenOwnerMismatch
+            | DelegationTokenRequestNotAllowed,
         ) => 5,
         _ => 1,
     }

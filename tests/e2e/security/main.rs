@@ -4,6 +4,7 @@
 
 mod audit;
 mod tls;
+mod tokens;
 
 use std::collections::BTreeMap;
 

@@ -1,8 +1,9 @@
-//! Administration: topics, configurations, the cluster, groups and their offsets, records, quotas, transactions. Each call asks one broker; brokers find
+//! Administration: topics, configurations, the cluster, groups and their offsets, records, quotas, tokens, transactions. Each call asks one broker; brokers find
 //! their controller.
 
 mod cluster;
 mod configs;
+mod delegation_tokens;
 mod group_offsets;
 mod groups;
 mod quotas;
@@ -13,6 +14,7 @@ mod transactions;
 
 pub use cluster::{ClusterBroker, ClusterDescription};
 pub use configs::{ConfigChange, ConfigEntry, ConfigResource};
+pub use delegation_tokens::DelegationToken;
 pub use group_offsets::CommittedOffset;
 pub use groups::{GroupDescription, GroupListing, GroupMember};
 pub use quotas::{EntityQuotas, QuotaEntity};

@@ -31,20 +31,14 @@ pub(crate) async fn handle(request: Request<'_>, message: CreateDelegationTokenR
     }
     let renewers = message.renewers.iter().map(|renewer| user(&renewer.principal_type, &renewer.principal_name));
     let wanted = || -> Result<WantedToken, KafkaError> {
-        if !request.session.auth.may_ask_for_tokens() {
-            return Err(KafkaError::DelegationTokenRequestNotAllowed);
-        }
         Ok(WantedToken {
             owner: owner?,
             renewers: renewers.collect::<Result<_, _>>()?,
             max_lifetime_ms: message.max_lifetime_ms,
         })
     };
-    let made = match wanted() {
-        Ok(wanted) => request.session.broker.create_token(&request.caller, wanted).await.map_err(|error| error.error),
-        Err(error) => Err(error),
-    };
-    match made {
+    let introduction = request.session.auth.introduction();
+    match request.session.broker.create_token(&request.caller, introduction, wanted()).await {
         Ok(token) => {
             answer.issue_timestamp_ms = token.value.issued.get();
             answer.expiry_timestamp_ms = token.value.expires.get();
@@ -53,7 +47,7 @@ pub(crate) async fn handle(request: Request<'_>, message: CreateDelegationTokenR
             answer.hmac = Bytes::from(token.hmac);
         }
         Err(error) => {
-            answer.error_code = error.code();
+            answer.error_code = error.error.code();
             (answer.issue_timestamp_ms, answer.expiry_timestamp_ms, answer.max_timestamp_ms) = (-1, -1, -1);
         }
     }

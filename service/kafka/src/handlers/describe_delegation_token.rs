@@ -1,8 +1,10 @@
 //! DescribeDelegationToken (key 41).
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use tidelog_broker::DelegationToken;
-use tidelog_model::{KafkaError, Principal};
+use tidelog_model::Principal;
 use tidelog_protocol::Str;
 use tidelog_protocol::messages::{
     DescribeDelegationTokenRequest, DescribeDelegationTokenResponse, DescribedDelegationToken,
@@ -18,21 +20,18 @@ const WITH_REQUESTER: i16 = 3;
 
 pub(crate) async fn handle(request: Request<'_>, message: DescribeDelegationTokenRequest) -> Result<Waiting, Hangup> {
     // An owner of another type has none.
-    let of: Option<Vec<Principal>> = message.owners.map(|owners| {
+    let of: Option<BTreeSet<Principal>> = message.owners.map(|owners| {
         owners.iter().filter_map(|owner| user(&owner.principal_type, &owner.principal_name).ok()).collect()
     });
-    let described = if request.session.auth.may_ask_for_tokens() {
-        request.session.broker.describe_tokens(&request.caller, of.as_deref()).map_err(|error| error.error)
-    } else {
-        Err(KafkaError::DelegationTokenRequestNotAllowed)
-    };
+    let introduction = request.session.auth.introduction();
+    let described = request.session.broker.describe_tokens(&request.caller, introduction, of.as_ref());
     let version = request.header.version;
     request.ready(&match described {
         Ok(tokens) => DescribeDelegationTokenResponse {
             tokens: tokens.into_iter().map(|token| shown(token, version)).collect(),
             ..Default::default()
         },
-        Err(error) => DescribeDelegationTokenResponse { error_code: error.code(), ..Default::default() },
+        Err(error) => DescribeDelegationTokenResponse { error_code: error.error.code(), ..Default::default() },
     })
 }
 

@@ -7,13 +7,13 @@ use tidelog_model::{Door, KafkaError, Principal, Timestamp};
 use tidelog_protocol::Str;
 use tidelog_protocol::messages::{SaslAuthenticateRequest, SaslAuthenticateResponse};
 use tidelog_security::AuditEvent;
+use tidelog_security::limits::FAILED_AUTHENTICATION_DELAY;
 use tidelog_security::sasl::{Done, Secret, Step};
 use tracing::{debug, info};
 use uuid::Uuid;
 
 use crate::answer::{Answer, Hangup, Waiting};
 use crate::auth::Token;
-use crate::limits::FAILED_AUTHENTICATION_DELAY;
 use crate::request::ReplyTo;
 use crate::send::Outgoing;
 use crate::session::Session;
@@ -88,14 +88,9 @@ async fn step(session: &mut Session, message: &[u8]) -> Outcome {
         }
         Step::TokenCredential(mechanism, id) => {
             let login = broker.token_login(&id, mechanism).await;
-            // For a token that does not exist, what no password fits.
-            let credential = match &login {
-                Some(login) => login.credential.clone(),
-                None => broker.nobodys_credential(&id, mechanism),
-            };
-            let step = exchange.found(credential, &nonce());
-            if let Some(login) = login {
-                session.auth.with_token(Token { owner: login.owner, expires: login.expires });
+            let step = exchange.found(login.credential, &nonce());
+            if let Some((owner, expires)) = login.live {
+                session.auth.with_token(Token { id, owner, expires });
             }
             step
         }
@@ -120,7 +115,8 @@ async fn step(session: &mut Session, message: &[u8]) -> Outcome {
     match step {
         Step::Challenge(bytes) => Outcome::Continue(bytes),
         Step::Done(Done { user, reply }) => {
-            let (principal, lifetime) = match (identity, session.auth.token()) {
+            let token = session.auth.token().cloned();
+            let (principal, lifetime) = match (identity, &token) {
                 (Some(identity), _) => (identity.principal, Some(left(identity.expires))),
                 (None, Some(token)) => (token.owner.clone(), Some(left(token.expires))),
                 (None, None) => (Principal::user(&user), None),
@@ -128,7 +124,7 @@ async fn step(session: &mut Session, message: &[u8]) -> Outcome {
             match session.auth.succeeded(principal.clone(), lifetime, Instant::now()) {
                 Some(lifetime) => {
                     count(mechanism.name(), "success");
-                    audit(session, mechanism.name(), Ok(&principal));
+                    audit(session, mechanism.name(), token.as_ref(), Ok(&principal));
                     Outcome::Known(reply, lifetime)
                 }
                 None => fail(session, mechanism.name(), "the principal changed").await,
@@ -143,18 +139,19 @@ async fn step(session: &mut Session, message: &[u8]) -> Outcome {
 
 /// One line in the log, without what the client sent; then whoever guesses waits.
 async fn fail(session: &mut Session, mechanism: &'static str, reason: &str) -> Outcome {
-    session.auth.failed();
+    let token = session.auth.failed();
     count(mechanism, "failure");
-    audit(session, mechanism, Err(reason));
+    audit(session, mechanism, token.as_ref(), Err(reason));
     info!(peer = %session.peer, listener = %session.listener.name, mechanism, reason, "authentication failed");
     tokio::time::sleep(FAILED_AUTHENTICATION_DELAY).await;
     Outcome::Failed
 }
 
-fn audit(session: &Session, mechanism: &str, result: Result<&Principal, &str>) {
+fn audit(session: &Session, mechanism: &str, token: Option<&Token>, result: Result<&Principal, &str>) {
     session.broker.audit(&AuditEvent::Authentication {
         principal: result.ok(),
         mechanism,
+        token_id: token.map(|token| &*token.id),
         host: session.peer.ip(),
         door: Door::Kafka,
         reason: result.err(),

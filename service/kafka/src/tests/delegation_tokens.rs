@@ -11,7 +11,8 @@ use tidelog_security::sasl::{ClientExchange, Login, Secret};
 use super::sasl::{choose, describes, fixture_with, plain, send};
 use super::*;
 
-const KEY: &[(&str, &str)] = &[("delegation.token.secret.key", "a key")];
+const SECRET: &str = "a key that is long enough for it";
+const KEY: &[(&str, &str)] = &[("delegation.token.secret.key", SECRET)];
 const HOUR: i64 = 3_600_000;
 
 fn wanted(renewer: &str) -> CreateDelegationTokenRequest {
@@ -40,7 +41,7 @@ async fn come_in(stream: &mut TcpStream, id: &str, password: &str) -> SaslAuthen
 
 fn password(token: &CreateDelegationTokenResponse) -> String {
     assert_eq!(token.hmac.len(), 64);
-    tidelog_security::scram::token_password(b"a key", &token.token_id)
+    tidelog_security::scram::token_password(SECRET.as_bytes(), &token.token_id)
 }
 
 #[tokio::test]
@@ -86,6 +87,28 @@ async fn a_token_is_its_owner_until_it_ends() {
     let mut late = fixture.connect().await;
     let refused = come_in(&mut late, &token.token_id, &password(&token)).await;
     assert_eq!(refused.error_code, KafkaError::SaslAuthenticationFailed.code(), "it is over");
+}
+
+#[tokio::test]
+async fn nobody_learns_from_a_challenge_whether_there_is_such_a_token() {
+    let fixture = fixture_with(KEY, Duration::ZERO).await;
+    let mut alice = fixture.connect().await;
+    assert_eq!(plain(&mut alice, "alice", "pencil").await.error_code, 0);
+    let token = call(&mut alice, 3, &wanted("bob")).await;
+    // Salt and rounds, by a connection of its own each time.
+    let mut asked = Vec::new();
+    for id in [&*token.token_id, &*token.token_id, "AAAAAAAAAAAAAAAAAAAAAA", "AAAAAAAAAAAAAAAAAAAAAA"] {
+        let mut stream = fixture.connect().await;
+        let login = Login::DelegationToken(ScramMechanism::Sha512, id.into(), Secret("x".into()));
+        assert_eq!(choose(&mut stream, "SCRAM-SHA-512").await, 0);
+        let challenge = send(&mut stream, &ClientExchange::begin(&login, "abc").1).await;
+        let text = String::from_utf8(challenge.auth_bytes.to_vec()).unwrap();
+        asked.push(text.split_once(",s=").unwrap().1.to_owned());
+    }
+    assert_eq!(asked[0], asked[1], "a live token's salt stays");
+    assert_eq!(asked[2], asked[3], "as one's that does not exist");
+    assert_ne!(asked[0], asked[2]);
+    assert_eq!(asked[0].len(), asked[2].len());
 }
 
 #[tokio::test]
@@ -156,4 +179,7 @@ async fn without_a_key_there_are_no_tokens_and_without_a_name_neither() {
     let mut anybody = open.connect().await;
     let not_allowed = KafkaError::DelegationTokenRequestNotAllowed.code();
     assert_eq!(call(&mut anybody, 3, &wanted("bob")).await.error_code, not_allowed);
+    let group = CreatableRenewers { principal_type: Str::from("Group"), ..Default::default() };
+    let strange = CreateDelegationTokenRequest { renewers: vec![group], ..Default::default() };
+    assert_eq!(call(&mut anybody, 3, &strange).await.error_code, not_allowed, "not what is wrong with it");
 }

@@ -76,7 +76,7 @@ impl Authority {
     }
 }
 
-fn security(source: crate::TlsSource, rules: &str) -> ListenerSecurity {
+fn security(source: tidelog_handshake::TlsSource, rules: &str) -> ListenerSecurity {
     ListenerSecurity { sasl: None, tls: Some(TlsOptions { source, rules: MappingRules::parse(rules).unwrap() }) }
 }
 
@@ -181,35 +181,41 @@ async fn the_next_handshake_has_the_newest_certificate() {
     }
 }
 
+/// This process holds both ends of many connections, and the soft limit is meant for shells.
+fn raise_open_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).unwrap();
+}
+
 #[tokio::test]
-async fn a_handshake_has_neither_for_ever_nor_always_a_place() {
-    let config = Authority::new().server(false);
-    let options = TlsOptions { source: Arc::new(move || Arc::clone(&config)), rules: MappingRules::default() };
-    // One that says nothing, and one that finds every place taken.
-    for places in [1, 0] {
-        let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let _silent = TcpStream::connect(socket.local_addr().unwrap()).await.unwrap();
-        let (accepted, _) = socket.accept().await.unwrap();
-        let places = tokio::sync::Semaphore::new(places);
-        let accepted = crate::tls::accept(&options, &places, Duration::from_millis(50), accepted);
-        let error = timeout(PATIENCE, accepted).await.expect("an end").unwrap_err();
-        assert_eq!(error.kind(), std::io::ErrorKind::TimedOut);
+async fn silent_connections_keep_nobody_out() {
+    raise_open_files();
+    let authority = Authority::new();
+    let config = authority.server(false);
+    let fixture = Fixture::start_with(&[], security(Arc::new(move || Arc::clone(&config)), ""), None).await;
+    let mut silent = Vec::new();
+    for _ in 0..tidelog_handshake::limits::MAX_HANDSHAKES {
+        silent.push(fixture.connect().await);
     }
+    let good = authority.connect(&fixture, None);
+    let mut good = timeout(Duration::from_secs(2), good).await.expect("among silent connections").unwrap();
+    assert_eq!(call(&mut good, 1, &MetadataRequest::default()).await.brokers.len(), 1);
 }
 
 #[tokio::test]
 async fn plaintext_at_tls_and_tls_at_plaintext_are_told_as_what_they_are() {
     let authority = Authority::new();
     let config = authority.server(false);
-    let options = TlsOptions { source: Arc::new(move || Arc::clone(&config)), rules: MappingRules::default() };
+    let source: tidelog_handshake::TlsSource = Arc::new(move || Arc::clone(&config));
     let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mut plain = TcpStream::connect(socket.local_addr().unwrap()).await.unwrap();
-    let (accepted, _) = socket.accept().await.unwrap();
+    let (accepted, peer) = socket.accept().await.unwrap();
     let frame = request_frame(0, 7, None, &ApiVersionsRequest::default()).unwrap().into_bytes().unwrap();
     plain.write_all(&frame).await.unwrap();
-    let places = tokio::sync::Semaphore::new(1);
-    let error = crate::tls::accept(&options, &places, PATIENCE, accepted).await.unwrap_err();
-    assert_eq!(error.to_string(), "the client does not speak TLS, and this listener does");
+    let handshakes = tidelog_handshake::Handshakes::default();
+    let error = handshakes.accept(accepted, peer.ip(), &source).await.err().unwrap();
+    assert_eq!(crate::tls::plainly(&error), "the client does not speak TLS, and this listener does");
     // The other way round.
     let fixture = Fixture::start_with(&[], ListenerSecurity::default(), None).await;
     assert!(authority.connect(&fixture, None).await.is_err());

@@ -233,8 +233,9 @@ fn what_the_broker_is_is_shown_among_its_settings_and_set_by_none() {
 
 #[test]
 fn a_secret_is_shown_nowhere() {
-    let config = BrokerConfig::new([("delegation.token.secret.key", "hush-hush")]).unwrap();
-    assert_eq!(config.delegation_token_secret.as_ref().unwrap().0, "hush-hush");
+    let secret = "hush".repeat(8);
+    let config = BrokerConfig::new([("delegation.token.secret.key", &secret)]).unwrap();
+    assert_eq!(config.delegation_token_secret.as_ref().unwrap().0, secret);
     let none = BrokerOverrides::default();
     let described = config.describe(&none, &none);
     let secret = described.iter().find(|one| one.name == "delegation.token.secret.key").unwrap();
@@ -247,5 +248,8 @@ fn a_secret_is_shown_nowhere() {
     let long = "hush".repeat(10_000);
     let error = BrokerConfig::new([("delegation.token.secret.key", &long)]).unwrap_err();
     assert!(!error.to_string().contains("hushhush"), "{error}");
+    let short = "hush".repeat(7);
+    let error = BrokerConfig::new([("delegation.token.secret.key", &short)]).unwrap_err().to_string();
+    assert!(error.contains("has 28 bytes; at least 32 are needed") && !error.contains("hush"), "{error}");
     assert_eq!(BrokerConfig::new([("delegation.token.secret.key", "")]).unwrap().delegation_token_secret, None);
 }

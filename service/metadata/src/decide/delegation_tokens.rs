@@ -8,7 +8,7 @@ use super::Refusal;
 use super::plan::Plan;
 use crate::image::ClusterImage;
 use crate::keys::{DelegationTokenValue, Key};
-use crate::limits::{MAX_DELEGATION_TOKENS, MAX_TOKEN_RENEWERS, MAX_USER_BYTES};
+use crate::limits::{MAX_DELEGATION_TOKENS, MAX_DELEGATION_TOKENS_OF_ONE, MAX_TOKEN_RENEWERS, MAX_USER_BYTES};
 use crate::port::{Compare, Transaction, Write};
 
 /// A token that is asked for.
@@ -45,6 +45,10 @@ pub fn create_token(
     let refuse = |message: String| Err(Refusal::new(KafkaError::PolicyViolation, message));
     if image.delegation_token_count() >= MAX_DELEGATION_TOKENS {
         return refuse(format!("there are {MAX_DELEGATION_TOKENS} delegation tokens already"));
+    }
+    let live = |token: &DelegationTokenValue| token.owner == new.owner && !token.has_expired(now);
+    if image.delegation_tokens().filter(|(_, token)| live(&token.value)).count() >= MAX_DELEGATION_TOKENS_OF_ONE {
+        return refuse(format!("{} has {MAX_DELEGATION_TOKENS_OF_ONE} delegation tokens already", new.owner));
     }
     let mut renewers = new.renewers.clone();
     renewers.sort_unstable();

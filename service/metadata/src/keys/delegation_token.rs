@@ -48,6 +48,11 @@ impl DelegationTokenValue {
         self.owner == *principal || self.renewers.contains(principal)
     }
 
+    /// Its owner and renewers.
+    pub fn concerned(&self) -> impl Iterator<Item = &Principal> {
+        std::iter::once(&self.owner).chain(&self.renewers)
+    }
+
     /// Is it over?
     pub fn has_expired(&self, now: Timestamp) -> bool {
         self.expires.min(self.ends) < now

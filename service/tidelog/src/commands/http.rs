@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -55,14 +56,43 @@ impl HttpError {
     }
 }
 
+/// How a request says who asks.
+enum Credentials {
+    None,
+    Bearer(String),
+    /// User and password.
+    Basic(String, String),
+    /// There is a password, but everybody on the way could read it.
+    Withheld,
+}
+
 /// A client of one server.
 pub(crate) struct Http {
     base: reqwest::Url,
-    token: Option<String>,
+    credentials: Credentials,
     client: reqwest::Client,
 }
 
 impl Http {
+    /// A client that says who asks: by the token if there is one, otherwise by the password.
+    pub(crate) fn open(args: &HttpArgs) -> anyhow::Result<Self> {
+        let mut http = Http::new(&args.server, args.tls_ca.as_deref())?;
+        let Some(user) = args.user.as_ref().filter(|_| matches!(http.credentials, Credentials::None)) else {
+            return Ok(http);
+        };
+        if user.contains(':') {
+            return Err(Usage(format!("--user {user}: HTTP has no names with a colon")).into());
+        }
+        let password = std::env::var(&args.password_env).ok().filter(|password| !password.is_empty());
+        let password = password.ok_or_else(|| {
+            Usage(format!("the environment variable {} is not set; it holds the password of {user}", args.password_env))
+        })?;
+        http.credentials =
+            if is_private(&http.base) { Credentials::Basic(user.clone(), password) } else { Credentials::Withheld };
+        Ok(http)
+    }
+
+    /// A client with no credentials but the token.
     pub(crate) fn new(args: &HttpServerArgs, tls_ca: Option<&Path>) -> anyhow::Result<Self> {
         let mut base = reqwest::Url::parse(&args.url)
             .map_err(|error| Usage(format!("--url {}: not a URL such as http://127.0.0.1:8082: {error}", args.url)))?;
@@ -81,7 +111,7 @@ impl Http {
         let client = client.build().context("cannot make an HTTP client")?;
         // A variable that is set to nothing is as good as none.
         let token = args.token.clone().filter(|token| !token.is_empty());
-        Ok(Http { base, token, client })
+        Ok(Http { base, credentials: token.map_or(Credentials::None, Credentials::Bearer), client })
     }
 
     pub(crate) async fn get(&self, path: &str) -> anyhow::Result<Vec<u8>> {
@@ -97,9 +127,11 @@ impl Http {
     }
 
     async fn send(&self, mut request: reqwest::RequestBuilder) -> anyhow::Result<Vec<u8>> {
-        if let Some(token) = &self.token {
-            request = request.bearer_auth(token);
-        }
+        request = match &self.credentials {
+            Credentials::Bearer(token) => request.bearer_auth(token),
+            Credentials::Basic(user, password) => request.basic_auth(user, Some(password)),
+            Credentials::None | Credentials::Withheld => request,
+        };
         let mut response = match request.send().await {
             Ok(response) => response,
             Err(error) => {
@@ -128,8 +160,28 @@ impl Http {
         if status.is_success() {
             return Ok(body);
         }
-        Err(problem(status.as_u16(), status.canonical_reason().unwrap_or("error"), &body).into())
+        Err(self.problem(status.as_u16(), status.canonical_reason().unwrap_or("error"), &body).into())
     }
+
+    fn problem(&self, status: u16, reason: &str, body: &[u8]) -> HttpError {
+        let mut problem = problem(status, reason, body);
+        if let HttpError::Status { status: 401, message, .. } = &mut problem {
+            message.push_str(match self.credentials {
+                Credentials::Withheld => "; a password goes only over https:// or to this machine",
+                _ => {
+                    "; set TIDELOG_TOKEN or --token (`tidelog token NAME` makes one with the server's secret), or --user \
+                     with a password in TIDELOG_PASSWORD"
+                }
+            });
+        }
+        problem
+    }
+}
+
+/// Does nobody on the way see what is sent?
+fn is_private(url: &reqwest::Url) -> bool {
+    let host = url.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
+    url.scheme() == "https" || host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 /// What to do about a conversation that went wrong in a way that is known.
@@ -166,10 +218,7 @@ fn problem(status: u16, reason: &str, body: &[u8]) -> HttpError {
         None => reason.to_owned(),
     };
     let message = problem.detail.or(problem.title).unwrap_or_else(|| reason.to_owned());
-    let mut message = message.trim_end_matches('.').to_owned();
-    if status == 401 {
-        message.push_str("; set TIDELOG_TOKEN or --token (`tidelog token NAME` makes one with the server's secret)");
-    }
+    let message = message.trim_end_matches('.').to_owned();
     HttpError::Status { status, code, message }
 }
 
@@ -201,8 +250,7 @@ struct Column {
 /// `tidelog query`.
 pub(crate) async fn query(args: QueryArgs) -> anyhow::Result<()> {
     let sql = statement(&args)?;
-    let body =
-        Http::new(&args.http.server, args.http.tls_ca.as_deref())?.post("v1/query", &json!({ "sql": sql })).await?;
+    let body = Http::open(&args.http)?.post("v1/query", &json!({ "sql": sql })).await?;
     if args.output.output == Format::Json {
         return print_json(body);
     }
@@ -245,7 +293,7 @@ pub(crate) async fn show_status<T: DeserializeOwned>(
     path: &str,
     people: impl FnOnce(&T) -> String,
 ) -> anyhow::Result<()> {
-    let body = Http::new(&http.server, http.tls_ca.as_deref())?.get(path).await?;
+    let body = Http::open(http)?.get(path).await?;
     if format == Format::Json {
         return print_json(body);
     }
@@ -295,9 +343,25 @@ mod tests {
             problem(404, "Not Found", br#"{"title":"T","detail":"There is no such table.","error_code":"UNKNOWN"}"#);
         assert_eq!(error.to_string(), "There is no such table (UNKNOWN, HTTP 404)");
         assert_eq!(error.exit_code(), 4);
-        let error = problem(401, "Unauthorized", b"<html>");
+        let args = HttpServerArgs { url: "http://h:1".into(), token: None };
+        let mut http = Http::new(&args, None).unwrap();
+        let error = http.problem(401, "Unauthorized", b"<html>");
         assert!(error.to_string().starts_with("Unauthorized; set TIDELOG_TOKEN or --token"), "{error}");
         assert_eq!(error.exit_code(), 5);
+        http.credentials = Credentials::Withheld;
+        let error = http.problem(401, "Unauthorized", b"<html>").to_string();
+        assert!(error.starts_with("Unauthorized; a password goes only over https://"), "{error}");
+    }
+
+    #[test]
+    fn passwords_go_where_nobody_reads_them() {
+        let is_private = |url: &str| is_private(&reqwest::Url::parse(url).unwrap());
+        for url in ["https://example.com", "http://localhost:1", "http://127.0.0.1/", "http://[::1]:8082"] {
+            assert!(is_private(url), "{url}");
+        }
+        for url in ["http://example.com", "http://10.0.0.1", "http://localhost.example.com", "http://[fe80::1]"] {
+            assert!(!is_private(url), "{url}");
+        }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! One file per command. Each is a client of a server, but `token`, `log`, `config` and `completions`, which need none.
+//! One file per command. Each is a client of a server, but `token NAME`, `log`, `config` and `completions`, which need none.
 
 pub(crate) mod acl;
 pub(crate) mod bench;
@@ -7,6 +7,7 @@ pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod consume;
 mod consume_group;
+mod delegation_token;
 pub(crate) mod entries;
 pub(crate) mod group;
 mod group_delete_offsets;
@@ -80,7 +81,7 @@ async fn dispatch(command: Command) -> anyhow::Result<()> {
         Command::User(args) => user::run(args).await,
         Command::Acl(args) => acl::run(args).await,
         Command::Quota(args) => quota::run(args).await,
-        Command::Token(args) => token::run(&args),
+        Command::Token(args) => token::run(args).await,
         Command::Query(args) => http::query(args).await,
         Command::Tier(args) => tier::run(args).await,
         Command::Table(args) => table::run(args).await,
@@ -105,6 +106,13 @@ fn login(args: &KafkaArgs) -> anyhow::Result<Option<Login>> {
         secret.map(Secret).ok_or_else(missing)
     };
     Ok(match (mechanism, &args.user) {
+        (Mechanism::Scram(mechanism), Some(user)) if args.delegation_token => {
+            Some(Login::DelegationToken(mechanism, user.clone(), secret()?))
+        }
+        _ if args.delegation_token => {
+            let message = "--delegation-token needs SCRAM, and the token's id as --user (TIDELOG_USER)";
+            return Err(Usage(message.into()).into());
+        }
         // The token says who it is.
         (Mechanism::OAuthBearer, Some(_)) => Some(Login::Token(secret()?)),
         (Mechanism::OAuthBearer, None) if named.is_some() => Some(Login::Token(secret()?)),

@@ -1,4 +1,5 @@
-//! `tidelog token`: signs a token locally; the secret comes from the environment and is never printed.
+//! `tidelog token`: signs a bearer token locally; the secret comes from the environment and is never printed. With a command behind it:
+//! delegation tokens.
 
 use std::time::{Duration, SystemTime};
 
@@ -7,13 +8,18 @@ use clap::Args;
 use tidelog_model::Timestamp;
 use tidelog_security::{TokenRequest, issue_token};
 
+use super::delegation_token::{self, TokenCommand};
 use super::parse::duration;
 use crate::output::{Usage, print};
 
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(crate) struct TokenArgs {
-    /// Whom the token names: the principal is User:SUBJECT.
-    subject: String,
+    #[command(subcommand)]
+    command: Option<TokenCommand>,
+    /// Whom the bearer token names: the principal is User:SUBJECT.
+    #[arg(required = true)]
+    subject: Option<String>,
     /// Environment variable that holds the secret which the server shares (see `serve --jwt-secret-env`).
     #[arg(long, value_name = "NAME", default_value = "TIDELOG_JWT_SECRET")]
     secret_env: String,
@@ -28,12 +34,17 @@ pub(crate) struct TokenArgs {
     issuer: Option<String>,
 }
 
-pub(crate) fn run(args: &TokenArgs) -> anyhow::Result<()> {
+pub(crate) async fn run(args: TokenArgs) -> anyhow::Result<()> {
+    let Some(command) = args.command else { return sign(&args) };
+    delegation_token::run(command).await
+}
+
+fn sign(args: &TokenArgs) -> anyhow::Result<()> {
     let Some(secret) = std::env::var_os(&args.secret_env) else {
         bail!(Usage(format!("the environment variable {} is not set; it holds the shared secret", args.secret_env)));
     };
     let request = TokenRequest {
-        subject: args.subject.clone(),
+        subject: args.subject.clone().unwrap_or_default(),
         ttl: args.ttl,
         audiences: args.audience.clone(),
         issuer: args.issuer.clone(),

@@ -1,54 +1,50 @@
-//! The audit log: one JSON object per line. A thread of its own writes; whoever answers requests never waits for the disk, and what does
-//! not fit into the queue is counted in the log itself. A file that was renamed or removed is begun anew within a second.
+//! The audit log: one JSON object per line. A thread of its own writes; whoever answers requests never waits for the disk. What cannot be
+//! written is kept and tried again; what finds no room meanwhile is counted in the log itself. A file that was renamed or removed is begun
+//! anew within a second.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+mod file;
+mod line;
+
+use std::path::Path;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use chrono::{DateTime, SecondsFormat, Utc};
-use serde_json::{Value, json};
-use tidelog_model::Door;
 use tidelog_security::{Audit, AuditEvent};
-use tracing::error;
+use tracing::{error, info};
 
-/// Lines that wait for the disk: some seconds of a broker that refuses everything, and a few MiB.
-const MAX_WAITING_LINES: usize = 10_000;
+use file::LineFile;
+use line::{dropped, line};
 
-/// How often the file is looked at.
+/// Bytes of lines that wait for the disk, and as many that are being written: some seconds of a broker that refuses everything.
+const MAX_WAITING_BYTES: usize = 4 * 1024 * 1024;
+
+/// How often the file is looked at, and a write that failed tried again.
 const LOOK: Duration = Duration::from_secs(1);
-
-/// Longest name of a resource or reason that is written, bytes: clients make them up.
-const MAX_TEXT_BYTES: usize = 1024;
 
 /// The log of one process.
 #[derive(Debug)]
 pub(super) struct AuditLog {
-    queue: Mutex<Option<SyncSender<String>>>,
-    dropped: Arc<AtomicU64>,
+    queue: Arc<Queue>,
     writer: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl AuditLog {
     /// Opens the file, or begins it; what is in it stays.
     pub(super) fn open(path: &Path) -> Result<Arc<Self>> {
-        let file = append(path).with_context(|| format!("cannot write the audit log {}", path.display()))?;
-        let (queue, lines) = sync_channel(MAX_WAITING_LINES);
-        let dropped = Arc::new(AtomicU64::new(0));
-        let writer = Writer { path: path.to_owned(), file, dropped: Arc::clone(&dropped), failed: false };
-        let thread = std::thread::Builder::new().name("audit".into()).spawn(move || writer.run(&lines))?;
-        Ok(Arc::new(AuditLog { queue: Mutex::new(Some(queue)), dropped, writer: Mutex::new(Some(thread)) }))
+        let file = LineFile::open(path).with_context(|| format!("cannot write the audit log {}", path.display()))?;
+        let queue = Arc::new(Queue::default());
+        let writer = Writer { queue: Arc::clone(&queue), file, batch: String::new(), failed: false };
+        let thread = std::thread::Builder::new().name("audit".into()).spawn(move || writer.run())?;
+        Ok(Arc::new(AuditLog { queue, writer: Mutex::new(Some(thread)) }))
     }
 
     /// Writes what waits, and ends. Blocks.
     pub(super) fn close(&self) {
-        drop(self.queue.lock().unwrap_or_else(PoisonError::into_inner).take());
+        self.queue.lock().closed = true;
+        self.queue.more.notify_all();
         let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
         if writer.is_some_and(|writer| writer.join().is_err()) {
             error!("the audit log's thread failed");
@@ -58,115 +54,123 @@ impl AuditLog {
 
 impl Audit for AuditLog {
     fn record(&self, event: &AuditEvent<'_>) {
-        let line = line(event, &now());
-        let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        if queue.as_ref().is_none_or(|queue| queue.try_send(line).is_err()) {
-            self.dropped.fetch_add(1, Ordering::Relaxed);
+        self.queue.push(&line(event, &now()));
+    }
+}
+
+/// What waits for the writer.
+#[derive(Debug, Default)]
+struct Queue {
+    waiting: Mutex<Waiting>,
+    more: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    text: String,
+    /// Lines that found no room.
+    dropped: u64,
+    closed: bool,
+}
+
+impl Queue {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn push(&self, line: &str) {
+        let mut waiting = self.lock();
+        if waiting.closed || waiting.text.len() + line.len() > MAX_WAITING_BYTES {
+            waiting.dropped += 1;
+            metrics::counter!("tidelog_audit_lines_total", "result" => "dropped").increment(1);
+            return;
         }
+        waiting.text.push_str(line);
+        self.more.notify_one();
+    }
+
+    /// What waits, as soon as there is something or after a while; and whether that was all. Nothing is taken while `later`.
+    fn take(&self, later: bool) -> (String, bool) {
+        let idle = |waiting: &mut Waiting| !waiting.closed && (later || waiting.text.is_empty());
+        let waited = self.more.wait_timeout_while(self.lock(), LOOK, idle);
+        let (mut waiting, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        if later && !waiting.closed {
+            return (String::new(), false);
+        }
+        let mut text = std::mem::take(&mut waiting.text);
+        let lost = std::mem::take(&mut waiting.dropped);
+        if lost > 0 {
+            text.push_str(&dropped(lost, &now()));
+        }
+        (text, waiting.closed)
     }
 }
 
 struct Writer {
-    path: PathBuf,
-    file: File,
-    dropped: Arc<AtomicU64>,
+    queue: Arc<Queue>,
+    file: LineFile,
+    /// Lines that are not written yet.
+    batch: String,
     /// The last write failed; that has been told.
     failed: bool,
 }
 
 impl Writer {
-    fn run(mut self, lines: &Receiver<String>) {
+    fn run(mut self) {
         loop {
-            let mut text = match lines.recv_timeout(LOOK) {
-                Ok(line) => line,
-                Err(RecvTimeoutError::Timeout) => String::new(),
-                Err(RecvTimeoutError::Disconnected) => return,
-            };
-            for line in lines.try_iter().take(MAX_WAITING_LINES) {
-                text.push_str(&line);
-            }
-            let dropped = self.dropped.swap(0, Ordering::Relaxed);
-            if dropped > 0 {
-                text.push_str(&as_line(&json!({ "time": now(), "event": "dropped", "count": dropped })));
-            }
-            match self.write(&text) {
-                Ok(()) => self.failed = false,
-                Err(failure) if !self.failed => {
-                    self.failed = true;
-                    error!(path = %self.path.display(), error = %failure, "cannot write the audit log");
+            // While the disk refuses one batch the next waits: memory stays bounded.
+            let (text, closed) = self.queue.take(!self.batch.is_empty());
+            self.batch.push_str(&text);
+            self.write();
+            if closed {
+                if !self.batch.is_empty() {
+                    let lines = count_lines(self.batch.as_bytes());
+                    metrics::counter!("tidelog_audit_lines_total", "result" => "dropped").increment(lines);
+                    error!(lines, "the audit log lacks its last lines: they could not be written");
                 }
-                Err(_) => {}
+                return;
             }
         }
     }
 
-    fn write(&mut self, text: &str) -> io::Result<()> {
-        let inode = |metadata: std::fs::Metadata| (metadata.dev(), metadata.ino());
-        if std::fs::metadata(&self.path).ok().map(inode) != self.file.metadata().ok().map(inode) {
-            self.file = append(&self.path)?;
-        }
-        self.file.write_all(text.as_bytes())
+    /// Writes what is left of the batch. Also nothing: the file may have been renamed.
+    fn write(&mut self) {
+        let written = match self.file.append(&self.batch) {
+            Ok(()) => {
+                if std::mem::take(&mut self.failed) {
+                    info!("the audit log is written again");
+                }
+                self.batch.len()
+            }
+            Err((whole, failure)) => {
+                metrics::counter!("tidelog_audit_failed_writes_total").increment(1);
+                if !std::mem::replace(&mut self.failed, true) {
+                    error!(error = %failure, "cannot write the audit log; trying again every second");
+                }
+                whole
+            }
+        };
+        let lines = self.batch.as_bytes().get(..written).map_or(0, count_lines);
+        metrics::counter!("tidelog_audit_lines_total", "result" => "written").increment(lines);
+        self.batch.drain(..written);
     }
 }
 
-fn append(path: &Path) -> io::Result<File> {
-    // Who does what is nobody else's business.
-    OpenOptions::new().create(true).append(true).mode(0o600).open(path)
+fn count_lines(text: &[u8]) -> u64 {
+    text.iter().filter(|byte| **byte == b'\n').count() as u64
 }
 
 fn now() -> String {
     DateTime::<Utc>::from(std::time::SystemTime::now()).to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 
-fn line(event: &AuditEvent<'_>, time: &str) -> String {
-    as_line(&match event {
-        AuditEvent::Authentication { principal, mechanism, host, door, reason } => json!({
-            "time": time,
-            "event": "authentication",
-            "principal": principal.map(|principal| shortened(principal.as_str())),
-            "mechanism": mechanism,
-            "host": host.to_string(),
-            "door": name(*door),
-            "success": principal.is_some(),
-            "reason": reason.map(shortened),
-        }),
-        AuditEvent::Authorization { caller, operation, resource, allowed } => json!({
-            "time": time,
-            "event": "authorization",
-            "principal": shortened(caller.principal.as_str()),
-            "host": caller.host.to_string(),
-            "client_id": shortened(&caller.client_id),
-            "door": name(caller.door),
-            "operation": operation.name(),
-            "resource_type": resource.kind().name(),
-            "resource": shortened(resource.name()),
-            "allowed": allowed,
-        }),
-    })
-}
-
-fn as_line(value: &Value) -> String {
-    format!("{value}\n")
-}
-
-fn shortened(text: &str) -> &str {
-    text.get(..text.floor_char_boundary(MAX_TEXT_BYTES)).unwrap_or(text)
-}
-
-const fn name(door: Door) -> &'static str {
-    match door {
-        Door::Kafka => "kafka",
-        Door::Rest => "rest",
-        Door::Grpc => "grpc",
-        Door::Internal => "internal",
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use tidelog_model::{Caller, Operation, Principal};
+    use serde_json::{Value, json};
+    use tidelog_model::{Caller, Door, Operation, Principal};
     use tidelog_security::Resource;
 
+    use super::line::MAX_TEXT_BYTES;
     use super::*;
 
     fn record(log: &AuditLog, topic: &str) {
@@ -191,6 +195,7 @@ mod tests {
         let event = AuditEvent::Authentication {
             principal: Some(&alice),
             mechanism: "PLAIN",
+            token_id: None,
             host: [127, 0, 0, 1].into(),
             door: Door::Kafka,
             reason: None,
@@ -219,5 +224,32 @@ mod tests {
             "resource": "new\nline", "allowed": false,
         });
         assert_eq!(second[0], expected);
+    }
+
+    #[test]
+    fn what_a_full_disk_refuses_is_kept_and_what_finds_no_room_is_counted() {
+        let folder = tidelog_harness::tempfile::tempdir().unwrap();
+        let (path, real) = (folder.path().join("audit.log"), folder.path().join("real.log"));
+        std::os::unix::fs::symlink("/dev/full", &path).unwrap();
+        let log = AuditLog::open(&path).unwrap();
+        record(&log, "first");
+        // The writer holds that one, and what follows finds only the queue.
+        while !log.queue.lock().text.is_empty() {
+            std::thread::yield_now();
+        }
+        let mut kept = 1;
+        while log.queue.lock().dropped < 3 {
+            record(&log, &"x".repeat(1000));
+            kept += 1;
+        }
+        kept -= 3;
+        assert!(log.queue.lock().text.len() <= MAX_WAITING_BYTES);
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink(&real, &link).unwrap();
+        std::fs::rename(&link, &path).unwrap();
+        log.close();
+        let lines = lines(&real);
+        assert_eq!((lines.len(), &lines[0]["resource"]), (kept + 1, &json!("first")));
+        assert_eq!((&lines[kept]["event"], &lines[kept]["count"]), (&json!("dropped"), &json!(3)));
     }
 }

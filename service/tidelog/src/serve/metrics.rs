@@ -28,6 +28,18 @@ use Kind::{Counter, Gauge, Histogram};
 /// Name, kind, unit, meaning.
 const TABLE: &[(&str, Kind, Unit, &str)] = &[
     (
+        "tidelog_audit_failed_writes_total",
+        Counter,
+        Unit::Count,
+        "Writes of the audit log that failed; what they had is written by a later one.",
+    ),
+    (
+        "tidelog_audit_lines_total",
+        Counter,
+        Unit::Count,
+        "Lines of the audit log, by whether they were written or dropped for lack of room.",
+    ),
+    (
         "tidelog_http_authentication_failures_total",
         Counter,
         Unit::Count,

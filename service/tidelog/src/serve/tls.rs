@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use parking_lot::{Mutex, RwLock};
 use rustls::ServerConfig;
 use rustls::server::WebPkiClientVerifier;
-use tidelog_gateway::TlsSource;
+use tidelog_handshake::TlsSource;
 use tidelog_kafka::TlsOptions;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};

@@ -11,6 +11,7 @@ use uuid::Uuid;
 use super::world::World;
 use crate::decide::*;
 use crate::image::ImageChange;
+use crate::limits::MAX_DELEGATION_TOKENS_OF_ONE;
 use crate::port::Outcome;
 
 fn rule(name: &str, pattern: PatternType) -> AclBinding {
@@ -151,6 +152,32 @@ fn one_refused_change_of_a_user_refuses_the_user_and_nobody_else() {
     }
     let removed = alter(&[remove("a", SHA256), remove("a", SHA512)]);
     assert_eq!(removed, told(&[("a", None)]));
+}
+
+#[test]
+fn one_owner_does_not_take_every_delegation_token() {
+    let lifetimes = TokenLifetimes { max: Duration::from_millis(1000), renewal: Duration::from_millis(1000) };
+    let mut world = World::with_brokers(1);
+    let create = |world: &World, owner: &str, id: usize, now| {
+        let new = NewToken {
+            id: id.to_string(),
+            owner: Principal::user(owner),
+            requester: Principal::user("admin"),
+            renewers: Vec::new(),
+            max_lifetime_ms: -1,
+        };
+        create_token(&world.image, &new, lifetimes, Timestamp(now))
+            .map(|(_, plan)| plan)
+            .map_err(|refusal| refusal.error)
+    };
+    for id in 0..MAX_DELEGATION_TOKENS_OF_ONE {
+        let plan = create(&world, "alice", id, 0).unwrap();
+        run(&mut world, plan);
+    }
+    let next = MAX_DELEGATION_TOKENS_OF_ONE;
+    assert_eq!(create(&world, "alice", next, 0).unwrap_err(), KafkaError::PolicyViolation);
+    assert!(create(&world, "bob", next, 0).is_ok());
+    assert!(create(&world, "alice", next, 1001).is_ok(), "those that are over do not count");
 }
 
 #[test]

@@ -1,0 +1,187 @@
+//! `tidelog token create|list|renew|expire`: delegation tokens (KIP-48). A token's secret is printed once, when it is made; the other
+//! commands find it by the token's id, so that it is in no list of processes.
+
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use clap::{Args, Subcommand};
+use serde::Serialize;
+use tidelog_client::{Client, ClientError, DelegationToken};
+use tidelog_model::KafkaError;
+
+use super::connect;
+use super::parse::duration;
+use crate::cli::{Format, KafkaArgs, OutputArgs};
+use crate::output::{Table, show, time_for_people};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TokenCommand {
+    /// Make a delegation token, with which others log in as its owner.
+    Create(CreateArgs),
+    /// List delegation tokens, without their secrets.
+    List(ListArgs),
+    /// Let a delegation token live on.
+    Renew(RenewArgs),
+    /// End a delegation token.
+    Expire(ExpireArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CreateArgs {
+    /// Make it for this user instead of oneself.
+    #[arg(long, value_name = "NAME")]
+    owner: Option<String>,
+    /// User who may renew and end it beside its owner; may be repeated.
+    #[arg(long, value_name = "NAME")]
+    renewer: Vec<String>,
+    /// How long it may live at most [default: as long as the server lets tokens live]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    max_lifetime: Option<Duration>,
+    #[command(flatten)]
+    kafka: KafkaArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ListArgs {
+    /// Only those of this owner or renewer; may be repeated.
+    #[arg(long, value_name = "NAME")]
+    owner: Vec<String>,
+    #[command(flatten)]
+    kafka: KafkaArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RenewArgs {
+    /// The token's id.
+    id: String,
+    /// For how long from now [default: the server's usual time]
+    #[arg(long = "for", value_name = "TIME", value_parser = duration)]
+    period: Option<Duration>,
+    #[command(flatten)]
+    kafka: KafkaArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExpireArgs {
+    /// The token's id.
+    id: String,
+    /// In how long from now [default: at once]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    after: Option<Duration>,
+    #[command(flatten)]
+    kafka: KafkaArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+/// A token as it is shown; times in milliseconds since 1970.
+#[derive(Serialize)]
+struct Shown {
+    id: String,
+    owner: String,
+    requester: String,
+    renewers: Vec<String>,
+    issued_ms: i64,
+    expires_ms: i64,
+    ends_ms: i64,
+    /// Only of a new one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    password: Option<String>,
+}
+
+pub(crate) async fn run(command: TokenCommand) -> anyhow::Result<()> {
+    match command {
+        TokenCommand::Create(args) => create(args).await,
+        TokenCommand::List(args) => {
+            let of = (!args.owner.is_empty()).then_some(args.owner);
+            let tokens = open(&args.kafka).await?.delegation_tokens(of.as_deref()).await?;
+            print(args.output.output, &tokens.iter().map(shown).collect::<Vec<_>>())
+        }
+        TokenCommand::Renew(args) => {
+            let client = open(&args.kafka).await?;
+            let mut token = find(&client, &args.id).await?;
+            token.expires_ms = client.renew_delegation_token(&token, args.period.map(milliseconds)).await?;
+            print(args.output.output, &[shown(&token)])
+        }
+        TokenCommand::Expire(args) => {
+            let client = open(&args.kafka).await?;
+            let token = find(&client, &args.id).await?;
+            client.expire_delegation_token(&token, args.after.map(milliseconds)).await?;
+            // What is left of it.
+            let left = client.delegation_tokens(None).await?.into_iter().filter(|left| left.id == token.id);
+            print(args.output.output, &left.map(|left| shown(&left)).collect::<Vec<_>>())
+        }
+    }
+}
+
+async fn create(args: CreateArgs) -> anyhow::Result<()> {
+    let client = open(&args.kafka).await?;
+    let max_lifetime = args.max_lifetime.map(milliseconds);
+    let token = client.create_delegation_token(args.owner.as_deref(), &args.renewer, max_lifetime).await?;
+    let password = STANDARD.encode(token.secret());
+    let shown = Shown { password: Some(password.clone()), ..shown(&token) };
+    show(args.output.output, &shown, || {
+        let mut text = table(std::slice::from_ref(&shown));
+        text.push_str(&format!("password (shown only now): {password}\n"));
+        text
+    })
+}
+
+async fn open(kafka: &KafkaArgs) -> anyhow::Result<Client> {
+    connect(kafka, "tidelog-token").await
+}
+
+/// The token with this id, if we may see it.
+async fn find(client: &Client, id: &str) -> anyhow::Result<DelegationToken> {
+    let found = client.delegation_tokens(None).await?.into_iter().find(|token| token.id == id);
+    let error = KafkaError::DelegationTokenNotFound;
+    let missing = || ClientError::Kafka {
+        error,
+        what: format!("delegation token {id}"),
+        message: "there is none with this id that we may see".into(),
+    };
+    Ok(found.ok_or_else(missing)?)
+}
+
+fn milliseconds(time: Duration) -> i64 {
+    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
+}
+
+fn shown(token: &DelegationToken) -> Shown {
+    Shown {
+        id: token.id.clone(),
+        owner: token.owner.clone(),
+        requester: token.requester.clone(),
+        renewers: token.renewers.clone(),
+        issued_ms: token.issued_ms,
+        expires_ms: token.expires_ms,
+        ends_ms: token.ends_ms,
+        password: None,
+    }
+}
+
+fn print(format: Format, tokens: &[Shown]) -> anyhow::Result<()> {
+    show(format, &tokens, || table(tokens))
+}
+
+fn table(tokens: &[Shown]) -> String {
+    let mut table = Table::new(["ID", "OWNER", "REQUESTER", "RENEWERS", "EXPIRES", "ENDS"]);
+    for token in tokens {
+        table.row([
+            token.id.clone(),
+            token.owner.clone(),
+            token.requester.clone(),
+            token.renewers.join(","),
+            time_for_people(token.expires_ms),
+            time_for_people(token.ends_ms),
+        ]);
+    }
+    table.render()
+}

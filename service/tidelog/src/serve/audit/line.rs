@@ -1,0 +1,116 @@
+//! What an event looks like in the audit log: one JSON object. Decides the fields' names; nothing in them is a secret.
+
+use serde_json::{Value, json};
+use tidelog_model::Door;
+use tidelog_security::AuditEvent;
+
+/// Longest name of a resource or reason that is written, bytes: clients make them up.
+pub(super) const MAX_TEXT_BYTES: usize = 1024;
+
+/// The line of an event.
+pub(super) fn line(event: &AuditEvent<'_>, time: &str) -> String {
+    as_line(&match event {
+        AuditEvent::Authentication { principal, mechanism, token_id, host, door, reason } => json!({
+            "time": time,
+            "event": "authentication",
+            "principal": principal.map(|principal| shortened(principal.as_str())),
+            "mechanism": mechanism,
+            "token_id": token_id.map(shortened),
+            "host": host.to_string(),
+            "door": name(*door),
+            "success": principal.is_some(),
+            "reason": reason.map(shortened),
+        }),
+        AuditEvent::Authorization { caller, operation, resource, allowed } => json!({
+            "time": time,
+            "event": "authorization",
+            "principal": shortened(caller.principal.as_str()),
+            "host": caller.host.to_string(),
+            "client_id": shortened(&caller.client_id),
+            "door": name(caller.door),
+            "operation": operation.name(),
+            "resource_type": resource.kind().name(),
+            "resource": shortened(resource.name()),
+            "allowed": allowed,
+        }),
+        AuditEvent::DelegationToken { caller, change, id, owner, refused } => json!({
+            "time": time,
+            "event": "delegation_token",
+            "principal": shortened(caller.principal.as_str()),
+            "host": caller.host.to_string(),
+            "client_id": shortened(&caller.client_id),
+            "door": name(caller.door),
+            "operation": change.name(),
+            "token_id": id.map(shortened),
+            "owner": owner.map(|owner| shortened(owner.as_str())),
+            "success": refused.is_none(),
+            "reason": refused.map(|error| error.name()),
+        }),
+    })
+}
+
+/// The line that stands for events which found no room.
+pub(super) fn dropped(count: u64, time: &str) -> String {
+    as_line(&json!({ "time": time, "event": "dropped", "count": count }))
+}
+
+fn as_line(value: &Value) -> String {
+    format!("{value}\n")
+}
+
+fn shortened(text: &str) -> &str {
+    text.get(..text.floor_char_boundary(MAX_TEXT_BYTES)).unwrap_or(text)
+}
+
+const fn name(door: Door) -> &'static str {
+    match door {
+        Door::Kafka => "kafka",
+        Door::Rest => "rest",
+        Door::Grpc => "grpc",
+        Door::Internal => "internal",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tidelog_model::{Caller, KafkaError, Principal};
+    use tidelog_security::TokenChange;
+
+    use super::*;
+
+    #[test]
+    fn tokens_are_told_by_their_ids() {
+        let read = |line: String| serde_json::from_str::<Value>(&line).unwrap();
+        let (alice, time) = (Principal::user("alice"), "now");
+        let login = AuditEvent::Authentication {
+            principal: Some(&alice),
+            mechanism: "SCRAM-SHA-256",
+            token_id: Some("an id"),
+            host: [127, 0, 0, 1].into(),
+            door: Door::Kafka,
+            reason: None,
+        };
+        let expected = json!({
+            "time": "now", "event": "authentication", "principal": "User:alice", "mechanism": "SCRAM-SHA-256",
+            "token_id": "an id", "host": "127.0.0.1", "door": "kafka", "success": true, "reason": null,
+        });
+        assert_eq!(read(line(&login, time)), expected);
+        let caller = Caller { door: Door::Kafka, ..Caller::internal("test") };
+        let of = |refused, id| AuditEvent::DelegationToken {
+            caller: &caller,
+            change: TokenChange::Renew,
+            id,
+            owner: id.map(|_| &alice),
+            refused,
+        };
+        let renewed = json!({
+            "time": "now", "event": "delegation_token", "principal": "User:tidelog", "host": "127.0.0.1",
+            "client_id": "test", "door": "kafka", "operation": "RENEW", "token_id": "an id", "owner": "User:alice",
+            "success": true, "reason": null,
+        });
+        assert_eq!(read(line(&of(None, Some("an id")), time)), renewed);
+        let refused = read(line(&of(Some(KafkaError::DelegationTokenNotFound), None), time));
+        assert_eq!((&refused["success"], &refused["token_id"]), (&json!(false), &Value::Null));
+        assert_eq!(refused["reason"], "DELEGATION_TOKEN_NOT_FOUND");
+    }
+}
