@@ -92,13 +92,14 @@ pub(crate) async fn authenticate(State(context): State<Shared>, mut request: Req
         Err(refusal) => {
             context.broker.audit(&AuditEvent::Authentication {
                 principal: None,
-                mechanism: if matches!(refusal, Refusal::Password | Refusal::Foreign) { "BASIC" } else { "BEARER" },
+                claimed: refusal.claimed(),
+                mechanism: if matches!(refusal, Refusal::Password(_) | Refusal::Foreign) { "BASIC" } else { "BEARER" },
                 token_id: None,
                 host: peer(&request),
                 door,
                 reason: Some(&refusal.reason()),
             });
-            if matches!(refusal, Refusal::Password) {
+            if matches!(refusal, Refusal::Password(_)) {
                 tokio::time::sleep(FAILED_AUTHENTICATION_DELAY).await;
             }
             return refusal.response(&context, grpc);
@@ -136,7 +137,7 @@ async fn identify(
     if context.broker.check_password(&user, &password).await {
         Ok((Principal::user(&user), None))
     } else {
-        Err(Refusal::Password)
+        Err(Refusal::Password(user))
     }
 }
 
@@ -162,7 +163,8 @@ enum Refusal {
     Absent,
     Malformed,
     Token(TokenError),
-    Password,
+    /// Wrong, or of nobody; for this user.
+    Password(String),
     /// A password from a web page of another site.
     Foreign,
 }
@@ -180,13 +182,21 @@ fn authorization(headers: &HeaderMap) -> Result<(&str, &str), Refusal> {
 }
 
 impl Refusal {
+    /// Who it was not.
+    fn claimed(&self) -> Option<&str> {
+        match self {
+            Refusal::Password(user) => Some(user),
+            Refusal::Absent | Refusal::Malformed | Refusal::Token(_) | Refusal::Foreign => None,
+        }
+    }
+
     /// In the words of the audit log.
     fn reason(&self) -> String {
         match self {
             Refusal::Absent => "nothing in Authorization".to_owned(),
             Refusal::Malformed => "Authorization makes no sense".to_owned(),
             Refusal::Token(error) => error.to_string(),
-            Refusal::Password => "wrong user or password".to_owned(),
+            Refusal::Password(_) => "wrong user or password".to_owned(),
             Refusal::Foreign => "a password from a web page of another site".to_owned(),
         }
     }
@@ -209,7 +219,7 @@ impl Refusal {
             Refusal::Token(error) => {
                 (format!("The bearer token is refused: {error}."), "Bearer realm=\"tidelog\", error=\"invalid_token\"")
             }
-            Refusal::Password => ("Wrong user or password.".to_owned(), "Bearer realm=\"tidelog\""),
+            Refusal::Password(_) => ("Wrong user or password.".to_owned(), "Bearer realm=\"tidelog\""),
             Refusal::Foreign => {
                 ("Web pages of other sites may not use passwords.".to_owned(), "Bearer realm=\"tidelog\"")
             }

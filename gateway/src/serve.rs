@@ -14,7 +14,7 @@ use axum::extract::ConnectInfo;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use tidelog_handshake::{HandshakeError, Handshakes, TlsSource};
+use tidelog_handshake::{HandshakeError, Handshakes, TlsSource, in_words};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
@@ -61,7 +61,10 @@ pub async fn serve(listener: TcpListener, router: Router, tls: Option<TlsSource>
                     match shutdown.run_until_cancelled(shake).await {
                         Some(Ok(stream)) => connection(stream, peer, router, shutdown).await,
                         Some(Err(HandshakeError::Silent)) => tracing::debug!(%peer, "an HTTP client said nothing"),
-                        Some(Err(error)) => tracing::info!(%peer, %error, "a TLS handshake failed"),
+                        Some(Err(error)) => {
+                            let error = error.to_string();
+                            tracing::info!(%peer, error = %in_words(&error), "a TLS handshake failed");
+                        }
                         None => {}
                     }
                 }

@@ -1,17 +1,20 @@
 //! Access rules: describe, create, delete; and the rules in force, which follow the image of the cluster.
 
+use std::fmt;
+
 use tidelog_metadata::decide::{self, AclFilter, Plan, check_acl};
 use tidelog_model::{AclBinding, Caller, KafkaError};
-use tidelog_security::{Operation, Resource};
+use tidelog_security::Operation;
 use uuid::Uuid;
 
 use crate::BrokerError;
+use crate::about::{Listed, Rule, Rules};
 use crate::broker::Broker;
 
 impl Broker {
     /// The rules that a filter means, each once, ascending.
     pub fn describe_acls(&self, caller: &Caller, filter: &AclFilter) -> Result<Vec<AclBinding>, BrokerError> {
-        self.may_touch_acls(caller, Operation::Describe)?;
+        self.may_touch_acls(caller, Operation::Describe, &Rules(filter))?;
         let image = self.image();
         let mut rules: Vec<AclBinding> =
             image.acls().map(|(_, rule)| rule).filter(|rule| filter.matches(rule)).cloned().collect();
@@ -26,7 +29,8 @@ impl Broker {
         caller: &Caller,
         rules: Vec<AclBinding>,
     ) -> Result<Vec<Result<(), BrokerError>>, BrokerError> {
-        self.may_touch_acls(caller, Operation::Alter)?;
+        let new = Listed(rules.iter().map(Rule));
+        self.may_touch_acls(caller, Operation::Alter, &format_args!("new rules {new}"))?;
         let mut results: Vec<Result<(), BrokerError>> =
             rules.iter().map(|rule| check_acl(rule).map_err(BrokerError::from)).collect();
         let good = rules.into_iter().zip(&results).filter(|(_, result)| result.is_ok());
@@ -44,7 +48,8 @@ impl Broker {
         caller: &Caller,
         filters: Vec<AclFilter>,
     ) -> Result<Vec<Vec<AclBinding>>, BrokerError> {
-        self.may_touch_acls(caller, Operation::Alter)?;
+        let meant = Listed(filters.iter().map(Rules));
+        self.may_touch_acls(caller, Operation::Alter, &format_args!("no rules {meant}"))?;
         self.cluster_image()
             .carry_out(|image| {
                 let (found, plan): (_, Plan) = decide::delete_acls(image, &filters);
@@ -53,10 +58,13 @@ impl Broker {
             .await
     }
 
-    fn may_touch_acls(&self, caller: &Caller, operation: Operation) -> Result<(), BrokerError> {
-        if !self.may(caller, operation, Resource::Cluster) {
-            return Err(KafkaError::ClusterAuthorizationFailed.into());
-        }
+    fn may_touch_acls(
+        &self,
+        caller: &Caller,
+        operation: Operation,
+        about: &dyn fmt::Display,
+    ) -> Result<(), BrokerError> {
+        self.may_cluster_about(caller, operation, about)?;
         if !self.has_acls() {
             return Err(BrokerError::new(KafkaError::SecurityDisabled, "No Authorizer is configured."));
         }

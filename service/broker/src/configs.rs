@@ -13,6 +13,7 @@ use tidelog_model::{Caller, KafkaError, NodeId, TopicId};
 use tidelog_security::{Operation, Resource};
 use tracing::warn;
 
+use crate::about::Listed;
 use crate::broker::Broker;
 use crate::{BrokerError, TopicRef};
 
@@ -142,7 +143,10 @@ impl Broker {
         validate_only: bool,
     ) -> Result<(), BrokerError> {
         let edit = edit.into();
-        self.find_topic(&self.image(), caller, Operation::AlterConfigs, &TopicRef::from(topic))?;
+        if !self.may_about(caller, Operation::AlterConfigs, Resource::Topic(topic), &Listed(edit.names())) {
+            return Err(KafkaError::TopicAuthorizationFailed.into());
+        }
+        self.known_topic(&self.image(), &TopicRef::from(topic))?;
         self.cluster_image()
             .carry_out(|image| {
                 let defaults = self.topic_defaults(image);
@@ -181,7 +185,8 @@ impl Broker {
         validate_only: bool,
     ) -> Result<(), BrokerError> {
         let edit = edit.into();
-        self.may_cluster(caller, Operation::AlterConfigs)?;
+        let (names, of) = (Listed(edit.names()), if name.is_empty() { "all" } else { name });
+        self.may_cluster_about(caller, Operation::AlterConfigs, &format_args!("settings of broker {of}: {names}"))?;
         let node = self.named_broker(name)?;
         self.cluster_image()
             .carry_out(|image| {
@@ -216,7 +221,7 @@ impl Broker {
         validate_only: bool,
     ) -> Result<(), BrokerError> {
         let edit = edit.into();
-        if !self.may(caller, Operation::AlterConfigs, Resource::Group(group)) {
+        if !self.may_about(caller, Operation::AlterConfigs, Resource::Group(group), &Listed(edit.names())) {
             return Err(KafkaError::GroupAuthorizationFailed.into());
         }
         self.cluster_image()

@@ -119,7 +119,7 @@ impl Broker {
 
     /// Forgets a broker that is gone for good. One that runs keeps its registration: it is bound to the lease that the broker holds.
     pub fn unregister_broker(&self, caller: &Caller, node: NodeId) -> Result<(), BrokerError> {
-        self.may_cluster(caller, Operation::Alter)?;
+        self.may_cluster_about(caller, Operation::Alter, &format_args!("no broker {node}"))?;
         Err(match self.image().brokers().any(|(registered, _)| registered == node) {
             true => BrokerError::new(KafkaError::InvalidRequest, format!("Broker {node} is running; stop it first.")),
             false => {

@@ -10,6 +10,7 @@
 //!   `topics`, `topic_pages`, `configs`, `loggers`, `elections`, `quorum`, `quotas`, `groups`, `group_admin`, `consumer_groups`,
 //!   `transactions`, `producer_ids`, `producers`, `log_dirs`, `acls`, `users`, `delegation_tokens`.
 
+mod about;
 mod acls;
 mod adopt;
 mod append;
@@ -81,6 +82,6 @@ pub use quotas::{Mutations, QuotaFilter, QuotaMatch, StoredQuotas};
 pub use shell::clock::Clock;
 pub use tidelog_record::{EndTransactionMarker, MarkerKind};
 pub use transactional::{Transaction, TransactionSupport, TransactionalCommitRequest};
-pub use transactions::{PartitionsToAdd, TransactionCheck, TransactionFilter, TransactionTicket};
+pub use transactions::{ListedTransactions, PartitionsToAdd, TransactionCheck, TransactionFilter, TransactionTicket};
 pub use types::*;
 pub use users::{CredentialChange, CredentialInfo, SaltedPassword};

@@ -9,6 +9,7 @@ use tidelog_model::{Caller, KafkaError, NodeId};
 use tidelog_security::Operation;
 
 use crate::BrokerError;
+use crate::about::Listed;
 use crate::broker::Broker;
 
 /// The logger that all others inherit from, as Kafka calls it.
@@ -92,7 +93,8 @@ impl Broker {
         changes: &[ConfigChange],
         validate_only: bool,
     ) -> Result<(), BrokerError> {
-        self.may_cluster(caller, Operation::AlterConfigs)?;
+        let names = Listed(changes.iter().map(|change| &change.name));
+        self.may_cluster_about(caller, Operation::AlterConfigs, &format_args!("loggers of broker {broker}: {names}"))?;
         self.is_named(broker)?;
         let Some(log) = self.log_levels() else {
             return Err(BrokerError::new(KafkaError::InvalidRequest, "This process has no log of its own."));

@@ -1,5 +1,6 @@
 //! From what callers name to what is hosted: topics by name or id, partitions by leader.
 
+use std::fmt;
 use std::sync::Arc;
 
 use tidelog_metadata::{ClusterImage, Topic};
@@ -15,6 +16,31 @@ impl Broker {
     /// Asks the authorizer.
     pub(crate) fn may(&self, caller: &Caller, operation: Operation, resource: Resource<'_>) -> bool {
         self.authorizer().authorize(caller, operation, &resource).is_allowed()
+    }
+
+    /// Asks the authorizer, and tells the audit log what of the resource the question is about.
+    pub(crate) fn may_about(
+        &self,
+        caller: &Caller,
+        operation: Operation,
+        resource: Resource<'_>,
+        about: &dyn fmt::Display,
+    ) -> bool {
+        self.authorizer().authorize_about(caller, operation, &resource, about).is_allowed()
+    }
+
+    /// Refuses who may not do this to the cluster; `about` tells the audit log what of it is meant.
+    pub(crate) fn may_cluster_about(
+        &self,
+        caller: &Caller,
+        operation: Operation,
+        about: &dyn fmt::Display,
+    ) -> Result<(), BrokerError> {
+        if self.may_about(caller, operation, Resource::Cluster, about) {
+            Ok(())
+        } else {
+            Err(KafkaError::ClusterAuthorizationFailed.into())
+        }
     }
 
     /// Asks the authorizer for one of several ways; the last says what the question is about.

@@ -121,4 +121,9 @@ impl Broker {
     pub fn may_read(&self, caller: &Caller, topic: &str) -> bool {
         self.may(caller, Operation::Read, Resource::Topic(topic))
     }
+
+    /// The same for a listing that leaves out what the caller may not read: nobody is refused.
+    pub fn shows(&self, caller: &Caller, topic: &str) -> bool {
+        self.would_allow(caller, Operation::Read, Resource::Topic(topic))
+    }
 }

@@ -6,6 +6,7 @@ use tidelog_model::{Caller, NodeId, Timestamp, TopicId};
 use tidelog_security::Operation;
 
 use crate::BrokerError;
+use crate::about::Listed;
 use crate::broker::Broker;
 
 /// The quorum of the metadata. The store decides; this broker, which holds the controller's role, speaks for it.
@@ -63,7 +64,7 @@ impl Broker {
         caller: &Caller,
         updates: &[(String, i16, Option<FeatureChange>)],
     ) -> Result<(), BrokerError> {
-        self.may_cluster(caller, Operation::Alter)?;
+        self.may_cluster_about(caller, Operation::Alter, &Listed(updates.iter().map(|(name, ..)| name)))?;
         for (name, level, change) in updates {
             features::check_update(FEATURES, name, *level, *change)?;
         }

@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tidelog_metadata::decide::{self, Plan, QuotaChange};
-use tidelog_model::{Caller, Door, KafkaError, QuotaEntity, QuotaKind, QuotaTable};
+use tidelog_model::{Caller, Door, KafkaError, QuotaEntity, QuotaKind, QuotaTable, canonical_address};
 use tidelog_security::{Operation, Quotas};
 
 use crate::BrokerError;
+use crate::about::Listed;
 use crate::broker::Broker;
 
 /// What callers have used.
@@ -196,7 +197,8 @@ impl Broker {
         changes: &[QuotaChange],
         validate_only: bool,
     ) -> Result<(), BrokerError> {
-        self.may_cluster(caller, Operation::AlterConfigs)?;
+        let names = Listed(changes.iter().map(|(name, _)| name));
+        self.may_cluster_about(caller, Operation::AlterConfigs, &format_args!("quotas of {entity}: {names}"))?;
         self.cluster_image()
             .carry_out(|image| {
                 let change = decide::alter_quotas(image, entity, changes)?;
@@ -239,6 +241,10 @@ impl QuotaFilter {
         let fits = |(kind, wanted): &(String, QuotaMatch)| match (part(kind), wanted) {
             (None, _) => false,
             (Some(_), QuotaMatch::Any) => true,
+            // An address is the same however it is written.
+            (Some(name), QuotaMatch::Exactly(Some(wanted))) if kind == "ip" => {
+                name == Some(canonical_address(wanted).as_str())
+            }
             (Some(name), QuotaMatch::Exactly(wanted)) => name == wanted.as_deref(),
         };
         self.parts.iter().all(fits) && (!self.strict || entity.parts().count() == self.parts.len())
@@ -268,6 +274,9 @@ mod tests {
         assert!(fits(&[("user", QuotaMatch::Any)], false, "user=*"));
         assert!(!fits(&[("user", QuotaMatch::Any)], false, "client-id=c"));
         assert!(!fits(&[("colour", QuotaMatch::Any)], false, "client-id=c"));
+        assert!(fits(&[("ip", named("2001:DB8:0::1"))], true, "ip=2001:db8::1"));
+        assert!(fits(&[("ip", named("::ffff:192.0.2.1"))], true, "ip=192.0.2.1"));
+        assert!(!fits(&[("user", named("::ffff:192.0.2.1"))], true, "user=192.0.2.1"));
     }
 
     #[test]

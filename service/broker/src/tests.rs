@@ -13,6 +13,7 @@ use tidelog_store::EmbeddedStore;
 use crate::replica::Replica;
 use crate::*;
 
+mod access;
 mod appends;
 mod busy;
 mod cold;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use futures::future::join_all;
 use tidelog_coordinator::transaction::{
     AddPartitions, ClientVersion, EndTransaction, InitProducer, Producer, TransactionCall, TransactionConfig,
-    TransactionDescription, TransactionListing, TransactionReply, TransactionalId,
+    TransactionDescription, TransactionListing, TransactionReply, TransactionState, TransactionalId,
 };
 use tidelog_coordinator::{partition_for, whole};
 use tidelog_model::{
@@ -53,12 +53,21 @@ pub enum TransactionCheck {
 pub struct TransactionFilter {
     /// Only these producer ids.
     pub producer_ids: Vec<i64>,
-    /// Only these states.
-    pub states: Vec<tidelog_coordinator::transaction::TransactionState>,
+    /// Only those in these states, by name.
+    pub states: Vec<String>,
     /// Only those that have been running for longer, milliseconds.
     pub longer_than_ms: Option<i64>,
     /// Only transactional ids that this regular expression matches as a whole.
     pub pattern: Option<String>,
+}
+
+/// What ListTransactions shows.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct ListedTransactions {
+    /// The transactions, in the order of their ids.
+    pub listings: Vec<TransactionListing>,
+    /// States of the filter that no transaction can be in.
+    pub unknown_states: Vec<String>,
 }
 
 impl Broker {
@@ -218,17 +227,29 @@ impl Broker {
         Ok(found)
     }
 
-    /// ListTransactions: the transactional ids that this broker coordinates and the caller may see, in order.
+    /// ListTransactions: the transactional ids that this broker coordinates and the caller may see. A filter that knows no state by its name
+    /// shows none.
     pub async fn list_transactions(
         &self,
         caller: &Caller,
         filter: &TransactionFilter,
-    ) -> Result<Vec<TransactionListing>, BrokerError> {
+    ) -> Result<ListedTransactions, BrokerError> {
         let pattern = filter.pattern.as_deref().map(|pattern| whole(pattern, MAX_PATTERN_BYTES)).transpose();
         let pattern =
             pattern.map_err(|error| BrokerError::new(KafkaError::InvalidRegularExpression, error.to_string()))?;
+        let (mut states, mut unknown_states) = (Vec::new(), Vec::new());
+        for name in &filter.states {
+            match TransactionState::from_name(name) {
+                Some(state) => states.push(state),
+                None => unknown_states.push(name.clone()),
+            }
+        }
+        let nothing = ListedTransactions { listings: Vec::new(), unknown_states: unknown_states.clone() };
         let image = self.image();
-        let Some(topic) = image.topic(TRANSACTIONS_TOPIC) else { return Ok(Vec::new()) };
+        let Some(topic) = image.topic(TRANSACTIONS_TOPIC) else { return Ok(nothing) };
+        if states.is_empty() && !filter.states.is_empty() {
+            return Ok(nothing);
+        }
         let mut answers = Vec::new();
         for (index, partition) in topic.partitions() {
             if partition.state.leader != Some(self.node()) {
@@ -246,11 +267,12 @@ impl Broker {
         let now = self.clock().now().wall;
         all.retain(|listing| {
             filter.shows(listing, now.get())
+                && (states.is_empty() || states.contains(&listing.state))
                 && pattern.as_ref().is_none_or(|pattern| pattern.is_match(listing.id.as_str()))
                 && self.may(caller, Operation::Describe, Resource::TransactionalId(listing.id.as_str()))
         });
         all.sort_by(|a, b| a.id.cmp(&b.id));
-        Ok(all)
+        Ok(ListedTransactions { listings: all, unknown_states })
     }
 
     /// A call by the transactional id's owner, with a fresh producer id if it turns out that one is needed.
@@ -345,9 +367,8 @@ async fn heard(answer: Answer) -> Result<TransactionReply, KafkaError> {
 impl TransactionFilter {
     fn shows(&self, listing: &TransactionListing, now_ms: i64) -> bool {
         let by_producer = self.producer_ids.is_empty() || self.producer_ids.contains(&listing.producer_id.get());
-        let by_state = self.states.is_empty() || self.states.contains(&listing.state);
         let by_time = self.longer_than_ms.is_none_or(|least| now_ms.saturating_sub(listing.started.get()) > least);
-        by_producer && by_state && by_time
+        by_producer && by_time
     }
 }
 

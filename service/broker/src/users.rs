@@ -11,6 +11,7 @@ use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use crate::BrokerError;
+use crate::about::Listed;
 use crate::broker::Broker;
 use crate::limits::PASSWORD_CHECKS;
 
@@ -163,9 +164,11 @@ impl Broker {
         caller: &Caller,
         changes: Vec<CredentialChange>,
     ) -> Result<BTreeMap<String, Result<(), BrokerError>>, BrokerError> {
-        if !self.may(caller, Operation::Alter, Resource::Cluster) {
-            return Err(KafkaError::ClusterAuthorizationFailed.into());
-        }
+        let user = |change: &CredentialChange| match change.password {
+            Some(_) => format!("user {}", change.user),
+            None => format!("no user {}", change.user),
+        };
+        self.may_cluster_about(caller, Operation::Alter, &Listed(changes.iter().map(user)))?;
         let changes: Vec<ScramChange> = changes.into_iter().map(decided).collect();
         let results = self
             .cluster_image()

@@ -5,6 +5,7 @@
 //! of one address are few; nor does one address get every place, nor keeps any who stalls in the middle.
 
 pub mod limits;
+mod words;
 
 use std::collections::HashMap;
 use std::io;
@@ -20,6 +21,8 @@ use tokio::sync::{AcquireError, Semaphore, SemaphorePermit};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
+
+pub use words::in_words;
 
 use limits::{
     HANDSHAKE_PATIENCE, LOOK, MAX_HANDSHAKES, MAX_HANDSHAKES_OF_ONE, MAX_SILENT_OF_ONE, PLACE_PATIENCE, SILENCE_GRACE,

@@ -226,6 +226,7 @@ impl Accept {
 fn certificate<'a>(result: Result<&'a Principal, &'a str>, peer: SocketAddr) -> AuditEvent<'a> {
     AuditEvent::Authentication {
         principal: result.ok(),
+        claimed: None,
         mechanism: "SSL",
         token_id: None,
         host: peer.ip(),

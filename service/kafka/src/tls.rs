@@ -3,7 +3,7 @@
 use std::io;
 
 use rustls::InvalidMessage;
-use tidelog_handshake::{HandshakeError, TlsSource};
+use tidelog_handshake::{HandshakeError, TlsSource, in_words};
 use tidelog_model::Principal;
 use tidelog_security::distinguished_name::{MappingRules, subject};
 use tokio::net::TcpStream;
@@ -43,6 +43,6 @@ pub(crate) fn plainly(error: &HandshakeError) -> String {
         Some(rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType)) => {
             "the client does not speak TLS, and this listener does".to_owned()
         }
-        _ => error.to_string(),
+        _ => in_words(&error.to_string()).into_owned(),
     }
 }

@@ -10,12 +10,14 @@ use tidelog_model::{Caller, Door, KafkaError, Operation, Principal, ResourceType
 use crate::authorize::{Authorizer, Decision, Resource, Way};
 
 /// One thing that happened.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub enum AuditEvent<'a> {
     /// Somebody said who he is.
     Authentication {
         /// Who, if it was believed.
         principal: Option<&'a Principal>,
+        /// Who he said he was.
+        claimed: Option<&'a str>,
         /// How: a SASL mechanism, `SSL`, `BEARER` or `BASIC`.
         mechanism: &'a str,
         /// The id of the delegation token that it was done with.
@@ -35,6 +37,8 @@ pub enum AuditEvent<'a> {
         operation: Operation,
         /// With what.
         resource: &'a Resource<'a>,
+        /// What of it in particular, where the resource does not say: names, never values.
+        about: Option<&'a dyn fmt::Display>,
         /// May he?
         allowed: bool,
     },
@@ -115,10 +119,17 @@ impl Audited {
         Audited { authorizer, audit }
     }
 
-    fn note(&self, caller: &Caller, operation: Operation, resource: &Resource<'_>, decision: Decision) {
+    fn note(
+        &self,
+        caller: &Caller,
+        operation: Operation,
+        resource: &Resource<'_>,
+        about: Option<&dyn fmt::Display>,
+        decision: Decision,
+    ) {
         let allowed = decision.is_allowed();
         if caller.door != Door::Internal && is_worth_a_line(operation, resource.kind(), allowed) {
-            self.audit.record(&AuditEvent::Authorization { caller, operation, resource, allowed });
+            self.audit.record(&AuditEvent::Authorization { caller, operation, resource, about, allowed });
         }
     }
 }
@@ -126,7 +137,19 @@ impl Audited {
 impl Authorizer for Audited {
     fn authorize(&self, caller: &Caller, operation: Operation, resource: &Resource<'_>) -> Decision {
         let decision = self.authorizer.authorize(caller, operation, resource);
-        self.note(caller, operation, resource, decision);
+        self.note(caller, operation, resource, None, decision);
+        decision
+    }
+
+    fn authorize_about(
+        &self,
+        caller: &Caller,
+        operation: Operation,
+        resource: &Resource<'_>,
+        about: &dyn fmt::Display,
+    ) -> Decision {
+        let decision = self.authorizer.authorize(caller, operation, resource);
+        self.note(caller, operation, resource, Some(about), decision);
         decision
     }
 
@@ -138,7 +161,7 @@ impl Authorizer for Audited {
         // One line for one question, in the words of the way that names what it is about, whichever was open.
         let decision = self.authorizer.authorize_one_of(caller, ways);
         if let Some(Way::Only(operation, resource)) = ways.last() {
-            self.note(caller, *operation, resource, decision);
+            self.note(caller, *operation, resource, None, decision);
         }
         decision
     }

@@ -92,6 +92,18 @@ pub trait Authorizer: Send + Sync + fmt::Debug {
     /// May this caller do this to at least one resource of the kind (KIP-679)? It need not exist.
     fn authorize_any(&self, caller: &Caller, operation: Operation, kind: ResourceType) -> Decision;
 
+    /// As [`authorize`](Self::authorize); `about` says for an audit log what the resource does not: which users of the cluster, which
+    /// settings of a topic.
+    fn authorize_about(
+        &self,
+        caller: &Caller,
+        operation: Operation,
+        resource: &Resource<'_>,
+        _about: &dyn fmt::Display,
+    ) -> Decision {
+        self.authorize(caller, operation, resource)
+    }
+
     /// May this caller go one of these ways? That is one question; the last way says what it is about.
     fn authorize_one_of(&self, caller: &Caller, ways: &[Way<'_>]) -> Decision {
         let open = |way: &Way<'_>| match way {

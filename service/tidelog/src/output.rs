@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 use tidelog_client::ClientError;
+use tidelog_handshake::in_words;
 use tidelog_model::KafkaError;
 
 use crate::cli::Format;
@@ -44,7 +45,7 @@ pub(crate) fn exit_code(result: anyhow::Result<()>) -> ExitCode {
     let code = code_of(&error);
     if code != 0 {
         // Nobody may be left to read this.
-        let _ = writeln!(io::stderr(), "tidelog: {}", told(&error));
+        let _ = writeln!(io::stderr(), "tidelog: {}", in_words(&told(&error)));
     }
     ExitCode::from(code)
 }

@@ -4,15 +4,18 @@ use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, ensure};
 use rustls::RootCertStore;
-use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+
+use crate::output::existing;
 
 /// The certificates of a file, at least one.
 pub(crate) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
-    let unusable = || format!("{} has no usable certificate in PEM form", path.display());
-    let read = CertificateDer::pem_file_iter(path).with_context(unusable)?;
-    let certificates: Vec<CertificateDer<'static>> = read.collect::<Result<_, _>>().with_context(unusable)?;
-    ensure!(!certificates.is_empty(), unusable());
+    let what = "certificate in PEM form";
+    let read = CertificateDer::pem_file_iter(existing(path)?).map_err(|error| unusable(path, what, &error))?;
+    let certificates: Result<Vec<CertificateDer<'static>>, pem::Error> = read.collect();
+    let certificates = certificates.map_err(|error| unusable(path, what, &error))?;
+    ensure!(!certificates.is_empty(), unusable(path, what, &pem::Error::NoItemsFound));
     Ok(certificates)
 }
 
@@ -27,6 +30,33 @@ pub(crate) fn roots(path: &Path) -> Result<RootCertStore> {
 
 /// The first private key of a file.
 pub(crate) fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>> {
-    PrivateKeyDer::from_pem_file(path)
-        .map_err(|_| anyhow!("{} has no usable private key in PEM form (without a password)", path.display()))
+    let what = "private key in PEM form (without a password)";
+    PrivateKeyDer::from_pem_file(existing(path)?).map_err(|error| unusable(path, what, &error))
+}
+
+/// What is wrong with a file. Of a file that can be read nothing is shown.
+fn unusable(path: &Path, what: &str, error: &pem::Error) -> anyhow::Error {
+    match error {
+        pem::Error::Io(error) => anyhow!("cannot read {}: {error}", path.display()),
+        _ => anyhow!("{} has no usable {what}", path.display()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_missing_is_not_one_without_a_certificate() {
+        let folder = tidelog_harness::tempfile::tempdir().unwrap();
+        let (missing, empty) = (folder.path().join("missing.pem"), folder.path().join("empty.pem"));
+        std::fs::write(&empty, "hush").unwrap();
+        let told = |result: Result<()>| result.unwrap_err().to_string();
+        for read in [|path: &Path| certificates(path).map(drop), |path: &Path| private_key(path).map(drop)] {
+            assert!(told(read(&missing)).ends_with("missing.pem does not exist"));
+            assert!(told(read(folder.path())).contains("cannot read"));
+            let text = told(read(&empty));
+            assert!(text.contains("empty.pem has no usable") && !text.contains("hush"), "{text}");
+        }
+    }
 }

@@ -53,6 +53,12 @@ async fn who_came_in_what_was_refused_and_what_was_changed_is_told_and_no_secret
         fields.extend([("principal", "User:ANONYMOUS".into()), ("allowed", true.into())]);
         told(&fields);
     }
+    // Which of the cluster's users and rules, and who a login that failed was for.
+    told(&[("about", "user alice".into()), ("operation", "ALTER".into())]);
+    told(&[("about", "new rules ALLOW User:alice DESCRIBE LITERAL TOPIC:t from *".into()), ("allowed", true.into())]);
+    told(&[("success", false.into()), ("mechanism", "SCRAM-SHA-256".into()), ("claimed", "alice".into())]);
+    server.run(&["topic", "config", "t", "--set", "retention.ms=1234567"]).expect(0);
+    told(&[("operation", "ALTER_CONFIGS".into()), ("resource", "t".into()), ("about", "retention.ms".into())]);
     for (door, operation) in [("kafka", "READ"), ("rest", "WRITE")] {
         told(&[
             ("door", door.into()),
@@ -71,7 +77,7 @@ async fn who_came_in_what_was_refused_and_what_was_changed_is_told_and_no_secret
     told(&[("operation", "DELETE".into()), ("resource", "t".into()), ("allowed", true.into())]);
     server.stop();
     let all = fs::read_to_string(&old).unwrap() + &fs::read_to_string(&file).unwrap();
-    for secret in [PASSWORD, "a wrong password", SECRET, &alice] {
+    for secret in ["1234567", PASSWORD, "a wrong password", SECRET, &alice] {
         assert!(!all.contains(secret), "a secret is in the log");
     }
 }

@@ -124,6 +124,13 @@ fn the_first_user_is_made_while_the_server_does_not_run() {
     command(&server, "root", PASSWORD, "SCRAM-SHA-256", &["acl", "list"], b"").expect(5);
 }
 
+#[test]
+fn a_server_where_nobody_may_do_anything_says_so() {
+    let server = Server::start(tidelog_harness::options!().args(["--authorizer", "acl"]));
+    assert!(server.log().contains("--super-user User:NAME"), "{}", server.log());
+    assert!(!self::server().log().contains("--super-user User:NAME"));
+}
+
 /// What a principal hears: nothing if it may, otherwise Kafka's name of the error.
 type Heard = Option<String>;
 

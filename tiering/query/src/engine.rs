@@ -33,6 +33,21 @@ use crate::{QueryAnswer, QueryError, growth, names, shape};
 /// Tells whether the caller of a query may read a topic.
 pub type MayRead = Arc<dyn Fn(&TopicName) -> bool + Send + Sync>;
 
+/// What a caller may read.
+#[derive(Clone)]
+pub struct Rights {
+    /// Asked of a topic that the statement names: a no refuses it.
+    pub may_read: MayRead,
+    /// The same of every topic, where listings and hints leave out what the caller may not read: nobody is refused.
+    pub shows: MayRead,
+}
+
+impl From<MayRead> for Rights {
+    fn from(may_read: MayRead) -> Self {
+        Rights { shows: Arc::clone(&may_read), may_read }
+    }
+}
+
 /// The query engine of one broker.
 pub struct QueryEngine {
     shared: Arc<Shared>,
@@ -88,10 +103,11 @@ impl QueryEngine {
         })
     }
 
-    /// Runs one SELECT. `may_read` is asked for every topic that the statement names, before anything is read.
+    /// Runs one SELECT. `rights` are asked for every topic that the statement names, before anything is read.
     ///
     /// The answer includes every record that was committed when the query was planned. Dropping the future ends the query.
-    pub async fn query(&self, sql: &str, may_read: MayRead) -> Result<QueryAnswer, QueryError> {
+    pub async fn query(&self, sql: &str, rights: impl Into<Rights>) -> Result<QueryAnswer, QueryError> {
+        let rights = rights.into();
         let Some(runtime) = &self.runtime else {
             return Err(QueryError::Unavailable("the query engine stops".to_owned()));
         };
@@ -99,7 +115,7 @@ impl QueryEngine {
         let (shared, sql) = (Arc::clone(&self.shared), sql.to_owned());
         let task = {
             let _on_the_engines_threads = runtime.enter();
-            SpawnedTask::spawn(async move { shared.run(&sql, &may_read).await })
+            SpawnedTask::spawn(async move { shared.run(&sql, &rights).await })
         };
         // The time is taken here: a step that is busy for long must not keep the caller. Dropping the task ends it.
         let limit = self.shared.limits.time;
@@ -111,11 +127,11 @@ impl QueryEngine {
 }
 
 impl Shared {
-    async fn run(&self, sql: &str, may_read: &MayRead) -> Result<QueryAnswer, QueryError> {
+    async fn run(&self, sql: &str, rights: &Rights) -> Result<QueryAnswer, QueryError> {
         let _permit = self.running.acquire().await.map_err(|e| QueryError::Internal(e.to_string()))?;
-        match self.attempt(sql, may_read).await {
+        match self.attempt(sql, rights).await {
             // Between plan and read the records were exported and deleted from the log: now they are in a file.
-            Err(Attempt::Moved(_)) => self.attempt(sql, may_read).await,
+            Err(Attempt::Moved(_)) => self.attempt(sql, rights).await,
             first => first,
         }
         .map_err(|attempt| match attempt {
@@ -123,11 +139,11 @@ impl Shared {
         })
     }
 
-    async fn attempt(&self, sql: &str, may_read: &MayRead) -> Result<QueryAnswer, Attempt> {
+    async fn attempt(&self, sql: &str, rights: &Rights) -> Result<QueryAnswer, Attempt> {
         let context = SessionContext::new_with_config_rt(self.config(), Arc::clone(&self.environment));
         let state = context.state();
         // Messages name no topic that the caller may not read.
-        let topics: Vec<TopicName> = self.log.topic_names().into_iter().filter(|topic| may_read(topic)).collect();
+        let topics: Vec<TopicName> = self.log.topic_names().into_iter().filter(|topic| (rights.shows)(topic)).collect();
         let statement = state.sql_to_statement(sql, &Dialect::Generic).map_err(|error| {
             match (QueryError::from_datafusion(&error), names::quote_hint(sql, &topics)) {
                 (QueryError::Sql(text), Some(hint)) => QueryError::Sql(format!("{text}{hint}")),
@@ -135,7 +151,7 @@ impl Shared {
             }
         })?;
         if let Some(question) = catalog::question(&statement) {
-            return self.catalog(question, &topics, may_read).await;
+            return self.catalog(question, &topics, rights).await;
         }
         only_select(&statement)?;
         let references = state.resolve_table_references(&statement).map_err(|e| QueryError::from_datafusion(&e))?;
@@ -145,7 +161,7 @@ impl Shared {
                 continue;
             }
             let name = names::topic_name(&reference, &topics)?;
-            let table = self.table(&name, &topics, may_read).await?;
+            let table = self.table(&name, &topics, rights).await?;
             context
                 .register_table(TableReference::bare(name), Arc::new(table))
                 .map_err(|e| QueryError::from_datafusion(&e))?;
@@ -166,12 +182,7 @@ impl Shared {
     }
 
     /// Answers what tables there are, or what columns one has.
-    async fn catalog(
-        &self,
-        question: Question,
-        topics: &[TopicName],
-        may_read: &MayRead,
-    ) -> Result<QueryAnswer, Attempt> {
+    async fn catalog(&self, question: Question, topics: &[TopicName], rights: &Rights) -> Result<QueryAnswer, Attempt> {
         match question {
             Question::Tables => {
                 let tables = topics.iter().filter(|topic| self.is_table(topic));
@@ -181,7 +192,7 @@ impl Shared {
             }
             Question::Columns(reference) => {
                 let name = names::topic_name(&reference, topics)?;
-                let table = self.table(&name, topics, may_read).await?;
+                let table = self.table(&name, topics, rights).await?;
                 Ok(catalog::columns(&table.schema(), self.limits)?)
             }
         }
@@ -203,11 +214,11 @@ impl Shared {
         config
     }
 
-    async fn table(&self, name: &str, topics: &[TopicName], may_read: &MayRead) -> Result<TopicTable, Attempt> {
+    async fn table(&self, name: &str, topics: &[TopicName], rights: &Rights) -> Result<TopicTable, Attempt> {
         let lookup = self.log.lookup(name);
         if TopicName::new(name).is_ok() {
             // Whether it exists is not for everyone to know either.
-            self.authorize(name, may_read)?;
+            self.authorize(name, rights)?;
         }
         let topic: TableTopic = match lookup {
             TopicLookup::Unknown => {
@@ -248,9 +259,9 @@ impl Shared {
         }
     }
 
-    fn authorize(&self, name: &str, may_read: &MayRead) -> Result<(), QueryError> {
+    fn authorize(&self, name: &str, rights: &Rights) -> Result<(), QueryError> {
         match TopicName::new(name) {
-            Ok(topic) if may_read(&topic) => Ok(()),
+            Ok(topic) if (rights.may_read)(&topic) => Ok(()),
             _ => Err(QueryError::Denied(name.to_owned())),
         }
     }

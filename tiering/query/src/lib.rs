@@ -16,6 +16,6 @@ mod shape;
 mod table;
 
 pub use answer::{Column, QueryAnswer};
-pub use engine::{MayRead, QueryEngine};
+pub use engine::{MayRead, QueryEngine, Rights};
 pub use error::QueryError;
 pub use limits::QueryLimits;

@@ -14,7 +14,7 @@ use tidelog_security::scram::{fits_password, salted_password};
 
 use super::*;
 
-fn alice() -> Caller {
+pub(super) fn alice() -> Caller {
     Caller {
         principal: Principal::user("alice"),
         host: [10, 0, 0, 1].into(),
@@ -23,7 +23,7 @@ fn alice() -> Caller {
     }
 }
 
-fn allow(resource: ResourceType, name: &str, operation: Operation) -> AclBinding {
+pub(super) fn allow(resource: ResourceType, name: &str, operation: Operation) -> AclBinding {
     AclBinding {
         resource,
         pattern: PatternType::Literal,
@@ -35,7 +35,7 @@ fn allow(resource: ResourceType, name: &str, operation: Operation) -> AclBinding
     }
 }
 
-async fn with_acls() -> Fixture {
+pub(super) async fn with_acls() -> Fixture {
     let acls = Some(AclDefaults::default());
     Fixture::start_with(tempfile::tempdir().unwrap(), |options| {
         options.acls = acls;
@@ -57,7 +57,7 @@ async fn fetched_offset(broker: &Broker, caller: &Caller) -> KafkaError {
     offsets.map_or_else(|error| error.error, |committed| committed.err().unwrap_or(KafkaError::None))
 }
 
-fn of<T>(result: Result<T, BrokerError>) -> KafkaError {
+pub(super) fn of<T>(result: Result<T, BrokerError>) -> KafkaError {
     result.err().map_or(KafkaError::None, |error| error.error)
 }
 
@@ -81,20 +81,20 @@ async fn hears_of_transactions(broker: &Broker, caller: &Caller) -> Vec<(&'stati
     let verify = asked(Some(TransactionCheck::Verify));
     let for_brokers = broker.add_partitions_to_transaction(caller, verify, partitions()).await.await;
     vec![
-        ("find transaction coordinator", of(broker.transaction_coordinator(caller, "tx").await)),
-        ("init transactional id", of(broker.init_transactional_producer(caller, "tx", 1, None).await.await)),
-        ("add partitions", added.err().unwrap_or(KafkaError::None)),
-        ("add partitions for a broker", of(for_brokers)),
-        ("add offsets", of(broker.add_offsets_to_transaction(caller, "tx", producer, "g").await.await)),
-        ("commit offsets in transaction", of(broker.commit_offsets_in_transaction(caller, commit).await.map(drop))),
-        ("end transaction", of(broker.end_transaction(caller, "tx", end).await.await)),
-        ("describe transaction", of(broker.describe_transaction(caller, "tx").await)),
-        ("write markers", of(broker.write_markers_for(caller, std::iter::empty()).await)),
+        ("transaction_coordinator", of(broker.transaction_coordinator(caller, "tx").await)),
+        ("init_transactional_producer", of(broker.init_transactional_producer(caller, "tx", 1, None).await.await)),
+        ("add_partitions_to_transaction", added.err().unwrap_or(KafkaError::None)),
+        ("add_partitions_to_transaction (for a broker)", of(for_brokers)),
+        ("add_offsets_to_transaction", of(broker.add_offsets_to_transaction(caller, "tx", producer, "g").await.await)),
+        ("commit_offsets_in_transaction", of(broker.commit_offsets_in_transaction(caller, commit).await.map(drop))),
+        ("end_transaction", of(broker.end_transaction(caller, "tx", end).await.await)),
+        ("describe_transaction", of(broker.describe_transaction(caller, "tx").await)),
+        ("write_markers_for", of(broker.write_markers_for(caller, std::iter::empty()).await)),
     ]
 }
 
 /// What alice hears of each use case: `NONE` or Kafka's name of the error.
-async fn hears(broker: &Broker) -> Vec<(&'static str, KafkaError)> {
+pub(super) async fn hears(broker: &Broker) -> Vec<(&'static str, KafkaError)> {
     let (caller, topic) = (alice(), TopicRef::from("t"));
     let id = TopicRef::Id(broker.topic(&Caller::internal("test"), &topic).unwrap().id);
     let (uncommitted, none) = (Isolation::ReadUncommitted, LeaderEpoch::NONE);
@@ -118,24 +118,24 @@ async fn hears(broker: &Broker) -> Vec<(&'static str, KafkaError)> {
             of(broker.read(&caller, &topic, PartitionIndex(0), Offset::ZERO, 1, Duration::ZERO, uncommitted).await),
         ),
         (
-            "list offsets",
+            "list_offsets",
             of(broker.list_offsets(&caller, &topic, PartitionIndex(0), OffsetSpec::Latest, uncommitted, none).await),
         ),
-        ("describe topic", of(broker.topic(&caller, &topic))),
-        ("describe topic by id", of(broker.topic(&caller, &id))),
-        ("describe configs", of(broker.topic_configs(&caller, &topic))),
-        ("alter configs", of(broker.alter_topic_configs(&caller, "t", vec![], true).await)),
-        ("create topic", of(broker.create_topics(&caller, vec![new], true).await.remove(0))),
-        ("auto-create topic", of(broker.topic_or_create(&caller, "other").await)),
-        ("create partitions", of(broker.create_partitions(&caller, "t", 2, None, true).await)),
-        ("broker configs", of(broker.broker_configs(&caller, ""))),
-        ("init producer id", of(broker.init_producer_id(&caller).await)),
-        ("find coordinator", of(broker.group_coordinator(&caller, "g").await)),
-        ("fetch offsets", offsets),
-        ("describe acls", of(broker.describe_acls(&caller, &AclFilter::ALL))),
-        ("create acls", of(broker.create_acls(&caller, vec![]).await)),
-        ("describe users", of(broker.describe_users(&caller, None))),
-        ("alter users", of(broker.alter_users(&caller, vec![]).await)),
+        ("topic", of(broker.topic(&caller, &topic))),
+        ("topic (by id)", of(broker.topic(&caller, &id))),
+        ("topic_configs", of(broker.topic_configs(&caller, &topic))),
+        ("alter_topic_configs", of(broker.alter_topic_configs(&caller, "t", vec![], true).await)),
+        ("create_topics", of(broker.create_topics(&caller, vec![new], true).await.remove(0))),
+        ("topic_or_create", of(broker.topic_or_create(&caller, "other").await)),
+        ("create_partitions", of(broker.create_partitions(&caller, "t", 2, None, true).await)),
+        ("broker_configs", of(broker.broker_configs(&caller, ""))),
+        ("init_producer_id", of(broker.init_producer_id(&caller).await)),
+        ("group_coordinator", of(broker.group_coordinator(&caller, "g").await)),
+        ("fetch_offsets", offsets),
+        ("describe_acls", of(broker.describe_acls(&caller, &AclFilter::ALL))),
+        ("create_acls", of(broker.create_acls(&caller, vec![]).await)),
+        ("describe_users", of(broker.describe_users(&caller, None))),
+        ("alter_users", of(broker.alter_users(&caller, vec![]).await)),
     ];
     heard.extend(transactions);
     heard
@@ -149,7 +149,7 @@ async fn opened_by(fixture: &Fixture, rule: AclBinding) -> Vec<&'static str> {
     heard.into_iter().filter(|(_, error)| !is_refusal(*error)).map(|(name, _)| name).collect()
 }
 
-fn is_refusal(error: KafkaError) -> bool {
+pub(super) fn is_refusal(error: KafkaError) -> bool {
     use KafkaError::*;
     matches!(
         error,
@@ -157,6 +157,7 @@ fn is_refusal(error: KafkaError) -> bool {
             | GroupAuthorizationFailed
             | TransactionalIdAuthorizationFailed
             | ClusterAuthorizationFailed
+            | DelegationTokenAuthorizationFailed
             | UnknownTopicId
     )
 }
@@ -171,7 +172,7 @@ async fn each_use_case_asks_for_kafkas_operation() {
     while fetched_offset(&fixture.broker, &fixture.caller).await == KafkaError::CoordinatorLoadInProgress {
         tokio::task::yield_now().await;
     }
-    let seen = ["list offsets", "describe topic", "describe topic by id"];
+    let seen = ["list_offsets", "topic", "topic (by id)"];
     // In the order in which they are asked.
     let before = |first: &'static str| [&[first][..], &seen].concat();
     let behind = |last: &'static str| [&seen[..], &[last]].concat();
@@ -181,30 +182,30 @@ async fn each_use_case_asks_for_kafkas_operation() {
     let transactional_id = |operation| allow(ResourceType::TransactionalId, "tx", operation);
     let cases: Vec<(AclBinding, Vec<&str>)> = vec![
         (topic(Read), before("read")),
-        (topic(Write), [before("append"), vec!["init producer id"]].concat()),
+        (topic(Write), [before("append"), vec!["init_producer_id"]].concat()),
         (topic(Describe), seen.to_vec()),
         (topic(Delete), seen.to_vec()),
-        (topic(Alter), behind("create partitions")),
+        (topic(Alter), behind("create_partitions")),
         (topic(Create), vec![]),
-        (topic(DescribeConfigs), vec!["describe configs"]),
-        (topic(AlterConfigs), vec!["describe configs", "alter configs"]),
-        (allow(ResourceType::Topic, "new", Create), vec!["create topic"]),
+        (topic(DescribeConfigs), vec!["topic_configs"]),
+        (topic(AlterConfigs), vec!["topic_configs", "alter_topic_configs"]),
+        (allow(ResourceType::Topic, "new", Create), vec!["create_topics"]),
         (allow(ResourceType::Topic, "other", Create), vec![]),
-        (cluster(Create), vec!["create topic"]),
-        (cluster(Alter), vec!["describe acls", "create acls", "describe users", "alter users", "write markers"]),
-        (cluster(Describe), vec!["describe acls", "describe users"]),
-        (cluster(DescribeConfigs), vec!["broker configs"]),
-        (cluster(AlterConfigs), vec!["broker configs"]),
-        (cluster(IdempotentWrite), vec!["init producer id"]),
-        (cluster(ClusterAction), vec!["add partitions for a broker", "write markers"]),
-        (group(Read), vec!["find coordinator"]),
-        (group(Describe), vec!["find coordinator"]),
+        (cluster(Create), vec!["create_topics"]),
+        (cluster(Alter), vec!["describe_acls", "create_acls", "describe_users", "alter_users", "write_markers_for"]),
+        (cluster(Describe), vec!["describe_acls", "describe_users"]),
+        (cluster(DescribeConfigs), vec!["broker_configs"]),
+        (cluster(AlterConfigs), vec!["broker_configs"]),
+        (cluster(IdempotentWrite), vec!["init_producer_id"]),
+        (cluster(ClusterAction), vec!["add_partitions_to_transaction (for a broker)", "write_markers_for"]),
+        (group(Read), vec!["group_coordinator"]),
+        (group(Describe), vec!["group_coordinator"]),
         (
             // The partitions and the group of a transaction are asked for by themselves.
             transactional_id(Write),
-            vec!["find transaction coordinator", "init transactional id", "end transaction", "describe transaction"],
+            vec!["transaction_coordinator", "init_transactional_producer", "end_transaction", "describe_transaction"],
         ),
-        (transactional_id(Describe), vec!["find transaction coordinator", "describe transaction"]),
+        (transactional_id(Describe), vec!["transaction_coordinator", "describe_transaction"]),
     ];
     for (rule, expected) in cases {
         let shown = format!("{} on {}", rule.operation.name(), rule.name);

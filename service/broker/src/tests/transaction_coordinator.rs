@@ -85,8 +85,8 @@ async fn a_transaction_ends_in_each_of_its_partitions() {
     assert_eq!(fixture.markers("t", 1).await, 1);
     assert_eq!(fixture.markers("t", 2).await, 0);
     let listed = fixture.broker.list_transactions(&fixture.caller, &TransactionFilter::default()).await.unwrap();
-    assert_eq!(listed.len(), 1);
-    assert_eq!((listed[0].id.as_str(), listed[0].producer_id), ("tx", producer.id));
+    assert_eq!(listed.listings.len(), 1);
+    assert_eq!((listed.listings[0].id.as_str(), listed.listings[0].producer_id), ("tx", producer.id));
 }
 
 #[tokio::test]
@@ -199,13 +199,13 @@ async fn an_open_transaction_ends_with_its_time_out() {
 async fn lists_are_filtered() {
     let fixture = Fixture::new().await;
     let none = fixture.broker.list_transactions(&fixture.caller, &TransactionFilter::default()).await.unwrap();
-    assert!(none.is_empty());
+    assert_eq!(none, ListedTransactions::default());
     for id in ["a-1", "a-2", "b-1"] {
         fixture.producer(id, TIMEOUT_MS).await;
     }
     let ids = async |filter: TransactionFilter| {
         let listed = fixture.broker.list_transactions(&fixture.caller, &filter).await;
-        listed.map(|listed| listed.iter().map(|found| found.id.to_string()).collect::<Vec<_>>())
+        listed.map(|listed| listed.listings.iter().map(|found| found.id.to_string()).collect::<Vec<_>>())
     };
     let pattern = |text: &str| TransactionFilter { pattern: Some(text.to_owned()), ..Default::default() };
     assert_eq!(ids(pattern("a-.")).await.unwrap(), ["a-1", "a-2"]);
@@ -213,8 +213,17 @@ async fn lists_are_filtered() {
     for wrong in ["a)(b", "(", "x{1000}{1000}"] {
         assert_eq!(ids(pattern(wrong)).await.unwrap_err().error, KafkaError::InvalidRegularExpression, "{wrong}");
     }
-    let ongoing = TransactionFilter { states: vec![TransactionState::Ongoing], ..Default::default() };
-    assert_eq!(ids(ongoing).await.unwrap(), [""; 0]);
+    let in_states = |states: &[&str]| TransactionFilter {
+        states: states.iter().map(|name| (*name).to_owned()).collect(),
+        ..Default::default()
+    };
+    assert_eq!(ids(in_states(&["Ongoing"])).await.unwrap(), [""; 0]);
+    assert_eq!(ids(in_states(&["Empty"])).await.unwrap().len(), 3);
+    // A name that nobody knows is told, and shows nothing by itself.
+    for (states, shown) in [(&["Asleep"][..], 0), (&["Asleep", "Empty"], 3)] {
+        let listed = fixture.broker.list_transactions(&fixture.caller, &in_states(states)).await.unwrap();
+        assert_eq!((listed.listings.len(), &listed.unknown_states[..]), (shown, &["Asleep".to_owned()][..]));
+    }
     let unknown = fixture.broker.describe_transaction(&fixture.caller, "c").await.unwrap_err();
     assert_eq!(unknown.error, KafkaError::TransactionalIdNotFound);
 }

@@ -1,7 +1,7 @@
 //! DescribeClientQuotas (key 48, KIP-546).
 
 use tidelog_broker::{BrokerError, QuotaFilter, QuotaMatch};
-use tidelog_model::{KafkaError, QuotaEntity, canonical_address};
+use tidelog_model::{KafkaError, QuotaEntity};
 use tidelog_protocol::Str;
 use tidelog_protocol::messages::{
     DescribeClientQuotasRequest, DescribeClientQuotasResponse, DescribedQuota, DescribedQuotas, QuotaEntityPart,
@@ -50,9 +50,6 @@ pub(crate) async fn handle(request: Request<'_>, message: DescribeClientQuotasRe
 fn part(component: &QuotaFilterComponent) -> Result<(String, QuotaMatch), BrokerError> {
     let refuse = |message: String| Err(BrokerError::new(KafkaError::InvalidRequest, message));
     let wanted = match (component.match_type, &component.match_name) {
-        (0, Some(name)) if component.entity_type.as_str() == "ip" => {
-            QuotaMatch::Exactly(Some(canonical_address(name.as_str())))
-        }
         (0, Some(name)) => QuotaMatch::Exactly(Some(name.to_string())),
         (0, None) => return refuse("Request specified MATCH_TYPE_EXACT, but set match string to null.".into()),
         (1, None) => QuotaMatch::Exactly(None),

@@ -116,6 +116,7 @@ async fn step(session: &mut Session, message: &[u8]) -> Outcome {
         Step::Challenge(bytes) => Outcome::Continue(bytes),
         Step::Done(Done { user, reply }) => {
             let token = session.auth.token().cloned();
+            let claimed = session.auth.exchange().and_then(|(_, exchange)| exchange.claimed().map(str::to_owned));
             let (principal, lifetime) = match (identity, &token) {
                 (Some(identity), _) => (identity.principal, Some(left(identity.expires))),
                 (None, Some(token)) => (token.owner.clone(), Some(left(token.expires))),
@@ -124,7 +125,7 @@ async fn step(session: &mut Session, message: &[u8]) -> Outcome {
             match session.auth.succeeded(principal.clone(), lifetime, Instant::now()) {
                 Some(lifetime) => {
                     count(mechanism.name(), "success");
-                    audit(session, mechanism.name(), token.as_ref(), Ok(&principal));
+                    audit(session, mechanism.name(), (claimed.as_deref(), token.as_ref()), Ok(&principal));
                     Outcome::Known(reply, lifetime)
                 }
                 None => fail(session, mechanism.name(), "the principal changed").await,
@@ -139,17 +140,25 @@ async fn step(session: &mut Session, message: &[u8]) -> Outcome {
 
 /// One line in the log, without what the client sent; then whoever guesses waits.
 async fn fail(session: &mut Session, mechanism: &'static str, reason: &str) -> Outcome {
+    let claimed = session.auth.exchange().and_then(|(_, exchange)| exchange.claimed().map(str::to_owned));
     let token = session.auth.failed();
     count(mechanism, "failure");
-    audit(session, mechanism, token.as_ref(), Err(reason));
+    audit(session, mechanism, (claimed.as_deref(), token.as_ref()), Err(reason));
     info!(peer = %session.peer, listener = %session.listener.name, mechanism, reason, "authentication failed");
     tokio::time::sleep(FAILED_AUTHENTICATION_DELAY).await;
     Outcome::Failed
 }
 
-fn audit(session: &Session, mechanism: &str, token: Option<&Token>, result: Result<&Principal, &str>) {
+/// Tells the audit log, with what the client said it was: a user, or a token by its id.
+fn audit(
+    session: &Session,
+    mechanism: &str,
+    (claimed, token): (Option<&str>, Option<&Token>),
+    result: Result<&Principal, &str>,
+) {
     session.broker.audit(&AuditEvent::Authentication {
         principal: result.ok(),
+        claimed,
         mechanism,
         token_id: token.map(|token| &*token.id),
         host: session.peer.ip(),

@@ -64,6 +64,16 @@ pub enum ConfigEdit {
 }
 
 impl ConfigEdit {
+    /// The settings that it names.
+    pub fn names(&self) -> impl Iterator<Item = &str> + Clone {
+        let (changes, replacements): (&[ConfigChange], &[(String, Option<String>)]) = match self {
+            ConfigEdit::Change(changes) => (changes, &[]),
+            ConfigEdit::Replace(all) => (&[], all),
+        };
+        let replaced = replacements.iter().map(|(name, _)| name.as_str());
+        changes.iter().map(|change| change.name.as_str()).chain(replaced)
+    }
+
     /// Does it decide about this setting?
     fn touches(&self, name: &str) -> bool {
         match self {

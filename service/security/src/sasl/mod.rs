@@ -91,7 +91,11 @@ pub struct Done {
 
 /// One exchange of one mechanism.
 #[derive(Debug)]
-pub struct Exchange(State);
+pub struct Exchange {
+    state: State,
+    /// Who the client says it is, proved or not.
+    claimed: Option<String>,
+}
 
 #[derive(Debug)]
 enum State {
@@ -111,23 +115,33 @@ enum State {
 impl Exchange {
     /// The client chose a mechanism.
     pub fn new(mechanism: Mechanism) -> Self {
-        Exchange(match mechanism {
+        let state = match mechanism {
             Mechanism::Plain => State::Plain,
             Mechanism::Scram(mechanism) => State::Scram(mechanism),
             Mechanism::OAuthBearer => State::OAuth,
-        })
+        };
+        Exchange { state, claimed: None }
+    }
+
+    /// Who the client says it is, proved or not: for the audit log, and for nothing else.
+    pub fn claimed(&self) -> Option<&str> {
+        self.claimed.as_deref()
     }
 
     /// The client's next message.
     pub fn received(&mut self, message: &[u8]) -> Step {
-        let (next, step) = match std::mem::replace(&mut self.0, State::Over) {
+        let (next, step) = match std::mem::replace(&mut self.state, State::Over) {
             State::Plain => match plain(message) {
-                Ok((user, password)) => (State::PlainChecking(user.clone()), Step::Password(user, password)),
+                Ok((user, password)) => {
+                    self.claimed = Some(user.clone());
+                    (State::PlainChecking(user.clone()), Step::Password(user, password))
+                }
                 Err(reason) => (State::Over, Step::Failed(reason)),
             },
             State::Scram(mechanism) => match ClientFirst::parse(message) {
                 Ok(first) => {
                     let user = first.user.clone();
+                    self.claimed = Some(user.clone());
                     let step = if first.is_token { Step::TokenCredential } else { Step::Credential };
                     (State::ScramLooking(mechanism, first), step(mechanism, user))
                 }
@@ -146,28 +160,28 @@ impl Exchange {
                 (State::Over, Step::Failed("a message out of turn"))
             }
         };
-        self.0 = next;
+        self.state = next;
         step
     }
 
     /// The credential that [`Step::Credential`] or [`Step::TokenCredential`] asked for (a made-up one if there is none), and fresh printable chance.
     pub fn found(&mut self, credential: ScramCredential, nonce: &str) -> Step {
-        let State::ScramLooking(mechanism, first) = std::mem::replace(&mut self.0, State::Over) else {
+        let State::ScramLooking(mechanism, first) = std::mem::replace(&mut self.state, State::Over) else {
             return Step::Failed("a credential that nobody asked for");
         };
         let server = ServerFirst::new(mechanism, first, credential, nonce);
         let challenge = server.message().to_vec();
-        self.0 = State::ScramProof(server);
+        self.state = State::ScramProof(server);
         Step::Challenge(challenge)
     }
 
     /// Was the password right?
     pub fn checked(&mut self, right: bool) -> Step {
-        let (next, step) = match std::mem::replace(&mut self.0, State::Over) {
+        let (next, step) = match std::mem::replace(&mut self.state, State::Over) {
             State::PlainChecking(user) if right => (State::Over, Step::Done(Done { user, reply: Vec::new() })),
             _ => (State::Over, Step::Failed("wrong user or password")),
         };
-        self.0 = next;
+        self.state = next;
         step
     }
 

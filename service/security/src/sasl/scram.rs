@@ -88,7 +88,7 @@ impl ServerFirst {
         if binding != STANDARD.encode(&self.client.header) {
             return Err("SCRAM: another channel binding than before");
         }
-        if fields.next().and_then(|field| field.strip_prefix("r=")) != Some(self.nonce.as_str()) {
+        if !fields.next().and_then(|field| field.strip_prefix("r=")).is_some_and(|nonce| self.is_nonce(nonce)) {
             return Err("SCRAM: another nonce than ours");
         }
         let proof = STANDARD.decode(proof).map_err(|_| "SCRAM: the proof is not base64")?;
@@ -99,6 +99,15 @@ impl ServerFirst {
         let signature = hmac(self.mechanism, &self.credential.server_key, &[signed.as_bytes()]);
         let reply = format!("v={}", STANDARD.encode(signature)).into_bytes();
         Ok(Done { user: self.client.user, reply })
+    }
+}
+
+impl ServerFirst {
+    /// Is this the whole nonce? librdkafka before 2.6.1 puts its own in front of it once more. That is let through, and nothing else: our
+    /// part, which makes the exchange fresh, is there to its last letter, and the proof is over the message as it came. (What must
+    /// not be is a nonce that is not looked at, CVE-2024-56128, or one with any prefix.)
+    fn is_nonce(&self, nonce: &str) -> bool {
+        nonce == self.nonce || nonce.strip_prefix(self.client.nonce.as_str()) == Some(self.nonce.as_str())
     }
 }
 

@@ -32,6 +32,33 @@ fn the_exchange_of_rfc_7677() {
     assert!(failed(&exchange.received(proof.as_bytes())), "over is over");
 }
 
+/// What kcat 1.7.1 of Debian (librdkafka 2.0.2) sends.
+#[test]
+fn the_doubled_nonce_of_old_librdkafkas_is_let_through_and_nothing_like_it() {
+    let (own, ours) = ("rOprNGfwEbeRWgbNEkqO", "%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0");
+    let salted = salted_password(SHA256, b"pencil", &STANDARD.decode("W22ZaJ0SNY7soEsUEjb6gQ==").unwrap(), 4096);
+    let answer = |nonce: &str, proved: &str| {
+        let mut exchange = Exchange::new(Mechanism::Scram(SHA256));
+        exchange.received(format!("n,,n=user,r={own}").as_bytes());
+        exchange.found(rfc_7677(), ours);
+        let first = format!("n=user,r={own},r={own}{ours},s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096");
+        let proof = crate::scram::proof(SHA256, &salted, format!("{first},c=biws,r={proved}").as_bytes());
+        exchange.received(format!("c=biws,r={nonce},p={}", STANDARD.encode(proof)).as_bytes())
+    };
+    let whole = format!("{own}{ours}");
+    let doubled = format!("{own}{whole}");
+    for good in [&whole, &doubled] {
+        assert!(matches!(answer(good, good), Step::Done(_)), "{good}");
+    }
+    // The proof is over what was sent, not over what we would have liked.
+    assert!(failed(&answer(&doubled, &whole)) && failed(&answer(&whole, &doubled)));
+    let [thrice, other, cut, bare] =
+        [format!("{own}{doubled}"), format!("x{whole}"), doubled[..doubled.len() - 1].to_owned(), own.to_owned()];
+    for bad in [&thrice, &other, &cut, &bare, &format!("{own}{own}"), &ours.to_owned(), &String::new()] {
+        assert!(failed(&answer(bad, bad)), "{bad}");
+    }
+}
+
 #[test]
 fn a_proof_holds_for_its_own_exchange_only() {
     let good =

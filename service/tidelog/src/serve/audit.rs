@@ -177,7 +177,14 @@ mod tests {
         let caller = Caller { door: Door::Kafka, ..Caller::internal("a\"client") };
         let resource = Resource::Topic(topic);
         let (operation, allowed) = (Operation::Write, false);
-        log.record(&AuditEvent::Authorization { caller: &caller, operation, resource: &resource, allowed });
+        let event = AuditEvent::Authorization {
+            caller: &caller,
+            operation,
+            resource: &resource,
+            about: Some(&"a, b"),
+            allowed,
+        };
+        log.record(&event);
     }
 
     fn lines(path: &Path) -> Vec<Value> {
@@ -194,6 +201,7 @@ mod tests {
         let alice = Principal::user("alice");
         let event = AuditEvent::Authentication {
             principal: Some(&alice),
+            claimed: None,
             mechanism: "PLAIN",
             token_id: None,
             host: [127, 0, 0, 1].into(),
@@ -221,7 +229,7 @@ mod tests {
         let expected = json!({
             "time": second[0]["time"], "event": "authorization", "principal": "User:tidelog", "host": "127.0.0.1",
             "client_id": "a\"client", "door": "kafka", "operation": "WRITE", "resource_type": "TOPIC",
-            "resource": "new\nline", "allowed": false,
+            "resource": "new\nline", "about": "a, b", "allowed": false,
         });
         assert_eq!(second[0], expected);
     }

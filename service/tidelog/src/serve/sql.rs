@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tidelog_broker::Broker;
 use tidelog_gateway::{PortError, PortFuture, SqlAnswer, SqlColumn, SqlPort};
 use tidelog_model::{Caller, KafkaError};
-use tidelog_query::{QueryEngine, QueryError};
+use tidelog_query::{QueryEngine, QueryError, Rights};
 
 /// The engine behind the gateway's port.
 pub(super) struct Sql {
@@ -16,9 +16,13 @@ pub(super) struct Sql {
 impl SqlPort for Sql {
     fn query<'a>(&'a self, caller: &'a Caller, sql: &'a str) -> PortFuture<'a, SqlAnswer> {
         let (broker, caller) = (self.broker.clone(), caller.clone());
-        let may_read = Arc::new(move |topic: &tidelog_model::TopicName| broker.may_read(&caller, topic.as_str()));
+        let (shown_by, shown_to) = (broker.clone(), caller.clone());
+        let rights = Rights {
+            may_read: Arc::new(move |topic| broker.may_read(&caller, topic.as_str())),
+            shows: Arc::new(move |topic| shown_by.shows(&shown_to, topic.as_str())),
+        };
         Box::pin(async move {
-            let answer = self.engine.query(sql, may_read).await.map_err(|error| port_error(&error))?;
+            let answer = self.engine.query(sql, rights).await.map_err(|error| port_error(&error))?;
             let columns = answer.columns.into_iter().map(|c| SqlColumn { name: c.name, kind: c.kind }).collect();
             Ok(SqlAnswer { columns, rows: answer.rows })
         })

@@ -12,7 +12,9 @@ use tidelog_gateway::{Gateway, GatewayInfo, GatewayOptions, GatewayParts};
 use tidelog_kafka::{KafkaDoor, ListenerName, ListenerSecurity, SaslOptions};
 use tidelog_log::{Disk, OsDisk, replace_file};
 use tidelog_metadata::BrokerConfig;
+use tidelog_metadata::decide::AclFilter;
 use tidelog_metadata::keys::Endpoint;
+use tidelog_model::Caller;
 use tidelog_objects::{HasRoom, Objects, StoreOptions};
 use tidelog_segments::{Tier, TierLimits};
 use tidelog_store::EmbeddedStore;
@@ -134,6 +136,16 @@ pub(crate) async fn start(config: ServeConfig, log: Option<Arc<dyn LogLevels>>) 
             return Err(error.into());
         }
     };
+    if let Some(acls) = &config.acls
+        && acls.super_users.is_empty()
+        && !acls.allow_everyone
+        && broker.describe_acls(&Caller::internal("start"), &AclFilter::ALL).is_ok_and(|rules| rules.is_empty())
+    {
+        warn!(
+            "access rules bind and there are none, nor a super user: nobody may do anything, nor add a rule; start with \
+             --super-user User:NAME (User:ANONYMOUS is whoever comes without saying who he is)"
+        );
+    }
     events.set_tier(broker.clone(), Arc::clone(&tier));
     let committed: Arc<dyn CommittedLog> = Arc::new(Committed::new(broker.clone()));
     let export = ExporterConfig { cluster_id: cluster_id.clone(), writer: format!("node {node}") };

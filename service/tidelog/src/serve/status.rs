@@ -64,7 +64,7 @@ impl StatusPort for Status {
     fn tables<'a>(&'a self, caller: &'a Caller) -> PortFuture<'a, Value> {
         Box::pin(async move {
             let visible: Vec<_> =
-                self.exporter.status().into_iter().filter(|table| self.broker.may_read(caller, &table.topic)).collect();
+                self.exporter.status().into_iter().filter(|table| self.broker.shows(caller, &table.topic)).collect();
             let tables = serde_json::to_value(visible)
                 .map_err(|error| PortError::new(KafkaError::UnknownServerError, error.to_string()))?;
             Ok(json!({ "tables": tables }))

@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use parking_lot::{Mutex, RwLock};
 use rustls::ServerConfig;
 use rustls::server::WebPkiClientVerifier;
-use tidelog_handshake::TlsSource;
+use tidelog_handshake::{TlsSource, in_words};
 use tidelog_kafka::TlsOptions;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
@@ -107,7 +107,8 @@ impl Certificates {
                 watch.told = watch.failed == now;
                 watch.failed = now;
                 if watch.told {
-                    error!("the new certificates cannot be used; the old ones stay: {error:#}");
+                    let error = format!("{error:#}");
+                    error!("the new certificates cannot be used; the old ones stay: {}", in_words(&error));
                 }
             }
         }

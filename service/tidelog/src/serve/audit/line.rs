@@ -1,5 +1,7 @@
 //! What an event looks like in the audit log: one JSON object. Decides the fields' names; nothing in them is a secret.
 
+use std::fmt;
+
 use serde_json::{Value, json};
 use tidelog_model::Door;
 use tidelog_security::AuditEvent;
@@ -10,10 +12,11 @@ pub(super) const MAX_TEXT_BYTES: usize = 1024;
 /// The line of an event.
 pub(super) fn line(event: &AuditEvent<'_>, time: &str) -> String {
     as_line(&match event {
-        AuditEvent::Authentication { principal, mechanism, token_id, host, door, reason } => json!({
+        AuditEvent::Authentication { principal, claimed, mechanism, token_id, host, door, reason } => json!({
             "time": time,
             "event": "authentication",
             "principal": principal.map(|principal| shortened(principal.as_str())),
+            "claimed": claimed.map(shortened),
             "mechanism": mechanism,
             "token_id": token_id.map(shortened),
             "host": host.to_string(),
@@ -21,7 +24,7 @@ pub(super) fn line(event: &AuditEvent<'_>, time: &str) -> String {
             "success": principal.is_some(),
             "reason": reason.map(shortened),
         }),
-        AuditEvent::Authorization { caller, operation, resource, allowed } => json!({
+        AuditEvent::Authorization { caller, operation, resource, about, allowed } => json!({
             "time": time,
             "event": "authorization",
             "principal": shortened(caller.principal.as_str()),
@@ -31,6 +34,7 @@ pub(super) fn line(event: &AuditEvent<'_>, time: &str) -> String {
             "operation": operation.name(),
             "resource_type": resource.kind().name(),
             "resource": shortened(resource.name()),
+            "about": about.map(bounded),
             "allowed": allowed,
         }),
         AuditEvent::DelegationToken { caller, change, id, owner, refused } => json!({
@@ -47,6 +51,22 @@ pub(super) fn line(event: &AuditEvent<'_>, time: &str) -> String {
             "reason": refused.map(|error| error.name()),
         }),
     })
+}
+
+/// As much of the text as a line has room for: what it names came from a request of any length.
+fn bounded(about: &dyn fmt::Display) -> String {
+    struct Bounded(String);
+    impl fmt::Write for Bounded {
+        fn write_str(&mut self, text: &str) -> fmt::Result {
+            let room = MAX_TEXT_BYTES.saturating_sub(self.0.len());
+            self.0.push_str(text.get(..text.floor_char_boundary(room)).unwrap_or_default());
+            if text.len() > room { Err(fmt::Error) } else { Ok(()) }
+        }
+    }
+    let mut text = Bounded(String::new());
+    // The error is that it is full.
+    let _ = fmt::write(&mut text, format_args!("{about}"));
+    text.0
 }
 
 /// The line that stands for events which found no room.
@@ -79,11 +99,20 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_a_request_names_at_length_is_cut() {
+        assert_eq!(bounded(&"short"), "short");
+        let long: Vec<String> = (0..100_000).map(|n| format!("é{n}")).collect();
+        let shown = bounded(&long.join(", "));
+        assert!((MAX_TEXT_BYTES - 1..=MAX_TEXT_BYTES).contains(&shown.len()), "{}", shown.len());
+    }
+
+    #[test]
     fn tokens_are_told_by_their_ids() {
         let read = |line: String| serde_json::from_str::<Value>(&line).unwrap();
         let (alice, time) = (Principal::user("alice"), "now");
         let login = AuditEvent::Authentication {
             principal: Some(&alice),
+            claimed: Some("an id"),
             mechanism: "SCRAM-SHA-256",
             token_id: Some("an id"),
             host: [127, 0, 0, 1].into(),
@@ -91,7 +120,7 @@ mod tests {
             reason: None,
         };
         let expected = json!({
-            "time": "now", "event": "authentication", "principal": "User:alice", "mechanism": "SCRAM-SHA-256",
+            "time": "now", "event": "authentication", "principal": "User:alice", "claimed": "an id", "mechanism": "SCRAM-SHA-256",
             "token_id": "an id", "host": "127.0.0.1", "door": "kafka", "success": true, "reason": null,
         });
         assert_eq!(read(line(&login, time)), expected);
