@@ -290,7 +290,7 @@ mod tests {
         let lines = names.lines().filter(|line| !line.starts_with('#'));
         let mut compared = 0;
         for (bytes, expected) in lines.filter_map(|line| line.split_once('\t')) {
-            let der: Vec<u8> = bytes.as_bytes().chunks(2).map(|two| hexadecimal(two)).collect();
+            let der: Vec<u8> = bytes.as_bytes().chunks(2).map(hexadecimal).collect();
             let (_, parts, _) = element(&der).unwrap();
             let mut shown = String::new();
             for unit in name(parts).unwrap().encode_utf16() {
