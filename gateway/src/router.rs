@@ -64,7 +64,7 @@ pub(crate) fn router(parts: GatewayParts) -> Router {
         short = both(short, "/v1/tier", status::tier());
         short = both(short, "/v1/tables", status::tables());
     }
-    // Labels name topics, so that metrics are for those who may come in.
+    // Labels name topics and groups.
     short = both(short, "/metrics", health::metrics());
     let short = short.layer(middleware::from_fn(time_out)).layer(CompressionLayer::new());
 

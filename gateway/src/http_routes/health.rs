@@ -1,5 +1,5 @@
 //! What operators and browsers ask first: `/`, `/healthz`, `/readyz`, open to everybody and without a word about topics; and
-//! `/metrics`, which names topics and so asks for a token where there are tokens.
+//! `/metrics`, which names topics and groups and so is for those who may describe the cluster.
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Redirect, Response};
@@ -8,8 +8,8 @@ use http::{HeaderMap, StatusCode, header};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::context::Shared;
-use crate::error::Problem;
+use crate::context::{Session, Shared};
+use crate::error::{ApiError, Problem};
 use crate::json::Json;
 use crate::media::accepts;
 
@@ -64,9 +64,12 @@ pub(crate) async fn readyz(State(context): State<Shared>) -> Response {
 #[utoipa::path(get, path = "/metrics", tag = "server", operation_id = "metrics", responses(
     (status = 200, description = "All metrics.", body = String, content_type = "text/plain"),
     (status = 401, description = "No valid token.", body = Problem, content_type = "application/problem+json"),
+    (status = 403, description = "Not authorized.", body = Problem, content_type = "application/problem+json"),
 ))]
-pub(crate) async fn render_metrics(State(context): State<Shared>) -> Response {
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], (context.metrics)().await).into_response()
+pub(crate) async fn render_metrics(State(context): State<Shared>, session: Session) -> Result<Response, ApiError> {
+    context.broker.may_observe(&session.caller)?;
+    let text = (context.metrics)().await;
+    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response())
 }
 
 /// Which server this is.

@@ -126,4 +126,9 @@ impl Broker {
     pub fn shows(&self, caller: &Caller, topic: &str) -> bool {
         self.would_allow(caller, Operation::Read, Resource::Topic(topic))
     }
+
+    /// May the caller see what is told of the cluster as a whole: its metrics, and where the object store stands?
+    pub fn may_observe(&self, caller: &Caller) -> Result<(), BrokerError> {
+        self.may_cluster(caller, Operation::Describe)
+    }
 }

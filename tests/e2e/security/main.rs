@@ -131,6 +131,21 @@ fn a_server_where_nobody_may_do_anything_says_so() {
     assert!(!self::server().log().contains("--super-user User:NAME"));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_told_of_the_whole_cluster_is_for_who_may_describe_it() {
+    let server = server();
+    let status = async |path: &str| {
+        http().get(server.url(path)).bearer_auth(token("alice")).send().await.unwrap().status().as_u16()
+    };
+    for path in ["/metrics", "/v1/tier"] {
+        assert_eq!(status(path).await, 403, "{path}");
+    }
+    server.run(&["acl", "add", "--allow", "User:alice", "--operation", "describe", "--cluster"]).expect(0);
+    for path in ["/metrics", "/v1/tier"] {
+        assert_eq!(status(path).await, 200, "{path}");
+    }
+}
+
 /// What a principal hears: nothing if it may, otherwise Kafka's name of the error.
 type Heard = Option<String>;
 

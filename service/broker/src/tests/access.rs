@@ -129,6 +129,7 @@ async fn hears_of_the_cluster(broker: &Broker, caller: &Caller) -> Vec<(&'static
         ("alter_broker_configs", of(broker.alter_broker_configs(caller, "", vec![], true).await)),
         ("loggers", of(broker.loggers(caller, "1"))),
         ("alter_loggers", of(broker.alter_loggers(caller, "1", &[], true))),
+        ("may_observe", of(broker.may_observe(caller))),
         ("quorum", of(broker.quorum(caller))),
         ("update_features", of(broker.update_features(caller, &[]))),
         ("elect_leaders", of(elected)),
@@ -197,6 +198,7 @@ async fn the_rest_asks_for_kafkas_operations_too() {
                 "elect_leaders",
                 "list_groups",
                 "log_dir",
+                "may_observe",
                 "quorum",
                 "reassign",
                 "reassignments",
@@ -204,7 +206,10 @@ async fn the_rest_asks_for_kafkas_operations_too() {
                 "update_features",
             ],
         ),
-        (cluster(Describe), vec!["cluster_operations", "list_groups", "log_dir", "quorum", "reassignments"]),
+        (
+            cluster(Describe),
+            vec!["cluster_operations", "list_groups", "log_dir", "may_observe", "quorum", "reassignments"],
+        ),
         (cluster(DescribeConfigs), vec!["config_resources", "describe_quotas", "loggers"]),
         (
             cluster(AlterConfigs),

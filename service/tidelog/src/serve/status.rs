@@ -20,6 +20,7 @@ pub(super) struct Status {
 impl StatusPort for Status {
     fn tier<'a>(&'a self, caller: &'a Caller) -> PortFuture<'a, Value> {
         Box::pin(async move {
+            self.broker.may_observe(caller).map_err(|refused| PortError::new(refused.error, refused.message))?;
             let status = self.tier.status();
             let mut partitions = Vec::with_capacity(status.partitions.len());
             // Once per topic: it may have thousands of partitions.
