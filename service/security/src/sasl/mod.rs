@@ -187,7 +187,7 @@ impl Exchange {
 
     /// Whom the token names; none: it is not valid.
     pub fn verified(&mut self, subject: Option<&str>) -> Step {
-        let (next, step) = match (std::mem::replace(&mut self.0, State::Over), subject) {
+        let (next, step) = match (std::mem::replace(&mut self.state, State::Over), subject) {
             (State::OAuthChecking(None), Some(user)) => {
                 (State::Over, Step::Done(Done { user: user.to_owned(), reply: Vec::new() }))
             }
@@ -200,7 +200,7 @@ impl Exchange {
             (State::OAuthChecking(_), None) => (State::OAuthRefused, Step::Challenge(oauth::REFUSED.to_vec())),
             _ => (State::Over, Step::Failed("a token that nobody asked for")),
         };
-        self.0 = next;
+        self.state = next;
         step
     }
 }
