@@ -180,7 +180,7 @@ fn a_folder_without_a_topic_is_not_adopted_once_there_is_metadata() {
 /// The recorded metadata knows `orders`, `table`, `once` and `plain`, of which nothing was written yet, and none of the recorded folders.
 #[test]
 fn what_the_metadata_of_apache_kafka_says_holds_and_what_it_has_deleted_stays_so() {
-    let options = options!().set("delegation.token.secret.key", "a-long-and-random-secret");
+    let options = options!().set("delegation.token.secret.key", "a-long-and-random-secret-of-Kafka");
     let mut server = Server::start_on(options, |data_dir| {
         copy(&data().join("kraft"), data_dir);
         copy(&data().join("log-dir/fixture-0"), &data_dir.join("fixture-0"));

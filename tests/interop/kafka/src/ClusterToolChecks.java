@@ -148,7 +148,7 @@ final class ClusterToolChecks {
     /** The tool works only for who has logged in: it gets a server of its own. */
     private static void tokens() throws Exception {
         Server server = new Server("SASL_PLAINTEXT://", "--authorizer", "acl", "--super-user", "User:admin", "--kafka-sasl-mechanism",
-                "SCRAM-SHA-256", "-s", "delegation.token.secret.key=tell-nobody");
+                "SCRAM-SHA-256", "-s", "delegation.token.secret.key=tell-nobody-and-least-of-all-alice");
         Path login = Files.writeString(Files.createTempFile("tidelog-tools", ".properties"), """
                 security.protocol=SASL_PLAINTEXT
                 sasl.mechanism=SCRAM-SHA-256

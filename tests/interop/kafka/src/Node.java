@@ -12,7 +12,7 @@ import org.apache.kafka.clients.admin.Admin;
 /** A node of Apache Kafka itself, which is its own only controller, as a process. */
 final class Node {
     /** From this the secrets of delegation tokens follow, here and there. */
-    static final String TOKEN_KEY = "a-long-and-random-secret";
+    static final String TOKEN_KEY = "a-long-and-random-secret-of-Kafka";
 
     final Path data;
     /** Where whoever comes may do everything, and where clients say who they are. */
