@@ -164,9 +164,10 @@ impl Broker {
         caller: &Caller,
         changes: Vec<CredentialChange>,
     ) -> Result<BTreeMap<String, Result<(), BrokerError>>, BrokerError> {
-        let user = |change: &CredentialChange| match change.password {
-            Some(_) => format!("user {}", change.user),
-            None => format!("no user {}", change.user),
+        let user = |change: &CredentialChange| {
+            let mechanism = change.mechanism.map_or("an unknown mechanism", ScramMechanism::name);
+            let gone = if change.password.is_some() { "" } else { "no " };
+            format!("{gone}{mechanism} of {}", change.user)
         };
         self.may_cluster_about(caller, Operation::Alter, &Listed(changes.iter().map(user)))?;
         let changes: Vec<ScramChange> = changes.into_iter().map(decided).collect();

@@ -54,7 +54,7 @@ async fn who_came_in_what_was_refused_and_what_was_changed_is_told_and_no_secret
         told(&fields);
     }
     // Which of the cluster's users and rules, and who a login that failed was for.
-    told(&[("about", "user alice".into()), ("operation", "ALTER".into())]);
+    told(&[("about", "SCRAM-SHA-256 of alice, SCRAM-SHA-512 of alice".into()), ("operation", "ALTER".into())]);
     told(&[("about", "new rules ALLOW User:alice DESCRIBE LITERAL TOPIC:t from *".into()), ("allowed", true.into())]);
     told(&[("success", false.into()), ("mechanism", "SCRAM-SHA-256".into()), ("claimed", "alice".into())]);
     server.run(&["topic", "config", "t", "--set", "retention.ms=1234567"]).expect(0);
