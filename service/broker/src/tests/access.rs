@@ -31,8 +31,6 @@ fn beat() -> ConsumerHeartbeat {
         fresh_member_id: "f".into(),
         makes_ids: true,
         hidden: None,
-        session_timeout_ms: None,
-        heartbeat_interval_ms: None,
     }
 }
 
