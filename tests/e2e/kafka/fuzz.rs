@@ -156,7 +156,7 @@ fn secured() -> (Server, String) {
         "User:ANONYMOUS",
     ];
     let options = tidelog_harness::options!().env("TIDELOG_NEW_PASSWORD", "secret").args(args);
-    let server = Server::start(options.set("delegation.token.secret.key", "tell-nobody-about-this-one"));
+    let server = Server::start(options.set("delegation.token.secret.key", "tell-nobody-about-this-one-secret"));
     server.run(&["user", "create", "admin"]).expect(0);
     let endpoints = std::fs::read_to_string(server.data_dir().join("endpoints.json")).unwrap();
     let endpoints: serde_json::Value = serde_json::from_str(&endpoints).unwrap();

@@ -196,7 +196,7 @@ fn allow(operation: i8, permission: i8) -> KraftAcl {
 #[test]
 fn what_is_no_topic_is_taken_over_or_told() {
     let mut world = World::default();
-    world.configure(&[("delegation.token.secret.key", "the same")]);
+    world.configure(&[("delegation.token.secret.key", "the same on every broker, and long")]);
     let mut kraft = KraftImage { next_producer_id: Some(5000), ..KraftImage::default() };
     kraft.controllers.insert(1);
     set(&mut kraft, resource::BROKER, "", &[("message.max.bytes", "7"), ("log.cleaner.threads", "2")]);
