@@ -3,6 +3,7 @@
 //! A token's secret is the HMAC-SHA-512 of its id under `delegation.token.secret.key`, in base64 the password of a login. No store has it.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::sync::Arc;
 
 use tidelog_metadata::decide::{self, NewToken, Plan, Refusal, TokenLifetimes};
@@ -15,6 +16,7 @@ use tracing::{info, warn};
 use uuid::Uuid;
 
 use crate::BrokerError;
+use crate::about::Listed;
 use crate::broker::Broker;
 use crate::limits::MAX_DESCRIBED_TOKEN_BYTES;
 
@@ -60,8 +62,8 @@ pub struct DelegationToken {
     pub hmac: Vec<u8>,
 }
 
-impl std::fmt::Debug for DelegationToken {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for DelegationToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("DelegationToken").field("id", &self.id).field("value", &self.value).finish_non_exhaustive()
     }
 }
@@ -83,6 +85,19 @@ impl Broker {
         introduction: Introduction,
         wanted: Result<WantedToken, KafkaError>,
     ) -> Result<DelegationToken, BrokerError> {
+        let owner = wanted.as_ref().ok().map(|wanted| wanted.owner.clone().unwrap_or_else(|| caller.principal.clone()));
+        let made = self.make_token(caller, introduction, wanted).await;
+        let id = made.as_ref().ok().map(|token| &*token.id);
+        self.audit_token(caller, TokenChange::Create, (id, owner.as_ref()), None, &made);
+        made
+    }
+
+    async fn make_token(
+        &self,
+        caller: &Caller,
+        introduction: Introduction,
+        wanted: Result<WantedToken, KafkaError>,
+    ) -> Result<DelegationToken, BrokerError> {
         introduction.may_ask_for_tokens()?;
         let wanted = wanted?;
         let owner = wanted.owner.unwrap_or_else(|| caller.principal.clone());
@@ -99,9 +114,7 @@ impl Broker {
             max_lifetime_ms: wanted.max_lifetime_ms,
         };
         let (lifetimes, now) = (self.token_lifetimes(), self.clock().now().wall);
-        let made = self.cluster_image().carry_out(|image| decide::create_token(image, &new, lifetimes, now)).await;
-        self.audit_token(caller, TokenChange::Create, made.as_ref().ok().map(|_| &*new.id), Some(&new.owner), &made);
-        let value = made?;
+        let value = self.cluster_image().carry_out(|image| decide::create_token(image, &new, lifetimes, now)).await?;
         let hmac = token_secret(secret.as_bytes(), &new.id);
         info!(id = new.id, owner = %value.owner, requester = %value.requester, "made a delegation token");
         Ok(DelegationToken { id: new.id, value, hmac })
@@ -115,9 +128,8 @@ impl Broker {
         hmac: &[u8],
         period_ms: i64,
     ) -> Result<Timestamp, BrokerError> {
-        introduction.may_ask_for_tokens()?;
         let (lifetimes, principal) = (self.token_lifetimes(), &caller.principal);
-        self.change_token(caller, TokenChange::Renew, hmac, |image, id, now| {
+        self.change_token(caller, introduction, TokenChange::Renew, hmac, |image, id, now| {
             decide::renew_token(image, id, principal, period_ms, lifetimes, now)
         })
         .await
@@ -131,9 +143,8 @@ impl Broker {
         hmac: &[u8],
         period_ms: i64,
     ) -> Result<Timestamp, BrokerError> {
-        introduction.may_ask_for_tokens()?;
         let principal = &caller.principal;
-        self.change_token(caller, TokenChange::Expire, hmac, |image, id, now| {
+        self.change_token(caller, introduction, TokenChange::Expire, hmac, |image, id, now| {
             decide::expire_token(image, id, principal, period_ms, now)
         })
         .await
@@ -142,6 +153,21 @@ impl Broker {
     /// The tokens of these owners and renewers, or of all, as far as the caller may see them. INVALID_REQUEST if they are more than one
     /// answer holds: ask for fewer owners at a time.
     pub fn describe_tokens(
+        &self,
+        caller: &Caller,
+        introduction: Introduction,
+        of: Option<&BTreeSet<Principal>>,
+    ) -> Result<Vec<DelegationToken>, BrokerError> {
+        let described = self.visible_tokens(caller, introduction, of);
+        // The answer has their secrets.
+        let owners: BTreeSet<&Principal> = described.iter().flatten().map(|token| &token.value.owner).collect();
+        let count = described.as_ref().map_or(0, Vec::len);
+        let about = format!("{count} of {}", Listed(owners.iter()));
+        self.audit_token(caller, TokenChange::Describe, (None, None), Some(&about), &described);
+        described
+    }
+
+    fn visible_tokens(
         &self,
         caller: &Caller,
         introduction: Introduction,
@@ -212,11 +238,19 @@ impl Broker {
     async fn change_token(
         &self,
         caller: &Caller,
+        introduction: Introduction,
         change: TokenChange,
         hmac: &[u8],
         decide: impl Fn(&tidelog_metadata::ClusterImage, &str, Timestamp) -> Result<(Timestamp, Plan), Refusal>,
     ) -> Result<Timestamp, BrokerError> {
-        let secret = self.token_secret()?.as_bytes();
+        let secret = match introduction.may_ask_for_tokens().and_then(|()| self.token_secret()) {
+            Ok(secret) => secret.as_bytes(),
+            Err(error) => {
+                let refused = Err(error);
+                self.audit_token(caller, change, (None, None), None, &refused);
+                return refused;
+            }
+        };
         let found = {
             let image = self.image();
             let mut ids = image.delegation_tokens().map(|(id, _)| id);
@@ -225,12 +259,12 @@ impl Broker {
         };
         let Some((id, owner)) = found else {
             let unknown = Err(KafkaError::DelegationTokenNotFound.into());
-            self.audit_token(caller, change, None, None, &unknown);
+            self.audit_token(caller, change, (None, None), None, &unknown);
             return unknown;
         };
         let now = self.clock().now().wall;
         let changed = self.cluster_image().carry_out(|image| decide(image, &id, now)).await;
-        self.audit_token(caller, change, Some(&id), Some(&owner), &changed);
+        self.audit_token(caller, change, (Some(&id), Some(&owner)), None, &changed);
         let expires = changed?;
         info!(id, expires = expires.get(), "a delegation token's end has moved");
         Ok(expires)
@@ -240,12 +274,13 @@ impl Broker {
         &self,
         caller: &Caller,
         change: TokenChange,
-        id: Option<&str>,
-        owner: Option<&Principal>,
+        (id, owner): (Option<&str>, Option<&Principal>),
+        about: Option<&String>,
         result: &Result<T, BrokerError>,
     ) {
         let refused = result.as_ref().err().map(|error| error.error);
-        self.audit(&AuditEvent::DelegationToken { caller, change, id, owner, refused });
+        let about = about.map(|about| about as &dyn fmt::Display);
+        self.audit(&AuditEvent::DelegationToken { caller, change, id, owner, about, refused });
     }
 
     fn token_secret(&self) -> Result<&str, BrokerError> {

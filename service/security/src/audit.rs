@@ -42,7 +42,7 @@ pub enum AuditEvent<'a> {
         /// May he?
         allowed: bool,
     },
-    /// Somebody made a delegation token, or moved the end of one. Whoever has a token may do so without a rule, so that no authorizer
+    /// Somebody made a delegation token, moved the end of one, or had them described with their secrets. Whoever has a token may do so without a rule, so that no authorizer
     /// hears of it.
     DelegationToken {
         /// Who.
@@ -53,6 +53,8 @@ pub enum AuditEvent<'a> {
         id: Option<&'a str>,
         /// Whoever logs in with it is this one.
         owner: Option<&'a Principal>,
+        /// Of a description: how many, and whose.
+        about: Option<&'a dyn fmt::Display>,
         /// Why it did not happen.
         refused: Option<KafkaError>,
     },
@@ -67,6 +69,8 @@ pub enum TokenChange {
     Renew,
     /// It ends at once or later.
     Expire,
+    /// It is told, with its secret.
+    Describe,
 }
 
 impl TokenChange {
@@ -76,6 +80,7 @@ impl TokenChange {
             TokenChange::Create => "CREATE",
             TokenChange::Renew => "RENEW",
             TokenChange::Expire => "EXPIRE",
+            TokenChange::Describe => "DESCRIBE",
         }
     }
 }

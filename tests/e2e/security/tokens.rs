@@ -68,6 +68,13 @@ fn a_token_is_made_used_renewed_and_ended_and_the_audit_log_tells_it() {
         let seen = (&line["principal"], &line["token_id"], &line["owner"], &line["success"]);
         assert_eq!(seen, (&json!(who), &json!(id), &json!("User:alice"), &json!(true)));
     }
+    let described = [("event", json!("delegation_token")), ("operation", json!("DESCRIBE")), ("success", json!(true))];
+    assert_eq!(told(&[&described[..], &[("about", json!("1 of User:alice"))]].concat())["principal"], "User:bob");
+    // Who may not ask is told too: by a token, and without having said who he is.
+    for who in ["User:alice", "User:ANONYMOUS"] {
+        let reason = ("reason", json!("DELEGATION_TOKEN_REQUEST_NOT_ALLOWED"));
+        told(&[("operation", json!("DESCRIBE")), ("principal", json!(who)), reason]);
+    }
     let refused = told(&[("operation", json!("CREATE_TOKENS"))]);
     assert_eq!((&refused["resource"], &refused["allowed"]), (&json!("User:bob"), &json!(false)));
     server.stop();

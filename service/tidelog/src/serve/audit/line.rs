@@ -37,7 +37,7 @@ pub(super) fn line(event: &AuditEvent<'_>, time: &str) -> String {
             "about": about.map(bounded),
             "allowed": allowed,
         }),
-        AuditEvent::DelegationToken { caller, change, id, owner, refused } => json!({
+        AuditEvent::DelegationToken { caller, change, id, owner, about, refused } => json!({
             "time": time,
             "event": "delegation_token",
             "principal": shortened(caller.principal.as_str()),
@@ -47,6 +47,7 @@ pub(super) fn line(event: &AuditEvent<'_>, time: &str) -> String {
             "operation": change.name(),
             "token_id": id.map(shortened),
             "owner": owner.map(|owner| shortened(owner.as_str())),
+            "about": about.map(bounded),
             "success": refused.is_none(),
             "reason": refused.map(|error| error.name()),
         }),
@@ -130,12 +131,13 @@ mod tests {
             change: TokenChange::Renew,
             id,
             owner: id.map(|_| &alice),
+            about: None,
             refused,
         };
         let renewed = json!({
             "time": "now", "event": "delegation_token", "principal": "User:tidelog", "host": "127.0.0.1",
             "client_id": "test", "door": "kafka", "operation": "RENEW", "token_id": "an id", "owner": "User:alice",
-            "success": true, "reason": null,
+            "about": null, "success": true, "reason": null,
         });
         assert_eq!(read(line(&of(None, Some("an id")), time)), renewed);
         let refused = read(line(&of(Some(KafkaError::DelegationTokenNotFound), None), time));
