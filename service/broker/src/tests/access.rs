@@ -46,6 +46,7 @@ async fn hears_of_topics(broker: &Broker, caller: &Caller) -> Vec<(&'static str,
         leader_epoch: none,
         max_bytes: 1,
     };
+    let as_follower = broker.refuse_follower(caller, vec![asked.clone()]).remove(0).error;
     let fetch = FetchRequest {
         partitions: vec![asked],
         max_wait: Duration::ZERO,
@@ -56,6 +57,7 @@ async fn hears_of_topics(broker: &Broker, caller: &Caller) -> Vec<(&'static str,
     let deletion = Deletion { topic: gone.clone(), partition: zero, before: DeleteBefore::HighWatermark };
     let fetched = broker.fetch(caller, fetch).await.remove(0).error;
     vec![
+        ("refuse_follower", as_follower.map_or(KafkaError::None, |error| error.error)),
         ("fetch", fetched.map_or(KafkaError::None, |error| error.error)),
         ("delete_topics", of(broker.delete_topics(caller, vec![gone.clone()]).await.remove(0))),
         ("delete_records", of(broker.delete_records(caller, vec![deletion], PATIENCE).await.remove(0))),
@@ -220,7 +222,7 @@ async fn the_rest_asks_for_kafkas_operations_too() {
                 "loggers",
             ],
         ),
-        (cluster(ClusterAction), vec!["end_of_leader_epoch"]),
+        (cluster(ClusterAction), vec!["end_of_leader_epoch", "refuse_follower"]),
         (cluster(Create), vec![]),
         (allow(ResourceType::TransactionalId, "tx", Describe), vec!["list_transactions"]),
         (allow(ResourceType::User, "User:bob", CreateTokens), vec!["create_token"]),
