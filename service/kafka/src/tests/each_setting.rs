@@ -201,7 +201,7 @@ async fn producer_id_expiration() {
 
 async fn delegation_token_times() {
     let settings = [
-        ("delegation.token.secret.key", "a key"),
+        ("delegation.token.secret.key", "a key that is long enough for it"),
         ("delegation.token.expiry.time.ms", "60000"),
         ("delegation.token.max.lifetime.ms", "90000"),
     ];
