@@ -197,8 +197,11 @@ fn what_can_have_one_value_takes_it_and_says_why_it_takes_no_other() {
 
 #[test]
 fn what_changes_while_the_broker_runs_wins() {
-    let config =
-        BrokerConfig::new([("producer.id.expiration.ms", "5"), ("delegation.token.secret.key", "hush")]).unwrap();
+    let config = BrokerConfig::new([
+        ("producer.id.expiration.ms", "5"),
+        ("delegation.token.secret.key", "hushhushhushhushhushhushhushhush"),
+    ])
+    .unwrap();
     let over =
         |value: &str| BrokerOverrides::new([("producer.id.expiration.ms".to_owned(), value.to_owned())]).unwrap();
     let none = BrokerOverrides::default();
