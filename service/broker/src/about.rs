@@ -1,9 +1,30 @@
-//! What a change is about, for the audit log: names only, never values and never secrets. Written out only when a line is.
+//! What a change is about and how it ended, for the audit log: names only, never values and never secrets. Written out only when a line is.
 
 use std::fmt;
 
 use tidelog_metadata::decide::AclFilter;
-use tidelog_model::AclBinding;
+use tidelog_model::{AclBinding, Caller, Door};
+use tidelog_security::AuditEvent;
+
+use crate::BrokerError;
+use crate::broker::Broker;
+
+impl Broker {
+    /// Tells the audit log how a change ended. Of what the authorizer refused it has heard already, and the service's own parts are nobody.
+    pub(crate) fn audit_change<T>(
+        &self,
+        caller: &Caller,
+        change: &str,
+        name: &dyn fmt::Display,
+        result: &Result<T, BrokerError>,
+    ) {
+        let refused = result.as_ref().err().map(|error| error.error);
+        let told = refused.is_some_and(|error| error.name().ends_with("AUTHORIZATION_FAILED"));
+        if !told && caller.door != Door::Internal {
+            self.audit(&AuditEvent::Change { caller, change, name, refused });
+        }
+    }
+}
 
 /// Things with commas between them.
 pub(crate) struct Listed<I>(pub(crate) I);

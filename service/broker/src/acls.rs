@@ -33,11 +33,14 @@ impl Broker {
         self.may_touch_acls(caller, Operation::Alter, &format_args!("new rules {new}"))?;
         let mut results: Vec<Result<(), BrokerError>> =
             rules.iter().map(|rule| check_acl(rule).map_err(BrokerError::from)).collect();
-        let good = rules.into_iter().zip(&results).filter(|(_, result)| result.is_ok());
+        let good = rules.iter().cloned().zip(&results).filter(|(_, result)| result.is_ok());
         let good: Vec<(Uuid, AclBinding)> = good.map(|(rule, _)| (Uuid::new_v4(), rule)).collect();
         let created = self.cluster_image().carry_out(|image| Ok(((), decide::create_acls(image, &good)?))).await;
         if let Err(error) = created {
             results.iter_mut().filter(|result| result.is_ok()).for_each(|result| *result = Err(error.clone()));
+        }
+        for (rule, result) in rules.iter().zip(&results) {
+            self.audit_change(caller, "CREATE_ACL", &Rule(rule), result);
         }
         Ok(results)
     }
@@ -50,12 +53,17 @@ impl Broker {
     ) -> Result<Vec<Vec<AclBinding>>, BrokerError> {
         let meant = Listed(filters.iter().map(Rules));
         self.may_touch_acls(caller, Operation::Alter, &format_args!("no rules {meant}"))?;
-        self.cluster_image()
+        let deleted: Vec<Vec<AclBinding>> = self
+            .cluster_image()
             .carry_out(|image| {
                 let (found, plan): (_, Plan) = decide::delete_acls(image, &filters);
                 Ok((found, plan))
             })
-            .await
+            .await?;
+        for rule in deleted.iter().flatten() {
+            self.audit_change(caller, "DELETE_ACL", &Rule(rule), &Ok(()));
+        }
+        Ok(deleted)
     }
 
     fn may_touch_acls(

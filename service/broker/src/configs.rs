@@ -146,16 +146,24 @@ impl Broker {
         if !self.may_about(caller, Operation::AlterConfigs, Resource::Topic(topic), &Listed(edit.names())) {
             return Err(KafkaError::TopicAuthorizationFailed.into());
         }
-        self.known_topic(&self.image(), &TopicRef::from(topic))?;
-        self.cluster_image()
-            .carry_out(|image| {
-                let defaults = self.topic_defaults(image);
-                let settings = Settings { broker: self.config(), defaults: &defaults };
-                let change = decide::alter_topic_configs(image, settings, topic, &edit)?;
-                Ok(((), change.filter(|_| !validate_only).map_or_else(Plan::default, Plan::of)))
-            })
-            .await?;
-        self.settings_taken().await
+        let alter = async {
+            self.known_topic(&self.image(), &TopicRef::from(topic))?;
+            self.cluster_image()
+                .carry_out(|image| {
+                    let defaults = self.topic_defaults(image);
+                    let settings = Settings { broker: self.config(), defaults: &defaults };
+                    let change = decide::alter_topic_configs(image, settings, topic, &edit)?;
+                    Ok(((), change.filter(|_| !validate_only).map_or_else(Plan::default, Plan::of)))
+                })
+                .await?;
+            self.settings_taken().await
+        };
+        let altered = alter.await;
+        if !validate_only {
+            let names = Listed(edit.names());
+            self.audit_change(caller, "ALTER_TOPIC_CONFIGS", &format_args!("{topic}: {names}"), &altered);
+        }
+        altered
     }
 
     /// Every setting of this broker, or (with an empty name) what is set for all brokers.
@@ -187,16 +195,24 @@ impl Broker {
         let edit = edit.into();
         let (names, of) = (Listed(edit.names()), if name.is_empty() { "all" } else { name });
         self.may_cluster_about(caller, Operation::AlterConfigs, &format_args!("settings of broker {of}: {names}"))?;
-        let node = self.named_broker(name)?;
-        self.cluster_image()
-            .carry_out(|image| {
-                let defaults = self.topic_defaults(image);
-                let settings = Settings { broker: self.config(), defaults: &defaults };
-                let change = decide::alter_broker_configs(image, settings, node, &edit)?;
-                Ok(((), change.filter(|_| !validate_only).map_or_else(Plan::default, Plan::of)))
-            })
-            .await?;
-        self.settings_taken().await
+        let alter = async {
+            let node = self.named_broker(name)?;
+            self.cluster_image()
+                .carry_out(|image| {
+                    let defaults = self.topic_defaults(image);
+                    let settings = Settings { broker: self.config(), defaults: &defaults };
+                    let change = decide::alter_broker_configs(image, settings, node, &edit)?;
+                    Ok(((), change.filter(|_| !validate_only).map_or_else(Plan::default, Plan::of)))
+                })
+                .await?;
+            self.settings_taken().await
+        };
+        let altered = alter.await;
+        if !validate_only {
+            let names = Listed(edit.names());
+            self.audit_change(caller, "ALTER_BROKER_CONFIGS", &format_args!("{of}: {names}"), &altered);
+        }
+        altered
     }
 
     /// Every setting of a group, whether there is such a group or not.
@@ -224,12 +240,18 @@ impl Broker {
         if !self.may_about(caller, Operation::AlterConfigs, Resource::Group(group), &Listed(edit.names())) {
             return Err(KafkaError::GroupAuthorizationFailed.into());
         }
-        self.cluster_image()
+        let altered = self
+            .cluster_image()
             .carry_out(|image| {
                 let change = decide::alter_group_configs(image, self.config(), group, &edit)?;
                 Ok(((), change.filter(|_| !validate_only).map_or_else(Plan::default, Plan::of)))
             })
-            .await
+            .await;
+        if !validate_only {
+            let names = Listed(edit.names());
+            self.audit_change(caller, "ALTER_GROUP_CONFIGS", &format_args!("{group}: {names}"), &altered);
+        }
+        altered
     }
 
     fn named_broker(&self, name: &str) -> Result<Option<NodeId>, BrokerError> {

@@ -52,6 +52,7 @@ impl Broker {
             let result = self.elect_leader(&topic, index, election).await;
             let needless = matches!(&result, Err(error) if error.error == KafkaError::ElectionNotNeeded);
             if !(all && needless) {
+                self.audit_change(caller, "ELECT_LEADER", &format_args!("{topic}-{index}"), &result);
                 results.push(((topic, index), result));
             }
         }

@@ -102,6 +102,8 @@ impl Broker {
         let wanted = changes.iter().map(|change| wanted(log, change)).collect::<Result<Vec<_>, _>>()?;
         if !validate_only {
             log.set(&wanted);
+            let names = Listed(changes.iter().map(|change| &change.name));
+            self.audit_change(caller, "ALTER_LOGGERS", &names, &Ok(()));
         }
         Ok(())
     }

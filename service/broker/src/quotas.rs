@@ -199,12 +199,18 @@ impl Broker {
     ) -> Result<(), BrokerError> {
         let names = Listed(changes.iter().map(|(name, _)| name));
         self.may_cluster_about(caller, Operation::AlterConfigs, &format_args!("quotas of {entity}: {names}"))?;
-        self.cluster_image()
+        let altered = self
+            .cluster_image()
             .carry_out(|image| {
                 let change = decide::alter_quotas(image, entity, changes)?;
                 Ok(((), change.filter(|_| !validate_only).map_or_else(Plan::default, Plan::of)))
             })
-            .await
+            .await;
+        if !validate_only {
+            let names = Listed(changes.iter().map(|(name, _)| name));
+            self.audit_change(caller, "ALTER_QUOTAS", &format_args!("{entity}: {names}"), &altered);
+        }
+        altered
     }
 }
 

@@ -50,13 +50,18 @@ impl Broker {
         }
         let mut results = Vec::with_capacity(topics.len());
         for topic in topics {
-            let twice = times.get(&topic.name).is_some_and(|count| *count > 1);
-            results.push(if twice {
-                let message = format!("the request names topic {} more than once", topic.name);
+            let name = topic.name.clone();
+            let twice = times.get(&name).is_some_and(|count| *count > 1);
+            let created = if twice {
+                let message = format!("the request names topic {name} more than once");
                 Err(BrokerError::new(KafkaError::InvalidRequest, message))
             } else {
                 self.create_topic(caller, topic, validate_only, mutations).await
-            });
+            };
+            if !validate_only {
+                self.audit_change(caller, "CREATE_TOPIC", &name, &created);
+            }
+            results.push(created);
         }
         results
     }
@@ -231,11 +236,18 @@ impl Broker {
         }
         let mut results = Vec::with_capacity(topics.len());
         for (topic, identity) in topics.iter().zip(&identities) {
-            results.push(if times.get(identity).is_some_and(|count| *count > 1) {
+            let deleted = if times.get(identity).is_some_and(|count| *count > 1) {
                 Err(BrokerError::new(KafkaError::InvalidRequest, "the request names this topic more than once"))
             } else {
                 self.delete_topic(caller, topic, mutations).await
-            });
+            };
+            let name = match (&deleted, topic) {
+                (Ok((name, _)), _) => name.to_string(),
+                (Err(_), TopicRef::Name(name)) => name.to_string(),
+                (Err(_), TopicRef::Id(id)) => id.to_string(),
+            };
+            self.audit_change(caller, "DELETE_TOPIC", &name, &deleted);
+            results.push(deleted);
         }
         results
     }
@@ -280,6 +292,22 @@ impl Broker {
 
     /// As [`create_partitions`](Self::create_partitions), with the request's mutations counted by the caller's version.
     pub async fn create_partitions_within(
+        &self,
+        caller: &Caller,
+        topic: &str,
+        total: i32,
+        assignments: Option<Vec<Vec<NodeId>>>,
+        validate_only: bool,
+        mutations: &mut Mutations,
+    ) -> Result<(), BrokerError> {
+        let created = self.raise_partitions(caller, topic, total, assignments, validate_only, mutations).await;
+        if !validate_only {
+            self.audit_change(caller, "CREATE_PARTITIONS", &format_args!("{topic}: {total}"), &created);
+        }
+        created
+    }
+
+    async fn raise_partitions(
         &self,
         caller: &Caller,
         topic: &str,

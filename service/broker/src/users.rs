@@ -178,7 +178,12 @@ impl Broker {
                 Ok((results, plan))
             })
             .await?;
-        Ok(results.into_iter().map(|(user, result)| (user, result.map_err(BrokerError::from))).collect())
+        let results: BTreeMap<String, Result<(), BrokerError>> =
+            results.into_iter().map(|(user, result)| (user, result.map_err(BrokerError::from))).collect();
+        for (user, result) in &results {
+            self.audit_change(caller, "ALTER_USER", user, result);
+        }
+        Ok(results)
     }
 }
 

@@ -1,5 +1,6 @@
 //! The door on a real broker, asked through real sockets.
 
+mod access;
 mod cluster;
 mod delegation_tokens;
 mod each_setting;

@@ -42,8 +42,19 @@ pub enum AuditEvent<'a> {
         /// May he?
         allowed: bool,
     },
-    /// Somebody made a delegation token, moved the end of one, or had them described with their secrets. Whoever has a token may do so without a rule, so that no authorizer
-    /// hears of it.
+    /// How a change ended that somebody may ask for.
+    Change {
+        /// Who.
+        caller: &'a Caller,
+        /// What, as `CREATE_TOPIC`.
+        change: &'a str,
+        /// Of what: a topic, a user, a rule. Names, never values.
+        name: &'a dyn fmt::Display,
+        /// Why it did not happen.
+        refused: Option<KafkaError>,
+    },
+    /// Somebody made a delegation token, moved the end of one, or had them described with their secrets. Whoever has a token may do so
+    /// without a rule, so that no authorizer hears of it.
     DelegationToken {
         /// Who.
         caller: &'a Caller,

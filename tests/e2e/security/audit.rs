@@ -75,6 +75,14 @@ async fn who_came_in_what_was_refused_and_what_was_changed_is_told_and_no_secret
     fs::rename(&file, &old).unwrap();
     server.run(&["topic", "delete", "t"]).expect(0);
     told(&[("operation", "DELETE".into()), ("resource", "t".into()), ("allowed", true.into())]);
+    // And how it ended: what was allowed need not have happened.
+    told(&[("change", "DELETE_TOPIC".into()), ("name", "t".into()), ("success", true.into())]);
+    server.run(&["topic", "delete", "t"]).expect(4);
+    told(&[
+        ("change", "DELETE_TOPIC".into()),
+        ("success", false.into()),
+        ("reason", "UNKNOWN_TOPIC_OR_PARTITION".into()),
+    ]);
     server.stop();
     let all = fs::read_to_string(&old).unwrap() + &fs::read_to_string(&file).unwrap();
     for secret in ["1234567", PASSWORD, "a wrong password", SECRET, &alice] {

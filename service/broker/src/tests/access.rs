@@ -3,7 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tidelog_coordinator::group::{ConsumerHeartbeat, Epoch, Generation, GroupCall, GroupId};
+use tidelog_coordinator::group::{
+    ConsumerHeartbeat, Epoch, Generation, GroupCall, GroupId, Heartbeat, InstanceId, JoinGroup, MemberId, SyncGroup,
+};
 use tidelog_metadata::decide::{AclFilter, Election};
 use tidelog_model::{AclBinding, NodeId, Operation, QuotaEntity, ResourceType};
 
@@ -96,11 +98,41 @@ async fn hears_of_groups(broker: &Broker, caller: &Caller) -> Vec<(&'static str,
             metadata: "".into(),
         }],
     };
+    let (generation, member, instance_id) = (Generation::NONE, || MemberId::from("m"), None::<InstanceId>);
+    let join = JoinGroup {
+        member_id: member(),
+        instance_id: None,
+        client_id: "".into(),
+        client_host: "".into(),
+        fresh_member_id: "f".into(),
+        session_timeout_ms: 10_000,
+        rebalance_timeout_ms: 10_000,
+        protocol_type: "consumer".into(),
+        protocols: vec![],
+        requires_member_id: true,
+        supports_skip_assignment: true,
+        reason: None,
+    };
+    let sync = SyncGroup {
+        generation,
+        member_id: member(),
+        instance_id: None,
+        protocol_type: None,
+        protocol_name: None,
+        assignments: vec![],
+    };
+    let heartbeat = Heartbeat { generation, member_id: member(), instance_id };
+    // Before there is one again.
+    let deleted = of(broker.group(caller, g(), GroupCall::Delete).await.await);
     let committed = broker.commit_offsets(caller, commit).await.await.remove(0);
     vec![
-        ("group", of(broker.group(caller, g(), GroupCall::Leave(vec![])).await.await)),
+        ("group (delete)", deleted),
+        ("group (join)", of(broker.group(caller, g(), GroupCall::Join(join)).await.await)),
+        ("group (sync)", of(broker.group(caller, g(), GroupCall::Sync(sync)).await.await)),
+        ("group (heartbeat)", of(broker.group(caller, g(), GroupCall::Heartbeat(heartbeat)).await.await)),
+        ("group (leave)", of(broker.group(caller, g(), GroupCall::Leave(vec![])).await.await)),
         // Of no topic: none is forgotten.
-        ("group (to end it)", of(broker.group(caller, g(), GroupCall::DeleteOffsets(vec![])).await.await)),
+        ("group (delete offsets)", of(broker.group(caller, g(), GroupCall::DeleteOffsets(vec![])).await.await)),
         ("commit_offsets", committed.err().unwrap_or(KafkaError::None)),
         ("describe_group", of(broker.describe_group(caller, g()).await.await)),
         ("list_groups", hidden(broker.list_groups(caller, GroupFilter::default()).await.await.unwrap())),
@@ -184,9 +216,25 @@ async fn the_rest_asks_for_kafkas_operations_too() {
         (gone(Delete), vec!["delete_records", "delete_topics"]),
         (gone(Describe), vec![]),
         // Who may read the group may not read the topic yet.
-        (group(Read), and(&described, &["consumer_heartbeat", "group"])),
+        (
+            group(Read),
+            and(
+                &described,
+                &["consumer_heartbeat", "group (heartbeat)", "group (join)", "group (leave)", "group (sync)"],
+            ),
+        ),
         (group(Describe), described.to_vec()),
-        (group(Delete), and(&described, &["delete_offsets", "group (to end it)"])),
+        (
+            // It is deleted before the listing.
+            group(Delete),
+            vec![
+                "delete_offsets",
+                "describe_consumer_group",
+                "describe_group",
+                "group (delete offsets)",
+                "group (delete)",
+            ],
+        ),
         (group(DescribeConfigs), vec!["group_configs"]),
         (group(AlterConfigs), vec!["alter_group_configs", "group_configs"]),
         (
@@ -230,6 +278,8 @@ async fn the_rest_asks_for_kafkas_operations_too() {
     ];
     for (rule, mut expected) in cases {
         let shown = format!("{} on {}", rule.operation.name(), rule.name);
+        // The group is there again, with a position.
+        hears_of_groups(broker, &fixture.caller).await;
         broker.create_acls(&fixture.caller, vec![rule]).await.unwrap().remove(0).unwrap();
         let heard = hears_of_the_rest(broker, &alice()).await;
         broker.delete_acls(&fixture.caller, vec![AclFilter::ALL]).await.unwrap();

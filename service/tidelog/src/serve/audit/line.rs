@@ -37,6 +37,18 @@ pub(super) fn line(event: &AuditEvent<'_>, time: &str) -> String {
             "about": about.map(bounded),
             "allowed": allowed,
         }),
+        AuditEvent::Change { caller, change, name: of, refused } => json!({
+            "time": time,
+            "event": "change",
+            "principal": shortened(caller.principal.as_str()),
+            "host": caller.host.to_string(),
+            "client_id": shortened(&caller.client_id),
+            "door": name(caller.door),
+            "change": change,
+            "name": bounded(of),
+            "success": refused.is_none(),
+            "reason": refused.map(|error| error.name()),
+        }),
         AuditEvent::DelegationToken { caller, change, id, owner, about, refused } => json!({
             "time": time,
             "event": "delegation_token",
