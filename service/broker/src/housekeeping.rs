@@ -182,13 +182,18 @@ impl Broker {
             Some(_) => info!(partitions = deleted, "deleted"),
             None => {}
         }
-        let (broker, forgotten) = (self.clone(), names.clone());
+        let ended: Vec<TopicIdPartition> =
+            gone.iter().map(|replica| replica.id.clone()).chain(offline.iter().cloned()).collect();
+        let broker = self.clone();
         let remove = move || {
             for id in &offline {
                 if let Err(failure) = broker.replicas().remove_directory(id) {
                     error!(partition = %id, error = %failure, "cannot delete the files of a partition");
                 }
             }
+            // After a restart a topic of the same name may be there already, with lines of its own.
+            let forgotten = ended.iter().filter(|id| !broker.replicas().is_succeeded(id));
+            let forgotten: Vec<TopicPartition> = forgotten.map(TopicIdPartition::topic_partition).collect();
             if let Err(failure) = broker.checkpoints().forget(&forgotten) {
                 error!(error = %failure, "cannot write a checkpoint");
             }

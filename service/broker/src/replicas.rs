@@ -27,13 +27,13 @@ pub(crate) type Led = Box<dyn Fn(&Arc<Replica>) + Send + Sync>;
 #[derive(Clone)]
 enum Hosted {
     /// Its log is being recovered.
-    Opening,
+    Opening(TopicPartition),
     /// It serves.
     Leading(Arc<Replica>),
     /// Its log cannot be opened; everything else goes on.
     Offline(TopicPartition, Reason),
     /// The same for everybody who asks, but it is tried again at this moment: its files are in use.
-    Reopening,
+    Reopening(TopicPartition),
 }
 
 /// Why a log could not be opened.
@@ -46,9 +46,17 @@ enum Reason {
 }
 
 impl Hosted {
+    /// The name of its folder.
+    fn partition(&self) -> TopicPartition {
+        match self {
+            Hosted::Leading(replica) => replica.id.topic_partition(),
+            Hosted::Opening(id) | Hosted::Offline(id, _) | Hosted::Reopening(id) => id.clone(),
+        }
+    }
+
     /// Is its log known to be of no use now?
     fn is_offline(&self) -> bool {
-        matches!(self, Hosted::Offline(..) | Hosted::Reopening)
+        matches!(self, Hosted::Offline(..) | Hosted::Reopening(_))
     }
 
     /// Does it serve, or is it known that it will not?
@@ -75,7 +83,8 @@ pub(crate) struct Replicas {
     openings: Mutex<Openings>,
     next_key: AtomicU64,
     by_timer: Mutex<HashMap<u64, Arc<Replica>>>,
-    /// Partitions of deleted topics whose files go, by the names that their folders have. A new one of the same name waits.
+    /// Partitions of deleted topics whose files go, or will once they have opened, by the names that their folders have. A new one of
+    /// the same name waits.
     ending: Mutex<HashMap<TopicPartition, TopicId>>,
     one_ends: tokio::sync::Mutex<()>,
     /// Counts changes of `hosted`.
@@ -108,8 +117,8 @@ impl Replicas {
         match self.hosted.read().get(&(topic, partition)) {
             Some(Hosted::Leading(replica)) => Ok(Arc::clone(replica)),
             // Clients look again, and Java's consumer throws on anything else.
-            Some(Hosted::Opening) => Err(KafkaError::NotLeaderOrFollower),
-            Some(Hosted::Offline(..) | Hosted::Reopening) => Err(KafkaError::KafkaStorageError),
+            Some(Hosted::Opening(_)) => Err(KafkaError::NotLeaderOrFollower),
+            Some(Hosted::Offline(..) | Hosted::Reopening(_)) => Err(KafkaError::KafkaStorageError),
             None => Err(KafkaError::NotLeaderOrFollower),
         }
     }
@@ -129,7 +138,7 @@ impl Replicas {
             .values()
             .filter_map(|hosted| match hosted {
                 Hosted::Leading(replica) => Some(Arc::clone(replica)),
-                Hosted::Opening | Hosted::Offline(..) | Hosted::Reopening => None,
+                Hosted::Opening(_) | Hosted::Offline(..) | Hosted::Reopening(_) => None,
             })
             .collect()
     }
@@ -197,7 +206,7 @@ impl Replicas {
                     if self.ending.lock().contains_key(&id.topic_partition()) {
                         continue;
                     }
-                    self.hosted.write().insert(key, Hosted::Opening);
+                    self.hosted.write().insert(key, Hosted::Opening(id.topic_partition()));
                     self.open(id, partition.state.leader_epoch, config);
                 }
                 Some(Hosted::Leading(replica)) if *replica.config() != *config => {
@@ -221,21 +230,24 @@ impl Replicas {
             if image.topic_by_id(*topic).is_some() {
                 return true;
             }
+            let partition = hosted.partition();
+            ending.insert(partition.clone(), *topic);
             match hosted {
-                // Its opening ends first; the next change comes back to it.
-                Hosted::Opening | Hosted::Reopening => true,
-                Hosted::Offline(id, _) => {
-                    ending.insert(id.clone(), *topic);
-                    offline.push(TopicIdPartition { id: *topic, topic: id.topic.clone(), partition: id.partition });
-                    false
+                // Its opening ends first, and has the folder until then; the next change comes back to it.
+                Hosted::Opening(_) | Hosted::Reopening(_) => return true,
+                Hosted::Offline(..) => {
+                    offline.push(TopicIdPartition {
+                        id: *topic,
+                        topic: partition.topic,
+                        partition: partition.partition,
+                    });
                 }
                 Hosted::Leading(replica) => {
                     self.by_timer.lock().remove(&replica.key);
-                    ending.insert(replica.id.topic_partition(), *topic);
                     gone.push(Arc::clone(replica));
-                    false
                 }
             }
+            false
         });
         (gone, offline)
     }
@@ -257,6 +269,11 @@ impl Replicas {
     /// Has a topic that is deleted still partitions here?
     pub(crate) fn has_any_of(&self, topic: TopicId) -> bool {
         self.hosted.read().keys().any(|(id, _)| *id == topic) || self.ending.lock().values().any(|id| *id == topic)
+    }
+
+    /// Is the folder of that name another topic's? Then so are the checkpoints of that name. Blocks.
+    pub(crate) fn is_succeeded(&self, id: &TopicIdPartition) -> bool {
+        datadir::read_topic_id(&*self.core.disk, &self.directory(id)).is_some_and(|found| found != id.id)
     }
 
     /// Removes the directory of a partition that is deleted and not open, if it is really its own. Blocks.
@@ -330,7 +347,7 @@ impl Replicas {
             let Some(partition) = image.partition(key.0, key.1) else { continue };
             let id = TopicIdPartition { id: key.0, topic: name.topic.clone(), partition: key.1 };
             match self.hosted.write().get_mut(&key) {
-                Some(hosted @ Hosted::Offline(..)) => *hosted = Hosted::Reopening,
+                Some(hosted @ Hosted::Offline(..)) => *hosted = Hosted::Reopening(name.clone()),
                 // Its topic is gone, and it with it.
                 _ => continue,
             }
@@ -375,7 +392,7 @@ impl Replicas {
         match &hosted {
             Hosted::Leading(replica) => (self.led)(replica),
             Hosted::Offline(_, Reason::Full) => self.full.notify_one(),
-            Hosted::Opening | Hosted::Offline(..) | Hosted::Reopening => {}
+            Hosted::Opening(_) | Hosted::Offline(..) | Hosted::Reopening(_) => {}
         }
         self.version.send_modify(|version| *version += 1);
     }
@@ -461,6 +478,11 @@ impl Replicas {
         let Some(found) = datadir::read_topic_id(disk, directory).filter(|found| *found != id.id) else {
             return Ok(());
         };
+        let name = id.topic_partition();
+        if self.hosted.read().get(&(found, id.partition)).is_some_and(|hosted| hosted.partition() == name) {
+            let reason = format!("its topic {found} is not closed yet, and topic {} cannot have it", id.id);
+            return Err(LogError::Format { path: directory.to_owned(), reason });
+        }
         let aside = self.core.data_dir.join(format!("{}.{found}-stray", id.partition));
         warn!(partition = %id, earlier = %found, aside = %aside.display(), "the directory of an earlier topic is set aside");
         let failed = |source| LogError::Io { action: "cannot rename", path: directory.to_owned(), source };

@@ -24,6 +24,7 @@ mod offsets;
 mod quotas;
 mod records;
 mod recovery;
+mod recreated;
 mod room;
 mod security;
 mod settings;

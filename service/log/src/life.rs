@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tidelog_model::{Offset, Timestamp};
+use tidelog_model::{Offset, Timestamp, TopicId};
 
 use crate::append::Log;
-use crate::datadir::DELETED_SUFFIX;
+use crate::datadir::{DELETED_SUFFIX, read_topic_id};
 use crate::disk::{read_file, unlink_if_there};
 use crate::limits::{MAX_FILE_NAME_BYTES, MAX_SMALL_FILE_BYTES};
 use crate::names::{self, Kind, Stage};
@@ -194,9 +194,10 @@ impl Log {
         Ok(view)
     }
 
-    /// Deletes the partition's log. Its directory gets another name first, `<topic>-<partition>.<unique>-delete`, which a start
+    /// Deletes the partition's log. Its directory gets another name first, `<topic>-<partition>.<topic id>-delete`, which a start
     /// recognises and removes, so that an interruption leaves nothing that looks like a log. A compaction that runs is ended first.
-    pub fn delete(self, unique: &str) -> Result<(), LogError> {
+    /// A directory that is another topic's by now stays, and that is an error.
+    pub fn delete(self, topic_id: TopicId) -> Result<(), LogError> {
         let view = self.view();
         view.end_compaction();
         let _maintenance = self.shared.maintenance.lock();
@@ -210,7 +211,11 @@ impl Log {
             }
         }
         drop(view);
-        let suffix = format!(".{unique}{DELETED_SUFFIX}");
+        if let Some(found) = read_topic_id(&*self.shared.disk, directory).filter(|found| *found != topic_id) {
+            let reason = format!("it belongs to topic {found} now, and stays");
+            return Err(LogError::Format { path: directory.clone(), reason });
+        }
+        let suffix = format!(".{topic_id}{DELETED_SUFFIX}");
         let name = directory.file_name().and_then(|name| name.to_str()).unwrap_or("partition");
         // The longest topic names leave no room for a suffix; topics are ASCII.
         let kept = name.get(..name.len().min(MAX_FILE_NAME_BYTES - suffix.len())).unwrap_or("partition");

@@ -101,7 +101,7 @@ impl Replica {
             let mut deleted = this.flushing.lock();
             *deleted = true;
             // The broker may have stopped waiting.
-            let _ = done.send(log.delete(&this.id.id.to_string()).map(|()| end));
+            let _ = done.send(log.delete(this.id.id).map(|()| end));
         };
         self.core.tasks.spawn_blocking_on(delete, &self.core.runtime);
     }

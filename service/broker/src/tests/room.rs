@@ -1,9 +1,11 @@
 //! A disk without room: who is refused, what is kept for whom, and that all goes on once there is room.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc;
 
+use parking_lot::Mutex;
 use tidelog_log::limits::RESERVE_BYTES as RESERVE;
 use tidelog_log::{DirEntry, Disk, DiskFile, OsDisk, Space};
 
@@ -12,10 +14,28 @@ use crate::limits::ROOM_STEP;
 
 /// The real disk, as small as the test says.
 #[derive(Default, Debug)]
-struct SmallDisk {
+pub(super) struct SmallDisk {
     /// No new file finds room.
-    full: AtomicBool,
+    pub(super) full: AtomicBool,
     free: AtomicU64,
+    held: Mutex<Option<Held>>,
+}
+
+/// The next flush of this directory tells that it has come, and waits for the other end to go.
+#[derive(Debug)]
+struct Held {
+    directory: PathBuf,
+    has_come: mpsc::Sender<()>,
+    may_go: mpsc::Receiver<()>,
+}
+
+impl SmallDisk {
+    /// Holds up the next flush of a directory: what tells that it waits, and what it waits for to be dropped.
+    pub(super) fn hold_flush(&self, directory: PathBuf) -> (mpsc::Receiver<()>, mpsc::Sender<()>) {
+        let ((has_come, waits), (go, may_go)) = (mpsc::channel(), mpsc::channel());
+        *self.held.lock() = Some(Held { directory, has_come, may_go });
+        (waits, go)
+    }
 }
 
 impl Disk for SmallDisk {
@@ -41,6 +61,12 @@ impl Disk for SmallDisk {
         OsDisk.list(path)
     }
     fn flush_dir(&self, path: &Path) -> io::Result<()> {
+        let held = self.held.lock().take_if(|held| held.directory == path);
+        if let Some(held) = held {
+            held.has_come.send(()).unwrap();
+            // Nothing is ever sent.
+            let _ = held.may_go.recv();
+        }
         OsDisk.flush_dir(path)
     }
     fn space(&self, _path: &Path) -> Option<Space> {
@@ -48,7 +74,7 @@ impl Disk for SmallDisk {
     }
 }
 
-async fn on_a_small_disk() -> (Fixture, Arc<SmallDisk>) {
+pub(super) async fn on_a_small_disk() -> (Fixture, Arc<SmallDisk>) {
     let directory = tempfile::tempdir().unwrap();
     let store = EmbeddedStore::open(directory.path()).await.unwrap();
     let mut data_dir = DataDir::open(&directory.path().join("data"), NodeId(1), None).unwrap();

@@ -1,14 +1,15 @@
 //! Writes that fail, segments that roll, slices that outlive their segments.
 
 use std::path::Path;
+use std::sync::Arc;
 
-use tidelog_model::{KafkaError, LeaderEpoch, Offset, ProducerEpoch, ProducerId, Sequence};
+use tidelog_model::{KafkaError, LeaderEpoch, Offset, ProducerEpoch, ProducerId, Sequence, TopicId};
 use tidelog_record::{AbortedTransaction, BatchBuilder, EndTransactionMarker, MarkerKind};
 
 use super::support::*;
 use crate::retention::RetentionPlan;
 use crate::sim::{Faults, Operation, SimDisk};
-use crate::{ActiveProducers, CompactionLimits, Disk, Log, LogError, ReadError, StampedBatch};
+use crate::{ActiveProducers, CompactionLimits, Disk, FileCache, Log, LogError, ReadError, StampedBatch};
 
 #[test]
 fn a_full_disk_moves_nothing_and_the_next_append_succeeds() {
@@ -143,7 +144,7 @@ fn a_view_of_a_deleted_log_removes_nothing_of_a_new_one_in_its_folder() {
     fill(&mut old, 40, 1000);
     let view = old.view();
     view.flush().unwrap();
-    old.delete("x").unwrap();
+    old.delete(TOPIC).unwrap();
     let mut new = create(&disk);
     fill(&mut new, 40, 1000);
     let end = new.view().flush().unwrap();
@@ -158,6 +159,25 @@ fn a_view_of_a_deleted_log_removes_nothing_of_a_new_one_in_its_folder() {
     assert_eq!(view.segments().len(), 1, "it knows no file but the one that it had open");
     drop(new);
     let (new, _) = open(&disk, end.0).unwrap();
+    assert_eq!(bases(&new.view()), (0..40).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_deletion_leaves_a_folder_alone_that_is_another_topics_by_now() {
+    let disk = SimDisk::new(6);
+    let old = create(&disk);
+    disk.rename(Path::new(DIRECTORY), Path::new("0.old-stray")).unwrap();
+    let directory = Path::new(DIRECTORY);
+    let (topic, cache) = (TopicId::from_bytes([2; 16]), FileCache::new(2));
+    let new = Log::create(Arc::new(disk.clone()), cache, directory, topic, config(), Offset::ZERO);
+    let mut new = new.unwrap();
+    fill(&mut new, 40, 1000);
+    let end = new.view().flush().unwrap();
+    let error = old.delete(TOPIC).unwrap_err();
+    assert!(matches!(&error, LogError::Format { path, .. } if path == directory), "{error}");
+    drop(new);
+    let (new, recovered) = open(&disk, end.0).unwrap();
+    assert_eq!(recovered.topic_id, Some(topic));
     assert_eq!(bases(&new.view()), (0..40).collect::<Vec<_>>());
 }
 

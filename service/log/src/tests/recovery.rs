@@ -116,7 +116,7 @@ fn a_second_cut_keeps_what_the_first_one_kept() {
         drop(log);
         let (log, recovered) = open(&disk, 0).unwrap();
         assert_eq!(recovered.cut, None);
-        log.delete("x").unwrap();
+        log.delete(TOPIC).unwrap();
         assert!(disk.list(Path::new("")).unwrap().is_empty());
     }
 }
@@ -155,7 +155,7 @@ fn what_a_start_cannot_open_is_not_passed_over() {
         opened += usize::from(disk.faults().fail_after.is_none());
         disk.power_cut();
         let (log, recovered) = open(&disk, 20).unwrap();
-        assert_eq!(recovered.topic_id, Some(tidelog_model::TopicId::from_bytes([1; 16])), "call {calls} failed");
+        assert_eq!(recovered.topic_id, Some(TOPIC), "call {calls} failed");
         assert_eq!(bases(&log.view()).len(), 20);
         let closed = log.view().segments()[0].end;
         assert!(disk.open(&file(closed.0, "snapshot"), false).is_ok(), "call {calls} failed");
@@ -361,7 +361,7 @@ fn a_log_can_be_deleted_half_and_the_rest_is_recognised() {
     assert!(disk.list(Path::new("")).unwrap().is_empty());
     drop(log);
     let log = create(&disk);
-    log.delete("xyz").unwrap();
+    log.delete(TOPIC).unwrap();
     assert!(disk.list(Path::new("")).unwrap().is_empty());
 }
 

@@ -12,6 +12,7 @@ use crate::sim::SimDisk;
 use crate::{Appended, Checkpoints, Disk, FileCache, Log, LogConfig, LogError, LogView, Recovered, StampedBatch};
 
 pub(crate) const DIRECTORY: &str = "t-0";
+pub(crate) const TOPIC: TopicId = TopicId::from_bytes([1; 16]);
 pub(crate) const NOW: Now = Now { monotonic: Duration::ZERO, wall: Timestamp(1_700_000_000_000) };
 
 pub(crate) fn config() -> LogConfig {
@@ -24,8 +25,7 @@ pub(crate) fn create(disk: &SimDisk) -> Log {
 
 pub(crate) fn create_with(disk: &SimDisk, config: LogConfig) -> Log {
     let directory = Path::new(DIRECTORY);
-    let id = TopicId::from_bytes([1; 16]);
-    Log::create(Arc::new(disk.clone()), FileCache::new(2), directory, id, config, Offset::ZERO).unwrap()
+    Log::create(Arc::new(disk.clone()), FileCache::new(2), directory, TOPIC, config, Offset::ZERO).unwrap()
 }
 
 pub(crate) fn open(disk: &SimDisk, recovery_point: i64) -> Result<(Log, Recovered), LogError> {
