@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test may fail this way
 
 mod groups;
+mod migrations;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

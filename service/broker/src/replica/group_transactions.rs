@@ -60,6 +60,8 @@ impl Replica {
                         host.shard.replay_transactional(commit.producer_id, record);
                     }
                     host.last_appended = end;
+                    let count = results.iter().filter(|result| result.is_ok()).count();
+                    metrics::counter!("tidelog_consumer_group_offsets_committed_total").increment(count as u64);
                 }
                 Err(error) => {
                     let error = coordinator_error(error);

@@ -6,11 +6,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use tidelog_coordinator::group::{
-    AnyDescription, FetchOffsets, FetchedOffset, GroupCall, GroupId, GroupListing, GroupReply, GroupRequest,
-    GroupShard, GroupStandings, OwnTimes, TopicDirectory,
+    AnyDescription, FetchOffsets, FetchedOffset, GroupCall, GroupEvent, GroupId, GroupKind, GroupListing, GroupReply,
+    GroupRequest, GroupShard, GroupStandings, OwnTimes, TopicDirectory,
 };
 use tidelog_coordinator::{CoordinatorRecord, Outcome, ReplyToken};
-use tidelog_model::{Deadline, KafkaError, Now, Offset, TopicId, TopicName};
+use tidelog_model::{Deadline, KafkaError, Now, Offset, TopicId, TopicIdPartition, TopicName};
 use tidelog_partition::{Acks, Content, Intent, Token, Verdict};
 use tidelog_record::{Batch, BatchBuilder, BatchError, Origin};
 use tokio::sync::oneshot;
@@ -155,9 +155,6 @@ impl Replica {
 
     /// Appends an outcome's records, replays them, and parks its replies below the offset they depend on.
     fn group_outcome(self: &Arc<Self>, writer: &mut Writer, outcome: Outcome, now: Now) {
-        for event in &outcome.events {
-            debug!(partition = %self.id, ?event, "group");
-        }
         if outcome.records.is_empty() && outcome.replies.is_empty() {
             return;
         }
@@ -172,6 +169,8 @@ impl Replica {
                 for record in &outcome.records {
                     host.shard.replay(record);
                 }
+                outcome.events.iter().for_each(|event| tell(&self.id, event));
+                outcome.replies.iter().for_each(|(_, reply)| count_commits(reply));
                 host.last_appended = end.unwrap_or(host.last_appended);
                 outcome.replies
             }
@@ -251,6 +250,33 @@ impl Replica {
         let token = self.then(Box::new(move |reached| answer(reached.map(|_| ()).map_err(coordinator_error))));
         let effects = self.machine.lock().park(token, at, None);
         self.carry_out(effects);
+    }
+}
+
+/// What has happened, for logs and metrics.
+fn tell(partition: &TopicIdPartition, event: &GroupEvent) {
+    let rebalanced = |kind: GroupKind| {
+        metrics::counter!("tidelog_consumer_group_rebalances_total", "type" => kind.name()).increment(1);
+    };
+    match event {
+        GroupEvent::GenerationStarted { .. } => rebalanced(GroupKind::Classic),
+        GroupEvent::EpochStarted { .. } => rebalanced(GroupKind::Consumer),
+        GroupEvent::OffsetsRemoved { count, .. } => {
+            metrics::counter!("tidelog_consumer_group_offsets_removed_total").increment(*count as u64);
+        }
+        GroupEvent::RebalanceStarted { .. }
+        | GroupEvent::GroupEmptied { .. }
+        | GroupEvent::MemberRemoved { .. }
+        | GroupEvent::GroupConverted { .. }
+        | GroupEvent::GroupRemoved { .. } => {}
+    }
+    debug!(%partition, ?event, "group");
+}
+
+fn count_commits(reply: &GroupReply) {
+    if let GroupReply::Commit(results) = reply {
+        let count = results.iter().filter(|result| result.is_ok()).count();
+        metrics::counter!("tidelog_consumer_group_offsets_committed_total").increment(count as u64);
     }
 }
 

@@ -40,6 +40,24 @@ const TABLE: &[(&str, Kind, Unit, &str)] = &[
         "Lines of the audit log, by whether they were written or dropped for lack of room.",
     ),
     (
+        "tidelog_consumer_group_offsets_committed_total",
+        Counter,
+        Unit::Count,
+        "Positions that groups have committed, also as part of transactions.",
+    ),
+    (
+        "tidelog_consumer_group_offsets_removed_total",
+        Counter,
+        Unit::Count,
+        "Positions that have expired, or went with their topic or by request.",
+    ),
+    (
+        "tidelog_consumer_group_rebalances_total",
+        Counter,
+        Unit::Count,
+        "Generations of classic groups and epochs of groups of the consumer protocol that have begun, by type.",
+    ),
+    (
         "tidelog_http_authentication_failures_total",
         Counter,
         Unit::Count,
