@@ -61,7 +61,9 @@ impl Member {
 /// What the group has committed, as its coordinator says.
 fn committed(consumer: &BaseConsumer) -> BTreeMap<i32, i64> {
     let mut asked = TopicPartitionList::new();
-    (0..PARTITIONS).for_each(|partition| drop(asked.add_partition("t", partition)));
+    for partition in 0..PARTITIONS {
+        asked.add_partition("t", partition);
+    }
     let answer = || consumer.committed_offsets(asked.clone(), Duration::from_secs(5)).ok();
     let found = wait_for(answer, PROGRESS, "the committed offsets");
     let offset = |offset| if let Offset::Offset(offset) = offset { offset } else { 0 };
@@ -168,6 +170,7 @@ impl World {
         if self.random.random() {
             gone.consumer.unsubscribe();
         }
+        drop(gone);
         self.members.push(Member::start(&self.server, classic));
     }
 
