@@ -31,7 +31,7 @@ final class Server {
         }
         options = new ArrayList<>(List.of("--data-dir", data.toString(), "--kafka-listen", protocol + address));
         options.addAll(List.of(more));
-        Process admin = command(List.of("user", "create", "admin", "--data-dir", data.toString()));
+        Process admin = command(List.of("user", "create", "admin", "--data-dir", data.toString(), "--create"));
         Checks.equal(admin.waitFor(), 0, "the status of `user create`");
         start();
         // Nothing is left behind when a check fails.
