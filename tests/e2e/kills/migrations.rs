@@ -189,7 +189,6 @@ impl World {
 }
 
 #[test]
-#[ignore = "one run in three stands still for minutes, not explained: .ci/UNFINISHED.md"]
 fn no_change_of_protocol_loses_a_commit_or_gives_a_partition_twice() {
     let seed = seed();
     let kills = number("TIDELOG_KILLS").unwrap_or(10);
@@ -227,5 +226,7 @@ fn no_change_of_protocol_loses_a_commit_or_gives_a_partition_twice() {
     }
     world.settle();
     println!("{kills} kills over {changes} changes, groups met: {kinds:?}, committed {:?}", world.acknowledged);
+    // While the server is there: librdkafka may wait for ever to leave a group whose coordinator is gone.
+    world.members.clear();
     world.server.stop();
 }
