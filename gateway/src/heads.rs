@@ -7,10 +7,9 @@ use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use tidelog_model::KafkaError;
 
-use crate::error::{ApiError, confluent_error};
+use crate::error::{ApiError, confluent_error, is_confluent};
 use crate::limits::MAX_HEADER_BYTES;
 use crate::media::is_grpc;
-use crate::router::is_confluent;
 
 /// What HTTP/2 counts for each header beside its bytes; in HTTP/1 it is 4.
 const HEADER_OVERHEAD_BYTES: usize = 32;

@@ -16,27 +16,10 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 use crate::GatewayParts;
 use crate::budget::Budget;
 use crate::context::{Context, Shared};
-use crate::error::{ApiError, confluent_error};
+use crate::error::{ApiError, confluent_error, is_confluent};
 use crate::http_routes::{docs, events, health, query, status, topics};
 use crate::limits::REQUEST_TIMEOUT;
 use crate::{grpc, guard, heads, media, observe, unread};
-
-/// Paths that belong to the Confluent APIs; their errors have that style.
-const CONFLUENT: [&str; 13] = [
-    "/topics",
-    "/consumers",
-    "/brokers",
-    "/subjects",
-    "/schemas",
-    "/config",
-    "/mode",
-    "/contexts",
-    "/compatibility",
-    "/connectors",
-    "/connector-plugins",
-    "/v3",
-    "/kafka/v3",
-];
 
 pub(crate) fn router(parts: GatewayParts) -> Router {
     let half = parts.options.memory_budget_bytes / 2;
@@ -135,11 +118,6 @@ async fn not_found(request: Request) -> Response {
     }
     let detail = "There is no such path. GET /docs shows the API.";
     ApiError::with_status(StatusCode::NOT_FOUND, KafkaError::ResourceNotFound, detail).into_response()
-}
-
-pub(crate) fn is_confluent(path: &str) -> bool {
-    let under = |prefix: &str| path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-    CONFLUENT.iter().any(|prefix| under(prefix)) || under("/v1/metadata")
 }
 
 async fn method_not_allowed(request: Request) -> Response {

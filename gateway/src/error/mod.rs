@@ -18,6 +18,29 @@ use crate::json::Json;
 pub(crate) use rpc::{grpc_error, grpc_status};
 pub use table::{grpc_code, http_status};
 
+/// Paths that belong to the Confluent APIs; their errors have that style.
+const CONFLUENT: [&str; 13] = [
+    "/topics",
+    "/consumers",
+    "/brokers",
+    "/subjects",
+    "/schemas",
+    "/config",
+    "/mode",
+    "/contexts",
+    "/compatibility",
+    "/connectors",
+    "/connector-plugins",
+    "/v3",
+    "/kafka/v3",
+];
+
+/// Is this a path of those APIs?
+pub(crate) fn is_confluent(path: &str) -> bool {
+    let under = |prefix: &str| path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    CONFLUENT.iter().any(|prefix| under(prefix)) || under("/v1/metadata")
+}
+
 /// An error of a native route: `application/problem+json` (RFC 9457) with Kafka's name of the error.
 #[derive(Debug, Clone)]
 pub struct ApiError {

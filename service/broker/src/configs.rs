@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidelog_metadata::broker_config::BrokerOverrides;
-use tidelog_metadata::decide::{self, ConfigEdit, Plan, Settings};
+use tidelog_metadata::decide::{self, ConfigEdit, Plan, Refusal, Settings};
+use tidelog_metadata::port::Transaction;
 use tidelog_metadata::topic_config::describe_topic;
 use tidelog_metadata::{
-    BrokerConfig, ClusterImage, ConfigSource, Described, ImageChange, TopicConfig, TopicDefaults, TopicOverrides,
+    ClusterImage, ConfigSource, Described, ImageChange, TopicConfig, TopicDefaults, TopicOverrides,
 };
 use tidelog_model::{Caller, KafkaError, NodeId, TopicId};
 use tidelog_security::{Operation, Resource};
@@ -75,9 +76,14 @@ impl Broker {
         self.with_running(&self.image(), |for_all, for_this| self.config().cleaner_backoff(for_all, for_this))
     }
 
-    /// The broker's settings with what was changed while it runs.
-    pub(crate) fn running_config(&self) -> BrokerConfig {
-        self.with_running(&self.image(), |for_all, for_this| self.config().with_running(for_all, for_this))
+    /// `producer.id.expiration.ms` as it is now.
+    pub(crate) fn producer_id_expiration(&self) -> Duration {
+        self.with_running(&self.image(), |for_all, for_this| self.config().producer_id_expiration(for_all, for_this))
+    }
+
+    /// `remote.fetch.max.wait.ms` as it is now.
+    pub(crate) fn remote_fetch_max_wait(&self) -> Duration {
+        self.with_running(&self.image(), |for_all, for_this| self.config().remote_fetch_max_wait(for_all, for_this))
     }
 
     /// What topics get where they set nothing.
@@ -148,15 +154,10 @@ impl Broker {
         }
         let alter = async {
             self.known_topic(&self.image(), &TopicRef::from(topic))?;
-            self.cluster_image()
-                .carry_out(|image| {
-                    let defaults = self.topic_defaults(image);
-                    let settings = Settings { broker: self.config(), defaults: &defaults };
-                    let change = decide::alter_topic_configs(image, settings, topic, &edit)?;
-                    Ok(((), change.filter(|_| !validate_only).map_or_else(Plan::default, Plan::of)))
-                })
-                .await?;
-            self.settings_taken().await
+            let decide = |image: &ClusterImage, settings: Settings<'_>| {
+                decide::alter_topic_configs(image, settings, topic, &edit)
+            };
+            self.alter_settings(validate_only, decide).await
         };
         let altered = alter.await;
         if !validate_only {
@@ -197,15 +198,10 @@ impl Broker {
         self.may_cluster_about(caller, Operation::AlterConfigs, &format_args!("settings of broker {of}: {names}"))?;
         let alter = async {
             let node = self.named_broker(name)?;
-            self.cluster_image()
-                .carry_out(|image| {
-                    let defaults = self.topic_defaults(image);
-                    let settings = Settings { broker: self.config(), defaults: &defaults };
-                    let change = decide::alter_broker_configs(image, settings, node, &edit)?;
-                    Ok(((), change.filter(|_| !validate_only).map_or_else(Plan::default, Plan::of)))
-                })
-                .await?;
-            self.settings_taken().await
+            let decide = |image: &ClusterImage, settings: Settings<'_>| {
+                decide::alter_broker_configs(image, settings, node, &edit)
+            };
+            self.alter_settings(validate_only, decide).await
         };
         let altered = alter.await;
         if !validate_only {
@@ -252,6 +248,22 @@ impl Broker {
             self.audit_change(caller, "ALTER_GROUP_CONFIGS", &format_args!("{group}: {names}"), &altered);
         }
         altered
+    }
+
+    /// Changes what partitions follow, unless it is only to be judged, and waits until they do.
+    async fn alter_settings(
+        &self,
+        validate_only: bool,
+        decide: impl Fn(&ClusterImage, Settings<'_>) -> Result<Option<Transaction>, Refusal>,
+    ) -> Result<(), BrokerError> {
+        self.cluster_image()
+            .carry_out(|image| {
+                let defaults = self.topic_defaults(image);
+                let change = decide(image, Settings { broker: self.config(), defaults: &defaults })?;
+                Ok(((), change.filter(|_| !validate_only).map_or_else(Plan::default, Plan::of)))
+            })
+            .await?;
+        self.settings_taken().await
     }
 
     fn named_broker(&self, name: &str) -> Result<Option<NodeId>, BrokerError> {

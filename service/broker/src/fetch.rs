@@ -181,7 +181,7 @@ impl Broker {
         limits: &Limits,
         deadline: Instant,
     ) -> Vec<FetchedPartition> {
-        let patience = deadline.max(Instant::now() + self.running_config().remote_fetch_max_wait);
+        let patience = deadline.max(Instant::now() + self.remote_fetch_max_wait());
         let mut answers = round.answers;
         let reads =
             self.cold_reads(&round.cold, wanted, limits).into_iter().map(|Cold { index, bytes, read }| async move {

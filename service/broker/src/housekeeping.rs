@@ -70,7 +70,7 @@ impl Broker {
         while tokio::time::timeout(interval, stop.cancelled()).await.is_err() {
             for replica in self.replicas().all() {
                 let (done, tidied) = oneshot::channel();
-                let producer_expiration = self.running_config().producer_id_expiration;
+                let producer_expiration = self.producer_id_expiration();
                 replica.enqueue_internal(Work::Maintain(Maintenance::Tidy { producer_expiration }, done));
                 // One after the other: housekeeping must not compete with appends for every disk at once.
                 let _ = tidied.await;

@@ -298,20 +298,6 @@ impl BrokerConfig {
         }
     }
 
-    /// What holds with the running changes for all brokers (`for_all`) and for this one (`for_this`), which win.
-    #[must_use]
-    pub fn with_running(&self, for_all: &BrokerOverrides, for_this: &BrokerOverrides) -> Self {
-        let mut values = self.explicit.clone();
-        for layer in [for_all, for_this] {
-            values.extend(layer.values().iter().map(|(name, value)| (name.clone(), value.clone())));
-        }
-        BrokerConfig {
-            delegation_token_secret: self.delegation_token_secret.clone(),
-            facts: self.facts.clone(),
-            ..Self::from_values(values)
-        }
-    }
-
     /// The same with what the broker is, by the names of [`BROKER_FACTS`]; other names are not shown.
     #[must_use]
     pub fn with_facts(mut self, facts: impl IntoIterator<Item = (&'static str, String)>) -> Self {
@@ -327,6 +313,16 @@ impl BrokerConfig {
     /// The pause between two searches for logs to compact: the running change for this broker, or for all, or what was given at the start.
     pub fn cleaner_backoff(&self, for_all: &BrokerOverrides, for_this: &BrokerOverrides) -> Duration {
         running_millis("log.cleaner.backoff.ms", for_all, for_this).unwrap_or(self.cleaner_backoff)
+    }
+
+    /// How long a silent producer is remembered, likewise.
+    pub fn producer_id_expiration(&self, for_all: &BrokerOverrides, for_this: &BrokerOverrides) -> Duration {
+        running_millis("producer.id.expiration.ms", for_all, for_this).unwrap_or(self.producer_id_expiration)
+    }
+
+    /// How long a fetch waits for the cold tier, likewise.
+    pub fn remote_fetch_max_wait(&self, for_all: &BrokerOverrides, for_this: &BrokerOverrides) -> Duration {
+        running_millis("remote.fetch.max.wait.ms", for_all, for_this).unwrap_or(self.remote_fetch_max_wait)
     }
 
     /// What groups of the consumer protocol get where they set nothing: from this start's settings, the running changes for all brokers
