@@ -109,8 +109,12 @@ impl Membership {
         Ok(Report::Assigned(ours.flat_map(|topic| topic.partitions).map(PartitionIndex).collect()))
     }
 
-    /// Stores positions: the offsets of the next records to read.
-    pub async fn commit(&mut self, positions: &[(PartitionIndex, Offset)]) -> Result<(), ClientError> {
+    /// Stores positions: the offsets of the next records to read. `owned` is what is read, with news or without.
+    pub async fn commit(
+        &mut self,
+        positions: &[(PartitionIndex, Offset)],
+        owned: &[PartitionIndex],
+    ) -> Result<(), ClientError> {
         let mut backoff = Backoff::until(Instant::now() + self.client.timeout());
         loop {
             let error = match self.commit_once(positions).await {
@@ -119,9 +123,9 @@ impl Membership {
             };
             // The group has moved on, and this member with it: the next report brings the epoch.
             let stale = error.kafka_error() == Some(KafkaError::StaleMemberEpoch);
-            if stale {
-                let owned: Vec<PartitionIndex> = positions.iter().map(|(partition, _)| *partition).collect();
-                drop(self.report(&owned).await?);
+            // What else it brings comes with the one after it again: each report is a full one.
+            if stale && self.report(owned).await? == Report::Fenced {
+                return Err(error);
             }
             if !(stale || error.is_retriable()) || !backoff.wait().await {
                 return Err(error);

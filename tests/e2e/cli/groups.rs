@@ -234,9 +234,13 @@ fn our_own_members_share_the_partitions() {
     }
     let mut lines = BufReader::new(second.0.stdout.take().unwrap()).lines();
     assert_eq!([lines.next().unwrap().unwrap(), lines.next().unwrap().unwrap()], ["x", "x"]);
+    server.run(&["topic", "alter", "t", "--partitions", "3"]).expect(0);
+    wait_for(|| (shares() == [3]).then_some(()), QUICK, "the new one too");
+    server.run_with(&["produce", "t", "-p", "2"], b"y\n").expect(0);
+    assert_eq!(lines.next().unwrap().unwrap(), "y", "what was added is read");
     assert!(Command::new("kill").args(["-INT", &second.0.id().to_string()]).status().unwrap().success());
     assert_eq!(wait_for(|| second.0.try_wait().unwrap(), QUICK, "its end").code(), Some(0));
-    assert_eq!(offsets(&server, "g"), [(0, 1), (1, 1)]);
+    assert_eq!(offsets(&server, "g"), [(0, 1), (1, 1), (2, 1)]);
 }
 
 /// A child that does not outlive a failed test.

@@ -1,5 +1,6 @@
 //! The groups' settings. They keep Kafka's names; all can change while running.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::consumer::Assignor;
@@ -40,7 +41,7 @@ pub struct GroupConfig {
     /// the consumer protocol at least.
     pub consumer_assignment_interval_ms: i32,
     /// `group.consumer.assignors`, default all: those that members may ask for; the first is that of groups that ask for none.
-    pub assignors: Vec<Assignor>,
+    pub assignors: Arc<[Assignor]>,
     /// `group.consumer.max.size`, members, default no limit but memory.
     pub consumer_max_size: usize,
     /// `group.consumer.migration.policy`, default both ways.
@@ -86,7 +87,7 @@ impl Default for GroupConfig {
             consumer_session_timeout_ms: 45_000,
             consumer_heartbeat_interval_ms: 5_000,
             consumer_assignment_interval_ms: 1_000,
-            assignors: Assignor::ALL.to_vec(),
+            assignors: Arc::new(Assignor::ALL),
             consumer_max_size: i32::MAX as usize,
             migration: MigrationPolicy { upgrade: true, downgrade: true },
             shard_bytes: limits::DEFAULT_SHARD_BYTES,

@@ -35,7 +35,7 @@ pub(super) async fn run(
     let mut reader = Reader {
         client,
         args,
-        topic,
+        topic: topic.clone(),
         group,
         isolation,
         membership: Membership::new(client, group, topic),
@@ -70,7 +70,7 @@ struct Owned {
 struct Reader<'a> {
     client: &'a Client,
     args: &'a ConsumeArgs,
-    topic: &'a TopicInfo,
+    topic: TopicInfo,
     group: &'a str,
     isolation: Isolation,
     membership: Membership,
@@ -151,8 +151,12 @@ impl Reader<'_> {
         let new: Vec<PartitionIndex> =
             given.iter().filter(|partition| !self.owned.contains_key(partition)).copied().collect();
         if !new.is_empty() {
+            if new.iter().any(|partition| self.topic.partition(*partition).is_none()) {
+                // The topic has got more of them meanwhile.
+                self.topic = (*self.client.refresh_topic(&self.topic.name, false).await?).clone();
+            }
             let committed = self.client.committed_offsets(self.group).await?;
-            for (partition, start, end) in range(self.client, self.topic, self.args, self.isolation).await? {
+            for (partition, start, end) in range(self.client, &self.topic, self.args, self.isolation).await? {
                 if !new.contains(&partition) {
                     continue;
                 }
@@ -178,7 +182,8 @@ impl Reader<'_> {
         if positions.is_empty() {
             return Ok(());
         }
-        self.membership.commit(&positions).await?;
+        let owned: Vec<PartitionIndex> = self.owned.keys().copied().collect();
+        self.membership.commit(&positions, &owned).await?;
         for (partition, offset) in positions {
             if let Some(owned) = self.owned.get_mut(&partition) {
                 owned.committed = Some(offset);

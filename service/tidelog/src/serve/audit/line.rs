@@ -3,7 +3,7 @@
 use std::fmt;
 
 use serde_json::{Value, json};
-use tidelog_model::Door;
+use tidelog_model::{Caller, Door};
 use tidelog_security::AuditEvent;
 
 /// Longest name of a resource or reason that is written, bytes: clients make them up.
@@ -24,46 +24,58 @@ pub(super) fn line(event: &AuditEvent<'_>, time: &str) -> String {
             "success": principal.is_some(),
             "reason": reason.map(shortened),
         }),
-        AuditEvent::Authorization { caller, operation, resource, about, allowed } => json!({
-            "time": time,
-            "event": "authorization",
-            "principal": shortened(caller.principal.as_str()),
-            "host": caller.host.to_string(),
-            "client_id": shortened(&caller.client_id),
-            "door": name(caller.door),
-            "operation": operation.name(),
-            "resource_type": resource.kind().name(),
-            "resource": shortened(resource.name()),
-            "about": about.map(bounded),
-            "allowed": allowed,
-        }),
-        AuditEvent::Change { caller, change, name: of, refused } => json!({
-            "time": time,
-            "event": "change",
-            "principal": shortened(caller.principal.as_str()),
-            "host": caller.host.to_string(),
-            "client_id": shortened(&caller.client_id),
-            "door": name(caller.door),
-            "change": change,
-            "name": bounded(of),
-            "success": refused.is_none(),
-            "reason": refused.map(|error| error.name()),
-        }),
-        AuditEvent::DelegationToken { caller, change, id, owner, about, refused } => json!({
-            "time": time,
-            "event": "delegation_token",
-            "principal": shortened(caller.principal.as_str()),
-            "host": caller.host.to_string(),
-            "client_id": shortened(&caller.client_id),
-            "door": name(caller.door),
-            "operation": change.name(),
-            "token_id": id.map(shortened),
-            "owner": owner.map(|owner| shortened(owner.as_str())),
-            "about": about.map(bounded),
-            "success": refused.is_none(),
-            "reason": refused.map(|error| error.name()),
-        }),
+        AuditEvent::Authorization { caller, operation, resource, about, allowed } => of(
+            caller,
+            time,
+            json!({
+                "event": "authorization",
+                "operation": operation.name(),
+                "resource_type": resource.kind().name(),
+                "resource": shortened(resource.name()),
+                "about": about.map(bounded),
+                "allowed": allowed,
+            }),
+        ),
+        AuditEvent::Change { caller, change, name, refused } => of(
+            caller,
+            time,
+            json!({
+                "event": "change",
+                "change": change,
+                "name": bounded(name),
+                "success": refused.is_none(),
+                "reason": refused.map(|error| error.name()),
+            }),
+        ),
+        AuditEvent::DelegationToken { caller, change, id, owner, about, refused } => of(
+            caller,
+            time,
+            json!({
+                "event": "delegation_token",
+                "operation": change.name(),
+                "token_id": id.map(shortened),
+                "owner": owner.map(|owner| shortened(owner.as_str())),
+                "about": about.map(bounded),
+                "success": refused.is_none(),
+                "reason": refused.map(|error| error.name()),
+            }),
+        ),
     })
+}
+
+/// What an event of a caller says, with who that was.
+fn of(caller: &Caller, time: &str, mut event: Value) -> Value {
+    for (name, value) in [
+        ("time", time),
+        ("principal", shortened(caller.principal.as_str())),
+        ("host", &caller.host.to_string()),
+        ("client_id", shortened(&caller.client_id)),
+        ("door", name(caller.door)),
+    ] {
+        // invariant: every event above is an object.
+        event[name] = value.into();
+    }
+    event
 }
 
 /// As much of the text as a line has room for: what it names came from a request of any length.
@@ -106,7 +118,7 @@ const fn name(door: Door) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use tidelog_model::{Caller, KafkaError, Principal};
+    use tidelog_model::{KafkaError, Principal};
     use tidelog_security::TokenChange;
 
     use super::*;
