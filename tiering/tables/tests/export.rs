@@ -287,6 +287,31 @@ async fn the_schema_goes_on_after_a_restart() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_last_commit_is_known_after_a_restart() {
+    let (_folder, objects) = store().await;
+    let log = MemoryLog::new();
+    log.create("t", 1, Some(patient()));
+    log.append("t", 0, &[r#"{"a":1}"#]);
+    let first = exporter(&objects, &log);
+    first.flush(&name("t")).await.unwrap();
+    let commit = |exporter: &Exporter| {
+        let status = exporter.status().remove(0);
+        (status.last_commit, status.last_commit_at)
+    };
+    let before = commit(&first);
+    assert!(before.0.is_some() && before.1.is_some(), "{before:?}");
+    first.stop().await;
+    log.next_epoch();
+    let second = exporter(&objects, &log);
+    // The commit that claims the table for the new epoch has exported nothing.
+    until("the table is loaded", || second.status().first().is_some_and(|table| table.rows == 1)).await;
+    assert_eq!(commit(&second), before);
+    log.append("t", 0, &[r#"{"a":2}"#]);
+    second.flush(&name("t")).await.unwrap();
+    assert!(commit(&second) > before);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_retention_took_is_recorded() {
     let (folder, objects) = store().await;
     let log = MemoryLog::new();

@@ -7,7 +7,7 @@ use tidelog_model::LeaderEpoch;
 
 use super::body::Commit;
 use super::event::{Effect, Outcome};
-use super::machine::{Commits, Newest, Phase};
+use super::machine::{Commits, Moved, Newest, Phase};
 use super::state::TableState;
 
 /// A load, or the load after a lost race.
@@ -31,6 +31,7 @@ pub(super) struct Reading {
     epoch: LeaderEpoch,
     /// Nonce of the last commit that was read.
     nonce: Option<String>,
+    moved: Option<Moved>,
 }
 
 /// The newest was read; its predecessor is being looked at again.
@@ -40,6 +41,7 @@ pub(super) struct Confirming {
     newest: Newest,
     previous: Option<String>,
     state: TableState,
+    moved: Option<Moved>,
 }
 
 impl Reading {
@@ -68,12 +70,12 @@ impl Commits {
         self.stored = numbers.iter().copied().collect();
         let Some(last) = self.stored.last().copied() else {
             self.state = self.first.clone();
-            self.newest = None;
+            (self.newest, self.moved) = (None, None);
             return self.ready(load.then);
         };
         let next = last - last % self.snapshot_every;
         let (state, epoch) = (self.first.clone(), LeaderEpoch::NONE);
-        self.phase = Phase::Reading(Box::new(Reading { load, next, last, state, epoch, nonce: None }));
+        self.phase = Phase::Reading(Box::new(Reading { load, next, last, state, epoch, nonce: None, moved: None }));
         vec![Effect::Read(next)]
     }
 
@@ -100,9 +102,9 @@ impl Commits {
             self.phase = Phase::Reading(Box::new(reading));
             return vec![effect];
         }
-        let Reading { load, state, epoch, nonce, .. } = reading;
+        let Reading { load, state, epoch, nonce, moved, .. } = reading;
         let newest = Newest { number, epoch, nonce: nonce.unwrap_or_default() };
-        self.phase = Phase::Confirming(Box::new(Confirming { load, newest, previous, state }));
+        self.phase = Phase::Confirming(Box::new(Confirming { load, newest, previous, state, moved }));
         vec![ask_before(number)]
     }
 
@@ -119,7 +121,9 @@ impl Commits {
         }
         reading.epoch = commit.epoch;
         reading.nonce = Some(commit.nonce.clone());
-        if reading.next.is_multiple_of(self.snapshot_every) {
+        let is_snapshot = reading.next.is_multiple_of(self.snapshot_every);
+        reading.moved = Moved::after(reading.moved, &commit, is_snapshot);
+        if is_snapshot {
             let state = commit.snapshot.ok_or("it has no snapshot")?;
             state.schema.check()?;
             reading.state = state;
@@ -129,7 +133,7 @@ impl Commits {
     }
 
     pub(super) fn confirmed(&mut self, confirming: Confirming, before: Before<'_>) -> Vec<Effect> {
-        let Confirming { load, newest, previous, state } = confirming;
+        let Confirming { load, newest, previous, state, moved } = confirming;
         if !before.is_predecessor(newest.number, previous.as_deref()) {
             if newest.number == 0 {
                 // Somebody went on from it.
@@ -138,6 +142,7 @@ impl Commits {
             return self.again(load, newest.number, "has another predecessor than it says");
         }
         self.newest = Some(newest);
+        self.moved = moved;
         self.state = state;
         let state = &mut self.state;
         self.written.retain(|written| state.mark_written(*written));

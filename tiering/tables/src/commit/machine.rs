@@ -47,6 +47,8 @@ pub struct Commits {
     pub(super) state: TableState,
     /// The newest commit; `None` for a table without any.
     pub(super) newest: Option<Newest>,
+    /// The newest commit that moved an export, as far as the commits that were read tell.
+    pub(super) moved: Option<Moved>,
     /// Numbers that may be in the store.
     pub(super) stored: BTreeSet<u64>,
     /// Files confirmed since the last commit.
@@ -60,6 +62,24 @@ pub(super) struct Newest {
     pub(super) number: u64,
     pub(super) epoch: LeaderEpoch,
     pub(super) nonce: String,
+}
+
+/// A commit that moved an export, for people: one that only claims the table is none.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Moved {
+    /// Its number.
+    pub number: u64,
+    /// When it was written.
+    pub at: Timestamp,
+}
+
+impl Moved {
+    /// The later of the two. `from_snapshot`: what came before this commit was not read, so it stands for all of it.
+    pub(super) fn after(before: Option<Self>, commit: &Commit, from_snapshot: bool) -> Option<Self> {
+        let moves = !commit.ranges.is_empty() || !commit.skipped.is_empty();
+        let stands_for = from_snapshot && commit.snapshot.as_ref().is_some_and(|state| !state.partitions.is_empty());
+        (moves || stands_for).then_some(Moved { number: commit.number, at: commit.at }).or(before)
+    }
 }
 
 #[derive(Debug)]
@@ -103,6 +123,7 @@ impl Commits {
             state: first.clone(),
             first,
             newest: None,
+            moved: None,
             stored: BTreeSet::new(),
             written: Vec::new(),
             phase: Phase::Unknown,
@@ -117,6 +138,11 @@ impl Commits {
     /// Number of the newest commit known.
     pub fn newest(&self) -> Option<u64> {
         self.newest.as_ref().map(|newest| newest.number)
+    }
+
+    /// The newest commit that moved an export.
+    pub fn moved(&self) -> Option<Moved> {
+        self.moved
     }
 
     /// May a plan be proposed?
@@ -285,7 +311,9 @@ impl Commits {
     }
 
     fn succeed(&mut self, attempt: Attempt) -> Vec<Effect> {
-        let Attempt { commit: Commit { number, epoch, nonce, written, .. }, after, .. } = attempt;
+        let Attempt { commit, after, .. } = attempt;
+        self.moved = Moved::after(self.moved, &commit, false);
+        let Commit { number, epoch, nonce, written, .. } = commit;
         self.state = after;
         self.newest = Some(Newest { number, epoch, nonce });
         self.stored.insert(number);

@@ -16,6 +16,6 @@ mod tests;
 
 pub use body::{Commit, Range, Skipped, UnreadableCommit, VERSION, Written};
 pub use event::{Effect, Event, Outcome, Plan};
-pub use machine::{Commits, Nonces, Writer};
+pub use machine::{Commits, Moved, Nonces, Writer};
 pub use names::{COMMITS, commit_key, commit_number, file_key, table_folder};
 pub use state::{ExportedRange, InvalidCommit, PartitionState, TableState};

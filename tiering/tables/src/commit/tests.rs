@@ -337,3 +337,23 @@ fn a_commit_that_does_not_follow_is_found() {
     let reason = "commit 2 does not follow the one before it".to_owned();
     assert_eq!(store.drive(&mut commits(1), Event::Load), Outcome::Broken(reason));
 }
+
+#[test]
+fn the_newest_commit_that_moved_an_export_is_found_behind_claims_and_a_snapshot() {
+    let mut store = Store::default();
+    let mut writer = store.load(1);
+    assert_eq!(writer.moved(), None);
+    let at = |n: i64, plan| Event::Propose { plan, at: Timestamp(n) };
+    store.drive(&mut writer, at(1, Plan::default()));
+    assert_eq!(writer.moved(), None, "a claim moves nothing");
+    store.drive(&mut writer, at(2, export(0, 0, 5)));
+    let moved = writer.moved();
+    assert_eq!(moved.map(|moved| (moved.number, moved.at)), Some((1, Timestamp(2))));
+    store.drive(&mut writer, at(3, Plan::default()));
+    assert_eq!(store.load(2).moved(), moved);
+    // From a snapshot on, which is a claim here, nothing older is read: it stands for what came before.
+    while writer.newest() != Some(128) {
+        store.drive(&mut writer, at(4, Plan::default()));
+    }
+    assert_eq!(store.load(2).moved().map(|moved| moved.number), Some(128));
+}

@@ -224,8 +224,8 @@ impl Inner {
             bytes: 0,
             rows: 0,
             skipped_records: 0,
-            last_commit: last_commit.map(|(number, _)| number),
-            last_commit_at: last_commit.and_then(|(_, at)| at).map(|at| at.get()),
+            last_commit: last_commit.map(|commit| commit.number),
+            last_commit_at: last_commit.map(|commit| commit.at.get()),
             last_error,
         };
         for partition in state.iter().flat_map(|state| state.partitions.values()) {

@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use tidelog_model::{Offset, PartitionIndex, Timestamp};
+use tidelog_model::{Offset, PartitionIndex};
 use tokio::sync::{Notify, oneshot};
 
 use super::status::{Happened, Phase};
-use crate::commit::TableState;
+use crate::commit::{Moved, TableState};
 use crate::infer::Schema;
 use crate::source::TableTopic;
 
@@ -35,7 +35,7 @@ pub(super) struct Published {
     pub(super) draft: Option<Arc<Schema>>,
     /// Per partition: records below this offset have been shown to the draft.
     pub(super) scanned: std::collections::BTreeMap<PartitionIndex, Offset>,
-    pub(super) last_commit: Option<(u64, Option<Timestamp>)>,
+    pub(super) last_commit: Option<Moved>,
     pub(super) last_error: Option<Happened>,
 }
 

@@ -52,9 +52,9 @@ pub struct TableStatus {
     pub rows: u64,
     /// Records that retention deleted before they were exported.
     pub skipped_records: u64,
-    /// Number of the newest commit.
+    /// Number of the newest commit that exported or passed over records.
     pub last_commit: Option<u64>,
-    /// When this process made it, milliseconds since 1970; `None` if it was made before the start.
+    /// When it was made, milliseconds since 1970.
     pub last_commit_at: Option<i64>,
     /// The last thing that went wrong since the start.
     pub last_error: Option<Happened>,

@@ -132,7 +132,7 @@ impl<'a> Session<'a> {
             tracing::warn!(topic = %topic.name, "tidelog.table.key.format was fixed when the table began and stays as it was");
         }
         session.put_files(&topic, true).await?;
-        session.publish(true);
+        session.publish();
         for index in topic.indexes() {
             shared.wake(index);
         }
@@ -197,7 +197,7 @@ impl<'a> Session<'a> {
                 self.shared.wake(index);
             }
         }
-        self.publish(false);
+        self.publish();
         self.answer_flushes();
         Ok(next)
     }
@@ -296,11 +296,10 @@ impl<'a> Session<'a> {
             }
         }
         let skipped = plan.skipped.clone();
-        let at = wall();
-        let number = self.committer.commit(plan, at).await?;
+        self.committer.commit(plan, wall()).await?;
         self.changed = false;
         self.draft_moved = true;
-        self.committed(topic, number, at, &skipped);
+        self.committed(topic, &skipped);
         for index in due {
             if let Some(progress) = self.progress.get_mut(index) {
                 progress.start = progress.scanned;
@@ -310,11 +309,12 @@ impl<'a> Session<'a> {
         self.put_files(topic, false).await
     }
 
-    fn committed(&mut self, topic: &TableTopic, number: u64, at: Timestamp, skipped: &[Skipped]) {
+    fn committed(&mut self, topic: &TableTopic, skipped: &[Skipped]) {
         self.state_moved = true;
         report_skipped(topic, skipped);
         metrics::counter!("tidelog_table_commits_total", "topic" => topic.name.to_string()).increment(1);
-        self.shared.publish(|p| p.last_commit = Some((number, Some(at))));
+        let moved = self.committer.commits().moved();
+        self.shared.publish(|p| p.last_commit = moved);
     }
 
     /// Puts every file that a commit names and that is not known to be in the store.
@@ -352,10 +352,9 @@ impl<'a> Session<'a> {
         let state = self.committer.commits().state();
         let skipped: Vec<Skipped> = lost.into_iter().flat_map(|lost| state.not_skipped(lost)).collect();
         if !skipped.is_empty() {
-            let at = wall();
             let plan = Plan { skipped: skipped.clone(), ..Plan::default() };
-            let number = self.committer.commit(plan, at).await?;
-            self.committed(topic, number, at, &skipped);
+            self.committer.commit(plan, wall()).await?;
+            self.committed(topic, &skipped);
         }
         let written = self.committer.put_file(topic, index, range, file).await?;
         self.file_put(topic, written);
@@ -404,20 +403,18 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn publish(&mut self, loaded: bool) {
+    fn publish(&mut self) {
         let commits = self.committer.commits();
         let scanned = self.progress.iter().map(|(index, progress)| (*index, progress.scanned)).collect();
         let state = std::mem::take(&mut self.state_moved).then(|| Arc::new(commits.state().clone()));
         let draft = std::mem::take(&mut self.draft_moved).then(|| Arc::new(self.draft.clone()));
-        let newest = commits.newest();
+        let moved = commits.moved();
         self.shared.publish(|p| {
             p.phase = Phase::Running;
             p.state = state.or(p.state.take());
             p.draft = draft.or(p.draft.take());
             p.scanned = scanned;
-            if loaded {
-                p.last_commit = newest.map(|number| (number, None));
-            }
+            p.last_commit = moved;
         });
     }
 }
