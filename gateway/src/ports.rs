@@ -54,10 +54,12 @@ pub trait SqlPort: Send + Sync {
     fn query<'a>(&'a self, caller: &'a Caller, sql: &'a str) -> PortFuture<'a, SqlAnswer>;
 }
 
-/// Answers where tiering and tables stand; the implementation authorizes the caller.
+/// Answers where tiering and tables stand; the implementation authorizes the caller, where there is one.
 pub trait StatusPort: Send + Sync {
     /// Per tiered topic and partition: what is local, remote, waiting.
     fn tier<'a>(&'a self, caller: &'a Caller) -> PortFuture<'a, serde_json::Value>;
     /// Per exported topic: what is in files, how far behind the export is.
     fn tables<'a>(&'a self, caller: &'a Caller) -> PortFuture<'a, serde_json::Value>;
+    /// Is the object store away, as far as the last request to it told?
+    fn store_is_away(&self) -> bool;
 }

@@ -6,6 +6,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{MethodRouter, get};
 use http::{HeaderMap, StatusCode, header};
 use serde::Serialize;
+use tidelog_broker::Trouble;
 use utoipa::ToSchema;
 
 use crate::context::{Session, Shared};
@@ -37,6 +38,18 @@ pub(crate) struct Health {
     status: &'static str,
 }
 
+/// Whether clients may come, and what is wrong.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Readiness {
+    /// `ok`, `degraded` or `unavailable`.
+    #[schema(example = "degraded")]
+    status: &'static str,
+    /// Why; absent if nothing is wrong. `unavailable` because of `starting`, `stopping`, `data_directory_failed` or `metadata_lost`;
+    /// `degraded` because of `disk_full`, `offline_partitions`, `metadata_refuses_changes` or `object_store_away`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    reasons: Vec<&'static str>,
+}
+
 fn health(ok: bool) -> Response {
     let (code, status) = if ok { (StatusCode::OK, "ok") } else { (StatusCode::SERVICE_UNAVAILABLE, "unavailable") };
     (code, Json(Health { status })).into_response()
@@ -53,11 +66,24 @@ pub(crate) async fn healthz(State(context): State<Shared>) -> Response {
 
 /// Should it get traffic?
 #[utoipa::path(get, path = "/readyz", tag = "server", operation_id = "readyz", security(()), responses(
-    (status = 200, description = "Ready.", body = Health),
-    (status = 503, description = "Starting or stopping.", body = Health),
+    (status = 200, description = "Ready; if degraded, most of what clients want works.", body = Readiness),
+    (status = 503, description = "Starting or stopping, or it needs a restart.", body = Readiness),
 ))]
 pub(crate) async fn readyz(State(context): State<Shared>) -> Response {
-    health(context.broker.is_ready() && !context.shutdown.is_cancelled())
+    let mut troubles = context.broker.troubles();
+    if context.shutdown.is_cancelled() && !troubles.contains(&Trouble::Stopping) {
+        troubles.push(Trouble::Stopping);
+    }
+    if context.status.as_ref().is_some_and(|status| status.store_is_away()) {
+        troubles.push(Trouble::ObjectStoreAway);
+    }
+    let (code, status) = match troubles.iter().map(|trouble| trouble.is_fatal()).max() {
+        None => (StatusCode::OK, "ok"),
+        Some(false) => (StatusCode::OK, "degraded"),
+        Some(true) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+    };
+    let reasons = troubles.into_iter().map(Trouble::name).collect();
+    (code, Json(Readiness { status, reasons })).into_response()
 }
 
 /// Metrics in Prometheus' text format.

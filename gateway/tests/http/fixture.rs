@@ -89,6 +89,10 @@ impl StatusPort for FixedStatus {
     fn tables<'a>(&'a self, _: &'a Caller) -> PortFuture<'a, Value> {
         Box::pin(async { Ok(json!({ "tables": [] })) })
     }
+
+    fn store_is_away(&self) -> bool {
+        false
+    }
 }
 
 #[derive(Clone)]

@@ -129,7 +129,9 @@ async fn the_server_introduces_itself() {
     let document = server.get("/openapi.json").await.json();
     assert!(document["openapi"].as_str().unwrap().starts_with("3."));
     server.shutdown.cancel();
-    assert_eq!(server.get("/readyz").await.status.as_u16(), 503);
+    let stopping = server.get("/readyz").await;
+    assert_eq!(stopping.status.as_u16(), 503);
+    assert_eq!(stopping.json(), json!({ "status": "unavailable", "reasons": ["stopping"] }));
 }
 
 #[tokio::test]

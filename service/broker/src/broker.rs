@@ -301,13 +301,26 @@ impl Broker {
 
     /// Does the broker still do what it is for: no log offline, the metadata followed?
     pub fn is_alive(&self) -> bool {
-        let blind = self.inner.blind.load(Ordering::Acquire) || self.inner.core.disk_failed.load(Ordering::Acquire);
-        !self.inner.stop.is_cancelled() && !blind && !self.inner.replicas.any_offline()
+        !self.is_stopping() && !self.is_blind() && !self.disk_failed() && !self.inner.replicas.any_offline()
     }
 
     /// May clients come? Coordinators may still load.
     pub fn is_ready(&self) -> bool {
-        !self.inner.stop.is_cancelled() && self.inner.replicas.all_open(&self.image())
+        !self.is_stopping() && self.inner.replicas.all_open(&self.image())
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.inner.stop.is_cancelled()
+    }
+
+    /// Can the metadata no longer be followed?
+    pub(crate) fn is_blind(&self) -> bool {
+        self.inner.blind.load(Ordering::Acquire)
+    }
+
+    /// Did the metadata store not take the last change?
+    pub(crate) fn metadata_refuses(&self) -> bool {
+        self.inner.cluster.refuses()
     }
 
     /// The cluster's id.

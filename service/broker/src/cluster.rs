@@ -1,6 +1,7 @@
 //! This broker's image of the cluster: follows the metadata store, carries out decisions, and wakes who waits for a revision.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::RwLock;
 use tidelog_coordinator::group::{TopicDirectory, TopicFacts};
@@ -26,6 +27,8 @@ pub(crate) struct Cluster {
     directory: RwLock<Arc<TopicDirectory>>,
     /// Gets the image's access rules, if they bind.
     acls: Option<Arc<AclAuthorizer>>,
+    /// The store did not take the last change.
+    refuses: AtomicBool,
 }
 
 impl Cluster {
@@ -42,7 +45,8 @@ impl Cluster {
             acls.replace(rules(&image));
         }
         let directory = RwLock::new(Arc::new(TopicDirectory::new(1, image.topics().map(entry))));
-        Ok(Cluster { store, image: RwLock::new(Arc::new(image)), revision, directory, acls })
+        let image = RwLock::new(Arc::new(image));
+        Ok(Cluster { store, image, revision, directory, acls, refuses: AtomicBool::new(false) })
     }
 
     /// The image as of now; keep it as long as you like.
@@ -57,6 +61,18 @@ impl Cluster {
 
     pub(crate) fn store(&self) -> &dyn MetadataStore {
         &*self.store
+    }
+
+    /// Did the store not take the last change?
+    pub(crate) fn refuses(&self) -> bool {
+        self.refuses.load(Ordering::Relaxed)
+    }
+
+    /// What became of a change; remembers whether the store takes any.
+    fn ran(&self, ran: Result<Ran, StoreError>) -> Result<Ran, BrokerError> {
+        let refused = matches!(&ran, Err(StoreError::Unavailable(_) | StoreError::Corrupt { .. } | StoreError::Closed));
+        self.refuses.store(refused, Ordering::Relaxed);
+        ran.map_err(|error| store_error(&error))
     }
 
     /// Sees every revision that the image reaches.
@@ -148,7 +164,7 @@ impl Cluster {
     ) -> Result<T, BrokerError> {
         for _ in 0..MAX_CONFLICTS {
             let (decided, plan) = decide(&self.image())?;
-            match run(&*self.store, plan).await.map_err(|error| store_error(&error))? {
+            match self.ran(run(&*self.store, plan).await)? {
                 Ran::Committed(revision) => {
                     self.reached(revision).await?;
                     return Ok(decided);
@@ -169,8 +185,8 @@ impl Cluster {
             if transactions.is_empty() {
                 return Ok(());
             }
-            let ran = run_all(&self.store, transactions).await.map_err(|error| store_error(&error))?;
-            let (Ran::Committed(revision) | Ran::Conflict(revision)) = ran;
+            let (Ran::Committed(revision) | Ran::Conflict(revision)) =
+                self.ran(run_all(&self.store, transactions).await)?;
             self.reached(revision).await?;
         }
         Err(outrun())

@@ -1,9 +1,10 @@
-//! How the cluster is, in the numbers that operators of Kafka watch: counted when somebody asks.
+//! How the cluster is, in the numbers that operators of Kafka watch, and what keeps the broker from its work: looked up when somebody asks.
 
 use tidelog_model::Timestamp;
 
 use crate::broker::Broker;
 use crate::limits::LATE_TRANSACTION_GRACE_MS;
+use crate::room::DiskSpace;
 
 /// The cluster as this broker sees it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -32,7 +33,89 @@ pub struct Health {
     pub uncleanable: usize,
 }
 
+/// What keeps the broker from a part of its work, or from all of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, PartialOrd, Ord)]
+pub enum Trouble {
+    /// Partitions are still being opened.
+    Starting,
+    /// It is being stopped.
+    Stopping,
+    /// A flush failed: the data directory takes nothing more until a restart.
+    DataDirectoryFailed,
+    /// The metadata can no longer be followed: a restart reads it again.
+    MetadataLost,
+    /// What is left of the disk is kept for the service itself: what clients send is refused, reads and deletions go on.
+    DiskFull,
+    /// Partitions whose log is broken, or without a leader; the others go on.
+    OfflinePartitions,
+    /// The metadata store did not take the last change: topics, settings and producers that exist go on.
+    MetadataRefusesChanges,
+    /// The object store does not answer: what is on the disk goes on, older records have to wait.
+    ObjectStoreAway,
+}
+
+impl Trouble {
+    /// Each of them.
+    pub const ALL: [Trouble; 8] = [
+        Trouble::Starting,
+        Trouble::Stopping,
+        Trouble::DataDirectoryFailed,
+        Trouble::MetadataLost,
+        Trouble::DiskFull,
+        Trouble::OfflinePartitions,
+        Trouble::MetadataRefusesChanges,
+        Trouble::ObjectStoreAway,
+    ];
+
+    /// As programs read it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Trouble::Starting => "starting",
+            Trouble::Stopping => "stopping",
+            Trouble::DataDirectoryFailed => "data_directory_failed",
+            Trouble::MetadataLost => "metadata_lost",
+            Trouble::DiskFull => "disk_full",
+            Trouble::OfflinePartitions => "offline_partitions",
+            Trouble::MetadataRefusesChanges => "metadata_refuses_changes",
+            Trouble::ObjectStoreAway => "object_store_away",
+        }
+    }
+
+    /// Should clients go elsewhere? With any other trouble most of what they want still works.
+    pub const fn is_fatal(self) -> bool {
+        match self {
+            Trouble::Starting | Trouble::Stopping | Trouble::DataDirectoryFailed | Trouble::MetadataLost => true,
+            Trouble::DiskFull
+            | Trouble::OfflinePartitions
+            | Trouble::MetadataRefusesChanges
+            | Trouble::ObjectStoreAway => false,
+        }
+    }
+}
+
 impl Broker {
+    /// What keeps this broker from its work, in the order of [`Trouble::ALL`]; what it does not know of (the object store) is not in it.
+    pub fn troubles(&self) -> Vec<Trouble> {
+        let image = self.image();
+        let leaderless =
+            || image.topics().any(|topic| topic.partitions().any(|(_, found)| found.state.leader.is_none()));
+        let found = [
+            (Trouble::Starting, !self.is_stopping() && !self.replicas().all_open(&image)),
+            (Trouble::Stopping, self.is_stopping()),
+            (Trouble::DataDirectoryFailed, self.disk_failed()),
+            (Trouble::MetadataLost, self.is_blind()),
+            (Trouble::DiskFull, self.disk_space().is_some_and(|space| space.full)),
+            (Trouble::OfflinePartitions, self.replicas().any_offline() || leaderless()),
+            (Trouble::MetadataRefusesChanges, self.metadata_refuses()),
+        ];
+        found.into_iter().filter_map(|(trouble, there)| there.then_some(trouble)).collect()
+    }
+
+    /// The file system of the data directory, for the service's own parts; `None` if it cannot tell.
+    pub fn disk_space(&self) -> Option<DiskSpace> {
+        self.room().look()
+    }
+
     /// How the cluster is, for the service's own parts; asks no authorizer.
     pub fn health(&self) -> Health {
         let image = self.image();

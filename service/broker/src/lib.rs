@@ -72,13 +72,14 @@ pub use group_admin::{DeleteOffsetsTicket, GroupDescriptionTicket, GroupFilter, 
 pub use groups::{
     CommitRequest, CommitTicket, GroupOffset, GroupTicket, OffsetsRequest, OffsetsTicket, PartitionCommit,
 };
-pub use health::Health;
+pub use health::{Health, Trouble};
 pub use loggers::{LogLevel, LogLevels, ROOT_LOGGER};
 pub use markers::Markers;
 pub use observer::{Observer, TieredTopic, TopicView};
 pub use options::{BrokerOptions, ForeignWrites};
 pub use quorum::{FeaturesDescription, QuorumDescription};
 pub use quotas::{Mutations, QuotaFilter, QuotaMatch, StoredQuotas};
+pub use room::DiskSpace;
 pub use shell::clock::Clock;
 pub use tidelog_record::{EndTransactionMarker, MarkerKind};
 pub use transactional::{Transaction, TransactionSupport, TransactionalCommitRequest};

@@ -13,6 +13,19 @@ use tracing::{info, warn};
 use crate::BrokerError;
 use crate::limits::ROOM_STEP;
 
+/// The data directory's file system.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct DiskSpace {
+    /// Bytes that may still be written.
+    pub free: u64,
+    /// Bytes that it holds when it is full.
+    pub total: u64,
+    /// Of the free bytes, those that are kept for the service itself.
+    pub reserve: u64,
+    /// Is nothing left for clients?
+    pub full: bool,
+}
+
 /// Watches one file system.
 pub(crate) struct Room {
     disk: Arc<dyn Disk>,
@@ -30,6 +43,13 @@ impl Room {
     /// Would so many bytes more leave what is kept?
     pub(crate) fn has(&self, bytes: u64) -> bool {
         self.disk.space(&self.path).is_none_or(|space| space.has(bytes))
+    }
+
+    /// Where the file system stands; `None` if it cannot tell. `full` as the next request of a client would find it.
+    pub(crate) fn look(&self) -> Option<DiskSpace> {
+        let space = self.disk.space(&self.path)?;
+        let full = grant(space, 0, self.full.load(Ordering::Acquire)).is_none();
+        Some(DiskSpace { free: space.free, total: space.total, reserve: space.reserve(), full })
     }
 
     /// May a client's request take so many bytes?

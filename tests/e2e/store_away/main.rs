@@ -55,6 +55,12 @@ fn tier(server: &Server) -> Value {
     found.unwrap_or_default()
 }
 
+/// What is wrong, in the words of `tidelog status`.
+fn reasons(server: &Server) -> Vec<String> {
+    let status = server.run(&["status", "--output", "json"]).expect(0).json();
+    status["reasons"].as_array().unwrap().iter().map(|reason| reason.as_str().unwrap().to_owned()).collect()
+}
+
 fn wait_cold(server: &Server, remote_end: usize) {
     let cold = || {
         let tier = tier(server);
@@ -111,6 +117,9 @@ async fn hot_traffic_goes_on_and_cold_readers_wait() {
     let gave_up = server.run(&["consume", TOPIC, "--limit", "1", "--timeout", "4s"]).expect(1);
     let told = gave_up.stderr.lines().any(|line| line.starts_with("waiting for the server at "));
     assert!(told, "{gave_up:?}");
+    wait_until(|| reasons(&server) == ["object_store_away"], WORK, "the status says so");
+    assert!(server.is_ready(), "what is hot is served");
+    assert!(server.run(&["status"]).expect(0).stdout.contains("the object store does not answer"));
     let waiting = readers(&server);
     produce(&server, 600, 300);
     let mut written = 900;
@@ -121,6 +130,7 @@ async fn hot_traffic_goes_on_and_cold_readers_wait() {
     read_from_0(&waiting, written);
     drop(waiting);
     wait_cold(&server, 700);
+    assert!(reasons(&server).is_empty(), "it is back");
 
     // Away at a restart after a crash: nobody knows what is remote, though the last known manifest lies beside the log. What is hot works,
     // what is cold waits.

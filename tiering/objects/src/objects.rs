@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -29,6 +30,8 @@ pub struct Objects {
     prefix: Path,
     limits: Limits,
     local: Option<crate::LocalPuts>,
+    /// What the last request told.
+    away: Arc<AtomicBool>,
 }
 
 /// What a store says about one object.
@@ -62,7 +65,16 @@ impl Objects {
     pub fn over(store: Arc<dyn ObjectStore>, url: &str, limits: Limits) -> Self {
         let counts = Counts::default();
         let counted = Arc::new(Counted::new(Arc::clone(&store), counts.clone()));
-        Objects { url: url.into(), base: store, store: counted, counts, prefix: Path::default(), limits, local: None }
+        Objects {
+            url: url.into(),
+            base: store,
+            store: counted,
+            counts,
+            prefix: Path::default(),
+            limits,
+            local: None,
+            away: Arc::default(),
+        }
     }
 
     pub(crate) fn with_local(mut self, local: crate::LocalPuts) -> Self {
@@ -99,6 +111,23 @@ impl Objects {
     /// Requests so far, by kind.
     pub fn counts(&self) -> &Counts {
         &self.counts
+    }
+
+    /// Did the store not answer when it was last asked, or let nobody in? A store that nobody asks tells nothing.
+    pub fn is_away(&self) -> bool {
+        self.away.load(Ordering::Relaxed)
+    }
+
+    /// Takes from an answer whether the store is there. Errors of other kinds tell nothing of it.
+    fn heard<T>(&self, answer: Result<T, ObjectsError>) -> Result<T, ObjectsError> {
+        match &answer {
+            Ok(_) | Err(ObjectsError::NotFound { .. } | ObjectsError::AlreadyExists { .. }) => {
+                self.away.store(false, Ordering::Relaxed);
+            }
+            Err(ObjectsError::Unavailable(_) | ObjectsError::Denied(_)) => self.away.store(true, Ordering::Relaxed),
+            Err(ObjectsError::Unusable(_) | ObjectsError::Other(_)) => {}
+        }
+        answer
     }
 
     /// Puts in flight on a local file system; none for remote stores. A `syncfs` must not run beside them (design §3).
@@ -138,11 +167,12 @@ impl Objects {
             left -= 1;
             match within(self.limits.request_timeout, key, request()).await {
                 Err(error) if error.is_retriable() && left > 0 => {
+                    self.away.store(true, Ordering::Relaxed);
                     tracing::debug!(key, %error, "object store request failed, trying again");
                     tokio::time::sleep(jitter(wait)).await;
                     wait = wait.saturating_mul(2);
                 }
-                answer => return answer,
+                answer => return self.heard(answer),
             }
         }
     }
@@ -160,7 +190,7 @@ impl Objects {
         let path = self.path(key)?;
         let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
         let put = self.store.put_opts(&path, PutPayload::from_bytes(bytes.into()), options);
-        within(self.limits.request_timeout, key, put).await.map(|_| ())
+        self.heard(within(self.limits.request_timeout, key, put).await).map(|_| ())
     }
 
     /// Puts `size` bytes from a stream, in parts of 16 MiB if they are many; replaces what is there. Not repeated; a failed upload
@@ -170,7 +200,7 @@ impl Objects {
         S: Stream<Item = std::io::Result<Bytes>> + Send + Unpin,
     {
         let path = self.path(key)?;
-        upload::put_stream(&self.store, &path, key, size, source, &self.limits).await
+        self.heard(upload::put_stream(&self.store, &path, key, size, source, &self.limits).await)
     }
 
     /// Puts a local file (whole, as long as it is at the call), reading it off the async workers.

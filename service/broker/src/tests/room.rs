@@ -96,10 +96,12 @@ async fn partitions_that_found_no_room_serve_once_there_is() {
     fixture.broker.create_topics(&fixture.caller, vec![topic("others")], false).await.remove(0).unwrap_err();
     assert_eq!(fixture.produce("events", &["x"], Acks::All).await.unwrap_err().error, KafkaError::KafkaStorageError);
     assert!(!fixture.broker.is_alive());
+    assert_eq!(fixture.broker.troubles(), [Trouble::OfflinePartitions]);
     // What waits can be deleted.
     fixture.broker.delete_topics(&fixture.caller, vec![TopicRef::from("others")]).await.remove(0).unwrap();
     disk.full.store(false, Ordering::SeqCst);
     until("all partitions serve", || fixture.broker.is_alive()).await;
+    assert_eq!(fixture.broker.troubles(), []);
     fixture.produce("events", &["x"], Acks::All).await.unwrap();
     assert_eq!(fixture.read_all("events").await, ["x"]);
     let fixture = fixture.restart().await;
@@ -125,11 +127,15 @@ async fn clients_do_not_get_the_last_part_of_the_disk_and_the_service_does() {
     assert!(fixture.broker.topic(&fixture.caller, &TopicRef::from("new")).is_err());
     let error = fixture.broker.topic_or_create(&fixture.caller, "new").await.unwrap_err();
     assert_eq!(error.error, KafkaError::KafkaStorageError);
+    assert_eq!(fixture.broker.troubles(), [Trouble::DiskFull]);
+    assert!(!Trouble::DiskFull.is_fatal());
     // Readers, groups and deletions go on.
     assert_eq!(fixture.read_all("events").await[0], "a");
     fixture.broker.group_coordinator(&fixture.caller, "group").await.unwrap();
     fixture.broker.delete_topics(&fixture.caller, vec![TopicRef::from("old")]).await.remove(0).unwrap();
     assert!(fixture.broker.is_alive());
     disk.free.store(RESERVE * 2, Ordering::SeqCst);
+    // Nobody has to write first.
+    assert_eq!(fixture.broker.troubles(), []);
     fixture.produce("events", &["c"], Acks::All).await.unwrap();
 }

@@ -118,6 +118,12 @@ impl Http {
         self.send(self.client.get(self.url(path)?)).await
     }
 
+    /// Whatever the answer is, with its status.
+    pub(crate) async fn get_any(&self, path: &str) -> anyhow::Result<(u16, Vec<u8>)> {
+        let (status, body) = self.exchange(self.client.get(self.url(path)?)).await?;
+        Ok((status.as_u16(), body))
+    }
+
     pub(crate) async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Vec<u8>> {
         self.send(self.client.post(self.url(path)?).json(body)).await
     }
@@ -126,7 +132,15 @@ impl Http {
         Ok(self.base.join(path)?)
     }
 
-    async fn send(&self, mut request: reqwest::RequestBuilder) -> anyhow::Result<Vec<u8>> {
+    async fn send(&self, request: reqwest::RequestBuilder) -> anyhow::Result<Vec<u8>> {
+        let (status, body) = self.exchange(request).await?;
+        if status.is_success() {
+            return Ok(body);
+        }
+        Err(self.problem(status.as_u16(), status.canonical_reason().unwrap_or("error"), &body).into())
+    }
+
+    async fn exchange(&self, mut request: reqwest::RequestBuilder) -> anyhow::Result<(reqwest::StatusCode, Vec<u8>)> {
         request = match &self.credentials {
             Credentials::Bearer(token) => request.bearer_auth(token),
             Credentials::Basic(user, password) => request.basic_auth(user, Some(password)),
@@ -157,10 +171,7 @@ impl Http {
             }
             body.extend_from_slice(&chunk);
         }
-        if status.is_success() {
-            return Ok(body);
-        }
-        Err(self.problem(status.as_u16(), status.canonical_reason().unwrap_or("error"), &body).into())
+        Ok((status, body))
     }
 
     fn problem(&self, status: u16, reason: &str, body: &[u8]) -> HttpError {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::bail;
 use clap::Args;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tidelog_client::TopicInfo;
 
 use super::http::{Http, HttpError};
@@ -30,6 +30,8 @@ struct Status {
     cluster_id: String,
     controller: i32,
     ready: bool,
+    /// What is wrong, in the words of `/readyz`.
+    reasons: Vec<String>,
     http: String,
     brokers: Vec<Broker>,
     topics: usize,
@@ -63,7 +65,7 @@ pub(crate) async fn run(args: StatusArgs) -> anyhow::Result<()> {
     let client = connect(&args.kafka, "tidelog-status").await?;
     let cluster = client.describe_cluster().await?;
     let metadata = client.metadata(None, false).await?;
-    let (ready, http) = readiness(&args.http, args.kafka.tls_ca.as_deref()).await?;
+    let Readiness { ready, reasons, http } = readiness(&args.http, args.kafka.tls_ca.as_deref()).await?;
     let partitions = || metadata.topics.iter().flat_map(|topic| &topic.partitions);
     let count = |internal: bool| {
         let topics = metadata.topics.iter().filter(|topic| topic.is_internal == internal);
@@ -88,6 +90,7 @@ pub(crate) async fn run(args: StatusArgs) -> anyhow::Result<()> {
         cluster_id: cluster.cluster_id.clone(),
         controller: cluster.controller.get(),
         ready,
+        reasons,
         http,
         brokers: brokers.collect(),
         topics: count(false).0,
@@ -111,22 +114,62 @@ async fn offsets(client: &tidelog_client::Client, info: &TopicInfo) -> anyhow::R
     Ok(Topic { name: info.name.clone(), partitions: info.partitions.len(), offsets })
 }
 
-/// Is the server ready, and in which words?
-async fn readiness(args: &HttpServerArgs, tls_ca: Option<&Path>) -> anyhow::Result<(bool, String)> {
-    match Http::new(args, tls_ca)?.get("readyz").await {
-        Ok(_) => Ok((true, format!("{} ready", args.url))),
+/// Is the server ready, in which words, and what is wrong with it?
+struct Readiness {
+    ready: bool,
+    reasons: Vec<String>,
+    http: String,
+}
+
+/// What `/readyz` says; servers of earlier versions give no reasons.
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Told {
+    status: String,
+    reasons: Vec<String>,
+}
+
+async fn readiness(args: &HttpServerArgs, tls_ca: Option<&Path>) -> anyhow::Result<Readiness> {
+    let url = &args.url;
+    let (ready, told, http) = match Http::new(args, tls_ca)?.get_any("readyz").await {
+        Ok((status, body)) => {
+            let told: Told = serde_json::from_slice(&body).unwrap_or_default();
+            match status {
+                200 if told.status == "degraded" => (true, told, format!("{url} ready, degraded")),
+                200 => (true, told, format!("{url} ready")),
+                503 => (false, told, format!("{url} not ready")),
+                other => (false, told, format!("{url} HTTP {other}")),
+            }
+        }
         Err(error) => match error.downcast_ref::<HttpError>() {
-            Some(HttpError::Refused(url)) => Ok((false, format!("{url} refused"))),
-            Some(HttpError::Status { status: 503, .. }) => Ok((false, format!("{} not ready", args.url))),
-            Some(other) => Ok((false, format!("{} {other}", args.url))),
-            None => Ok((false, format!("{} {error:#}", args.url))),
+            Some(HttpError::Refused(url)) => (false, Told::default(), format!("{url} refused")),
+            _ => (false, Told::default(), format!("{url} {error:#}")),
         },
+    };
+    Ok(Readiness { ready, reasons: told.reasons, http })
+}
+
+/// A reason of `/readyz` for people; one that a later server has is told as it is.
+fn sentence(reason: &str) -> &str {
+    match reason {
+        "starting" => "partitions are still being opened",
+        "stopping" => "the server is being stopped",
+        "data_directory_failed" => "a flush failed: nothing more is written until a restart",
+        "metadata_lost" => "the metadata can no longer be followed: restart the server",
+        "disk_full" => "the disk is nearly full: what clients send is refused, reading and deleting go on",
+        "offline_partitions" => "partitions are offline; the log says why",
+        "metadata_refuses_changes" => "the metadata store did not take the last change; what exists goes on",
+        "object_store_away" => "the object store does not answer: what is on the disk goes on, older records wait",
+        other => other,
     }
 }
 
 impl Status {
     fn render(&self) -> String {
         let mut text = format!("Cluster     {}\nHTTP        {}\n", self.cluster_id, self.http);
+        for reason in &self.reasons {
+            text.push_str(&format!("            {}\n", sentence(reason)));
+        }
         text.push_str(&format!("Topics      {}\nPartitions  {}", self.topics, self.partitions));
         if self.leaderless_partitions > 0 {
             text.push_str(&format!(", {} without a leader", self.leaderless_partitions));
@@ -158,5 +201,20 @@ impl Status {
             text.push_str(&table.render());
         }
         text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tidelog_broker::Trouble;
+
+    use super::*;
+
+    #[test]
+    fn every_trouble_has_a_sentence() {
+        for trouble in Trouble::ALL {
+            assert_ne!(sentence(trouble.name()), trouble.name());
+        }
+        assert_eq!(sentence("of_a_later_server"), "of_a_later_server");
     }
 }

@@ -156,7 +156,12 @@ pub(crate) async fn start(config: ServeConfig, log: Option<Arc<dyn LogLevels>>) 
     let parts = GatewayParts {
         broker: broker.clone(),
         sql: sql(&objects, committed, &exporter, &broker)?,
-        status: Some(Arc::new(Status { broker: broker.clone(), tier, exporter: Arc::clone(&exporter) })),
+        status: Some(Arc::new(Status {
+            broker: broker.clone(),
+            tier,
+            exporter: Arc::clone(&exporter),
+            objects: objects.clone(),
+        })),
         metrics: {
             let (counted, broker) = (metrics::start(stop.clone()), broker.clone());
             let counted: Arc<dyn Fn() -> String + Send + Sync> = Arc::from(counted);

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use tidelog_broker::{Broker, TopicRef};
 use tidelog_gateway::{PortError, PortFuture, StatusPort};
 use tidelog_model::{Caller, KafkaError};
+use tidelog_objects::Objects;
 use tidelog_segments::Tier;
 use tidelog_tables::Exporter;
 
@@ -15,6 +16,7 @@ pub(super) struct Status {
     pub(super) broker: Broker,
     pub(super) tier: Arc<Tier>,
     pub(super) exporter: Arc<Exporter>,
+    pub(super) objects: Objects,
 }
 
 impl StatusPort for Status {
@@ -70,5 +72,9 @@ impl StatusPort for Status {
                 .map_err(|error| PortError::new(KafkaError::UnknownServerError, error.to_string()))?;
             Ok(json!({ "tables": tables }))
         })
+    }
+
+    fn store_is_away(&self) -> bool {
+        self.objects.is_away()
     }
 }
