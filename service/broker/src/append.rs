@@ -32,6 +32,12 @@ impl AppendTicket {
     pub fn refused(error: BrokerError) -> Self {
         AppendTicket(State::Refused(Some(error)))
     }
+
+    /// The same for one whose partition is known.
+    pub(crate) fn refused_by(replica: &Replica, error: BrokerError) -> Self {
+        replica.traffic.produce_failed();
+        AppendTicket::refused(error)
+    }
 }
 
 impl Future for AppendTicket {
@@ -42,13 +48,18 @@ impl Future for AppendTicket {
             State::Refused(error) => {
                 Poll::Ready(Err(error.take().unwrap_or_else(|| KafkaError::UnknownServerError.into())))
             }
-            State::Waiting { reply, replica } => Pin::new(reply).poll(cx).map(|answer| match answer {
-                Ok(Ok((base_offset, log_append_time))) => {
-                    Ok(Appended { base_offset, log_append_time, log_start_offset: replica.offsets().log_start })
-                }
-                Ok(Err(error)) => Err(error.into()),
-                // The partition went away with the entry still in its queue.
-                Err(_) => Err(KafkaError::NotLeaderOrFollower.into()),
+            State::Waiting { reply, replica } => Pin::new(reply).poll(cx).map(|answer| {
+                let error = match answer {
+                    Ok(Ok((base_offset, log_append_time))) => {
+                        let log_start_offset = replica.offsets().log_start;
+                        return Ok(Appended { base_offset, log_append_time, log_start_offset });
+                    }
+                    Ok(Err(error)) => error,
+                    // The partition went away with the entry still in its queue.
+                    Err(_) => KafkaError::NotLeaderOrFollower,
+                };
+                replica.traffic.produce_failed();
+                Err(error.into())
             }),
         }
     }
@@ -71,22 +82,30 @@ impl Broker {
     async fn try_enqueue(&self, caller: &Caller, request: AppendRequest) -> Result<AppendTicket, BrokerError> {
         let append = self.prepare(caller, request)?;
         if append.is_transactional() {
-            return Err(BrokerError::new(
+            let error = BrokerError::new(
                 KafkaError::TransactionalIdAuthorizationFailed,
                 "the batch is transactional, but the request names no transactional id",
-            ));
+            );
+            return Ok(AppendTicket::refused_by(&append.replica, error));
         }
         Ok(self.place(append, Content::PLAIN).await)
     }
 
     /// Authorizes and checks; nothing is in the queue yet.
     pub(crate) fn prepare(&self, caller: &Caller, request: AppendRequest) -> Result<Prepared, BrokerError> {
-        let (topic, replica) = self.find_partition(caller, Operation::Write, &request.topic, request.partition)?;
-        if topic.name.is_internal() {
-            return Err(BrokerError::new(
-                KafkaError::InvalidTopicException,
-                format!("{} is written by the service alone", topic.name),
-            ));
+        let (_, replica) = self.find_partition(caller, Operation::Write, &request.topic, request.partition)?;
+        let prepared = self.check(caller, &replica, request);
+        if prepared.is_err() {
+            replica.traffic.produce_failed();
+        }
+        prepared
+    }
+
+    fn check(&self, caller: &Caller, replica: &Arc<Replica>, request: AppendRequest) -> Result<Prepared, BrokerError> {
+        let topic = &replica.id.topic;
+        if topic.is_internal() {
+            let message = format!("{topic} is written by the service alone");
+            return Err(BrokerError::new(KafkaError::InvalidTopicException, message));
         }
         if self.disk_failed() {
             let message = "the broker's disk failed; an operator has to look at it and restart the broker";
@@ -98,7 +117,14 @@ impl Broker {
             .map_err(|error| BrokerError::new(error.kafka(), error.to_string()))?;
         self.admit(caller, QuotaKind::ProducerByteRate, request.batch.len())?;
         let AppendRequest { acks, timeout, keep, .. } = request;
-        Ok(Prepared { replica, batch: checked.batch, acks, deadline: now.after(timeout), timeout, keep })
+        Ok(Prepared {
+            replica: Arc::clone(replica),
+            batch: checked.batch,
+            acks,
+            deadline: now.after(timeout),
+            timeout,
+            keep,
+        })
     }
 
     /// Takes the append's place in the partition's queue. Waits only while the queue is full.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use futures::future::join_all;
 use tidelog_log::{BoxFuture, RemoteBatches, RemoteError};
-use tidelog_model::{Caller, KafkaError, LeaderEpoch, Offset, PartitionIndex, QuotaKind};
+use tidelog_model::{Caller, Door, KafkaError, LeaderEpoch, Offset, PartitionIndex, QuotaKind};
 use tidelog_partition::Offsets;
 use tidelog_security::{Operation, Resource};
 use tokio::sync::{Notify, OwnedSemaphorePermit};
@@ -94,20 +94,24 @@ impl Broker {
             budgeted,
         };
         let broker = self.clone();
-        async move { broker.poll(wanted, limits, deadline).await }
+        async move {
+            let mut answers = broker.poll(&wanted, limits, deadline).await;
+            count(&mut answers, &wanted);
+            answers
+        }
     }
 
-    async fn poll(&self, wanted: Vec<Wanted>, limits: Limits, deadline: Instant) -> Vec<FetchedPartition> {
+    async fn poll(&self, wanted: &[Wanted], limits: Limits, deadline: Instant) -> Vec<FetchedPartition> {
         let notify = Arc::new(Notify::new());
         let mut watching = None;
         loop {
-            let round = read_round(&wanted, limits.isolation, limits.max_bytes).await;
+            let round = read_round(wanted, limits.isolation, limits.max_bytes).await;
             if !round.cold.is_empty() && round.bytes == 0 {
-                return self.with_cold(round, &wanted, &limits, deadline).await;
+                return self.with_cold(round, wanted, &limits, deadline).await;
             }
             if !round.cold.is_empty() {
                 // Something hot is there: answer at once, the chunks load meanwhile and serve the next fetch.
-                self.load_meanwhile(&round.cold, &wanted, &limits);
+                self.load_meanwhile(&round.cold, wanted, &limits);
                 return round.answers;
             }
             let nothing_to_wait_for = wanted.is_empty() || round.failed || Instant::now() >= deadline;
@@ -116,7 +120,7 @@ impl Broker {
             }
             if watching.is_none() {
                 // First watch, then look once more: an event in between is not lost.
-                watching = Some(Watching::of(&wanted, &notify));
+                watching = Some(Watching::of(wanted, &notify));
                 continue;
             }
             let _ = tokio::time::timeout_at(deadline, notify.notified()).await;
@@ -232,6 +236,9 @@ impl Broker {
             return Err(error);
         }
         self.charge_door(caller, QuotaKind::ConsumerByteRate, fetched.size());
+        if caller.door != Door::Internal {
+            fetched.sent();
+        }
         let visible_end = match isolation {
             Isolation::ReadUncommitted => fetched.high_watermark,
             Isolation::ReadCommitted => fetched.last_stable_offset,
@@ -368,6 +375,19 @@ fn blank(offsets: Option<Offsets>) -> FetchedPartition {
         log_start_offset: offsets.map_or(Offset::NONE, |o| o.log_start),
         aborted: Vec::new(),
         records: Vec::new(),
+        traffic: None,
+    }
+}
+
+/// Counts what failed, and gives what was found along where it is counted once it is sent.
+fn count(answers: &mut [FetchedPartition], wanted: &[Wanted]) {
+    for (answer, Wanted { replica, .. }) in answers.iter_mut().zip(wanted) {
+        let Ok(replica) = replica else { continue };
+        if answer.error.is_some() {
+            replica.traffic.fetch_failed();
+        } else if answer.size() > 0 {
+            answer.traffic = Some(Arc::clone(&replica.traffic));
+        }
     }
 }
 

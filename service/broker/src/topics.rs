@@ -357,6 +357,8 @@ impl Broker {
                 last_stable: offsets.last_stable,
                 log_end: offsets.log_end,
                 local_bytes: replica.view.size(),
+                local_segments: replica.view.segment_count(),
+                traffic: replica.traffic.so_far(),
             })
         };
         Ok(found.partitions().filter_map(status).collect())

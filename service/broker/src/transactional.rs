@@ -81,7 +81,11 @@ impl Broker {
             (producers.len() > 1).then_some(KafkaError::InvalidProducerIdMapping)
         };
         if let Some(error) = refusal {
-            return prepared.iter().map(|_| AppendTicket::refused(error.into())).collect();
+            let refuse = |append: &Result<Prepared, _>| match append {
+                Ok(append) => AppendTicket::refused_by(&append.replica, error.into()),
+                Err(_) => AppendTicket::refused(error.into()),
+            };
+            return prepared.iter().map(refuse).collect();
         }
         let patience = prepared.iter().flatten().map(|append| append.timeout).max().unwrap_or_default();
         let mut asked: Vec<Asked> = prepared
@@ -100,7 +104,7 @@ impl Broker {
                 // One answer for each that is transactional, in their order.
                 Ok(append) => match answers.next().unwrap_or(Err(KafkaError::UnknownServerError)) {
                     Ok(verified) => self.place(append, Content::Records { verified }).await,
-                    Err(error) => AppendTicket::refused(produce_error(error, transaction.support)),
+                    Err(error) => AppendTicket::refused_by(&append.replica, produce_error(error, transaction.support)),
                 },
             });
         }

@@ -14,6 +14,7 @@ use tidelog_model::{
 use tidelog_record::AbortedTransaction;
 
 use crate::BrokerError;
+use crate::replica::Counted;
 
 /// A topic as a caller names it.
 #[derive(Clone, PartialEq, Eq, Debug, Hash, PartialOrd, Ord)]
@@ -157,12 +158,21 @@ pub struct FetchedPartition {
     pub aborted: Vec<AbortedTransaction>,
     /// Whole record batches; the first may begin below the offset asked for.
     pub records: Vec<Piece>,
+    /// Whose records they are; `None` if there are none.
+    pub(crate) traffic: Option<Arc<Counted>>,
 }
 
 impl FetchedPartition {
     /// Bytes of records.
     pub fn size(&self) -> usize {
         self.records.iter().map(Piece::len).sum()
+    }
+
+    /// Counts the records for their topic: whoever asked gets them.
+    pub fn sent(&self) {
+        if let Some(traffic) = &self.traffic {
+            traffic.went_out(self.size() as u64);
+        }
     }
 }
 
@@ -258,6 +268,35 @@ pub struct PartitionStatus {
     pub log_end: Offset,
     /// Bytes on the local disk.
     pub local_bytes: u64,
+    /// Segments on the local disk.
+    pub local_segments: usize,
+    /// What came in and went out since the partition is open.
+    pub traffic: Traffic,
+}
+
+/// What came into partitions and went out of them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Traffic {
+    /// Bytes of record batches that were written; not those that a producer sent again.
+    pub bytes_in: u64,
+    /// Their records.
+    pub messages_in: u64,
+    /// Bytes of record batches that clients were sent.
+    pub bytes_out: u64,
+    /// Batches of clients that were refused or could not be written.
+    pub failed_produces: u64,
+    /// Times that a reader got an error of this partition.
+    pub failed_fetches: u64,
+}
+
+impl std::ops::AddAssign for Traffic {
+    fn add_assign(&mut self, other: Self) {
+        self.bytes_in += other.bytes_in;
+        self.messages_in += other.messages_in;
+        self.bytes_out += other.bytes_out;
+        self.failed_produces += other.failed_produces;
+        self.failed_fetches += other.failed_fetches;
+    }
 }
 
 /// The cluster as clients see it.

@@ -3,11 +3,13 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use tidelog_broker::{FilePart, Piece};
 use tidelog_protocol::{Piece as WirePiece, Pieces, Records};
 
 use crate::send::Outgoing;
+use crate::throttle::Meter;
 
 /// An answer that is ready.
 pub(crate) enum Answer {
@@ -28,6 +30,18 @@ pub(crate) enum Hangup {
 
 /// The waiting stage of a request.
 pub(crate) type Waiting = Pin<Box<dyn Future<Output = Result<Answer, Hangup>> + Send>>;
+
+/// An answer to come, and what counts what it takes; there is none before a client is known.
+pub(crate) struct Pending {
+    pub(crate) answer: Waiting,
+    pub(crate) meter: Option<Arc<Meter>>,
+}
+
+impl From<Waiting> for Pending {
+    fn from(answer: Waiting) -> Self {
+        Pending { answer, meter: None }
+    }
+}
 
 /// Names file parts while a message is encoded, and puts them into its holes afterwards.
 #[derive(Default)]

@@ -14,7 +14,7 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use crate::answer::{Answer, Hangup, Waiting};
+use crate::answer::{Answer, Hangup, Pending};
 use crate::dispatch::dispatch;
 use crate::frame::{Budget, FrameError, FrameLimits, FrameReader, Inlet};
 use crate::limits::{MAX_WAITING_PER_CONNECTION, SEND_STALL};
@@ -53,7 +53,7 @@ pub(crate) async fn serve(
     limits: FrameLimits,
     stop: CancellationToken,
 ) {
-    let peer = session.peer;
+    let (peer, listener) = (session.peer, session.listener.name.to_lowercase());
     let (inlet, outlet) = match stream {
         Stream::Plain(stream) => {
             let stream = Arc::new(stream);
@@ -67,12 +67,43 @@ pub(crate) async fn serve(
     let (queue, waiting) = mpsc::channel(MAX_WAITING_PER_CONNECTION);
     let gone = stop.child_token();
     let writer = tokio::spawn(write(outlet, waiting, peer, gone.clone()));
-    if let Err(hangup) = read(session, FrameReader::new(inlet, budgets.requests, limits), queue, &gone).await {
-        report(peer, &hangup);
-    }
+    let end = match read(session, FrameReader::new(inlet, budgets.requests, limits), queue, &gone).await {
+        // Whatever came first, it would have ended now.
+        Ok(_) if stop.is_cancelled() => End::Server,
+        Ok(end) => end,
+        Err(hangup) => {
+            report(peer, &hangup);
+            End::Error
+        }
+    };
+    metrics::counter!("tidelog_connections_closed_total", "listener" => listener, "reason" => end.name()).increment(1);
     // The queue's sender is gone: the writer sends what was accepted, then ends.
     if let Err(error) = writer.await {
         warn!(%peer, %error, "the sending half of a connection failed");
+    }
+}
+
+/// Why a connection ends.
+#[derive(Clone, Copy)]
+enum End {
+    /// The client hung up, is lost, or takes no answers.
+    Client,
+    /// The client said nothing for too long.
+    Idle,
+    /// The client sent what is no request, or something after which the protocol ends a connection.
+    Error,
+    /// The service stops.
+    Server,
+}
+
+impl End {
+    const fn name(self) -> &'static str {
+        match self {
+            End::Client => "client",
+            End::Idle => "idle",
+            End::Error => "error",
+            End::Server => "server",
+        }
     }
 }
 
@@ -87,43 +118,48 @@ fn report(peer: SocketAddr, hangup: &Hangup) {
 async fn read(
     mut session: Session,
     mut frames: FrameReader,
-    queue: mpsc::Sender<Waiting>,
+    queue: mpsc::Sender<Pending>,
     gone: &CancellationToken,
-) -> Result<(), Hangup> {
+) -> Result<End, Hangup> {
     loop {
         // Room for the answer first, then a frame: a request must not hold budget while it waits for its turn.
-        let Ok(place) = queue.reserve().await else { return Ok(()) };
+        let Ok(place) = queue.reserve().await else { return Ok(End::Client) };
         // Who used more than its quota is not heard for a while, and the silence is not held against it (KIP-219).
         while let Some(left) = session.mute.left() {
             tokio::select! {
                 () = tokio::time::sleep(left) => {}
-                () = gone.cancelled() => return Ok(()),
+                () = gone.cancelled() => return Ok(End::Client),
             }
         }
         // A stop waits for the ordered stage at work: half a request must not be carried out.
         let next = tokio::select! {
             next = frames.next(session.allowance(Instant::now())) => next,
-            () = gone.cancelled() => return Ok(()),
+            () = gone.cancelled() => return Ok(End::Client),
         };
         let frame = match next {
             Ok(frame) => frame,
-            Err(FrameError::Closed) => return Ok(()),
+            Err(FrameError::Closed) => return Ok(End::Client),
+            Err(FrameError::Idle) => return Ok(End::Idle),
             Err(FrameError::Io(error)) => {
                 debug!(peer = %session.peer, %error, "client hung up");
-                return Ok(());
+                return Ok(End::Client);
             }
             Err(error) => return Err(Hangup::Malformed(error.to_string())),
         };
         place.send(dispatch(&mut session, frame).await?);
         if session.auth.is_over() {
-            return Ok(());
+            return Ok(End::Error);
         }
     }
 }
 
-async fn write(mut outlet: Outlet, mut waiting: mpsc::Receiver<Waiting>, peer: SocketAddr, gone: CancellationToken) {
-    while let Some(answer) = waiting.recv().await {
-        let sent = match answer.await {
+async fn write(mut outlet: Outlet, mut waiting: mpsc::Receiver<Pending>, peer: SocketAddr, gone: CancellationToken) {
+    while let Some(Pending { answer, meter }) = waiting.recv().await {
+        let answer = answer.await;
+        if let Some(meter) = &meter {
+            meter.answered();
+        }
+        let sent = match answer {
             Ok(Answer::Send(pieces)) => match &mut outlet {
                 Outlet::Plain(socket) => send(socket, pieces).await,
                 Outlet::Tls(sealed) => sealed.send(pieces).await,
@@ -158,6 +194,7 @@ mod tests {
     use tokio::time::Instant;
 
     use super::*;
+    use crate::answer::Waiting;
     use crate::send::Outgoing;
 
     /// More than the sockets' buffers take.
@@ -176,6 +213,10 @@ mod tests {
         FilePart { slice: FileSlice { file, position: 0, len: LARGE }, recent: true }
     }
 
+    fn pending(answer: Answer) -> Pending {
+        Pending::from(Box::pin(std::future::ready(Ok(answer))) as Waiting)
+    }
+
     const STALL: Duration = Duration::from_millis(300);
 
     #[tokio::test]
@@ -190,20 +231,20 @@ mod tests {
         for (case, piece) in cases {
             let began = Instant::now();
             let (stream, client, peer) = pair().await;
-            let (queue, waiting) = mpsc::channel::<Waiting>(4);
+            let (queue, waiting) = mpsc::channel::<Pending>(4);
             let gone = CancellationToken::new();
             let writer =
                 tokio::spawn(write(Outlet::Plain(Socket { stream, stall: STALL }), waiting, peer, gone.clone()));
-            queue.send(Box::pin(std::future::ready(Ok(Answer::Send(vec![piece]))))).await.ok().unwrap();
+            queue.send(pending(Answer::Send(vec![piece]))).await.ok().unwrap();
 
             // Another client meanwhile gets all it asked for.
             let (stream, mut reading, peer) = pair().await;
-            let (other, waiting) = mpsc::channel::<Waiting>(4);
+            let (other, waiting) = mpsc::channel::<Pending>(4);
             let other_gone = CancellationToken::new();
             tokio::spawn(write(Outlet::Plain(Socket { stream, stall: STALL }), waiting, peer, other_gone.clone()));
             for _ in 0..3 {
                 let answer = Answer::Send(vec![Outgoing::Bytes(Bytes::from_static(&[1; 1000]))]);
-                other.send(Box::pin(std::future::ready(Ok(answer)))).await.ok().unwrap();
+                other.send(pending(answer)).await.ok().unwrap();
                 reading.read_exact(&mut [0; 1000]).await.unwrap();
             }
 

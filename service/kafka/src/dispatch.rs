@@ -2,42 +2,46 @@
 
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use tidelog_protocol::header::HeaderError;
 use tidelog_protocol::messages::ApiVersionsRequest;
 use tidelog_protocol::{ApiKey, Decoder, Message, RequestHeader};
 
-use crate::answer::{Hangup, Waiting};
+use crate::answer::{Hangup, Pending, Waiting};
 use crate::auth::Admission;
 use crate::frame::Frame;
 use crate::handlers;
 use crate::request::{ReplyTo, Request};
 use crate::session::Session;
 use crate::throttle::{Meter, Timed};
+use crate::usage::Usage;
 
 /// Runs the ordered stage of one request and returns what is left to wait for.
-pub(crate) async fn dispatch(session: &mut Session, frame: Frame) -> Result<Waiting, Hangup> {
-    let Frame { body, reserved } = frame;
+pub(crate) async fn dispatch(session: &mut Session, frame: Frame) -> Result<Pending, Hangup> {
+    let Frame { body, reserved, queued } = frame;
     if session.auth.is_bare() {
-        return handlers::sasl_authenticate::handle_bare(session, &body).await;
+        return handlers::sasl_authenticate::handle_bare(session, &body).await.map(Pending::from);
     }
     let (header, body) = match RequestHeader::parse(body) {
         Ok(parsed) => parsed,
         Err(HeaderError::UnsupportedVersion { api: ApiKey::ApiVersions, correlation_id, .. }) => {
             // KIP-511: answered in version 0, so that the client learns what it may ask.
             let answer = ReplyTo::unmetered(0, correlation_id).answer(&handlers::api_versions::unsupported());
-            return Ok(Box::pin(std::future::ready(answer)));
+            return Ok(Pending::from(Box::pin(std::future::ready(answer)) as Waiting));
         }
         Err(error) => return Err(Hangup::Malformed(error.to_string())),
     };
     let reply = ReplyTo::unmetered(header.version, header.correlation_id);
     match header.api {
         ApiKey::SaslHandshake => {
-            return handlers::sasl_handshake::handle(session, reply, &decode_as(header.version, body)?);
+            let message = decode_as(header.version, body)?;
+            return handlers::sasl_handshake::handle(session, reply, &message).map(Pending::from);
         }
         ApiKey::SaslAuthenticate => {
-            return handlers::sasl_authenticate::handle(session, reply, &decode_as(header.version, body)?).await;
+            let message = decode_as(header.version, body)?;
+            return handlers::sasl_authenticate::handle(session, reply, &message).await.map(Pending::from);
         }
         api => match session.auth.admits(api, Instant::now()) {
             Admission::Granted => {}
@@ -48,13 +52,13 @@ pub(crate) async fn dispatch(session: &mut Session, frame: Frame) -> Result<Wait
         },
     }
     let caller = session.caller(header.client_id.as_deref());
-    let api = header.api.row().name;
-    metrics::counter!("tidelog_kafka_requests_total", "api" => api).increment(1);
-    metrics::counter!("tidelog_kafka_request_bytes_total", "api" => api).increment(body.remaining() as u64);
-    let meter = Arc::new(Meter::new(session.broker.clone(), caller.clone(), api, session.mute.clone()));
+    let usage = Usage::of(header.api);
+    usage.request_bytes.fetch_add(body.remaining() as u64, Ordering::Relaxed);
+    let meter = Arc::new(Meter::new(session.broker.clone(), caller.clone(), usage, session.mute.clone(), queued));
     let request = Request { session, header, caller, reserved, meter: Arc::clone(&meter) };
     let waiting = Timed::new(Arc::clone(&meter), pin!(route(request, body))).await?;
-    Ok(Box::pin(Timed::new(meter, waiting)))
+    meter.handled();
+    Ok(Pending { answer: Box::pin(Timed::new(Arc::clone(&meter), waiting)), meter: Some(meter) })
 }
 
 /// Bytes behind the last field are ignored, as Kafka ignores them: librdkafka's Metadata request for all topics has three.

@@ -3,7 +3,7 @@
 use std::io;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, ReadHalf};
@@ -75,14 +75,19 @@ const TLS_HANDSHAKE: i32 = 0x0016_0301;
 pub(crate) struct Frame {
     pub(crate) body: Bytes,
     pub(crate) reserved: OwnedSemaphorePermit,
+    /// For how long it waited for room in the budget.
+    pub(crate) queued: Duration,
 }
 
 /// Why no frame came.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FrameError {
-    /// The client hung up between two frames, or said nothing for long: nothing is wrong.
+    /// The client hung up between two frames: nothing is wrong.
     #[error("closed")]
     Closed,
+    /// The client said nothing for long.
+    #[error("idle")]
+    Idle,
     /// The client hung up, or the network did.
     #[error("{0}")]
     Io(#[from] io::Error),
@@ -144,7 +149,7 @@ impl FrameReader {
                 return Err(FrameError::Closed);
             }
             Ok(Err(error)) => return Err(error.into()),
-            Err(_) => return Err(FrameError::Closed),
+            Err(_) => return Err(FrameError::Idle),
         }
         let announced = match self.buffer.split_to(4)[..] {
             [a, b, c, d] => i32::from_be_bytes([a, b, c, d]),
@@ -155,13 +160,15 @@ impl FrameReader {
             _ if announced >> 8 == TLS_HANDSHAKE => return Err(FrameError::Tls),
             _ => return Err(FrameError::Length { announced, min: *sizes.start(), max: *sizes.end() }),
         };
+        let announced = Instant::now();
         let reserved = self.budget.reserve(length).await.ok_or(FrameError::Closed)?;
+        let queued = announced.elapsed();
         let patience = FRAME_GRACE + Duration::from_secs((length / FRAME_MIN_RATE) as u64);
         match timeout(patience, self.fill(length)).await {
             Ok(filled) => filled?,
             Err(_) => return Err(FrameError::Slow(length)),
         }
-        Ok(Frame { body: self.buffer.split_to(length).freeze(), reserved })
+        Ok(Frame { body: self.buffer.split_to(length).freeze(), reserved, queued })
     }
 
     async fn fill(&mut self, need: usize) -> io::Result<()> {

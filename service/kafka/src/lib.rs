@@ -20,9 +20,13 @@ mod session;
 #[cfg(test)]
 mod tests;
 mod throttle;
+mod times;
 mod tls;
+mod usage;
 
 pub use auth::SaslOptions;
 pub use listener::{KafkaDoor, ListenerSecurity};
 pub use session::ListenerName;
+pub use times::{TIME_BUCKETS_MICROS, TimesSoFar};
 pub use tls::TlsOptions;
+pub use usage::{ApiUsage, api_usage};

@@ -12,6 +12,7 @@ use crate::answer::{Answer, Files, Hangup, Waiting};
 use crate::limits::MAX_SENTENCE_BYTES;
 use crate::session::Session;
 use crate::throttle::Meter;
+use crate::usage::count_errors;
 
 /// One request: its header, its caller, its connection, and the budget its frame holds.
 pub(crate) struct Request<'a> {
@@ -66,6 +67,7 @@ impl ReplyTo {
 
     /// Encodes an answer; `files` fill its holes. Here the caller's pause is settled and told.
     pub(crate) fn answer_with<R: Response + Clone>(&self, response: &R, files: Files) -> Result<Answer, Hangup> {
+        count_errors(response);
         let pause = self.meter.as_ref().map_or(0, |meter| meter.settle());
         let throttled = (pause > 0).then(|| {
             let mut response = response.clone();
@@ -75,7 +77,7 @@ impl ReplyTo {
         match response_frame(self.version, self.correlation_id, throttled.as_ref().unwrap_or(response)) {
             Ok(pieces) => {
                 if let Some(meter) = &self.meter {
-                    meter.answered(pieces.len());
+                    meter.measured(pieces.len());
                 }
                 Ok(Answer::Send(files.fill(pieces)))
             }

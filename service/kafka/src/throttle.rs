@@ -11,6 +11,9 @@ use std::time::{Duration, Instant};
 use tidelog_broker::Broker;
 use tidelog_model::{Caller, QuotaKind};
 
+use crate::times::nanos;
+use crate::usage::Usage;
+
 /// Until when a connection is not read. Its reader and its answers share it.
 #[derive(Clone)]
 pub(crate) struct Mute {
@@ -40,9 +43,15 @@ impl Mute {
 pub(crate) struct Meter {
     broker: Broker,
     caller: Caller,
-    api: &'static str,
+    usage: &'static Usage,
     mute: Mute,
+    /// Nanoseconds before the start.
+    queued: u64,
     start: Instant,
+    /// Nanoseconds from the start to the end of the ordered stage; 0 if it has not ended.
+    handled: AtomicU64,
+    /// Nanoseconds from the start to the answer; 0 if there is none.
+    answered: AtomicU64,
     /// Nanoseconds of work that are over.
     busy: AtomicU64,
     /// Nanoseconds from the start to the work under way; 0 if there is none.
@@ -52,11 +61,35 @@ pub(crate) struct Meter {
 }
 
 impl Meter {
-    pub(crate) fn new(broker: Broker, caller: Caller, api: &'static str, mute: Mute) -> Self {
+    pub(crate) fn new(broker: Broker, caller: Caller, usage: &'static Usage, mute: Mute, queued: Duration) -> Self {
         let zero = || AtomicU64::new(0);
-        let start = Instant::now();
-        metrics::gauge!("tidelog_kafka_waiting_requests").increment(1.0);
-        Meter { broker, caller, api, mute, start, busy: zero(), entered: zero(), pause: zero() }
+        usage.requests.fetch_add(1, Ordering::Relaxed);
+        usage.waiting.fetch_add(1, Ordering::Relaxed);
+        Meter {
+            broker,
+            caller,
+            usage,
+            mute,
+            queued: nanos(queued),
+            start: Instant::now(),
+            handled: zero(),
+            answered: zero(),
+            busy: zero(),
+            entered: zero(),
+            pause: zero(),
+        }
+    }
+
+    /// The ordered stage is over.
+    pub(crate) fn handled(&self) {
+        self.handled.store(self.now(), Ordering::Relaxed);
+    }
+
+    /// The answer is there; now it is sent.
+    pub(crate) fn answered(&self) {
+        if self.answered.swap(self.now(), Ordering::Relaxed) == 0 {
+            self.usage.waiting.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 
     /// Counts what the caller uses.
@@ -97,21 +130,33 @@ impl Meter {
     }
 
     /// The answer has so many bytes.
-    pub(crate) fn answered(&self, bytes: usize) {
-        metrics::counter!("tidelog_kafka_response_bytes_total", "api" => self.api).increment(bytes as u64);
+    pub(crate) fn measured(&self, bytes: usize) {
+        self.usage.response_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
     fn now(&self) -> u64 {
-        u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX).max(1)
+        nanos(self.start.elapsed()).max(1)
     }
 }
 
 impl Drop for Meter {
-    /// The request is over, answered or not.
+    /// The request is over, answered or not: a stage that it has not reached took it no time.
     fn drop(&mut self) {
-        metrics::gauge!("tidelog_kafka_waiting_requests").decrement(1.0);
-        let histogram = metrics::histogram!("tidelog_kafka_request_duration_seconds", "api" => self.api);
-        histogram.record(self.start.elapsed().as_secs_f64());
+        let end = self.now();
+        if *self.answered.get_mut() == 0 {
+            self.answered();
+        }
+        let answered = (*self.answered.get_mut()).min(end);
+        let handled = match *self.handled.get_mut() {
+            0 => answered,
+            handled => handled.min(answered),
+        };
+        self.usage.queue.record(self.queued);
+        self.usage.local.record(handled);
+        self.usage.remote.record(answered - handled);
+        self.usage.send.record(end - answered);
+        self.usage.throttle.record(self.pause.get_mut().saturating_mul(1_000_000));
+        self.usage.total.record(self.queued.saturating_add(end));
     }
 }
 

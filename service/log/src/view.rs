@@ -63,6 +63,11 @@ impl LogView {
         state.closed.iter().map(|segment| segment.info()).chain([state.active.info()]).collect()
     }
 
+    /// How many they are.
+    pub fn segment_count(&self) -> usize {
+        self.shared.state.read().closed.len() + 1
+    }
+
     /// The segment that grows.
     pub fn active_segment(&self) -> SegmentInfo {
         self.shared.state.read().active.info()

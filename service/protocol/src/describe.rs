@@ -267,6 +267,16 @@ macro_rules! throttle_time {
     ($other:ident, $message:expr, $ms:expr) => {};
 }
 
+/// Tells one field's error codes: those that are in it, or itself if it is one.
+macro_rules! error_codes {
+    (error_code, $message:expr, $found:expr) => {
+        $found($message.error_code)
+    };
+    ($other:ident, $message:expr, $found:expr) => {
+        $crate::Wire::error_codes(&$message.$other, $found)
+    };
+}
+
 /// Describes a struct inside a message.
 macro_rules! structure {
     (
@@ -311,6 +321,11 @@ macro_rules! structure {
             #[allow(unused_variables)]
             fn set_throttle_time(&mut self, ms: i32) {
                 $( $crate::describe::throttle_time!($field, self, ms); )*
+            }
+
+            #[allow(unused_variables)]
+            fn error_codes(&self, found: &mut dyn FnMut(i16)) {
+                $( $crate::describe::error_codes!($field, self, found); )*
             }
 
             #[allow(unused_mut, unused_variables)]
@@ -458,4 +473,4 @@ macro_rules! api {
     };
 }
 
-pub(crate) use {api, default_of, message, structure, throttle_time};
+pub(crate) use {api, default_of, error_codes, message, structure, throttle_time};

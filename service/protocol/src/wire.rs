@@ -33,6 +33,9 @@ pub trait Wire: Sized {
 
     /// Sets the field `throttle_time_ms` of a struct that has one.
     fn set_throttle_time(&mut self, _: i32) {}
+
+    /// Tells every error code in it, 0 too: the fields `error_code` of structs.
+    fn error_codes(&self, _: &mut dyn FnMut(i16)) {}
 }
 
 /// A value that has a null form on the wire; `Option<T>` is the field's type where versions allow null.
@@ -57,6 +60,12 @@ impl<T: Nullable> Wire for Option<T> {
 
     fn is_null(&self) -> bool {
         self.is_none()
+    }
+
+    fn error_codes(&self, found: &mut dyn FnMut(i16)) {
+        if let Some(value) = self {
+            value.error_codes(found);
+        }
     }
 }
 
@@ -108,8 +117,8 @@ impl Wire for TopicId {
 
 /// The non-null forms of nullable types.
 macro_rules! never_null {
-    ($([$($generics:tt)*] $type:ty: $layout:expr;)*) => {$(
-        impl<$($generics)*> Wire for $type {
+    ($($type:ty: $layout:expr;)*) => {$(
+        impl Wire for $type {
             const LAYOUT: Layout = $layout;
 
             fn get(from: &mut Decoder, cx: Context) -> Result<Self, DecodeError> {
@@ -124,10 +133,27 @@ macro_rules! never_null {
 }
 
 never_null! {
-    [] Str: Layout::Text;
-    [] Bytes: Layout::Bytes;
-    [] Records: Layout::Bytes;
-    [T: Wire] Vec<T>: Layout::Array(&T::LAYOUT);
+    Str: Layout::Text;
+    Bytes: Layout::Bytes;
+    Records: Layout::Bytes;
+}
+
+impl<T: Wire> Wire for Vec<T> {
+    const LAYOUT: Layout = Layout::Array(&T::LAYOUT);
+
+    fn get(from: &mut Decoder, cx: Context) -> Result<Self, DecodeError> {
+        Self::get_nullable(from, cx)?.ok_or(DecodeError::Null { at: from.position() })
+    }
+
+    fn put(&self, to: &mut Encoder, cx: Context) -> Result<(), EncodeError> {
+        Self::put_nullable(Some(self), to, cx)
+    }
+
+    fn error_codes(&self, found: &mut dyn FnMut(i16)) {
+        for element in self {
+            element.error_codes(found);
+        }
+    }
 }
 
 impl Nullable for Str {

@@ -7,6 +7,7 @@ mod cases;
 mod grpc;
 mod guard;
 mod keys;
+mod metrics;
 mod routes;
 mod stream;
 

@@ -76,6 +76,8 @@ class Work(threading.Thread):
         for n in range(200):
             producer.produce(EVENTS, json.dumps({"n": n, "text": "x" * 100}).encode(), partition=0)
         producer.flush(1)
+        # An answer with an error.
+        producer.list_topics("no/topic", 5)
         # In a group that stays behind, and from the beginning, where segments are cold.
         reader = Consumer({"bootstrap.servers": BROKERS, "group.id": topic("slow"), "enable.auto.commit": False})
         reader.assign([TopicPartition(EVENTS, 0, OFFSET_BEGINNING)])

@@ -197,6 +197,10 @@ impl Replica {
         let bytes: usize = stamped.iter().map(StampedBatch::size).sum();
         self.since_checkpoint.fetch_add(bytes as u64, Ordering::Relaxed);
         let duplicates = |placed: &&Placed| matches!(placed.verdict, Verdict::Duplicate { .. });
+        // Unless it is a duplicate, the batches of the intents are those that were written.
+        let written = proposal.placed.iter().filter(|placed| matches!(placed.verdict, Verdict::Append { .. }));
+        let messages = written.map(|placed| u64::try_from(placed.intent.header.record_count).unwrap_or(0)).sum();
+        self.traffic.came_in(bytes as u64, messages);
         metrics::counter!("tidelog_log_appended_bytes_total").increment(bytes as u64);
         metrics::counter!("tidelog_log_appended_batches_total").increment(stamped.len() as u64);
         metrics::counter!("tidelog_log_duplicate_batches_total")

@@ -14,6 +14,7 @@ mod maintain;
 mod queue;
 mod read;
 mod refusals;
+mod traffic;
 mod transactions;
 mod waiters;
 
@@ -35,6 +36,7 @@ pub(crate) use local_log::TierSource;
 pub(crate) use maintain::Maintenance;
 pub(crate) use queue::{AppendWork, Work};
 pub(crate) use read::HotRead;
+pub(crate) use traffic::Counted;
 pub(crate) use transactions::{Decided, TransactionHost, TransactionWork};
 
 use crate::core::Core;
@@ -91,6 +93,7 @@ pub(crate) struct Replica {
     considered: AtomicI64,
     /// For whoever watches, without waiting for the log thread.
     delayed_transactions: AtomicUsize,
+    pub(crate) traffic: Arc<Counted>,
 }
 
 /// May an older part of this partition be in the cold tier? No default rules that out, because it may have been another one before.
@@ -149,6 +152,7 @@ impl Replica {
             cleaning: Mutex::new(Cleaning::up_to(cleaned)),
             considered: AtomicI64::new(Offset::NONE.0),
             delayed_transactions: AtomicUsize::new(0),
+            traffic: Arc::default(),
         })
     }
 

@@ -259,6 +259,7 @@ impl Reply {
     }
 
     fn data(&mut self, index: i32, fetched: FetchedPartition, files: &mut Files) -> PartitionData {
+        fetched.sent();
         let aborted = fetched.aborted.iter().map(|aborted| AbortedTransaction {
             producer_id: aborted.producer_id.get(),
             first_offset: aborted.first_offset.get(),

@@ -6,15 +6,17 @@ use std::time::Duration;
 
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
+use tidelog_kafka::TIME_BUCKETS_MICROS;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 /// Histograms keep every sample until somebody sorts them in; without this a server that nobody scrapes would only grow.
 const UPKEEP: Duration = Duration::from_secs(5);
 
-/// Upper ends of the buckets of every histogram, seconds: from a flush on a good disk to a request that timed out.
-const BUCKETS: [f64; 18] =
-    [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
+/// Upper ends of the buckets of every histogram, seconds: those of the Kafka door.
+fn buckets() -> [f64; TIME_BUCKETS_MICROS.len()] {
+    TIME_BUCKETS_MICROS.map(|end| end as f64 / 1e6)
+}
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, PartialOrd, Ord)]
 enum Kind {
@@ -38,6 +40,12 @@ const TABLE: &[(&str, Kind, Unit, &str)] = &[
         Counter,
         Unit::Count,
         "Lines of the audit log, by whether they were written or dropped for lack of room.",
+    ),
+    (
+        "tidelog_connections_closed_total",
+        Counter,
+        Unit::Count,
+        "Connections of Kafka clients that ended after they were let in, by listener and reason: client, idle, error, server (a stop); failed handshakes are counted apart.",
     ),
     (
         "tidelog_consumer_group_offsets_committed_total",
@@ -85,6 +93,12 @@ const TABLE: &[(&str, Kind, Unit, &str)] = &[
     ),
     ("tidelog_kafka_connections", Gauge, Unit::Count, "Connections of Kafka clients that are open."),
     (
+        "tidelog_kafka_errors_total",
+        Counter,
+        Unit::Count,
+        "Errors in answers to Kafka clients, by API and Kafka's name of the error; one answer may have several.",
+    ),
+    (
         "tidelog_kafka_failed_handshakes_total",
         Counter,
         Unit::Count,
@@ -103,20 +117,6 @@ const TABLE: &[(&str, Kind, Unit, &str)] = &[
         Unit::Count,
         "Fetch sessions that were ended to make room for others.",
     ),
-    ("tidelog_kafka_request_bytes_total", Counter, Unit::Bytes, "Bytes of Kafka clients' requests, by API."),
-    (
-        "tidelog_kafka_request_duration_seconds",
-        Histogram,
-        Unit::Seconds,
-        "Seconds from a Kafka request's frame to its answer, by API; long polls and pauses for order included.",
-    ),
-    ("tidelog_kafka_requests_total", Counter, Unit::Count, "Requests of Kafka clients, by API."),
-    (
-        "tidelog_kafka_response_bytes_total",
-        Counter,
-        Unit::Bytes,
-        "Bytes of answers to Kafka clients, by API; record batches of fetches included.",
-    ),
     (
         "tidelog_kafka_throttled_connections_total",
         Counter,
@@ -128,12 +128,6 @@ const TABLE: &[(&str, Kind, Unit, &str)] = &[
         Counter,
         Unit::Count,
         "Requests of Kafka clients beyond a quota, by quota.",
-    ),
-    (
-        "tidelog_kafka_waiting_requests",
-        Gauge,
-        Unit::Count,
-        "Requests of Kafka clients that were read and are not answered yet, long polls included.",
     ),
     ("tidelog_log_appended_batches_total", Counter, Unit::Count, "Record batches written to logs."),
     ("tidelog_log_appended_bytes_total", Counter, Unit::Bytes, "Bytes of record batches written to logs."),
@@ -219,7 +213,7 @@ pub(crate) fn start(stop: CancellationToken) -> Box<dyn Fn() -> String + Send + 
 }
 
 fn install() -> Result<PrometheusHandle, BuildError> {
-    let handle = PrometheusBuilder::new().set_buckets(&BUCKETS)?.install_recorder()?;
+    let handle = PrometheusBuilder::new().set_buckets(&buckets())?.install_recorder()?;
     describe();
     Ok(handle)
 }
@@ -236,10 +230,10 @@ fn describe() {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
+    use std::collections::{BTreeMap, BTreeSet};
     use std::path::Path;
 
-    use super::super::{gauges, group_gauges};
+    use super::super::{api_gauges, gauges, group_gauges, process_gauges};
     use super::*;
 
     /// Every `metrics::counter!("…"`, gauge and histogram in these sources.
@@ -276,33 +270,57 @@ mod tests {
         assert_eq!(found, described);
     }
 
-    /// Is this the name of a series?
-    fn exists(name: &str) -> bool {
-        gauges::is_rendered(name)
-            || group_gauges::NAMES.contains(&name)
-            || TABLE.iter().any(|(metric, kind, ..)| match kind {
-                Histogram => name.strip_suffix("_bucket").unwrap_or(name) == *metric,
-                Counter | Gauge => name == *metric,
-            })
+    /// Every metric there is: its name, kind and meaning.
+    fn all() -> BTreeMap<String, (String, String)> {
+        let counted = TABLE.iter().map(|(name, kind, _, meaning)| {
+            ((*name).to_owned(), (format!("{kind:?}").to_lowercase(), (*meaning).to_owned()))
+        });
+        let mut all: BTreeMap<_, _> = counted.collect();
+        let heads =
+            [gauges::heads(), group_gauges::heads(), api_gauges::heads(), process_gauges::render("", "")].concat();
+        let mut lines = heads.lines().filter(|line| line.starts_with("# "));
+        while let (Some(help), Some(kind)) = (lines.next(), lines.next()) {
+            let (name, meaning) = help.strip_prefix("# HELP ").and_then(|rest| rest.split_once(' ')).unwrap();
+            let kind = kind.strip_prefix(&format!("# TYPE {name} ")).unwrap();
+            let before = all.insert(name.to_owned(), (kind.to_owned(), meaning.to_owned()));
+            assert_eq!(before, None, "{name} is there twice");
+        }
+        all
     }
 
-    /// Every `tidelog_…` of a text.
+    /// Is this the name of a series?
+    fn exists(all: &BTreeMap<String, (String, String)>, name: &str) -> bool {
+        let is_histogram = |name: &str| all.get(name).is_some_and(|(kind, _)| kind == "histogram");
+        match name.strip_suffix("_bucket") {
+            Some(name) if is_histogram(name) => true,
+            _ => all.contains_key(name) && !is_histogram(name),
+        }
+    }
+
+    /// Every metric's name of a text.
     fn names(text: &str) -> impl Iterator<Item = &str> {
         let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
-        text.split(move |c| !is_name(c)).filter(|word| word.starts_with("tidelog_"))
+        text.split(move |c| !is_name(c)).filter(|word| word.starts_with("tidelog_") || word.starts_with("process_"))
     }
 
     #[test]
-    fn the_table_of_kafkas_names_names_metrics_that_exist() {
+    fn the_readme_lists_every_metric_and_no_other() {
         let text = include_str!("../../grafana/README.md");
-        assert!(names(text).count() > 20);
-        names(text).for_each(|name| assert!(exists(name), "{name}"));
+        let all = all();
+        let (kafkas, list) = text.split_once("\n## Every metric\n").unwrap();
+        assert!(names(kafkas).count() > 20);
+        names(kafkas).for_each(|name| assert!(all.contains_key(name), "{name}"));
+        let listed: Vec<&str> = list.lines().filter(|line| line.starts_with("| `")).collect();
+        let wanted: Vec<String> =
+            all.iter().map(|(name, (kind, meaning))| format!("| `{name}` | {kind} | {meaning} |")).collect();
+        assert!(listed == wanted, "the list should be\n{}", wanted.join("\n"));
     }
 
     /// The dashboard is what Grafana takes (its schema 39): known panels with ids of their own, on a grid of 24 columns without overlaps, all of
     /// whose queries ask for metrics that exist through the variables that it defines.
     #[test]
     fn the_dashboard_can_be_loaded_and_asks_for_metrics_that_exist() {
+        let all = all();
         let text = include_str!("../../grafana/tidelog.json");
         let dashboard: serde_json::Value = serde_json::from_str(text).unwrap();
         assert_eq!((&dashboard["uid"], &dashboard["schemaVersion"]), (&"tidelog".into(), &39.into()));
@@ -332,7 +350,7 @@ mod tests {
                 for (open, close) in [('(', ')'), ('{', '}'), ('[', ']')] {
                     assert_eq!(query.matches(open).count(), query.matches(close).count(), "{query}");
                 }
-                names(query).for_each(|name| assert!(exists(name), "{query}"));
+                names(query).for_each(|name| assert!(exists(&all, name), "{query}"));
                 asked += names(query).count();
                 // Of all brokers, or of the one that is chosen.
                 assert_eq!(query.matches("instance=~\"$instance\"").count(), names(query).count(), "{query}");
@@ -343,21 +361,25 @@ mod tests {
 
     #[test]
     fn names_have_the_units_of_the_field() {
-        for (name, kind, unit, meaning) in TABLE {
+        for (name, (kind, meaning)) in all() {
+            assert!((kind == "counter") == name.ends_with("_total"), "{name}");
+            assert!((kind != "histogram") || name.ends_with("_seconds"), "{name}");
+            assert!(meaning.ends_with('.'), "{name}");
+        }
+        for (name, _, unit, _) in TABLE {
             let unit_fits = match unit {
                 Unit::Bytes => name.contains("_bytes"),
                 Unit::Seconds => name.ends_with("_seconds"),
                 _ => true,
             };
-            assert!(unit_fits && (*kind == Counter) == name.ends_with("_total"), "{name}");
-            assert!(meaning.ends_with('.'), "{name}");
+            assert!(unit_fits, "{name}");
         }
         assert!(TABLE.is_sorted_by_key(|(name, ..)| *name));
     }
 
     #[test]
     fn every_series_has_its_help_and_type() {
-        let recorder = PrometheusBuilder::new().set_buckets(&BUCKETS).unwrap().build_recorder();
+        let recorder = PrometheusBuilder::new().set_buckets(&buckets()).unwrap().build_recorder();
         let handle = recorder.handle();
         metrics::with_local_recorder(&recorder, || {
             describe();

@@ -1,5 +1,6 @@
 //! `tidelog serve`: configuration, wiring, signals.
 
+mod api_gauges;
 pub(crate) mod args;
 mod audit;
 mod committed;
@@ -15,6 +16,7 @@ mod log_levels;
 mod metrics;
 mod observer;
 pub(crate) mod origin;
+mod process_gauges;
 pub(crate) mod resolve;
 mod safety;
 pub(crate) mod settings;

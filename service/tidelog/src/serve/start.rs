@@ -30,10 +30,18 @@ use super::config::{KafkaListener, ServeConfig};
 use super::observer::Events;
 use super::status::Status;
 use super::tls::Certificates;
-use super::{endpoints, facts, gauges, group_gauges, metrics, safety, tokens};
+use super::{api_gauges, endpoints, facts, gauges, group_gauges, metrics, process_gauges, safety, tokens};
 
 /// In the data directory: the object store that an earlier start has probed.
 const STORE_MARKER: &str = "object-store-probed";
+
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Unknown unless the build says.
+const COMMIT: &str = match option_env!("TIDELOG_COMMIT") {
+    Some(commit) => commit,
+    None => "unknown",
+};
 
 /// How long clients may take to let go at a stop.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -166,15 +174,15 @@ pub(crate) async fn start(config: ServeConfig, log: Option<Arc<dyn LogLevels>>) 
             let (counted, broker) = (metrics::start(stop.clone()), broker.clone());
             let counted: Arc<dyn Fn() -> String + Send + Sync> = Arc::from(counted);
             Box::new(move || {
-                let (counted, broker) = (Arc::clone(&counted), broker.clone());
-                Box::pin(async move { counted() + &gauges::render(&broker) + &group_gauges::render(&broker).await })
+                let (counted, broker, objects) = (Arc::clone(&counted), broker.clone(), objects.clone());
+                Box::pin(async move {
+                    let mut text = counted() + &api_gauges::render() + &gauges::render(&broker, objects.is_away());
+                    text += &process_gauges::render(VERSION, COMMIT);
+                    text + &group_gauges::render(&broker).await
+                })
             })
         },
-        info: GatewayInfo {
-            version: env!("CARGO_PKG_VERSION").into(),
-            commit: option_env!("TIDELOG_COMMIT").unwrap_or("unknown").into(),
-            cluster_id: cluster_id.clone(),
-        },
+        info: GatewayInfo { version: VERSION.into(), commit: COMMIT.into(), cluster_id: cluster_id.clone() },
         options: GatewayOptions {
             open_listener: authenticator.is_none() && !config.http_basic,
             basic: config.http_basic,
