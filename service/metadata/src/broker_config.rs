@@ -22,7 +22,7 @@ use crate::config::{
     unknown_ones,
 };
 use crate::consumer_times::{ConsumerBounds, ConsumerTimes};
-use crate::limits::MIN_TOKEN_SECRET_BYTES;
+use crate::limits::STRONG_TOKEN_SECRET_BYTES;
 use crate::overrides::{Overrides, Settings};
 use crate::topic_config::{TOPIC_CONFIGS, TopicDefaults};
 
@@ -207,23 +207,16 @@ impl BrokerConfig {
         if config.group_consumer_assignors.is_empty() {
             return Err(ConfigError::Conflict("group.consumer.assignors names no assignor".into()));
         }
-        config.check_token_secret()?;
         // The topics' defaults must fit together as a topic's own settings must.
         let defaults = config.topic_defaults(&BrokerOverrides::default(), &BrokerOverrides::default())?;
         crate::topic_config::TopicOverrides::default().check(&defaults)?;
         Ok(config)
     }
 
-    /// Everybody who gets a token can try keys on it for as long as he likes.
-    fn check_token_secret(&self) -> Result<(), ConfigError> {
-        match &self.delegation_token_secret {
-            Some(secret) if secret.0.len() < MIN_TOKEN_SECRET_BYTES => Err(ConfigError::Conflict(format!(
-                "delegation.token.secret.key has {} bytes; at least {MIN_TOKEN_SECRET_BYTES} are needed, as \
-                 `openssl rand -hex 32` makes them",
-                secret.0.len()
-            ))),
-            _ => Ok(()),
-        }
+    /// Can the key of tokens be guessed? Everybody who gets a token can try keys on it for as long as he likes. Kafka takes keys of any
+    /// length, and tokens that were made with one go on with that one only: it is no reason to refuse a start.
+    pub fn has_weak_token_secret(&self) -> bool {
+        self.delegation_token_secret.as_ref().is_some_and(|secret| secret.0.len() < STRONG_TOKEN_SECRET_BYTES)
     }
 
     fn from_values(mut explicit: Values) -> Self {

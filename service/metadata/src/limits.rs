@@ -39,9 +39,9 @@ pub const MAX_DELEGATION_TOKENS: usize = 10_000;
 /// Most delegation tokens of one owner: nobody takes all there may be from the others. (Jobs and their workers share one.)
 pub const MAX_DELEGATION_TOKENS_OF_ONE: usize = 1_000;
 
-/// Least length of `delegation.token.secret.key`, bytes: whoever guesses it has every token, and can try it on one of his own without
-/// asking. (As for the secrets of bearer tokens, RFC 7518 §3.2.)
-pub const MIN_TOKEN_SECRET_BYTES: usize = 32;
+/// Least length of a `delegation.token.secret.key` that a start does not warn of, bytes: whoever guesses it has every token, and can try it
+/// on one of his own without asking. (As for the secrets of bearer tokens, RFC 7518 §3.2.)
+pub const STRONG_TOKEN_SECRET_BYTES: usize = 32;
 
 /// Most renewers of one delegation token: it stays a few KiB.
 pub const MAX_TOKEN_RENEWERS: usize = 20;

@@ -5,22 +5,13 @@ use std::fmt::Write;
 
 use regex::Regex;
 
+use crate::der::{Field, element, from_field};
 use crate::limits::MAX_SUBJECT_BYTES;
 
 /// The subject in RFC 2253's form, as Java's `X500Principal.getName` writes it: the last part first, `CN=alice,OU=events,O=Example`. Nothing if the certificate
 /// makes no sense or has no subject.
 pub fn subject(certificate: &[u8]) -> Option<String> {
-    // Certificate { tbs { [0] version?, serial, algorithm, issuer, validity, subject, … } … } (RFC 5280 §4.1)
-    let (_, certificate, _) = element(certificate)?;
-    let (_, mut rest, _) = element(certificate)?;
-    let (tag, _, after) = element(rest)?;
-    if tag == 0xa0 {
-        rest = after;
-    }
-    for _ in ["serial", "algorithm", "issuer", "validity"] {
-        (_, _, rest) = element(rest)?;
-    }
-    let (_, parts, _) = element(rest)?;
+    let (_, parts, _) = element(from_field(certificate, Field::Subject)?)?;
     let name = name(parts)?;
     (!name.is_empty() && name.len() <= MAX_SUBJECT_BYTES).then_some(name)
 }
@@ -41,22 +32,6 @@ fn name(mut parts: &[u8]) -> Option<String> {
     }
     names.reverse();
     Some(names.join(","))
-}
-
-/// One element of DER: tag, content, and what follows it.
-fn element(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
-    let (tag, rest) = bytes.split_first()?;
-    let (first, rest) = rest.split_first()?;
-    let (length, rest) = match first {
-        0..=0x7f => (usize::from(*first), rest),
-        0x81..=0x84 => {
-            let (digits, rest) = rest.split_at_checked(usize::from(first & 0x7f))?;
-            (digits.iter().fold(0, |length, digit| (length << 8) | usize::from(*digit)), rest)
-        }
-        _ => return None,
-    };
-    let (content, after) = rest.split_at_checked(length)?;
-    Some((*tag, content, after))
 }
 
 /// `CN=alice`; a type that RFC 2253 has no word for is dotted, with its value in hexadecimal.

@@ -5,6 +5,7 @@
 mod acl;
 mod audit;
 mod authorize;
+mod der;
 pub mod distinguished_name;
 mod keys;
 pub mod limits;
@@ -12,6 +13,7 @@ mod quota;
 pub mod sasl;
 pub mod scram;
 mod token;
+mod validity;
 
 pub use acl::{AclAuthorizer, AclDefaults, AclSet, Asker, Verdict};
 pub use audit::{Audit, AuditEvent, Audited, TokenChange, is_worth_a_line};
@@ -19,5 +21,6 @@ pub use authorize::{AllowAuthenticated, Authorizer, Decision, Resource, Way};
 pub use keys::{KeyError, KeySet};
 pub use quota::Quotas;
 pub use token::{Authenticator, Identity, IssueError, TokenError, TokenRequest, TokenRules, issue_token};
+pub use validity::validity;
 // What is asked for is vocabulary, but whoever asks the authorizer finds all of it here.
 pub use tidelog_model::{Operation, ResourceType};

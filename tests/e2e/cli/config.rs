@@ -52,6 +52,8 @@ fn check_asks_what_a_start_asks() {
         (&["--jwt-secret-env", "NOT_SET_ANYWHERE"], "NOT_SET_ANYWHERE"),
         (&["--jwt-jwks", "/no/such/keys"], "/no/such/keys"),
         (&["--jwt-audience", "x"], "--jwt-secret-env"),
+        (&["--jwt-jwks", "https://issuer.example/keys"], "--jwt-any-audience"),
+        (&["--jwt-jwks", "https://issuer.example/keys", "--jwt-any-audience", "--jwt-audience", "x"], "either every"),
         (&["--object-store", "ftp://x"], "s3://bucket/prefix"),
         (&["--object-store", "s3://b", "--s3-endpoint", "http://s3"], "not encrypted"),
         (&["--config", "/no/such/file"], "/no/such/file"),
@@ -69,6 +71,68 @@ fn check_asks_what_a_start_asks() {
     misspelt.args(["config", "check"]).env("TIDELOG_KAFKA_LISTN", "x");
     let told = run(&mut misspelt, b"", QUICK).expect(0).stderr;
     assert!(told.contains("did you mean TIDELOG_KAFKA_LISTEN?"), "{told}");
+}
+
+#[test]
+fn check_looks_into_certificates_and_keys() {
+    use tidelog_harness::rcgen::{CertificateParams, KeyPair, date_time_ymd};
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let write = |name: &str, text: &str| std::fs::write(path(name), text).unwrap();
+    let signed = |name: &str, last: i32| {
+        let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        params.not_before = date_time_ymd(2019, 1, 1);
+        params.not_after = date_time_ymd(last, 12, 31);
+        let key = KeyPair::generate().unwrap();
+        write(&format!("{name}.pem"), &params.self_signed(&key).unwrap().pem());
+        write(&format!("{name}.key"), &key.serialize_pem());
+    };
+    signed("good", 2999);
+    signed("other", 2999);
+    signed("over", 2020);
+    write("garbage", "-----BEGIN CERTIFICATE-----\nhush!\n-----END CERTIFICATE-----\n");
+    write("odd", "-----BEGIN CERTIFICATE-----\nhush\n-----END CERTIFICATE-----\n");
+    let files = |cert: &str, key: &str, more: &[&str]| {
+        let listen = ["--kafka-listen", "SSL://127.0.0.1:0", "--http-listen", "127.0.0.1:0"];
+        let data = path("data");
+        let mut args: Vec<String> = listen.iter().chain(&["--data-dir", &data]).map(ToString::to_string).collect();
+        args.extend(["--tls-cert".to_owned(), path(cert), "--tls-key".to_owned(), path(key)]);
+        args.extend(more.iter().map(ToString::to_string));
+        args
+    };
+    let (garbage, odd) = (path("garbage"), path("odd"));
+    let none = path("none.pem");
+    for (args, part) in [
+        (files("none.pem", "good.key", &[]), "none.pem does not exist"),
+        (files("good.pem", "none.key", &[]), "none.key does not exist"),
+        (files("garbage", "good.key", &[]), "garbage has no usable certificate in PEM form"),
+        (files("odd", "good.key", &[]), "odd has an unusable certificate"),
+        (files("good.pem", "good.key", &["--kafka-tls-client-ca", &odd]), "odd has an unusable certificate"),
+        (files("good.pem", "good.pem", &[]), "good.pem has no usable private key in PEM form"),
+        (files("good.pem", "other.key", &[]), "good.pem and "),
+        (files("good.pem", "good.key", &["--kafka-tls-client-ca", &garbage]), "garbage has no usable certificate"),
+        (files("good.pem", "good.key", &["--kafka-tls-client-ca", &none]), "none.pem does not exist"),
+    ] {
+        let with = |command: &[&str]| {
+            let args: Vec<&str> = command.iter().copied().chain(args.iter().map(String::as_str)).collect();
+            alone(&args)
+        };
+        let refused = with(&["config", "check"]).expect(1);
+        assert!(refused.stderr.contains(part) && !refused.stderr.contains("hush"), "{part}: {}", refused.stderr);
+        let served = with(&["serve"]);
+        assert_eq!(served.code, Some(if part.contains("does not exist") { 4 } else { 1 }), "{}", served.stderr);
+        assert_eq!(served.stderr.lines().last(), refused.stderr.lines().last(), "{part}");
+    }
+    let with = |args: Vec<String>| {
+        let args: Vec<&str> = ["config", "check"].into_iter().chain(args.iter().map(String::as_str)).collect();
+        alone(&args).expect(0)
+    };
+    assert_eq!(with(files("good.pem", "good.key", &[])).stderr, "");
+    // Whoever verifies certificates turns away, but a start is not refused.
+    let over = with(files("over.pem", "over.key", &["--kafka-tls-client-ca", &path("over.pem")]));
+    for part in ["over.pem has ended, on 2020-12-31", "clients turn away", "clients that it has signed are refused"] {
+        assert!(over.stderr.contains(part), "{part}: {}", over.stderr);
+    }
 }
 
 #[test]

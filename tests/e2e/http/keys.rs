@@ -61,7 +61,7 @@ async fn until(server: &Server, token: &str, expected: u16, within: Duration, wh
 async fn an_issuer_changes_its_keys_without_a_restart() {
     let document = Arc::new(Mutex::new(Some(jwks("ec"))));
     let address = format!("http://{}/keys", issuer(&document));
-    let args = ["--jwt-jwks", &*address, "--jwt-subject-claim", "client_id"];
+    let args = ["--jwt-jwks", &*address, "--jwt-any-audience", "--jwt-subject-claim", "client_id"];
     let server = Server::start(tidelog_harness::options!().args(args));
     assert_eq!(status(&server, EC).await, 200, "the first token already finds its key");
     assert_eq!(status(&server, ED).await, 401);
@@ -77,7 +77,7 @@ async fn an_issuer_changes_its_keys_without_a_restart() {
 async fn an_issuer_that_is_away_at_the_start_is_asked_again() {
     let document = Arc::new(Mutex::new(None));
     let address = format!("http://{}/keys", issuer(&document));
-    let server = Server::start(tidelog_harness::options!().args(["--jwt-jwks", &*address]));
+    let server = Server::start(tidelog_harness::options!().args(["--jwt-jwks", &*address, "--jwt-any-audience"]));
     assert_eq!(status(&server, EC).await, 401);
     assert!(server.log().contains("the keys of tokens cannot be read"), "{}", server.log());
     *document.lock().unwrap() = Some(jwks("ec"));

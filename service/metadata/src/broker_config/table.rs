@@ -75,7 +75,7 @@ pub static BROKER_CONFIGS: &[ConfigDef] = &[
     ),
     ConfigDef::password(
         "delegation.token.secret.key",
-        "From this secret, of at least 32 bytes, those of delegation tokens are made; without it there are none. The same on every broker.",
+        "From this secret those of delegation tokens are made; without it there are none. Below 32 bytes it can be guessed, which a start warns of. The same on every broker.",
     ),
     ConfigDef::boolean("delete.topic.enable", "true", "May topics be deleted?"),
     ConfigDef::int(

@@ -244,8 +244,8 @@ fn a_secret_is_shown_nowhere() {
     let long = "hush".repeat(10_000);
     let error = BrokerConfig::new([("delegation.token.secret.key", &long)]).unwrap_err();
     assert!(!error.to_string().contains("hushhush"), "{error}");
+    assert!(!config.has_weak_token_secret());
     let short = "hush".repeat(7);
-    let error = BrokerConfig::new([("delegation.token.secret.key", &short)]).unwrap_err().to_string();
-    assert!(error.contains("has 28 bytes; at least 32 are needed") && !error.contains("hush"), "{error}");
+    assert!(BrokerConfig::new([("delegation.token.secret.key", &short)]).unwrap().has_weak_token_secret());
     assert_eq!(BrokerConfig::new([("delegation.token.secret.key", "")]).unwrap().delegation_token_secret, None);
 }

@@ -25,8 +25,8 @@ pub(crate) struct ConfigArgs {
 
 #[derive(Debug, Subcommand)]
 enum ConfigCommand {
-    /// Check file, environment and flags as `serve` would; exits with 1 if it would refuse them. Opens nothing: not the data
-    /// directory, no port, no object store.
+    /// Check file, environment and flags as `serve` would; exits with 1 if it would refuse them. Reads certificates and keys, and opens
+    /// nothing else: not the data directory, no port, no object store.
     Check(CheckArgs),
     /// Print every setting as `serve` would have it.
     Show(ShowArgs),

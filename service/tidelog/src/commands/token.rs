@@ -5,12 +5,14 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, bail};
 use clap::Args;
+use serde_json::json;
 use tidelog_model::Timestamp;
 use tidelog_security::{TokenRequest, issue_token};
 
 use super::delegation_token::{self, TokenCommand};
 use super::parse::duration;
-use crate::output::{Usage, print};
+use crate::cli::OutputArgs;
+use crate::output::{Usage, show};
 
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
@@ -32,6 +34,8 @@ pub(crate) struct TokenArgs {
     /// Issuer.
     #[arg(long, value_name = "ISSUER")]
     issuer: Option<String>,
+    #[command(flatten)]
+    output: OutputArgs,
 }
 
 pub(crate) async fn run(args: TokenArgs) -> anyhow::Result<()> {
@@ -52,5 +56,10 @@ fn sign(args: &TokenArgs) -> anyhow::Result<()> {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).context("the clock is before 1970")?;
     let now = Timestamp(i64::try_from(now.as_millis()).unwrap_or(i64::MAX));
     let token = issue_token(&request, secret.as_encoded_bytes(), now)?;
-    Ok(print(&format!("{token}\n"))?)
+    // A token counts seconds.
+    let ends =
+        (now.get() / 1000).saturating_add(i64::try_from(args.ttl.as_secs()).unwrap_or(i64::MAX)).saturating_mul(1000);
+    show(args.output.output, &json!({ "token": token, "subject": request.subject, "ends_ms": ends }), || {
+        format!("{token}\n")
+    })
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 use serde::Serialize;
+use serde_json::json;
 use tidelog_broker::DataDir;
 use tidelog_client::new_salt;
 use tidelog_metadata::decide::{ScramChange, alter_scram};
@@ -16,7 +17,7 @@ use tidelog_store::{EmbeddedStore, Ran, run as carry_out};
 
 use super::{connect, password};
 use crate::cli::{KafkaArgs, OutputArgs};
-use crate::output::{Table, existing, note, show};
+use crate::output::{Table, existing, show};
 
 #[derive(Debug, Args)]
 pub(crate) struct UserArgs {
@@ -55,6 +56,8 @@ struct CreateArgs {
     node_id: i32,
     #[command(flatten)]
     kafka: KafkaArgs,
+    #[command(flatten)]
+    output: OutputArgs,
 }
 
 #[derive(Debug, Args)]
@@ -71,6 +74,8 @@ struct DeleteArgs {
     name: String,
     #[command(flatten)]
     kafka: KafkaArgs,
+    #[command(flatten)]
+    output: OutputArgs,
 }
 
 pub(crate) async fn run(args: UserArgs) -> anyhow::Result<()> {
@@ -79,8 +84,8 @@ pub(crate) async fn run(args: UserArgs) -> anyhow::Result<()> {
         UserCommand::List(args) => list(args).await,
         UserCommand::Delete(args) => {
             connect(&args.kafka, "tidelog-user").await?.delete_user(&args.name).await?;
-            note(&format!("deleted user {}", args.name));
-            Ok(())
+            let name = &args.name;
+            show(args.output.output, &json!({ "user": name, "deleted": true }), || format!("deleted user {name}\n"))
         }
     }
 }
@@ -97,8 +102,10 @@ async fn create(args: CreateArgs) -> anyhow::Result<()> {
         Some(path) => write_offline(path, NodeId(args.node_id), &args.name, &password).await?,
         None => connect(&args.kafka, "tidelog-user").await?.set_password(&args.name, &password).await?,
     }
-    note(&format!("user {} has a password", args.name));
-    Ok(())
+    let name = &args.name;
+    let mechanisms: Vec<&str> = ScramMechanism::ALL.iter().map(|mechanism| mechanism.name()).collect();
+    let created = json!({ "user": name, "principal": format!("User:{name}"), "mechanisms": mechanisms });
+    show(args.output.output, &created, || format!("user {name} has a password\n"))
 }
 
 /// As a server would, in its place: the directory is locked meanwhile, and created if it is not there.

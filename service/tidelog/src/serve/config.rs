@@ -178,4 +178,6 @@ pub(crate) struct JwtConfig {
     pub(crate) issuer: Option<String>,
     /// Accepted audiences.
     pub(crate) audiences: Vec<String>,
+    /// Somebody has said that every token of the issuer is meant.
+    pub(crate) any_audience: bool,
 }

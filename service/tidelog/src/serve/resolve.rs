@@ -177,8 +177,13 @@ fn build(values: &mut Values) -> Result<ServeConfig> {
         subject_claim: values.required(&settings::JWT_SUBJECT_CLAIM, text)?,
         issuer: values.optional(&settings::JWT_ISSUER, text),
         audiences: values.list(&settings::JWT_AUDIENCE),
+        any_audience: values.required(&settings::JWT_ANY_AUDIENCE, boolean)?,
     };
     let has_jwt = jwt.secret_env.is_some() || jwt.jwks.is_some();
+    if jwt.any_audience && !jwt.audiences.is_empty() {
+        let message = "either every audience is meant (--jwt-any-audience) or those that are named (--jwt-audience)";
+        values.problems.push(Problem::of_all(message));
+    }
     if !has_jwt && (jwt.issuer.is_some() || !jwt.audiences.is_empty()) {
         let message = "an issuer or audience of tokens is set, but no key: pass --jwt-secret-env or --jwt-jwks";
         values.problems.push(Problem::of_all(message));

@@ -2,18 +2,32 @@
 
 use std::net::SocketAddr;
 
-use super::config::{ClientAuth, KafkaListener, Protocol, ServeConfig};
+use tidelog_metadata::BrokerConfig;
+
+use super::config::{ClientAuth, JwksPlace, KafkaListener, Protocol, ServeConfig};
 
 /// Why the server does not start, with the ways out.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "{door} would listen on {address}, which others can reach, without authentication; {configure}, or pass \
-     --allow-unauthenticated if everybody who can reach it may read and write everything"
-)]
-pub(crate) struct Unsafe {
-    door: &'static str,
-    address: SocketAddr,
-    configure: &'static str,
+pub(crate) enum Unsafe {
+    /// A listener beyond loopback where nobody says who he is.
+    #[error(
+        "{door} would listen on {address}, which others can reach, without authentication; {configure}, or pass \
+         --allow-unauthenticated if everybody who can reach it may read and write everything"
+    )]
+    Open {
+        /// Which door.
+        door: &'static str,
+        /// Where.
+        address: SocketAddr,
+        /// The better way out.
+        configure: &'static str,
+    },
+    /// An issuer makes tokens for others too, and whoever has one of those may not come in with it (RFC 8725 §3.9).
+    #[error(
+        "every token of the issuer behind --jwt-jwks would be taken, also one that was made for another service; say which are meant \
+         with --jwt-audience (and --jwt-issuer), or pass --jwt-any-audience if the issuer makes tokens for this service only"
+    )]
+    AnyToken,
 }
 
 /// Refuses open listeners beyond loopback; returns warnings to log otherwise.
@@ -29,7 +43,7 @@ pub(crate) fn check(config: &ServeConfig) -> Result<Vec<String>, Unsafe> {
     if let Some(listener) = open.iter().find(|listener| reachable(&listener.listen))
         && !config.allow_unauthenticated
     {
-        return Err(Unsafe {
+        return Err(Unsafe::Open {
             door: "Kafka",
             address: listener.listen,
             configure: "make its clients authenticate with --kafka-listen SASL_SSL://… or --kafka-tls-client-ca",
@@ -39,7 +53,7 @@ pub(crate) fn check(config: &ServeConfig) -> Result<Vec<String>, Unsafe> {
         warnings.push("Kafka clients authenticate, but what they send and get is not encrypted".into());
     }
     if reachable(&config.http) && config.jwt.is_none() && !config.http_basic && !config.allow_unauthenticated {
-        return Err(Unsafe {
+        return Err(Unsafe::Open {
             door: "HTTP",
             address: config.http,
             configure: "configure tokens with --jwt-secret-env or --jwt-jwks, or let users in with --http-basic",
@@ -61,13 +75,26 @@ pub(crate) fn check(config: &ServeConfig) -> Result<Vec<String>, Unsafe> {
                 listener.listen
             ));
         }
-        if jwt.issuer.is_none() || jwt.audiences.is_empty() {
+        let unnamed = (jwt.issuer.is_none(), jwt.audiences.is_empty());
+        if unnamed == (true, true) && matches!(jwt.jwks, Some(JwksPlace::Url(_))) && !jwt.any_audience {
+            return Err(Unsafe::AnyToken);
+        }
+        if unnamed != (false, false) && !jwt.any_audience {
             warnings.push(
                 "--jwt-issuer or --jwt-audience is not set: tokens of any issuer or for any audience are accepted if \
                  their signature is right"
                     .into(),
             );
         }
+    }
+    // What is wrong with the settings themselves hears whoever reads them.
+    let settings = BrokerConfig::new(config.broker.iter().map(|(name, value)| (name, value)));
+    if settings.is_ok_and(|settings| settings.has_weak_token_secret()) {
+        warnings.push(
+            "delegation.token.secret.key is shorter than 32 bytes: whoever has a token can guess it, and with it every other token; \
+             take a longer one (`openssl rand -hex 32`) when the tokens that were made with it are over"
+                .into(),
+        );
     }
     Ok(warnings)
 }
@@ -115,6 +142,13 @@ mod tests {
         assert!(refused.contains("Kafka") && refused.contains("--allow-unauthenticated"), "{refused}");
         let refused = check(&config("127.0.0.1:9092", "0.0.0.0:8082")).unwrap_err().to_string();
         assert!(refused.contains("--jwt-secret-env"), "{refused}");
+        let mut keyed = config("127.0.0.1:9092", "127.0.0.1:8082");
+        for (key, warnings) in [("0123456789abcdef0123456789abcde", 1), ("0123456789abcdef0123456789abcdef", 0)] {
+            keyed.broker = vec![("delegation.token.secret.key".into(), key.into())];
+            let told = check(&keyed).unwrap();
+            assert_eq!(told.len(), warnings, "{told:?}");
+            assert!(!format!("{told:?}").contains("0123"), "{told:?}");
+        }
         let mut tokens = config("127.0.0.1:9092", "0.0.0.0:8082");
         tokens.jwt = Some(JwtConfig {
             secret_env: Some("X".into()),
@@ -123,9 +157,13 @@ mod tests {
             subject_claim: String::new(),
             issuer: None,
             audiences: vec![],
+            any_audience: false,
         });
         let warnings = check(&tokens).unwrap();
         assert!(warnings.len() == 3 && warnings.iter().any(|warning| warning.contains("their tokens")), "{warnings:?}");
+        tokens.jwt.as_mut().unwrap().any_audience = true;
+        assert_eq!(check(&tokens).unwrap().len(), 2, "somebody has said so");
+        tokens.jwt.as_mut().unwrap().any_audience = false;
         let mut sasl = config("0.0.0.0:9092", "127.0.0.1:8082");
         sasl.kafka[0].protocol = Protocol::SaslPlaintext;
         assert_eq!(check(&sasl).unwrap().len(), 1, "a warning: nothing is encrypted");
@@ -153,5 +191,36 @@ mod tests {
         let mut open = config("0.0.0.0:9092", "0.0.0.0:8082");
         open.allow_unauthenticated = true;
         assert!(check(&open).is_ok());
+    }
+
+    /// An issuer behind an address makes tokens for many services; a file of keys or a shared secret is somebody's own.
+    #[test]
+    fn not_every_token_of_an_issuer_is_taken_unless_somebody_says_so() {
+        let mut config = config("127.0.0.1:9092", "127.0.0.1:8082");
+        let jwt = |jwks, issuer: Option<&str>, audiences: &[&str], any_audience| JwtConfig {
+            secret_env: None,
+            jwks: Some(jwks),
+            jwks_refresh: Default::default(),
+            subject_claim: String::new(),
+            issuer: issuer.map(str::to_owned),
+            audiences: audiences.iter().map(|&audience| audience.to_owned()).collect(),
+            any_audience,
+        };
+        let address = || JwksPlace::Url("https://issuer.example/keys".parse().unwrap());
+        let file = || JwksPlace::File("keys".into());
+        for (jwt, starts) in [
+            (jwt(address(), None, &[], false), false),
+            (jwt(address(), None, &["tidelog"], false), true),
+            (jwt(address(), Some("https://issuer.example"), &[], false), true),
+            (jwt(address(), None, &[], true), true),
+            (jwt(file(), None, &[], false), true),
+        ] {
+            let shown = format!("{jwt:?}");
+            config.jwt = Some(jwt);
+            assert_eq!(check(&config).is_ok(), starts, "{shown}");
+        }
+        config.jwt = Some(jwt(address(), None, &[], false));
+        let refused = check(&config).unwrap_err().to_string();
+        assert!(refused.contains("--jwt-audience") && refused.contains("--jwt-any-audience"), "{refused}");
     }
 }

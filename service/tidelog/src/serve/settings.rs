@@ -286,6 +286,13 @@ pub(super) const JWT_AUDIENCE: Setting =
         .of(Kind::List(','))
         .value("AUD")
         .otherwise("any");
+pub(super) const JWT_ANY_AUDIENCE: Setting = Setting::new(
+    "auth.jwt.any_audience",
+    "jwt-any-audience",
+    "TIDELOG_JWT_ANY_AUDIENCE",
+    "Take every token that a key has signed, whoever it was made for; without this, an audience or issuer must be named for keys from an address",
+)
+.boolean();
 pub(super) const LOG_FILTER: Setting = Setting::new(
     "logging.filter",
     "log",
@@ -328,6 +335,7 @@ pub(crate) const ALL: &[Setting] = &[
     JWT_SUBJECT_CLAIM,
     JWT_ISSUER,
     JWT_AUDIENCE,
+    JWT_ANY_AUDIENCE,
     LOG_FILTER,
 ];
 

@@ -30,7 +30,7 @@ use super::config::{KafkaListener, ServeConfig};
 use super::observer::Events;
 use super::status::Status;
 use super::tls::Certificates;
-use super::{api_gauges, endpoints, facts, gauges, group_gauges, metrics, process_gauges, safety, tokens};
+use super::{api_gauges, endpoints, facts, gauges, group_gauges, metrics, process_gauges, safety, tls, tokens};
 
 /// In the data directory: the object store that an earlier start has probed.
 const STORE_MARKER: &str = "object-store-probed";
@@ -75,6 +75,11 @@ pub(crate) struct Running {
 pub(crate) async fn start(config: ServeConfig, log: Option<Arc<dyn LogLevels>>) -> Result<Running> {
     for warning in safety::check(&config)? {
         warn!("{warning}");
+    }
+    if let Some(files) = &config.tls {
+        for warning in tls::check(files)? {
+            warn!("{warning}");
+        }
     }
     raise_open_files();
     let settings = BrokerConfig::new(config.broker.iter().map(|(name, value)| (name, value)))?;

@@ -4,15 +4,21 @@ use tidelog_objects::Objects;
 
 use super::config::ServeConfig;
 use super::origin::Problem;
-use super::{safety, start, tokens};
+use super::{safety, start, tls, tokens};
 
 /// What a start would warn of, and why it would refuse.
 pub(crate) fn verify(config: &ServeConfig) -> (Vec<String>, Vec<Problem>) {
     let mut problems = Vec::new();
-    let warnings = safety::check(config).unwrap_or_else(|refused| {
+    let mut warnings = safety::check(config).unwrap_or_else(|refused| {
         problems.push(Problem::of_all(refused.to_string()));
         Vec::new()
     });
+    if let Some(files) = &config.tls {
+        match tls::check(files) {
+            Ok(told) => warnings.extend(told),
+            Err(error) => problems.push(Problem::of_all(format!("{error:#}"))),
+        }
+    }
     if let Some(jwt) = &config.jwt
         && let Err(error) = tokens::authenticator(jwt)
     {

@@ -275,6 +275,19 @@ fn tokens_need_the_key_that_their_secrets_follow_from() {
     assert!(told.contains("delegation.token.secret.key is not set to Kafka's: t"), "{told}");
 }
 
+/// Kafka takes a key of any length, and its tokens go on with no other one.
+#[test]
+fn tokens_of_a_short_key_go_on() {
+    let mut world = World::default();
+    world.configure(&[("delegation.token.secret.key", "k")]);
+    let mut kraft = KraftImage::default();
+    let user = || "User:a".to_owned();
+    let token =
+        KraftToken { owner: user(), requester: user(), renewers: vec![], issued: 1, ends: i64::MAX, expires: i64::MAX };
+    kraft.tokens.insert("t".to_owned(), token);
+    assert_eq!(rest(&mut world, &kraft).unwrap().0.tokens, 1);
+}
+
 /// Another controller may have given blocks of which this node never heard.
 #[test]
 fn producer_ids_of_other_controllers_are_not_given_again() {
