@@ -371,6 +371,11 @@ impl Broker {
         &*self.inner.authorizer
     }
 
+    /// Is there an audit log?
+    pub(crate) fn has_audit(&self) -> bool {
+        self.inner.audit.is_some()
+    }
+
     /// Tells the audit log of an authentication, which only a door sees. What callers ask for it hears from the authorizer, and of tokens
     /// from their use cases.
     pub fn audit(&self, event: &AuditEvent<'_>) {

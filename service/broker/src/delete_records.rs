@@ -15,7 +15,7 @@ use crate::broker::Broker;
 use crate::limits::CHECKPOINT_PATIENCE;
 use crate::lookup::nameless;
 use crate::replica::Replica;
-use crate::{BrokerError, DeleteBefore, Deletion, TopicRef};
+use crate::{BrokerError, DeleteBefore, Deletion};
 
 /// A deletion that may be carried out.
 struct Step {
@@ -68,10 +68,7 @@ impl Broker {
         }
         self.begin(ready, deadline, &mut outcomes).await;
         for (deletion, outcome) in deletions.iter().zip(&outcomes) {
-            let of = match &deletion.topic {
-                TopicRef::Name(name) => format!("{name}-{}", deletion.partition),
-                TopicRef::Id(id) => format!("{id}-{}", deletion.partition),
-            };
+            let of = format_args!("{}-{}", deletion.topic, deletion.partition);
             self.audit_change(caller, "DELETE_RECORDS", &of, outcome);
         }
         outcomes

@@ -78,7 +78,10 @@ impl Broker {
         self.may_cluster(caller, Operation::Alter)?;
         let image = self.image();
         let check = |((topic, index), replicas): (NamedPartition, Option<Vec<NodeId>>)| {
-            Ok(decide::check_reassignment(&image, &topic, index, replicas.as_deref(), another_factor)?)
+            let checked = decide::check_reassignment(&image, &topic, index, replicas.as_deref(), another_factor);
+            let checked = checked.map_err(BrokerError::from);
+            self.audit_change(caller, "REASSIGN_PARTITION", &format_args!("{topic}-{index}"), &checked);
+            checked
         };
         Ok(targets.map(check).collect())
     }
@@ -121,13 +124,15 @@ impl Broker {
     /// Forgets a broker that is gone for good. One that runs keeps its registration: it is bound to the lease that the broker holds.
     pub fn unregister_broker(&self, caller: &Caller, node: NodeId) -> Result<(), BrokerError> {
         self.may_cluster_about(caller, Operation::Alter, &format_args!("no broker {node}"))?;
-        Err(match self.image().brokers().any(|(registered, _)| registered == node) {
+        let refused = Err(match self.image().brokers().any(|(registered, _)| registered == node) {
             true => BrokerError::new(KafkaError::InvalidRequest, format!("Broker {node} is running; stop it first.")),
             false => {
                 let message = format!("Broker ID {node} is not currently registered");
                 BrokerError::new(KafkaError::BrokerIdNotRegistered, message)
             }
-        })
+        });
+        self.audit_change(caller, "UNREGISTER_BROKER", &node, &refused);
+        refused
     }
 
     /// Refuses who may not do this to the cluster.

@@ -1,5 +1,6 @@
 //! Groups as administrators see them: describe, list, delete, forget positions. Membership itself is in `groups`.
 
+use std::fmt;
 use std::pin::Pin;
 
 use tidelog_coordinator::group::{AnyDescription, GroupCall, GroupDescription, GroupId, GroupListing, GroupReply};
@@ -188,7 +189,10 @@ impl Broker {
                         refused.push(None);
                         partitions.push((name, *partition));
                     }
-                    Err(error) => refused.push(Some(error)),
+                    Err(error) => {
+                        self.audit_position(caller, &group, &format_args!("{topic}-{partition}"), Err(error));
+                        refused.push(Some(error));
+                    }
                 }
             }
         }
@@ -196,7 +200,33 @@ impl Broker {
             let rest = GroupTicket::ready(Ok(GroupReply::DeleteOffsets(Ok(Vec::new()))));
             return DeleteOffsetsTicket { refused, rest };
         }
-        DeleteOffsetsTicket { refused, rest: self.group(caller, group, GroupCall::DeleteOffsets(partitions)).await }
+        let call = GroupCall::DeleteOffsets(partitions.clone());
+        let rest = self.call_group(group.clone(), self.topic_directory(), call).await;
+        let rest = self.overhear(caller, rest, move |broker, caller, reply| {
+            let results = match reply {
+                Ok(GroupReply::DeleteOffsets(results)) => results.as_ref().map_err(|error| *error),
+                Ok(_) => Err(KafkaError::UnknownServerError),
+                Err(error) => Err(*error),
+            };
+            for (at, (topic, partition)) in partitions.iter().enumerate() {
+                let result =
+                    results.and_then(|all| all.get(at).copied().unwrap_or(Err(KafkaError::UnknownServerError)));
+                broker.audit_position(caller, &group, &format_args!("{topic}-{partition}"), result);
+            }
+        });
+        DeleteOffsetsTicket { refused, rest }
+    }
+
+    /// Tells the audit log how it ended that a group's position was to be forgotten.
+    fn audit_position(
+        &self,
+        caller: &Caller,
+        group: &GroupId,
+        partition: &dyn fmt::Display,
+        result: Result<(), KafkaError>,
+    ) {
+        let name = format_args!("{}: {partition}", group.as_str());
+        self.audit_change(caller, "DELETE_OFFSET", &name, &result.map_err(BrokerError::from));
     }
 
     fn deletable(

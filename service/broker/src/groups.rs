@@ -294,7 +294,39 @@ impl Broker {
         if !self.may(caller, operation, Resource::Group(group.as_str())) {
             return GroupTicket::ready(Err(KafkaError::GroupAuthorizationFailed));
         }
-        self.call_group(group, self.topic_directory(), call).await
+        let deletes = matches!(call, GroupCall::Delete);
+        let ticket = self.call_group(group.clone(), self.topic_directory(), call).await;
+        if !deletes {
+            return ticket;
+        }
+        self.overhear(caller, ticket, move |broker, caller, reply| {
+            let deleted = match reply {
+                Ok(GroupReply::Delete(deleted)) => deleted.map_err(BrokerError::from),
+                Ok(_) => Err(KafkaError::UnknownServerError.into()),
+                Err(error) => Err((*error).into()),
+            };
+            broker.audit_change(caller, "DELETE_GROUP", &group.as_str(), &deleted);
+        })
+    }
+
+    /// The same answer, of which the audit log hears first, also when whoever asked is gone by then.
+    pub(crate) fn overhear<T: Send + 'static>(
+        &self,
+        caller: &Caller,
+        ticket: GroupTicket<T>,
+        tell: impl FnOnce(&Broker, &Caller, &Result<T, KafkaError>) + Send + 'static,
+    ) -> GroupTicket<T> {
+        if !self.has_audit() {
+            return ticket;
+        }
+        let (broker, caller) = (self.clone(), caller.clone());
+        let (sender, receiver) = oneshot::channel();
+        tokio::spawn(async move {
+            let answer = ticket.0.await.unwrap_or(Err(KafkaError::NotCoordinator));
+            tell(&broker, &caller, &answer);
+            let _ = sender.send(answer);
+        });
+        GroupTicket(receiver)
     }
 
     /// Enqueues a request that was authorized.

@@ -56,6 +56,12 @@ impl Broker {
         if !self.may(caller, Operation::Alter, Resource::Cluster) {
             return Err(KafkaError::ClusterAuthorizationFailed.into());
         }
+        let found = self.is_in_log_dir(path, topic, partition);
+        self.audit_change(caller, "ALTER_LOG_DIR", &format_args!("{topic}-{partition}: {path}"), &found);
+        found
+    }
+
+    fn is_in_log_dir(&self, path: &str, topic: &str, partition: PartitionIndex) -> Result<(), BrokerError> {
         if std::path::Path::new(path) != self.data_dir() {
             return Err(KafkaError::LogDirNotFound.into());
         }

@@ -73,7 +73,17 @@ impl Broker {
         if !self.may_one_of(caller, &ways) {
             return Err(KafkaError::ClusterAuthorizationFailed.into());
         }
-        Ok(join_all(all.map(|markers| async move { self.write_markers(&markers).await })).await)
+        let write = |markers: Markers| async move {
+            let results = self.write_markers(&markers).await;
+            let Markers { producer_id, producer_epoch, marker, partitions, .. } = markers;
+            for ((topic, partition), result) in partitions.iter().zip(&results) {
+                let name =
+                    format_args!("{:?} of {producer_id} in epoch {producer_epoch}: {topic}-{partition}", marker.kind);
+                self.audit_change(caller, "WRITE_TRANSACTION_MARKER", &name, &result.map_err(BrokerError::from));
+            }
+            results
+        };
+        Ok(join_all(all.map(write)).await)
     }
 
     async fn enqueue_marker(

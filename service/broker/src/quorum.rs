@@ -58,16 +58,22 @@ impl Broker {
         FeaturesDescription { features: FEATURES, epoch: self.image().revision().get() }
     }
 
-    /// Agrees on these levels: on all of them or, with an error, on none.
+    /// Agrees on these levels: on all of them or, with an error, on none. (Whatever passes holds already, so that checking and doing differ
+    /// for the audit log only.)
     pub fn update_features(
         &self,
         caller: &Caller,
         updates: &[(String, i16, Option<FeatureChange>)],
+        validate_only: bool,
     ) -> Result<(), BrokerError> {
         self.may_cluster_about(caller, Operation::Alter, &Listed(updates.iter().map(|(name, ..)| name)))?;
-        for (name, level, change) in updates {
-            features::check_update(FEATURES, name, *level, *change)?;
+        let check = |(name, level, change): &(String, i16, Option<FeatureChange>)| {
+            features::check_update(FEATURES, name, *level, *change)
+        };
+        let agreed = updates.iter().try_for_each(check).map_err(BrokerError::from);
+        for (name, level, _) in updates.iter().filter(|_| !validate_only) {
+            self.audit_change(caller, "UPDATE_FEATURE", &format_args!("{name} to {level}"), &agreed);
         }
-        Ok(())
+        agreed
     }
 }

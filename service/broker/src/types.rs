@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +24,15 @@ pub enum TopicRef {
     Name(Arc<str>),
     /// By id (KIP-516).
     Id(TopicId),
+}
+
+impl fmt::Display for TopicRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            TopicRef::Name(name) => f.write_str(name),
+            TopicRef::Id(id) => id.fmt(f),
+        }
+    }
 }
 
 impl From<&str> for TopicRef {

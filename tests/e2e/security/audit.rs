@@ -3,6 +3,8 @@
 use std::fs;
 use std::time::Duration;
 
+use tidelog_harness::protocol::messages::*;
+use tidelog_harness::raw::Raw;
 use tidelog_harness::serde_json::Value;
 use tidelog_harness::{Server, reqwest, serde_json, tokio, wait_for};
 
@@ -88,4 +90,94 @@ async fn who_came_in_what_was_refused_and_what_was_changed_is_told_and_no_secret
     for secret in ["1234567", PASSWORD, "a wrong password", SECRET, &alice] {
         assert!(!all.contains(secret), "a secret is in the log");
     }
+}
+
+/// Each change that Kafka's door alone knows, once as it is done and once as it is not: by the operation's right nobody sees which.
+#[test]
+fn every_change_is_told_with_its_end() {
+    let folder = tidelog_harness::tempfile::tempdir().unwrap();
+    let file = folder.path().join("audit.log");
+    let path = file.display().to_string();
+    let server = Server::start(tidelog_harness::options!().args(["--audit-log", &path]));
+    server.run(&["topic", "create", "t"]).expect(0);
+    server.run_with(&["produce", "t"], b"x\n").expect(0);
+    server.run_with(&["consume", "t", "--group", "g", "--limit", "1"], b"").expect(0);
+    let mut raw = Raw::connect(server.kafka());
+    let position = |topic: &str| OffsetDeleteRequestTopic {
+        name: topic.into(),
+        partitions: vec![OffsetDeleteRequestPartition::default()],
+        ..Default::default()
+    };
+    let positions = vec![position("t"), position("none")];
+    raw.call(0, &OffsetDeleteRequest { group_id: "g".into(), topics: positions, ..Default::default() });
+    let groups_names = vec!["g".into(), "none".into()];
+    raw.call(2, &DeleteGroupsRequest { groups_names, ..Default::default() });
+    let records = |offset| DeleteRecordsTopic {
+        name: "t".into(),
+        partitions: vec![DeleteRecordsPartition { offset, ..Default::default() }],
+        ..Default::default()
+    };
+    for offset in [1, 7] {
+        let topics = vec![records(offset)];
+        raw.call(2, &DeleteRecordsRequest { topics, timeout_ms: 10_000, ..Default::default() });
+    }
+    let partitions = vec![
+        ReassignablePartition { replicas: Some(vec![1]), ..Default::default() },
+        ReassignablePartition { partition_index: 7, replicas: Some(vec![1]), ..Default::default() },
+    ];
+    let topics = vec![ReassignableTopic { name: "t".into(), partitions, ..Default::default() }];
+    raw.call(0, &AlterPartitionReassignmentsRequest { topics, ..Default::default() });
+    for (level, validate_only) in [(1, false), (77, false), (78, true)] {
+        let feature =
+            FeatureUpdateKey { feature: "group.version".into(), max_version_level: level, ..Default::default() };
+        raw.call(1, &UpdateFeaturesRequest { feature_updates: vec![feature], validate_only, ..Default::default() });
+    }
+    let marked =
+        |name: &str| WritableTxnMarkerTopic { name: name.into(), partition_indexes: vec![0], ..Default::default() };
+    let marker = WritableTxnMarker { producer_id: 77, topics: vec![marked("t"), marked("none")], ..Default::default() };
+    raw.call(1, &WriteTxnMarkersRequest { markers: vec![marker], ..Default::default() });
+    let elected = ElectLeadersTopic { topic: "t".into(), partitions: vec![0], ..Default::default() };
+    raw.call(2, &ElectLeadersRequest { topic_partitions: Some(vec![elected]), ..Default::default() });
+    let moved = AlterReplicaLogDirTopic { name: "t".into(), partitions: vec![0], ..Default::default() };
+    let directory =
+        |path: &str| AlterReplicaLogDir { path: path.into(), topics: vec![moved.clone()], ..Default::default() };
+    let here = server.data_dir().display().to_string();
+    let dirs = vec![directory(&here), directory("/nowhere")];
+    raw.call(2, &AlterReplicaLogDirsRequest { dirs, ..Default::default() });
+    raw.call(0, &UnregisterBrokerRequest { broker_id: 99, ..Default::default() });
+    // Whoever asks and does not wait for the answer is told of too.
+    let groups_names = vec!["also none".into()];
+    raw.request(2, &DeleteGroupsRequest { groups_names, ..Default::default() });
+    drop(raw);
+    let lines = || -> Vec<Value> {
+        let text = fs::read_to_string(&file).unwrap_or_default();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    for (change, name, reason) in [
+        ("DELETE_OFFSET", "g: t-0", None),
+        ("DELETE_OFFSET", "g: none-0", Some("UNKNOWN_TOPIC_OR_PARTITION")),
+        ("DELETE_GROUP", "g", None),
+        ("DELETE_GROUP", "none", Some("GROUP_ID_NOT_FOUND")),
+        ("DELETE_GROUP", "also none", Some("GROUP_ID_NOT_FOUND")),
+        ("DELETE_RECORDS", "t-0", None),
+        ("DELETE_RECORDS", "t-0", Some("OFFSET_OUT_OF_RANGE")),
+        ("REASSIGN_PARTITION", "t-0", None),
+        ("REASSIGN_PARTITION", "t-7", Some("UNKNOWN_TOPIC_OR_PARTITION")),
+        ("UPDATE_FEATURE", "group.version to 1", None),
+        ("UPDATE_FEATURE", "group.version to 77", Some("INVALID_UPDATE_VERSION")),
+        ("WRITE_TRANSACTION_MARKER", "Abort of 77 in epoch 0: t-0", None),
+        ("WRITE_TRANSACTION_MARKER", "Abort of 77 in epoch 0: none-0", Some("UNKNOWN_TOPIC_OR_PARTITION")),
+        ("ELECT_LEADER", "t-0", Some("ELECTION_NOT_NEEDED")),
+        ("ALTER_LOG_DIR", &format!("t-0: {here}"), None),
+        ("ALTER_LOG_DIR", "t-0: /nowhere", Some("LOG_DIR_NOT_FOUND")),
+        ("UNREGISTER_BROKER", "99", Some("BROKER_ID_NOT_REGISTERED")),
+    ] {
+        let is = |line: &Value| {
+            line["event"] == "change"
+                && (&line["change"], &line["name"]) == (&change.into(), &name.into())
+                && (&line["success"], &line["reason"]) == (&reason.is_none().into(), &reason.into())
+        };
+        wait_for(|| lines().into_iter().find(is), QUICK, &format!("{change} {name} {reason:?} in {:#?}", lines()));
+    }
+    assert!(!lines().iter().any(|line| line["name"] == "group.version to 78"), "only checked");
 }
