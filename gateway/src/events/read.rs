@@ -283,7 +283,7 @@ pub(crate) async fn list(
     spec: OffsetSpec,
 ) -> Result<Offset, BrokerError> {
     let listed =
-        broker.list_offsets(caller, topic, partition, spec, Isolation::ReadCommitted, LeaderEpoch::NONE).await?;
+        broker.list_offsets(caller, topic, partition, spec, Some(Isolation::ReadCommitted), LeaderEpoch::NONE).await?;
     Ok(listed.offset)
 }
 

@@ -15,20 +15,21 @@ const NOTHING: ListedOffset =
     ListedOffset { offset: Offset::NONE, timestamp: Timestamp::NONE, leader_epoch: LeaderEpoch::NONE };
 
 impl Broker {
-    /// One offset of one partition.
+    /// One offset of one partition, of what a reader may see. `None` is how Kafka answers whoever asks as a replica: up to the log's end.
+    /// (It needs no right but a reader's, for what is told is where records are, and no record.)
     pub async fn list_offsets(
         &self,
         caller: &Caller,
         topic: &TopicRef,
         partition: PartitionIndex,
         spec: OffsetSpec,
-        isolation: Isolation,
+        isolation: Option<Isolation>,
         leader_epoch: LeaderEpoch,
     ) -> Result<ListedOffset, BrokerError> {
         let (_, replica) = self.find_partition(caller, Operation::Describe, topic, partition)?;
         self.check_leader_epoch(&replica, leader_epoch)?;
         let offsets = replica.offsets();
-        let visible = Replica::visible_end(&offsets, isolation);
+        let visible = isolation.map_or(offsets.log_end, |isolation| Replica::visible_end(&offsets, isolation));
         match spec {
             OffsetSpec::Latest => Ok(at(&replica, visible)),
             OffsetSpec::Earliest => {

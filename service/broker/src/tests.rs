@@ -116,7 +116,7 @@ impl Fixture {
     /// The first or last offset of partition 0, as consumers hear it.
     async fn offset(&self, topic: &str, spec: OffsetSpec) -> Offset {
         let (topic, none) = (TopicRef::from(topic), LeaderEpoch::NONE);
-        let isolation = Isolation::ReadUncommitted;
+        let isolation = Some(Isolation::ReadUncommitted);
         let asked = self.broker.list_offsets(&self.caller, &topic, PartitionIndex(0), spec, isolation, none);
         asked.await.unwrap().offset
     }
@@ -236,7 +236,8 @@ async fn bad_requests_get_kafkas_errors() {
         let (broker, caller) = (&fixture.broker, &fixture.caller);
         async move {
             let none = LeaderEpoch::NONE;
-            broker.list_offsets(caller, &topic, PartitionIndex(0), spec, Isolation::ReadUncommitted, none).await
+            let isolation = Some(Isolation::ReadUncommitted);
+            broker.list_offsets(caller, &topic, PartitionIndex(0), spec, isolation, none).await
         }
     };
     assert_eq!(list(OffsetSpec::Latest).await.unwrap().offset, Offset(0));

@@ -119,7 +119,7 @@ pub(super) async fn hears(broker: &Broker) -> Vec<(&'static str, KafkaError)> {
         ),
         (
             "list_offsets",
-            of(broker.list_offsets(&caller, &topic, PartitionIndex(0), OffsetSpec::Latest, uncommitted, none).await),
+            of(broker.list_offsets(&caller, &topic, PartitionIndex(0), OffsetSpec::Latest, None, none).await),
         ),
         ("topic", of(broker.topic(&caller, &topic))),
         ("topic (by id)", of(broker.topic(&caller, &id))),

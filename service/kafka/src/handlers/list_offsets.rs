@@ -14,10 +14,15 @@ use tidelog_protocol::messages::{
 use crate::answer::{Hangup, Waiting};
 use crate::request::Request;
 
+/// The replica id of who is none.
+const CONSUMER: i32 = -1;
+
 pub(crate) async fn handle(request: Request<'_>, message: ListOffsetsRequest) -> Result<Waiting, Hangup> {
     let to = request.reply_to();
     let version = to.version;
     let isolation = if message.isolation_level == 1 { Isolation::ReadCommitted } else { Isolation::ReadUncommitted };
+    // Consumers have no number; brokers and tools that look into a log have one.
+    let isolation = (message.replica_id == CONSUMER).then_some(isolation);
     let (broker, caller) = (request.session.broker.clone(), request.caller.clone());
     drop(request);
     let repeated = repeated(&message);

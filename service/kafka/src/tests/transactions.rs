@@ -250,3 +250,24 @@ async fn a_late_message_of_an_ended_transaction_joins_no_other_one() {
     }
     assert_eq!(committed(&mut one, 0).await, ["in time", "next", "old"]);
 }
+
+/// Kafka tells whoever asks as a replica where the log ends, whatever readers may see of it.
+#[tokio::test]
+async fn only_consumers_hear_of_less_than_the_log_has() {
+    let fixture = Fixture::start(&[]).await;
+    fixture.create("t").await;
+    let mut stream = fixture.connect().await;
+    let has = producer(&mut stream, "tx").await;
+    assert_eq!(send(&mut stream, 12, ("tx", has), (0, 0, "open")).await, KafkaError::None);
+    for (replica_id, isolation_level, end) in [(-1, 1, 0), (-1, 0, 1), (2, 1, 1), (2, 0, 1), (-2, 1, 1)] {
+        let at = |timestamp| ListOffsetsPartition { timestamp, ..Default::default() };
+        for (timestamp, offset) in [(-1, end), (1, if end == 0 { -1 } else { 0 })] {
+            let topics =
+                vec![ListOffsetsTopic { name: "t".into(), partitions: vec![at(timestamp)], ..Default::default() }];
+            let request = ListOffsetsRequest { replica_id, isolation_level, topics, ..Default::default() };
+            let answer = call(&mut stream, 9, &request).await.topics.remove(0).partitions.remove(0);
+            let asked = (replica_id, isolation_level, timestamp);
+            assert_eq!((answer.error_code, answer.offset), (0, offset), "{asked:?}");
+        }
+    }
+}
