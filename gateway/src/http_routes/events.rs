@@ -302,6 +302,10 @@ pub(crate) async fn read(
     let name = description.name.as_str().to_owned();
     let ended = Session::ended(session.expires, context.shutdown.clone());
     if sse {
+        // A stream's headers go out before its first event: whoever may not read it hears that with its status.
+        if !context.broker.may_read(caller, &name) {
+            return Err(BrokerError::from(KafkaError::TopicAuthorizationFailed).into());
+        }
         let stream = Sse::new(reader.skipping_deleted(), name, plan.limit);
         return Ok(stream_response(stream.into_stream(ended), "text/event-stream"));
     }

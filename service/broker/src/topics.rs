@@ -1,6 +1,7 @@
 //! Topics: create, describe, delete, extend.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use tidelog_metadata::decide::{self, Plan, Settings};
 use tidelog_metadata::{ClusterImage, Topic};
@@ -180,10 +181,15 @@ impl Broker {
         image.topics().filter(visible).map(|topic| self.describe(topic)).collect()
     }
 
-    /// One topic.
+    /// One topic. Whoever may not see it does not hear from its id that it exists (KIP-516).
     pub fn topic(&self, caller: &Caller, topic: &TopicRef) -> Result<TopicDescription, BrokerError> {
-        let found = self.find_topic(&self.image(), caller, Operation::Describe, topic)?;
-        Ok(self.describe(&found))
+        match (self.find_topic(&self.image(), caller, Operation::Describe, topic), topic) {
+            (Ok(found), _) => Ok(self.describe(&found)),
+            (Err(refused), TopicRef::Id(_)) if refused.error == KafkaError::TopicAuthorizationFailed => {
+                Err(KafkaError::UnknownTopicId.into())
+            }
+            (Err(error), _) => Err(error),
+        }
     }
 
     /// One topic, created if it is missing and `auto.create.topics.enable` allows.
@@ -252,13 +258,34 @@ impl Broker {
         results
     }
 
+    /// The topic, if the caller may delete it, or all there are. As Kafka: whoever may see that there is none hears that in any case, and
+    /// of a name that he may not see nobody hears anything else.
+    fn deletable_topic(&self, caller: &Caller, topic: &TopicRef) -> Result<Arc<Topic>, BrokerError> {
+        let found = self.known_topic(&self.image(), topic);
+        let name = match (topic, &found) {
+            (TopicRef::Name(name), _) => &**name,
+            (TopicRef::Id(_), Ok(found)) => found.name.as_str(),
+            (TopicRef::Id(_), Err(_)) => return found,
+        };
+        let ways = [Resource::Cluster, Resource::Topic(name)].map(|resource| Way::Only(Operation::Delete, resource));
+        let may = self.may_one_of(caller, &ways);
+        let seen = matches!(topic, TopicRef::Id(_))
+            || self.would_allow(caller, Operation::Describe, Resource::Topic(name))
+            || self.would_allow(caller, Operation::Delete, Resource::Cluster);
+        match found {
+            Ok(found) if may && seen => Ok(found),
+            Err(missing) if seen => Err(missing),
+            _ => Err(KafkaError::TopicAuthorizationFailed.into()),
+        }
+    }
+
     async fn delete_topic(
         &self,
         caller: &Caller,
         topic: &TopicRef,
         mutations: &mut Mutations,
     ) -> Result<(TopicName, TopicId), BrokerError> {
-        let found = self.find_topic(&self.image(), caller, Operation::Delete, topic).map_err(nameless)?;
+        let found = self.deletable_topic(caller, topic).map_err(nameless)?;
         if found.name.is_internal() {
             let message = format!("{} belongs to the service", found.name);
             return Err(BrokerError::new(KafkaError::InvalidTopicException, message));

@@ -1,5 +1,5 @@
 //! The rest of the access matrix: every use case that takes a caller, also those that only Kafka's door has, under one rule at a time; and
-//! a proof that none is missing. (What the doors have in common is compared door by door in `tests/e2e/security`.)
+//! a proof that none is missing. (`tests/e2e/security/matrix` asks each API and each other door through a socket.)
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -163,7 +163,7 @@ async fn hears_of_the_cluster(broker: &Broker, caller: &Caller) -> Vec<(&'static
         ("alter_loggers", of(broker.alter_loggers(caller, "1", &[], true))),
         ("may_observe", of(broker.may_observe(caller))),
         ("quorum", of(broker.quorum(caller))),
-        ("update_features", of(broker.update_features(caller, &[]))),
+        ("update_features", of(broker.update_features(caller, &[], true))),
         ("elect_leaders", of(elected)),
         ("reassign", of(reassigned)),
         ("reassignments", of(broker.reassignments(caller, Some(std::iter::once(partition))))),
@@ -214,7 +214,8 @@ async fn the_rest_asks_for_kafkas_operations_too() {
         (topic(DescribeConfigs), vec!["would_be_configs"]),
         (topic(AlterConfigs), vec!["would_be_configs"]),
         (gone(Delete), vec!["delete_records", "delete_topics"]),
-        (gone(Describe), vec![]),
+        // That there is none hears whoever may see it.
+        (gone(Describe), vec!["delete_topics"]),
         // Who may read the group may not read the topic yet.
         (
             group(Read),
