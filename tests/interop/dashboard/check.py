@@ -76,14 +76,14 @@ class Work(threading.Thread):
         for n in range(200):
             producer.produce(EVENTS, json.dumps({"n": n, "text": "x" * 100}).encode(), partition=0)
         producer.flush(1)
-        # An answer with an error.
-        producer.list_topics("no/topic", 5)
         # In a group that stays behind, and from the beginning, where segments are cold.
         reader = Consumer({"bootstrap.servers": BROKERS, "group.id": topic("slow"), "enable.auto.commit": False})
         reader.assign([TopicPartition(EVENTS, 0, OFFSET_BEGINNING)])
         messages = reader.consume(100, 5)
         if messages:
             reader.commit(offsets=[TopicPartition(EVENTS, 0, 1)], asynchronous=False)
+            # An answer with an error, on a connection that is there.
+            reader.list_topics("no/topic", 30)
         reader.close()
         with urllib.request.urlopen(f"{HTTP}/v1/topics", timeout=30):
             pass
