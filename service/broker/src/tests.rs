@@ -25,6 +25,7 @@ mod quotas;
 mod records;
 mod recovery;
 mod recreated;
+mod refusing_store;
 mod room;
 mod security;
 mod settings;
