@@ -15,9 +15,11 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use crate::answer::{Answer, Hangup, Pending};
+use crate::budget::{Budget, FrameBudgets};
 use crate::dispatch::dispatch;
-use crate::frame::{Budget, FrameError, FrameLimits, FrameReader, Inlet};
-use crate::limits::{MAX_WAITING_PER_CONNECTION, SEND_STALL};
+use crate::frame::{FrameError, FrameLimits, FrameReader, Inlet};
+use crate::limits::{MAX_WAITING_PER_CONNECTION, SEND_MIN_RATE, SEND_STALL};
+use crate::pace::Pace;
 use crate::sealed::Sealed;
 use crate::send::{Socket, send};
 use crate::session::Session;
@@ -34,10 +36,13 @@ pub(crate) enum Stream {
 #[derive(Clone)]
 pub(crate) struct Budgets {
     /// Frames of requests.
-    pub(crate) requests: Budget,
+    pub(crate) requests: FrameBudgets,
     /// Parts of segment files on their way through TLS.
     pub(crate) sealed: Budget,
 }
+
+/// How slowly a client may take an answer.
+const SENDING: Pace = Pace { stall: SEND_STALL, rate: SEND_MIN_RATE };
 
 /// Where answers go.
 enum Outlet {
@@ -57,11 +62,11 @@ pub(crate) async fn serve(
     let (inlet, outlet) = match stream {
         Stream::Plain(stream) => {
             let stream = Arc::new(stream);
-            (Inlet::Plain(Arc::clone(&stream)), Outlet::Plain(Socket { stream, stall: SEND_STALL }))
+            (Inlet::Plain(Arc::clone(&stream)), Outlet::Plain(Socket { stream, pace: SENDING }))
         }
         Stream::Tls(stream) => {
             let (read, half) = tokio::io::split(*stream);
-            (Inlet::Tls(read), Outlet::Tls(Sealed { half, stall: SEND_STALL, budget: budgets.sealed }))
+            (Inlet::Tls(read), Outlet::Tls(Sealed { half, pace: SENDING, budget: budgets.sealed }))
         }
     };
     let (queue, waiting) = mpsc::channel(MAX_WAITING_PER_CONNECTION);
@@ -133,7 +138,7 @@ async fn read(
         }
         // A stop waits for the ordered stage at work: half a request must not be carried out.
         let next = tokio::select! {
-            next = frames.next(session.allowance(Instant::now())) => next,
+            next = frames.next(session.allowance(Instant::now()), || session.owner()) => next,
             () = gone.cancelled() => return Ok(End::Client),
         };
         let frame = match next {
@@ -144,7 +149,13 @@ async fn read(
                 debug!(peer = %session.peer, %error, "client hung up");
                 return Ok(End::Client);
             }
-            Err(error) => return Err(Hangup::Malformed(error.to_string())),
+            Err(error) => {
+                if matches!(error, FrameError::Slow(_) | FrameError::NoRoom(_)) {
+                    let reason = if matches!(error, FrameError::Slow(_)) { "slow" } else { "no_room" };
+                    metrics::counter!("tidelog_kafka_frames_given_up_total", "reason" => reason).increment(1);
+                }
+                return Err(Hangup::Malformed(error.to_string()));
+            }
         };
         place.send(dispatch(&mut session, frame).await?);
         if session.auth.is_over() {
@@ -218,6 +229,7 @@ mod tests {
     }
 
     const STALL: Duration = Duration::from_millis(300);
+    const SLOWEST: Pace = Pace { stall: STALL, rate: SEND_MIN_RATE };
 
     #[tokio::test]
     async fn a_client_that_takes_nothing_is_dropped_and_no_other() {
@@ -234,14 +246,14 @@ mod tests {
             let (queue, waiting) = mpsc::channel::<Pending>(4);
             let gone = CancellationToken::new();
             let writer =
-                tokio::spawn(write(Outlet::Plain(Socket { stream, stall: STALL }), waiting, peer, gone.clone()));
+                tokio::spawn(write(Outlet::Plain(Socket { stream, pace: SLOWEST }), waiting, peer, gone.clone()));
             queue.send(pending(Answer::Send(vec![piece]))).await.ok().unwrap();
 
             // Another client meanwhile gets all it asked for.
             let (stream, mut reading, peer) = pair().await;
             let (other, waiting) = mpsc::channel::<Pending>(4);
             let other_gone = CancellationToken::new();
-            tokio::spawn(write(Outlet::Plain(Socket { stream, stall: STALL }), waiting, peer, other_gone.clone()));
+            tokio::spawn(write(Outlet::Plain(Socket { stream, pace: SLOWEST }), waiting, peer, other_gone.clone()));
             for _ in 0..3 {
                 let answer = Answer::Send(vec![Outgoing::Bytes(Bytes::from_static(&[1; 1000]))]);
                 other.send(pending(answer)).await.ok().unwrap();

@@ -2,6 +2,7 @@
 
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use tidelog_protocol::header::HeaderError;
@@ -33,15 +34,12 @@ pub(crate) async fn dispatch(session: &mut Session, frame: Frame) -> Result<Pend
         Err(error) => return Err(Hangup::Malformed(error.to_string())),
     };
     let reply = ReplyTo::unmetered(header.version, header.correlation_id);
-    let usage = Usage::of(header.api);
     match header.api {
         ApiKey::SaslHandshake => {
-            usage.came(body.remaining());
             let message = decode_as(header.version, body)?;
             return handlers::sasl_handshake::handle(session, reply, &message).map(Pending::from);
         }
         ApiKey::SaslAuthenticate => {
-            usage.came(body.remaining());
             let message = decode_as(header.version, body)?;
             return handlers::sasl_authenticate::handle(session, reply, &message).await.map(Pending::from);
         }
@@ -54,7 +52,8 @@ pub(crate) async fn dispatch(session: &mut Session, frame: Frame) -> Result<Pend
         },
     }
     let caller = session.caller(header.client_id.as_deref());
-    usage.came(body.remaining());
+    let usage = Usage::of(header.api);
+    usage.request_bytes.fetch_add(body.remaining() as u64, Ordering::Relaxed);
     let meter = Arc::new(Meter::new(session.broker.clone(), caller.clone(), usage, session.mute.clone(), queued));
     let request = Request { session, header, caller, reserved, meter: Arc::clone(&meter) };
     let waiting = Timed::new(Arc::clone(&meter), pin!(route(request, body))).await?;

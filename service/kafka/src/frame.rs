@@ -1,34 +1,25 @@
-//! Reads request frames: four bytes of length, then the body, under the request budget and a minimum rate.
+//! Reads request frames: four bytes of length, then the body, under the request budget and at a minimum rate.
+//!
+//! A small frame comes into the connection's own buffer and is charged when it is whole. A large one is charged as it comes: what it
+//! announces costs nobody anything.
 
 use std::io;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::{Bytes, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, ReadHalf};
 use tokio::net::TcpStream;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
 
-use crate::limits::{BUDGET_UNIT, FRAME_GRACE, FRAME_MIN_RATE, MAX_STRANGERS_FRAME, READ_BUFFER_BYTES};
-
-/// Bytes that all connections of one process may hold together, of one kind.
-#[derive(Clone)]
-pub(crate) struct Budget(Arc<Semaphore>);
-
-impl Budget {
-    pub(crate) fn new(bytes: usize) -> Self {
-        Budget(Arc::new(Semaphore::new(bytes / BUDGET_UNIT)))
-    }
-
-    /// Waits for room, first come first served; nobody waits here while holding some.
-    pub(crate) async fn reserve(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
-        let units = u32::try_from(bytes.div_ceil(BUDGET_UNIT)).ok()?;
-        Arc::clone(&self.0).acquire_many_owned(units).await.ok()
-    }
-}
+use crate::budget::{FrameBudgets, Loan, Owner, Reserved};
+use crate::limits::{
+    FRAME_FIRST_LOAN, FRAME_GRACE, FRAME_MIN_RATE, FRAME_QUICK_LOAN, FRAME_ROOM_PATIENCE, MAX_STRANGERS_FRAME,
+    READ_BUFFER_BYTES,
+};
+use crate::pace::Pace;
 
 /// What an operator sets for all connections.
 #[derive(Clone, Copy, Debug)]
@@ -71,10 +62,16 @@ const MIN_REQUEST_BYTES: usize = 8;
 /// What a TLS client begins with: a handshake record of major version 3. As a length it is beyond any frame.
 const TLS_HANDSHAKE: i32 = 0x0016_0301;
 
+/// What the connection's own buffer has room for, behind the length.
+const OWN_BYTES: usize = READ_BUFFER_BYTES - 4;
+
+/// How slow a frame's body may come.
+const PACE: Pace = Pace { stall: FRAME_GRACE, rate: FRAME_MIN_RATE };
+
 /// One request as it came, and the budget it holds.
 pub(crate) struct Frame {
     pub(crate) body: Bytes,
-    pub(crate) reserved: OwnedSemaphorePermit,
+    pub(crate) reserved: Reserved,
     /// For how long it waited for room in the budget.
     pub(crate) queued: Duration,
 }
@@ -107,6 +104,9 @@ pub(crate) enum FrameError {
     /// The body comes too slowly.
     #[error("a frame of {0} bytes did not arrive in time")]
     Slow(usize),
+    /// Others hold what it needs.
+    #[error("there was no room for a frame of {0} bytes for {wait:?}: requests that are read or carried out hold it all", wait = FRAME_ROOM_PATIENCE)]
+    NoRoom(usize),
 }
 
 /// What the first bytes look like to a person, if they are those of another protocol.
@@ -131,17 +131,21 @@ pub(crate) enum Inlet {
 pub(crate) struct FrameReader {
     inlet: Inlet,
     buffer: BytesMut,
-    budget: Budget,
+    budgets: FrameBudgets,
     limits: FrameLimits,
 }
 
 impl FrameReader {
-    pub(crate) fn new(inlet: Inlet, budget: Budget, limits: FrameLimits) -> Self {
-        FrameReader { inlet, buffer: BytesMut::new(), budget, limits }
+    pub(crate) fn new(inlet: Inlet, budgets: FrameBudgets, limits: FrameLimits) -> Self {
+        FrameReader { inlet, buffer: BytesMut::new(), budgets, limits }
     }
 
-    /// The next frame. Its bytes are a slice of the read buffer: nothing is copied.
-    pub(crate) async fn next(&mut self, allowance: Allowance) -> Result<Frame, FrameError> {
+    /// The next frame. `owner` says whose it is, if it is large.
+    pub(crate) async fn next(
+        &mut self,
+        allowance: Allowance,
+        owner: impl FnOnce() -> Owner,
+    ) -> Result<Frame, FrameError> {
         let (idle, sizes) = allowance.within(self.limits);
         match timeout(idle, self.fill(4)).await {
             Ok(Ok(())) => {}
@@ -160,36 +164,111 @@ impl FrameReader {
             _ if announced >> 8 == TLS_HANDSHAKE => return Err(FrameError::Tls),
             _ => return Err(FrameError::Length { announced, min: *sizes.start(), max: *sizes.end() }),
         };
-        let announced = Instant::now();
-        let reserved = self.budget.reserve(length).await.ok_or(FrameError::Closed)?;
-        let queued = announced.elapsed();
-        let patience = FRAME_GRACE + Duration::from_secs((length / FRAME_MIN_RATE) as u64);
-        match timeout(patience, self.fill(length)).await {
-            Ok(filled) => filled?,
-            Err(_) => return Err(FrameError::Slow(length)),
+        let stranger = matches!(allowance, Allowance::Stranger { .. });
+        if length <= OWN_BYTES {
+            self.small(length, stranger).await
+        } else {
+            let loan = |budgets: &FrameBudgets| budgets.large(owner(), length, stranger);
+            self.large(length, loan).await
         }
-        Ok(Frame { body: self.buffer.split_to(length).freeze(), reserved, queued })
+    }
+
+    /// A frame that fits into the connection's own buffer. Its bytes are a slice of it: nothing is copied.
+    async fn small(&mut self, length: usize, stranger: bool) -> Result<Frame, FrameError> {
+        self.own(length, length).await?;
+        let body = self.buffer.split_to(length).freeze();
+        if stranger {
+            return Ok(Frame { body, reserved: Reserved::default(), queued: Duration::ZERO });
+        }
+        if let Some(permit) = self.budgets.small_now(length) {
+            return Ok(Frame { body, reserved: permit.into(), queued: Duration::ZERO });
+        }
+        let waits = Instant::now();
+        match timeout(FRAME_ROOM_PATIENCE, self.budgets.small(length)).await {
+            Ok(permit) => {
+                let reserved = permit.ok_or(FrameError::Closed)?.into();
+                Ok(Frame { body, reserved, queued: waits.elapsed() })
+            }
+            Err(_) => Err(FrameError::NoRoom(length)),
+        }
+    }
+
+    /// A frame in memory of its own, which grows with what comes.
+    async fn large(&mut self, length: usize, begin: impl FnOnce(&FrameBudgets) -> Loan) -> Result<Frame, FrameError> {
+        let (began, mut queued) = (Instant::now(), Duration::ZERO);
+        // The connection's own buffer first: who sends no more than that holds nothing of others.
+        self.own(OWN_BYTES, length).await?;
+        let loan = begin(&self.budgets);
+        let mut body = Vec::new();
+        while body.len() < length {
+            if body.len() == body.capacity() {
+                let more = step(body.len(), length);
+                let waits = Instant::now();
+                if timeout(FRAME_ROOM_PATIENCE, loan.grow(more)).await.is_err() {
+                    return Err(FrameError::NoRoom(length));
+                }
+                queued += waits.elapsed();
+                body.reserve_exact(more);
+            }
+            let here = self.buffer.len().min(body.capacity() - body.len());
+            if here > 0 {
+                body.put(self.buffer.split_to(here));
+                continue;
+            }
+            // The waits are not the client's fault.
+            let left = PACE.left(began.elapsed().saturating_sub(queued), body.len());
+            let room = body.capacity() - body.len();
+            match timeout(left, self.inlet.read(&mut (&mut body).limit(room))).await {
+                Ok(read) => read?,
+                Err(_) => return Err(FrameError::Slow(length)),
+            }
+        }
+        Ok(Frame { body: body.into(), reserved: loan.into(), queued })
+    }
+
+    /// Brings `need` bytes of a frame of `length` into the connection's own buffer, in time.
+    async fn own(&mut self, need: usize, length: usize) -> Result<(), FrameError> {
+        if self.buffer.len() >= need {
+            return Ok(());
+        }
+        let patience = FRAME_GRACE + Duration::from_secs((need / FRAME_MIN_RATE) as u64);
+        match timeout(patience, self.fill(need)).await {
+            Ok(filled) => Ok(filled?),
+            Err(_) => Err(FrameError::Slow(length)),
+        }
     }
 
     async fn fill(&mut self, need: usize) -> io::Result<()> {
         while self.buffer.len() < need {
-            self.buffer.reserve((need - self.buffer.len()).max(READ_BUFFER_BYTES));
-            let stream = match &mut self.inlet {
-                Inlet::Plain(stream) => stream,
-                Inlet::Tls(half) => {
-                    if half.read_buf(&mut self.buffer).await? == 0 {
-                        return Err(io::ErrorKind::UnexpectedEof.into());
-                    }
-                    continue;
-                }
-            };
-            match stream.try_read_buf(&mut self.buffer) {
-                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => stream.readable().await?,
-                Err(error) => return Err(error),
-            }
+            self.buffer.reserve(READ_BUFFER_BYTES.max(need) - self.buffer.len());
+            self.inlet.read(&mut self.buffer).await?;
         }
         Ok(())
     }
+}
+
+impl Inlet {
+    /// Brings at least one byte.
+    async fn read(&mut self, buffer: &mut (impl BufMut + Send)) -> io::Result<()> {
+        loop {
+            let read = match self {
+                Inlet::Tls(half) => half.read_buf(buffer).await,
+                Inlet::Plain(stream) => stream.try_read_buf(buffer),
+            };
+            match (read, &self) {
+                (Ok(0), _) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                (Ok(_), _) => return Ok(()),
+                (Err(error), Inlet::Plain(stream)) if error.kind() == io::ErrorKind::WouldBlock => {
+                    stream.readable().await?;
+                }
+                (Err(error), _) => return Err(error),
+            }
+        }
+    }
+}
+
+/// How much more a frame gets when so much of it has come: a few times that, so that it is moved seldom and held little in advance.
+fn step(came: usize, length: usize) -> usize {
+    let times = if came < FRAME_QUICK_LOAN { 3 } else { 1 };
+    (came * times).max(FRAME_FIRST_LOAN).min(length - came)
 }

@@ -5,6 +5,7 @@
 
 mod answer;
 mod auth;
+mod budget;
 mod connection;
 mod dispatch;
 mod fetch_sessions;
@@ -12,7 +13,9 @@ mod frame;
 mod handlers;
 mod limits;
 mod listener;
+mod pace;
 mod places;
+mod pool;
 mod request;
 mod sealed;
 mod send;

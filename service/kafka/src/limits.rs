@@ -5,8 +5,30 @@ use std::time::Duration;
 /// Answers that wait on one connection before reading stops: five produce requests in flight are usual, more are patience.
 pub(crate) const MAX_WAITING_PER_CONNECTION: usize = 32;
 
-/// Bytes of request frames that all connections together may hold (design: the request budget).
-pub(crate) const REQUEST_BUDGET_BYTES: usize = 256 * 1024 * 1024;
+/// Bytes of small request frames, those that fit into a read buffer, that all connections together hold while they are carried out. Heartbeats,
+/// fetches and admin requests are small: this part of the request budget (design §4) is theirs alone.
+pub(crate) const SMALL_BUDGET_BYTES: usize = 32 * 1024 * 1024;
+
+/// Bytes of all larger ones.
+pub(crate) const LARGE_BUDGET_BYTES: usize = 208 * 1024 * 1024;
+
+/// What one principal may hold of these, or one address whose clients say no names: half, and one of the largest frames.
+pub(crate) const LARGE_SHARE_BYTES: usize = 104 * 1024 * 1024;
+
+/// Bytes of larger frames of clients who are not known yet: nothing but very long tokens.
+pub(crate) const STRANGERS_BUDGET_BYTES: usize = 16 * 1024 * 1024;
+
+/// What one address may hold of these: two of the largest.
+pub(crate) const STRANGERS_SHARE_BYTES: usize = 1024 * 1024;
+
+/// What a large frame gets when it is more than its connection's own buffer; what it gets later is a few times what has come.
+pub(crate) const FRAME_FIRST_LOAN: usize = 64 * 1024;
+
+/// Up to here it gets three times what has come, so that the usual frame of a megabyte is moved twice; then as much as has come.
+pub(crate) const FRAME_QUICK_LOAN: usize = 1024 * 1024;
+
+/// A frame that finds no room for this long is given up, and its connection with it: clients wait 30 s for an answer and ask again.
+pub(crate) const FRAME_ROOM_PATIENCE: Duration = Duration::from_secs(30);
 
 /// The budget is counted in units of this size, because a semaphore counts to 2^29.
 pub(crate) const BUDGET_UNIT: usize = 1024;
@@ -29,6 +51,9 @@ pub(crate) const SEALED_BUDGET_BYTES: usize = 64 * 1024 * 1024;
 /// Bytes of a segment file that one answer over TLS holds at a time: sixteen TLS records.
 pub(crate) const SEALED_READ_BYTES: usize = 256 * 1024;
 
+/// The same for a client whose socket took less than that last time: what TLS keeps on the way is as much.
+pub(crate) const SEALED_LEAST_BYTES: usize = 64 * 1024;
+
 /// Room reserved for reading at first; small requests need no more.
 pub(crate) const READ_BUFFER_BYTES: usize = 16 * 1024;
 
@@ -41,6 +66,10 @@ pub(crate) const RESIDENCE_SAMPLE_BYTES: usize = 64 * 1024;
 
 /// A client that takes nothing of an answer for this long is closed: answers hold memory and open files.
 pub(crate) const SEND_STALL: Duration = Duration::from_secs(120);
+
+/// After that time it must have taken an answer at this rate, bytes per second, as whoever sends a body over HTTP: a byte now and then is
+/// as good as nothing.
+pub(crate) const SEND_MIN_RATE: usize = 16 * 1024;
 
 /// Buffers of one vectored write.
 pub(crate) const MAX_IO_SLICES: usize = 64;
@@ -69,5 +98,10 @@ pub(crate) const MAX_HELD_CONNECTIONS: usize = 1_000;
 /// Longest time that such a connection is held (Kafka's: one window).
 pub(crate) const MAX_CONNECTION_PAUSE: Duration = Duration::from_secs(1);
 
-// Two of the largest frames that an operator can allow (`socket.request.max.bytes`) fit, or one would keep all others out.
-const _: () = assert!(REQUEST_BUDGET_BYTES >= 2 * tidelog_model::limits::MAX_REQUEST_BYTES);
+// The largest frame that an operator can allow (`socket.request.max.bytes`) fits into a share, and two shares into the budget, or one would
+// keep all others out.
+const _: () = assert!(LARGE_SHARE_BYTES >= tidelog_model::limits::MAX_REQUEST_BYTES);
+const _: () = assert!(LARGE_BUDGET_BYTES >= 2 * LARGE_SHARE_BYTES);
+const _: () =
+    assert!(STRANGERS_SHARE_BYTES >= MAX_STRANGERS_FRAME && STRANGERS_BUDGET_BYTES >= 2 * STRANGERS_SHARE_BYTES);
+const _: () = assert!(FRAME_FIRST_LOAN >= READ_BUFFER_BYTES);

@@ -16,10 +16,11 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
 use crate::auth::{Auth, SaslOptions};
+use crate::budget::{Budget, FrameBudgets};
 use crate::connection::{self, Budgets, Stream};
 use crate::fetch_sessions::FetchSessions;
-use crate::frame::{Budget, FrameLimits};
-use crate::limits::{MAX_CONNECTION_PAUSE, MAX_HELD_CONNECTIONS, REQUEST_BUDGET_BYTES, SEALED_BUDGET_BYTES};
+use crate::frame::FrameLimits;
+use crate::limits::{MAX_CONNECTION_PAUSE, MAX_HELD_CONNECTIONS, SEALED_BUDGET_BYTES};
 use crate::places::Places;
 use crate::session::{ListenerName, Session};
 use crate::throttle::Mute;
@@ -59,7 +60,7 @@ impl KafkaDoor {
         let slots = usize::try_from(config.fetch_session_slots).unwrap_or(0);
         KafkaDoor {
             broker,
-            budgets: Budgets { requests: Budget::new(REQUEST_BUDGET_BYTES), sealed: Budget::new(SEALED_BUDGET_BYTES) },
+            budgets: Budgets { requests: FrameBudgets::default(), sealed: Budget::new(SEALED_BUDGET_BYTES) },
             limits,
             places,
             held: Arc::new(Semaphore::new(MAX_HELD_CONNECTIONS)),

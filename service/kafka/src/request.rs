@@ -6,9 +6,9 @@ use tidelog_broker::{BrokerError, Mutations};
 use tidelog_model::{Caller, KafkaError};
 use tidelog_protocol::header::response_frame;
 use tidelog_protocol::{RequestHeader, Response, Str};
-use tokio::sync::OwnedSemaphorePermit;
 
 use crate::answer::{Answer, Files, Hangup, Waiting};
+use crate::budget::Reserved;
 use crate::limits::MAX_SENTENCE_BYTES;
 use crate::session::Session;
 use crate::throttle::Meter;
@@ -20,7 +20,7 @@ pub(crate) struct Request<'a> {
     pub(crate) header: RequestHeader,
     pub(crate) caller: Caller,
     /// Released when the request's bytes are no longer needed.
-    pub(crate) reserved: OwnedSemaphorePermit,
+    pub(crate) reserved: Reserved,
     /// What the request costs its caller.
     pub(crate) meter: Arc<Meter>,
 }

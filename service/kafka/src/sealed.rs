@@ -1,24 +1,28 @@
 //! Sends answers over TLS, in the order of the pieces. What lies in segment files goes through memory, a little at a time, under a budget
-//! that all encrypted connections share.
+//! that all encrypted connections share. Nobody holds any of it while its client takes nothing: what the socket does not take at once is
+//! read again when it does.
 
+use std::future::poll_fn;
 use std::io;
-use std::time::Duration;
+use std::pin::Pin;
+use std::task::Poll;
 
 use tidelog_broker::FilePart;
-use tokio::io::{AsyncWriteExt, WriteHalf};
+use tokio::io::{AsyncWrite, AsyncWriteExt, WriteHalf};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
 
-use crate::frame::Budget;
-use crate::limits::SEALED_READ_BYTES;
-use crate::send::Outgoing;
+use crate::budget::Budget;
+use crate::limits::{SEALED_LEAST_BYTES, SEALED_READ_BYTES};
+use crate::pace::Pace;
+use crate::send::{Outgoing, Taking};
 
 /// The sending half of an encrypted connection.
 pub(crate) struct Sealed {
     pub(crate) half: WriteHalf<TlsStream<TcpStream>>,
-    /// A client that takes nothing for this long is gone.
-    pub(crate) stall: Duration,
+    /// A client that takes an answer more slowly is gone.
+    pub(crate) pace: Pace,
     /// For what is read of files.
     pub(crate) budget: Budget,
 }
@@ -26,37 +30,41 @@ pub(crate) struct Sealed {
 impl Sealed {
     /// Sends everything; an error means that the connection is of no more use.
     pub(crate) async fn send(&mut self, pieces: Vec<Outgoing>) -> io::Result<()> {
+        let mut taking = Taking::begin(self.pace);
         for piece in pieces {
             match piece {
-                Outgoing::Bytes(bytes) => self.write(&bytes).await?,
-                Outgoing::File(part) => self.send_file(part).await?,
+                Outgoing::Bytes(bytes) => self.write(&bytes, &mut taking).await?,
+                Outgoing::File(part) => self.send_file(part, &mut taking).await?,
             }
         }
-        timeout(self.stall, self.half.flush()).await.map_err(|_| stalled())?
+        taking.in_time(self.half.flush()).await
     }
 
     /// Says goodbye, so that the client knows that nothing was cut off.
     pub(crate) async fn close(&mut self) {
         // A client that is gone does not hear it.
-        let _ = timeout(self.stall, self.half.shutdown()).await;
+        let _ = timeout(self.pace.stall, self.half.shutdown()).await;
     }
 
-    async fn write(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+    async fn write(&mut self, mut bytes: &[u8], taking: &mut Taking) -> io::Result<()> {
         while !bytes.is_empty() {
-            let written = timeout(self.stall, self.half.write(bytes)).await.map_err(|_| stalled())??;
+            let written = taking.in_time(self.half.write(bytes)).await?;
             if written == 0 {
                 return Err(io::ErrorKind::WriteZero.into());
             }
+            taking.took(written);
             bytes = bytes.get(written..).unwrap_or_default();
         }
         Ok(())
     }
 
-    async fn send_file(&mut self, part: FilePart) -> io::Result<()> {
+    async fn send_file(&mut self, part: FilePart, taking: &mut Taking) -> io::Result<()> {
         let FilePart { slice, recent } = part;
-        let mut sent = 0;
+        let (mut sent, mut step) = (0, SEALED_READ_BYTES);
         while sent < slice.len {
-            let len = (slice.len - sent).min(SEALED_READ_BYTES);
+            // What is encrypted already goes first: then the socket takes something of what is read.
+            taking.in_time(self.half.flush()).await?;
+            let len = (slice.len - sent).min(step);
             let place = self.budget.reserve(len).await.ok_or(io::ErrorKind::BrokenPipe)?;
             // Pages near the log's end are in memory; others may make a thread wait for the disk.
             let bytes = if recent {
@@ -65,14 +73,34 @@ impl Sealed {
                 let slice = slice.clone();
                 tokio::task::spawn_blocking(move || slice.read_part(sent, len)).await.map_err(io::Error::other)??
             };
-            self.write(&bytes).await?;
+            let written = self.write_now(&bytes).await?;
             drop((bytes, place));
-            sent += len;
+            taking.took(written);
+            sent += written;
+            // Who takes little at a time must not have much read again each time.
+            step = if written == len {
+                SEALED_READ_BYTES
+            } else {
+                (2 * written).clamp(SEALED_LEAST_BYTES, SEALED_READ_BYTES)
+            };
         }
         Ok(())
     }
-}
 
-fn stalled() -> io::Error {
-    io::Error::new(io::ErrorKind::TimedOut, "the client takes nothing")
+    /// Writes what the socket takes without waiting.
+    async fn write_now(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut written = 0;
+        poll_fn(|context| {
+            while let Some(rest) = bytes.get(written..).filter(|rest| !rest.is_empty()) {
+                match Pin::new(&mut self.half).poll_write(context, rest) {
+                    Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                    Poll::Ready(Ok(more)) => written += more,
+                    Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                    Poll::Pending => break,
+                }
+            }
+            Poll::Ready(Ok(written))
+        })
+        .await
+    }
 }

@@ -6,15 +6,16 @@
 use std::collections::VecDeque;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use rustix::io::ReadWriteFlags;
 use tidelog_broker::FilePart;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 
 use crate::limits::{MAX_IO_SLICES, RESIDENCE_SAMPLE_BYTES, SENDFILE_BYTES};
+use crate::pace::Pace;
 
 /// A part of an answer on its way out.
 pub(crate) enum Outgoing {
@@ -27,43 +28,61 @@ pub(crate) enum Outgoing {
 /// The sending half of a connection.
 pub(crate) struct Socket {
     pub(crate) stream: Arc<TcpStream>,
-    /// A client that takes nothing for this long is gone.
-    pub(crate) stall: Duration,
+    /// A client that takes an answer more slowly is gone.
+    pub(crate) pace: Pace,
 }
 
-impl Socket {
-    /// Waits until the peer takes more.
-    async fn writable(&self) -> io::Result<()> {
-        match tokio::time::timeout(self.stall, self.stream.writable()).await {
-            Ok(ready) => ready,
-            Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes nothing")),
+/// How a client takes one answer: it holds open files, and memory that others need.
+pub(crate) struct Taking {
+    pace: Pace,
+    began: Instant,
+    taken: usize,
+}
+
+impl Taking {
+    pub(crate) fn begin(pace: Pace) -> Self {
+        Taking { pace, began: Instant::now(), taken: 0 }
+    }
+
+    /// So many bytes more have left.
+    pub(crate) fn took(&mut self, bytes: usize) {
+        self.taken += bytes;
+    }
+
+    /// Waits until the client takes more.
+    pub(crate) async fn in_time<T>(&self, more: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+        let left = self.pace.left(self.began.elapsed(), self.taken);
+        match tokio::time::timeout(left, more).await {
+            Ok(result) => result,
+            Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes nothing, or too little")),
         }
     }
 }
 
 /// Sends everything; an error means that the connection is of no more use.
 pub(crate) async fn send(socket: &Socket, pieces: Vec<Outgoing>) -> io::Result<()> {
+    let mut taking = Taking::begin(socket.pace);
     let mut waiting: VecDeque<Bytes> = VecDeque::new();
     for piece in pieces {
         match piece {
             Outgoing::Bytes(bytes) => waiting.push_back(bytes),
             Outgoing::File(part) => {
-                send_bytes(socket, &mut waiting).await?;
-                send_file(socket, part).await?;
+                send_bytes(socket, &mut waiting, &mut taking).await?;
+                send_file(socket, part, &mut taking).await?;
             }
         }
     }
-    send_bytes(socket, &mut waiting).await
+    send_bytes(socket, &mut waiting, &mut taking).await
 }
 
-async fn send_bytes(socket: &Socket, waiting: &mut VecDeque<Bytes>) -> io::Result<()> {
+async fn send_bytes(socket: &Socket, waiting: &mut VecDeque<Bytes>, taking: &mut Taking) -> io::Result<()> {
     while !waiting.is_empty() {
         let sent = {
             let slices: Vec<IoSlice<'_>> = waiting.iter().take(MAX_IO_SLICES).map(|b| IoSlice::new(b)).collect();
             match socket.stream.try_write_vectored(&slices) {
                 Ok(sent) => sent,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    socket.writable().await?;
+                    taking.in_time(socket.stream.writable()).await?;
                     continue;
                 }
                 Err(error) => return Err(error),
@@ -72,6 +91,7 @@ async fn send_bytes(socket: &Socket, waiting: &mut VecDeque<Bytes>) -> io::Resul
         if sent == 0 {
             return Err(io::ErrorKind::WriteZero.into());
         }
+        taking.took(sent);
         advance(waiting, sent);
     }
     Ok(())
@@ -108,15 +128,16 @@ impl Position {
     }
 }
 
-async fn send_file(socket: &Socket, part: FilePart) -> io::Result<()> {
+async fn send_file(socket: &Socket, part: FilePart, taking: &mut Taking) -> io::Result<()> {
     if part.slice.file.fd().is_none() {
         // No descriptor (a simulated disk): through memory.
         let bytes = part.slice.read()?;
-        return send_bytes(socket, &mut VecDeque::from([bytes])).await;
+        return send_bytes(socket, &mut VecDeque::from([bytes]), taking).await;
     }
     let mut position = Position::of(&part);
     while position.left > 0 {
-        socket.writable().await?;
+        taking.in_time(socket.stream.writable()).await?;
+        let before = position.left;
         if !part.recent && position.offset >= position.warm && is_resident(&part, &position) {
             position.warm = position.step_end();
         }
@@ -136,6 +157,7 @@ async fn send_file(socket: &Socket, part: FilePart) -> io::Result<()> {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             other => other?,
         }
+        taking.took(before - position.left);
     }
     Ok(())
 }

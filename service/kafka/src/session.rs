@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use tidelog_broker::Broker;
-use tidelog_model::{Caller, Door};
+use tidelog_model::{Caller, Door, Principal};
 
 use crate::auth::Auth;
+use crate::budget::Owner;
 use crate::fetch_sessions::FetchSessions;
 use crate::frame::Allowance;
 use crate::throttle::Mute;
@@ -70,6 +71,12 @@ impl Session {
             None => Allowance::Known,
             Some(patience) => Allowance::Stranger { patience, bare: self.auth.is_bare() },
         }
+    }
+
+    /// Who is charged for what it sends.
+    pub(crate) fn owner(&self) -> Owner {
+        let principal = self.auth.principal();
+        if principal == Principal::anonymous() { Owner::network(self.peer.ip()) } else { Owner::Principal(principal) }
     }
 
     /// Where this client should come back to.

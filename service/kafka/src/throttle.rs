@@ -63,6 +63,7 @@ pub(crate) struct Meter {
 impl Meter {
     pub(crate) fn new(broker: Broker, caller: Caller, usage: &'static Usage, mute: Mute, queued: Duration) -> Self {
         let zero = || AtomicU64::new(0);
+        usage.requests.fetch_add(1, Ordering::Relaxed);
         usage.waiting.fetch_add(1, Ordering::Relaxed);
         Meter {
             broker,

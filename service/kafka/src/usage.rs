@@ -24,8 +24,8 @@ static USED: [Usage; KEYS] = [const { Usage::new() }; KEYS];
 
 /// One API's.
 pub(crate) struct Usage {
-    requests: AtomicU64,
-    request_bytes: AtomicU64,
+    pub(crate) requests: AtomicU64,
+    pub(crate) request_bytes: AtomicU64,
     pub(crate) response_bytes: AtomicU64,
     pub(crate) waiting: AtomicU64,
     pub(crate) total: Times,
@@ -77,12 +77,6 @@ impl Usage {
             throttle: Times::new(),
             send: Times::new(),
         }
-    }
-
-    /// A request of so many bytes was read.
-    pub(crate) fn came(&self, bytes: usize) {
-        self.requests.fetch_add(1, Ordering::Relaxed);
-        self.request_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
     /// This API's.

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test may fail this way
 
+mod budgets;
 mod clients;
 mod idle;
 mod process;

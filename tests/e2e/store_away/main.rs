@@ -150,21 +150,6 @@ async fn hot_traffic_goes_on_and_cold_readers_wait() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_store_that_nobody_needs_is_known_to_be_back() {
-    let s3 = S3Server::start().await.unwrap();
-    let mut server = start(&s3);
-    produce(&server, 0, 600);
-    wait_cold(&server, 400);
-    s3.set_away(true);
-    server.run(&["consume", TOPIC, "--limit", "1", "--timeout", "2s"]).expect(1);
-    wait_until(|| reasons(&server) == ["object_store_away"], WORK, "the status says so");
-    // No reader is there, and there is nothing to upload.
-    s3.set_away(false);
-    wait_until(|| reasons(&server).is_empty(), WORK, "it is asked again");
-    server.stop();
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_deleted_locally_before_it_is_remote() {
     let s3 = S3Server::start().await.unwrap();
     let mut server = start(&s3);

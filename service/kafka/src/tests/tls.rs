@@ -224,7 +224,64 @@ async fn plaintext_at_tls_and_tls_at_plaintext_are_told_as_what_they_are() {
     let (accepted, _) = socket.accept().await.unwrap();
     client.write_all(&[0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3]).await.unwrap();
     let inlet = crate::frame::Inlet::Plain(Arc::new(accepted));
-    let mut frames = crate::frame::FrameReader::new(inlet, crate::frame::Budget::new(10_000), limits);
-    let error = frames.next(crate::frame::Allowance::Known).await.err().unwrap();
+    let mut frames = crate::frame::FrameReader::new(inlet, crate::budget::FrameBudgets::default(), limits);
+    let error =
+        frames.next(crate::frame::Allowance::Known, || crate::budget::Owner::network(peer.ip())).await.err().unwrap();
     assert!(error.to_string().starts_with("the client speaks TLS"), "{error}");
+}
+
+#[tokio::test]
+async fn encrypted_clients_that_take_nothing_hold_nobody_up() {
+    use tidelog_log::Disk;
+
+    use crate::limits::SEALED_READ_BYTES;
+
+    /// More than sockets take; some of them are older parts.
+    const SILENT: usize = 64 * 1024 * 1024;
+    const READ: usize = 4 * 1024 * 1024;
+    let folder = tempfile::tempdir().unwrap();
+    let file = tidelog_log::OsDisk.create(&folder.path().join("segment")).unwrap();
+    let values: Vec<u8> = (0..SILENT).map(|at| (at / 7) as u8).collect();
+    file.write_at(0, &[std::io::IoSlice::new(&values)]).unwrap();
+    let part = |len, recent| {
+        let slice = tidelog_log::FileSlice { file: Arc::clone(&file), position: 0, len };
+        crate::send::Outgoing::File(tidelog_broker::FilePart { slice, recent })
+    };
+    let authority = Authority::new();
+    let acceptor = tokio_rustls::TlsAcceptor::from(authority.server(false));
+    let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let connector = TlsConnector::from(Arc::new(
+        ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(authority.roots())
+            .with_no_client_auth(),
+    ));
+    // One place for all.
+    let budget = crate::budget::Budget::new(SEALED_READ_BYTES);
+    let pair = async || {
+        let client = TcpStream::connect(socket.local_addr().unwrap()).await.unwrap();
+        let (accepted, _) = socket.accept().await.unwrap();
+        let name = ServerName::try_from("localhost").unwrap();
+        let (client, server) = tokio::join!(connector.connect(name, client), acceptor.accept(accepted));
+        let (read, half) = tokio::io::split(server.unwrap());
+        let pace = crate::pace::Pace { stall: 3 * PATIENCE, rate: 1 };
+        ((client.unwrap(), read), crate::sealed::Sealed { half, pace, budget: budget.clone() })
+    };
+    let mut silent = Vec::new();
+    for recent in [true, false] {
+        let (client, mut sealed) = pair().await;
+        let pieces = vec![part(SILENT, recent)];
+        silent.push((client, tokio::spawn(async move { sealed.send(pieces).await })));
+    }
+    for recent in [true, false] {
+        let ((mut client, _read), mut sealed) = pair().await;
+        let pieces = vec![part(READ, recent)];
+        let sending = tokio::spawn(async move { sealed.send(pieces).await });
+        let mut read = vec![0; READ];
+        timeout(PATIENCE, client.read_exact(&mut read)).await.expect("others take all the room").unwrap();
+        assert!(read == values[..READ], "what was not taken at once is read again where it stopped");
+        sending.await.unwrap().unwrap();
+    }
+    assert!(silent.iter().all(|(_, sending)| !sending.is_finished()), "they are still there");
 }

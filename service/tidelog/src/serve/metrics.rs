@@ -118,6 +118,12 @@ const TABLE: &[(&str, Kind, Unit, &str)] = &[
         "Fetch sessions that were ended to make room for others.",
     ),
     (
+        "tidelog_kafka_frames_given_up_total",
+        Counter,
+        Unit::Count,
+        "Requests of Kafka clients that came too slowly or found no room in memory for too long, by reason.",
+    ),
+    (
         "tidelog_kafka_throttled_connections_total",
         Counter,
         Unit::Count,

@@ -28,7 +28,7 @@ use super::audit::AuditLog;
 use super::committed::Committed;
 use super::config::{KafkaListener, ServeConfig};
 use super::observer::Events;
-use super::status::{Status, ask_while_away};
+use super::status::Status;
 use super::tls::Certificates;
 use super::{api_gauges, endpoints, facts, gauges, group_gauges, metrics, process_gauges, safety, tls, tokens};
 
@@ -166,7 +166,6 @@ pub(crate) async fn start(config: ServeConfig, log: Option<Arc<dyn LogLevels>>) 
     events.set_exporter(Arc::clone(&exporter));
     exporter.refresh();
 
-    tokio::spawn(ask_while_away(objects.clone(), format!("{cluster_id}/log"), stop.clone()));
     let parts = GatewayParts {
         broker: broker.clone(),
         sql: sql(&objects, committed, &exporter, &broker)?,

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde_json::{Value, json};
 use tidelog_broker::{Broker, TopicRef};
@@ -11,7 +10,6 @@ use tidelog_model::{Caller, KafkaError};
 use tidelog_objects::Objects;
 use tidelog_segments::Tier;
 use tidelog_tables::Exporter;
-use tokio_util::sync::CancellationToken;
 
 /// The tier and the export behind the gateway's port.
 pub(super) struct Status {
@@ -19,20 +17,6 @@ pub(super) struct Status {
     pub(super) tier: Arc<Tier>,
     pub(super) exporter: Arc<Exporter>,
     pub(super) objects: Objects,
-}
-
-/// How often a store that is away is asked whether it is back.
-const ASK_AGAIN: Duration = Duration::from_secs(5);
-
-/// Asks a store that is away until it is back: perhaps nobody else needs it, and it would be told away for ever. `folder` is one that is
-/// listed in any case. A store that is there is not asked.
-pub(super) async fn ask_while_away(objects: Objects, folder: String, stop: CancellationToken) {
-    while stop.run_until_cancelled(tokio::time::sleep(ASK_AGAIN)).await.is_some() {
-        if objects.is_away() {
-            // What it answers is known to `objects`.
-            let _ = stop.run_until_cancelled(objects.list(&folder, None, 1)).await;
-        }
-    }
 }
 
 impl StatusPort for Status {
