@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group};
 use tidelog_harness::kafka::{assigned, config, take, texts, watermarks};
+use tidelog_harness::rcgen::{CertificateParams, KeyPair};
 use tidelog_harness::rdkafka::Offset;
 use tidelog_harness::rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use tidelog_harness::s3::{ACCESS_KEY_ID, S3Server, SECRET_ACCESS_KEY};
@@ -218,8 +219,14 @@ fn the_configuration_file_is_one() {
     let shown = run(&mut command, b"", PATIENCE).expect(0).json();
     let from_file = shown.as_array().unwrap().iter().filter(|setting| setting["source"] == "file").count();
     assert_eq!(from_file, 10, "{shown}");
+    // The certificate that the file names, as TLS's example makes one.
+    let key = KeyPair::generate().unwrap();
+    let certificate = CertificateParams::new(vec!["localhost".into()]).unwrap().self_signed(&key).unwrap();
+    std::fs::write(folder.path().join("server.pem"), certificate.pem()).unwrap();
+    std::fs::write(folder.path().join("server.key"), key.serialize_pem()).unwrap();
     let mut command = options!().tidelog();
-    run(command.args(["config", "check", "--config"]).arg(&file), b"", PATIENCE).expect(0);
+    command.args(["config", "check", "--config"]).arg(&file).current_dir(folder.path());
+    run(&mut command, b"", PATIENCE).expect(0);
 }
 
 #[test]
