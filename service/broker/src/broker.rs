@@ -14,7 +14,7 @@ use tidelog_metadata::keys::BrokerValue;
 use tidelog_metadata::{BrokerConfig, ClusterImage, Revision, TopicConfig};
 use tidelog_model::{BrokerEpoch, KafkaError, NodeId, OFFSETS_TOPIC, TRANSACTIONS_TOPIC, TopicId};
 use tidelog_security::{AclAuthorizer, AllowAuthenticated, Audit, AuditEvent, Audited, Authorizer};
-use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info};
@@ -22,13 +22,11 @@ use uuid::Uuid;
 
 use crate::checkpoints::CheckpointFiles;
 use crate::cluster::{Cluster, store_error};
+use crate::cold_loans::ColdLoans;
 use crate::core::Core;
 use crate::data_dir::DataDir;
 use crate::groups::{group_config, load_shard};
-use crate::limits::{
-    ADMIN_PATIENCE, BROKER_LEASE, COLD_BUDGET_BYTES, COLD_BUDGET_UNIT, OPEN_FILES, RECONCILE_PAUSE, SYNCFS_FROM,
-    SYNCFS_MOST,
-};
+use crate::limits::{ADMIN_PATIENCE, BROKER_LEASE, OPEN_FILES, RECONCILE_PAUSE, SYNCFS_FROM, SYNCFS_MOST};
 use crate::marking::load_transactions;
 use crate::producer_ids::ProducerIds;
 use crate::quotas::Used;
@@ -63,7 +61,7 @@ struct Inner {
     /// The revision whose settings every hosted partition has taken.
     reconciled: watch::Sender<Revision>,
     /// What answers may hold of the cold tier.
-    cold_budget: Arc<Semaphore>,
+    cold_loans: Arc<ColdLoans>,
     /// Deleted topics may have remains.
     deletions: Notify,
     stop: CancellationToken,
@@ -116,7 +114,7 @@ impl Broker {
             log_levels: options.log_levels.clone(),
             blind: AtomicBool::new(false),
             reconciled: watch::channel(Revision::ZERO).0,
-            cold_budget: Arc::new(Semaphore::new(COLD_BUDGET_BYTES / COLD_BUDGET_UNIT)),
+            cold_loans: ColdLoans::new(),
             deletions: Notify::new(),
             stop: CancellationToken::new(),
             data_dir,
@@ -441,8 +439,8 @@ impl Broker {
         &self.inner.core.room
     }
 
-    pub(crate) fn cold_budget(&self) -> &Arc<Semaphore> {
-        &self.inner.cold_budget
+    pub(crate) fn cold_loans(&self) -> &Arc<ColdLoans> {
+        &self.inner.cold_loans
     }
 
     pub(crate) fn deletions(&self) -> &Notify {

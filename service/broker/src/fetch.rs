@@ -13,7 +13,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tokio::time::Instant;
 
 use crate::broker::Broker;
-use crate::limits::{COLD_BUDGET_UNIT, COLD_READ_BYTES, MAX_COLD_READS, MAX_FETCH_WAIT};
+use crate::limits::{COLD_READ_BYTES, MAX_COLD_READS, MAX_FETCH_WAIT};
 use crate::lookup::nameless;
 use crate::replica::{HotRead, Replica};
 use crate::{
@@ -190,27 +190,37 @@ impl Broker {
         let reads =
             self.cold_reads(&round.cold, wanted, limits).into_iter().map(|Cold { index, bytes, read }| async move {
                 // First the room, then the read. Who waits in vain for either answers without, and is asked again.
-                let reserve = Arc::clone(self.cold_budget()).acquire_many_owned(units(bytes));
+                let reserve = self.cold_loans().reserve(bytes);
                 let reserved = match limits.budgeted {
-                    true => Some(tokio::time::timeout_at(patience, reserve).await.ok()?.ok()?),
+                    true => Some(tokio::time::timeout_at(patience, reserve).await.ok()??),
                     false => None,
                 };
                 // A read that is given up goes on by itself: its chunks are shared and kept.
                 let mut task = tokio::spawn(read);
                 let read = tokio::time::timeout_at(patience, &mut task).await.ok()?.ok()?;
-                Some((index, read.map(|read| RemoteBatches { batches: held(read.batches, reserved), ..read })))
+                Some((index, read.map(|read| (read, reserved))))
             });
         for (index, result) in join_all(reads).await.into_iter().flatten() {
             let Some(answer) = answers.get_mut(index) else { continue };
             match result {
-                Ok(batches) => {
-                    answer.aborted = batches.aborted;
-                    answer.records = vec![Piece::Bytes(batches.batches)];
+                Ok((RemoteBatches { batches, aborted, .. }, reserved)) => {
+                    answer.aborted = aborted;
+                    answer.records = vec![self.cold_piece(wanted.get(index), batches, reserved)];
                 }
                 Err(error) => answer.error = Some(remote_error(&error)),
             }
         }
         answers
+    }
+
+    /// What was read, kept for the answer as long as there is room if it draws on the budget.
+    fn cold_piece(&self, wanted: Option<&Wanted>, batches: Bytes, reserved: Option<OwnedSemaphorePermit>) -> Piece {
+        match (wanted, self.remote(), reserved) {
+            (Some(Wanted { asked, replica: Ok(replica) }), Some(remote), Some(reserved)) => {
+                Piece::Cold(self.cold_loans().lend(remote, &replica.id, asked.offset, batches, reserved))
+            }
+            _ => Piece::Bytes(batches),
+        }
     }
 
     /// Reads one partition into memory, hot or cold; empty if nothing has come within `max_wait`.
@@ -253,35 +263,6 @@ impl Broker {
     }
 }
 
-/// Bytes that give their part of a budget back when the last reference to them goes: when they are sent.
-struct Held {
-    bytes: Bytes,
-    _reserved: OwnedSemaphorePermit,
-}
-
-impl AsRef<[u8]> for Held {
-    fn as_ref(&self) -> &[u8] {
-        &self.bytes
-    }
-}
-
-/// What was read, with what it takes of the budget; what was reserved beyond it is given back now. A batch that is larger than was asked
-/// is charged as far as there is room.
-fn held(bytes: Bytes, reserved: Option<OwnedSemaphorePermit>) -> Bytes {
-    let Some(mut reserved) = reserved else { return bytes };
-    let (wanted, had) = (units(bytes.len()), u32::try_from(reserved.num_permits()).unwrap_or(u32::MAX));
-    drop(reserved.split(had.saturating_sub(wanted) as usize));
-    if let Ok(more) = Arc::clone(reserved.semaphore()).try_acquire_many_owned(wanted.saturating_sub(had)) {
-        reserved.merge(more);
-    }
-    Bytes::from_owner(Held { bytes, _reserved: reserved })
-}
-
-/// Bytes in units of the budget.
-fn units(bytes: usize) -> u32 {
-    u32::try_from(bytes.div_ceil(COLD_BUDGET_UNIT).max(1)).unwrap_or(u32::MAX)
-}
-
 /// All pieces in one buffer.
 async fn in_memory(mut pieces: Vec<Piece>) -> Result<Bytes, BrokerError> {
     if let [Piece::Bytes(only)] = &mut pieces[..] {
@@ -293,6 +274,8 @@ async fn in_memory(mut pieces: Vec<Piece>) -> Result<Bytes, BrokerError> {
             match piece {
                 Piece::Bytes(bytes) => all.extend_from_slice(&bytes),
                 Piece::File(part) => all.extend_from_slice(&part.slice.read()?),
+                // Who reads into memory of its own is lent none.
+                Piece::Cold(part) => all.extend_from_slice(&part.kept().ok_or(std::io::ErrorKind::NotFound)?),
             }
         }
         Ok::<_, std::io::Error>(all.freeze())

@@ -17,6 +17,7 @@ mod append;
 mod broker;
 mod checkpoints;
 mod cluster;
+mod cold_loans;
 mod configs;
 mod consumer_groups;
 mod coordinator_log;
@@ -62,6 +63,7 @@ mod tests;
 
 pub use append::AppendTicket;
 pub use broker::Broker;
+pub use cold_loans::ColdPart;
 pub use configs::ConfigResourceKind;
 pub use consumer_groups::{ConsumerGroupTicket, DescribedConsumerGroup, HeartbeatTicket};
 pub use data_dir::{DataDir, DataDirError};

@@ -95,9 +95,12 @@ pub(crate) const REFUSALS_QUIET: Duration = Duration::from_secs(10);
 /// Reads of the cold tier that one fetch starts: each may hold several MiB.
 pub(crate) const MAX_COLD_READS: usize = 8;
 
-/// Bytes that answers to fetches may hold of the cold tier, which have no file to go from: some full fetches of the default size. Those
-/// who read slowly keep others from the cold tier, and from nothing else.
+/// Bytes that answers to fetches may hold of the cold tier, which have no file to go from: some full fetches of the default size. What
+/// those who read slowly keep is given up for others.
 pub(crate) const COLD_BUDGET_BYTES: usize = 128 * 1024 * 1024;
+
+/// Distance of the places in such an answer from which it can be read again, when its bytes were given up: far less than what is read then.
+pub(crate) const COLD_MARK_BYTES: usize = 64 * 1024;
 
 /// The budget is counted in units of this size.
 pub(crate) const COLD_BUDGET_UNIT: usize = 1024;

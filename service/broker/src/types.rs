@@ -14,8 +14,8 @@ use tidelog_model::{
 };
 use tidelog_record::AbortedTransaction;
 
-use crate::BrokerError;
 use crate::replica::Counted;
+use crate::{BrokerError, ColdPart};
 
 /// A topic as a caller names it.
 #[derive(Clone, PartialEq, Eq, Debug, Hash, PartialOrd, Ord)]
@@ -127,6 +127,8 @@ pub enum Piece {
     Bytes(Bytes),
     /// In a segment file.
     File(FilePart),
+    /// In the cold tier, and in memory as long as there is room.
+    Cold(ColdPart),
 }
 
 /// A part of a segment file that can go to a socket without passing through this process.
@@ -144,6 +146,7 @@ impl Piece {
         match self {
             Piece::Bytes(bytes) => bytes.len(),
             Piece::File(part) => part.slice.len,
+            Piece::Cold(part) => part.len(),
         }
     }
 

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use tidelog_broker::{FilePart, Piece};
+use tidelog_broker::Piece;
 use tidelog_protocol::{Piece as WirePiece, Pieces, Records};
 
 use crate::send::Outgoing;
@@ -46,11 +46,11 @@ impl From<Waiting> for Pending {
 /// Names file parts while a message is encoded, and puts them into its holes afterwards.
 #[derive(Default)]
 pub(crate) struct Files {
-    parts: Vec<Vec<FilePart>>,
+    parts: Vec<Vec<Outgoing>>,
 }
 
 impl Files {
-    /// Record batches as a field of a message: bytes as they are, file parts as a hole.
+    /// Record batches as a field of a message: bytes as they are, what lies in files or in the cold tier as a hole.
     pub(crate) fn records(&mut self, mut pieces: Vec<Piece>) -> Records {
         if pieces.len() <= 1 && matches!(pieces.first(), None | Some(Piece::Bytes(_))) {
             let bytes = match pieces.pop() {
@@ -59,14 +59,8 @@ impl Files {
             };
             return Records::Bytes(bytes);
         }
-        let mut parts = Vec::with_capacity(pieces.len());
-        for piece in pieces {
-            // A partition's records are either hot (files) or cold (bytes), never both.
-            if let Piece::File(part) = piece {
-                parts.push(part);
-            }
-        }
-        let len = parts.iter().map(|part| part.slice.len as u32).sum();
+        let parts: Vec<Outgoing> = pieces.into_iter().map(Outgoing::from).collect();
+        let len = parts.iter().map(|part| part.len() as u32).sum();
         let token = self.parts.len() as u32;
         self.parts.push(parts);
         Records::External { token, len }
@@ -74,14 +68,14 @@ impl Files {
 
     /// The pieces with their holes filled.
     pub(crate) fn fill(self, pieces: Pieces) -> Vec<Outgoing> {
-        let mut parts: HashMap<u32, Vec<FilePart>> =
+        let mut parts: HashMap<u32, Vec<Outgoing>> =
             self.parts.into_iter().enumerate().map(|(token, parts)| (token as u32, parts)).collect();
         let mut outgoing = Vec::new();
         for piece in pieces {
             match piece {
                 WirePiece::Bytes(bytes) => outgoing.push(Outgoing::Bytes(bytes)),
                 WirePiece::Hole { token, .. } => {
-                    outgoing.extend(parts.remove(&token).unwrap_or_default().into_iter().map(Outgoing::File));
+                    outgoing.extend(parts.remove(&token).unwrap_or_default());
                 }
             }
         }

@@ -48,11 +48,11 @@ pub(crate) const MAX_STRANGERS_FRAME: usize = 512 * 1024;
 /// Bytes of segment files that answers over TLS hold in memory together (design: the second budget).
 pub(crate) const SEALED_BUDGET_BYTES: usize = 64 * 1024 * 1024;
 
-/// Bytes of a segment file that one answer over TLS holds at a time: sixteen TLS records.
-pub(crate) const SEALED_READ_BYTES: usize = 256 * 1024;
+/// Bytes of a segment file that one answer over TLS holds at a time, and of the cold tier any answer: sixteen TLS records.
+pub(crate) const SEND_STEP_MOST: usize = 256 * 1024;
 
 /// The same for a client whose socket took less than that last time: what TLS keeps on the way is as much.
-pub(crate) const SEALED_LEAST_BYTES: usize = 64 * 1024;
+pub(crate) const SEND_STEP_LEAST: usize = 64 * 1024;
 
 /// Room reserved for reading at first; small requests need no more.
 pub(crate) const READ_BUFFER_BYTES: usize = 16 * 1024;

@@ -1,4 +1,4 @@
-//! Sends answers over TLS, in the order of the pieces. What lies in segment files goes through memory, a little at a time, under a budget
+//! Sends answers over TLS, in the order of the pieces. What lies in segment files or in the cold tier goes through memory, a little at a time, under a budget
 //! that all encrypted connections share. Nobody holds any of it while its client takes nothing: what the socket does not take at once is
 //! read again when it does.
 
@@ -7,6 +7,7 @@ use std::io;
 use std::pin::Pin;
 use std::task::Poll;
 
+use bytes::Bytes;
 use tidelog_broker::FilePart;
 use tokio::io::{AsyncWrite, AsyncWriteExt, WriteHalf};
 use tokio::net::TcpStream;
@@ -14,9 +15,9 @@ use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
 
 use crate::budget::Budget;
-use crate::limits::{SEALED_LEAST_BYTES, SEALED_READ_BYTES};
+use crate::limits::SEND_STEP_MOST;
 use crate::pace::Pace;
-use crate::send::{Outgoing, Taking};
+use crate::send::{Outgoing, Taking, next_step};
 
 /// The sending half of an encrypted connection.
 pub(crate) struct Sealed {
@@ -34,7 +35,7 @@ impl Sealed {
         for piece in pieces {
             match piece {
                 Outgoing::Bytes(bytes) => self.write(&bytes, &mut taking).await?,
-                Outgoing::File(part) => self.send_file(part, &mut taking).await?,
+                part => self.send_part(part, &mut taking).await?,
             }
         }
         taking.in_time(self.half.flush()).await
@@ -58,31 +59,26 @@ impl Sealed {
         Ok(())
     }
 
-    async fn send_file(&mut self, part: FilePart, taking: &mut Taking) -> io::Result<()> {
-        let FilePart { slice, recent } = part;
-        let (mut sent, mut step) = (0, SEALED_READ_BYTES);
-        while sent < slice.len {
+    /// What lies in a file or in the cold tier.
+    async fn send_part(&mut self, part: Outgoing, taking: &mut Taking) -> io::Result<()> {
+        let (mut sent, mut step) = (0, SEND_STEP_MOST);
+        while sent < part.len() {
             // What is encrypted already goes first: then the socket takes something of what is read.
             taking.in_time(self.half.flush()).await?;
-            let len = (slice.len - sent).min(step);
-            let place = self.budget.reserve(len).await.ok_or(io::ErrorKind::BrokenPipe)?;
-            // Pages near the log's end are in memory; others may make a thread wait for the disk.
-            let bytes = if recent {
-                slice.read_part(sent, len)?
-            } else {
-                let slice = slice.clone();
-                tokio::task::spawn_blocking(move || slice.read_part(sent, len)).await.map_err(io::Error::other)??
+            let len = (part.len() - sent).min(step);
+            let (bytes, place) = match &part {
+                Outgoing::Bytes(bytes) => (bytes.slice(sent..), None),
+                Outgoing::File(part) => {
+                    let place = self.budget.reserve(len).await.ok_or(io::ErrorKind::BrokenPipe)?;
+                    (read(part, sent, len).await?, Some(place))
+                }
+                Outgoing::Cold(part) => (taking.in_time(part.read(sent, len)).await?, None),
             };
             let written = self.write_now(&bytes).await?;
+            step = next_step(bytes.len(), written);
             drop((bytes, place));
             taking.took(written);
             sent += written;
-            // Who takes little at a time must not have much read again each time.
-            step = if written == len {
-                SEALED_READ_BYTES
-            } else {
-                (2 * written).clamp(SEALED_LEAST_BYTES, SEALED_READ_BYTES)
-            };
         }
         Ok(())
     }
@@ -103,4 +99,13 @@ impl Sealed {
         })
         .await
     }
+}
+
+/// Pages near the log's end are in memory; others may make a thread wait for the disk.
+async fn read(part: &FilePart, at: usize, len: usize) -> io::Result<Bytes> {
+    if part.recent {
+        return part.slice.read_part(at, len);
+    }
+    let slice = part.slice.clone();
+    tokio::task::spawn_blocking(move || slice.read_part(at, len)).await.map_err(io::Error::other)?
 }

@@ -9,12 +9,12 @@ use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
 use rustix::io::ReadWriteFlags;
-use tidelog_broker::FilePart;
+use tidelog_broker::{ColdPart, FilePart, Piece};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use crate::limits::{MAX_IO_SLICES, RESIDENCE_SAMPLE_BYTES, SENDFILE_BYTES};
+use crate::limits::{MAX_IO_SLICES, RESIDENCE_SAMPLE_BYTES, SEND_STEP_LEAST, SEND_STEP_MOST, SENDFILE_BYTES};
 use crate::pace::Pace;
 
 /// A part of an answer on its way out.
@@ -23,6 +23,29 @@ pub(crate) enum Outgoing {
     Bytes(Bytes),
     /// Bytes of a segment file.
     File(FilePart),
+    /// Bytes of the cold tier.
+    Cold(ColdPart),
+}
+
+impl Outgoing {
+    /// Its size in bytes.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Outgoing::Bytes(bytes) => bytes.len(),
+            Outgoing::File(part) => part.slice.len,
+            Outgoing::Cold(part) => part.len(),
+        }
+    }
+}
+
+impl From<Piece> for Outgoing {
+    fn from(piece: Piece) -> Self {
+        match piece {
+            Piece::Bytes(bytes) => Outgoing::Bytes(bytes),
+            Piece::File(part) => Outgoing::File(part),
+            Piece::Cold(part) => Outgoing::Cold(part),
+        }
+    }
 }
 
 /// The sending half of a connection.
@@ -70,6 +93,10 @@ pub(crate) async fn send(socket: &Socket, pieces: Vec<Outgoing>) -> io::Result<(
                 send_bytes(socket, &mut waiting, &mut taking).await?;
                 send_file(socket, part, &mut taking).await?;
             }
+            Outgoing::Cold(part) => {
+                send_bytes(socket, &mut waiting, &mut taking).await?;
+                send_cold(socket, &part, &mut taking).await?;
+            }
         }
     }
     send_bytes(socket, &mut waiting, &mut taking).await
@@ -95,6 +122,31 @@ async fn send_bytes(socket: &Socket, waiting: &mut VecDeque<Bytes>, taking: &mut
         advance(waiting, sent);
     }
     Ok(())
+}
+
+/// Holds none of the part while the client takes nothing: others may need the room.
+async fn send_cold(socket: &Socket, part: &ColdPart, taking: &mut Taking) -> io::Result<()> {
+    let (mut sent, mut step) = (0, SEND_STEP_MOST);
+    while sent < part.len() {
+        taking.in_time(socket.stream.writable()).await?;
+        let bytes = taking.in_time(part.read(sent, step)).await?;
+        match socket.stream.try_write(&bytes) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => {
+                taking.took(written);
+                sent += written;
+                step = next_step(bytes.len(), written);
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// How much to read next for a client that took so much of what was read: who takes little at a time must not have much read each time.
+pub(crate) fn next_step(read: usize, written: usize) -> usize {
+    if written == read { SEND_STEP_MOST } else { (2 * written).clamp(SEND_STEP_LEAST, SEND_STEP_MOST) }
 }
 
 fn advance(waiting: &mut VecDeque<Bytes>, mut sent: usize) {

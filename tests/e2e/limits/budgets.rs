@@ -1,13 +1,17 @@
-//! Clients that announce more than all the memory that requests may take, and send little or nothing of it.
-//! `TIDELOG_CLIENTS` sets how many of them are strangers (at least 600).
+//! Clients that announce more than all the memory that requests may take, and send little or nothing of it; and clients that ask for more of
+//! the cold tier than may be in memory, and take nothing. `TIDELOG_CLIENTS` sets how many of them are strangers (at least 600).
 
 use std::fs;
 use std::time::{Duration, Instant};
 
-use tidelog_harness::kafka::Producer;
+use tidelog_harness::kafka::{Producer, assigned, take};
+use tidelog_harness::protocol::Records;
+use tidelog_harness::protocol::messages::{FetchPartition, FetchRequest, FetchTopic};
 use tidelog_harness::raw::Raw;
+use tidelog_harness::rdkafka::{Message, Offset};
+use tidelog_harness::record::Batches;
 use tidelog_harness::serde_json::{self, Value};
-use tidelog_harness::{Server, number, run};
+use tidelog_harness::{Server, number, run, tempfile, wait_until};
 
 /// Longest time of anything that others do meanwhile, in a debug build: without room it would be as long as slow frames are suffered.
 const MEANWHILE: Duration = Duration::from_secs(8);
@@ -19,6 +23,14 @@ const STRANGERS_FRAME: u32 = 512 * 1024;
 const LARGE_FRAMES: [u32; 3] = [100 << 20, 100 << 20, 56 << 20];
 
 const PASSWORD: &str = "correct horse";
+
+/// Clients that read nothing of the cold tier, and what each asks for: together more than answers may keep in memory.
+const SILENT: usize = 24;
+const COLD_FETCH: i32 = 8 << 20;
+
+/// Records of the cold topic, of so many bytes each: more than one such fetch.
+const COLD_RECORDS: usize = 120;
+const COLD_RECORD: usize = 100_000;
 
 fn strangers() -> usize {
     number("TIDELOG_CLIENTS").map_or(600, |count| usize::try_from(count).unwrap().max(600))
@@ -64,6 +76,73 @@ fn what_is_announced_and_not_sent_holds_nobody_up() {
         let large: Vec<Raw> = LARGE_FRAMES.iter().map(|length| announce(server.kafka(), *length, sent)).collect();
         others_go_on(&server, sasl, &format!("{sent} bytes of large frames"));
         drop(large);
+    }
+    server.assert_no_panic();
+    server.stop();
+}
+
+/// A value of its own for each record.
+fn cold_value(n: usize) -> Vec<u8> {
+    let mut value = vec![(n % 251) as u8; COLD_RECORD];
+    value[..8].copy_from_slice(&(n as u64).to_be_bytes());
+    value
+}
+
+#[test]
+fn who_reads_nothing_of_the_cold_tier_keeps_nobody_from_it() {
+    let store = tempfile::tempdir().unwrap();
+    let url = format!("file://{}", store.path().display());
+    let mut server = Server::start(tidelog_harness::options!().args(["--object-store", &url]));
+    let configs = ["--config", "internal.segment.bytes=1048576", "--config", "local.retention.bytes=1"];
+    server.run(&[&["topic", "create", "cold"][..], &configs].concat()).expect(0);
+    let producer = Producer::new(server.kafka(), &[("compression.type", "none"), ("batch.num.messages", "2")]);
+    (0..COLD_RECORDS).for_each(|n| producer.send_value("cold", 0, &cold_value(n)));
+    producer.finish_well();
+    drop(producer);
+    let local_start = || {
+        let status = server.run(&["tier", "status", "--output", "json"]).expect(0).json();
+        let partitions = status["partitions"].as_array().unwrap();
+        let found = partitions.iter().find(|p| p["topic"] == "cold").and_then(|p| p["local_start"].as_i64());
+        found.unwrap_or(0) as usize
+    };
+    let fetched = COLD_FETCH as usize / COLD_RECORD + 1;
+    wait_until(|| local_start() > fetched, Duration::from_secs(60), "what is fetched is only in the store");
+
+    let partition = FetchPartition { partition: 0, partition_max_bytes: COLD_FETCH, ..Default::default() };
+    let topic = FetchTopic { topic: "cold".into(), partitions: vec![partition], ..Default::default() };
+    let fetch = FetchRequest {
+        max_wait_ms: 10_000,
+        min_bytes: 1,
+        max_bytes: COLD_FETCH,
+        topics: vec![topic],
+        ..Default::default()
+    };
+    let mut silent: Vec<Raw> = (0..SILENT).map(|_| Raw::connect(server.kafka())).collect();
+    for raw in &mut silent {
+        raw.request(4, &fetch);
+    }
+    silent.iter().for_each(Raw::wait_answer);
+
+    let began = Instant::now();
+    let consumer = assigned(server.kafka(), "cold", &[0], Offset::Beginning);
+    for (n, record) in take(&consumer, COLD_RECORDS, Duration::from_secs(60)).iter().enumerate() {
+        assert!(record.payload() == Some(&cold_value(n)[..]), "record {n} is another");
+    }
+    assert!(began.elapsed() < 2 * MEANWHILE, "reading took {:?}", began.elapsed());
+
+    // Who wakes up finds its answer whole, though others needed the memory meanwhile.
+    for mut raw in silent {
+        let (_, mut answer) = raw.response::<FetchRequest>(4);
+        let records = answer.responses.remove(0).partitions.remove(0).records;
+        let Some(Records::Bytes(bytes)) = records else { panic!("no records") };
+        let mut offset = 0;
+        for batch in Batches::strict(bytes) {
+            let batch = batch.unwrap();
+            tidelog_harness::record::check_crc(&batch).unwrap();
+            assert_eq!(batch.header().base_offset.get(), offset);
+            offset = batch.header().last_offset().get() + 1;
+        }
+        assert!(offset > 0, "an answer without records");
     }
     server.assert_no_panic();
     server.stop();

@@ -68,6 +68,11 @@ impl Raw {
         read_response::<R>(self.frame().unwrap().expect("an answer, not the end"), version).unwrap()
     }
 
+    /// Waits until an answer begins to come, and leaves it where it is.
+    pub fn wait_answer(&self) {
+        assert_eq!(self.stream.peek(&mut [0]).unwrap(), 1, "an answer, not the end");
+    }
+
     /// The next frame without its length; `None` if the server hung up.
     pub fn frame(&mut self) -> io::Result<Option<Bytes>> {
         let mut length = [0; 4];

@@ -85,26 +85,50 @@ async fn a_fetch_asks_the_tier_for_no_more_than_its_answer_may_hold() {
     assert_eq!(tier.state.lock().unwrap().reads.len(), crate::limits::MAX_COLD_READS, "a few at a time");
 }
 
+/// The parts of an answer that came from the tier.
+fn parts(answers: &[FetchedPartition]) -> Vec<crate::ColdPart> {
+    let cold = |piece: &Piece| if let Piece::Cold(part) = piece { Some(part.clone()) } else { None };
+    answers.iter().flat_map(|answer| answer.records.iter().filter_map(cold)).collect()
+}
+
 #[tokio::test]
-async fn answers_that_nobody_takes_keep_others_from_the_cold_tier_only() {
+async fn what_nobody_takes_is_given_up_for_others_and_read_again() {
     let tier = MemoryTier::new();
     let fixture = tiered(tempfile::tempdir().unwrap(), &tier).await;
     cold(&fixture, &tier).await;
-    let free = || fixture.broker.cold_budget().available_permits();
-    let all = free();
-    let held = fetch(&fixture, 8_000, 20_000).await;
-    let bytes: usize = held.iter().map(|answer| answer.size()).sum();
-    let taken = (all - free()) * crate::limits::COLD_BUDGET_UNIT;
+    let loans = fixture.broker.cold_loans();
+    let all = loans.free();
+    let held = parts(&fetch(&fixture, 8_000, 20_000).await);
+    let bytes: usize = held.iter().map(crate::ColdPart::len).sum();
+    let taken = all - loans.free();
     assert!((bytes..bytes + 3 * crate::limits::COLD_BUDGET_UNIT).contains(&taken), "{taken} for {bytes} bytes");
-    // The rest is taken too: a consumer of cold records gets none and no error, one of hot records gets his.
-    let rest = Arc::clone(fixture.broker.cold_budget()).acquire_many_owned(free() as u32).await.unwrap();
+    let mut read = Vec::new();
+    for part in &held {
+        read.push(part.read(0, part.len()).await.unwrap().to_vec());
+    }
+    // Another needs all of it, and gets it at once.
+    let rest = tokio::time::timeout(PATIENCE, loans.reserve(all)).await.expect("nothing is waited for").unwrap();
+    assert!(loans.free() == 0 && held.iter().all(|part| part.kept().is_none()));
+    drop(rest);
+    for (part, read) in held.iter().zip(&read) {
+        let (mut again, step) = (Vec::new(), part.len() / 3);
+        while again.len() < part.len() {
+            again.extend_from_slice(&part.read(again.len(), step).await.unwrap());
+        }
+        assert_eq!(&again, read, "the same bytes, a third at a time");
+    }
+    assert_eq!(loans.free(), all, "what is read again is not kept");
+    drop(held);
+    // While others read, who finds no room gets nothing and no error, and hot records come as ever.
+    let reading = loans.reserve(all).await.unwrap();
     let answers = tokio::time::timeout(PATIENCE, fetch(&fixture, 8_000, 20_000)).await.expect("the fetch ends");
     assert!(answers.iter().all(|answer| answer.error.is_none() && answer.records.is_empty()));
     fixture.create("hot", 1, &[]).await;
     fixture.produce("hot", &["one"], Acks::All).await.unwrap();
     assert_eq!(fixture.read_all("hot").await, ["one"]);
-    drop((held, rest));
-    assert_eq!(free(), all, "all of it comes back with the last reference");
+    drop(reading);
+    drop(fetch(&fixture, 8_000, 20_000).await);
+    assert_eq!(loans.free(), all, "all of it comes back with the last reference");
 }
 
 #[tokio::test]

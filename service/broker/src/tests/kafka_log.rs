@@ -42,6 +42,7 @@ async fn consume(fixture: &Fixture, isolation: Isolation, max_bytes: usize) -> V
             match piece {
                 Piece::Bytes(some) => bytes.extend_from_slice(&some),
                 Piece::File(part) => bytes.extend_from_slice(&part.slice.read().unwrap()),
+                Piece::Cold(part) => bytes.extend_from_slice(&part.read(0, part.len()).await.unwrap()),
             }
         }
         for batch in Batches::strict(bytes.into()) {

@@ -234,7 +234,7 @@ async fn plaintext_at_tls_and_tls_at_plaintext_are_told_as_what_they_are() {
 async fn encrypted_clients_that_take_nothing_hold_nobody_up() {
     use tidelog_log::Disk;
 
-    use crate::limits::SEALED_READ_BYTES;
+    use crate::limits::SEND_STEP_MOST;
 
     /// More than sockets take; some of them are older parts.
     const SILENT: usize = 64 * 1024 * 1024;
@@ -258,7 +258,7 @@ async fn encrypted_clients_that_take_nothing_hold_nobody_up() {
             .with_no_client_auth(),
     ));
     // One place for all.
-    let budget = crate::budget::Budget::new(SEALED_READ_BYTES);
+    let budget = crate::budget::Budget::new(SEND_STEP_MOST);
     let pair = async || {
         let client = TcpStream::connect(socket.local_addr().unwrap()).await.unwrap();
         let (accepted, _) = socket.accept().await.unwrap();

@@ -1,0 +1,207 @@
+//! Memory of answers from the cold tier. Decides whose bytes are given up when another read needs the room; what was given up is read
+//! again, a little at a time, when its client takes it. Nobody is kept from the cold tier by clients who do not read.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::{Arc, Weak};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tidelog_log::RemoteLog;
+use tidelog_model::{Offset, TopicIdPartition};
+use tidelog_record::Batch;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::limits::{COLD_BUDGET_BYTES, COLD_BUDGET_UNIT, COLD_MARK_BYTES};
+
+/// What all answers keep.
+pub(crate) struct ColdLoans {
+    room: Arc<Semaphore>,
+    /// The oldest first: it is the slowest reader's.
+    lent: Mutex<VecDeque<Weak<Lent>>>,
+}
+
+/// Record batches from the cold tier, as a part of an answer.
+#[derive(Clone)]
+pub struct ColdPart(Arc<Lent>);
+
+struct Lent {
+    loans: Arc<ColdLoans>,
+    remote: Arc<dyn RemoteLog>,
+    partition: TopicIdPartition,
+    len: usize,
+    /// Where some of its batches begin, and an offset that finds each: here reading can begin again.
+    marks: Vec<(usize, Offset)>,
+    /// Its bytes, until somebody needs the room.
+    kept: Mutex<Option<Bytes>>,
+}
+
+impl ColdLoans {
+    pub(crate) fn new() -> Arc<Self> {
+        let room = Arc::new(Semaphore::new(COLD_BUDGET_BYTES / COLD_BUDGET_UNIT));
+        Arc::new(ColdLoans { room, lent: Mutex::default() })
+    }
+
+    /// Room for a read: what answers keep is given up for it, the oldest first. Waits only for other reads.
+    pub(crate) async fn reserve(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        let units = units(bytes);
+        loop {
+            if let Ok(reserved) = Arc::clone(&self.room).try_acquire_many_owned(units) {
+                return Some(reserved);
+            }
+            if !self.take_back() {
+                return Arc::clone(&self.room).acquire_many_owned(units).await.ok();
+            }
+        }
+    }
+
+    /// Gives up what the oldest answer keeps; false if none keeps anything.
+    fn take_back(&self) -> bool {
+        loop {
+            let Some(oldest) = self.lent.lock().pop_front() else { return false };
+            if let Some(lent) = oldest.upgrade() {
+                // Dropped without the lock of the list.
+                drop(lent.kept.lock().take());
+                return true;
+            }
+        }
+    }
+
+    /// Keeps what was read for an answer, as long as there is room; what was reserved beyond it is given back now.
+    pub(crate) fn lend(
+        self: &Arc<Self>,
+        remote: &Arc<dyn RemoteLog>,
+        partition: &TopicIdPartition,
+        asked: Offset,
+        batches: Bytes,
+        reserved: OwnedSemaphorePermit,
+    ) -> ColdPart {
+        let lent = Arc::new(Lent {
+            loans: Arc::clone(self),
+            remote: Arc::clone(remote),
+            partition: partition.clone(),
+            len: batches.len(),
+            marks: marks(asked, &batches),
+            kept: Mutex::new(Some(held(batches, reserved))),
+        });
+        let mut all = self.lent.lock();
+        while all.front().is_some_and(|oldest| oldest.strong_count() == 0) {
+            all.pop_front();
+        }
+        // Slow readers in front of many quick ones: the list is tidied when it would grow.
+        if all.len() == all.capacity() {
+            all.retain(|lent| lent.strong_count() > 0);
+        }
+        all.push_back(Arc::downgrade(&lent));
+        ColdPart(lent)
+    }
+
+    /// Bytes that could be reserved at once.
+    #[cfg(test)]
+    pub(crate) fn free(&self) -> usize {
+        self.room.available_permits() * COLD_BUDGET_UNIT
+    }
+}
+
+impl ColdPart {
+    /// Its size in bytes.
+    pub fn len(&self) -> usize {
+        self.0.len
+    }
+
+    /// True if it holds nothing.
+    pub fn is_empty(&self) -> bool {
+        self.0.len == 0
+    }
+
+    /// All its bytes, if nobody needed the room meanwhile.
+    pub(crate) fn kept(&self) -> Option<Bytes> {
+        self.0.kept.lock().clone()
+    }
+
+    /// At least one and at most so many of its bytes from there on: those that are kept, or read again. They should be let go soon.
+    pub async fn read(&self, at: usize, most: usize) -> io::Result<Bytes> {
+        let lent = &*self.0;
+        if let Some(kept) = self.kept() {
+            let at = at.min(kept.len());
+            return Ok(kept.slice(at..at.saturating_add(most).min(kept.len())));
+        }
+        let mark = lent.marks.partition_point(|(start, _)| *start <= at).checked_sub(1);
+        let Some((start, offset)) = mark.and_then(|mark| lent.marks.get(mark)).copied() else {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        };
+        let skip = at - start;
+        let wanted = skip.saturating_add(most).min(lent.len - start);
+        let reserved = lent.loans.reserve(wanted).await.ok_or(io::ErrorKind::BrokenPipe)?;
+        let read = lent.remote.read(&lent.partition, offset, wanted).await.map_err(io::Error::other)?;
+        let end = wanted.min(read.batches.len());
+        if end <= skip {
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the cold tier has less than it had"));
+        }
+        Ok(held(read.batches, reserved).slice(skip..end))
+    }
+}
+
+/// Where batches begin, some distance apart. The first one holds the offset that was asked for, perhaps behind its beginning.
+fn marks(asked: Offset, batches: &Bytes) -> Vec<(usize, Offset)> {
+    let (mut marks, mut at) = (vec![(0, asked)], 0);
+    while let Ok(batch) = Batch::parse(&batches.slice(at..)) {
+        if marks.last().is_some_and(|(last, _)| at - last >= COLD_MARK_BYTES) {
+            marks.push((at, batch.header().base_offset));
+        }
+        at += batch.size();
+    }
+    marks
+}
+
+/// Bytes that give their part of a budget back when the last reference to them goes.
+struct Held {
+    bytes: Bytes,
+    _reserved: OwnedSemaphorePermit,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// What was read, with what it takes of the budget; what was reserved beyond it is given back now. A batch that is larger than was asked
+/// is charged as far as there is room.
+fn held(bytes: Bytes, mut reserved: OwnedSemaphorePermit) -> Bytes {
+    let (wanted, had) = (units(bytes.len()), u32::try_from(reserved.num_permits()).unwrap_or(u32::MAX));
+    drop(reserved.split(had.saturating_sub(wanted) as usize));
+    if let Ok(more) = Arc::clone(reserved.semaphore()).try_acquire_many_owned(wanted.saturating_sub(had)) {
+        reserved.merge(more);
+    }
+    Bytes::from_owner(Held { bytes, _reserved: reserved })
+}
+
+/// Bytes in units of the budget, never more than all of it.
+fn units(bytes: usize) -> u32 {
+    u32::try_from(bytes.div_ceil(COLD_BUDGET_UNIT).clamp(1, COLD_BUDGET_BYTES / COLD_BUDGET_UNIT)).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::BytesMut;
+    use tidelog_model::Timestamp;
+    use tidelog_record::BatchBuilder;
+
+    use super::*;
+
+    #[test]
+    fn marks_are_where_batches_begin() {
+        let mut all = BytesMut::new();
+        let mut starts = Vec::new();
+        for offset in 0..10 {
+            let mut builder = BatchBuilder::new(Offset(offset));
+            builder.push(Timestamp(1), None, Some(&vec![b'x'; COLD_MARK_BYTES / 2 + 1]), &[]).unwrap();
+            starts.push((all.len(), Offset(offset)));
+            all.extend_from_slice(&builder.build().unwrap().into_bytes());
+        }
+        let found = marks(Offset(0), &all.freeze());
+        let every_second: Vec<_> = starts.into_iter().step_by(2).collect();
+        assert_eq!(found, every_second);
+    }
+}
