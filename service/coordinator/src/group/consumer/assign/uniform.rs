@@ -19,6 +19,7 @@ pub(super) fn assign(readers: &[Reader], topics: &BTreeMap<TopicId, i32>) -> BTr
     sharing.hand_out();
     if !same {
         sharing.even_out();
+        sharing.undo_exchanges(readers);
     }
     readers.iter().map(|reader| reader.id.clone()).zip(sharing.parts).collect()
 }
@@ -143,6 +144,47 @@ impl Sharing {
             }
         }
         moved
+    }
+
+    /// What two members would exchange they keep: it would change nothing but owners. A topic that was evened out early may have
+    /// taken from a member what a later one gave back to it.
+    fn undo_exchanges(&mut self, readers: &[Reader]) {
+        let mut holders: BTreeMap<(TopicId, PartitionIndex), usize> = BTreeMap::new();
+        for (place, reader) in readers.iter().enumerate() {
+            let still = reader.held.iter().filter(|(topic, _)| reader.topics.contains(*topic));
+            for (topic, partition) in still.flat_map(|(topic, held)| held.iter().map(move |one| (*topic, *one))) {
+                holders.entry((topic, partition)).or_insert(place);
+            }
+        }
+        // By who had them and who has them now.
+        let mut moved: BTreeMap<(usize, usize), Vec<(TopicId, PartitionIndex)>> = BTreeMap::new();
+        for (place, part) in self.parts.iter().enumerate() {
+            for key in part.iter().flat_map(|(topic, has)| has.iter().map(move |partition| (*topic, *partition))) {
+                if let Some(holder) = holders.get(&key).filter(|holder| **holder != place) {
+                    moved.entry((*holder, place)).or_default().push(key);
+                }
+            }
+        }
+        for ((one, other), there) in moved.iter().filter(|((one, other), _)| one < other) {
+            let back = moved.get(&(*other, *one)).into_iter().flatten();
+            for (there, back) in there.iter().zip(back) {
+                self.hand_over(*other, *one, *there);
+                self.hand_over(*one, *other, *back);
+            }
+        }
+    }
+
+    fn hand_over(&mut self, from: usize, to: usize, (topic, partition): (TopicId, PartitionIndex)) {
+        if let (Some(part), Some(load)) = (self.parts.get_mut(from), self.loads.get_mut(from))
+            && let Some(partitions) = part.get_mut(&topic)
+            && partitions.remove(&partition)
+        {
+            *load = load.saturating_sub(1);
+            if partitions.is_empty() {
+                part.remove(&topic);
+            }
+            self.give(to, topic, partition);
+        }
     }
 
     fn load(&self, place: usize) -> usize {
