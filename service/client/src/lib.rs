@@ -34,7 +34,7 @@ pub use client::{Client, ClientOptions};
 pub use connection::{Answer, Connection, ConnectionOptions};
 pub use consumer::{Consumer, ConsumerOptions, Fetched, OutOfRange, committed_batches};
 pub use error::ClientError;
-pub use member::{Membership, Report};
+pub use member::{Committed, Membership, Report};
 pub use metadata::{BrokerInfo, ClusterMetadata, PartitionInfo, TopicInfo};
 pub use offsets::{Isolation, ListedOffset, OffsetQuery};
 pub use producer::{Acks, Delivery, NewRecord, Placed, Producer, ProducerOptions};

@@ -28,10 +28,22 @@ const LAST_WITH_NAMES: i16 = 9;
 pub enum Report {
     /// Nothing new.
     Unchanged,
-    /// All that the member may read from now on.
-    Assigned(Vec<PartitionIndex>),
+    /// All that the member may read from now on, and of which topic. Another id than before: the topic was deleted and made again, and what
+    /// was owned of the old one is gone with it.
+    Assigned(TopicId, Vec<PartitionIndex>),
     /// The group has given the member up: it has no partitions any more, and the next report joins anew.
     Fenced,
+}
+
+/// What became of positions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Committed {
+    /// They are stored.
+    Stored,
+    /// The group has given the member up, as [`Report::Fenced`]: whoever has its partitions now begins at their last positions.
+    Fenced,
+    /// The topic that they are of was deleted; one of the same name is another.
+    TopicGone,
 }
 
 /// A member that reads one topic. It stays one only as long as it reports in time.
@@ -44,12 +56,14 @@ pub struct Membership {
     id: Str,
     epoch: i32,
     due: Instant,
+    patience: Duration,
 }
 
 impl Membership {
-    /// A member that joins with its first report.
-    pub fn new(client: &Client, group: &str, topic: &TopicInfo) -> Self {
+    /// A member that joins with its first report. `patience` is how long it bears a coordinator that cannot answer.
+    pub fn new(client: &Client, group: &str, topic: &TopicInfo, patience: Duration) -> Self {
         Membership {
+            patience,
             client: client.clone(),
             group: group.to_owned(),
             topic: topic.name.clone(),
@@ -72,11 +86,14 @@ impl Membership {
 
     /// Says what is owned, and hears what may be.
     pub async fn report(&mut self, owned: &[PartitionIndex]) -> Result<Report, ClientError> {
-        let mut backoff = Backoff::until(Instant::now() + self.client.timeout());
+        let mut backoff = Backoff::until(Instant::now() + self.patience);
         loop {
-            match self.report_once(owned).await {
-                Err(error) if error.is_retriable() && !error.is_unreachable() && backoff.wait().await => {}
-                result => return result,
+            let result = self.report_once(owned).await;
+            // A server that starts again knows the group and its members from its log.
+            let obstacle = result.as_ref().err().filter(|error| error.is_retriable());
+            self.client.waits_over(obstacle);
+            if obstacle.is_none() || !backoff.wait().await {
+                return result;
             }
         }
     }
@@ -96,7 +113,7 @@ impl Membership {
         let answer = self.client.group_coordinator(&self.group).await?.call(&request).await?;
         match KafkaError::from_code(answer.error_code) {
             Some(KafkaError::FencedMemberEpoch | KafkaError::UnknownMemberId) if self.epoch != JOINS => {
-                (self.epoch, self.due) = (JOINS, Instant::now());
+                self.rejoin();
                 return Ok(Report::Fenced);
             }
             _ => ClientError::check(answer.error_code, || self.what(), answer.error_message.as_deref())?,
@@ -105,8 +122,17 @@ impl Membership {
         let interval = Duration::from_millis(u64::try_from(answer.heartbeat_interval_ms).unwrap_or(0));
         self.due = Instant::now() + interval.max(FIRST_BACKOFF);
         let Some(assignment) = answer.assignment else { return Ok(Report::Unchanged) };
-        let ours = assignment.topic_partitions.into_iter().filter(|topic| topic.topic_id == self.topic_id);
-        Ok(Report::Assigned(ours.flat_map(|topic| topic.partitions).map(PartitionIndex).collect()))
+        let mut topics = assignment.topic_partitions;
+        topics.retain(|topic| !topic.partitions.is_empty());
+        // The member subscribes to one name, so that another topic than its own is the next of that name.
+        let ours = topics.iter().find(|topic| topic.topic_id == self.topic_id).or(topics.first());
+        self.topic_id = ours.map_or(self.topic_id, |topic| topic.topic_id);
+        let partitions = ours.iter().flat_map(|topic| &topic.partitions).copied().map(PartitionIndex);
+        Ok(Report::Assigned(self.topic_id, partitions.collect()))
+    }
+
+    fn rejoin(&mut self) {
+        (self.epoch, self.due) = (JOINS, Instant::now());
     }
 
     /// Stores positions: the offsets of the next records to read. `owned` is what is read, with news or without.
@@ -114,20 +140,33 @@ impl Membership {
         &mut self,
         positions: &[(PartitionIndex, Offset)],
         owned: &[PartitionIndex],
-    ) -> Result<(), ClientError> {
-        let mut backoff = Backoff::until(Instant::now() + self.client.timeout());
+    ) -> Result<Committed, ClientError> {
+        let mut backoff = Backoff::until(Instant::now() + self.patience);
         loop {
-            let error = match self.commit_once(positions).await {
-                Ok(()) => return Ok(()),
-                Err(error) => error,
+            let result = self.commit_once(positions).await;
+            let Err(error) = result else {
+                self.client.waits_over(None);
+                return Ok(Committed::Stored);
             };
-            // The group has moved on, and this member with it: the next report brings the epoch.
-            let stale = error.kafka_error() == Some(KafkaError::StaleMemberEpoch);
-            // What else it brings comes with the one after it again: each report is a full one.
-            if stale && self.report(owned).await? == Report::Fenced {
-                return Err(error);
+            match error.kafka_error() {
+                Some(KafkaError::UnknownTopicId | KafkaError::UnknownTopicOrPartition) => {
+                    return Ok(Committed::TopicGone);
+                }
+                Some(KafkaError::FencedMemberEpoch | KafkaError::UnknownMemberId) => {
+                    self.rejoin();
+                    return Ok(Committed::Fenced);
+                }
+                // The group has moved on, and this member with it: the next report brings the epoch. What else it brings comes with the
+                // one after it again: each report is a full one.
+                Some(KafkaError::StaleMemberEpoch) if self.epoch != JOINS => {
+                    if self.report(owned).await? == Report::Fenced {
+                        return Ok(Committed::Fenced);
+                    }
+                }
+                _ if error.is_retriable() => self.client.waits_over(Some(&error)),
+                _ => return Err(error),
             }
-            if !(stale || error.is_retriable()) || !backoff.wait().await {
+            if !backoff.wait().await {
                 return Err(error);
             }
         }
@@ -141,8 +180,8 @@ impl Membership {
         };
         let topic = OffsetCommitRequestTopic {
             name: Str::from(&self.topic),
+            topic_id: self.topic_id,
             partitions: positions.iter().map(partition).collect(),
-            ..Default::default()
         };
         let request = OffsetCommitRequest {
             group_id: Str::from(&self.group),
@@ -152,7 +191,9 @@ impl Membership {
             ..Default::default()
         };
         let coordinator = self.client.group_coordinator(&self.group).await?;
-        let answer = coordinator.call_up_to(LAST_WITH_NAMES, &request).await?;
+        // By its id where the server can: a position is none of the next topic of that name.
+        let most = if self.topic_id == TopicId::ZERO { LAST_WITH_NAMES } else { i16::MAX };
+        let answer = coordinator.call_up_to(most, &request).await?;
         answer.topics.iter().flat_map(|topic| &topic.partitions).try_for_each(|partition| {
             let what = || format!("position of {}-{}", self.topic, partition.partition_index);
             ClientError::check(partition.error_code, what, None)

@@ -21,7 +21,7 @@ use crate::client::Leader;
 use crate::limits::{FETCH_BYTES, FETCH_PARTITION_BYTES, FIRST_BACKOFF, MAX_BACKOFF};
 use crate::metadata::error_of;
 use crate::pool::Pool;
-use crate::{Client, ClientError, Isolation, OffsetQuery};
+use crate::{Client, ClientError, Isolation, OffsetQuery, TopicInfo};
 
 /// What to do when a position lies outside the partition, because retention deleted it or the log was cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -111,6 +111,8 @@ impl Fetched {
 struct Assigned {
     topic: Arc<str>,
     topic_id: TopicId,
+    /// No other topic of this name is meant.
+    only: Option<TopicId>,
     leader_epoch: LeaderEpoch,
     index: PartitionIndex,
     position: Offset,
@@ -124,6 +126,9 @@ struct Assigned {
 }
 
 type Key = (Arc<str>, PartitionIndex);
+
+/// What a topic has come to that is another one by now.
+const REMADE: &str = "it was deleted, and another has its name";
 
 /// What a fetch to one leader ended with.
 #[derive(Debug)]
@@ -164,12 +169,22 @@ impl Consumer {
 
     /// Reads a partition from this offset on; replaces an earlier position.
     pub fn assign(&mut self, topic: &str, partition: PartitionIndex, position: Offset) {
+        self.add(topic, None, partition, position);
+    }
+
+    /// The same of this topic alone: if another comes under its name, nothing is read of that.
+    pub fn assign_only(&mut self, topic: &TopicInfo, partition: PartitionIndex, position: Offset) {
+        self.add(&topic.name, Some(topic.id).filter(|id| *id != TopicId::ZERO), partition, position);
+    }
+
+    fn add(&mut self, topic: &str, only: Option<TopicId>, partition: PartitionIndex, position: Offset) {
         let topic: Arc<str> = Arc::from(topic);
         let key = (Arc::clone(&topic), partition);
         let topic_id = self.client.topic_id(&topic);
         let assigned = Assigned {
             topic,
             topic_id,
+            only,
             leader_epoch: LeaderEpoch::NONE,
             index: partition,
             position,
@@ -266,6 +281,13 @@ impl Consumer {
                 again = assigned.retry_at;
                 continue;
             };
+            if assigned.only.is_some_and(|only| leader.topic_id != only) {
+                let remade =
+                    ClientError::kafka(KafkaError::UnknownTopicId, format!("topic `{}`", assigned.topic), Some(REMADE));
+                fail_later(assigned, &remade, now, patience)?;
+                again = assigned.retry_at;
+                continue;
+            }
             // One fetch per leader: a second on the same connection would wait behind the first.
             if busy.contains(&leader.node) {
                 continue;

@@ -58,6 +58,13 @@ pub(crate) struct ConsumeArgs {
     output: OutputArgs,
 }
 
+impl ConsumeArgs {
+    /// The server's addresses, as they were given.
+    pub(super) fn brokers(&self) -> &str {
+        &self.kafka.brokers
+    }
+}
+
 pub(crate) async fn run(args: ConsumeArgs) -> anyhow::Result<()> {
     let client = connect(&args.kafka, "tidelog-consume").await?;
     let brokers = args.kafka.brokers.clone();

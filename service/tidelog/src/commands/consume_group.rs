@@ -1,15 +1,20 @@
 //! `tidelog consume --group`: as a member of a group, which shares the partitions and keeps the positions. A record counts as read once it
-//! was printed: who dies in between leaves it to be read again.
+//! was printed: who dies in between leaves it to be read again. It follows the topic by its id: one that is made again under the same name is
+//! another, of which nothing was read.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::bail;
-use tidelog_client::{Client, Consumer, ConsumerOptions, Isolation, Membership, OutOfRange, Report, TopicInfo};
-use tidelog_model::{Offset, PartitionIndex};
+use tidelog_client::{
+    Client, Committed, Consumer, ConsumerOptions, Isolation, Membership, OutOfRange, Report, TopicInfo,
+};
+use tidelog_model::{KafkaError, Offset, PartitionIndex, TopicId};
 use tokio::time::Instant;
 
 use super::consume::{ConsumeArgs, Printer, range};
+use super::waiting::{Told, telling, waiting};
 use crate::output::Interrupted;
 
 /// How often positions are committed, as Kafka's `auto.commit.interval.ms`.
@@ -38,13 +43,16 @@ pub(super) async fn run(
         topic: topic.clone(),
         group,
         isolation,
-        membership: Membership::new(client, group, topic),
+        membership: Membership::new(client, group, topic, args.timeout),
         consumer: Consumer::new(client, options),
         owned: BTreeMap::new(),
         committed_at: Instant::now(),
+        told: Told::default(),
     };
+    let brokers = args.brokers();
+    let obstacle = || client.obstacle().map(|why| waiting(brokers, "to coordinate the group", Some(&why)));
     let result = tokio::select! {
-        result = reader.read() => result,
+        result = telling(obstacle, reader.read()) => result,
         _ = tokio::signal::ctrl_c() => match args.follow && args.limit.is_none() {
             true => Ok(()),
             false => Err(Interrupted.into()),
@@ -77,6 +85,7 @@ struct Reader<'a> {
     consumer: Consumer,
     owned: BTreeMap<PartitionIndex, Owned>,
     committed_at: Instant,
+    told: Told,
 }
 
 impl Reader<'_> {
@@ -127,20 +136,56 @@ impl Reader<'_> {
         let owned: Vec<PartitionIndex> = self.owned.keys().copied().collect();
         match self.membership.report(&owned).await? {
             Report::Unchanged => {}
-            Report::Assigned(given) => self.take(&given).await?,
-            Report::Fenced => {
-                owned.iter().for_each(|partition| self.consumer.unassign(&self.topic.name, *partition));
-                self.owned.clear();
+            Report::Assigned(id, given) => {
+                if id != self.topic.id {
+                    self.give_up();
+                    self.topic_gone()?;
+                }
+                self.take(id, &given).await?;
             }
+            Report::Fenced => self.give_up(),
         }
         Ok(())
     }
 
+    /// Nothing is this member's any more, and no position of it is to be stored.
+    fn give_up(&mut self) {
+        for partition in self.owned.keys() {
+            self.consumer.unassign(&self.topic.name, *partition);
+        }
+        self.owned.clear();
+    }
+
+    /// Whoever reads to the end has none; whoever follows waits for the next topic of the name, as Kafka's clients do.
+    fn topic_gone(&mut self) -> anyhow::Result<()> {
+        let name = &self.topic.name;
+        if !self.args.follow {
+            bail!("topic `{name}` was deleted while it was read");
+        }
+        self.told.tell(Some(format!("topic `{name}` was deleted; another of this name will be read by --from")));
+        Ok(())
+    }
+
+    /// The topic that has the name now.
+    async fn topic_now(&self) -> anyhow::Result<Option<Arc<TopicInfo>>> {
+        match self.client.refresh_topic(&self.topic.name, false).await {
+            Ok(found) => Ok(Some(found)),
+            Err(error) if error.kafka_error() == Some(KafkaError::UnknownTopicOrPartition) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Gives up what is not this member's any more, and begins to read what is new.
-    async fn take(&mut self, given: &[PartitionIndex]) -> anyhow::Result<()> {
+    async fn take(&mut self, id: TopicId, given: &[PartitionIndex]) -> anyhow::Result<()> {
         let lost: Vec<PartitionIndex> =
             self.owned.keys().filter(|partition| !given.contains(partition)).copied().collect();
         if !lost.is_empty() {
+            if self.topic_now().await?.is_none_or(|found| found.id != self.topic.id) {
+                self.give_up();
+                self.topic_gone()?;
+                self.membership.hurry();
+                return Ok(());
+            }
             // Whoever gets them begins here.
             self.commit().await?;
         }
@@ -151,9 +196,14 @@ impl Reader<'_> {
         let new: Vec<PartitionIndex> =
             given.iter().filter(|partition| !self.owned.contains_key(partition)).copied().collect();
         if !new.is_empty() {
-            if new.iter().any(|partition| self.topic.partition(*partition).is_none()) {
-                // The topic has got more of them meanwhile.
-                self.topic = (*self.client.refresh_topic(&self.topic.name, false).await?).clone();
+            if id != self.topic.id || new.iter().any(|partition| self.topic.partition(*partition).is_none()) {
+                // It is another topic, or has got more of them meanwhile.
+                match self.topic_now().await?.filter(|found| found.id == id) {
+                    Some(found) => self.topic = (*found).clone(),
+                    // Gone again: the group will say so.
+                    None => return Ok(()),
+                }
+                self.told = Told::default();
             }
             let committed = self.client.committed_offsets(self.group).await?;
             for (partition, start, end) in range(self.client, &self.topic, self.args, self.isolation).await? {
@@ -163,7 +213,7 @@ impl Reader<'_> {
                 let known = committed.iter().find(|at| at.topic == self.topic.name && at.partition == partition);
                 let committed = known.map(|at| at.offset).filter(|offset| *offset >= Offset::ZERO);
                 let done = committed.unwrap_or(start);
-                self.consumer.assign(&self.topic.name, partition, done);
+                self.consumer.assign_only(&self.topic, partition, done);
                 self.owned.insert(partition, Owned { done, committed, end });
             }
         }
@@ -183,10 +233,19 @@ impl Reader<'_> {
             return Ok(());
         }
         let owned: Vec<PartitionIndex> = self.owned.keys().copied().collect();
-        self.membership.commit(&positions, &owned).await?;
-        for (partition, offset) in positions {
-            if let Some(owned) = self.owned.get_mut(&partition) {
-                owned.committed = Some(offset);
+        match self.membership.commit(&positions, &owned).await? {
+            Committed::Stored => {
+                for (partition, offset) in positions {
+                    if let Some(owned) = self.owned.get_mut(&partition) {
+                        owned.committed = Some(offset);
+                    }
+                }
+            }
+            // Others read on from what was stored before.
+            Committed::Fenced => self.give_up(),
+            Committed::TopicGone => {
+                self.give_up();
+                self.topic_gone()?;
             }
         }
         Ok(())
