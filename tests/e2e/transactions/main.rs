@@ -5,5 +5,6 @@
 mod cli;
 mod client;
 mod compacted;
+mod hanging;
 mod kills;
 mod rules;

@@ -1,7 +1,9 @@
 //! Transactions (KIP-664): list, describe, and end one in a partition by its marker. A transactional id is its coordinator's; a list is
 //! every broker's; producers and markers are the partition's leader's.
 
-use tidelog_model::{KafkaError, NodeId, Offset, PartitionIndex, TRANSACTIONS_TOPIC};
+use std::collections::BTreeMap;
+
+use tidelog_model::{KafkaError, LeaderEpoch, NodeId, Offset, PartitionIndex, TRANSACTIONS_TOPIC};
 use tidelog_protocol::Str;
 use tidelog_protocol::messages::{
     DescribeProducersRequest, DescribeProducersTopic, DescribeTransactionsRequest, ListTransactionsRequest,
@@ -167,11 +169,11 @@ impl Client {
         Ok(producers.collect())
     }
 
-    /// The highest epoch that any coordinator of transactions has now; `None` before there is one.
-    pub async fn latest_coordinator_epoch(&self) -> Result<Option<i32>, ClientError> {
+    /// The epoch that each coordinator of transactions has now, by its partition; none before there is one.
+    pub async fn coordinator_epochs(&self) -> Result<BTreeMap<PartitionIndex, LeaderEpoch>, ClientError> {
         let metadata = self.metadata(Some(&[TRANSACTIONS_TOPIC]), false).await?;
         let partitions = metadata.topics.iter().flat_map(|topic| &topic.partitions);
-        Ok(partitions.map(|partition| partition.leader_epoch.get()).max())
+        Ok(partitions.map(|partition| (partition.index, partition.leader_epoch)).collect())
     }
 
     /// Aborts the producer's open transaction in one partition by its marker. The coordinator is not asked: this is for a transaction

@@ -1,11 +1,13 @@
 //! `tidelog txn`: transactional ids, and transactions that hang (KIP-664).
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use serde_json::json;
 use tidelog_client::{ActiveProducer, Client, ClientError, TransactionQuery};
-use tidelog_model::{KafkaError, Offset, PartitionIndex};
+use tidelog_coordinator::partition_for;
+use tidelog_model::{KafkaError, LeaderEpoch, Offset, PartitionIndex};
 
 use super::connect;
 use super::parse::duration;
@@ -179,12 +181,12 @@ async fn abort(args: AbortArgs) -> anyhow::Result<()> {
         coordinator_epoch: args.coordinator_epoch.unwrap_or(found.coordinator_epoch),
         ..found
     };
-    // The partition would refuse its coordinator from then on, and the producer's next transactions would never end.
-    let latest = client.latest_coordinator_epoch().await?.unwrap_or(0).max(found.coordinator_epoch);
+    let own = own_coordinator_epoch(&client, &producer).await?.map(|own| own.max(found.coordinator_epoch));
     anyhow::ensure!(
-        producer.coordinator_epoch <= latest,
-        "no coordinator has the epoch {}: with it the partition would refuse the producer's coordinator, whose epoch is at most {latest}",
-        producer.coordinator_epoch
+        own.is_none_or(|own| producer.coordinator_epoch <= own),
+        "with the epoch {} the partition would refuse the producer's coordinator from then on, whose epoch is {}",
+        producer.coordinator_epoch,
+        own.unwrap_or_default()
     );
     client.abort_in_partition(&args.topic, partition, &producer).await?;
     let shown = json!({
@@ -194,6 +196,20 @@ async fn abort(args: AbortArgs) -> anyhow::Result<()> {
     show(args.output.output, &shown, || {
         format!("aborted the transaction of producer {} in {}-{partition}\n", producer.id, args.topic)
     })
+}
+
+/// The epoch of the coordinator that ends this producer's transactions; `None` if no coordinator knows it. A marker of a higher one would
+/// shut it out of the partition, and the producer's next transactions would never end there.
+async fn own_coordinator_epoch(client: &Client, producer: &ActiveProducer) -> Result<Option<i32>, ClientError> {
+    let query = TransactionQuery { producer_ids: vec![producer.id], ..TransactionQuery::default() };
+    let Some(known) = client.list_transactions(&query).await?.into_iter().next() else { return Ok(None) };
+    Ok(epoch_of(&known.id, &client.coordinator_epochs().await?))
+}
+
+/// The epoch of the coordinator of this transactional id.
+fn epoch_of(id: &str, epochs: &BTreeMap<PartitionIndex, LeaderEpoch>) -> Option<i32> {
+    let count = i32::try_from(epochs.len()).ok()?;
+    epochs.get(&partition_for(id, count)).map(|epoch| epoch.get())
 }
 
 /// The producer whose open transaction is meant.
@@ -220,4 +236,18 @@ async fn open_there(
         what: format!("partition {topic}-{partition}"),
         message: format!("{lacks}; `tidelog txn describe-producers {topic} -p {partition}` shows those that are"),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_coordinator_of_an_id_has_an_epoch_of_its_own() {
+        let mut epochs: BTreeMap<_, _> = (0..50).map(|index| (PartitionIndex(index), LeaderEpoch(9))).collect();
+        epochs.insert(partition_for("orders", 50), LeaderEpoch(2));
+        assert_eq!(epoch_of("orders", &epochs), Some(2), "not the highest of any");
+        assert_eq!(epoch_of("payments", &epochs), Some(9));
+        assert_eq!(epoch_of("orders", &BTreeMap::new()), None);
+    }
 }
