@@ -6,9 +6,13 @@
 //! - no acknowledged position of a group is lost or has gone back, and none is there that nobody has sent;
 //! - no epoch of a group that a member has heard of is forgotten, and no partition is two members';
 //! - what EndTxn has answered stands, and what was added to an open transaction is still part of it;
-//! - no transaction is torn: whatever markers go out for it, before and after, say the same.
+//! - no transaction is torn: whatever markers go out for it, before and after, say the same;
+//! - no position of a committed transaction is lost, and none of another is ever shown.
+//!
+//! Both logs are compacted meanwhile, tombstones and markers go: nothing that a replay tells changes.
 
 mod groups;
+mod positions;
 mod seat;
 mod transactions;
 
@@ -46,6 +50,10 @@ pub struct CoordinatorReport {
     pub ends: usize,
     /// Markers that went out.
     pub markers: usize,
+    /// Positions that were stored as part of a transaction.
+    pub positions: usize,
+    /// Compactions that removed something.
+    pub compactions: usize,
     /// Processes that ended, in any way.
     pub restarts: usize,
     /// Of these, by a power cut.
@@ -62,6 +70,8 @@ impl CoordinatorReport {
             (&mut self.reports, other.reports),
             (&mut self.ends, other.ends),
             (&mut self.markers, other.markers),
+            (&mut self.positions, other.positions),
+            (&mut self.compactions, other.compactions),
             (&mut self.restarts, other.restarts),
             (&mut self.power_cuts, other.power_cuts),
             (&mut self.refused, other.refused),
@@ -72,9 +82,24 @@ impl CoordinatorReport {
     }
 }
 
+/// What is done wrong on purpose, so that the proof is seen to fail.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Flaw {
+    /// Nothing.
+    None,
+    /// Answers leave before what they depend on is flushed.
+    AnswersEarly,
+    /// A load takes the abort of a transaction for its commit.
+    CommitsAborted,
+    /// A load passes over the commits of transactions.
+    MissesCommits,
+    /// Compaction looks at what open transactions have written, too.
+    CompactsOpen,
+}
+
 /// Lives one life. An error tells the step and what promise was broken.
-pub fn run_coordinators(seed: u64, careless: bool) -> Result<CoordinatorReport, String> {
-    World::new(seed, careless)?.live()
+pub fn run_coordinators(seed: u64, flaw: Flaw) -> Result<CoordinatorReport, String> {
+    World::new(seed, flaw)?.live()
 }
 
 struct World {
@@ -89,8 +114,8 @@ struct World {
 }
 
 impl World {
-    /// A `careless` shell lets answers go before the flush: then promises are broken.
-    fn new(seed: u64, careless: bool) -> Result<World, String> {
+    /// A world whose shell has this flaw: then promises are broken.
+    fn new(seed: u64, flaw: Flaw) -> Result<World, String> {
         let disk = SimDisk::new(seed);
         let made = disk.create_dir(Path::new("data")).and_then(|()| disk.flush_dir(Path::new("")));
         made.map_err(|error| format!("the data directory: {error}"))?;
@@ -98,8 +123,8 @@ impl World {
             process: MortalDisk::new(&disk, seed),
             disk,
             random: SimRandom::new(seed ^ 0x636f_6f72),
-            groups: Groups::new(careless)?,
-            transactions: Transactions::new(careless)?,
+            groups: Groups::new(flaw)?,
+            transactions: Transactions::new(flaw)?,
             time: Duration::ZERO,
             started: Duration::ZERO,
             report: CoordinatorReport::default(),
@@ -130,9 +155,11 @@ impl World {
         self.time += Duration::from_millis(self.random.below(60));
         let now = self.now();
         match self.random.below(100) {
-            0..30 => self.groups.act(&mut self.random, now, &mut self.report),
-            30..55 => self.transactions.act(&mut self.random, now, &mut self.report),
-            55..92 => self.flush(),
+            0..25 => self.groups.act(&mut self.random, now, &mut self.report),
+            25..52 => self.transactions.act(&mut self.random, now, &mut self.groups, &mut self.report),
+            52..84 => self.flush(),
+            84..88 => self.groups.tidy(&mut self.random, now, &mut self.report)?,
+            88..92 => self.transactions.tidy(&mut self.random, now, &mut self.report)?,
             92..95 => {
                 self.process.die_after(self.random.below(12));
             }
@@ -170,8 +197,16 @@ impl World {
         if self.process.is_dead() {
             return Ok(());
         }
-        self.groups.hear(&mut self.report)?;
-        self.transactions.hear(&mut self.report)
+        self.hear_all()
+    }
+
+    fn hear_all(&mut self) -> Result<(), String> {
+        let now = self.now();
+        for heard in self.groups.hear(&mut self.report)? {
+            self.transactions.hear_group(heard, now, &mut self.report)?;
+        }
+        self.transactions.hear(&mut self.report)?;
+        self.groups.check_transactional(self.transactions.ends(), false)
     }
 
     /// 0: in order; 1: a crash; 2: a power cut.
@@ -179,8 +214,7 @@ impl World {
         self.groups.end(how == 0);
         self.transactions.end(how == 0);
         if !self.process.is_dead() {
-            self.groups.hear(&mut self.report)?;
-            self.transactions.hear(&mut self.report)?;
+            self.hear_all()?;
         }
         if how == 2 {
             self.disk.power_cut();
@@ -198,7 +232,8 @@ impl World {
         let disk: Arc<dyn Disk> = Arc::new(self.process.clone());
         let now = self.now();
         self.groups.start(&disk, now)?;
-        self.transactions.start(&disk, now)
+        self.transactions.start(&disk, now)?;
+        self.groups.check_transactional(self.transactions.ends(), false)
     }
 
     /// Nothing goes wrong any more: everybody is answered, and every decided transaction has all its markers.
@@ -209,7 +244,7 @@ impl World {
         for round in 0..ROUNDS_TO_REST {
             self.time += Duration::from_millis(50);
             let now = self.now();
-            self.transactions.come_to_rest(now, &mut self.report);
+            self.transactions.come_to_rest(now, &mut self.groups, &mut self.report);
             (0..4).for_each(|_| self.groups.flush());
             (0..4).for_each(|_| self.transactions.flush());
             self.hear()?;
@@ -219,6 +254,7 @@ impl World {
         }
         self.end(2)?;
         self.start()?;
-        self.transactions.check_markers()
+        self.transactions.check_markers()?;
+        self.groups.check_transactional(self.transactions.ends(), true)
     }
 }

@@ -26,7 +26,7 @@ mod shell;
 mod transactional;
 mod world;
 
-pub use coordinators::{CoordinatorReport, run_coordinators};
+pub use coordinators::{CoordinatorReport, Flaw, run_coordinators};
 pub use seeds::{run_all, run_all_coordinators, seeds_or};
 pub use world::Options;
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
-use crate::{CoordinatorReport, Options, Report, run, run_coordinators};
+use crate::{CoordinatorReport, Flaw, Options, Report, run, run_coordinators};
 
 /// The seeds that `TIDELOG_SEEDS` names (`500..1000`), or `usual`. A text that is no range is an error.
 pub fn seeds_or(usual: Range<u64>) -> Result<Range<u64>, String> {
@@ -22,7 +22,7 @@ pub fn run_all(seeds: Range<u64>) -> Result<Report, String> {
 
 /// The same for the lives of coordinators.
 pub fn run_all_coordinators(seeds: Range<u64>) -> Result<CoordinatorReport, String> {
-    all(seeds, "coordinators", |seed| run_coordinators(seed, false), CoordinatorReport::add)
+    all(seeds, "coordinators", |seed| run_coordinators(seed, Flaw::None), CoordinatorReport::add)
 }
 
 fn all<R: Default + Send>(

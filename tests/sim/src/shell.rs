@@ -41,6 +41,7 @@ pub(crate) struct Append {
     pub(crate) deadline: Option<Deadline>,
     /// Who asks; comes back with the answer.
     pub(crate) producer: usize,
+    pub(crate) origin: Origin,
 }
 
 /// Who waits for a token.
@@ -105,6 +106,8 @@ pub(crate) struct Opening<'a> {
     pub(crate) epoch: LeaderEpoch,
     pub(crate) durability: Durability,
     pub(crate) checkpoints: Checkpoints,
+    /// Its topic is compacted: offsets may be missing.
+    pub(crate) compacted: bool,
 }
 
 /// What a start found.
@@ -118,11 +121,12 @@ impl Replica {
     /// As the broker opens a partition: create or recover, begin the epoch, flush, lead.
     pub(crate) fn open(disk: &Arc<dyn Disk>, opening: &Opening<'_>, now: Now) -> Result<(Replica, Opened), LogError> {
         let directory = opening.directory;
+        let config = LogConfig { compacted: opening.compacted, ..config() };
         let (disk, files) = (Arc::clone(disk), FileCache::new(4));
         let exists = disk.list(directory).is_ok_and(|entries| !entries.is_empty());
         let mut opened = Opened { verified_bytes: 0, cut: None };
         let (mut log, sums, log_start) = if exists {
-            let (log, recovered) = Log::open(disk, files, directory, config(), opening.checkpoints, now)?;
+            let (log, recovered) = Log::open(disk, files, directory, config, opening.checkpoints, now)?;
             if recovered.topic_id.is_some_and(|found| found != opening.topic_id) {
                 let (path, reason) = (PathBuf::from(directory), "another topic's id".to_owned());
                 return Err(LogError::Format { path, reason });
@@ -130,7 +134,7 @@ impl Replica {
             opened = Opened { verified_bytes: recovered.verified_bytes, cut: recovered.cut };
             (log, recovered.sums, recovered.log_start)
         } else {
-            let log = Log::create(disk, files, directory, opening.topic_id, config(), Offset::ZERO)?;
+            let log = Log::create(disk, files, directory, opening.topic_id, config, Offset::ZERO)?;
             (log, BatchSums::default(), Offset::ZERO)
         };
         let end = log.view().log_end();
@@ -195,7 +199,7 @@ impl Replica {
         for append in appends {
             let (header, acks, deadline) = (*append.batch.header(), append.acks, append.deadline);
             let content = append.content;
-            let origin = if content.marker().is_some() { Origin::Coordinator } else { Origin::Client };
+            let origin = append.origin;
             batches.push(append.batch.clone());
             let token = self.token(Waiter::Append(append));
             intents.push(Intent { token, header, content, acks, deadline, origin });
@@ -309,7 +313,8 @@ impl Replica {
         decide(&RETENTION, &state, now.wall)
     }
 
-    fn roll(&mut self, now: Now) -> Result<(), LogError> {
+    /// Closes the active segment.
+    pub(crate) fn roll(&mut self, now: Now) -> Result<(), LogError> {
         let machine = &self.machine;
         let mut snapshot = |_| Bytes::from(machine.sums().producers.encode_snapshot());
         self.log.roll(&mut snapshot, now)?;

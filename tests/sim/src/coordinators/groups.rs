@@ -1,16 +1,22 @@
-//! The shard of groups and its clients: consumers that commit from outside of group management, and members of the consumer protocol.
+//! The shard of groups and its clients: consumers that commit from outside of group management, members of the consumer protocol, and
+//! producers that commit positions in their transactions.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tidelog_coordinator::group::*;
-use tidelog_coordinator::{GroupShard, Outcome, ReplyToken};
+use tidelog_coordinator::transaction::{Producer, TransactionMarkers};
+use tidelog_coordinator::{CoordinatorRecord, GroupShard, Outcome, Replayed, ReplyToken};
 use tidelog_log::Disk;
 use tidelog_log::sim::SimRandom;
-use tidelog_model::{KafkaError, LeaderEpoch, Now, Offset, PartitionIndex, TopicId, TopicName};
+use tidelog_model::{KafkaError, LeaderEpoch, Now, Offset, PartitionIndex, ProducerId, TopicId, TopicName};
+use tidelog_partition::Guard;
+use tidelog_record::MarkerKind;
 
-use super::CoordinatorReport;
-use super::seat::Seat;
+use super::positions::{self, Positions, Sent};
+use super::seat::{Loads, Seat};
+use super::transactions::End;
+use super::{CoordinatorReport, Flaw};
 
 const PARTITIONS: i32 = 4;
 const TOPIC: TopicId = TopicId::from_bytes([3; 16]);
@@ -26,6 +32,23 @@ enum Asker {
     Member(usize),
 }
 
+/// What leaves once it is safe.
+enum Leaving {
+    Reply(ReplyToken, GroupReply),
+    /// A position of a transaction was stored, or not.
+    Position(Sent, Result<(), KafkaError>),
+    /// The end of a transaction was written.
+    Marker(TransactionMarkers),
+}
+
+/// What the transactions' side hears.
+pub(super) enum Heard {
+    /// What this producer had sent was stored, or not.
+    Position(usize, Result<(), KafkaError>),
+    /// The end of a transaction is safe.
+    Marker(TransactionMarkers),
+}
+
 #[derive(Clone, Debug)]
 struct Member {
     id: String,
@@ -35,8 +58,9 @@ struct Member {
 }
 
 pub(super) struct Groups {
-    seat: Seat<(ReplyToken, GroupReply)>,
+    seat: Seat<Leaving>,
     shard: GroupShard,
+    positions: Positions,
     topics: Arc<TopicDirectory>,
     askers: BTreeMap<ReplyToken, Asker>,
     next_token: u64,
@@ -51,13 +75,14 @@ pub(super) struct Groups {
 }
 
 impl Groups {
-    pub(super) fn new(careless: bool) -> Result<Self, String> {
+    pub(super) fn new(flaw: Flaw) -> Result<Self, String> {
         let name = TopicName::new("t").map_err(|error| error.to_string())?;
         let facts = TopicFacts { id: TOPIC, partitions: PARTITIONS };
         let member = |n| Member { id: format!("m{n}"), epoch: Epoch::JOIN, owned: BTreeSet::new(), waits: false };
         Ok(Groups {
-            seat: Seat::new("groups", careless),
+            seat: Seat::new("groups", flaw),
             shard: GroupShard::new(GroupConfig::default()),
+            positions: Positions::default(),
             topics: Arc::new(TopicDirectory::new(1, [(name, facts)])),
             askers: BTreeMap::new(),
             next_token: 0,
@@ -120,7 +145,9 @@ impl Groups {
         let appended = if outcome.records.is_empty() { Ok(()) } else { self.seat.append(&outcome.records, now) };
         let replies = match appended {
             Ok(()) => {
-                outcome.records.iter().for_each(|record| self.shard.replay(record));
+                for record in &outcome.records {
+                    self.shard.replay(record);
+                }
                 outcome.replies
             }
             Err(error) => {
@@ -128,7 +155,86 @@ impl Groups {
                 self.shard.refused(now, outcome, error)
             }
         };
-        replies.into_iter().for_each(|reply| self.seat.park(reply));
+        replies.into_iter().for_each(|(token, reply)| self.seat.park(Leaving::Reply(token, reply)));
+    }
+
+    /// Before a transaction's coordinator is asked whether this partition belongs to it.
+    pub(super) fn ask(&mut self, producer: Producer, now: Now) -> Option<Guard> {
+        self.seat.ask(producer, now)
+    }
+
+    /// A producer commits a position in its open transaction.
+    pub(super) fn commit_in_transaction(
+        &mut self,
+        who: usize,
+        producer: Producer,
+        verified: Option<Guard>,
+        now: Now,
+        report: &mut CoordinatorReport,
+    ) {
+        let (sent, request) = self.positions.send(who, producer);
+        let (records, mut results) = self.shard.commit_in_transaction(now, &Positions::group(), &request);
+        let mut result = results.pop().unwrap_or(Err(KafkaError::UnknownServerError));
+        if !records.is_empty() {
+            match self.seat.append_in_transaction(producer, verified, &records, now) {
+                Ok(()) => {
+                    for record in &records {
+                        self.shard.replay_transactional(producer.id, record);
+                    }
+                }
+                Err(error) => {
+                    report.refused += 1;
+                    result = Err(error);
+                }
+            }
+        }
+        self.seat.park(Leaving::Position(sent, result));
+    }
+
+    /// The end of a transaction that has positions here. `Err` if it cannot be written now.
+    pub(super) fn mark(&mut self, markers: &TransactionMarkers, now: Now) -> Result<(), KafkaError> {
+        let kind = if markers.commit { MarkerKind::Commit } else { MarkerKind::Abort };
+        match self.seat.append_marker(markers.producer, kind, now) {
+            Ok(()) => self.shard.replay_end_transaction(markers.producer.id, markers.commit),
+            // Whoever has decided since has ended it.
+            Err(KafkaError::InvalidProducerEpoch | KafkaError::TransactionCoordinatorFenced)
+                if !self.seat.has_open_transaction(markers.producer.id) => {}
+            Err(error) => return Err(error),
+        }
+        self.seat.park(Leaving::Marker(markers.clone()));
+        Ok(())
+    }
+
+    /// Closes a segment, or compacts: whoever reads the log afterwards is told the same.
+    pub(super) fn tidy(
+        &mut self,
+        random: &mut SimRandom,
+        now: Now,
+        report: &mut CoordinatorReport,
+    ) -> Result<(), String> {
+        if random.chance(50) {
+            self.seat.roll(now);
+            return Ok(());
+        }
+        let before = self.told(now);
+        report.compactions += usize::from(self.seat.compact(now));
+        match (before, self.told(now)) {
+            (Ok(before), Ok(after)) if before != after => Err(format!("compaction changes {before}\nto {after}")),
+            // A process that dies reads nothing any more.
+            _ => Ok(()),
+        }
+    }
+
+    fn told(&self, now: Now) -> Result<String, String> {
+        let mut shard = GroupShard::new(GroupConfig::default());
+        self.seat.show(&mut shard)?;
+        shard.loaded(now);
+        positions::told(&mut shard, self.positions.producers())
+    }
+
+    /// Are positions of transactions shown as they must be?
+    pub(super) fn check_transactional(&self, ends: &BTreeMap<Producer, End>, at_rest: bool) -> Result<(), String> {
+        self.positions.check(&self.shard, ends, at_rest)
     }
 
     pub(super) fn timers(&mut self, now: Now, report: &mut CoordinatorReport) {
@@ -141,9 +247,25 @@ impl Groups {
         }
     }
 
-    /// Answers arrive.
-    pub(super) fn hear(&mut self, report: &mut CoordinatorReport) -> Result<(), String> {
-        for (token, reply) in self.seat.released() {
+    /// Answers arrive; those to the transactions' side are handed on.
+    pub(super) fn hear(&mut self, report: &mut CoordinatorReport) -> Result<Vec<Heard>, String> {
+        let mut others = Vec::new();
+        for leaving in self.seat.released() {
+            let (token, reply) = match leaving {
+                Leaving::Reply(token, reply) => (token, reply),
+                Leaving::Position(sent, result) => {
+                    if result.is_ok() {
+                        report.positions += 1;
+                        self.positions.acknowledged(&sent);
+                    }
+                    others.push(Heard::Position(sent.who, result));
+                    continue;
+                }
+                Leaving::Marker(markers) => {
+                    others.push(Heard::Marker(markers));
+                    continue;
+                }
+            };
             let text = format!("{token:?} {reply:?}");
             self.hash =
                 text.bytes().fold(self.hash, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
@@ -162,7 +284,7 @@ impl Groups {
                 (asker, reply) => return Err(format!("{asker:?} hears {reply:?}")),
             }
         }
-        Ok(())
+        Ok(others)
     }
 
     fn hear_member(&mut self, who: usize, result: Result<ConsumerBeat, ConsumerRefused>) -> Result<(), String> {
@@ -213,10 +335,7 @@ impl Groups {
     /// A new process loads the shard. Everybody who waited asks again.
     pub(super) fn start(&mut self, disk: &Arc<dyn Disk>, now: Now) -> Result<(), String> {
         let mut shard = GroupShard::new(GroupConfig::default());
-        self.seat.open(disk, now, |record| shard.replay(record))?;
-        if shard.replay_counts().undecodable > 0 {
-            return Err(format!("{:?}", shard.replay_counts()));
-        }
+        self.seat.open(disk, now, &mut shard)?;
         shard.loaded(now);
         self.shard = shard;
         self.askers.clear();
@@ -256,23 +375,39 @@ impl Groups {
     }
 }
 
-fn commit(partition: i32, offset: i64) -> GroupCall {
-    let topic = TopicName::new("t").into_iter();
-    let offsets = topic.map(|topic| OffsetToCommit {
-        topic,
+impl Loads for GroupShard {
+    fn record(&mut self, transaction: Option<ProducerId>, record: &CoordinatorRecord) -> Replayed {
+        match transaction {
+            Some(producer) => self.replay_transactional(producer, record),
+            None => self.replay(record),
+        }
+    }
+
+    fn marker(&mut self, producer: ProducerId, committed: bool) {
+        self.replay_end_transaction(producer, committed);
+    }
+}
+
+/// A position in the topic that everybody reads.
+pub(super) fn position(partition: i32, offset: i64) -> Option<OffsetToCommit> {
+    Some(OffsetToCommit {
+        topic: TopicName::new("t").ok()?,
         topic_id: TOPIC,
         partition: PartitionIndex(partition),
         offset: Offset(offset),
         leader_epoch: LeaderEpoch::NONE,
         metadata: Arc::from(""),
-    });
+    })
+}
+
+fn commit(partition: i32, offset: i64) -> GroupCall {
     GroupCall::Commit(CommitOffsets {
         generation: Generation::NONE,
         member_id: MemberId::from(""),
         instance_id: None,
         retention_ms: None,
         knows_epochs: true,
-        offsets: offsets.collect(),
+        offsets: position(partition, offset).into_iter().collect(),
     })
 }
 

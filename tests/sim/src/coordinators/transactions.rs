@@ -3,14 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use tidelog_coordinator::TransactionShard;
 use tidelog_coordinator::transaction::*;
+use tidelog_coordinator::{CoordinatorRecord, Replayed, TransactionShard};
 use tidelog_log::Disk;
 use tidelog_log::sim::SimRandom;
 use tidelog_model::{KafkaError, Now, PartitionIndex, ProducerId, TopicName, TopicPartition};
 
-use super::CoordinatorReport;
-use super::seat::Seat;
+use tidelog_partition::Guard;
+
+use super::groups::{Groups, Heard};
+use super::positions::place;
+use super::seat::{Loads, Seat};
+use super::{CoordinatorReport, Flaw};
 
 const PRODUCERS: usize = 3;
 
@@ -35,16 +39,19 @@ struct Client {
     /// What was added to the open transaction, as was acknowledged, and what it has asked for now.
     added: BTreeSet<TopicPartition>,
     asked: BTreeSet<TopicPartition>,
+    /// Under which the coordinator was asked about the group's partition.
+    guard: Option<Guard>,
 }
 
 /// The end of one transaction: the epoch that its markers carry belongs to it alone (KIP-890).
 #[derive(Default)]
-struct End {
+pub(super) struct End {
     /// What was acknowledged, and for which partitions at least.
-    acknowledged: Option<(bool, BTreeSet<TopicPartition>)>,
+    pub(super) acknowledged: Option<(bool, BTreeSet<TopicPartition>)>,
     /// What markers have said.
-    marked: Option<bool>,
-    partitions: BTreeSet<TopicPartition>,
+    pub(super) marked: Option<bool>,
+    /// Where they are safe.
+    pub(super) partitions: BTreeSet<TopicPartition>,
 }
 
 pub(super) struct Transactions {
@@ -65,16 +72,17 @@ fn id(who: usize) -> TransactionalId {
 }
 
 impl Transactions {
-    pub(super) fn new(careless: bool) -> Result<Self, String> {
+    pub(super) fn new(flaw: Flaw) -> Result<Self, String> {
         let client = |_| Client {
             producer: None,
             next: Next::Init,
             waits: false,
             added: BTreeSet::new(),
             asked: BTreeSet::new(),
+            guard: None,
         };
         Ok(Transactions {
-            seat: Seat::new("transactions", careless),
+            seat: Seat::new("transactions", flaw),
             shard: TransactionShard::new(TransactionConfig::default()),
             clients: (0..PRODUCERS).map(client).collect(),
             life: 0,
@@ -97,23 +105,43 @@ impl Transactions {
         self.seat.flush();
     }
 
+    pub(super) fn ends(&self) -> &BTreeMap<Producer, End> {
+        &self.ends
+    }
+
     /// A producer asks for something, or a partition answers to a marker.
-    pub(super) fn act(&mut self, random: &mut SimRandom, now: Now, report: &mut CoordinatorReport) {
+    pub(super) fn act(
+        &mut self,
+        random: &mut SimRandom,
+        now: Now,
+        groups: &mut Groups,
+        report: &mut CoordinatorReport,
+    ) {
         if random.chance(40) {
-            return self.mark(random.chance(70), now, report);
+            return self.mark(random.chance(70), now, groups, report);
         }
         let who = random.below(PRODUCERS as u64) as usize;
-        let (partition, decides, commit) = (random.below(4) as i32, random.chance(30), random.chance(70));
+        let (partition, decides, commit) = (random.below(6) as i32, random.chance(30), random.chance(70));
+        let has_position = random.chance(50);
         let Some(client) = self.clients.get_mut(who).filter(|client| !client.waits) else { return };
         if client.next == Next::Add && decides && !client.added.is_empty() {
             client.next = Next::End { commit };
         }
         let version = ClientVersion::V2;
+        let may_commit = place().is_some_and(|place| client.added.contains(&place));
         let call = match (&client.next, client.producer) {
+            (Next::Add, Some(producer)) if has_position && may_commit => {
+                client.waits = true;
+                return groups.commit_in_transaction(who, producer, client.guard, now, report);
+            }
             (Next::Add, Some(producer)) => {
-                let topic = TopicName::new("t").into_iter();
-                let partitions: BTreeSet<_> =
-                    topic.map(|topic| TopicPartition { topic, partition: PartitionIndex(partition) }).collect();
+                let topic = TopicName::new("t").ok();
+                let mut partition = topic.map(|topic| TopicPartition { topic, partition: PartitionIndex(partition) });
+                if partition.as_ref().is_some_and(|at| at.partition.get() >= 4) {
+                    partition = place();
+                    client.guard = groups.ask(producer, now);
+                }
+                let partitions: BTreeSet<_> = partition.into_iter().collect();
                 client.asked = partitions.clone();
                 TransactionCall::Add(AddPartitions { producer, partitions, version })
             }
@@ -136,7 +164,9 @@ impl Transactions {
         let appended = if outcome.records.is_empty() { Ok(()) } else { self.seat.append(&outcome.records, now) };
         let (reply, markers) = match appended {
             Ok(()) => {
-                outcome.records.iter().for_each(|record| self.shard.replay(record));
+                for record in &outcome.records {
+                    self.shard.replay(record);
+                }
                 (outcome.reply, outcome.markers)
             }
             Err(error) => {
@@ -161,20 +191,86 @@ impl Transactions {
     }
 
     /// The partitions of the oldest markers answer: they have them, or cannot take them now.
-    fn mark(&mut self, takes: bool, now: Now, report: &mut CoordinatorReport) {
+    fn mark(&mut self, takes: bool, now: Now, groups: &mut Groups, report: &mut CoordinatorReport) {
         let Some(markers) = self.marking.pop_front() else { return };
-        let result = if takes { Ok(()) } else { Err(KafkaError::NotLeaderOrFollower) };
-        if takes {
+        let at_group = place().is_some_and(|place| markers.partitions.contains(&place));
+        let result = match takes {
+            false => Err(KafkaError::NotLeaderOrFollower),
+            // The answer comes once it is safe there.
+            true if at_group => match groups.mark(&markers, now) {
+                Ok(()) => return,
+                Err(error) => Err(error),
+            },
+            true => Ok(()),
+        };
+        self.marked(&markers, result, now, report);
+    }
+
+    fn marked(
+        &mut self,
+        markers: &TransactionMarkers,
+        result: Result<(), KafkaError>,
+        now: Now,
+        report: &mut CoordinatorReport,
+    ) {
+        if result.is_ok() {
             let end = self.ends.entry(markers.producer).or_default();
             end.partitions.extend(markers.partitions.iter().cloned());
         }
-        let outcome = self.shard.marked(now, &markers, vec![result; markers.partitions.len()]);
+        let outcome = self.shard.marked(now, markers, vec![result; markers.partitions.len()]);
         self.carry_out(None, outcome, now, report);
     }
 
-    pub(super) fn come_to_rest(&mut self, now: Now, report: &mut CoordinatorReport) {
+    /// What the group's partition has answered.
+    pub(super) fn hear_group(&mut self, heard: Heard, now: Now, report: &mut CoordinatorReport) -> Result<(), String> {
+        match heard {
+            Heard::Marker(markers) => self.marked(&markers, Ok(()), now, report),
+            Heard::Position(who, result) => {
+                let Some(client) = self.clients.get_mut(who) else { return Ok(()) };
+                client.waits = false;
+                match result {
+                    Ok(()) | Err(KafkaError::KafkaStorageError | KafkaError::NotCoordinator) => {}
+                    // Its guard is gone: the coordinator is asked once more.
+                    Err(KafkaError::InvalidTxnState) => client.added.retain(|added| Some(added) != place().as_ref()),
+                    Err(other) => return Err(format!("{who} hears {other} of its position")),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Closes a segment, or compacts: whoever reads the log afterwards is told the same.
+    pub(super) fn tidy(
+        &mut self,
+        random: &mut SimRandom,
+        now: Now,
+        report: &mut CoordinatorReport,
+    ) -> Result<(), String> {
+        if random.chance(50) {
+            self.seat.roll(now);
+            return Ok(());
+        }
+        let before = self.told(now);
+        report.compactions += usize::from(self.seat.compact(now));
+        match (before, self.told(now)) {
+            (Ok(before), Ok(after)) if before != after => Err(format!("compaction changes {before}\nto {after}")),
+            // A process that dies reads nothing any more.
+            _ => Ok(()),
+        }
+    }
+
+    fn told(&self, now: Now) -> Result<String, String> {
+        let mut shard = TransactionShard::new(TransactionConfig::default());
+        self.seat.show(&mut shard)?;
+        shard.loaded(now);
+        let listed = shard.list().map_err(|error| error.to_string())?;
+        let one = |listed: &TransactionListing| format!("{listed:?} {:?}\n", shard.describe(&listed.id));
+        Ok(listed.iter().map(one).collect())
+    }
+
+    pub(super) fn come_to_rest(&mut self, now: Now, groups: &mut Groups, report: &mut CoordinatorReport) {
         while !self.marking.is_empty() {
-            self.mark(true, now, report);
+            self.mark(true, now, groups, report);
         }
     }
 
@@ -256,10 +352,7 @@ impl Transactions {
     /// A new process loads the shard. Everybody who waited asks again.
     pub(super) fn start(&mut self, disk: &Arc<dyn Disk>, now: Now) -> Result<(), String> {
         let mut shard = TransactionShard::new(TransactionConfig::default());
-        self.seat.open(disk, now, |record| shard.replay(record))?;
-        if shard.replay_counts().undecodable > 0 {
-            return Err(format!("{:?}", shard.replay_counts()));
-        }
+        self.seat.open(disk, now, &mut shard)?;
         shard.loaded(now);
         self.shard = shard;
         self.life += 1;
@@ -295,4 +388,12 @@ impl Transactions {
         }
         Ok(())
     }
+}
+
+impl Loads for TransactionShard {
+    fn record(&mut self, _: Option<ProducerId>, record: &CoordinatorRecord) -> Replayed {
+        self.replay(record)
+    }
+
+    fn marker(&mut self, _: ProducerId, _: bool) {}
 }

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use tidelog_log::ReadError;
 use tidelog_model::{KafkaError, Offset};
 use tidelog_partition::{Acks, Content, Question};
+use tidelog_record::Origin;
 
 use super::{Handed, Hosted, Site, World, told};
 use crate::shell::{Answer, Append, Waiter};
@@ -70,8 +71,8 @@ impl World {
         let batches = producer.send(&mut self.random, now.wall.get(), fresh).map_err(told("a batch"))?;
         for (batch, acks) in batches {
             let deadline = Some(now.after(Duration::from_millis(500 + self.random.below(4000))));
-            let content = Content::PLAIN;
-            replica.queue.push_back(Append { batch, content, acks, deadline, producer: number });
+            let (content, origin) = (Content::PLAIN, Origin::Client);
+            replica.queue.push_back(Append { batch, content, acks, deadline, producer: number, origin });
         }
         Ok(())
     }
@@ -99,7 +100,8 @@ impl World {
                 Sent::Marker { batch, marker } => (batch, Content::Marker { marker, transaction_version: 2 }),
             };
             let deadline = Some(now.after(Duration::from_millis(500 + self.random.below(4000))));
-            replica.queue.push_back(Append { batch, content, acks: Acks::All, deadline, producer: number });
+            let origin = if content.marker().is_some() { Origin::Coordinator } else { Origin::Client };
+            replica.queue.push_back(Append { batch, content, acks: Acks::All, deadline, producer: number, origin });
         }
         Ok(())
     }

@@ -142,6 +142,7 @@ impl World {
                 epoch: site.epoch,
                 durability,
                 checkpoints,
+                compacted: false,
             };
             match Replica::open(&disk, &opening, now) {
                 Ok((replica, opened)) => {
