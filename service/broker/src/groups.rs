@@ -9,7 +9,7 @@ use tidelog_coordinator::group::{
     Assignor, CommitOffsets, CommittedOffset, Epoch, FetchOffsets, FetchedOffset, Generation, GroupCall, GroupConfig,
     GroupId, GroupReply, GroupShard, InstanceId, MemberId, MigrationPolicy, OffsetToCommit, TopicDirectory,
 };
-use tidelog_coordinator::{CoordinatorRecord, partition_for};
+use tidelog_coordinator::{CoordinatorRecord, Forgetting, Replayed, Unreadable, partition_for};
 use tidelog_metadata::{ClusterImage, Topic, decide};
 use tidelog_model::{
     Caller, KafkaError, LeaderEpoch, NodeId, OFFSETS_TOPIC, Offset, PartitionIndex, TopicId, TopicName,
@@ -505,11 +505,10 @@ pub(crate) fn load_shard(replica: &Arc<Replica>, config: GroupConfig) {
 }
 
 impl Replay for GroupShard {
-    fn record(&mut self, header: &BatchHeader, record: &CoordinatorRecord) {
-        if header.attributes.is_transactional() {
-            self.replay_transactional(header.producer_id, record);
-        } else {
-            self.replay(record);
+    fn record(&mut self, header: &BatchHeader, record: &CoordinatorRecord) -> Replayed {
+        match header.attributes.is_transactional() {
+            true => self.replay_transactional(header.producer_id, record),
+            false => self.replay(record),
         }
     }
 
@@ -517,8 +516,8 @@ impl Replay for GroupShard {
         self.replay_end_transaction(header.producer_id, marker.kind == MarkerKind::Commit);
     }
 
-    fn undecodable(&self) -> u64 {
-        self.replay_counts().undecodable
+    fn forget(&self, unreadable: &Unreadable) -> Forgetting {
+        GroupShard::forget(self, &unreadable.key)
     }
 }
 

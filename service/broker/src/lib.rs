@@ -66,6 +66,7 @@ pub use broker::Broker;
 pub use cold_loans::ColdPart;
 pub use configs::ConfigResourceKind;
 pub use consumer_groups::{ConsumerGroupTicket, DescribedConsumerGroup, HeartbeatTicket};
+pub use coordinator_log::{UnreadableRecord, unreadable_records};
 pub use data_dir::{DataDir, DataDirError};
 pub use delegation_tokens::{DelegationToken, Introduction, TokenLogin, WantedToken};
 pub use elections::{NamedPartition, Reassignment};

@@ -46,6 +46,9 @@ pub(crate) const OPENING_AT_ONCE: usize = 8;
 /// Bytes of one read while a coordinator loads its partition.
 pub(crate) const LOAD_READ_BYTES: usize = 4 * 1024 * 1024;
 
+/// Most records, and most kinds of records, of a coordinator's log that a line of ours names: a person looks at the first ones.
+pub(crate) const MAX_TOLD_RECORDS: usize = 5;
+
 /// A lease of a shared store lives this long without a sign of life.
 pub(crate) const BROKER_LEASE: Duration = Duration::from_secs(18);
 

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use tidelog_coordinator::transaction::{TransactionConfig, TransactionMarkers};
-use tidelog_coordinator::{CoordinatorRecord, TransactionShard};
+use tidelog_coordinator::{CoordinatorRecord, Forgetting, Replayed, TransactionShard, Unreadable};
 use tidelog_model::{KafkaError, LeaderEpoch, ProducerId, TopicPartition};
 use tidelog_record::{BatchHeader, EndTransactionMarker, MarkerKind};
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -68,14 +68,13 @@ pub(crate) fn load_transactions(replica: &Arc<Replica>, config: TransactionConfi
 }
 
 impl Replay for TransactionShard {
-    fn record(&mut self, _: &BatchHeader, record: &CoordinatorRecord) {
-        self.replay(record);
+    fn record(&mut self, _: &BatchHeader, record: &CoordinatorRecord) -> Replayed {
+        self.replay(record)
     }
 
     fn marker(&mut self, _: &BatchHeader, _: EndTransactionMarker) {}
 
-    /// One of these may decide a transaction or open one: partitions would stay open, or end the other way.
-    fn undecodable(&self) -> u64 {
-        self.replay_counts().undecodable
+    fn forget(&self, unreadable: &Unreadable) -> Forgetting {
+        TransactionShard::forget(self, &unreadable.key)
     }
 }

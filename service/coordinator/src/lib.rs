@@ -15,10 +15,12 @@
 //!    [`GroupShard::resign`], answers them, and drops the shard. There is no undo.
 //!
 //! Loading after a failover is the same code as running: `replay` for each record of the partition, then
-//! [`GroupShard::loaded`]. Until then every request is answered with COORDINATOR_LOAD_IN_PROGRESS.
+//! [`GroupShard::loaded`]. Until then every request is answered with COORDINATOR_LOAD_IN_PROGRESS. A log in which [`Damages`] are left is not
+//! loaded: an older state would rule again.
 //!
 //! Transactions ([`transaction`]) follow the same contract with types of their own; what differs is told at [`TransactionShard`].
 
+mod damage;
 mod expression;
 pub mod group;
 pub mod limits;
@@ -30,6 +32,7 @@ pub mod transaction;
 mod transcripts;
 mod wire;
 
+pub use damage::{Damages, Forgetting, Replayed, Unreadable};
 pub use expression::whole;
 pub use group::GroupShard;
 pub use outcome::{CoordinatorRecord, Outcome, ReplyToken};

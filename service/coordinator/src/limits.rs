@@ -60,6 +60,9 @@ pub const MAX_CONVERTED_BYTES: usize = 900 * 1024;
 /// Most tombstones in one outcome of a timer: with keys of a few hundred bytes they fit one batch of 1 MiB.
 pub const MAX_TOMBSTONES_PER_OUTCOME: usize = 1_000;
 
+/// Most bytes of keys whose last record cannot be read, while a log is loaded: it is not served then, and a person is told the first ones.
+pub const MAX_DAMAGED_BYTES: usize = 1024 * 1024;
+
 /// How long a sweep waits after a refused append: nobody waits for it, and storage may be away for days.
 pub const SWEEP_RETRY: Duration = Duration::from_secs(60);
 

@@ -7,6 +7,8 @@ mod config;
 mod connections;
 mod demo;
 mod groups;
+mod members;
+mod unreadable;
 mod words;
 
 use std::io::{BufRead, BufReader};

@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test may fail this way
 
 mod cli;
+pub mod damage;
 pub mod frames;
 pub mod kafka;
 pub mod raw;

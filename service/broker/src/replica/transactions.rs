@@ -131,7 +131,9 @@ impl Replica {
         let (reply, markers) = match appended {
             Ok(end) => {
                 outcome.events.iter().for_each(|event| self.tell(event));
-                outcome.records.iter().for_each(|record| host.shard.replay(record));
+                for record in &outcome.records {
+                    host.shard.replay(record);
+                }
                 host.last_appended = end.unwrap_or(host.last_appended);
                 (outcome.reply, outcome.markers)
             }

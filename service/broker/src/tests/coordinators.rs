@@ -1,4 +1,4 @@
-//! Coordinators that load their partition: a record that they cannot read is not passed over.
+//! Coordinators that load their partition: a record that they cannot read is not passed over, unless a later one of its key heals it.
 
 use tidelog_model::{OFFSETS_TOPIC, TRANSACTIONS_TOPIC};
 use tidelog_partition::{Acks, Content};
@@ -8,10 +8,10 @@ use tokio::sync::oneshot;
 use super::*;
 use crate::replica::{AppendWork, Work};
 
-/// Appends a record as a newer version of the service might.
-async fn append(replica: &Arc<Replica>, key: &[u8], value: &[u8]) {
+/// Appends a record as another version of the service might.
+async fn append(replica: &Arc<Replica>, key: &[u8], value: Option<&[u8]>) {
     let mut builder = BatchBuilder::new(Offset::ZERO);
-    builder.push(Timestamp(1_700_000_000_000), Some(key), Some(value), &[]).unwrap();
+    builder.push(Timestamp(1_700_000_000_000), Some(key), value, &[]).unwrap();
     let (reply, answer) = oneshot::channel();
     let work = AppendWork {
         batch: builder.build().unwrap(),
@@ -26,16 +26,16 @@ async fn append(replica: &Arc<Replica>, key: &[u8], value: &[u8]) {
     answer.await.unwrap().unwrap();
 }
 
-/// A value of version 99 under a key of a kind that is known (`known`), and under one of a kind that is not, is written to the only
-/// partition of a coordinator's topic. Tells whether it serves after a restart.
-async fn serves_after(topic: &str, known: bool) -> bool {
+/// Records under one key of this kind are written to a partition of a coordinator's topic. Tells whether it serves after a restart, and if not,
+/// which records it lacks.
+async fn serves_after(topic: &str, kind: i16, values: &[Option<&[u8]>]) -> Result<(), Vec<String>> {
     let fixture = Fixture::start_with(tempfile::tempdir().unwrap(), |_| {}).await;
     fixture.broker.internal_topic(topic).await.unwrap();
     let partition = fixture.broker.image().topic(topic).unwrap().partitions().next().unwrap().0;
     let replica = fixture.replica(topic, partition.get());
-    // Kind 0 is a transactional id, and a position of a group before Kafka 0.9; 2 a group.
-    let kind: i16 = if known { if topic == OFFSETS_TOPIC { 2 } else { 0 } } else { 99 };
-    append(&replica, &[&kind.to_be_bytes()[..], &[0, 1, b'g']].concat(), &99i16.to_be_bytes()).await;
+    for value in values {
+        append(&replica, &[&kind.to_be_bytes()[..], &[0, 1, b'g']].concat(), *value).await;
+    }
     let fixture = fixture.restart().await;
     let topic = fixture.broker.image().topic(topic).cloned().unwrap();
     let mut serves = None;
@@ -48,18 +48,42 @@ async fn serves_after(topic: &str, known: bool) -> bool {
         serves.is_some()
     };
     until("the coordinator loads, or cannot", judged).await;
+    let view = fixture.replica(topic.name.as_str(), partition.get()).view.clone();
+    let unreadable = crate::unreadable_records(&view, &topic.name).unwrap();
     fixture.stop().await;
-    serves == Some(true)
+    assert_eq!(serves, Some(unreadable.is_empty()));
+    match unreadable.is_empty() {
+        true => Ok(()),
+        false => Err(unreadable.iter().map(|record| record.to_string()).collect()),
+    }
 }
 
+/// A value of a version that there is not.
+const NEWER: Option<&[u8]> = Some(&[0, 99, 1]);
+
+/// Kind 2 is a classic group.
 #[tokio::test]
 async fn a_group_coordinator_does_not_serve_over_a_record_that_it_cannot_read() {
-    assert!(!serves_after(OFFSETS_TOPIC, true).await, "older state would rule again");
-    assert!(serves_after(OFFSETS_TOPIC, false).await, "a kind that is not kept is left alone");
+    let refused = serves_after(OFFSETS_TOPIC, 2, &[NEWER]).await;
+    let told = "offset 0 (key kind 2, value version 99: members of group `g`)".to_owned();
+    assert_eq!(refused, Err(vec![told]), "older state would rule again");
+    assert_eq!(serves_after(OFFSETS_TOPIC, 99, &[NEWER]).await, Ok(()), "a kind that is not kept is left alone");
 }
 
 #[tokio::test]
+async fn a_later_record_of_the_same_group_heals_it() {
+    let empty_group: &[u8] = &[&[0, 3, 0, 0][..], &[0; 4], &[0xff; 4], &[0xff; 8], &[0; 4]].concat();
+    assert_eq!(serves_after(OFFSETS_TOPIC, 2, &[NEWER, Some(empty_group)]).await, Ok(()));
+    assert_eq!(serves_after(OFFSETS_TOPIC, 2, &[NEWER, None]).await, Ok(()));
+    assert!(serves_after(OFFSETS_TOPIC, 2, &[NEWER, Some(empty_group), NEWER]).await.is_err());
+}
+
+/// Kind 0 is a transactional id.
+#[tokio::test]
 async fn a_transaction_coordinator_does_not_serve_over_a_record_that_it_cannot_read() {
-    assert!(!serves_after(TRANSACTIONS_TOPIC, true).await);
-    assert!(serves_after(TRANSACTIONS_TOPIC, false).await);
+    let refused = serves_after(TRANSACTIONS_TOPIC, 0, &[NEWER]).await;
+    let told = "offset 0 (key kind 0, value version 99: transactional id `g`)".to_owned();
+    assert_eq!(refused, Err(vec![told]));
+    assert_eq!(serves_after(TRANSACTIONS_TOPIC, 99, &[NEWER]).await, Ok(()));
+    assert_eq!(serves_after(TRANSACTIONS_TOPIC, 0, &[NEWER, None]).await, Ok(()));
 }

@@ -20,7 +20,7 @@ use super::undecided::Undecided;
 use crate::limits::{
     GROUP_OVERHEAD_BYTES, MAX_ID_BYTES, MAX_MEMBER_METADATA_BYTES, MAX_PROTOCOLS_PER_MEMBER, MEMBER_OVERHEAD_BYTES,
 };
-use crate::{CoordinatorRecord, Outcome, ReplyToken};
+use crate::{CoordinatorRecord, Outcome, Replayed, ReplyToken};
 
 /// Every group whose id hashes to one partition of `__consumer_offsets` ([`crate::partition_for`]).
 ///
@@ -37,20 +37,8 @@ pub struct GroupShard {
     /// For each group a moment that is not later than anything due in it, and the same in order of time.
     wakes: BTreeMap<GroupId, Deadline>,
     agenda: BTreeSet<(Deadline, GroupId)>,
-    counts: ReplayCounts,
     bytes: usize,
     loading: bool,
-}
-
-/// What `replay` met since the shard began.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct ReplayCounts {
-    /// Records that were understood and applied.
-    pub applied: u64,
-    /// Records of kinds that this version does not keep (share and streams groups): left as they are in the log.
-    pub unknown_kind: u64,
-    /// Records of a known kind that could not be decoded: a person must look.
-    pub undecodable: u64,
 }
 
 impl GroupShard {
@@ -64,7 +52,6 @@ impl GroupShard {
             topics: Arc::default(),
             wakes: BTreeMap::new(),
             agenda: BTreeSet::new(),
-            counts: ReplayCounts::default(),
             bytes: 0,
             loading: true,
         }
@@ -75,40 +62,45 @@ impl GroupShard {
         self.config = config;
     }
 
-    /// Applies one record: of the log while loading, of an outcome once it is appended. Never fails: what it cannot read is
-    /// counted ([`GroupShard::replay_counts`]).
-    pub fn replay(&mut self, record: &CoordinatorRecord) {
-        match self.decode(record) {
-            Some(GroupRecord::Offset(key, committed)) => {
+    /// Applies one record: of the log while loading, of an outcome once it is appended. Never fails: what it cannot read changes nothing.
+    pub fn replay(&mut self, record: &CoordinatorRecord) -> Replayed {
+        let Ok(decoded) = records::decode(record) else { return Replayed::Undecodable };
+        match decoded {
+            GroupRecord::Offset(key, committed) => {
                 match committed {
                     Some(_) => self.undecided.overtake(&key),
                     None => self.undecided.remove(&key),
                 }
                 self.replay_offset(key, committed);
             }
-            Some(GroupRecord::Group(id, stored)) => {
+            GroupRecord::Group(id, stored) => {
                 let running = !self.loading;
                 self.with_group(&id, |group| group.replay(stored, running));
             }
-            Some(GroupRecord::Consumer(id, record)) => {
+            GroupRecord::Consumer(id, record) => {
                 let running = !self.loading;
                 self.with_group(&id, |group| group.replay_consumer(record, running));
             }
-            Some(GroupRecord::Unknown) | None => {}
+            GroupRecord::Obsolete => {}
+            GroupRecord::Unknown(kind) => return Replayed::UnknownKind(kind),
         }
+        Replayed::Applied
     }
 
     /// Applies one record of a transactional batch: an offset that counts once its transaction commits (KIP-98, 447).
-    pub fn replay_transactional(&mut self, producer: ProducerId, record: &CoordinatorRecord) {
-        match self.decode(record) {
-            Some(GroupRecord::Offset(key, Some(committed))) => self.undecided.add(producer, key, committed),
+    pub fn replay_transactional(&mut self, producer: ProducerId, record: &CoordinatorRecord) -> Replayed {
+        let Ok(decoded) = records::decode(record) else { return Replayed::Undecodable };
+        match decoded {
+            GroupRecord::Offset(key, Some(committed)) => self.undecided.add(producer, key, committed),
             // Kafka removes at once what a transaction removes.
-            Some(GroupRecord::Offset(key, None)) => {
+            GroupRecord::Offset(key, None) => {
                 self.undecided.remove(&key);
                 self.replay_offset(key, None);
             }
-            Some(GroupRecord::Group(..) | GroupRecord::Consumer(..) | GroupRecord::Unknown) | None => {}
+            GroupRecord::Group(..) | GroupRecord::Consumer(..) | GroupRecord::Obsolete => {}
+            GroupRecord::Unknown(kind) => return Replayed::UnknownKind(kind),
         }
+        Replayed::Applied
     }
 
     /// Applies a transaction marker of the partition: the producer's offsets become visible, unless a later commit counts, or are
@@ -215,7 +207,7 @@ impl GroupShard {
                     self.with_group(&id, |group| group.consumer_refused(&ctx));
                     id
                 }
-                Ok(GroupRecord::Offset(..) | GroupRecord::Unknown) | Err(_) => continue,
+                Ok(GroupRecord::Offset(..) | GroupRecord::Obsolete | GroupRecord::Unknown(_)) | Err(_) => continue,
             };
             self.wake(&id);
         }
@@ -293,17 +285,12 @@ impl GroupShard {
 
     /// Groups of which there is nothing but offsets of transactions without a marker: in Kafka those make a group as others do.
     pub(super) fn undecided_groups(&self) -> impl Iterator<Item = Group> {
-        let others = self.undecided.groups().into_iter().filter(|id| !self.groups.contains_key(*id));
+        let others = self.undecided.groups().filter(|id| !self.groups.contains_key(*id));
         others.map(|id| Group::new(id.clone()))
     }
 
     pub(super) fn exists(&self, id: &GroupId) -> bool {
         self.groups.contains_key(id) || self.undecided.has_group(id)
-    }
-
-    /// What `replay` met so far.
-    pub fn replay_counts(&self) -> ReplayCounts {
-        self.counts
     }
 
     /// Memory that the groups hold, bytes, as the limit counts it.
@@ -386,16 +373,6 @@ impl GroupShard {
         let growth = GROUP_OVERHEAD_BYTES + 2 * (MEMBER_OVERHEAD_BYTES + texts + names);
         let grows = beat.epoch == Epoch::JOIN || beat.topics.is_some() || beat.regex.is_some();
         if grows && growth > self.room() { Err(KafkaError::GroupMaxSizeReached) } else { Ok(()) }
-    }
-
-    fn decode(&mut self, record: &CoordinatorRecord) -> Option<GroupRecord> {
-        let decoded = records::decode(record);
-        match &decoded {
-            Ok(GroupRecord::Unknown) => self.counts.unknown_kind += 1,
-            Ok(_) => self.counts.applied += 1,
-            Err(_) => self.counts.undecodable += 1,
-        }
-        decoded.ok()
     }
 
     fn replay_offset(&mut self, key: OffsetKey, committed: Option<CommittedOffset>) {

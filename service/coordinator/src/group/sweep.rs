@@ -101,15 +101,14 @@ impl GroupShard {
     fn expiry_step(&mut self, now: Now) -> Outcome {
         let retention_ms = i64::try_from(self.config.offsets_retention.as_millis()).unwrap_or(i64::MAX);
         let mut step = Step::default();
-        let undecided = self.undecided.by_group();
         for group in self.groups.values() {
             // What a transaction may still change stays, and its group: the tombstone would take the new offset with the old.
-            let open = undecided.get(&group.id);
+            let open = self.undecided.of_group(&group.id);
             let mut expired = group.expired_offsets(now.wall, retention_ms);
-            expired.retain(|position| open.is_none_or(|open| !open.contains(position)));
+            expired.retain(|position| !open.contains(position));
             let rest = group.offsets.len() - expired.len();
             step.remove_offsets(&group.id, expired);
-            if rest == 0 && open.is_none() && group.is_deserted() && !group.tombstones().is_empty() {
+            if rest == 0 && open.is_empty() && group.is_deserted() && !group.tombstones().is_empty() {
                 step.remove_group(group);
             }
         }

@@ -23,11 +23,14 @@ struct Pending {
     bytes: usize,
 }
 
-/// Undecided offsets by producer, and by partition.
+/// A position of a group, by the topic's name.
+type Place = (TopicName, PartitionIndex);
+
+/// Undecided offsets by producer, and whose there are by group and position.
 #[derive(Debug, Default)]
 pub(crate) struct Undecided {
     by_producer: BTreeMap<ProducerId, BTreeMap<OffsetKey, Pending>>,
-    by_key: BTreeMap<OffsetKey, BTreeSet<ProducerId>>,
+    by_group: BTreeMap<GroupId, BTreeMap<Place, BTreeSet<ProducerId>>>,
     next: u64,
     bytes: usize,
 }
@@ -39,7 +42,7 @@ impl Undecided {
         let pending = Pending { order: self.next, committed: Some(committed), bytes };
         self.next += 1;
         self.bytes += bytes;
-        self.by_key.entry(key.clone()).or_default().insert(producer);
+        self.by_group.entry(key.group.clone()).or_default().entry(place(&key)).or_default().insert(producer);
         if let Some(old) = self.by_producer.entry(producer).or_default().insert(key, pending) {
             self.bytes = self.bytes.saturating_sub(old.bytes);
         }
@@ -53,7 +56,8 @@ impl Undecided {
 
     /// A tombstone: what lies before it in the log is gone, whatever its transactions come to.
     pub(crate) fn remove(&mut self, key: &OffsetKey) {
-        for producer in self.by_key.remove(key).into_iter().flatten() {
+        for producer in self.producers(key).cloned().unwrap_or_default() {
+            self.release(key, producer);
             let Some(offsets) = self.by_producer.get_mut(&producer) else { continue };
             if let Some(pending) = offsets.remove(key) {
                 self.bytes = self.bytes.saturating_sub(pending.bytes);
@@ -65,7 +69,8 @@ impl Undecided {
     }
 
     fn overtake_before(&mut self, key: &OffsetKey, order: u64) {
-        for producer in self.by_key.get(key).into_iter().flatten() {
+        let producers = self.by_group.get(&key.group).and_then(|places| places.get(&place(key)));
+        for producer in producers.into_iter().flatten() {
             let pending = self.by_producer.get_mut(producer).and_then(|offsets| offsets.get_mut(key));
             if let Some(pending) = pending.filter(|pending| pending.order < order) {
                 pending.committed = None;
@@ -73,34 +78,42 @@ impl Undecided {
         }
     }
 
+    fn producers(&self, key: &OffsetKey) -> Option<&BTreeSet<ProducerId>> {
+        self.by_group.get(&key.group)?.get(&place(key))
+    }
+
+    /// The producer has nothing undecided there any more.
+    fn release(&mut self, key: &OffsetKey, producer: ProducerId) {
+        let Some(places) = self.by_group.get_mut(&key.group) else { return };
+        if let Some(producers) = places.get_mut(&place(key)) {
+            producers.remove(&producer);
+            if producers.is_empty() {
+                places.remove(&place(key));
+            }
+        }
+        if places.is_empty() {
+            self.by_group.remove(&key.group);
+        }
+    }
+
     /// May a transaction still change this offset?
     pub(crate) fn contains(&self, key: &OffsetKey) -> bool {
-        self.by_key.contains_key(key)
+        self.producers(key).is_some()
     }
 
     /// The group's undecided positions.
-    pub(crate) fn of_group(&self, group: &GroupId) -> BTreeSet<(TopicName, PartitionIndex)> {
-        let keys = self.by_key.keys().filter(|key| key.group == *group);
-        keys.map(|key| (key.topic.clone(), key.partition)).collect()
+    pub(crate) fn of_group(&self, group: &GroupId) -> BTreeSet<Place> {
+        self.by_group.get(group).into_iter().flat_map(BTreeMap::keys).cloned().collect()
     }
 
     /// Has the group such positions?
     pub(crate) fn has_group(&self, group: &GroupId) -> bool {
-        self.by_key.keys().any(|key| key.group == *group)
+        self.by_group.contains_key(group)
     }
 
     /// The groups that have some.
-    pub(crate) fn groups(&self) -> BTreeSet<&GroupId> {
-        self.by_key.keys().map(|key| &key.group).collect()
-    }
-
-    /// The undecided positions of every group.
-    pub(crate) fn by_group(&self) -> BTreeMap<GroupId, BTreeSet<(TopicName, PartitionIndex)>> {
-        let mut groups: BTreeMap<GroupId, BTreeSet<(TopicName, PartitionIndex)>> = BTreeMap::new();
-        for key in self.by_key.keys() {
-            groups.entry(key.group.clone()).or_default().insert((key.topic.clone(), key.partition));
-        }
-        groups
+    pub(crate) fn groups(&self) -> impl Iterator<Item = &GroupId> {
+        self.by_group.keys()
     }
 
     /// The positions in a topic that may still count, by group; those that know their topic's id only if it is this one.
@@ -119,12 +132,7 @@ impl Undecided {
         let mut counting = Vec::new();
         for (key, pending) in self.by_producer.remove(&producer).unwrap_or_default() {
             self.bytes = self.bytes.saturating_sub(pending.bytes);
-            if let Some(producers) = self.by_key.get_mut(&key) {
-                producers.remove(&producer);
-                if producers.is_empty() {
-                    self.by_key.remove(&key);
-                }
-            }
+            self.release(&key, producer);
             if let Some(offset) = pending.committed.filter(|_| committed) {
                 self.overtake_before(&key, pending.order);
                 counting.push((key, offset));
@@ -136,5 +144,56 @@ impl Undecided {
     /// Memory, bytes.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
+    }
+}
+
+fn place(key: &OffsetKey) -> Place {
+    (key.topic.clone(), key.partition)
+}
+
+#[cfg(test)]
+mod tests {
+    use tidelog_model::{LeaderEpoch, Offset, Timestamp};
+
+    use super::*;
+
+    fn key(group: &str, partition: i32) -> OffsetKey {
+        OffsetKey { group: group.into(), topic: TopicName::new("t").unwrap(), partition: PartitionIndex(partition) }
+    }
+
+    fn committed() -> CommittedOffset {
+        CommittedOffset {
+            offset: Offset(1),
+            leader_epoch: LeaderEpoch::NONE,
+            metadata: "".into(),
+            commit_timestamp: Timestamp(0),
+            expire_timestamp: None,
+            topic_id: TopicId::ZERO,
+        }
+    }
+
+    /// Groups with positions, and how many places the index remembers.
+    fn known(undecided: &Undecided) -> (Vec<&str>, usize) {
+        let places = undecided.by_group.values().map(BTreeMap::len).sum();
+        (undecided.groups().map(GroupId::as_str).collect(), places)
+    }
+
+    #[test]
+    fn a_group_is_known_as_long_as_a_transaction_may_still_change_a_position_of_it() {
+        let (a, b) = (ProducerId(1), ProducerId(2));
+        let mut undecided = Undecided::default();
+        for (producer, group, partition) in [(a, "g", 0), (b, "g", 0), (a, "g", 1), (a, "h", 0)] {
+            undecided.add(producer, key(group, partition), committed());
+        }
+        assert_eq!(known(&undecided), (vec!["g", "h"], 3));
+        assert_eq!(undecided.of_group(&"g".into()).len(), 2);
+        undecided.end(a, true);
+        assert_eq!(known(&undecided), (vec!["g"], 1));
+        assert!(undecided.contains(&key("g", 0)) && !undecided.contains(&key("g", 1)));
+        assert!(undecided.has_group(&"g".into()) && !undecided.has_group(&"h".into()));
+        undecided.remove(&key("g", 0));
+        assert_eq!((known(&undecided), undecided.bytes()), ((vec![], 0), 0));
+        undecided.end(b, true);
+        assert_eq!(known(&undecided), (vec![], 0));
     }
 }

@@ -15,5 +15,5 @@ mod tests;
 
 pub use api::*;
 pub use config::TransactionConfig;
-pub use shard::{TransactionReplayCounts, TransactionShard};
+pub use shard::TransactionShard;
 pub use state::TransactionState;

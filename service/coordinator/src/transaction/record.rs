@@ -33,7 +33,7 @@ pub(crate) enum TransactionRecord {
     /// Kind 0.
     Transaction(TransactionalId, Option<Stored>),
     /// A kind that this version does not keep.
-    Unknown,
+    Unknown(i16),
 }
 
 /// The record that stores a transactional id.
@@ -101,8 +101,9 @@ fn partitions(out: &mut Writer, partitions: &BTreeSet<TopicPartition>) -> Result
 /// Reads one record.
 pub(crate) fn decode(record: &CoordinatorRecord) -> Result<TransactionRecord, RecordError> {
     let mut key = Reader::new(&record.key);
-    if key.i16()? != KEY_KIND {
-        return Ok(TransactionRecord::Unknown);
+    let kind = key.i16()?;
+    if kind != KEY_KIND {
+        return Ok(TransactionRecord::Unknown(kind));
     }
     let id = TransactionalId::from(key.string()?);
     let stored = record.value.as_ref().map(|value| decode_value(value)).transpose()?;

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use bytes::Bytes;
 use tidelog_model::{Deadline, KafkaError, Now, ProducerEpoch};
 
 use super::api::*;
@@ -13,8 +14,8 @@ use super::init::init;
 use super::partitions::{add, verify};
 use super::record::{self, TransactionRecord};
 use super::state::{Stored, Transaction, TransactionState};
-use crate::CoordinatorRecord;
 use crate::limits::{MAX_ID_BYTES, PARTITION_OVERHEAD_BYTES, TRANSACTION_OVERHEAD_BYTES, TRANSACTION_RETRY};
+use crate::{CoordinatorRecord, Forgetting, Replayed};
 
 /// Every transactional id that hashes to one partition of `__transaction_state` ([`crate::partition_for`]).
 ///
@@ -33,20 +34,8 @@ pub struct TransactionShard {
     staged: Option<(TransactionalId, ProducerEpoch)>,
     /// Decided transactions of which a partition has not taken the end at the last try.
     pub(super) delayed: BTreeSet<TransactionalId>,
-    counts: TransactionReplayCounts,
     pub(super) bytes: usize,
     loading: bool,
-}
-
-/// What `replay` met since the shard began.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct TransactionReplayCounts {
-    /// Records that were understood and applied.
-    pub applied: u64,
-    /// Records of kinds that this version does not keep: left as they are in the log.
-    pub unknown_kind: u64,
-    /// Records of a known kind that could not be decoded: a person must look.
-    pub undecodable: u64,
 }
 
 /// What one decision leads to.
@@ -81,31 +70,41 @@ impl TransactionShard {
             expiry: None,
             staged: None,
             delayed: BTreeSet::new(),
-            counts: TransactionReplayCounts::default(),
             bytes: 0,
             loading: true,
         }
     }
 
-    /// Applies one record: of the log while loading, of an outcome once it is appended. Never fails: what it cannot read is
-    /// counted ([`TransactionShard::replay_counts`]).
-    pub fn replay(&mut self, record: &CoordinatorRecord) {
+    /// Applies one record: of the log while loading, of an outcome once it is appended. Never fails: what it cannot read changes nothing.
+    pub fn replay(&mut self, record: &CoordinatorRecord) -> Replayed {
         match record::decode(record) {
-            Ok(TransactionRecord::Transaction(id, Some(stored))) => {
-                self.counts.applied += 1;
-                self.adopt(id, stored);
-            }
+            Ok(TransactionRecord::Transaction(id, Some(stored))) => self.adopt(id, stored),
             Ok(TransactionRecord::Transaction(id, None)) => {
-                self.counts.applied += 1;
                 self.unwake(&id);
                 self.delayed.remove(&id);
                 if let Some(gone) = self.transactions.remove(&id) {
                     self.bytes = self.bytes.saturating_sub(gone.bytes(&id));
                 }
             }
-            Ok(TransactionRecord::Unknown) => self.counts.unknown_kind += 1,
-            Err(_) => self.counts.undecodable += 1,
+            Ok(TransactionRecord::Unknown(kind)) => return Replayed::UnknownKind(kind),
+            Err(_) => return Replayed::Undecodable,
         }
+        Replayed::Applied
+    }
+
+    /// What it means to pass over a record with this key that cannot be read.
+    pub fn forget(&self, key: &Bytes) -> Forgetting {
+        let tombstone = CoordinatorRecord { key: key.clone(), value: None };
+        let (what, loses) = match record::decode(&tombstone) {
+            Ok(TransactionRecord::Transaction(id, _)) => (
+                format!("transactional id `{id}`"),
+                "the id gets another producer id; a transaction of it that is open or not ended everywhere hangs (`tidelog txn find-hanging`)",
+            ),
+            Ok(TransactionRecord::Unknown(_)) | Err(_) => {
+                ("its key does not tell whose it is".to_owned(), "whatever it said")
+            }
+        };
+        Forgetting { what, loses, records: vec![tombstone] }
     }
 
     fn adopt(&mut self, id: TransactionalId, stored: Stored) {
@@ -293,11 +292,6 @@ impl TransactionShard {
             started: transaction.stored.started,
         };
         Ok(self.transactions.iter().map(listing).collect())
-    }
-
-    /// What `replay` met so far.
-    pub fn replay_counts(&self) -> TransactionReplayCounts {
-        self.counts
     }
 
     /// Decided transactions of which a partition has not taken the end at the last try: their producers wait.

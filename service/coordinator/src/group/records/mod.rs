@@ -31,8 +31,10 @@ pub(crate) enum GroupRecord {
     Group(GroupId, Option<StoredGroup>),
     /// Kinds 3, 5 to 8 and 16.
     Consumer(GroupId, ConsumerRecord),
+    /// Kind 4, the topics' metadata of Kafka 4.0: nobody needs it any more.
+    Obsolete,
     /// A kind that this version does not keep.
-    Unknown,
+    Unknown(i16),
 }
 
 /// Reads one record.
@@ -52,9 +54,10 @@ pub(crate) fn decode(record: &CoordinatorRecord) -> Result<GroupRecord, RecordEr
             let value = record.value.as_ref().map(|value| group_metadata::decode_value(value)).transpose()?;
             Ok(GroupRecord::Group(group, value))
         }
+        4 => Ok(GroupRecord::Obsolete),
         _ => {
             let record = ConsumerRecord::decode(kind, &mut key, record.value.as_deref())?;
-            Ok(record.map_or(GroupRecord::Unknown, |(group, record)| GroupRecord::Consumer(group, record)))
+            Ok(record.map_or(GroupRecord::Unknown(kind), |(group, record)| GroupRecord::Consumer(group, record)))
         }
     }
 }

@@ -167,9 +167,10 @@ fn older_and_newer_group_values_are_read() {
 #[test]
 fn other_kinds_are_left_alone_and_damage_is_an_error() {
     // Kind 4 is Kafka 4.0's topic metadata of a group; 11 a share group; 32767 does not exist.
-    for kind in [4i16, 9, 11, 15, 17, i16::MAX] {
+    assert_eq!(decode(&CoordinatorRecord { key: Bytes::from_static(&[0, 4]), value: None }), Ok(GroupRecord::Obsolete));
+    for kind in [9i16, 11, 15, 17, i16::MAX] {
         let record = CoordinatorRecord { key: Bytes::copy_from_slice(&kind.to_be_bytes()), value: None };
-        assert_eq!(decode(&record), Ok(GroupRecord::Unknown));
+        assert_eq!(decode(&record), Ok(GroupRecord::Unknown(kind)));
     }
     for (key, value) in [(OFFSET_KEY, OFFSET_VALUE), (GROUP_KEY, GROUP)] {
         let (key, value) = (bytes(key), bytes(value));

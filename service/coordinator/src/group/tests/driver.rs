@@ -8,7 +8,7 @@ use bytes::Bytes;
 use tidelog_model::{KafkaError, LeaderEpoch, Now, Offset, PartitionIndex, Timestamp, TopicId, TopicName};
 
 use crate::group::*;
-use crate::{CoordinatorRecord, Outcome, ReplyToken};
+use crate::{CoordinatorRecord, Outcome, Replayed, ReplyToken};
 
 /// What one event led to, after the shell has done its part.
 pub(super) struct Done {
@@ -75,7 +75,7 @@ impl Driver {
         let (records, replies) = match self.refuse.filter(|_| !outcome.records.is_empty()) {
             Some(error) => (Vec::new(), self.shard.refused(self.now, outcome, error)),
             None => {
-                outcome.records.iter().for_each(|record| self.shard.replay(record));
+                outcome.records.iter().for_each(|record| assert_eq!(self.shard.replay(record), Replayed::Applied));
                 self.log.extend(outcome.records.iter().cloned());
                 (outcome.records, outcome.replies)
             }
@@ -126,7 +126,7 @@ impl Driver {
             assert!(answer.is_none(), "{token:?} is answered twice");
             *answer = Some(GroupReply::Heartbeat(Err(KafkaError::NotCoordinator)));
         }
-        self.log.iter().for_each(|record| self.shard.replay(record));
+        self.log.iter().for_each(|record| assert_eq!(self.shard.replay(record), Replayed::Applied));
         self.shard.loaded(self.now);
         self.shard.assert_consistent();
     }

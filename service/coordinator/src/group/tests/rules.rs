@@ -10,7 +10,7 @@ use crate::group::*;
 use crate::limits::{
     MAX_ID_BYTES, MAX_MEMBER_METADATA_BYTES, MAX_PROTOCOLS_PER_MEMBER, MAX_TOMBSTONES_PER_OUTCOME, SWEEP_RETRY,
 };
-use crate::{Outcome, ReplyToken};
+use crate::{Outcome, Replayed, ReplyToken};
 
 fn topic(name: &str) -> TopicName {
     TopicName::new(name).unwrap()
@@ -64,7 +64,7 @@ fn a_topic_that_is_deleted_while_loading_is_remembered() {
     driver.call("g", simple_commit(vec![offset("t", 0, 1), offset("u", 0, 1)]));
     let mut shard = GroupShard::new(GroupConfig::default());
     assert!(shard.topic_deleted(driver.now, &topic("t"), TopicId::ZERO).is_empty());
-    driver.log.iter().for_each(|record| shard.replay(record));
+    driver.log.iter().for_each(|record| assert_eq!(shard.replay(record), Replayed::Applied));
     shard.loaded(driver.now);
     driver.shard = shard;
     driver.advance(Duration::ZERO);

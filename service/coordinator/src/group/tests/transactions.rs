@@ -6,8 +6,8 @@ use bytes::Bytes;
 use tidelog_model::{KafkaError, Offset, ProducerEpoch, ProducerId};
 
 use super::driver::{Driver, fetch, join, offset, simple_commit};
-use crate::CoordinatorRecord;
 use crate::group::*;
+use crate::{CoordinatorRecord, Replayed};
 
 const A: ProducerId = ProducerId(1);
 const B: ProducerId = ProducerId(2);
@@ -265,8 +265,10 @@ fn loaded(log: &[Entry]) -> GroupShard {
     let mut shard = GroupShard::new(GroupConfig::default());
     for entry in log {
         match entry {
-            Entry::Plain(record) => shard.replay(record),
-            Entry::Transactional(producer, record) => shard.replay_transactional(*producer, record),
+            Entry::Plain(record) => assert_eq!(shard.replay(record), Replayed::Applied),
+            Entry::Transactional(producer, record) => {
+                assert_eq!(shard.replay_transactional(*producer, record), Replayed::Applied);
+            }
             Entry::End(producer, committed) => shard.replay_end_transaction(*producer, *committed),
         }
     }

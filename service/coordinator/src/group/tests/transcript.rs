@@ -504,7 +504,7 @@ fn show_record(record: &CoordinatorRecord) -> String {
             let generation = stored.generation;
             format!("group {group} gen={generation} protocol={protocol} leader={leader} [{}]", members.join(" "))
         }
-        GroupRecord::Consumer(..) | GroupRecord::Unknown => "unknown".to_owned(),
+        GroupRecord::Consumer(..) | GroupRecord::Obsolete | GroupRecord::Unknown(_) => "unknown".to_owned(),
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tidelog_model::{KafkaError, Now, PartitionIndex, ProducerEpoch, ProducerId, Timestamp, TopicName, TopicPartition};
 
 use crate::transaction::*;
-use crate::{CoordinatorRecord, TransactionShard};
+use crate::{CoordinatorRecord, Replayed, TransactionShard};
 
 /// What one event led to, after the shell has done its part.
 pub(super) struct Done {
@@ -72,7 +72,7 @@ impl Driver {
                 Done { records: Vec::new(), reply, markers: Vec::new(), events }
             }
             None => {
-                outcome.records.iter().for_each(|record| self.shard.replay(record));
+                outcome.records.iter().for_each(|record| assert_eq!(self.shard.replay(record), Replayed::Applied));
                 self.log.extend(outcome.records.iter().cloned());
                 self.markers.extend(outcome.markers.iter().cloned());
                 Done { records: outcome.records, reply: outcome.reply, markers: outcome.markers, events }
@@ -123,7 +123,7 @@ impl Driver {
     pub(super) fn restart(&mut self) {
         self.markers.clear();
         self.shard = TransactionShard::new(self.config.clone());
-        self.log.iter().for_each(|record| self.shard.replay(record));
+        self.log.iter().for_each(|record| assert_eq!(self.shard.replay(record), Replayed::Applied));
         self.shard.loaded(self.now);
         self.shard.assert_consistent();
     }

@@ -77,7 +77,7 @@ fn what_cannot_be_read_is_an_error_and_other_kinds_are_passed_over() {
         assert_eq!(decode(&wrong), Err(RecordError::Malformed), "byte {at}");
     }
     let other = CoordinatorRecord { key: bytes("0001 0002 7478"), ..record };
-    assert_eq!(decode(&other), Ok(TransactionRecord::Unknown));
+    assert_eq!(decode(&other), Ok(TransactionRecord::Unknown(1)));
     let long = TransactionalId::from("x".repeat(40_000));
     assert_eq!(transaction_record(&long, &stored()), Err(RecordError::TooLong));
 }

@@ -177,7 +177,7 @@ fn show_record(record: &CoordinatorRecord) -> String {
     match decode(record).unwrap() {
         TransactionRecord::Transaction(id, Some(stored)) => format!("{id} {}", show_stored(&stored)),
         TransactionRecord::Transaction(id, None) => format!("{id} tombstone"),
-        TransactionRecord::Unknown => "unknown".into(),
+        TransactionRecord::Unknown(_) => "unknown".into(),
     }
 }
 

@@ -4,6 +4,7 @@ mod dry_disk;
 mod dump;
 mod files;
 mod repair;
+mod unreadable;
 
 use clap::{Args, Subcommand};
 
@@ -17,7 +18,7 @@ pub(crate) struct LogArgs {
 enum LogCommand {
     /// Print what segments, indexes, snapshots and checkpoints hold; exits with 1 if something is damaged.
     Dump(dump::DumpArgs),
-    /// End a damaged log before its damage; without --yes only say what would be done.
+    /// End a damaged log before its damage, and pass over what coordinators cannot read; without --yes only say what would be done.
     Repair(repair::RepairArgs),
 }
 

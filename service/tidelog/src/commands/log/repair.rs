@@ -1,6 +1,7 @@
 //! `tidelog log repair`: ends a partition's log where it is damaged, below its recovery checkpoint too, which a start does not do on
 //! its own: records that were acknowledged are lost. Says so first; the bytes that are cut off are kept as `.log.cut`. Indexes and snapshots
-//! that cannot be right are removed: a start makes them anew.
+//! that cannot be right are removed: a start makes them anew. Records of groups and transactions that cannot be read are passed over if
+//! that is asked for: their bytes are whole, and a newer version may be able to read them.
 
 use std::ffi::OsStr;
 use std::io::ErrorKind;
@@ -21,6 +22,7 @@ use tidelog_store::EmbeddedStore;
 
 use super::dry_disk::DryDisk;
 use super::files::{self, Found, Line};
+use super::unreadable::{self, Entry};
 use crate::cli::OutputArgs;
 use crate::output::{counted, existing, note, show};
 
@@ -33,6 +35,10 @@ pub(crate) struct RepairArgs {
     /// Do it, instead of only saying what would be done.
     #[arg(long)]
     yes: bool,
+    /// Also pass over records of groups and transactions that this version cannot read, and because of which their coordinators do not load:
+    /// tombstones are appended. What is lost is said before. A newer version that has written them can read them.
+    #[arg(long)]
+    forget_unreadable: bool,
     #[command(flatten)]
     output: OutputArgs,
 }
@@ -54,6 +60,8 @@ struct Repair {
     bytes: u64,
     /// Files that a start makes anew.
     removed: Vec<Removed>,
+    /// Records because of which a coordinator does not load.
+    unreadable: Vec<Entry>,
     repaired: bool,
 }
 
@@ -82,14 +90,20 @@ pub(super) async fn run(args: RepairArgs) -> Result<()> {
         let checkpoints = Checkpoints { log_start: of(&starts), gaps_below, ..Checkpoints::default() };
         let flushed = recovery_points.offsets.get(partition).copied().unwrap_or(Offset::ZERO);
         let folder = root.join(format!("{}-{}", partition.topic, partition.partition));
-        let (_, tried) = open(Arc::new(DryDisk::default()), &folder, &config, checkpoints)?;
-        let Some(mut repair) = needed(partition, &tried, flushed, damaged(&folder)?) else { continue };
+        let (log, tried) = open(Arc::new(DryDisk::default()), &folder, &config, checkpoints)?;
+        let unreadable = unreadable::find(&log, partition)?;
+        drop(log);
+        let Some(mut repair) = needed(partition, &tried, flushed, damaged(&folder)?, unreadable) else { continue };
         if args.yes {
             remove(&folder, &repair.removed)?;
-            repair.repaired = true;
+            repair.repaired = repair.is_damaged();
         }
-        if args.yes && repair.reason.is_some() {
-            let (log, recovered) = open(Arc::new(OsDisk), &folder, &config, checkpoints)?;
+        let forgets = args.forget_unreadable && !repair.unreadable.is_empty();
+        if args.yes && (repair.reason.is_some() || forgets) {
+            let (mut log, recovered) = open(Arc::new(OsDisk), &folder, &config, checkpoints)?;
+            if forgets {
+                unreadable::forget(&mut log, &recovered, &mut repair.unreadable, now()?)?;
+            }
             let end = log.close(&recovered.sums.producers.encode_snapshot().into())?;
             recovery_points.offsets.insert(partition.clone(), end);
             recovery_points.write(&OsDisk, &root, datadir::RECOVERY_POINTS)?;
@@ -104,7 +118,11 @@ pub(super) async fn run(args: RepairArgs) -> Result<()> {
         true => format!("nothing to repair in {}\n", counted(partitions.len(), "partition")),
         false => repairs.iter().map(Repair::render).collect(),
     })?;
-    if !args.yes && !repairs.is_empty() {
+    let unread = repairs.iter().flat_map(|repair| &repair.unreadable).any(|entry| !entry.forgotten);
+    if unread && !args.forget_unreadable {
+        note("a newer version may be able to read such records; --forget-unreadable passes over them");
+    }
+    if !args.yes && (args.forget_unreadable || repairs.iter().any(Repair::is_damaged)) && !repairs.is_empty() {
         note("nothing has been changed; --yes carries it out");
     }
     Ok(())
@@ -153,10 +171,13 @@ fn log_config(image: &Option<ClusterImage>, partition: &TopicPartition) -> Resul
 
 /// Opens a log as a start does that believes nothing: every batch is verified, and the first damage ends it.
 fn open(disk: Arc<dyn Disk>, folder: &Path, config: &LogConfig, checkpoints: Checkpoints) -> Result<(Log, Recovered)> {
-    let wall = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock is before 1970")?.as_millis();
-    let now = Now { monotonic: Duration::ZERO, wall: Timestamp(i64::try_from(wall).unwrap_or(i64::MAX)) };
     let cache = FileCache::new(DEFAULT_OPEN_FILES);
-    Ok(Log::open(disk, cache, folder, config.clone(), checkpoints, now)?)
+    Ok(Log::open(disk, cache, folder, config.clone(), checkpoints, now()?)?)
+}
+
+fn now() -> Result<Now> {
+    let wall = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock is before 1970")?.as_millis();
+    Ok(Now { monotonic: Duration::ZERO, wall: Timestamp(i64::try_from(wall).unwrap_or(i64::MAX)) })
 }
 
 /// The indexes and snapshots of a partition that cannot be right.
@@ -200,7 +221,13 @@ fn remove(folder: &Path, damaged: &[Removed]) -> Result<()> {
 }
 
 /// What has to be done to a log that was found like this; `None` if a start finds nothing wrong.
-fn needed(partition: &TopicPartition, found: &Recovered, flushed: Offset, removed: Vec<Removed>) -> Option<Repair> {
+fn needed(
+    partition: &TopicPartition,
+    found: &Recovered,
+    flushed: Offset,
+    removed: Vec<Removed>,
+    unreadable: Vec<Entry>,
+) -> Option<Repair> {
     let repair = Repair {
         partition: format!("{}-{}", partition.topic, partition.partition),
         log_end: found.log_end.get(),
@@ -210,6 +237,7 @@ fn needed(partition: &TopicPartition, found: &Recovered, flushed: Offset, remove
         reason: None,
         bytes: 0,
         removed,
+        unreadable,
         repaired: false,
     };
     match &found.cut {
@@ -223,17 +251,23 @@ fn needed(partition: &TopicPartition, found: &Recovered, flushed: Offset, remove
         None if found.log_end < flushed => {
             Some(Repair { reason: Some("the log ends before its recovery checkpoint".into()), ..repair })
         }
-        None => Some(repair).filter(|repair| !repair.removed.is_empty()),
+        None => Some(repair).filter(|repair| repair.is_damaged() || !repair.unreadable.is_empty()),
     }
 }
 
 impl Repair {
+    /// Is something wrong with its files?
+    fn is_damaged(&self) -> bool {
+        self.reason.is_some() || !self.removed.is_empty()
+    }
+
     fn render(&self) -> String {
         let mut text = String::new();
         for Removed { file, reason } in &self.removed {
             let verb = if self.repaired { "removed" } else { "would be removed" };
             text.push_str(&format!("{}: {file} {verb}, the next start makes it anew: {reason}\n", self.partition));
         }
+        self.unreadable.iter().for_each(|entry| text.push_str(&entry.render(&self.partition)));
         let Some(reason) = &self.reason else { return text };
         let verb = if self.repaired { "ends now" } else { "would end" };
         text.push_str(&format!("{}: {verb} at offset {}: {reason}", self.partition, self.log_end));

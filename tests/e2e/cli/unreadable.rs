@@ -1,0 +1,69 @@
+//! A record of a group that nobody can read: what the server says of it, and how an operator gets the group back.
+
+use std::path::Path;
+
+use tidelog_harness::damage::append_unreadable;
+use tidelog_harness::serde_json::{Value, json};
+use tidelog_harness::wait_until;
+
+use super::{QUICK, alone, server};
+
+#[test]
+fn an_operator_passes_over_a_position_that_cannot_be_read() {
+    let mut server = server();
+    server.run(&["topic", "create", "t", "-p", "2"]).expect(0);
+    for partition in ["0", "1"] {
+        server.run_with(&["produce", "t", "-p", partition], b"a\nb\n").expect(0);
+    }
+    server.run(&["consume", "t", "--group", "g"]).expect(0);
+    server.stop();
+    let data = server.data_dir();
+    // The key ends with the topic and the partition.
+    let bad = append_unreadable(&data, "__consumer_offsets", b"\0\x01g\0\x01t\0\0\0\0");
+    let (data, folder) = (data.to_str().unwrap(), bad.folder.to_str().unwrap());
+    let partition = Path::new(folder).file_name().unwrap().to_str().unwrap();
+    let record = format!("offset {} (key kind 1, value version 99: position of group `g` in t-0)", bad.offset);
+
+    server.start_again();
+    let lines = || server.log().lines().filter(|line| line.contains("cannot load its partition")).count();
+    wait_until(|| lines() == 1, QUICK, "the coordinator gives up");
+    for part in ["ERROR", partition, &record, "tidelog log repair"] {
+        assert!(
+            server.log().lines().any(|line| line.contains("cannot load its partition") && line.contains(part)),
+            "{part}"
+        );
+    }
+    server.stop();
+
+    let bytes = || std::fs::read(&bad.segment).unwrap();
+    let before = bytes();
+    let would = alone(&["log", "repair", data]).expect(0);
+    let told = format!("{partition}: cannot read the record at {record}; without it, whoever reads there");
+    assert!(would.stdout.starts_with(&told) && would.stderr.contains("--forget-unreadable"), "{would:?}");
+    // It may be a newer version's: what mends files leaves it.
+    let kept = alone(&["log", "repair", data, "--yes", "--output", "json"]).expect(0).json();
+    assert_eq!(
+        (&kept[0]["unreadable"][0]["forgotten"], &kept[0]["repaired"]),
+        (&json!(false), &json!(false)),
+        "{kept}"
+    );
+    let would = alone(&["log", "repair", folder, "--forget-unreadable"]).expect(0);
+    assert!(would.stderr.contains("nothing has been changed; --yes"), "{would:?}");
+    assert!(bytes() == before, "nothing has changed");
+    let done = alone(&["log", "repair", folder, "--forget-unreadable", "--yes"]).expect(0).stdout;
+    assert!(done.starts_with(&format!("{partition}: passed over the record at {record}")), "{done}");
+    assert!(bytes().starts_with(&before) && bytes().len() > before.len(), "a tombstone was appended");
+    let rest = alone(&["log", "repair", data]).expect(0).stdout;
+    assert!(rest.starts_with("nothing to repair in "), "{rest}");
+
+    server.start_again();
+    let described = server.run(&["group", "describe", "g", "--output", "json"]).expect(0).json();
+    let positions = described["positions"].as_array().unwrap();
+    let committed: Vec<(&Value, &Value)> = positions.iter().map(|at| (&at["partition"], &at["offset"])).collect();
+    assert!(committed.contains(&(&json!(1), &json!(2))), "{described}");
+    assert!(!committed.iter().any(|(partition, offset)| **partition == json!(0) && !offset.is_null()), "{described}");
+    // From its reset policy, which is the beginning, and only there.
+    assert_eq!(server.run(&["consume", "t", "--group", "g"]).expect(0).stdout, "a\nb\n");
+    assert_eq!(lines(), 1, "it loads again");
+    server.stop();
+}
