@@ -52,7 +52,7 @@ pub(crate) fn load<T: Replay>(replica: &Arc<Replica>, mut shard: T) -> Option<T>
         Err(failure) => failure.to_string(),
     };
     error!(
-        %partition, error = failure,
+        %partition, error = %failure,
         "the coordinator cannot load its partition; `tidelog log repair`, without the server, says what can be done"
     );
     replica.view.take_offline("its coordinator cannot load it");

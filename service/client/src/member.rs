@@ -182,6 +182,7 @@ impl Membership {
             name: Str::from(&self.topic),
             topic_id: self.topic_id,
             partitions: positions.iter().map(partition).collect(),
+            ..Default::default()
         };
         let request = OffsetCommitRequest {
             group_id: Str::from(&self.group),

@@ -30,7 +30,6 @@ mod partition_for;
 pub mod transaction;
 #[cfg(test)]
 mod transcripts;
-mod wire;
 
 pub use damage::{Damages, Forgetting, Replayed, Unreadable};
 pub use expression::whole;

@@ -3,6 +3,7 @@
 //!
 //! - One batch: [`BatchHeader`], [`Batch`], [`Batches`], [`check_append`], [`stamped_prefix`].
 //! - Its records: [`Records`], [`RecordViews`], [`BatchBuilder`], [`recompress`], [`retain`], [`EndTransactionMarker`].
+//! - Fields of the records that Kafka itself keeps: [`fields`].
 //! - Sums over batches: [`LeaderEpochs`], [`ProducerStates`], [`Transactions`], and [`BatchSums`] which moves all three.
 
 mod batch;
@@ -12,6 +13,7 @@ mod codec;
 mod control;
 mod epochs;
 mod error;
+pub mod fields;
 mod header;
 pub mod limits;
 mod producer;

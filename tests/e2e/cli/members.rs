@@ -105,7 +105,7 @@ fn a_topic_that_is_made_again_is_read_from_its_beginning() {
 }
 
 #[test]
-fn a_topic_that_is_made_again_at_once_is_no_other_to_whoever_reads_to_the_end() {
+fn a_topic_that_is_made_again_at_once_gets_no_position_of_the_old_one() {
     let server = server();
     server.run(&["topic", "create", "t"]).expect(0);
     produce(&server, "0", "a\nb\nc\n");

@@ -4,9 +4,14 @@ use std::path::Path;
 
 use tidelog_harness::damage::append_unreadable;
 use tidelog_harness::serde_json::{Value, json};
-use tidelog_harness::wait_until;
+use tidelog_harness::{Server, wait_until};
 
 use super::{QUICK, alone, server};
+
+/// How often a coordinator could not load.
+fn given_up(server: &Server) -> usize {
+    server.log().lines().filter(|line| line.contains("cannot load its partition")).count()
+}
 
 #[test]
 fn an_operator_passes_over_a_position_that_cannot_be_read() {
@@ -25,8 +30,7 @@ fn an_operator_passes_over_a_position_that_cannot_be_read() {
     let record = format!("offset {} (key kind 1, value version 99: position of group `g` in t-0)", bad.offset);
 
     server.start_again();
-    let lines = || server.log().lines().filter(|line| line.contains("cannot load its partition")).count();
-    wait_until(|| lines() == 1, QUICK, "the coordinator gives up");
+    wait_until(|| given_up(&server) == 1, QUICK, "the coordinator gives up");
     for part in ["ERROR", partition, &record, "tidelog log repair"] {
         assert!(
             server.log().lines().any(|line| line.contains("cannot load its partition") && line.contains(part)),
@@ -64,6 +68,6 @@ fn an_operator_passes_over_a_position_that_cannot_be_read() {
     assert!(!committed.iter().any(|(partition, offset)| **partition == json!(0) && !offset.is_null()), "{described}");
     // From its reset policy, which is the beginning, and only there.
     assert_eq!(server.run(&["consume", "t", "--group", "g"]).expect(0).stdout, "a\nb\n");
-    assert_eq!(lines(), 1, "it loads again");
+    assert_eq!(given_up(&server), 1, "it loads again");
     server.stop();
 }

@@ -77,7 +77,7 @@ fn a_transaction_whose_coordinator_has_forgotten_it_is_found_and_ended() {
 fn the_epoch_of_an_abort_is_held_against_the_producers_own_coordinator() {
     let mut server = Server::start(tidelog_harness::options!());
     server.run(&["topic", "create", "t"]).expect(0);
-    let mut open = |server: &mut Server, id: &str| {
+    let open = |server: &Server, id: &str| {
         let producer = Transactional::new(server.kafka(), id);
         producer.inner.begin_transaction().unwrap();
         producer.send("t", 0, "one").unwrap();
@@ -88,10 +88,10 @@ fn the_epoch_of_an_abort_is_held_against_the_producers_own_coordinator() {
         producer
     };
     // Each start is another epoch of every coordinator.
-    drop(open(&mut server, "warm"));
+    drop(open(&server, "warm"));
     server.stop();
     server.start_again();
-    let _producer = open(&mut server, "orders");
+    let _producer = open(&server, "orders");
     let listed = server.run(&["txn", "describe", "orders", "--output", "json"]).expect(0).json();
     let (id, epoch) = (listed["producer_id"].to_string(), listed["producer_epoch"].to_string());
     let shown = server.run(&["txn", "describe-producers", "t", "-p", "0", "--output", "json"]).expect(0).json();

@@ -29,7 +29,7 @@ use self::transactions::Transactions;
 use crate::mortal::MortalDisk;
 
 /// Steps of one life.
-const STEPS: usize = 220;
+const STEPS: usize = 280;
 
 /// Rounds in which everything must come to rest once nothing goes wrong any more.
 const ROUNDS_TO_REST: usize = 400;

@@ -13,9 +13,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tidelog_model::PartitionIndex;
+use tidelog_record::fields::{FieldError, Reader, Writer};
 
 use crate::limits::MAX_SUBSCRIBED_TOPICS;
-use crate::wire::{Reader, RecordError, Writer};
 
 /// The newest version that is known; newer ones begin with the same fields.
 const NEWEST: i16 = 3;
@@ -38,7 +38,7 @@ pub(crate) fn subscription(bytes: &[u8]) -> Option<Subscription> {
     read_subscription(&mut Reader::new(bytes)).ok()
 }
 
-fn read_subscription(reader: &mut Reader<'_>) -> Result<Subscription, RecordError> {
+fn read_subscription(reader: &mut Reader<'_>) -> Result<Subscription, FieldError> {
     let version = version(reader)?;
     let topics = topic_list(reader)?;
     skip_user_data(reader)?;
@@ -66,7 +66,7 @@ pub(crate) fn assignment(bytes: &[u8]) -> Option<(Named, bool)> {
     read_assignment(&mut Reader::new(bytes)).ok()
 }
 
-fn read_assignment(reader: &mut Reader<'_>) -> Result<(Named, bool), RecordError> {
+fn read_assignment(reader: &mut Reader<'_>) -> Result<(Named, bool), FieldError> {
     version(reader)?;
     let partitions = partitions(reader)?;
     // Some clients end here.
@@ -75,7 +75,7 @@ fn read_assignment(reader: &mut Reader<'_>) -> Result<(Named, bool), RecordError
 }
 
 /// Writes an assignment in the notation of a member whose subscription has this version.
-pub(crate) fn write_assignment(version: i16, partitions: &Named) -> Result<Bytes, RecordError> {
+pub(crate) fn write_assignment(version: i16, partitions: &Named) -> Result<Bytes, FieldError> {
     let mut out = Writer::new(version.clamp(0, NEWEST));
     out.length(partitions.len())?;
     for (topic, partitions) in partitions {
@@ -87,22 +87,22 @@ pub(crate) fn write_assignment(version: i16, partitions: &Named) -> Result<Bytes
     Ok(out.finish())
 }
 
-fn version(reader: &mut Reader<'_>) -> Result<i16, RecordError> {
+fn version(reader: &mut Reader<'_>) -> Result<i16, FieldError> {
     let version = reader.i16()?;
-    if version < 0 { Err(RecordError::Malformed) } else { Ok(version.min(NEWEST)) }
+    if version < 0 { Err(FieldError::Malformed) } else { Ok(version.min(NEWEST)) }
 }
 
-fn topic_count(reader: &mut Reader<'_>) -> Result<usize, RecordError> {
+fn topic_count(reader: &mut Reader<'_>) -> Result<usize, FieldError> {
     let count = reader.versioned_length(false)?;
-    if count > MAX_SUBSCRIBED_TOPICS { Err(RecordError::Malformed) } else { Ok(count) }
+    if count > MAX_SUBSCRIBED_TOPICS { Err(FieldError::Malformed) } else { Ok(count) }
 }
 
-fn topic_list(reader: &mut Reader<'_>) -> Result<BTreeSet<Arc<str>>, RecordError> {
+fn topic_list(reader: &mut Reader<'_>) -> Result<BTreeSet<Arc<str>>, FieldError> {
     let count = topic_count(reader)?;
     (0..count).map(|_| reader.string().map(Arc::from)).collect()
 }
 
-fn partitions(reader: &mut Reader<'_>) -> Result<Named, RecordError> {
+fn partitions(reader: &mut Reader<'_>) -> Result<Named, FieldError> {
     let mut named = Named::new();
     for _ in 0..topic_count(reader)? {
         let topic = Arc::from(reader.string()?);
@@ -117,7 +117,7 @@ fn partitions(reader: &mut Reader<'_>) -> Result<Named, RecordError> {
 }
 
 /// How many bytes of it there were.
-fn skip_user_data(reader: &mut Reader<'_>) -> Result<usize, RecordError> {
+fn skip_user_data(reader: &mut Reader<'_>) -> Result<usize, FieldError> {
     let length = reader.versioned_nullable_length(false)?.unwrap_or(0);
     reader.skip(length)?;
     Ok(length)

@@ -15,11 +15,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use tidelog_model::{PartitionIndex, ProducerEpoch, ProducerId, Timestamp, TopicName, TopicPartition};
+use tidelog_record::fields::{FieldError, Reader, Writer};
 
 use super::api::{Producer, TransactionalId};
 use super::state::{Stored, TransactionState};
 use crate::CoordinatorRecord;
-use crate::wire::{Reader, RecordError, Writer};
 
 const KEY_KIND: i16 = 0;
 const VALUE_VERSION: i16 = 1;
@@ -37,22 +37,22 @@ pub(crate) enum TransactionRecord {
 }
 
 /// The record that stores a transactional id.
-pub(crate) fn transaction_record(id: &TransactionalId, stored: &Stored) -> Result<CoordinatorRecord, RecordError> {
+pub(crate) fn transaction_record(id: &TransactionalId, stored: &Stored) -> Result<CoordinatorRecord, FieldError> {
     Ok(CoordinatorRecord { key: key(id)?, value: Some(value(stored)?) })
 }
 
 /// The record that removes a transactional id.
-pub(crate) fn transaction_tombstone(id: &TransactionalId) -> Result<CoordinatorRecord, RecordError> {
+pub(crate) fn transaction_tombstone(id: &TransactionalId) -> Result<CoordinatorRecord, FieldError> {
     Ok(CoordinatorRecord { key: key(id)?, value: None })
 }
 
-fn key(id: &TransactionalId) -> Result<Bytes, RecordError> {
+fn key(id: &TransactionalId) -> Result<Bytes, FieldError> {
     let mut out = Writer::new(KEY_KIND);
     out.string(id.as_str())?;
     Ok(out.finish())
 }
 
-fn value(stored: &Stored) -> Result<Bytes, RecordError> {
+fn value(stored: &Stored) -> Result<Bytes, FieldError> {
     let mut out = Writer::new(VALUE_VERSION);
     out.i64(stored.producer.id.get());
     out.i16(stored.producer.epoch.get());
@@ -83,7 +83,7 @@ fn value(stored: &Stored) -> Result<Bytes, RecordError> {
     Ok(out.finish())
 }
 
-fn partitions(out: &mut Writer, partitions: &BTreeSet<TopicPartition>) -> Result<(), RecordError> {
+fn partitions(out: &mut Writer, partitions: &BTreeSet<TopicPartition>) -> Result<(), FieldError> {
     let mut topics: BTreeMap<&TopicName, Vec<PartitionIndex>> = BTreeMap::new();
     for partition in partitions {
         topics.entry(&partition.topic).or_default().push(partition.partition);
@@ -99,7 +99,7 @@ fn partitions(out: &mut Writer, partitions: &BTreeSet<TopicPartition>) -> Result
 }
 
 /// Reads one record.
-pub(crate) fn decode(record: &CoordinatorRecord) -> Result<TransactionRecord, RecordError> {
+pub(crate) fn decode(record: &CoordinatorRecord) -> Result<TransactionRecord, FieldError> {
     let mut key = Reader::new(&record.key);
     let kind = key.i16()?;
     if kind != KEY_KIND {
@@ -110,16 +110,16 @@ pub(crate) fn decode(record: &CoordinatorRecord) -> Result<TransactionRecord, Re
     Ok(TransactionRecord::Transaction(id, stored))
 }
 
-fn decode_value(value: &[u8]) -> Result<Stored, RecordError> {
+fn decode_value(value: &[u8]) -> Result<Stored, FieldError> {
     let mut reader = Reader::new(value);
     let version = reader.i16()?;
     if !(0..=VALUE_VERSION).contains(&version) {
-        return Err(RecordError::Malformed);
+        return Err(FieldError::Malformed);
     }
     let flexible = version >= 1;
     let producer = Producer { id: ProducerId(reader.i64()?), epoch: ProducerEpoch(reader.i16()?) };
     let timeout_ms = reader.i32()?;
-    let state = TransactionState::from_code(reader.i8()?).ok_or(RecordError::Malformed)?;
+    let state = TransactionState::from_code(reader.i8()?).ok_or(FieldError::Malformed)?;
     let partitions = decode_partitions(&mut reader, flexible)?;
     // Kafka keeps both in memory only. If they are stored after all, open partitions must get their abort: it comes with the
     // time-out, or with the producer's next beginning.
@@ -142,8 +142,7 @@ fn decode_value(value: &[u8]) -> Result<Stored, RecordError> {
         client_level: 0,
     };
     if flexible {
-        for (tag, bytes) in reader.tagged()? {
-            let mut field = Reader::new(bytes);
+        for (tag, mut field) in reader.tagged()? {
             match tag {
                 PREVIOUS_TAG => stored.previous = ProducerId(field.i64()?),
                 NEXT_TAG => stored.next = ProducerId(field.i64()?),
@@ -155,11 +154,11 @@ fn decode_value(value: &[u8]) -> Result<Stored, RecordError> {
     Ok(stored)
 }
 
-fn decode_partitions(reader: &mut Reader<'_>, flexible: bool) -> Result<BTreeSet<TopicPartition>, RecordError> {
+fn decode_partitions(reader: &mut Reader<'_>, flexible: bool) -> Result<BTreeSet<TopicPartition>, FieldError> {
     let mut partitions = BTreeSet::new();
     let Some(topics) = reader.versioned_nullable_length(flexible)? else { return Ok(partitions) };
     for _ in 0..topics {
-        let topic = TopicName::new(reader.versioned_string(flexible)?).map_err(|_| RecordError::Malformed)?;
+        let topic = TopicName::new(reader.versioned_string(flexible)?).map_err(|_| FieldError::Malformed)?;
         for _ in 0..reader.versioned_length(flexible)? {
             let partition = PartitionIndex(reader.i32()?);
             partitions.insert(TopicPartition { topic: topic.clone(), partition });

@@ -4,7 +4,6 @@
 mod record;
 #[cfg(test)]
 mod tests;
-mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -5,9 +5,8 @@
 //! nobody knows what else it says; a kind that nobody knows is counted.
 
 use tidelog_model::TopicId;
+use tidelog_record::fields::{FieldError, Reader};
 use uuid::Uuid;
-
-use super::wire::{Malformed, Reader};
 
 /// The frame's only version.
 const FRAME: u32 = 1;
@@ -217,49 +216,46 @@ pub(super) fn read(value: &[u8]) -> Result<Said, KraftError> {
     if version > known {
         return Err(KraftError::Version { kind, version, known });
     }
-    let said = fields(kind, version, &mut from).map_err(|Malformed| KraftError::Malformed(kind))?;
+    let said = fields(kind, version, &mut from).map_err(|_| KraftError::Malformed(kind))?;
     if from.is_at_end() { Ok(said) } else { Err(KraftError::Malformed(kind)) }
 }
 
-fn fields(kind: u32, version: u32, from: &mut Reader<'_>) -> Result<Said, Malformed> {
+fn fields(kind: u32, version: u32, from: &mut Reader<'_>) -> Result<Said, FieldError> {
     let said = match kind {
         kind::TOPIC => {
-            let name = from.string()?;
+            let name = text(from)?;
             Said::Topic { id: from.uuid()?, name }
         }
         kind::PARTITION => return partition(version, from),
         kind::PARTITION_CHANGE => return partition_change(from),
-        kind::CONFIG => Said::Config {
-            resource: from.i8()?,
-            name: from.string()?,
-            setting: from.string()?,
-            value: from.nullable_string()?,
-        },
+        kind::CONFIG => {
+            Said::Config { resource: from.i8()?, name: text(from)?, setting: text(from)?, value: nullable_text(from)? }
+        }
         kind::REMOVE_TOPIC => Said::RemoveTopic(from.uuid()?),
         kind::DELEGATION_TOKEN => {
             let token = KraftToken {
-                owner: from.string()?,
-                requester: from.string()?,
-                renewers: from.array_of(Reader::string)?,
+                owner: text(from)?,
+                requester: text(from)?,
+                renewers: from.array_of(text)?,
                 issued: from.i64()?,
                 ends: from.i64()?,
                 expires: from.i64()?,
             };
-            Said::DelegationToken { id: from.string()?, token }
+            Said::DelegationToken { id: text(from)?, token }
         }
-        kind::REMOVE_TOKEN => Said::RemoveDelegationToken(from.string()?),
+        kind::REMOVE_TOKEN => Said::RemoveDelegationToken(text(from)?),
         kind::SCRAM => Said::Scram {
-            user: from.string()?,
+            user: text(from)?,
             mechanism: from.i8()?,
             credential: KraftScram {
-                salt: from.bytes()?,
-                stored_key: from.bytes()?,
-                server_key: from.bytes()?,
+                salt: from.compact_bytes()?.to_vec(),
+                stored_key: from.compact_bytes()?.to_vec(),
+                server_key: from.compact_bytes()?.to_vec(),
                 iterations: from.i32()?,
             },
         },
-        kind::REMOVE_SCRAM => Said::RemoveScram { user: from.string()?, mechanism: from.i8()? },
-        kind::FEATURE => Said::Feature { name: from.string()?, level: from.i16()? },
+        kind::REMOVE_SCRAM => Said::RemoveScram { user: text(from)?, mechanism: from.i8()? },
+        kind::FEATURE => Said::Feature { name: text(from)?, level: from.i16()? },
         kind::QUOTA => return quota(from),
         kind::PRODUCER_IDS => {
             let (_broker, _epoch) = (from.i32()?, from.i64()?);
@@ -269,10 +265,10 @@ fn fields(kind: u32, version: u32, from: &mut Reader<'_>) -> Result<Said, Malfor
             let id = uuid(from)?;
             let rule = KraftAcl {
                 resource: from.i8()?,
-                name: from.string()?,
+                name: text(from)?,
                 pattern: from.i8()?,
-                principal: from.string()?,
-                host: from.string()?,
+                principal: text(from)?,
+                host: text(from)?,
                 operation: from.i8()?,
                 permission: from.i8()?,
             };
@@ -289,11 +285,19 @@ fn fields(kind: u32, version: u32, from: &mut Reader<'_>) -> Result<Said, Malfor
     Ok(said)
 }
 
-fn uuid(from: &mut Reader<'_>) -> Result<Uuid, Malformed> {
+fn text(from: &mut Reader<'_>) -> Result<String, FieldError> {
+    from.compact_string().map(str::to_owned)
+}
+
+fn nullable_text(from: &mut Reader<'_>) -> Result<Option<String>, FieldError> {
+    Ok(from.compact_nullable_string()?.map(str::to_owned))
+}
+
+fn uuid(from: &mut Reader<'_>) -> Result<Uuid, FieldError> {
     Ok(Uuid::from_bytes(from.uuid()?.bytes()))
 }
 
-fn partition(version: u32, from: &mut Reader<'_>) -> Result<Said, Malformed> {
+fn partition(version: u32, from: &mut Reader<'_>) -> Result<Said, FieldError> {
     let (index, id) = (from.i32()?, from.uuid()?);
     let replicas = from.array_of(Reader::i32)?;
     for _in_sync_removing_adding in 0..3 {
@@ -305,7 +309,7 @@ fn partition(version: u32, from: &mut Reader<'_>) -> Result<Said, Malformed> {
     Ok(Said::Partition { id, index, replicas, directories, leader_epoch })
 }
 
-fn partition_change(from: &mut Reader<'_>) -> Result<Said, Malformed> {
+fn partition_change(from: &mut Reader<'_>) -> Result<Said, FieldError> {
     /// The leader stays.
     const SAME_LEADER: i32 = -2;
     let (index, id) = (from.i32()?, from.uuid()?);
@@ -321,20 +325,20 @@ fn partition_change(from: &mut Reader<'_>) -> Result<Said, Malformed> {
     Ok(Said::PartitionChange(change))
 }
 
-fn quota(from: &mut Reader<'_>) -> Result<Said, Malformed> {
+fn quota(from: &mut Reader<'_>) -> Result<Said, FieldError> {
     let entity = from.array_of(|from| {
-        let part = (from.string()?, from.nullable_string()?);
+        let part = (text(from)?, nullable_text(from)?);
         from.tagged()?;
         Ok(part)
     })?;
-    let (name, value, removed) = (from.string()?, from.f64()?, from.i8()? != 0);
+    let (name, value, removed) = (text(from)?, from.f64()?, from.i8()? != 0);
     from.tagged()?;
     Ok(Said::Quota { entity, name, value: (!removed).then_some(value) })
 }
 
 /// Of a controller only the number matters: the rest is read by nobody.
-fn controller(from: &mut Reader<'_>) -> Result<Said, Malformed> {
+fn controller(from: &mut Reader<'_>) -> Result<Said, FieldError> {
     let id = from.i32()?;
-    from.skip();
+    from.skip_rest();
     Ok(Said::Controller(id))
 }

@@ -58,7 +58,11 @@ pub(super) async fn run(
             false => Err(Interrupted.into()),
         },
     };
-    let committed = reader.commit().await;
+    let committed = tokio::select! {
+        committed = reader.commit() => committed,
+        // The server may be away: whoever asks twice does not wait for it.
+        _ = tokio::signal::ctrl_c() => Err(Interrupted.into()),
+    };
     let left = reader.membership.leave().await;
     result?;
     committed?;

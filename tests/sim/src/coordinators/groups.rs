@@ -159,7 +159,7 @@ impl Groups {
     }
 
     /// Before a transaction's coordinator is asked whether this partition belongs to it.
-    pub(super) fn ask(&mut self, producer: Producer, now: Now) -> Option<Guard> {
+    pub(super) fn guard(&mut self, producer: Producer, now: Now) -> Option<Guard> {
         self.seat.ask(producer, now)
     }
 
@@ -212,10 +212,11 @@ impl Groups {
         now: Now,
         report: &mut CoordinatorReport,
     ) -> Result<(), String> {
-        if random.chance(50) {
-            self.seat.roll(now);
+        self.seat.roll(now);
+        if random.chance(30) {
             return Ok(());
         }
+        (0..8).for_each(|_| self.seat.flush());
         let before = self.told(now);
         report.compactions += usize::from(self.seat.compact(now));
         match (before, self.told(now)) {

@@ -139,7 +139,7 @@ impl Transactions {
                 let mut partition = topic.map(|topic| TopicPartition { topic, partition: PartitionIndex(partition) });
                 if partition.as_ref().is_some_and(|at| at.partition.get() >= 4) {
                     partition = place();
-                    client.guard = groups.ask(producer, now);
+                    client.guard = groups.guard(producer, now);
                 }
                 let partitions: BTreeSet<_> = partition.into_iter().collect();
                 client.asked = partitions.clone();
@@ -246,10 +246,11 @@ impl Transactions {
         now: Now,
         report: &mut CoordinatorReport,
     ) -> Result<(), String> {
-        if random.chance(50) {
-            self.seat.roll(now);
+        self.seat.roll(now);
+        if random.chance(30) {
             return Ok(());
         }
+        (0..8).for_each(|_| self.seat.flush());
         let before = self.told(now);
         report.compactions += usize::from(self.seat.compact(now));
         match (before, self.told(now)) {

@@ -15,10 +15,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tidelog_model::Timestamp;
+use tidelog_record::fields::{FieldError, Reader, Writer};
 
 use crate::CoordinatorRecord;
 use crate::group::ids::{Generation, GroupId, InstanceId, MemberId};
-use crate::wire::{Reader, RecordError, Writer};
 
 const KEY_KIND: i16 = 2;
 const VALUE_VERSION: i16 = 3;
@@ -52,14 +52,14 @@ pub(crate) struct StoredMember {
 }
 
 /// The key of a group's record; with no value it is the group's tombstone.
-pub(crate) fn group_key(group: &GroupId) -> Result<Bytes, RecordError> {
+pub(crate) fn group_key(group: &GroupId) -> Result<Bytes, FieldError> {
     let mut out = Writer::new(KEY_KIND);
     out.string(group.as_str())?;
     Ok(out.finish())
 }
 
 /// The record that stores a group.
-pub(crate) fn group_record(group: &GroupId, stored: &StoredGroup) -> Result<CoordinatorRecord, RecordError> {
+pub(crate) fn group_record(group: &GroupId, stored: &StoredGroup) -> Result<CoordinatorRecord, FieldError> {
     let mut out = Writer::new(VALUE_VERSION);
     out.string(&stored.protocol_type)?;
     out.i32(stored.generation.get());
@@ -81,11 +81,11 @@ pub(crate) fn group_record(group: &GroupId, stored: &StoredGroup) -> Result<Coor
 }
 
 /// Reads a value of any version.
-pub(crate) fn decode_value(value: &[u8]) -> Result<StoredGroup, RecordError> {
+pub(crate) fn decode_value(value: &[u8]) -> Result<StoredGroup, FieldError> {
     let mut reader = Reader::new(value);
     let version = reader.i16()?;
     if !(0..=NEWEST_VALUE_VERSION).contains(&version) {
-        return Err(RecordError::Malformed);
+        return Err(FieldError::Malformed);
     }
     let flexible = version >= 4;
     let protocol_type = Arc::from(reader.versioned_string(flexible)?);
@@ -104,7 +104,7 @@ pub(crate) fn decode_value(value: &[u8]) -> Result<StoredGroup, RecordError> {
     Ok(StoredGroup { protocol_type, generation, protocol_name, leader, state_since, members })
 }
 
-fn decode_member(reader: &mut Reader<'_>, version: i16, flexible: bool) -> Result<StoredMember, RecordError> {
+fn decode_member(reader: &mut Reader<'_>, version: i16, flexible: bool) -> Result<StoredMember, FieldError> {
     let member_id = MemberId::from(reader.versioned_string(flexible)?);
     let instance_id =
         if version >= 3 { reader.versioned_nullable_string(flexible)?.map(InstanceId::from) } else { None };

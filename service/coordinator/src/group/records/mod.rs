@@ -16,11 +16,11 @@ pub(crate) use group_metadata::{StoredGroup, StoredMember, group_key, group_reco
 pub(crate) use offset_commit::{OffsetKey, offset_record, offset_tombstone};
 
 use tidelog_model::TopicName;
+use tidelog_record::fields::{FieldError, Reader};
 
 use super::CommittedOffset;
 use super::ids::GroupId;
 use crate::CoordinatorRecord;
-use crate::wire::{self, RecordError};
 
 /// A record that was understood; no value means a tombstone.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,13 +38,13 @@ pub(crate) enum GroupRecord {
 }
 
 /// Reads one record.
-pub(crate) fn decode(record: &CoordinatorRecord) -> Result<GroupRecord, RecordError> {
-    let mut key = wire::Reader::new(&record.key);
+pub(crate) fn decode(record: &CoordinatorRecord) -> Result<GroupRecord, FieldError> {
+    let mut key = Reader::new(&record.key);
     let kind = key.i16()?;
     match kind {
         0 | 1 => {
             let group = GroupId::from(key.string()?);
-            let topic = TopicName::new(key.string()?).map_err(|_| RecordError::Malformed)?;
+            let topic = TopicName::new(key.string()?).map_err(|_| FieldError::Malformed)?;
             let key = OffsetKey { group, topic, partition: key.i32()?.into() };
             let value = record.value.as_ref().map(|value| offset_commit::decode_value(value)).transpose()?;
             Ok(GroupRecord::Offset(key, value))

@@ -13,11 +13,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tidelog_model::{LeaderEpoch, Offset, PartitionIndex, Timestamp, TopicId, TopicName};
+use tidelog_record::fields::{FieldError, Reader, Writer};
 
 use crate::CoordinatorRecord;
 use crate::group::CommittedOffset;
 use crate::group::ids::GroupId;
-use crate::wire::{Reader, RecordError, Writer};
 
 const KEY_KIND: i16 = 1;
 const VALUE_VERSION: i16 = 4;
@@ -39,7 +39,7 @@ pub(crate) fn offset_record(
     topic: &TopicName,
     partition: PartitionIndex,
     committed: &CommittedOffset,
-) -> Result<CoordinatorRecord, RecordError> {
+) -> Result<CoordinatorRecord, FieldError> {
     Ok(CoordinatorRecord { key: key(group, topic, partition)?, value: Some(value(committed)?) })
 }
 
@@ -48,11 +48,11 @@ pub(crate) fn offset_tombstone(
     group: &GroupId,
     topic: &TopicName,
     partition: PartitionIndex,
-) -> Result<CoordinatorRecord, RecordError> {
+) -> Result<CoordinatorRecord, FieldError> {
     Ok(CoordinatorRecord { key: key(group, topic, partition)?, value: None })
 }
 
-fn key(group: &GroupId, topic: &TopicName, partition: PartitionIndex) -> Result<Bytes, RecordError> {
+fn key(group: &GroupId, topic: &TopicName, partition: PartitionIndex) -> Result<Bytes, FieldError> {
     let mut out = Writer::new(KEY_KIND);
     out.string(group.as_str())?;
     out.string(topic.as_str())?;
@@ -60,7 +60,7 @@ fn key(group: &GroupId, topic: &TopicName, partition: PartitionIndex) -> Result<
     Ok(out.finish())
 }
 
-fn value(committed: &CommittedOffset) -> Result<Bytes, RecordError> {
+fn value(committed: &CommittedOffset) -> Result<Bytes, FieldError> {
     if let Some(expires) = committed.expire_timestamp {
         let mut out = Writer::new(VALUE_VERSION_WITH_EXPIRY);
         out.i64(committed.offset.get());
@@ -87,11 +87,11 @@ fn value(committed: &CommittedOffset) -> Result<Bytes, RecordError> {
 }
 
 /// Reads a value of any version.
-pub(crate) fn decode_value(value: &[u8]) -> Result<CommittedOffset, RecordError> {
+pub(crate) fn decode_value(value: &[u8]) -> Result<CommittedOffset, FieldError> {
     let mut reader = Reader::new(value);
     let version = reader.i16()?;
     if !(0..=NEWEST_VALUE_VERSION).contains(&version) {
-        return Err(RecordError::Malformed);
+        return Err(FieldError::Malformed);
     }
     let flexible = version >= 4;
     let offset = Offset(reader.i64()?);
@@ -101,9 +101,9 @@ pub(crate) fn decode_value(value: &[u8]) -> Result<CommittedOffset, RecordError>
     let expires = if version == 1 { Timestamp(reader.i64()?) } else { Timestamp::NONE };
     let mut topic_id = TopicId::ZERO;
     if flexible {
-        for (tag, bytes) in reader.tagged()? {
+        for (tag, mut field) in reader.tagged()? {
             if tag == TOPIC_ID_TAG {
-                topic_id = TopicId::from_bytes(Reader::new(bytes).uuid()?);
+                topic_id = field.uuid()?;
             }
         }
     }

@@ -176,29 +176,29 @@ fn other_kinds_are_left_alone_and_damage_is_an_error() {
         let (key, value) = (bytes(key), bytes(value));
         for end in 0..key.len() {
             let record = CoordinatorRecord { key: key.slice(..end), value: Some(value.clone()) };
-            assert_eq!(decode(&record), Err(RecordError::Malformed), "key cut at {end}");
+            assert_eq!(decode(&record), Err(FieldError::Malformed), "key cut at {end}");
         }
         for end in 0..value.len() {
             let record = CoordinatorRecord { key: key.clone(), value: Some(value.slice(..end)) };
-            assert_eq!(decode(&record), Err(RecordError::Malformed), "value cut at {end}");
+            assert_eq!(decode(&record), Err(FieldError::Malformed), "value cut at {end}");
         }
         for version in [-1i16, 5, i16::MAX] {
             let mut value = value.to_vec();
             value[..2].copy_from_slice(&version.to_be_bytes());
             let record = CoordinatorRecord { key: key.clone(), value: Some(value.into()) };
-            assert_eq!(decode(&record), Err(RecordError::Malformed), "version {version}");
+            assert_eq!(decode(&record), Err(FieldError::Malformed), "version {version}");
         }
     }
     // 2^31 − 1 members announced in a few bytes.
     let huge = bytes("0003 0000 00000000 ffff ffff 000001a1fda263ec 7fffffff");
-    assert_eq!(decode(&CoordinatorRecord { key: bytes(GROUP_KEY), value: Some(huge) }), Err(RecordError::Malformed));
+    assert_eq!(decode(&CoordinatorRecord { key: bytes(GROUP_KEY), value: Some(huge) }), Err(FieldError::Malformed));
 }
 
 #[test]
 fn texts_beyond_sixteen_bits_are_refused() {
     let long = GroupId::from("x".repeat(i16::MAX as usize + 1));
-    assert_eq!(group_key(&long), Err(RecordError::TooLong));
-    assert_eq!(offset_tombstone(&long, &topic("t"), PartitionIndex(0)), Err(RecordError::TooLong));
+    assert_eq!(group_key(&long), Err(FieldError::TooLong));
+    assert_eq!(offset_tombstone(&long, &topic("t"), PartitionIndex(0)), Err(FieldError::TooLong));
     let id = GroupId::from("x".repeat(i16::MAX as usize));
     assert!(group_key(&id).is_ok());
     // The note of an offset that expires by the client's wish has a 16-bit length, any other note has not.
@@ -208,7 +208,7 @@ fn texts_beyond_sixteen_bits_are_refused() {
     let group = GroupId::from("g");
     let record = offset_record(&group, &topic("t"), PartitionIndex(0), &plain).unwrap();
     assert!(matches!(decode(&record), Ok(GroupRecord::Offset(_, Some(read))) if read == plain));
-    assert_eq!(offset_record(&group, &topic("t"), PartitionIndex(0), &expiring), Err(RecordError::TooLong));
+    assert_eq!(offset_record(&group, &topic("t"), PartitionIndex(0), &expiring), Err(FieldError::TooLong));
 }
 
 fn any_stored() -> impl Strategy<Value = StoredGroup> {

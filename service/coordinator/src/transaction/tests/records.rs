@@ -1,13 +1,13 @@
 use bytes::Bytes;
 use proptest::prelude::*;
 use tidelog_model::{ProducerEpoch, ProducerId, Timestamp};
+use tidelog_record::fields::FieldError;
 
 use super::driver::partition;
 use crate::CoordinatorRecord;
 use crate::transaction::record::{TransactionRecord, decode, transaction_record, transaction_tombstone};
 use crate::transaction::state::Stored;
 use crate::transaction::*;
-use crate::wire::RecordError;
 
 fn bytes(text: &str) -> Bytes {
     hex::decode(text.replace([' ', '\n'], "")).unwrap().into()
@@ -68,18 +68,18 @@ fn what_cannot_be_read_is_an_error_and_other_kinds_are_passed_over() {
     let value = record.value.clone().unwrap();
     for end in 0..value.len() {
         let cut = CoordinatorRecord { value: Some(value.slice(..end)), ..record.clone() };
-        assert_eq!(decode(&cut), Err(RecordError::Malformed), "value cut at {end}");
+        assert_eq!(decode(&cut), Err(FieldError::Malformed), "value cut at {end}");
     }
     for (at, byte) in [(1, 2), (16, 8)] {
         let mut wrong = value.to_vec();
         wrong[at] = byte;
         let wrong = CoordinatorRecord { value: Some(wrong.into()), ..record.clone() };
-        assert_eq!(decode(&wrong), Err(RecordError::Malformed), "byte {at}");
+        assert_eq!(decode(&wrong), Err(FieldError::Malformed), "byte {at}");
     }
     let other = CoordinatorRecord { key: bytes("0001 0002 7478"), ..record };
     assert_eq!(decode(&other), Ok(TransactionRecord::Unknown(1)));
     let long = TransactionalId::from("x".repeat(40_000));
-    assert_eq!(transaction_record(&long, &stored()), Err(RecordError::TooLong));
+    assert_eq!(transaction_record(&long, &stored()), Err(FieldError::TooLong));
 }
 
 proptest! {

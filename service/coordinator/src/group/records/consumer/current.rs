@@ -11,11 +11,11 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use tidelog_model::{PartitionIndex, TopicId};
+use tidelog_record::fields::{FieldError, Reader, Writer};
 
 use super::open;
 use super::target::partitions;
 use crate::group::ids::Epoch;
-use crate::wire::{Reader, RecordError, Writer};
 
 const EPOCHS_TAG: u32 = 0;
 
@@ -56,7 +56,7 @@ impl Current {
         }
     }
 
-    pub(super) fn encode(&self) -> Result<Bytes, RecordError> {
+    pub(super) fn encode(&self) -> Result<Bytes, FieldError> {
         let mut out = Writer::new(0);
         out.i32(self.epoch.get());
         out.i32(self.previous_epoch.get());
@@ -67,7 +67,7 @@ impl Current {
         Ok(out.finish())
     }
 
-    pub(super) fn decode(value: &[u8]) -> Result<Self, RecordError> {
+    pub(super) fn decode(value: &[u8]) -> Result<Self, FieldError> {
         let mut reader = open(value)?;
         let epoch = Epoch(reader.i32()?);
         let previous_epoch = Epoch(reader.i32()?);
@@ -75,7 +75,7 @@ impl Current {
             0 => MemberState::Stable,
             1 => MemberState::Unrevoked,
             2 => MemberState::Unreleased,
-            _ => return Err(RecordError::Malformed),
+            _ => return Err(FieldError::Malformed),
         };
         let assigned = owned(&mut reader, epoch)?;
         let revoking = owned(&mut reader, epoch)?;
@@ -84,7 +84,7 @@ impl Current {
     }
 }
 
-fn put_owned(out: &mut Writer, owned: &Owned) -> Result<(), RecordError> {
+fn put_owned(out: &mut Writer, owned: &Owned) -> Result<(), FieldError> {
     out.compact_length(owned.len())?;
     for (topic, partitions) in owned {
         out.raw(&topic.bytes());
@@ -107,17 +107,16 @@ fn put_owned(out: &mut Writer, owned: &Owned) -> Result<(), RecordError> {
 }
 
 /// Records from before KIP-1251 have no epochs: the member's own is the latest that it can have been.
-fn owned(reader: &mut Reader<'_>, member: Epoch) -> Result<Owned, RecordError> {
+fn owned(reader: &mut Reader<'_>, member: Epoch) -> Result<Owned, FieldError> {
     let mut owned = Owned::new();
     for _ in 0..reader.versioned_length(true)? {
-        let topic = TopicId::from_bytes(reader.uuid()?);
+        let topic = reader.uuid()?;
         let partitions = partitions(reader)?;
         let mut epochs = Vec::new();
-        for (tag, bytes) in reader.tagged()? {
+        for (tag, mut field) in reader.tagged()? {
             if tag == EPOCHS_TAG {
-                let mut bytes = Reader::new(bytes);
-                for _ in 0..bytes.versioned_length(true)? {
-                    epochs.push(Epoch(bytes.i32()?));
+                for _ in 0..field.versioned_length(true)? {
+                    epochs.push(Epoch(field.i32()?));
                 }
             }
         }

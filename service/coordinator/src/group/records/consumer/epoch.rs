@@ -5,10 +5,10 @@
 //! ```
 
 use bytes::Bytes;
+use tidelog_record::fields::{FieldError, Writer};
 
 use super::open;
 use crate::group::ids::Epoch;
-use crate::wire::{Reader, RecordError, Writer};
 
 const HASH_TAG: u32 = 0;
 
@@ -28,13 +28,13 @@ impl GroupEpoch {
         out.finish()
     }
 
-    pub(super) fn decode(value: &[u8]) -> Result<Self, RecordError> {
+    pub(super) fn decode(value: &[u8]) -> Result<Self, FieldError> {
         let mut reader = open(value)?;
         let epoch = Epoch(reader.i32()?);
         let mut metadata_hash = 0;
-        for (tag, bytes) in reader.tagged()? {
+        for (tag, mut field) in reader.tagged()? {
             if tag == HASH_TAG {
-                metadata_hash = Reader::new(bytes).i64()?;
+                metadata_hash = field.i64()?;
             }
         }
         Ok(GroupEpoch { epoch, metadata_hash })

@@ -14,11 +14,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tidelog_record::fields::{FieldError, Reader, Writer};
 
 use super::open;
 use crate::group::Protocol;
 use crate::group::ids::InstanceId;
-use crate::wire::{Reader, RecordError, Writer};
 
 const CLASSIC_TAG: u32 = 0;
 
@@ -67,7 +67,7 @@ impl Subscriber {
         self.regex.as_ref().filter(|regex| !regex.is_empty())
     }
 
-    pub(super) fn encode(&self) -> Result<Bytes, RecordError> {
+    pub(super) fn encode(&self) -> Result<Bytes, FieldError> {
         let mut out = Writer::new(0);
         out.compact_nullable_string(self.instance_id.as_ref().map(InstanceId::as_str))?;
         out.compact_nullable_string(self.rack_id.as_deref())?;
@@ -92,23 +92,23 @@ impl Subscriber {
         Ok(out.finish())
     }
 
-    pub(super) fn decode(value: &[u8]) -> Result<Self, RecordError> {
+    pub(super) fn decode(value: &[u8]) -> Result<Self, FieldError> {
         let mut reader = open(value)?;
         let instance_id = reader.compact_nullable_string()?.map(InstanceId::from);
         let rack_id = reader.compact_nullable_string()?.map(Arc::from);
-        let client_id = Arc::from(reader.versioned_string(true)?);
-        let client_host = Arc::from(reader.versioned_string(true)?);
+        let client_id = Arc::from(reader.compact_string()?);
+        let client_host = Arc::from(reader.compact_string()?);
         let mut topics = BTreeSet::new();
         for _ in 0..reader.versioned_length(true)? {
-            topics.insert(Arc::from(reader.versioned_string(true)?));
+            topics.insert(Arc::from(reader.compact_string()?));
         }
         let regex = reader.compact_nullable_string()?.filter(|regex| !regex.is_empty()).map(Arc::from);
         let rebalance_timeout_ms = reader.i32()?;
         let assignor = reader.compact_nullable_string()?.map(Arc::from);
         let mut classic = None;
-        for (tag, bytes) in reader.tagged()? {
+        for (tag, mut field) in reader.tagged()? {
             if tag == CLASSIC_TAG {
-                classic = ClassicTerms::decode(bytes)?;
+                classic = ClassicTerms::decode(&mut field)?;
             }
         }
         Ok(Subscriber {
@@ -126,7 +126,7 @@ impl Subscriber {
 }
 
 impl ClassicTerms {
-    fn encode(&self) -> Result<Bytes, RecordError> {
+    fn encode(&self) -> Result<Bytes, FieldError> {
         let mut out = Writer::empty();
         out.i8(1);
         out.i32(self.session_timeout_ms);
@@ -141,15 +141,14 @@ impl ClassicTerms {
         Ok(out.finish())
     }
 
-    fn decode(bytes: &[u8]) -> Result<Option<Self>, RecordError> {
-        let mut reader = Reader::new(bytes);
+    fn decode(reader: &mut Reader<'_>) -> Result<Option<Self>, FieldError> {
         if reader.i8()? == 0 {
             return Ok(None);
         }
         let session_timeout_ms = reader.i32()?;
         let mut protocols = Vec::new();
         for _ in 0..reader.versioned_length(true)? {
-            let name = Arc::from(reader.versioned_string(true)?);
+            let name = Arc::from(reader.compact_string()?);
             let metadata = reader.versioned_bytes(true)?;
             reader.tagged()?;
             protocols.push(Protocol { name, metadata });

@@ -17,9 +17,10 @@ mod target;
 
 use std::sync::Arc;
 
+use tidelog_record::fields::{FieldError, Reader, Writer};
+
 use crate::CoordinatorRecord;
 use crate::group::ids::{GroupId, MemberId};
-use crate::wire::{Reader, RecordError, Writer};
 
 pub(crate) use current::{Current, MemberState, Owned};
 pub(crate) use epoch::GroupEpoch;
@@ -76,7 +77,7 @@ impl ConsumerRecord {
     }
 
     /// The record as it is stored.
-    pub(crate) fn encode(&self, group: &GroupId) -> Result<CoordinatorRecord, RecordError> {
+    pub(crate) fn encode(&self, group: &GroupId) -> Result<CoordinatorRecord, FieldError> {
         let mut key = Writer::new(self.kind());
         key.string(group.as_str())?;
         let value = match self {
@@ -107,7 +108,7 @@ impl ConsumerRecord {
         kind: i16,
         key: &mut Reader<'_>,
         value: Option<&[u8]>,
-    ) -> Result<Option<(GroupId, ConsumerRecord)>, RecordError> {
+    ) -> Result<Option<(GroupId, ConsumerRecord)>, FieldError> {
         if ![EPOCH, MEMBER, TARGET_EPOCH, TARGET, CURRENT, REGEX].contains(&kind) {
             return Ok(None);
         }
@@ -124,14 +125,14 @@ impl ConsumerRecord {
     }
 }
 
-fn member_id(key: &mut Reader<'_>) -> Result<MemberId, RecordError> {
+fn member_id(key: &mut Reader<'_>) -> Result<MemberId, FieldError> {
     Ok(MemberId::from(key.string()?))
 }
 
 /// A value of the only version that there is.
-fn open(value: &[u8]) -> Result<Reader<'_>, RecordError> {
+fn open(value: &[u8]) -> Result<Reader<'_>, FieldError> {
     let mut reader = Reader::new(value);
-    if reader.i16()? == 0 { Ok(reader) } else { Err(RecordError::Malformed) }
+    if reader.i16()? == 0 { Ok(reader) } else { Err(FieldError::Malformed) }
 }
 
 #[cfg(test)]

@@ -10,9 +10,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tidelog_model::Timestamp;
+use tidelog_record::fields::{FieldError, Writer};
 
 use super::open;
-use crate::wire::{RecordError, Writer};
 
 /// What an expression means.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub(crate) struct Resolved {
 }
 
 impl Resolved {
-    pub(super) fn encode(&self) -> Result<Bytes, RecordError> {
+    pub(super) fn encode(&self) -> Result<Bytes, FieldError> {
         let mut out = Writer::new(0);
         out.compact_length(self.topics.len())?;
         for topic in &self.topics {
@@ -36,11 +36,11 @@ impl Resolved {
         Ok(out.finish())
     }
 
-    pub(super) fn decode(value: &[u8]) -> Result<Self, RecordError> {
+    pub(super) fn decode(value: &[u8]) -> Result<Self, FieldError> {
         let mut reader = open(value)?;
         let mut topics = BTreeSet::new();
         for _ in 0..reader.versioned_length(true)? {
-            topics.insert(Arc::from(reader.versioned_string(true)?));
+            topics.insert(Arc::from(reader.compact_string()?));
         }
         let version = reader.i64()?;
         let at = Timestamp(reader.i64()?);

@@ -10,10 +10,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use tidelog_model::{PartitionIndex, Timestamp, TopicId};
+use tidelog_record::fields::{FieldError, Reader, Writer};
 
 use super::open;
 use crate::group::ids::Epoch;
-use crate::wire::{Reader, RecordError, Writer};
 
 const TIME_TAG: u32 = 0;
 
@@ -35,20 +35,20 @@ impl TargetEpoch {
         out.finish()
     }
 
-    pub(super) fn decode(value: &[u8]) -> Result<Self, RecordError> {
+    pub(super) fn decode(value: &[u8]) -> Result<Self, FieldError> {
         let mut reader = open(value)?;
         let epoch = Epoch(reader.i32()?);
         let mut made = Timestamp(0);
-        for (tag, bytes) in reader.tagged()? {
+        for (tag, mut field) in reader.tagged()? {
             if tag == TIME_TAG {
-                made = Timestamp(Reader::new(bytes).i64()?);
+                made = Timestamp(field.i64()?);
             }
         }
         Ok(TargetEpoch { epoch, made })
     }
 }
 
-pub(super) fn encode(target: &Partitions) -> Result<Bytes, RecordError> {
+pub(super) fn encode(target: &Partitions) -> Result<Bytes, FieldError> {
     let mut out = Writer::new(0);
     out.compact_length(target.len())?;
     for (topic, partitions) in target {
@@ -63,11 +63,11 @@ pub(super) fn encode(target: &Partitions) -> Result<Bytes, RecordError> {
     Ok(out.finish())
 }
 
-pub(super) fn decode(value: &[u8]) -> Result<Partitions, RecordError> {
+pub(super) fn decode(value: &[u8]) -> Result<Partitions, FieldError> {
     let mut reader = open(value)?;
     let mut target = Partitions::new();
     for _ in 0..reader.versioned_length(true)? {
-        let topic = TopicId::from_bytes(reader.uuid()?);
+        let topic = reader.uuid()?;
         let partitions = partitions(&mut reader)?;
         reader.tagged()?;
         if !partitions.is_empty() {
@@ -78,7 +78,7 @@ pub(super) fn decode(value: &[u8]) -> Result<Partitions, RecordError> {
     Ok(target)
 }
 
-pub(super) fn partitions(reader: &mut Reader<'_>) -> Result<Vec<PartitionIndex>, RecordError> {
+pub(super) fn partitions(reader: &mut Reader<'_>) -> Result<Vec<PartitionIndex>, FieldError> {
     let mut partitions = Vec::new();
     for _ in 0..reader.versioned_length(true)? {
         partitions.push(PartitionIndex(reader.i32()?));

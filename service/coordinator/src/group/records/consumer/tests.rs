@@ -126,16 +126,16 @@ fn damage_is_an_error() {
         let (key, value) = (bytes(&format!("{kind}{GROUP}{member}")), bytes(value));
         for end in 0..key.len() {
             let record = CoordinatorRecord { key: key.slice(..end), value: Some(value.clone()) };
-            assert_eq!(decode(&record), Err(RecordError::Malformed), "key cut at {end}");
+            assert_eq!(decode(&record), Err(FieldError::Malformed), "key cut at {end}");
         }
         for end in 0..value.len() {
             let record = CoordinatorRecord { key: key.clone(), value: Some(value.slice(..end)) };
-            assert_eq!(decode(&record), Err(RecordError::Malformed), "value of {kind} cut at {end}");
+            assert_eq!(decode(&record), Err(FieldError::Malformed), "value of {kind} cut at {end}");
         }
         let mut newer = value.to_vec();
         newer[1] = 1;
         let record = CoordinatorRecord { key, value: Some(newer.into()) };
-        assert_eq!(decode(&record), Err(RecordError::Malformed));
+        assert_eq!(decode(&record), Err(FieldError::Malformed));
     }
 }
 
