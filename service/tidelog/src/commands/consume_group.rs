@@ -118,6 +118,14 @@ impl Reader<'_> {
             let wait = self.membership.due().saturating_duration_since(Instant::now()).min(POLL);
             match self.consumer.poll(wait).await? {
                 Some(fetched) => {
+                    // Whoever has slept for long may have been given up meanwhile, and others have printed it.
+                    if Instant::now() >= self.membership.due() {
+                        self.report().await?;
+                        let position = self.consumer.position(&self.topic.name, fetched.partition);
+                        if position != Some(fetched.next) {
+                            continue;
+                        }
+                    }
                     let printed = printer.print(&fetched, None)?;
                     if let Some(owned) = self.owned.get_mut(&fetched.partition) {
                         owned.done = printed;

@@ -121,8 +121,8 @@ impl Transactions {
             return self.mark(random.chance(70), now, groups, report);
         }
         let who = random.below(PRODUCERS as u64) as usize;
-        let (partition, decides, commit) = (random.below(6) as i32, random.chance(30), random.chance(70));
-        let has_position = random.chance(50);
+        let (partition, decides, commit) = (random.below(8) as i32, random.chance(30), random.chance(70));
+        let has_position = random.chance(80);
         let Some(client) = self.clients.get_mut(who).filter(|client| !client.waits) else { return };
         if client.next == Next::Add && decides && !client.added.is_empty() {
             client.next = Next::End { commit };
