@@ -15,6 +15,7 @@ use tidelog_model::{Caller, Door, KafkaError, Principal, Timestamp};
 use tidelog_security::limits::FAILED_AUTHENTICATION_DELAY;
 use tidelog_security::{AuditEvent, TokenError};
 
+use crate::activity::Known;
 use crate::context::{Session, Shared};
 use crate::error::{ApiError, grpc_error};
 use crate::media::is_grpc;
@@ -107,7 +108,9 @@ pub(crate) async fn authenticate(State(context): State<Shared>, mut request: Req
     };
     let caller = Caller { principal, host: peer(&request), client_id: client_id(request.headers()), door };
     request.extensions_mut().insert(Session { caller: Arc::new(caller), expires });
-    next.run(request).await
+    let mut answer = next.run(request).await;
+    answer.extensions_mut().insert(Known);
+    answer
 }
 
 /// Who it is, and until when that holds.

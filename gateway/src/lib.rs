@@ -2,6 +2,7 @@
 //! it decides nothing about topics or records, and it never names a part of the cold tier: SQL and tiering reach it through
 //! the ports [`SqlPort`] and [`StatusPort`].
 
+mod activity;
 mod body;
 mod budget;
 mod context;

@@ -23,9 +23,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
+use crate::activity::Activity;
 use crate::limits::{
-    DRAIN_TIMEOUT, HEADER_TIMEOUT, MAX_CONCURRENT_STREAMS, MAX_CONNECTIONS, MAX_HEAD_BUFFER_BYTES,
-    MAX_SEND_BUFFER_BYTES, OPENING_BYTES, WRITE_STALL_TIMEOUT,
+    CONNECTION_IDLE, DRAIN_TIMEOUT, GOODBYE, HEADER_TIMEOUT, MAX_CONCURRENT_STREAMS, MAX_CONNECTIONS,
+    MAX_HEAD_BUFFER_BYTES, MAX_SEND_BUFFER_BYTES, OPENING_BYTES, WRITE_STALL_TIMEOUT,
 };
 
 /// Accepts connections until `shutdown` is cancelled, then lets those in flight finish for at most ten seconds.
@@ -55,11 +56,11 @@ pub async fn serve(listener: TcpListener, router: Router, tls: Option<TlsSource>
         let (tls, handshakes) = (tls.clone(), handshakes.clone());
         let connection = async move {
             match tls {
-                None => connection(stream, peer, router, shutdown).await,
+                None => connection(stream, peer, router, shutdown, CONNECTION_IDLE).await,
                 Some(source) => {
                     let shake = handshakes.accept(stream, peer.ip(), &source);
                     match shutdown.run_until_cancelled(shake).await {
-                        Some(Ok(stream)) => connection(stream, peer, router, shutdown).await,
+                        Some(Ok(stream)) => connection(stream, peer, router, shutdown, CONNECTION_IDLE).await,
                         Some(Err(HandshakeError::Silent)) => tracing::debug!(%peer, "an HTTP client said nothing"),
                         Some(Err(error)) => {
                             let error = error.to_string();
@@ -95,13 +96,16 @@ async fn accept_failed(error: &io::Error) {
     }
 }
 
-async fn connection<S>(stream: S, peer: SocketAddr, router: Router, shutdown: CancellationToken)
+async fn connection<S>(stream: S, peer: SocketAddr, router: Router, shutdown: CancellationToken, idle: Duration)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
+    let activity = Activity::new();
+    let uses = activity.clone();
     let service = hyper::service::service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(ConnectInfo(peer));
-        router.clone().oneshot(request)
+        let (begun, answer) = (uses.begin(), router.clone().oneshot(request));
+        async move { answer.await.map(|answer| begun.with(answer)) }
     });
     let mut builder = Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_buf_size(MAX_HEAD_BUFFER_BYTES);
@@ -121,6 +125,10 @@ where
         () = shutdown.cancelled() => {
             connection.as_mut().graceful_shutdown();
             connection.await
+        }
+        () = activity.unused_for(idle) => {
+            connection.as_mut().graceful_shutdown();
+            tokio::time::timeout(GOODBYE, connection).await.unwrap_or(Ok(()))
         }
     };
     if let Err(error) = result {
@@ -263,5 +271,53 @@ mod tests {
         });
         theirs.read_exact(&mut [0; 64]).await.unwrap();
         assert_eq!(writer.await.unwrap(), Ok(true));
+    }
+
+    /// A request for "/" without a body, as HTTP/2 writes it.
+    fn h2_get(stream: u8) -> Vec<u8> {
+        vec![0, 0, 3, 1, 5, 0, 0, 0, stream, 0x82, 0x86, 0x84]
+    }
+
+    /// A client of HTTP/2 that has said hello, and the connection that serves it.
+    async fn h2(router: Router, idle: Duration) -> (tokio::io::DuplexStream, tokio::task::JoinHandle<()>) {
+        let (ours, mut theirs) = tokio::io::duplex(64 * 1024);
+        let peer = SocketAddr::from(([127, 0, 0, 1], 1));
+        let served = tokio::spawn(connection(ours, peer, router, CancellationToken::new(), idle));
+        theirs.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
+        (theirs, served)
+    }
+
+    #[tokio::test]
+    async fn a_connection_of_no_use_to_anybody_known_is_closed() {
+        use axum::routing::get;
+
+        const IDLE: Duration = Duration::from_secs(1);
+        let known = |mut answer: http::Response<axum::body::Body>| {
+            answer.extensions_mut().insert(crate::activity::Known);
+            answer
+        };
+        let stranger = || async { http::StatusCode::UNAUTHORIZED };
+        let endless =
+            || async { axum::body::Body::from_stream(futures::stream::pending::<io::Result<bytes::Bytes>>()) };
+        let answered = move || async move { known(http::Response::new(axum::body::Body::from("x"))) };
+        for (case, router, stays) in [
+            ("a stranger's requests are no use", Router::new().route("/", get(stranger)), false),
+            ("requests of somebody known are", Router::new().route("/", get(answered)), true),
+            ("an open stream is", Router::new().route("/", get(endless)), true),
+        ] {
+            let (mut client, served) = h2(router, IDLE).await;
+            let began = tokio::time::Instant::now();
+            let mut stream = 1;
+            // Asks all the time, and so it is only the idle limit that may end it.
+            while began.elapsed() < 3 * IDLE && !served.is_finished() {
+                // The server may hang up meanwhile.
+                let _ = client.write_all(&h2_get(stream)).await;
+                stream += 2;
+                tokio::time::sleep(IDLE / 20).await;
+            }
+            assert_eq!(!served.is_finished(), stays, "{case}");
+            drop(client);
+            tokio::time::timeout(Duration::from_secs(20), served).await.expect("it ends").unwrap();
+        }
     }
 }
