@@ -149,8 +149,15 @@ impl Accept {
         }
     }
 
+    /// A connection was turned away.
+    fn refused(&self, reason: &'static str) {
+        let listener = self.listener.name.to_lowercase();
+        metrics::counter!("tidelog_connections_refused_total", "listener" => listener, "reason" => reason).increment(1);
+    }
+
     fn serve(&self, stream: tokio::net::TcpStream, peer: SocketAddr, one_of_all: OwnedSemaphorePermit) {
         let Some(place) = self.places.take(one_of_all, peer.ip()) else {
+            self.refused("per_ip");
             debug!(%peer, "refusing a Kafka connection: max.connections.per.ip");
             return;
         };
@@ -170,7 +177,7 @@ impl Accept {
         if !pause.is_zero() {
             // Too many from this address: closed, but not so soon that it could try again at once (KIP-612). Others have its place
             // meanwhile, or one address that is limited would keep all others out.
-            metrics::counter!("tidelog_kafka_throttled_connections_total").increment(1);
+            self.refused("rate");
             drop(place);
             let Ok(held) = Arc::clone(&self.held).try_acquire_owned() else { return };
             self.tasks.spawn(async move {
@@ -179,6 +186,8 @@ impl Accept {
             });
             return;
         }
+        metrics::counter!("tidelog_connections_opened_total", "listener" => self.listener.name.to_lowercase())
+            .increment(1);
         let (broker, listener, sasl) = (self.broker.clone(), Arc::clone(&self.listener), self.sasl.clone());
         let (tls, handshakes) = (self.tls.clone(), self.handshakes.clone());
         let (budgets, limits, fetch_sessions) = (self.budgets.clone(), self.limits, Arc::clone(&self.fetch_sessions));

@@ -80,7 +80,8 @@ async fn clients_are_counted_by_api_and_by_topic() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_end_of_a_connection_is_counted_by_its_reason() {
-    let server = Server::start(tidelog_harness::options!().set("connections.max.idle.ms", 1000));
+    let options = tidelog_harness::options!().set("connections.max.idle.ms", 1000).set("max.connections.per.ip", 50);
+    let server = Server::start(options);
     let ended = |reason: &str| {
         now(&server, &format!("tidelog_connections_closed_total{{listener=\"plaintext\",reason=\"{reason}\"}}"))
     };
@@ -93,4 +94,10 @@ async fn the_end_of_a_connection_is_counted_by_its_reason() {
     let before = ended("client");
     drop(TcpStream::connect(server.kafka()).unwrap());
     wait_until(|| ended("client") == before + 1.0, PATIENCE, "a client hung up");
+    let listener = |name: &str| now(&server, &format!("tidelog_connections_{name}"));
+    assert!(listener("opened_total{listener=\"plaintext\"}") >= 3.0);
+    let many: Vec<TcpStream> = (0..51).map(|_| TcpStream::connect(server.kafka()).unwrap()).collect();
+    let refused = || listener("refused_total{listener=\"plaintext\",reason=\"per_ip\"}") >= 1.0;
+    wait_until(refused, PATIENCE, "an address has too many");
+    drop(many);
 }

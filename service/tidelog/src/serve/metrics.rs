@@ -47,6 +47,13 @@ const TABLE: &[(&str, Kind, Unit, &str)] = &[
         Unit::Count,
         "Connections of Kafka clients that ended after they were let in, by listener and reason: client, idle, error, server (a stop); failed handshakes are counted apart.",
     ),
+    ("tidelog_connections_opened_total", Counter, Unit::Count, "Connections that were let in, by listener."),
+    (
+        "tidelog_connections_refused_total",
+        Counter,
+        Unit::Count,
+        "Connections that were turned away, by listener and reason: their address had too many (per_ip), or they came too often (rate).",
+    ),
     (
         "tidelog_consumer_group_offsets_committed_total",
         Counter,
@@ -122,12 +129,6 @@ const TABLE: &[(&str, Kind, Unit, &str)] = &[
         Counter,
         Unit::Count,
         "Requests of Kafka clients that came too slowly or found no room in memory for too long, by reason.",
-    ),
-    (
-        "tidelog_kafka_throttled_connections_total",
-        Counter,
-        Unit::Count,
-        "Connections of Kafka clients that were closed because their address opened too many.",
     ),
     (
         "tidelog_kafka_throttled_requests_total",
