@@ -92,7 +92,9 @@ fn cold_value(n: usize) -> Vec<u8> {
 fn who_reads_nothing_of_the_cold_tier_keeps_nobody_from_it() {
     let store = tempfile::tempdir().unwrap();
     let url = format!("file://{}", store.path().display());
-    let mut server = Server::start(tidelog_harness::options!().args(["--object-store", &url]));
+    let mut server = Server::start(
+        tidelog_harness::options!().args(["--object-store", &url]).set("log.retention.check.interval.ms", 1_000),
+    );
     let configs = ["--config", "internal.segment.bytes=1048576", "--config", "local.retention.bytes=1"];
     server.run(&[&["topic", "create", "cold"][..], &configs].concat()).expect(0);
     let producer = Producer::new(server.kafka(), &[("compression.type", "none"), ("batch.num.messages", "2")]);
