@@ -151,7 +151,7 @@ impl Enqueued {
                         }
                     }
                 }
-                Err(error) => fail(&mut outcomes, &batch.places, &Arc::new(error)),
+                Err(error) => fail(&mut outcomes, &batch.places, &Arc::new(error.into())),
             }
         }
         let lost = || Err(Arc::new(BrokerError::from(KafkaError::UnknownServerError)));

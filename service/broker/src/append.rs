@@ -17,36 +17,37 @@ use tokio::sync::oneshot;
 
 use crate::broker::Broker;
 use crate::replica::{AppendResult, AppendWork, Replica, Work};
-use crate::{Acks, AppendRequest, Appended, BrokerError};
+use crate::{Acks, AppendError, AppendRequest, Appended, BrokerError};
 
 /// An append on its way: the waiting stage of a produce request.
 pub struct AppendTicket(State);
 
 enum State {
-    Refused(Option<BrokerError>),
+    Refused(Option<AppendError>),
     Waiting { reply: oneshot::Receiver<AppendResult>, replica: Arc<Replica> },
 }
 
 impl AppendTicket {
     /// An append that was refused before it reached a partition.
-    pub fn refused(error: BrokerError) -> Self {
-        AppendTicket(State::Refused(Some(error)))
+    pub fn refused(error: impl Into<AppendError>) -> Self {
+        AppendTicket(State::Refused(Some(error.into())))
     }
 
     /// The same for one whose partition is known.
     pub(crate) fn refused_by(replica: &Replica, error: BrokerError) -> Self {
         replica.traffic.produce_failed();
-        AppendTicket::refused(error)
+        AppendTicket::refused(AppendError::of_partition(error, replica.offsets().log_start))
     }
 }
 
 impl Future for AppendTicket {
-    type Output = Result<Appended, BrokerError>;
+    type Output = Result<Appended, AppendError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut self.0 {
             State::Refused(error) => {
-                Poll::Ready(Err(error.take().unwrap_or_else(|| KafkaError::UnknownServerError.into())))
+                let polled_again = || BrokerError::from(KafkaError::UnknownServerError).into();
+                Poll::Ready(Err(error.take().unwrap_or_else(polled_again)))
             }
             State::Waiting { reply, replica } => Pin::new(reply).poll(cx).map(|answer| {
                 let error = match answer {
@@ -59,7 +60,7 @@ impl Future for AppendTicket {
                     Err(_) => KafkaError::NotLeaderOrFollower,
                 };
                 replica.traffic.produce_failed();
-                Err(error.into())
+                Err(AppendError::of_partition(error.into(), replica.offsets().log_start))
             }),
         }
     }
@@ -76,23 +77,21 @@ impl Broker {
 
     /// Appends and waits for the answer.
     pub async fn append(&self, caller: &Caller, request: AppendRequest) -> Result<Appended, BrokerError> {
-        self.enqueue(caller, request).await.await
+        Ok(self.enqueue(caller, request).await.await?)
     }
 
-    async fn try_enqueue(&self, caller: &Caller, request: AppendRequest) -> Result<AppendTicket, BrokerError> {
+    async fn try_enqueue(&self, caller: &Caller, request: AppendRequest) -> Result<AppendTicket, AppendError> {
         let append = self.prepare(caller, request)?;
         if append.is_transactional() {
-            let error = BrokerError::new(
-                KafkaError::TransactionalIdAuthorizationFailed,
-                "the batch is transactional, but the request names no transactional id",
-            );
+            let message = "the batch is transactional, but the request names no transactional id";
+            let error = BrokerError::new(KafkaError::TransactionalIdAuthorizationFailed, message);
             return Ok(AppendTicket::refused_by(&append.replica, error));
         }
         Ok(self.place(append, Content::PLAIN).await)
     }
 
     /// Authorizes and checks; nothing is in the queue yet.
-    pub(crate) fn prepare(&self, caller: &Caller, request: AppendRequest) -> Result<Prepared, BrokerError> {
+    pub(crate) fn prepare(&self, caller: &Caller, request: AppendRequest) -> Result<Prepared, AppendError> {
         let (_, replica) = self.find_partition(caller, Operation::Write, &request.topic, request.partition)?;
         let prepared = self.check(caller, &replica, request);
         if prepared.is_err() {
@@ -101,20 +100,20 @@ impl Broker {
         prepared
     }
 
-    fn check(&self, caller: &Caller, replica: &Arc<Replica>, request: AppendRequest) -> Result<Prepared, BrokerError> {
+    fn check(&self, caller: &Caller, replica: &Arc<Replica>, request: AppendRequest) -> Result<Prepared, AppendError> {
         let topic = &replica.id.topic;
         if topic.is_internal() {
             let message = format!("{topic} is written by the service alone");
-            return Err(BrokerError::new(KafkaError::InvalidTopicException, message));
+            return Err(BrokerError::new(KafkaError::InvalidTopicException, message).into());
         }
         if self.disk_failed() {
             let message = "the broker's disk failed; an operator has to look at it and restart the broker";
-            return Err(BrokerError::new(KafkaError::KafkaStorageError, message));
+            return Err(BrokerError::new(KafkaError::KafkaStorageError, message).into());
         }
         self.room().take(request.batch.len())?;
         let now = self.clock().now();
         let checked = check_append(&request.batch, &rules(&replica.config(), now))
-            .map_err(|error| BrokerError::new(error.kafka(), error.to_string()))?;
+            .map_err(|error| AppendError::of_batch(error, replica.offsets().log_start))?;
         self.admit(caller, QuotaKind::ProducerByteRate, request.batch.len())?;
         let AppendRequest { acks, timeout, keep, .. } = request;
         Ok(Prepared {

@@ -13,7 +13,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tokio::time::Instant;
 
 use crate::broker::Broker;
-use crate::limits::{COLD_READ_BYTES, MAX_COLD_READS, MAX_FETCH_WAIT};
+use crate::limits::{COLD_BESIDE_HOT, COLD_LEAST_BYTES, COLD_READ_BYTES, MAX_COLD_READS, MAX_FETCH_WAIT};
 use crate::lookup::nameless;
 use crate::replica::{HotRead, Replica};
 use crate::{
@@ -106,13 +106,13 @@ impl Broker {
         let mut watching = None;
         loop {
             let round = read_round(wanted, limits.isolation, limits.max_bytes).await;
-            if !round.cold.is_empty() && round.bytes == 0 {
-                return self.with_cold(round, wanted, &limits, deadline).await;
-            }
             if !round.cold.is_empty() {
-                // Something hot is there: answer at once, the chunks load meanwhile and serve the next fetch.
-                self.load_meanwhile(&round.cold, wanted, &limits);
-                return round.answers;
+                let patience = match round.bytes {
+                    0 => deadline.max(Instant::now() + self.remote_fetch_max_wait()),
+                    // Hot records are not held up for long: what is cached comes along, what is not loads on and comes with a later fetch.
+                    _ => Instant::now() + COLD_BESIDE_HOT,
+                };
+                return self.with_cold(round, wanted, &limits, patience).await;
             }
             let nothing_to_wait_for = wanted.is_empty() || round.failed || Instant::now() >= deadline;
             if round.bytes >= limits.min_bytes || nothing_to_wait_for {
@@ -154,12 +154,13 @@ impl Broker {
         Ok(replica)
     }
 
-    /// Reads of the cold tier, in order, as many as the answer has room for and a few at a time; the rest comes with the next fetch.
-    fn cold_reads(&self, cold: &[usize], wanted: &[Wanted], limits: &Limits) -> Vec<Cold> {
+    /// Reads of the cold tier, in order, as many as the answer has room for and a few at a time; the rest comes with the next fetch. The
+    /// first has room however much is hot: partitions that are written all the time do not keep one from being read that is not.
+    fn cold_reads(&self, round: &Round, wanted: &[Wanted], limits: &Limits) -> Vec<Cold> {
         let Some(remote) = self.remote() else { return Vec::new() };
-        let mut left = limits.max_bytes;
+        let mut left = limits.max_bytes.saturating_sub(round.bytes).max(COLD_LEAST_BYTES.min(limits.max_bytes));
         let mut reads = Vec::new();
-        for index in cold.iter().copied().take(MAX_COLD_READS) {
+        for index in round.cold.iter().copied().take(MAX_COLD_READS) {
             let Some(Wanted { asked, replica: Ok(replica) }) = wanted.get(index) else { continue };
             if left == 0 && !reads.is_empty() {
                 break;
@@ -171,35 +172,28 @@ impl Broker {
         reads
     }
 
-    fn load_meanwhile(&self, cold: &[usize], wanted: &[Wanted], limits: &Limits) {
-        for cold in self.cold_reads(cold, wanted, limits) {
-            tokio::spawn(cold.read);
-        }
-    }
-
-    /// Nothing hot is there: wait for the cold tier, at most as long as the operator allows, then answer with what has come.
+    /// Waits for the cold tier as long as the patience lasts, then answers with what is hot and what has come.
     async fn with_cold(
         &self,
         round: Round,
         wanted: &[Wanted],
         limits: &Limits,
-        deadline: Instant,
+        patience: Instant,
     ) -> Vec<FetchedPartition> {
-        let patience = deadline.max(Instant::now() + self.remote_fetch_max_wait());
+        let reads = self.cold_reads(&round, wanted, limits);
         let mut answers = round.answers;
-        let reads =
-            self.cold_reads(&round.cold, wanted, limits).into_iter().map(|Cold { index, bytes, read }| async move {
-                // First the room, then the read. Who waits in vain for either answers without, and is asked again.
-                let reserve = self.cold_loans().reserve(bytes);
-                let reserved = match limits.budgeted {
-                    true => Some(tokio::time::timeout_at(patience, reserve).await.ok()??),
-                    false => None,
-                };
-                // A read that is given up goes on by itself: its chunks are shared and kept.
-                let mut task = tokio::spawn(read);
-                let read = tokio::time::timeout_at(patience, &mut task).await.ok()?.ok()?;
-                Some((index, read.map(|read| (read, reserved))))
-            });
+        let reads = reads.into_iter().map(|Cold { index, bytes, read }| async move {
+            // First the room, then the read. Who waits in vain for either answers without, and is asked again.
+            let reserve = self.cold_loans().reserve(bytes);
+            let reserved = match limits.budgeted {
+                true => Some(tokio::time::timeout_at(patience, reserve).await.ok()??),
+                false => None,
+            };
+            // A read that is given up goes on by itself: its chunks are shared and kept.
+            let mut task = tokio::spawn(read);
+            let read = tokio::time::timeout_at(patience, &mut task).await.ok()?.ok()?;
+            Some((index, read.map(|read| (read, reserved))))
+        });
         for (index, result) in join_all(reads).await.into_iter().flatten() {
             let Some(answer) = answers.get_mut(index) else { continue };
             match result {

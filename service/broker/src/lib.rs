@@ -70,7 +70,7 @@ pub use coordinator_log::{UnreadableRecord, unreadable_records};
 pub use data_dir::{DataDir, DataDirError};
 pub use delegation_tokens::{DelegationToken, Introduction, TokenLogin, WantedToken};
 pub use elections::{NamedPartition, Reassignment};
-pub use error::{BrokerError, CurrentLeader};
+pub use error::{AppendError, BrokerError, CurrentLeader};
 pub use group_admin::{DeleteOffsetsTicket, GroupDescriptionTicket, GroupFilter, ListedGroups};
 pub use groups::{
     CommitRequest, CommitTicket, GroupOffset, GroupTicket, OffsetsRequest, OffsetsTicket, PartitionCommit,

@@ -111,6 +111,13 @@ pub(crate) const COLD_BUDGET_UNIT: usize = 1024;
 /// Most bytes that one read of the cold tier is asked for; one batch may still be larger.
 pub(crate) const COLD_READ_BYTES: usize = 8 * 1024 * 1024;
 
+/// What a fetch may bring of the cold tier however much hot bytes it has, bytes; so far an answer may exceed what was asked for, as Kafka's
+/// may by its first batch.
+pub(crate) const COLD_LEAST_BYTES: usize = 1024 * 1024;
+
+/// How long a fetch that has hot records waits for cold ones: enough for what lies in the cache on disk, little beside a consumer's round.
+pub(crate) const COLD_BESIDE_HOT: Duration = Duration::from_millis(50);
+
 /// Most partitions of one page of topics (Kafka's `max.request.partition.size.limit`): some 100 KiB.
 pub(crate) const MAX_PAGE_PARTITIONS: usize = 2_000;
 

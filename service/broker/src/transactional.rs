@@ -83,7 +83,7 @@ impl Broker {
         if let Some(error) = refusal {
             let refuse = |append: &Result<Prepared, _>| match append {
                 Ok(append) => AppendTicket::refused_by(&append.replica, error.into()),
-                Err(_) => AppendTicket::refused(error.into()),
+                Err(_) => AppendTicket::refused(BrokerError::from(error)),
             };
             return prepared.iter().map(refuse).collect();
         }

@@ -119,6 +119,9 @@ pub enum InvalidQuotaEntity {
 }
 
 impl QuotaEntity {
+    /// The types of parts that there are (KIP-546 leaves room for others).
+    pub const TYPES: [&'static str; 3] = ["user", "client-id", "ip"];
+
     /// The entity of these parts, each a type (`user`, `client-id`, `ip`) and a name; no name is the default. An address becomes
     /// what callers' addresses are compared with, however it was written.
     pub fn new<'a>(parts: impl IntoIterator<Item = (&'a str, Option<&'a str>)>) -> Result<Self, InvalidQuotaEntity> {

@@ -3,14 +3,20 @@
 
 use bytes::Bytes;
 use tidelog_model::limits::{DEFAULT_MAX_BATCH_BYTES, MAX_INFLATED_BATCH_BYTES, MAX_RECORDS_PER_BATCH};
-use tidelog_model::{Sequence, Timestamp};
+use tidelog_model::{Offset, Sequence, Timestamp};
 
-use crate::header::ATTRIBUTES_AT;
+use crate::header::{ATTRIBUTES_AT, LENGTH_AT, LENGTH_END, MAGIC, MAGIC_AT};
+use crate::limits::MAX_RECORD_FAULTS;
+use crate::stamp::stamp_create_time;
 use crate::walk::overview;
+use crate::wire::{i8_at, i32_at};
 use crate::{
-    Batch, BatchError, BatchHeader, Codec, RecordViews, TimestampType, recompress, stamp_log_append_time,
-    stamp_max_timestamp,
+    Batch, BatchError, BatchHeader, Codec, RecordFault, RecordRefusal, RecordViews, TimestampType, recompress,
+    stamp_log_append_time, stamp_max_timestamp,
 };
+
+/// Bytes behind the length field of the smallest thing that any format of Kafka calls a record.
+const LEAST_LENGTH: usize = 14;
 
 /// What a topic asks of an append. [`AppendRules::default`] has Kafka's defaults and accepts every timestamp.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -82,26 +88,45 @@ pub fn check_crc_of(header: &BatchHeader, bytes: &[u8]) -> Result<(), BatchError
 /// control batches); size; timestamps. Uncompressed batches are walked record by record, compressed ones only if the topic is
 /// compacted or asks for another codec: no reader may trust the records of the others.
 pub fn check_append(records: &Bytes, rules: &AppendRules) -> Result<Checked, BatchError> {
-    if records.is_empty() {
-        return Err(BatchError::NotOneBatch("none"));
-    }
-    let batch = Batch::parse(records)?;
-    if batch.size() != records.len() {
-        return Err(BatchError::NotOneBatch("more bytes behind the first"));
-    }
+    let batch = Batch::parse(&only_batch(records)?)?;
     if batch.size() > rules.max_bytes {
         return Err(BatchError::TooLarge { size: batch.size(), limit: rules.max_bytes });
     }
     check_crc(&batch)?;
-    let header = batch.header();
-    check_producer_header(header)?;
-    check_header_timestamps(header, rules)?;
+    check_producer_header(batch.header())?;
+    let checked = of_create_time(batch, rules)?;
+    let header = checked.batch.header();
     let recode = rules.codec.filter(|codec| *codec != header.codec());
     let mut true_max = None;
     if header.codec() == Codec::None || rules.compacted || recode.is_some() {
-        true_max = Some(walk(&batch, rules)?);
+        true_max = Some(walk(&checked.batch, rules)?);
+    } else {
+        check_header_timestamps(header, rules)?;
     }
-    transform(batch, rules, recode, true_max)
+    transform(checked, rules, recode, true_max)
+}
+
+/// The bytes of the one batch that a producer may send, read as Kafka reads a stream of batches: what is too short for another one
+/// behind it is left out.
+fn only_batch(records: &Bytes) -> Result<Bytes, BatchError> {
+    let size = next_batch(records)?.ok_or(BatchError::NotOneBatch("none that is whole"))?;
+    if next_batch(records.get(size..).unwrap_or_default())?.is_some() {
+        return Err(BatchError::NotOneBatch("more than one"));
+    }
+    Ok(records.slice(..size))
+}
+
+/// Bytes of the batch (of any format) at the front; `None` if there is no whole one.
+fn next_batch(bytes: &[u8]) -> Result<Option<usize>, BatchError> {
+    let Some(length) = i32_at(bytes, LENGTH_AT) else { return Ok(None) };
+    let size =
+        usize::try_from(length).ok().filter(|length| *length >= LEAST_LENGTH).ok_or(BatchError::Length(length))?;
+    let Some(magic) = i8_at(bytes, MAGIC_AT) else { return Ok(None) };
+    if !(0..=MAGIC).contains(&magic) {
+        return Err(BatchError::Magic(magic));
+    }
+    let size = size.saturating_add(LENGTH_END);
+    Ok((size <= bytes.len()).then_some(size))
 }
 
 fn check_producer_header(header: &BatchHeader) -> Result<(), BatchError> {
@@ -115,6 +140,9 @@ fn check_producer_header(header: &BatchHeader) -> Result<(), BatchError> {
     if header.size() == BatchHeader::LEN {
         return Err(header.count_error("there are no records"));
     }
+    if header.base_offset != Offset::ZERO {
+        return Err(BatchError::Producer("its base offset is not 0: offsets are the broker's"));
+    }
     let attributes = header.attributes;
     if attributes.is_control() {
         return Err(BatchError::Producer("control batches are the broker's"));
@@ -123,11 +151,11 @@ fn check_producer_header(header: &BatchHeader) -> Result<(), BatchError> {
         return Err(BatchError::Producer("delete horizons are the broker's"));
     }
     if header.has_producer() {
-        if header.producer_epoch.0 < 0 {
-            return Err(BatchError::Producer("it has a producer id, but no epoch"));
-        }
         if header.base_sequence < Sequence(0) {
             return Err(BatchError::Producer("it has a producer id, but no sequence"));
+        }
+        if header.producer_epoch.0 < 0 {
+            return Err(BatchError::ProducerEpoch);
         }
     } else if attributes.is_transactional() {
         return Err(BatchError::Producer("it is transactional, but has no producer id"));
@@ -135,25 +163,29 @@ fn check_producer_header(header: &BatchHeader) -> Result<(), BatchError> {
     Ok(())
 }
 
-/// The two timestamps of the header are those of records too, so that a compressed batch is checked without inflating it.
-fn check_header_timestamps(header: &BatchHeader, rules: &AppendRules) -> Result<(), BatchError> {
-    if header.attributes.timestamp_type() == TimestampType::LogAppendTime {
-        return Err(BatchError::Timestamp {
-            timestamp: header.max_timestamp,
-            earliest: rules.earliest,
-            latest: rules.latest,
-        });
+/// A producer's batch has the time of creation. That it says otherwise is overlooked where the topic has that time, as Kafka does.
+fn of_create_time(batch: Batch, rules: &AppendRules) -> Result<Checked, BatchError> {
+    if batch.header().attributes.timestamp_type() == TimestampType::CreateTime {
+        return Ok(Checked { batch, rewritten: false });
     }
-    check_timestamp(header.base_timestamp, rules)?;
-    check_timestamp(header.max_timestamp, rules)
+    if rules.timestamp_type == TimestampType::LogAppendTime {
+        return Err(BatchError::TimestampType);
+    }
+    Ok(Checked { batch: stamp_create_time(&batch)?, rewritten: true })
 }
 
-fn check_timestamp(timestamp: Timestamp, rules: &AppendRules) -> Result<(), BatchError> {
-    let unchecked = rules.timestamp_type == TimestampType::LogAppendTime || timestamp == Timestamp::NONE;
-    if unchecked || (rules.earliest <= timestamp && timestamp <= rules.latest) {
-        return Ok(());
+/// The two timestamps of the header are those of records too, so that a compressed batch is checked without inflating it.
+fn check_header_timestamps(header: &BatchHeader, rules: &AppendRules) -> Result<(), BatchError> {
+    let (earliest, latest) = (rules.earliest, rules.latest);
+    match [header.base_timestamp, header.max_timestamp].into_iter().find(|timestamp| !in_time(*timestamp, rules)) {
+        Some(timestamp) => Err(BatchError::Timestamp { timestamp, earliest, latest }),
+        None => Ok(()),
     }
-    Err(BatchError::Timestamp { timestamp, earliest: rules.earliest, latest: rules.latest })
+}
+
+fn in_time(timestamp: Timestamp, rules: &AppendRules) -> bool {
+    let unchecked = rules.timestamp_type == TimestampType::LogAppendTime || timestamp == Timestamp::NONE;
+    unchecked || (rules.earliest <= timestamp && timestamp <= rules.latest)
 }
 
 /// Checks every record; answers the largest timestamp found.
@@ -175,28 +207,35 @@ pub(crate) fn quick_walk(header: &BatchHeader, body: &[u8], rules: &AppendRules)
     (in_time && (found.keyed || !rules.compacted)).then_some(youngest.max(Timestamp::NONE))
 }
 
-/// Checks record by record and names the fault.
+/// Checks record by record and names the faults: the first by which the batch is malformed, or all that the topic refuses.
 pub(crate) fn full_walk(header: &BatchHeader, body: &[u8], rules: &AppendRules) -> Result<Timestamp, BatchError> {
     let mut max = Timestamp::NONE;
+    let mut faults = Vec::new();
     // Ascending deltas up to count − 1 are 0, 1, 2 …: the reader's order check leaves nothing else.
     for (index, record) in RecordViews::new(header, body).enumerate() {
         let record = record?;
-        if rules.compacted && record.key.is_none() {
-            return Err(BatchError::NoKey { index: i32::try_from(index).unwrap_or(i32::MAX) });
+        let reason = if rules.compacted && record.key.is_none() {
+            RecordRefusal::NoKey
+        } else if !in_time(record.timestamp, rules) {
+            let (earliest, latest) = (rules.earliest, rules.latest);
+            RecordRefusal::Timestamp { timestamp: record.timestamp, earliest, latest }
+        } else {
+            max = max.max(record.timestamp);
+            continue;
+        };
+        if faults.len() < MAX_RECORD_FAULTS {
+            faults.push(RecordFault { index: i32::try_from(index).unwrap_or(i32::MAX), reason });
         }
-        check_timestamp(record.timestamp, rules)?;
-        max = max.max(record.timestamp);
     }
-    Ok(max)
+    if faults.is_empty() { Ok(max) } else { Err(BatchError::Records(faults)) }
 }
 
 fn transform(
-    batch: Batch,
+    mut checked: Checked,
     rules: &AppendRules,
     recode: Option<Codec>,
     true_max: Option<Timestamp>,
 ) -> Result<Checked, BatchError> {
-    let mut checked = Checked { batch, rewritten: false };
     if let Some(codec) = recode {
         let batch = recompress(&checked.batch, codec, rules.level, rules.max_inflated_bytes)?;
         if batch.size() > rules.max_bytes {

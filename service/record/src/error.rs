@@ -1,8 +1,43 @@
 //! What can be wrong with a batch, and the Kafka error each wrong answers with.
 
+use std::fmt;
+
 use tidelog_model::{KafkaError, Timestamp};
 
 use crate::Codec;
+
+/// A record that the topic refuses; a batch has as many as records that are at fault (KIP-467).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RecordFault {
+    /// Its number in the batch, from 0.
+    pub index: i32,
+    /// What the topic does not accept.
+    pub reason: RecordRefusal,
+}
+
+/// Why a topic refuses a well-formed record.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum RecordRefusal {
+    /// Every record of a compacted topic needs a key.
+    #[error("it has no key, which a compacted topic requires")]
+    NoKey,
+    /// A timestamp outside what the topic accepts.
+    #[error("its timestamp {timestamp} is outside the accepted range [{earliest}, {latest}]")]
+    Timestamp {
+        /// The timestamp found.
+        timestamp: Timestamp,
+        /// Earliest accepted.
+        earliest: Timestamp,
+        /// Latest accepted.
+        latest: Timestamp,
+    },
+}
+
+impl fmt::Display for RecordFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "record {} is refused: {}", self.index, self.reason)
+    }
+}
 
 /// Why bytes are not an acceptable record batch.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -48,7 +83,7 @@ pub enum BatchError {
         /// Bytes allowed.
         limit: usize,
     },
-    /// A produce request holds exactly one batch per partition.
+    /// A produce request holds exactly one whole batch per partition.
     #[error("expected exactly one batch, found {0}")]
     NotOneBatch(&'static str),
     /// Record count and last offset delta contradict each other, the bytes, or sense.
@@ -64,7 +99,10 @@ pub enum BatchError {
     /// Producer id, epoch, sequence or flags that no producer may send.
     #[error("the batch is not one that a producer may write: {0}")]
     Producer(&'static str),
-    /// A timestamp outside what the topic accepts.
+    /// A producer id without an epoch.
+    #[error("the batch has a producer id, but no epoch")]
+    ProducerEpoch,
+    /// A timestamp in the header, outside what the topic accepts: all that is known of a batch that is not opened.
     #[error("timestamp {timestamp} is outside the accepted range [{earliest}, {latest}]")]
     Timestamp {
         /// The timestamp found.
@@ -74,6 +112,9 @@ pub enum BatchError {
         /// Latest accepted.
         latest: Timestamp,
     },
+    /// A batch that says it has the broker's time, for a topic that has it.
+    #[error("the batch says that its time is the broker's (LogAppendTime), which only the broker may say")]
+    TimestampType,
     /// The compressed bytes are not what the codec writes.
     #[error("the {codec} data of the batch cannot be inflated: {reason}")]
     Inflate {
@@ -96,12 +137,9 @@ pub enum BatchError {
         /// What is wrong.
         reason: &'static str,
     },
-    /// Every record of a compacted topic needs a key.
-    #[error("record {index} has no key, which a compacted topic requires")]
-    NoKey {
-        /// Its number in the batch, from 0.
-        index: i32,
-    },
+    /// Records that the topic does not accept, in order; never empty.
+    #[error("{}", .0.iter().take(NAMED_FAULTS).map(RecordFault::to_string).collect::<Vec<_>>().join("; "))]
+    Records(Vec<RecordFault>),
     /// A control batch whose record is not a control record.
     #[error("the control batch cannot be read: {0}")]
     Control(&'static str),
@@ -110,26 +148,37 @@ pub enum BatchError {
     Build(&'static str),
 }
 
+/// Records at fault that the sentence on a batch names.
+const NAMED_FAULTS: usize = 3;
+
 impl BatchError {
-    /// The error a Kafka client gets for it.
-    pub const fn kafka(&self) -> KafkaError {
+    /// The error a Kafka client gets for it. CORRUPT_MESSAGE lets it try again, so it is kept for what may have happened on the way.
+    pub fn kafka(&self) -> KafkaError {
         match self {
-            BatchError::TooShort { .. }
-            | BatchError::Length(_)
-            | BatchError::Truncated { .. }
-            | BatchError::Crc { .. }
-            | BatchError::Inflate { .. } => KafkaError::CorruptMessage,
+            BatchError::TooShort { .. } | BatchError::Length(_) | BatchError::Crc { .. } => KafkaError::CorruptMessage,
+            // A format that there never was can only be damage; the old ones are a mistake of the client.
+            BatchError::Magic(magic) if !(0..=2).contains(magic) => KafkaError::CorruptMessage,
             BatchError::Codec(_) => KafkaError::UnsupportedCompressionType,
             BatchError::TooLarge { .. } | BatchError::InflatesTooLarge { .. } => KafkaError::MessageTooLarge,
-            BatchError::Timestamp { .. } => KafkaError::InvalidTimestamp,
+            BatchError::Timestamp { .. } | BatchError::TimestampType => KafkaError::InvalidTimestamp,
+            BatchError::ProducerEpoch => KafkaError::InvalidProducerEpoch,
+            BatchError::Records(faults) if faults.iter().any(RecordFault::is_of_time) => KafkaError::InvalidTimestamp,
             BatchError::Magic(_)
+            | BatchError::Truncated { .. }
+            | BatchError::Inflate { .. }
             | BatchError::NotOneBatch(_)
             | BatchError::Count { .. }
             | BatchError::Producer(_)
             | BatchError::Record { .. }
-            | BatchError::NoKey { .. }
+            | BatchError::Records(_)
             | BatchError::Control(_)
             | BatchError::Build(_) => KafkaError::InvalidRecord,
         }
+    }
+}
+
+impl RecordFault {
+    fn is_of_time(&self) -> bool {
+        matches!(self.reason, RecordRefusal::Timestamp { .. })
     }
 }

@@ -13,6 +13,7 @@ use crate::wire::{i8_at, i16_at, i32_at, i64_at, u32_at};
 use crate::{BatchError, Codec};
 
 /// Bytes before the leader epoch: base offset and length, which the length does not count.
+pub(crate) const LENGTH_AT: usize = 8;
 pub(crate) const LENGTH_END: usize = 12;
 pub(crate) const MAGIC_AT: usize = 16;
 pub(crate) const CRC_AT: usize = 17;
@@ -186,7 +187,7 @@ impl BatchHeader {
         };
         Some(Ok(BatchHeader {
             base_offset: Offset(i64_at(bytes, 0)?),
-            batch_length: i32_at(bytes, 8)?,
+            batch_length: i32_at(bytes, LENGTH_AT)?,
             leader_epoch: LeaderEpoch(i32_at(bytes, LENGTH_END)?),
             magic: i8_at(bytes, MAGIC_AT)?,
             crc: u32_at(bytes, CRC_AT)?,

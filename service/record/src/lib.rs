@@ -37,7 +37,7 @@ pub use check::{AppendRules, Checked, check_append, check_crc, check_crc_of};
 pub use codec::Codec;
 pub use control::{ControlRecord, EndTransactionMarker, MarkerKind};
 pub use epochs::{EpochEntry, InvalidEpochCheckpoint, LeaderEpochs};
-pub use error::BatchError;
+pub use error::{BatchError, RecordFault, RecordRefusal};
 pub use header::{Attributes, BatchHeader, TimestampType};
 pub use producer::{Origin, ProducerBatch, ProducerEntry, ProducerStates, Verdict};
 pub use read::{Header, HeaderViews, Record, RecordView, RecordViews, Records};

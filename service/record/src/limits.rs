@@ -13,6 +13,9 @@ pub const MIN_HEADER_BYTES: usize = 2;
 /// take hundreds. Kafka has no limit; applications use fewer than a hundred.
 pub const MAX_HEADERS_PER_RECORD: usize = 65_536;
 
+/// Most records of one batch that are named when it is refused: enough for whoever looks, and a refusal stays smaller than the batch.
+pub const MAX_RECORD_FAULTS: usize = 1000;
+
 /// First allocation of an inflation, bytes; it doubles from there, so that memory follows what really came out.
 pub const FIRST_INFLATION_BYTES: usize = 16 * 1024;
 

@@ -38,6 +38,12 @@ pub fn stamp_log_append_time(batch: &Batch, now: Timestamp) -> Result<Batch, Bat
     rewrite(batch, batch.header().attributes.with_timestamp_type(TimestampType::LogAppendTime), now)
 }
 
+/// The batch with its records' own times, for producers that say it had the broker's. Copies the batch.
+pub(crate) fn stamp_create_time(batch: &Batch) -> Result<Batch, BatchError> {
+    let header = batch.header();
+    rewrite(batch, header.attributes.with_timestamp_type(TimestampType::CreateTime), header.max_timestamp)
+}
+
 /// The batch with another max timestamp and a new checksum, for producers that announce a wrong one. Copies the batch.
 pub fn stamp_max_timestamp(batch: &Batch, max_timestamp: Timestamp) -> Result<Batch, BatchError> {
     rewrite(batch, batch.header().attributes, max_timestamp)

@@ -1,11 +1,11 @@
 //! Batches that lie: a clear error for that partition, nothing stored, the connection goes on.
 
-use tidelog_harness::bytes::{BufMut, Bytes, BytesMut};
+use tidelog_harness::bytes::{Bytes, BytesMut};
 use tidelog_harness::kafka::{read_all, texts};
-use tidelog_harness::model::KafkaError;
+use tidelog_harness::model::{KafkaError, Offset, Timestamp};
 use tidelog_harness::protocol::messages::ProduceRequest;
 use tidelog_harness::raw::{Raw, batch, produce};
-use tidelog_harness::record::BatchHeader;
+use tidelog_harness::record::{BatchBuilder, BatchHeader};
 
 use crate::{create, server};
 
@@ -53,8 +53,6 @@ fn batches_that_lie_are_refused_and_others_are_stored() {
     wrong_crc[CRC_AT] ^= 1;
     let mut flipped = BytesMut::from(&good[..]);
     *flipped.last_mut().unwrap() ^= 1;
-    let mut trailing = BytesMut::from(&good[..]);
-    trailing.put_slice(b"more");
     let (corrupt, invalid) = (KafkaError::CorruptMessage, KafkaError::InvalidRecord);
     let lies: [(&str, Bytes, KafkaError); 12] = [
         ("61 bytes that announce 2^31 - 1 records", header_only, invalid),
@@ -62,12 +60,12 @@ fn batches_that_lie_are_refused_and_others_are_stored() {
         ("wrong checksum", wrong_crc.freeze(), corrupt),
         ("a flipped bit in a record", flipped.freeze(), corrupt),
         ("magic 1", changed(&good, MAGIC_AT, &[1]), invalid),
-        ("magic 3", changed(&good, MAGIC_AT, &[3]), invalid),
+        ("magic 3", changed(&good, MAGIC_AT, &[3]), corrupt),
         ("count above the last offset delta", changed(&good, COUNT_AT, &9i32.to_be_bytes()), invalid),
         ("negative count", changed(&good, COUNT_AT, &(-2i32).to_be_bytes()), invalid),
-        ("length beyond the bytes", changed(&good, LENGTH_AT, &5000i32.to_be_bytes()), corrupt),
+        ("length beyond the bytes", changed(&good, LENGTH_AT, &5000i32.to_be_bytes()), invalid),
         ("negative length", changed(&good, LENGTH_AT, &(-5i32).to_be_bytes()), corrupt),
-        ("bytes behind the batch", trailing.freeze(), invalid),
+        ("61 zeros behind the batch", [&good[..], &[0; 61]].concat().into(), corrupt),
         ("nothing", Bytes::new(), invalid),
     ];
     let mut raw = Raw::connect(server.kafka());
@@ -105,4 +103,28 @@ fn requests_that_ask_for_the_impossible_hear_why() {
     assert_eq!(code(&produce("unknown", 0, -1, good())), KafkaError::UnknownTopicOrPartition.code());
     assert_eq!(code(&produce("t", 0, 7, good())), KafkaError::InvalidRequiredAcks.code());
     assert_eq!(code(&produce("t", 0, 1, good())), 0);
+}
+
+/// KIP-467: a client blames the records that are named, and tells of the others that they were in their company. The partition's start
+/// comes along (KIP-360).
+#[test]
+fn the_records_at_fault_are_named() {
+    let server = server();
+    create(&server, "c", 1, &["cleanup.policy=compact"]);
+    let mut builder = BatchBuilder::new(Offset::ZERO);
+    for key in [Some(&b"k"[..]), None, Some(b"l"), None] {
+        builder.push(Timestamp(1), key, Some(b"v"), &[]).unwrap();
+    }
+    let records = builder.build().unwrap().into_bytes();
+    let mut raw = Raw::connect(server.kafka());
+    let answer = raw.call(9, &produce("c", 0, -1, records));
+    let partition = &answer.responses[0].partition_responses[0];
+    assert_eq!(partition.error_code, KafkaError::InvalidRecord.code());
+    assert_eq!((partition.base_offset, partition.log_start_offset), (-1, 0));
+    assert_eq!(partition.record_errors.iter().map(|error| error.batch_index).collect::<Vec<_>>(), [1, 3]);
+    for error in &partition.record_errors {
+        assert_eq!(error.batch_index_error_message.as_deref(), Some("it has no key, which a compacted topic requires"));
+    }
+    let sentence = partition.error_message.as_deref().unwrap();
+    assert!(sentence.starts_with("record 1 is refused: it has no key"), "{sentence}");
 }

@@ -131,6 +131,44 @@ async fn what_nobody_takes_is_given_up_for_others_and_read_again() {
     assert_eq!(loans.free(), all, "all of it comes back with the last reference");
 }
 
+/// Records that come all the time do not keep a consumer from a partition of which it reads what is old.
+#[tokio::test]
+async fn a_fetch_brings_cold_records_beside_hot_ones() {
+    let tier = MemoryTier::new();
+    let fixture = tiered(tempfile::tempdir().unwrap(), &tier).await;
+    cold(&fixture, &tier).await;
+    fixture.create("hot", 1, &[]).await;
+    fixture.produce("hot", &["one"], Acks::All).await.unwrap();
+    let asked = |topic: &str| FetchPartition {
+        topic: TopicRef::from(topic),
+        partition: PartitionIndex(0),
+        offset: Offset(0),
+        leader_epoch: LeaderEpoch::NONE,
+        max_bytes: 1 << 20,
+    };
+    let fetch = |max_bytes| {
+        let request = FetchRequest {
+            partitions: vec![asked("hot"), asked("events")],
+            max_wait: Duration::ZERO,
+            min_bytes: 1,
+            max_bytes,
+            isolation: Isolation::ReadUncommitted,
+        };
+        fixture.broker.fetch(&fixture.caller, request)
+    };
+    // Also where the hot ones alone fill the answer.
+    for max_bytes in [1 << 20, 1] {
+        let answers = fetch(max_bytes).await;
+        assert!(answers.iter().all(|answer| answer.error.is_none() && answer.size() > 0), "{max_bytes}");
+    }
+    // A tier that is slow costs the hot ones a moment.
+    tier.answering.send_replace(false);
+    let answers = tokio::time::timeout(PATIENCE, fetch(1 << 20)).await.expect("the fetch ends");
+    let sizes: Vec<bool> = answers.iter().map(|answer| answer.size() > 0).collect();
+    assert_eq!(sizes, [true, false]);
+    assert!(answers.iter().all(|answer| answer.error.is_none()));
+}
+
 #[tokio::test]
 async fn a_tier_that_does_not_answer_costs_a_fetch_a_moment_and_no_error() {
     let tier = MemoryTier::new();

@@ -128,7 +128,7 @@ async fn a_producer_that_goes_on_before_its_markers_are_written_is_not_refused()
         let result = loop {
             let requests = vec![fixture.request("t", batch.clone(), Acks::All)];
             let mut tickets = fixture.broker.enqueue_in_transaction(&fixture.caller, &transaction, requests).await;
-            match tickets.remove(0).await.map_err(|refused| refused.error) {
+            match tickets.remove(0).await.map_err(|refused| refused.error.error) {
                 // A busy machine takes longer than the broker waits; clients come again.
                 Err(KafkaError::ConcurrentTransactions) => {}
                 result => break result,

@@ -153,7 +153,7 @@ async fn a_transactional_batch_needs_a_transactional_id_and_an_open_transaction(
     let transaction = crate::Transaction { id: "t".into(), support: TransactionSupport::Implicit };
     let enqueue = |requests| fixture.broker.enqueue_in_transaction(&fixture.caller, &transaction, requests);
     for ticket in enqueue(vec![batch(7), batch(8)]).await {
-        assert_eq!(ticket.await.unwrap_err().error, KafkaError::InvalidProducerIdMapping, "two producers");
+        assert_eq!(ticket.await.unwrap_err().error.error, KafkaError::InvalidProducerIdMapping, "two producers");
     }
     assert!(enqueue(vec![batch(7)]).await.remove(0).await.is_err(), "nobody has opened one");
     assert_eq!(fixture.offset("events", OffsetSpec::Latest).await, Offset(0));

@@ -57,6 +57,10 @@ fn part(component: &QuotaFilterComponent) -> Result<(String, QuotaMatch), Broker
         (1 | 2, Some(_)) => return refuse("This match type takes no match string.".into()),
         (other, _) => return refuse(format!("Unknown match type {other}")),
     };
+    if !QuotaEntity::TYPES.contains(&component.entity_type.as_str()) {
+        let message = format!("Custom entity type '{}' is not supported.", component.entity_type);
+        return Err(BrokerError::new(KafkaError::UnsupportedVersion, message));
+    }
     Ok((component.entity_type.to_string(), wanted))
 }
 

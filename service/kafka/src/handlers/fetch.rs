@@ -266,13 +266,16 @@ impl Reply {
             ..Default::default()
         });
         let leader = self.leaders.of(fetched.error.as_ref());
+        // As Kafka's: an error stands alone, nobody is to go by offsets beside it.
+        let failed = fetched.error.is_some();
+        let unless_failed = |offset: Offset| if failed { Offset::NONE.get() } else { offset.get() };
         PartitionData {
             partition_index: index,
             error_code: code(fetched.error.as_ref()),
-            high_watermark: fetched.high_watermark.get(),
-            last_stable_offset: fetched.last_stable_offset.get(),
-            log_start_offset: fetched.log_start_offset.get(),
-            aborted_transactions: self.read_committed.then(|| aborted.collect()),
+            high_watermark: unless_failed(fetched.high_watermark),
+            last_stable_offset: unless_failed(fetched.last_stable_offset),
+            log_start_offset: unless_failed(fetched.log_start_offset),
+            aborted_transactions: (self.read_committed || failed).then(|| aborted.collect()),
             current_leader: leader.map_or_else(FetchLeader::default, |leader| FetchLeader {
                 leader_id: leader.node.get(),
                 leader_epoch: leader.epoch.get(),

@@ -1,5 +1,7 @@
 //! Metadata (key 3): brokers, topics, partitions and their leaders; creates topics where that is on.
 
+use std::collections::HashSet;
+
 use tidelog_broker::{BrokerError, PartitionDescription, TopicDescription, TopicRef};
 use tidelog_model::{KafkaError, TopicId};
 use tidelog_protocol::Str;
@@ -23,7 +25,9 @@ pub(crate) async fn handle(request: Request<'_>, message: MetadataRequest) -> Re
     match asked {
         None => topics.extend(broker.topics(caller).iter().map(describe)),
         Some(list) => {
-            for topic in list {
+            // A topic that is named twice is answered once.
+            let mut seen = HashSet::with_capacity(list.len());
+            for topic in list.into_iter().filter(|topic| seen.insert((topic.name.clone(), topic.topic_id))) {
                 topics.push(one(&request, topic, message.allow_auto_topic_creation).await);
             }
         }

@@ -6,15 +6,15 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use tidelog_broker::{
-    Acks, AppendRequest, AppendTicket, Appended, BrokerError, TopicRef, Transaction, TransactionSupport,
+    Acks, AppendError, AppendRequest, AppendTicket, Appended, BrokerError, TopicRef, Transaction, TransactionSupport,
 };
 use tidelog_model::{KafkaError, PartitionIndex, QuotaKind};
 use tidelog_protocol::messages::{
-    PartitionProduceData, PartitionProduceResponse, ProduceLeader, ProduceNodeEndpoint, ProduceRequest,
-    ProduceResponse, TopicProduceData, TopicProduceResponse,
+    BatchIndexAndErrorMessage, PartitionProduceData, PartitionProduceResponse, ProduceLeader, ProduceNodeEndpoint,
+    ProduceRequest, ProduceResponse, TopicProduceData, TopicProduceResponse,
 };
 use tidelog_protocol::{Records, Str};
-use tidelog_record::{BatchHeader, Codec};
+use tidelog_record::{BatchHeader, Codec, RecordFault};
 
 use super::leaders::Leaders;
 use crate::answer::{Answer, Hangup, Waiting};
@@ -136,7 +136,7 @@ fn support(version: i16) -> TransactionSupport {
     }
 }
 
-fn partition(index: i32, result: Result<Appended, BrokerError>, leaders: &mut Leaders) -> PartitionProduceResponse {
+fn partition(index: i32, result: Result<Appended, AppendError>, leaders: &mut Leaders) -> PartitionProduceResponse {
     match result {
         Ok(appended) => PartitionProduceResponse {
             index,
@@ -145,10 +145,12 @@ fn partition(index: i32, result: Result<Appended, BrokerError>, leaders: &mut Le
             log_start_offset: appended.log_start_offset.get(),
             ..Default::default()
         },
-        Err(error) => PartitionProduceResponse {
+        Err(AppendError { error, faults, log_start_offset }) => PartitionProduceResponse {
             index,
             error_code: error.error.code(),
             base_offset: -1,
+            log_start_offset: log_start_offset.get(),
+            record_errors: faults.iter().map(record_error).collect(),
             error_message: sentence(&error),
             current_leader: leaders.of(Some(&error)).map_or_else(ProduceLeader::default, |leader| ProduceLeader {
                 leader_id: leader.node.get(),
@@ -157,5 +159,14 @@ fn partition(index: i32, result: Result<Appended, BrokerError>, leaders: &mut Le
             }),
             ..Default::default()
         },
+    }
+}
+
+/// One record of a refused batch (KIP-467): a client blames this one, and tells of the others that they were in its company.
+fn record_error(fault: &RecordFault) -> BatchIndexAndErrorMessage {
+    BatchIndexAndErrorMessage {
+        batch_index: fault.index,
+        batch_index_error_message: Some(Str::from(fault.reason.to_string())),
+        ..Default::default()
     }
 }

@@ -1,13 +1,14 @@
 //! What a producer may append, case by case.
 
 use bytes::Bytes;
-use tidelog_model::{KafkaError, Offset, ProducerEpoch, ProducerId, Sequence, Timestamp};
+use tidelog_model::{KafkaError, LeaderEpoch, Offset, ProducerEpoch, ProducerId, Sequence, Timestamp};
 
 use super::hostile::forge;
 use super::{batches, plain, records};
+use crate::header::{LENGTH_AT, MAGIC_AT};
 use crate::{
-    AppendRules, Attributes, Batch, BatchBuilder, BatchError, BatchHeader, Codec, TimestampType, check_append,
-    check_crc,
+    AppendRules, Attributes, Batch, BatchBuilder, BatchError, BatchHeader, Codec, RecordFault, RecordRefusal,
+    TimestampType, check_append, check_crc, stamp,
 };
 
 fn refused(bytes: &Bytes, rules: &AppendRules) -> KafkaError {
@@ -30,7 +31,9 @@ fn good_batches_pass_untouched() {
         assert_eq!(checked.batch.bytes().as_ptr(), batch.bytes().as_ptr(), "the producer's own bytes");
     }
     for batch in batches("fixture-0").iter().filter(|batch| !batch.header().attributes.is_control()) {
-        let checked = check_append(batch.bytes(), &AppendRules::default()).unwrap();
+        let mut bytes = batch.bytes().to_vec();
+        stamp(&mut bytes, Offset::ZERO, LeaderEpoch::NONE).unwrap();
+        let checked = check_append(&Bytes::from(bytes), &AppendRules::default()).unwrap();
         assert!(!checked.rewritten, "{:?}", batch.header());
     }
 }
@@ -41,9 +44,44 @@ fn exactly_one_batch() {
     let two = Bytes::from([batch.bytes().as_ref(), batch.bytes().as_ref()].concat());
     assert_eq!(refused(&two, &rules), KafkaError::InvalidRecord);
     assert_eq!(refused(&Bytes::new(), &rules), KafkaError::InvalidRecord);
-    let trailing = Bytes::from([batch.bytes().as_ref(), &[0]].concat());
-    assert_eq!(refused(&trailing, &rules), KafkaError::InvalidRecord);
-    assert_eq!(refused(&batch.bytes().slice(..batch.size() - 1), &rules), KafkaError::CorruptMessage);
+}
+
+/// Kafka 4.3's answers, each seen: what is cut off, what is behind the batch, and what no format has.
+#[test]
+fn bytes_are_read_as_a_stream_of_batches() {
+    let (batch, rules) = (plain(Codec::None, 2), AppendRules::default());
+    let bytes = batch.bytes();
+    for cut in [1, 4, 11, 12, 16, 17, 60, batch.size() - 1] {
+        assert_eq!(refused(&bytes.slice(..cut), &rules), KafkaError::InvalidRecord, "cut at {cut}");
+    }
+    for behind in [&b"more"[..], &[0; 11], &bytes[..bytes.len() - 1]] {
+        let trailing = Bytes::from([bytes.as_ref(), behind].concat());
+        assert_eq!(check_append(&trailing, &rules).unwrap().batch.bytes(), bytes, "{} bytes behind", behind.len());
+    }
+    let zeros = Bytes::from(vec![0; 61]);
+    let behind = Bytes::from([bytes.as_ref(), &zeros].concat());
+    // Neither lies below the checksum.
+    let with_bytes = |at: usize, bytes: &[u8]| {
+        let mut lie = batch.bytes().to_vec();
+        lie[at..at + bytes.len()].copy_from_slice(bytes);
+        Bytes::from(lie)
+    };
+    let length = |length: i32| with_bytes(LENGTH_AT, &length.to_be_bytes());
+    let magic = |magic: i8| with_bytes(MAGIC_AT, &magic.to_be_bytes());
+    for (name, bytes, error) in [
+        ("zeros", zeros, KafkaError::CorruptMessage),
+        ("zeros behind a batch", behind, KafkaError::CorruptMessage),
+        ("length -5", length(-5), KafkaError::CorruptMessage),
+        ("length 13", length(13), KafkaError::CorruptMessage),
+        ("length 48", length(48), KafkaError::CorruptMessage),
+        ("length 5000", length(5000), KafkaError::InvalidRecord),
+        ("magic 0", magic(0), KafkaError::InvalidRecord),
+        ("magic 1", magic(1), KafkaError::InvalidRecord),
+        ("magic 3", magic(3), KafkaError::CorruptMessage),
+        ("magic -1", magic(-1), KafkaError::CorruptMessage),
+    ] {
+        assert_eq!(refused(&bytes, &rules), error, "{name}");
+    }
 }
 
 #[test]
@@ -116,11 +154,26 @@ fn what_only_brokers_write() {
     };
     assert!(check_append(&producer(0, 0), &rules).is_ok());
     assert_eq!(refused(&producer(0, -1), &rules), KafkaError::InvalidRecord);
-    assert_eq!(refused(&producer(-1, 0), &rules), KafkaError::InvalidRecord);
-    let append_time = with(&batch, |header| {
-        header.attributes = header.attributes.with_timestamp_type(TimestampType::LogAppendTime);
-    });
-    assert_eq!(refused(&append_time, &rules), KafkaError::InvalidTimestamp);
+    assert_eq!(refused(&producer(-1, 0), &rules), KafkaError::InvalidProducerEpoch);
+    let elsewhere = with(&batch, |header| header.base_offset = Offset(7));
+    assert_eq!(refused(&elsewhere, &rules), KafkaError::InvalidRecord);
+}
+
+/// Overlooked where the topic has the producer's time, refused where the topic has the broker's, as Kafka does.
+#[test]
+fn a_producer_that_says_its_time_is_the_brokers() {
+    for codec in Codec::ALL {
+        let batch = plain(codec, 3);
+        let bytes = with(&batch, |header| {
+            header.attributes = header.attributes.with_timestamp_type(TimestampType::LogAppendTime);
+        });
+        let checked = check_append(&bytes, &AppendRules::default()).unwrap();
+        assert!(checked.rewritten);
+        check_crc(&checked.batch).unwrap();
+        assert_eq!(checked.batch.bytes(), batch.bytes());
+        let rules = AppendRules { timestamp_type: TimestampType::LogAppendTime, ..AppendRules::default() };
+        assert_eq!(refused(&bytes, &rules), KafkaError::InvalidTimestamp);
+    }
 }
 
 #[test]
@@ -163,9 +216,40 @@ fn compacted_topics_need_keys() {
         builder.push(Timestamp(1), Some(b"k"), None, &[]).unwrap();
         builder.push(Timestamp(1), None, Some(b"v"), &[]).unwrap();
         let batch = builder.build().unwrap();
-        assert_eq!(check_append(batch.bytes(), &compacted), Err(BatchError::NoKey { index: 1 }));
+        let fault = RecordFault { index: 1, reason: RecordRefusal::NoKey };
+        assert_eq!(check_append(batch.bytes(), &compacted), Err(BatchError::Records(vec![fault])));
         assert!(check_append(batch.bytes(), &AppendRules::default()).is_ok());
     }
+}
+
+/// KIP-467: a producer learns which of its records are at fault, and one of a wrong time makes it INVALID_TIMESTAMP for all.
+#[test]
+fn every_record_at_fault_is_named() {
+    let rules =
+        AppendRules { compacted: true, earliest: Timestamp(10), latest: Timestamp(20), ..AppendRules::default() };
+    let built = |records: &[(Option<&[u8]>, i64)]| {
+        let mut builder = BatchBuilder::new(Offset::ZERO);
+        for (key, time) in records {
+            builder.push(Timestamp(*time), *key, None, &[]).unwrap();
+        }
+        check_append(builder.build().unwrap().bytes(), &rules).unwrap_err()
+    };
+    let error = built(&[(None, 10), (Some(b"k"), 15), (None, 20)]);
+    assert_eq!(error.kafka(), KafkaError::InvalidRecord);
+    let BatchError::Records(faults) = &error else { panic!("{error}") };
+    assert_eq!(faults.iter().map(|fault| fault.index).collect::<Vec<_>>(), [0, 2]);
+    assert_eq!(
+        error.to_string(),
+        "record 0 is refused: it has no key, which a compacted topic requires; \
+         record 2 is refused: it has no key, which a compacted topic requires"
+    );
+    let error = built(&[(None, 10), (Some(b"k"), 15), (Some(b"k"), 21), (Some(b"k"), 9)]);
+    assert_eq!(error.kafka(), KafkaError::InvalidTimestamp);
+    let BatchError::Records(faults) = error else { panic!("{error}") };
+    assert_eq!(faults.iter().map(|fault| fault.index).collect::<Vec<_>>(), [0, 2, 3]);
+    let many = vec![(None, 15); crate::limits::MAX_RECORD_FAULTS + 5];
+    let BatchError::Records(faults) = built(&many) else { panic!() };
+    assert_eq!(faults.len(), crate::limits::MAX_RECORD_FAULTS);
 }
 
 #[test]
@@ -191,5 +275,9 @@ fn topics_with_a_codec_or_append_time_get_their_own_form() {
     assert_eq!(refused(plain(Codec::Gzip, 50).bytes(), &small), KafkaError::MessageTooLarge);
     let garbage = forge(&plain(Codec::Lz4, 50), |bytes| bytes[BatchHeader::LEN..].fill(0x55));
     assert!(check_append(&garbage, &AppendRules::default()).is_ok(), "compressed batches are not looked into");
-    assert_eq!(refused(&garbage, &small), KafkaError::CorruptMessage);
+    assert_eq!(
+        refused(&garbage, &small),
+        KafkaError::InvalidRecord,
+        "never CORRUPT_MESSAGE, which lets clients repeat"
+    );
 }
