@@ -122,14 +122,16 @@ fn raise_and_end(now: Timestamp, transaction: &Transaction, call: &EndTransactio
     Step { last_epoch: stored.producer.epoch, reply: Some(reply), ..Step::to(prepared) }
 }
 
-/// The record that aborts an open transaction against its producer's will. The epoch rises twice where it can: after one step the
-/// producer's own abort would pass for a repetition, and it would learn the epoch that fences it.
-pub(crate) fn abort_and_fence(stored: &Stored, now: Timestamp) -> Stored {
-    let epoch = raised(raised(stored.producer.epoch));
-    Stored {
-        producer: Producer { id: stored.producer.id, epoch },
+/// Aborts an open transaction against its producer's will. The epoch rises once, and the one before stays known: a producer whose
+/// transaction ran out of time asks for its abort, or for its next epoch (KIP-360), is told the raised one and goes on. A new instance
+/// fences it all the same, for it gets the epoch after that one.
+pub(crate) fn abort_unasked(stored: &Stored, now: Timestamp) -> Step {
+    let old = stored.producer;
+    let next = Stored {
+        producer: Producer { id: old.id, epoch: raised(old.epoch) },
         next: ProducerId::NONE,
         client_level: ClientVersion::V2.level(),
         ..stored.successor(TransactionState::PrepareAbort, now)
-    }
+    };
+    Step { last_epoch: old.epoch, ..Step::to(next) }
 }

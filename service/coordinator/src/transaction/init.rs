@@ -6,7 +6,7 @@ use tidelog_model::{KafkaError, ProducerEpoch, ProducerId, Timestamp};
 
 use super::api::{InitProducer, Producer, TransactionEvent, TransactionReply, TransactionalId};
 use super::config::TransactionConfig;
-use super::end::abort_and_fence;
+use super::end::abort_unasked;
 use super::shard::Step;
 use super::state::{Stored, Transaction, TransactionState, is_exhausted, raised};
 
@@ -31,10 +31,10 @@ pub(crate) fn init(
     }
     match stored.state {
         TransactionState::Ongoing => {
-            // The raised epoch is told to nobody: the client asks again and gets the one after it.
+            // The client asks again: a new instance gets the epoch after the raised one, the transaction's own producer the raised one.
             let events = vec![TransactionEvent::Fenced { id: id.clone() }];
             let reply = TransactionReply::Init(Err(KafkaError::ConcurrentTransactions));
-            Step { events, reply: Some(reply), ..Step::to(abort_and_fence(stored, now)) }
+            Step { events, reply: Some(reply), ..abort_unasked(stored, now) }
         }
         _ => next_epoch(now, transaction, call),
     }
@@ -78,8 +78,10 @@ fn first(now: Timestamp, call: &InitProducer) -> Step {
 /// No transaction is open: the producer gets the next epoch, or a new id when the epochs are used up.
 fn next_epoch(now: Timestamp, transaction: &Transaction, call: &InitProducer) -> Step {
     let old = transaction.stored.producer;
-    let is_current = call.current.is_none_or(|current| current == old);
-    let (producer, last_epoch) = if !is_current {
+    // The highest epoch is given to nobody: the producer that was raised to it goes on with a new id.
+    let is_top = old.epoch.get() == i16::MAX;
+    let repeats = !is_top && call.current.is_some_and(|current| current != old);
+    let (producer, last_epoch) = if repeats {
         (old, transaction.last_epoch)
     } else {
         let producer = if is_exhausted(old.epoch) {
@@ -88,7 +90,7 @@ fn next_epoch(now: Timestamp, transaction: &Transaction, call: &InitProducer) ->
         } else {
             Producer { id: old.id, epoch: raised(old.epoch) }
         };
-        (producer, if call.current.is_some() { old.epoch } else { ProducerEpoch::NONE })
+        (producer, call.current.map_or(ProducerEpoch::NONE, |current| current.epoch))
     };
     let stored = Stored {
         producer,

@@ -9,7 +9,7 @@ use tidelog_model::{Deadline, KafkaError, Now, ProducerEpoch};
 
 use super::api::*;
 use super::config::TransactionConfig;
-use super::end::{abort_and_fence, end};
+use super::end::{abort_unasked, end};
 use super::init::init;
 use super::partitions::{add, verify};
 use super::record::{self, TransactionRecord};
@@ -232,7 +232,7 @@ impl TransactionShard {
         match transaction.stored.state {
             TransactionState::Ongoing => {
                 let events = vec![TransactionEvent::TimedOut { id: id.clone() }];
-                let step = Step { events, ..Step::to(abort_and_fence(&transaction.stored, now.wall)) };
+                let step = Step { events, ..abort_unasked(&transaction.stored, now.wall) };
                 self.take(now, &id, step, &mut out);
             }
             state if state.is_prepared() && transaction.unmarked.is_empty() => self.complete(now, &id, &mut out),
