@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 use tidelog_log::{Log, LogConfig, LogError, datadir};
-use tidelog_metadata::{ClusterImage, TopicConfig};
+use tidelog_metadata::{ClusterImage, Partition as PartitionImage, TopicConfig};
 use tidelog_model::{KafkaError, LeaderEpoch, Offset, PartitionIndex, TopicId, TopicIdPartition, TopicPartition};
 use tidelog_partition::Partition;
 use tidelog_record::BatchSums;
@@ -207,7 +207,7 @@ impl Replicas {
                         continue;
                     }
                     self.hosted.write().insert(key, Hosted::Opening(id.topic_partition()));
-                    self.open(id, partition.state.leader_epoch, config);
+                    self.open(id, Arc::clone(partition), config);
                 }
                 Some(Hosted::Leading(replica)) if *replica.config() != *config => {
                     let (done, holds) = oneshot::channel();
@@ -296,12 +296,12 @@ impl Replicas {
         })
     }
 
-    fn open(self: &Arc<Self>, id: TopicIdPartition, epoch: LeaderEpoch, config: Arc<TopicConfig>) {
+    fn open(self: &Arc<Self>, id: TopicIdPartition, partition: Arc<PartitionImage>, config: Arc<TopicConfig>) {
         let replicas = Arc::clone(self);
         self.openings.lock().open += 1;
         tokio::spawn(async move {
             let Ok(turn) = Arc::clone(&replicas.opening).acquire_owned().await else { return };
-            let opened = replicas.try_open(&id, epoch, config).await;
+            let opened = replicas.try_open(&id, partition, config).await;
             // The flush waits without a turn: where many do, one call serves them all.
             drop(turn);
             let hosted = match durable(opened).await {
@@ -351,7 +351,7 @@ impl Replicas {
                 // Its topic is gone, and it with it.
                 _ => continue,
             }
-            match durable(self.try_open(&id, partition.state.leader_epoch, configs(key.0)).await).await {
+            match durable(self.try_open(&id, Arc::clone(partition), configs(key.0)).await).await {
                 Ok(replica) => {
                     info!(partition = %id, "there is room: the partition serves again");
                     self.settle(&id, Hosted::Leading(replica));
@@ -370,11 +370,11 @@ impl Replicas {
     async fn try_open(
         self: &Arc<Self>,
         id: &TopicIdPartition,
-        epoch: LeaderEpoch,
+        partition: Arc<PartitionImage>,
         config: Arc<TopicConfig>,
     ) -> Result<Arc<Replica>, Option<LogError>> {
-        let (this, partition) = (Arc::clone(self), id.clone());
-        match tokio::task::spawn_blocking(move || this.open_log(partition, epoch, config)).await {
+        let (this, known) = (Arc::clone(self), id.clone());
+        match tokio::task::spawn_blocking(move || this.open_log(known, &partition, config)).await {
             Ok(opened) => opened.map_err(Some),
             Err(failure) => {
                 error!(partition = %id, error = %failure, "opening the partition failed");
@@ -419,9 +419,10 @@ impl Replicas {
     fn open_log(
         &self,
         id: TopicIdPartition,
-        epoch: LeaderEpoch,
+        partition: &PartitionImage,
         config: Arc<TopicConfig>,
     ) -> Result<Arc<Replica>, LogError> {
+        let epoch = partition.state.leader_epoch;
         let directory = self.directory(&id);
         let (disk, files) = (Arc::clone(&self.core.disk), Arc::clone(&self.core.files));
         let settings = log_config(&self.core, &id, &config);
@@ -464,6 +465,7 @@ impl Replicas {
             log.write_first_epochs()?;
         }
         let mut machine = Partition::lead(self.core.node, epoch, self.core.durability, sums, log_start, end);
+        machine.set_replicas(partition.state.replicas.len());
         machine.set_min_insync(usize::try_from(config.min_insync_replicas).unwrap_or(1));
         let key = self.next_key.fetch_add(1, Ordering::Relaxed);
         debug!(partition = %id, %epoch, log_start = %log_start, log_end = %end, "leading");

@@ -56,6 +56,7 @@ pub struct Effects {
 pub struct Partition {
     durability: Durability,
     min_insync: usize,
+    replicas: usize,
     epoch: LeaderEpoch,
     log_start: Offset,
     high_watermark: Offset,
@@ -85,6 +86,7 @@ impl Partition {
         Partition {
             durability,
             min_insync: 1,
+            replicas: 1,
             epoch,
             log_start,
             high_watermark: log_end,
@@ -97,9 +99,14 @@ impl Partition {
         }
     }
 
-    /// `min.insync.replicas`; takes effect with the next proposal.
+    /// `min.insync.replicas`; takes effect with the next proposal. More than the partition has replicas asks for all of them.
     pub fn set_min_insync(&mut self, count: usize) {
         self.min_insync = count.max(1);
+    }
+
+    /// How many replicas the partition has, in sync or not; one if nobody tells.
+    pub fn set_replicas(&mut self, count: usize) {
+        self.replicas = count.max(1);
     }
 
     /// Begins the first append of a transaction here: whoever gets a guard asks the producer's coordinator and brings the guard along
@@ -154,7 +161,7 @@ impl Partition {
     fn refusal(&self, intent: &Intent) -> Option<KafkaError> {
         if self.offline {
             Some(KafkaError::KafkaStorageError)
-        } else if intent.acks == Acks::All && self.in_sync.len() < self.min_insync {
+        } else if intent.acks == Acks::All && self.in_sync.len() < self.min_insync.min(self.replicas) {
             Some(KafkaError::NotEnoughReplicas)
         } else {
             None

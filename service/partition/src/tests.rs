@@ -169,8 +169,18 @@ fn a_failed_flush_ends_everything_that_waits() {
 fn acks_all_needs_min_insync_replicas() {
     let mut partition = leader(Durability::Fsync);
     partition.set_min_insync(2);
+    partition.set_replicas(2);
     let effects = write(&mut partition, &[intent(1, header(1), Acks::All), intent(2, header(1), Acks::Leader)]);
     assert_eq!(effects.replies, [failed(1, KafkaError::NotEnoughReplicas), ok(2, 0)]);
+}
+
+#[test]
+fn acks_all_needs_no_more_replicas_than_the_partition_has() {
+    let mut partition = leader(Durability::Fsync);
+    partition.set_min_insync(2);
+    let effects = write(&mut partition, &[intent(1, header(1), Acks::All)]);
+    assert_eq!((effects.replies, effects.flush), (vec![], true));
+    assert_eq!(partition.flushed(Offset(1)).replies, [ok(1, 0)]);
 }
 
 #[derive(Clone, Debug)]

@@ -24,6 +24,7 @@ import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.clients.consumer.OffsetAndMetadata;
 import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.common.TopicPartition;
+import org.apache.kafka.common.errors.InvalidProducerEpochException;
 import org.apache.kafka.common.errors.TransactionalIdNotFoundException;
 
 /** Transactions with the second version of their protocol (KIP-890), pipelines, many producers, and what administrators do. */
@@ -33,6 +34,7 @@ final class TransactionProtocolChecks {
     static void add(Checks checks) {
         checks.add("transactions: the second version of their protocol", TransactionProtocolChecks::version);
         checks.add("transactions: each has an epoch of its own", TransactionProtocolChecks::epochs);
+        checks.add("transactions: a producer goes on after a time-out", TransactionProtocolChecks::timeOut);
         checks.add("transactions: read, transform, write", TransactionProtocolChecks::pipeline);
         checks.add("transactions: several producers at once", TransactionProtocolChecks::several);
         checks.add("admin: list, describe and fence transactions", TransactionProtocolChecks::admin);
@@ -104,6 +106,24 @@ final class TransactionProtocolChecks {
         }
         int first = epochs.get(0);
         Checks.equal(epochs, List.of(first, first + 1, first + 2), "epochs");
+    }
+
+    /** What was open when its time had passed is aborted, and the same producer goes on: nobody else has its transactional id. */
+    private static void timeOut() throws Exception {
+        String topic = Client.topic("tx-late", 1, Map.of());
+        TopicPartition partition = new TopicPartition(topic, 0);
+        try (Admin admin = Client.admin(); KafkaProducer<byte[], byte[]> producer = begun(topic, Map.of("transaction.timeout.ms", "1000"))) {
+            producer.beginTransaction();
+            producer.send(Client.record(topic, 0, null, "late")).get();
+            Checks.until("it is aborted", () -> admin.describeProducers(List.of(partition)).partitionResult(partition).get()
+                    .activeProducers().stream().noneMatch(state -> state.currentTransactionStartOffset().isPresent()));
+            Checks.refused(InvalidProducerEpochException.class, () -> producer.send(Client.record(topic, 0, null, "later")).get());
+            producer.abortTransaction();
+            producer.beginTransaction();
+            producer.send(Client.record(topic, 0, null, "next")).get();
+            producer.commitTransaction();
+            becomes(topic, List.of("next"));
+        }
     }
 
     /** Every second batch is aborted, after which the reader goes back to the group's position; nothing is lost or doubled. */

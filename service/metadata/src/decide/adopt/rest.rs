@@ -119,9 +119,6 @@ fn broker_settings(kraft: &KraftImage, node: NodeId, told: &mut Told, writes: &m
             told.tell("settings of brokers that are not known here or only at the start (table [broker])", setting);
         };
         let overrides: BrokerOverrides = possible(texts, refuse);
-        if overrides.get("min.insync.replicas").is_some_and(|least| least != "1") {
-            told.tell("topics that refuse acks=all here, because min.insync.replicas is more than this node", "all");
-        }
         count += overrides.iter().count();
         if !overrides.is_empty() {
             writes.push(Write::put(Key::BrokerConfigs(to), overrides.encode()));

@@ -149,9 +149,6 @@ impl Standing {
         if !topic.is_internal() {
             self.lifetime(topic, &mut own, compacted, told);
         }
-        if own.get("min.insync.replicas").and_then(|value| value.parse::<i64>().ok()).is_some_and(|least| least > 1) {
-            told.tell("topics that refuse acks=all here, because min.insync.replicas is more than this node", topic);
-        }
         Ok(TopicOverrides::new(own)?)
     }
 

@@ -165,7 +165,7 @@ fn settings_that_are_not_possible_here_are_told() {
     add(&mut kraft, 1, "t", &[partition(&[1], 0)], &own);
     let (kept, told) = settings(&world, &kraft, false);
     assert_eq!(kept, texts(&own[..2]));
-    for line in ["not possible here: future.setting of t, segment.bytes of t", "tiered; what", "refuse acks=all here"] {
+    for line in ["not possible here: future.setting of t, segment.bytes of t", "tiered; what"] {
         assert!(told.contains(line), "{told}");
     }
 }
