@@ -506,7 +506,5 @@ fn begin(replica: &Arc<Replica>, groups: &GroupConfig, transactions: &Transactio
         }
         _ => {}
     }
-    if replica.has_remote_part() {
-        replica.lead_remote();
-    }
+    replica.begin_remote();
 }

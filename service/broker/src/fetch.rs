@@ -94,14 +94,15 @@ impl Broker {
             budgeted,
         };
         let broker = self.clone();
+        let mut wanted = wanted;
         async move {
-            let mut answers = broker.poll(&wanted, limits, deadline).await;
+            let mut answers = broker.poll(&mut wanted, limits, deadline).await;
             count(&mut answers, &wanted);
             answers
         }
     }
 
-    async fn poll(&self, wanted: &[Wanted], limits: Limits, deadline: Instant) -> Vec<FetchedPartition> {
+    async fn poll(&self, wanted: &mut [Wanted], limits: Limits, deadline: Instant) -> Vec<FetchedPartition> {
         let notify = Arc::new(Notify::new());
         let mut watching = None;
         loop {
@@ -112,7 +113,10 @@ impl Broker {
                     // Hot records are not held up for long: what is cached comes along, what is not loads on and comes with a later fetch.
                     _ => Instant::now() + COLD_BESIDE_HOT,
                 };
-                return self.with_cold(round, wanted, &limits, patience).await;
+                match self.with_cold(round, wanted, &limits, patience).await {
+                    Some(answers) => return answers,
+                    None => continue,
+                }
             }
             let nothing_to_wait_for = wanted.is_empty() || round.failed || Instant::now() >= deadline;
             if round.bytes >= limits.min_bytes || nothing_to_wait_for {
@@ -172,14 +176,15 @@ impl Broker {
         reads
     }
 
-    /// Waits for the cold tier as long as the patience lasts, then answers with what is hot and what has come.
+    /// Waits for the cold tier as long as the patience lasts, then answers with what is hot and what has come. `None` if compaction has
+    /// left nothing remote from some offset on: the fetch goes on where there is something.
     async fn with_cold(
         &self,
         round: Round,
-        wanted: &[Wanted],
+        wanted: &mut [Wanted],
         limits: &Limits,
         patience: Instant,
-    ) -> Vec<FetchedPartition> {
+    ) -> Option<Vec<FetchedPartition>> {
         let reads = self.cold_reads(&round, wanted, limits);
         let mut answers = round.answers;
         let reads = reads.into_iter().map(|Cold { index, bytes, read }| async move {
@@ -194,23 +199,28 @@ impl Broker {
             let read = tokio::time::timeout_at(patience, &mut task).await.ok()?.ok()?;
             Some((index, read.map(|read| (read, reserved))))
         });
+        let mut goes_on = false;
         for (index, result) in join_all(reads).await.into_iter().flatten() {
-            let Some(answer) = answers.get_mut(index) else { continue };
+            let (Some(answer), Some(wanted)) = (answers.get_mut(index), wanted.get_mut(index)) else { continue };
             match result {
+                Ok((none, _)) if none.batches.is_empty() => {
+                    goes_on |= none.next > wanted.asked.offset;
+                    wanted.asked.offset = none.next.max(wanted.asked.offset);
+                }
                 Ok((RemoteBatches { batches, aborted, .. }, reserved)) => {
                     answer.aborted = aborted;
-                    answer.records = vec![self.cold_piece(wanted.get(index), batches, reserved)];
+                    answer.records = vec![self.cold_piece(wanted, batches, reserved)];
                 }
                 Err(error) => answer.error = Some(remote_error(&error)),
             }
         }
-        answers
+        (!goes_on).then_some(answers)
     }
 
     /// What was read, kept for the answer as long as there is room if it draws on the budget.
-    fn cold_piece(&self, wanted: Option<&Wanted>, batches: Bytes, reserved: Option<OwnedSemaphorePermit>) -> Piece {
+    fn cold_piece(&self, wanted: &Wanted, batches: Bytes, reserved: Option<OwnedSemaphorePermit>) -> Piece {
         match (wanted, self.remote(), reserved) {
-            (Some(Wanted { asked, replica: Ok(replica) }), Some(remote), Some(reserved)) => {
+            (Wanted { asked, replica: Ok(replica) }, Some(remote), Some(reserved)) => {
                 Piece::Cold(self.cold_loans().lend(remote, &replica.id, asked.offset, batches, reserved))
             }
             _ => Piece::Bytes(batches),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tidelog_model::{Offset, Timestamp, TopicId};
+use tidelog_record::ProducerStates;
 
 use crate::append::Log;
 use crate::datadir::{DELETED_SUFFIX, read_topic_id};
@@ -130,7 +131,11 @@ impl LogView {
         let (base, end) = (segment.base, segment.end);
         let first_timestamp = self.first_timestamp(&segment, &reader)?;
         let path = shared.path(end, Kind::Snapshot, Stage::Live);
-        let snapshot = read_file(&*shared.disk, &path, MAX_SMALL_FILE_BYTES).map_err(ReadError::io(&path))?;
+        let snapshot = match read_file(&*shared.disk, &path, MAX_SMALL_FILE_BYTES) {
+            // Another broker kept only the newest ones, and whoever needs this one needs newer ones too.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => ProducerStates::new().encode_snapshot(),
+            read => read.map_err(ReadError::io(&path))?,
+        };
         // Also those whose marker lies in a later segment: whoever reads this one alone must skip their records.
         let aborted = self.aborted_transactions(base, end)?;
         let mut epochs = self.leader_epochs();

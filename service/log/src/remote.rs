@@ -54,11 +54,12 @@ pub enum RemoteError {
 /// Whole record batches read from the remote part.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct RemoteBatches {
-    /// Consecutive batches, the first of which contains the offset asked for; at least one.
+    /// Consecutive batches, the first of which contains the offset asked for, or is the next one if compaction has taken that. At least
+    /// one, unless compaction has left none up to the end of what is remote.
     pub batches: Bytes,
     /// Aborted transactions that touch the range returned (for read_committed).
     pub aborted: Vec<AbortedTransaction>,
-    /// The offset after the last record returned.
+    /// The offset after the last record returned; without any the end of what is remote, from where the log goes on locally.
     pub next: Offset,
 }
 
@@ -81,6 +82,10 @@ pub trait RemoteLog: Send + Sync {
     /// This broker leads the partition no longer: stop uploading.
     fn resign(&self, partition: &TopicIdPartition);
 
+    /// Was something of this partition remote when this broker last knew? From this machine, without asking the store: what is forgotten
+    /// is not there.
+    fn remembers(&self, partition: &TopicIdPartition) -> bool;
+
     /// What is remote now, from memory.
     fn extent(&self, partition: &TopicIdPartition) -> RemoteExtent;
 
@@ -90,7 +95,7 @@ pub trait RemoteLog: Send + Sync {
     /// A segment was closed, or the watermark, the log start or the configuration moved: there may be something to do.
     fn wake(&self, partition: &TopicIdPartition);
 
-    /// Batches from the one that contains `offset` on: at most `max_bytes`, but always at least one.
+    /// Batches from the one that contains `offset` on: at most `max_bytes`, but at least one if there is one.
     fn read(
         &self,
         partition: &TopicIdPartition,
@@ -117,7 +122,7 @@ pub struct ClosedSegment {
     pub base: Offset,
     /// The offset after its last record.
     pub end: Offset,
-    /// Timestamp of its first batch that has one.
+    /// Timestamp of its first batch that has one; none if compaction has left no batch.
     pub first_timestamp: Timestamp,
     /// Largest timestamp in it.
     pub max_timestamp: Timestamp,

@@ -3,9 +3,10 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test may fail this way
 
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use tidelog_harness::kafka::{PATIENCE, Producer, assigned, is_transport, take, texts};
+use tidelog_harness::kafka::{PATIENCE, Producer, assigned, is_transport, take, texts, watermarks};
 use tidelog_harness::rdkafka::consumer::BaseConsumer;
 use tidelog_harness::rdkafka::{Message, Offset};
 use tidelog_harness::s3::{ACCESS_KEY_ID, BUCKET, S3Server, SECRET_ACCESS_KEY};
@@ -167,5 +168,43 @@ async fn nothing_is_deleted_locally_before_it_is_remote() {
     wait_cold(&server, 200);
     let read = take(&assigned(server.kafka(), TOPIC, &[0], Offset::Beginning), 400, PATIENCE);
     assert!(texts(&read) == (0..400).map(value).collect::<Vec<_>>());
+    server.stop();
+}
+
+/// Segment objects in the bucket.
+fn segments(folder: &Path) -> usize {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().map(|entry| entry.unwrap().path());
+    let count = |path: PathBuf| match path.is_dir() {
+        true => segments(&path),
+        false => usize::from(path.components().any(|part| part.as_os_str() == "segments")),
+    };
+    entries.map(count).sum()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_given_up_goes_when_the_store_is_back_whoever_died_meanwhile() {
+    let s3 = S3Server::start().await.unwrap();
+    let mut server = start(&s3);
+    produce(&server, 0, 400);
+    wait_cold(&server, 200);
+    assert!(segments(s3.folder()) > 0);
+    s3.set_away(true);
+    let off = ["--set", "remote.storage.enable=false", "--set", "remote.log.delete.on.disable=true"];
+    server.run(&[&["topic", "config", TOPIC], &off[..]].concat()).expect(0);
+    let (begins, end) = watermarks(server.kafka(), TOPIC, 0);
+    assert!(begins >= 200 && end == 400, "{begins} to {end}");
+    server.kill();
+    server.start_again();
+    assert!(segments(s3.folder()) > 0, "the store was away");
+    s3.set_away(false);
+    wait_until(|| segments(s3.folder()) == 0, WORK, "the remote part goes");
+    // Tiered anew it begins anew, and another start takes nothing away.
+    server.run(&["topic", "config", TOPIC, "--set", "remote.storage.enable=true"]).expect(0);
+    produce(&server, 400, 200);
+    wait_cold(&server, 500);
+    server.kill();
+    server.start_again();
+    let read = take(&assigned(server.kafka(), TOPIC, &[0], Offset::Beginning), 600 - begins as usize, WORK);
+    assert!(texts(&read) == (begins as usize..600).map(value).collect::<Vec<_>>());
     server.stop();
 }

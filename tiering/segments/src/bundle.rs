@@ -12,12 +12,13 @@
 //!                   · object id 16 bytes · flags u8 (bit 0: has aborted transactions)
 //!                   · six ends of parts u64 · six CRC32C of parts u32 · CRC32C of the footer u32
 //! ```
-//! The indexes are rebuilt from the batches for every upload, because an upload may begin inside a local segment.
+//! The indexes are rebuilt from the batches for every upload, because an upload may begin inside a local segment. Compaction (another
+//! Kafka's) may have taken batches anywhere: the log may end before the entry does, and be empty.
 
 use bytes::Bytes;
 use tidelog_log::{ClosedSegment, FileSlice};
 use tidelog_model::{LeaderEpoch, Offset, Timestamp};
-use tidelog_record::{AbortedTransactions, Batch, BatchHeader, Batches, check_crc};
+use tidelog_record::{AbortedTransactions, Batch, BatchHeader, Batches, LeaderEpochs, check_crc};
 
 use crate::keys::ObjectName;
 use crate::limits::{INDEX_INTERVAL, MAX_BATCH_BYTES, READ_BYTES};
@@ -145,7 +146,7 @@ pub(crate) fn plan(segment: &ClosedSegment, name: ObjectName, from: Offset) -> R
     let mut crc = 0;
     let mut size = 0u64;
     let mut next = from;
-    let mut epochs: Vec<(LeaderEpoch, Offset)> = Vec::new();
+    let mut told: Vec<(LeaderEpoch, Offset)> = Vec::new();
     walk_batches(&segment.log, |position, batch| {
         let header = batch.header();
         if header.last_offset() < from {
@@ -159,16 +160,18 @@ pub(crate) fn plan(segment: &ClosedSegment, name: ObjectName, from: Offset) -> R
         crc = crc32c::crc32c_append(crc, batch.bytes());
         size += batch.size() as u64;
         next = header.last_offset().plus(1);
-        if epochs.last().is_none_or(|(epoch, _)| *epoch != header.leader_epoch) {
-            epochs.push((header.leader_epoch, header.base_offset.max(from)));
+        if told.last().is_none_or(|(epoch, _)| *epoch != header.leader_epoch) {
+            told.push((header.leader_epoch, header.base_offset.max(from)));
         }
         Ok(())
     })?;
-    indexes.add_time();
-    let Some(start) = start.filter(|_| next == segment.end) else {
+    if next > segment.end {
         let what = format!("its last offset is followed by {next}, announced was {}", segment.end);
         return Err(BundleError::Damaged { position: size, what });
-    };
+    }
+    if start.is_some() {
+        indexes.add_time();
+    }
     let mut aborted = AbortedTransactions::new();
     for transaction in segment.aborted.iter().filter(|t| t.last_offset >= from) {
         aborted.push(*transaction);
@@ -183,7 +186,7 @@ pub(crate) fn plan(segment: &ClosedSegment, name: ObjectName, from: Offset) -> R
         crc,
         object_epoch: name.epoch,
         object_id: name.id,
-        epochs,
+        epochs: epochs_of(&segment.epochs, told, from, segment.end),
         has_aborted: !aborted.is_empty(),
     };
     let parts = [
@@ -193,7 +196,23 @@ pub(crate) fn plan(segment: &ClosedSegment, name: ObjectName, from: Offset) -> R
         segment.producer_snapshot.clone(),
         Bytes::from(segment.epochs.encode()),
     ];
-    Ok(assemble(entry, start, size, &parts))
+    Ok(assemble(entry, start.unwrap_or(0), size, &parts))
+}
+
+/// The epochs of `[from, end)` as the leader knows them: compaction may have taken an epoch's first batches, or all, and a leader that
+/// compares must not take that for another history. What lies before all that it knows the batches have told.
+fn epochs_of(
+    known: &LeaderEpochs,
+    mut told: Vec<(LeaderEpoch, Offset)>,
+    from: Offset,
+    end: Offset,
+) -> Vec<(LeaderEpoch, Offset)> {
+    let known = known.range(from, end);
+    if let Some(first) = known.earliest() {
+        told.retain(|(epoch, start)| *epoch < first.epoch && *start < first.start);
+    }
+    told.extend(known.entries().iter().map(|entry| (entry.epoch, entry.start)));
+    told
 }
 
 /// Puts the parts behind a log of `log` bytes, and the footer behind them.
@@ -274,6 +293,8 @@ impl Footer {
 #[derive(Clone, Debug)]
 pub(crate) struct Tail {
     base: Offset,
+    /// The object's own end: after a cut the entry's lies before it.
+    pub(crate) end: Offset,
     offsets: Bytes,
     times: Bytes,
     pub(crate) aborted: AbortedTransactions,
@@ -307,6 +328,7 @@ impl Tail {
         let aborted = part(parts.time_index, parts.transaction_index, aborted_crc)?;
         Ok(Tail {
             base: entry.base,
+            end: footer.end,
             offsets: part(parts.log, parts.offset_index, offsets_crc)?,
             times: part(parts.offset_index, parts.time_index, times_crc)?,
             aborted: AbortedTransactions::decode(&aborted).map_err(|_| BundleError::Part)?,

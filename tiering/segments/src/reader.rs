@@ -42,7 +42,8 @@ impl ColdReader {
         ColdReader { cache, chunk_bytes: chunk_bytes.max(1), read_ahead, tails: Mutex::default() }
     }
 
-    /// Batches from the one that contains `offset` on, within one entry.
+    /// Batches from the one that contains `offset` on, or from the next one if compaction has taken that; within one entry. None if there
+    /// is none up to the end of what is remote: the log goes on behind it.
     pub(crate) async fn read(
         &self,
         keys: &PartitionKeys,
@@ -50,9 +51,28 @@ impl ColdReader {
         offset: Offset,
         max_bytes: usize,
     ) -> Result<RemoteBatches, RemoteError> {
-        let Some(entry) = image.entry_of(offset) else {
+        if image.entry_of(offset).is_none() {
             return Err(RemoteError::OutOfRange { offset, start: image.start(), end: image.next });
-        };
+        }
+        let mut next = offset;
+        while let Some(entry) = image.entry_of(next) {
+            if let Some(batches) = self.read_within(keys, image, entry, next, max_bytes).await? {
+                return Ok(batches);
+            }
+            next = entry.end;
+        }
+        Ok(RemoteBatches { batches: Bytes::new(), aborted: Vec::new(), next })
+    }
+
+    /// `None` if the entry has nothing at or after `offset`.
+    async fn read_within(
+        &self,
+        keys: &PartitionKeys,
+        image: &Image,
+        entry: &Entry,
+        offset: Offset,
+        max_bytes: usize,
+    ) -> Result<Option<RemoteBatches>, RemoteError> {
         let read = match self.read_entry(keys, entry, offset, max_bytes).await {
             Err(RemoteError::Corrupt(_)) => {
                 // The copy on the local disk may be at fault: once more from the store.
@@ -61,10 +81,9 @@ impl ColdReader {
             }
             other => other,
         };
-        if let Ok((batches, position)) = &read {
-            self.read_on(keys, image, entry, *position, batches.next);
-        }
-        read.map(|(batches, _)| batches)
+        let Some((batches, position)) = read? else { return Ok(None) };
+        self.read_on(keys, image, entry, position, batches.next);
+        Ok(Some(batches))
     }
 
     fn forget(&self, entry: &Entry) {
@@ -78,17 +97,24 @@ impl ColdReader {
         entry: &Entry,
         offset: Offset,
         max_bytes: usize,
-    ) -> Result<(RemoteBatches, u64), RemoteError> {
+    ) -> Result<Option<(RemoteBatches, u64)>, RemoteError> {
+        if entry.parts.log == 0 {
+            return Ok(None);
+        }
         let tail = self.tail(keys, entry).await?;
         let want = max_bytes.clamp(READ_BYTES / 16, MAX_READ_BYTES);
-        let At { position, bytes } = self.seek(keys, entry, tail.position_of(offset), offset, want).await?;
+        let found = self.seek(keys, entry, tail.position_of(offset), offset, want).await?;
+        let Some(At { position, bytes }) = found else { return Ok(None) };
         let mut taken = 0usize;
         let mut first = None;
         let mut next = offset;
         while let Some(batch) = whole_batch(entry, bytes.slice(taken..))? {
             let header = batch.header();
             // After a cut the object holds more than the entry.
-            if header.base_offset >= entry.end || (taken > 0 && taken + batch.size() > max_bytes) {
+            if (entry.end..tail.end).contains(&header.base_offset) && taken == 0 {
+                return Ok(None);
+            }
+            if taken > 0 && (header.base_offset >= entry.end || taken + batch.size() > max_bytes) {
                 break;
             }
             check_crc(&batch).map_err(|e| corrupt(entry, e))?;
@@ -110,7 +136,7 @@ impl ColdReader {
         let small = (taken as u64) < self.chunk_bytes / 2;
         let batches =
             if small { Bytes::copy_from_slice(bytes.get(..taken).unwrap_or_default()) } else { bytes.slice(..taken) };
-        Ok((RemoteBatches { batches, aborted, next }, position + taken as u64))
+        Ok(Some((RemoteBatches { batches, aborted, next }, position + taken as u64)))
     }
 
     /// The first record at or after `at`.
@@ -145,7 +171,7 @@ impl ColdReader {
         let mut offset = tail.offset_before(at).max(entry.base);
         let mut position = tail.position_of(offset);
         while offset < entry.end && position < entry.parts.log {
-            let seen = self.seek(keys, entry, position, offset, READ_BYTES).await?;
+            let Some(seen) = self.seek(keys, entry, position, offset, READ_BYTES).await? else { return Ok(None) };
             position = seen.position;
             let mut rest = seen.bytes;
             while let Some(batch) = whole_batch(entry, rest.clone())? {
@@ -167,7 +193,8 @@ impl ColdReader {
         Ok(None)
     }
 
-    /// Walks from `position` to the batch that contains `offset`, and returns that batch whole and up to `want` bytes in all.
+    /// Walks from `position` to the batch that contains `offset`, or the first one behind it, and returns that batch whole and up to `want`
+    /// bytes in all; `None` if the log ends before.
     async fn seek(
         &self,
         keys: &PartitionKeys,
@@ -175,14 +202,25 @@ impl ColdReader {
         mut position: u64,
         offset: Offset,
         want: usize,
-    ) -> Result<At, RemoteError> {
+    ) -> Result<Option<At>, RemoteError> {
         let mut bytes = self.log_bytes(keys, entry, position, want).await?;
+        let mut passed = None;
         loop {
             if position >= entry.parts.log {
-                return Err(corrupt(entry, format_args!("offset {offset} is not in the object")));
+                // No index points behind the last batch.
+                return match passed {
+                    Some(_) => Ok(None),
+                    None => Err(corrupt(entry, "its index points behind its log")),
+                };
             }
             match Batch::parse(&bytes) {
                 Ok(batch) if batch.header().last_offset() < offset => {
+                    let header = batch.header();
+                    if header.last_offset() < entry.base || passed.is_some_and(|next| header.base_offset < next) {
+                        let at = header.base_offset;
+                        return Err(corrupt(entry, format_args!("a batch at offset {at} is out of place")));
+                    }
+                    passed = Some(header.next_offset());
                     position += batch.size() as u64;
                     bytes.advance(batch.size());
                     if bytes.is_empty() && position < entry.parts.log {
@@ -195,7 +233,7 @@ impl ColdReader {
                     if (bytes.len() as u64) < full {
                         bytes = self.log_bytes(keys, entry, position, full as usize).await?;
                     }
-                    return Ok(At { position, bytes });
+                    return Ok(Some(At { position, bytes }));
                 }
                 Err(error @ (BatchError::TooShort { .. } | BatchError::Truncated { .. })) => {
                     let need = match error {

@@ -18,7 +18,7 @@ use crate::cache::ChunkCache;
 use crate::describe::Descriptions;
 use crate::limits::{DISK_TURNS, TierLimits};
 use crate::manifest::{Entry, Image, Stop};
-use crate::partition::{Partition, Shared};
+use crate::partition::{self, Partition, Shared};
 use crate::reader::ColdReader;
 use crate::topic::TopicDescription;
 
@@ -236,6 +236,11 @@ impl RemoteLog for Tier {
                 inner.forget(&known.id, Partition::is_over);
             }
         });
+    }
+
+    fn remembers(&self, partition: &TopicIdPartition) -> bool {
+        // Cheaper than to look into it; a leadership that finds nothing does no harm.
+        partition::cache_file(&self.inner.shared, partition).exists()
     }
 
     fn extent(&self, partition: &TopicIdPartition) -> RemoteExtent {

@@ -11,7 +11,7 @@ use tidelog_model::{Deadline, KafkaError, Now, Offset};
 use tokio::sync::oneshot;
 use tracing::{error, info};
 
-use super::{Replica, TierSource, Writer};
+use super::{Replica, TierSource, Writer, may_be_remote};
 use crate::limits::{ROLL_LEAST, ROLL_TIMER_MOST};
 use crate::replicas::log_config;
 
@@ -66,15 +66,38 @@ impl Replica {
         }
     }
 
+    /// The replica begins to serve. The cold tier leads what has a remote part, and what it remembers one of: where uploads have ended and
+    /// everything is local too, the log start still moves on, and what is remote goes with it. What a topic has given up is deleted once
+    /// more, because nobody knows how far an earlier process came.
+    pub(crate) fn begin_remote(self: &Arc<Self>) {
+        let Some(remote) = &self.core.remote else { return };
+        let (epoch, log_start) = self.with_machine(|machine| (machine.epoch(), machine.offsets().log_start));
+        let is_older_part = log_start < self.view.local_start();
+        // Held until the tier has heard: settings that say otherwise come behind it. Nothing else is locked meanwhile.
+        let config = self.config.read();
+        let has_copies = || may_be_remote(&self.id, &config) && (is_older_part || remote.remembers(&self.id));
+        if config.remote_storage_enable || has_copies() {
+            remote.lead(&self.id, epoch, Arc::new(TierSource(Arc::downgrade(self))));
+        } else if config.remote_log_given_up && !self.id.topic.is_internal() && self.view.active_base() > Offset::ZERO {
+            self.delete_remote();
+        }
+    }
+
     /// The topic itself has given its remote part up ([`TopicConfig::remote_log_given_up`]): it goes, and the log begins where it is local.
     fn leave_remote(&self) {
         let Some(remote) = &self.core.remote else { return };
         remote.resign(&self.id);
         self.move_log_start(self.view.local_start());
+        self.delete_remote();
+    }
+
+    /// Everything remote goes, as soon as the store answers. Not tried again here: a topic may be tiered anew by then.
+    fn delete_remote(&self) {
+        let Some(remote) = &self.core.remote else { return };
         let (deleted, id) = (remote.delete(&self.id), self.id.clone());
         self.core.runtime.spawn(async move {
             if let Err(failure) = deleted.await {
-                error!(partition = %id, error = %failure, "remote segments of a topic that is no longer tiered remain");
+                info!(partition = %id, error = %failure, "the remote part that was given up is deleted at the next start");
             }
         });
     }

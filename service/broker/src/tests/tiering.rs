@@ -31,6 +31,8 @@ pub(super) struct State {
     uploaded: BTreeMap<TopicIdPartition, Vec<ClosedSegment>>,
     resigned: Vec<TopicIdPartition>,
     deleted: Vec<TopicIdPartition>,
+    /// Deletions are not answered, and do nothing.
+    pub(super) away: bool,
     woken: usize,
     /// Bytes asked for, by read.
     pub(super) reads: Vec<usize>,
@@ -77,6 +79,10 @@ impl RemoteLog for MemoryTier {
         self.state.lock().unwrap().resigned.push(partition.clone());
     }
 
+    fn remembers(&self, partition: &TopicIdPartition) -> bool {
+        self.state.lock().unwrap().uploaded.contains_key(partition)
+    }
+
     fn extent(&self, partition: &TopicIdPartition) -> RemoteExtent {
         let state = self.state.lock().unwrap();
         let list = state.uploaded.get(partition).map_or(&[][..], Vec::as_slice);
@@ -113,13 +119,18 @@ impl RemoteLog for MemoryTier {
             let mut state = self.state.lock().unwrap();
             state.reads.push(max_bytes);
             let list = state.uploaded.get(partition).map_or(&[][..], Vec::as_slice);
-            list.iter().find(|segment| segment.base <= offset && offset < segment.end).cloned()
+            let end = list.last().map_or(Offset::ZERO, |last| last.end);
+            let found = list.iter().find(|segment| offset < segment.end && segment.log.len > 0);
+            (offset < end).then(|| found.cloned().ok_or(end))
         };
         let (mut answering, state) = (self.answering.subscribe(), Arc::clone(&self.state));
         Box::pin(async move {
             answering.wait_for(|up| *up).await.map_err(|_| RemoteError::Unavailable("gone".into()))?;
             state.lock().unwrap().done += 1;
-            let segment = found.ok_or_else(|| RemoteError::Corrupt("not there".into()))?;
+            let segment = match found.ok_or_else(|| RemoteError::Corrupt("not there".into()))? {
+                Ok(segment) => segment,
+                Err(next) => return Ok(RemoteBatches { batches: Bytes::new(), aborted: Vec::new(), next }),
+            };
             Ok(RemoteBatches { batches: segment.log.read().unwrap(), aborted: segment.aborted, next: segment.end })
         })
     }
@@ -135,6 +146,9 @@ impl RemoteLog for MemoryTier {
     fn delete(&self, partition: &TopicIdPartition) -> BoxFuture<'static, Result<(), RemoteError>> {
         let mut state = self.state.lock().unwrap();
         state.deleted.push(partition.clone());
+        if state.away {
+            return Box::pin(std::future::pending());
+        }
         state.uploaded.remove(partition);
         Box::pin(async { Ok(()) })
     }
@@ -296,6 +310,77 @@ async fn a_live_topic_becomes_tiered_and_stops_being_so() {
     assert!(tier.state.lock().unwrap().resigned.contains(&id), "nothing is uploaded any more");
     assert_eq!(fixture.offset("events", OffsetSpec::Earliest).await, Offset(2), "the log begins where it is local");
     fixture.produce("events", &["on"], Acks::All).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_was_given_up_while_the_store_was_away_goes_at_the_next_start() {
+    let tier = MemoryTier::new();
+    let fixture = tiering(tempfile::tempdir().unwrap(), &tier, &[]).await;
+    let id = tiered_by_default(&fixture, &tier).await;
+    let off = [("remote.storage.enable", "false"), ("remote.log.delete.on.disable", "true")];
+    fixture.create("small", 1, &off).await;
+    fixture.produce("small", &["one"], Acks::All).await.unwrap();
+    tier.state.lock().unwrap().away = true;
+    fixture.alter("events", &off).await;
+    let asked = || tier.state.lock().unwrap().deleted.len();
+    until("it is to go", || asked() == 1).await;
+    let directory = fixture.stop().await;
+    assert!(tier.state.lock().unwrap().uploaded.contains_key(&id));
+
+    tier.state.lock().unwrap().away = false;
+    let fixture = tiering(directory, &tier, &[]).await;
+    until("it goes", || !tier.state.lock().unwrap().uploaded.contains_key(&id)).await;
+    assert_eq!(fixture.offset("events", OffsetSpec::Earliest).await, Offset(2));
+    fixture.replica("small", 0);
+    assert_eq!(
+        tier.state.lock().unwrap().deleted,
+        [id.clone(), id.clone()],
+        "what never closed a segment has nothing there"
+    );
+
+    // Tiered again, it keeps what it uploads from then on.
+    fixture.alter("events", &[("remote.storage.enable", "true")]).await;
+    fixture.produce("events", &[&"x".repeat(PAYLOAD)], Acks::All).await.unwrap();
+    tier.upload(&id);
+    let fixture = tiering(fixture.stop().await, &tier, &[]).await;
+    until("the tier is told", || tier.state.lock().unwrap().led.contains_key(&id)).await;
+    assert_eq!((fixture.offset("events", OffsetSpec::Earliest).await, tier.end(&id)), (Offset(2), Offset(3)));
+    assert!(cold::fetch_one(&fixture, "events", Offset(2)).await.size() > PAYLOAD);
+    assert_eq!(asked(), 2);
+}
+
+#[tokio::test]
+async fn remote_copies_of_what_is_still_local_are_looked_after_when_uploads_have_ended() {
+    let tier = MemoryTier::new();
+    let fixture = tiering(tempfile::tempdir().unwrap(), &tier, &[]).await;
+    fixture.create("events", 1, &SMALL[..1]).await;
+    three_segments(&fixture, "events").await;
+    let id = fixture.replica("events", 0).id.clone();
+    tier.upload(&id);
+    assert_eq!(fixture.replica("events", 0).view.local_start(), Offset(0));
+    let fixture = tiering(fixture.stop().await, &tier, &[]).await;
+    fixture.alter("events", &[("remote.storage.enable", "false")]).await;
+    let fixture = tiering(fixture.stop().await, &tier, &[]).await;
+    until("the tier is told", || tier.state.lock().unwrap().led.contains_key(&id)).await;
+    let before = tier.state.lock().unwrap().woken;
+    fixture.alter("events", &[("retention.bytes", "9500")]).await;
+    let replica = fixture.replica("events", 0);
+    until("the setting holds", || replica.config().retention_bytes == Some(9_500)).await;
+    replica.trim_local(replica.core.clock.now());
+    assert!(replica.offsets().log_start > Offset(0));
+    assert!(tier.state.lock().unwrap().woken > before, "the manifest lets go of what lies below");
+}
+
+#[tokio::test]
+async fn where_compaction_has_left_nothing_remote_a_fetch_goes_on_locally() {
+    let tier = MemoryTier::new();
+    let fixture = tiering(tempfile::tempdir().unwrap(), &tier, &[]).await;
+    let id = tiered_by_default(&fixture, &tier).await;
+    let empty = |segment: usize| tier.state.lock().unwrap().uploaded.get_mut(&id).unwrap()[segment].log.len = 0;
+    empty(0);
+    assert_eq!(fixture.read_all("events").await.len(), 2);
+    empty(1);
+    assert_eq!(fixture.read_all("events").await.len(), 1);
 }
 
 #[tokio::test]

@@ -248,9 +248,8 @@ impl Partition {
         }
     }
 
-    /// Without the topic's name: the longest leave no room for anything else.
     fn cache_file(&self, shared: &Shared) -> PathBuf {
-        shared.manifest_folder.join(format!("{}-{}", self.id.id, self.id.partition))
+        cache_file(shared, &self.id)
     }
 
     /// The machine of a leadership, or of a deletion if there is no log. Blocks.
@@ -275,6 +274,11 @@ impl Partition {
             act();
         }
     }
+}
+
+/// Where the last known manifest is kept. Without the topic's name: the longest leave no room for anything else.
+pub(crate) fn cache_file(shared: &Shared, id: &TopicIdPartition) -> PathBuf {
+    shared.manifest_folder.join(format!("{}-{}", id.id, id.partition))
 }
 
 impl Lead {

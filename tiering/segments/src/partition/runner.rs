@@ -115,7 +115,9 @@ impl Runner {
         }
         match machine.stopped() {
             Some(stop) => {
-                self.stopped(lead, stop);
+                // Nothing was there but what the deletion itself has written.
+                let in_vain = machine.image().is_some_and(|image| image.number <= 1);
+                self.stopped(lead, stop, in_vain);
                 lead.done.send_replace(Some(stop));
                 Outcome::Stopped
             }
@@ -123,10 +125,11 @@ impl Runner {
         }
     }
 
-    fn stopped(&self, lead: &Arc<Lead>, stop: Stop) {
+    fn stopped(&self, lead: &Arc<Lead>, stop: Stop, in_vain: bool) {
         let id = &self.partition.id;
         match stop {
             Stop::Fenced => tracing::info!(partition = %id, "another leader writes the remote log now"),
+            Stop::Dropped if in_vain => tracing::debug!(partition = %id, "there was nothing remote to delete"),
             Stop::Dropped => tracing::info!(partition = %id, "the remote log was deleted"),
             Stop::Gone => tracing::error!(
                 partition = %id,

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tidelog_log::{ClosedSegment, Disk, DiskFile, FileSlice, LocalLog, OsDisk};
 use tidelog_model::{LeaderEpoch, Offset, ProducerId, Timestamp};
-use tidelog_record::{AbortedTransaction, BatchBuilder, LeaderEpochs};
+use tidelog_record::{AbortedTransaction, BatchBuilder, Batches, LeaderEpochs};
 
 #[derive(Clone)]
 struct Closed {
@@ -93,6 +93,18 @@ impl TestLog {
             last_offset: Offset(last),
             last_stable_offset: Offset(last + 1),
         });
+    }
+
+    /// Compaction keeps of the segment at `base` only the batches whose first offsets are in `kept`; the segment ends where it did.
+    pub(crate) fn compact(&self, base: i64, kept: &[i64]) {
+        let mut left = Vec::new();
+        for batch in Batches::strict(self.bytes(base).into()) {
+            let batch = batch.unwrap();
+            if kept.contains(&batch.header().base_offset.get()) {
+                left.extend_from_slice(batch.bytes());
+            }
+        }
+        std::fs::write(self.path_of(base), left).unwrap();
     }
 
     pub(crate) fn set_log_start(&self, start: i64) {

@@ -1,8 +1,9 @@
 //! Cold reads: the cache, shared downloads, damage.
 
-use tidelog_log::{RemoteError, RemoteLog};
+use tidelog_log::{RemoteError, RemoteExtent, RemoteLog};
 use tidelog_model::Offset;
 use tidelog_objects::Fault;
+use tidelog_record::Batches;
 
 use crate::log::TestLog;
 use crate::*;
@@ -167,4 +168,62 @@ async fn batches_larger_than_chunks_and_reads() {
     assert!(consume(&tier, &id, b'a', 0, 9, 1).await == log.bytes(0));
     let found = tier.find_timestamp(&id, crate::log::timestamp(7)).await.unwrap().unwrap();
     assert_eq!(found.offset, Offset(7));
+}
+
+/// Everything from `from` on, as a consumer reads it: the first offsets of the batches, and where the log goes on behind them.
+async fn bases(tier: &Tier, id: &TopicIdPartition, from: i64) -> (Vec<i64>, Offset) {
+    let (mut found, mut next) = (Vec::new(), Offset(from));
+    loop {
+        let read = tier.read(id, next, 1).await.unwrap();
+        assert!(read.next > next, "no progress");
+        next = read.next;
+        let before = found.len();
+        found.extend(Batches::strict(read.batches).map(|batch| batch.unwrap().header().base_offset.get()));
+        if found.len() == before || matches!(tier.extent(id), RemoteExtent::Known { end, .. } if end <= next) {
+            return (found, next);
+        }
+    }
+}
+
+/// As Apache Kafka's compaction leaves them, in a log that is not compacted any more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn segments_that_compaction_has_thinned_out_or_emptied_are_uploaded_and_read() {
+    let (folder, cache) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let objects = file_store(folder.path()).await;
+    let (id, log) = (partition(0), TestLog::new());
+    // Five batches of ten each. Of the epochs 2 and 3 nothing is left at their beginning, and of 4 nothing at all.
+    for (epoch, kept) in [(1, &[0, 20][..]), (2, &[70]), (3, &[120, 140]), (4, &[]), (5, &[220]), (5, &[])] {
+        let base = log.end().get();
+        log.close(epoch, b'a', 5, 10, 100);
+        log.compact(base, kept);
+    }
+    let holder = tier(&objects, cache.path(), limits());
+    lead(&holder, &id, 5, &log);
+    remote_end(&holder, &id, Offset(300)).await;
+    let all = [0, 20, 70, 120, 140, 220];
+    assert_eq!(bases(&holder, &id, 0).await, (all.to_vec(), Offset(300)));
+    // From any offset the next one that is left comes, and behind the last one the local log goes on.
+    for from in 0..300 {
+        let read = holder.read(&id, Offset(from), 1).await.unwrap();
+        let expected = all.iter().find(|base| **base + 9 >= from);
+        let found = Batches::strict(read.batches).map(|batch| batch.unwrap().header().base_offset.get()).next();
+        assert_eq!((found, read.next), (expected.copied(), expected.map_or(Offset(300), |base| Offset(base + 10))));
+    }
+    for (time, offset) in [(0, 0), (25, 25), (35, 70), (85, 120), (151, 220)] {
+        let found = holder.find_timestamp(&id, crate::log::timestamp(time)).await.unwrap();
+        assert_eq!(found.map(|found| found.offset), Some(Offset(offset)), "{time}");
+    }
+    assert_eq!(holder.find_timestamp(&id, crate::log::timestamp(231)).await.unwrap(), None);
+    drop(holder);
+
+    // The next leader does not take what compaction left of the epochs for another history: nothing is uploaded again.
+    let before = keys(&objects).await.iter().filter(|key| key.contains("/segments/")).count();
+    let next = tier(&objects, cache.path(), limits());
+    lead(&next, &id, 6, &log);
+    remote_end(&next, &id, Offset(300)).await;
+    until("it has looked for more", || log.asked() > 7).await;
+    let status = next.status().partitions.remove(0);
+    assert_eq!((status.segments, status.remote), (6, Some((Offset(0), Offset(300)))));
+    assert_eq!(keys(&objects).await.iter().filter(|key| key.contains("/segments/")).count(), before);
+    assert_eq!(bases(&next, &id, 0).await.0, all);
 }
