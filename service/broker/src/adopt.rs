@@ -9,7 +9,7 @@ use tidelog_log::foreign::{FoundPartition, found_partitions};
 use tidelog_log::kraft::{KRAFT_LOG, KraftLog, read_kraft_log};
 use tidelog_log::{Disk, LogError};
 use tidelog_metadata::decide::{
-    FoundTopic, Inherited, Place, Plan, Told, adopt_topic, inherit_rest, inherited_topics, is_adoptable,
+    FoundTopic, Inherited, Place, Plan, Told, adopt_topic, inherit_rest, inherited_topics, is_adoptable, is_compacted,
     skip_adopted_producer_ids,
 };
 use tidelog_metadata::kraft::{KraftImage, KraftReplay};
@@ -44,15 +44,15 @@ impl Broker {
             tokio::task::spawn_blocking(move || broker.look()).await.map_err(|_| unreadable(&"the search ended"))?;
         let Looked { found, named, metadata, stopped_in_order } = looked.map_err(|error| unreadable(&error))?;
         if !found.is_empty() && !stopped_in_order {
-            self.checkpoints().suspect_all();
             warn!(
                 logs = found.len(),
                 "the other broker did not stop in order ({KAFKA_CLEAN_STOP} is missing): each log is verified whole before it serves"
             );
         }
+        self.tell_lost(&found, metadata.as_ref().map(|(_, kraft)| kraft));
         match metadata {
-            Some((log, kraft)) => self.adopt_cluster(&log, &kraft, by_topic(found)).await,
-            None => self.adopt_folders(with_named(by_topic(found), &named)).await,
+            Some((log, kraft)) => self.adopt_cluster(&log, &kraft, self.by_topic(found)).await,
+            None => self.adopt_folders(with_named(self.by_topic(found), &named)).await,
         }
     }
 
@@ -60,13 +60,63 @@ impl Broker {
     fn look(&self) -> Result<Looked, LogError> {
         let (disk, data_dir) = (self.disk(), self.data_dir());
         let found = found_partitions(disk, data_dir)?;
-        let gaps = found.iter().filter(|found| found.gaps_below > Offset::ZERO);
-        let gaps = gaps.map(|found| (found.partition.clone(), found.gaps_below)).collect();
+        let gaps = found.iter().filter_map(|found| Some((found.partition.clone(), found.gaps.below?))).collect();
         // Before a partition is opened: whatever its settings say, these gaps are no damage.
         self.checkpoints().accept_gaps(OffsetCheckpoint { offsets: gaps })?;
         let named = OffsetCheckpoint::read(disk, data_dir, RECOVERY_POINTS)?.offsets.into_keys().collect();
         let stopped_in_order = is_stopped_in_order(disk, data_dir)?;
+        if !stopped_in_order {
+            // On the disk: what that broker has left to say so is taken away before all are verified.
+            self.checkpoints().suspect(found.iter().map(|found| found.partition.clone()))?;
+        }
         Ok(Looked { found, named, metadata: read_metadata(disk, data_dir)?, stopped_in_order })
+    }
+
+    /// Has compaction been at work in this log? It has left gaps within segments, or the other broker's cleaner has noted it.
+    fn was_compacted(&self, found: &FoundPartition) -> bool {
+        found.gaps.thinned || self.checkpoints().cleaned(&found.partition) > Offset::ZERO
+    }
+
+    /// Between segments offsets may be missing where a log is or was compacted. Anywhere else segments are lost: what is left is served all
+    /// the same, and somebody must know.
+    fn tell_lost(&self, found: &[FoundPartition], kraft: Option<&KraftImage>) {
+        for one in found {
+            let topic = &one.partition.topic;
+            let compacted = topic.is_internal()
+                || self.was_compacted(one)
+                || kraft.is_some_and(|kraft| is_compacted(kraft, topic, self.node(), self.config()));
+            if one.gaps.between_segments.is_empty() || compacted || !is_adoptable(topic) {
+                continue;
+            }
+            let ranges: Vec<String> =
+                one.gaps.between_segments.iter().map(|(from, to)| format!("{from} to {}", to.plus(-1))).collect();
+            warn!(
+                %topic, partition = %one.partition.partition, offsets = ranges.join(", "),
+                "segments are missing, and the topic was never compacted: the records at these offsets are lost; restore the files and begin \
+                 anew, or go on without them"
+            );
+        }
+    }
+
+    /// What belongs together by name and id.
+    fn by_topic(&self, found: Vec<FoundPartition>) -> Vec<FoundTopic> {
+        let mut topics: BTreeMap<(String, TopicId), FoundTopic> = BTreeMap::new();
+        for one in found {
+            let FoundPartition { partition, topic: id, epoch, .. } = &one;
+            if !is_adoptable(&partition.topic) {
+                continue;
+            }
+            let topic = topics.entry((partition.topic.to_string(), *id)).or_insert_with(|| FoundTopic {
+                id: *id,
+                name: partition.topic.clone(),
+                partitions: BTreeMap::new(),
+                compacted: false,
+                settings: None,
+            });
+            topic.partitions.insert(partition.partition, *epoch);
+            topic.compacted |= self.was_compacted(&one);
+        }
+        topics.into_values().collect()
     }
 
     /// The folders alone would make topics without their users, settings and the part of their logs that is in the object store.
@@ -185,26 +235,6 @@ fn read_metadata(disk: &dyn Disk, data_dir: &Path) -> Result<Option<(KraftLog, K
 fn unreadable(error: &dyn std::fmt::Display) -> BrokerError {
     error!(%error, "cannot read what another broker left in the data directory");
     BrokerError::new(KafkaError::KafkaStorageError, "cannot read what another broker left in the data directory")
-}
-
-/// What belongs together by name and id.
-fn by_topic(found: Vec<FoundPartition>) -> Vec<FoundTopic> {
-    let mut topics: BTreeMap<(String, TopicId), FoundTopic> = BTreeMap::new();
-    for FoundPartition { partition, topic: id, epoch, gaps_below } in found {
-        if !is_adoptable(&partition.topic) {
-            continue;
-        }
-        let topic = topics.entry((partition.topic.to_string(), id)).or_insert_with(|| FoundTopic {
-            id,
-            name: partition.topic.clone(),
-            partitions: BTreeMap::new(),
-            compacted: false,
-            settings: None,
-        });
-        topic.partitions.insert(partition.partition, epoch);
-        topic.compacted |= gaps_below > Offset::ZERO;
-    }
-    topics.into_values().collect()
 }
 
 /// The same with partitions that have a checkpoint and no folder: there is nothing in them.

@@ -6,10 +6,9 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
-use tidelog_log::datadir::{CLEANED, GAPS, HIGH_WATERMARKS, LOG_STARTS, OffsetCheckpoint, RECOVERY_POINTS};
+use tidelog_log::datadir::{CLEANED, GAPS, HIGH_WATERMARKS, LOG_STARTS, OffsetCheckpoint, RECOVERY_POINTS, UNVERIFIED};
 use tidelog_log::{Checkpoints, Disk, LogError};
 use tidelog_model::{Offset, TopicPartition};
 use tidelog_partition::Offsets;
@@ -59,8 +58,8 @@ pub(crate) struct CheckpointFiles {
     written: Mutex<Lines>,
     /// Ends of the gaps that logs of another broker came with: no partition moves them.
     gaps: Mutex<OffsetCheckpoint>,
-    /// Another broker wrote the logs and did not stop in order.
-    suspect: AtomicBool,
+    /// Logs of another broker that did not stop in order, as long as they have not been verified whole.
+    unverified: Mutex<OffsetCheckpoint>,
 }
 
 impl CheckpointFiles {
@@ -81,14 +80,15 @@ impl CheckpointFiles {
             lines.entry(partition).or_default().cleaned = offset;
         }
         let gaps = Mutex::new(OffsetCheckpoint { offsets: read(GAPS)? });
-        Ok(CheckpointFiles { disk, directory, written: Mutex::new(lines), gaps, suspect: AtomicBool::new(false) })
+        let unverified = Mutex::new(OffsetCheckpoint { offsets: read(UNVERIFIED)? });
+        Ok(CheckpointFiles { disk, directory, written: Mutex::new(lines), gaps, unverified })
     }
 
     /// What recovery may rely on.
     pub(crate) fn of(&self, partition: &TopicPartition) -> Checkpoints {
         let line = self.written.lock().get(partition).copied().unwrap_or_default();
         Checkpoints {
-            suspect: self.suspect.load(Ordering::Acquire),
+            suspect: self.unverified.lock().offsets.contains_key(partition),
             // A log that has moved its start is flushed up to there.
             recovery_point: line.recovery_point.max(line.log_start),
             log_start: line.log_start,
@@ -101,9 +101,38 @@ impl CheckpointFiles {
         self.written.lock().get(partition).map_or(Offset::ZERO, |line| line.cleaned)
     }
 
-    /// Every log that is opened from now on is verified whole.
-    pub(crate) fn suspect_all(&self) {
-        self.suspect.store(true, Ordering::Release);
+    /// These logs are verified whole when they are opened, in this start or a later one: durable when this returns. Blocks.
+    pub(crate) fn suspect(&self, partitions: impl Iterator<Item = TopicPartition>) -> Result<(), LogError> {
+        let line = |partition: TopicPartition| {
+            let point = self.of(&partition).recovery_point;
+            (partition, point)
+        };
+        let suspects = OffsetCheckpoint { offsets: partitions.map(line).collect() };
+        suspects.write(&*self.disk, &self.directory, UNVERIFIED)?;
+        *self.unverified.lock() = suspects;
+        Ok(())
+    }
+
+    /// The logs that `open` names have been opened since they were suspected, and so they were verified. Blocks if there are such.
+    pub(crate) fn verified(&self, open: impl FnOnce() -> Vec<TopicPartition>) -> Result<(), LogError> {
+        let mut unverified = self.unverified.lock();
+        if unverified.offsets.is_empty() {
+            return Ok(());
+        }
+        let mut left = unverified.clone();
+        for partition in open() {
+            left.offsets.remove(&partition);
+        }
+        if left == *unverified {
+            return Ok(());
+        }
+        left.write(&*self.disk, &self.directory, UNVERIFIED)?;
+        if left.offsets.is_empty() {
+            let path = self.directory.join(UNVERIFIED);
+            self.disk.unlink(&path).map_err(|source| LogError::Io { action: "cannot remove", path, source })?;
+        }
+        *unverified = left;
+        Ok(())
     }
 
     /// Logs of another broker have gaps below these offsets, whatever their settings say: durable when this returns. Blocks.
@@ -125,6 +154,7 @@ impl CheckpointFiles {
 
     /// Partitions of these names are deleted, or begin anew: earlier lines go, durably. Blocks only if there are some.
     pub(crate) fn forget(&self, partitions: &[TopicPartition]) -> Result<(), LogError> {
+        self.verified(|| partitions.to_vec())?;
         let mut written = self.written.lock();
         let mut gaps = self.gaps.lock().clone();
         gaps.offsets.retain(|partition, _| !partitions.contains(partition));
@@ -190,6 +220,28 @@ mod tests {
         assert_eq!(files.of(&name("a")), Checkpoints::default(), "the name's next owner has nothing to live up to");
         assert_eq!((files.of(&name("b")).recovery_point, files.cleaned(&name("b"))), (Offset(7), Offset(3)));
         assert_eq!(files.of(&name("b")).gaps_below, Offset(5));
+    }
+
+    /// As a kill in the middle of the first start leaves it.
+    #[test]
+    fn a_suspected_log_stays_so_until_it_has_been_opened() {
+        let folder = tempfile::tempdir().unwrap();
+        let open = || CheckpointFiles::read(Arc::new(OsDisk), folder.path().to_owned()).unwrap();
+        let name = |topic: &str| TopicPartition { topic: TopicName::new(topic).unwrap(), partition: PartitionIndex(0) };
+        let suspects = |files: &CheckpointFiles| ["a", "b", "c"].map(|topic| files.of(&name(topic)).suspect);
+        let files = open();
+        files.write(|_| Lines::from([(name("a"), Line { recovery_point: Offset(7), ..Line::default() })])).unwrap();
+        files.suspect([name("a"), name("b")].into_iter()).unwrap();
+        assert_eq!((suspects(&files), suspects(&open())), ([true, true, false], [true, true, false]));
+        let text = std::fs::read_to_string(folder.path().join(UNVERIFIED)).unwrap();
+        assert_eq!(text, "0\n2\na 0 7\nb 0 0\n");
+        open().verified(|| vec![name("a"), name("c")]).unwrap();
+        assert_eq!(suspects(&open()), [false, true, false]);
+        // A deletion does it as well: the next one of the name is ours.
+        open().forget(&[name("b")]).unwrap();
+        assert_eq!(suspects(&open()), [false; 3]);
+        assert!(!folder.path().join(UNVERIFIED).exists());
+        open().verified(|| unreachable!("nobody is suspected")).unwrap();
     }
 
     #[test]

@@ -49,6 +49,8 @@ impl Broker {
 
     /// The same; `closed` adds partitions that no longer run.
     fn write_checkpoints_and(&self, closed: &Lines) -> Result<(), LogError> {
+        let led = || self.replicas().all().iter().map(|replica| replica.id.topic_partition()).collect();
+        self.checkpoints().verified(led)?;
         let look = |written: &Lines| {
             let line = |replica: &Arc<Replica>| {
                 replica.begin_checkpoint();

@@ -14,6 +14,7 @@ use crate::replica::Replica;
 use crate::*;
 
 mod access;
+mod adopted;
 mod appends;
 mod busy;
 mod cold;

@@ -76,7 +76,9 @@ impl Log {
 
     /// Changes the settings; they rule from the next append on.
     pub fn set_config(&mut self, config: LogConfig) {
-        self.shared.state.write().config = config;
+        let mut state = self.shared.state.write();
+        state.thinned |= config.compacted;
+        state.config = config;
     }
 
     /// Writes a group of batches with one vectored write.

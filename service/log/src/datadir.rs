@@ -24,6 +24,9 @@ pub const HIGH_WATERMARKS: &str = "replication-offset-checkpoint";
 pub const CLEANED: &str = "cleaner-offset-checkpoint";
 /// Per partition that came with gaps from another broker: below it offsets may be missing. Not one of Kafka's files.
 pub const GAPS: &str = "gap-offset-checkpoint";
+/// Per partition of another broker that did not stop in order, until its log has been verified whole: its recovery point. Not one of Kafka's
+/// files.
+pub const UNVERIFIED: &str = "unverified-offset-checkpoint";
 /// Whose directory it is.
 pub const META_PROPERTIES: &str = "meta.properties";
 /// Apache Kafka leaves it when it stops in order, and removes it when it starts.

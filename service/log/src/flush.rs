@@ -44,9 +44,10 @@ impl FlushTicket {
     }
 
     /// What has to be written before a `syncfs` stands for [`FlushTicket::sync`]: the leader epochs. Until that call has ended a power cut
-    /// may leave them torn; then the batches tell.
+    /// may leave them torn; then the batches tell. Where they do not tell everything, nothing is left to that call.
     pub fn prepare(&self) -> io::Result<()> {
-        self.write_epochs(put_file)
+        let told = self.shared.state.read().batches_tell_epochs();
+        self.write_epochs(if told { put_file } else { replace_file })
     }
 
     /// Replaces `leader-epoch-checkpoint` if epochs have begun and the last of them has records: until then a start knows as much without

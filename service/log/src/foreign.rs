@@ -6,6 +6,7 @@ use std::path::Path;
 use tidelog_model::{LeaderEpoch, Offset, TopicId, TopicPartition};
 
 use crate::disk::Disk;
+use crate::limits::MAX_GAPS_NAMED;
 use crate::names::{self, Kind, Stage};
 use crate::open::read_epochs;
 use crate::scan::{Scan, ScanError};
@@ -20,8 +21,19 @@ pub struct FoundPartition {
     pub topic: TopicId,
     /// The newest leader epoch; `NONE` if no record was written in one.
     pub epoch: LeaderEpoch,
-    /// Below it offsets are missing between its batches, as only compaction leaves them; zero if none are.
-    pub gaps_below: Offset,
+    /// Where offsets are missing.
+    pub gaps: Gaps,
+}
+
+/// Where offsets are missing between the batches of a log.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Gaps {
+    /// The end of the last one.
+    pub below: Option<Offset>,
+    /// There are some within a segment, as only compaction leaves them.
+    pub thinned: bool,
+    /// The first few that lie between two segments: compaction has taken the last records of one, or whole segments are lost.
+    pub between_segments: Vec<(Offset, Offset)>,
 }
 
 /// Every partition that names its topic, sorted. Reads the head of every batch.
@@ -32,41 +44,44 @@ pub fn found_partitions(disk: &dyn Disk, directory: &Path) -> Result<Vec<FoundPa
         let Some(topic) = datadir::read_topic_id(disk, &folder) else { continue };
         let latest = read_epochs(disk, &folder).and_then(|epochs| epochs.latest());
         let epoch = latest.map_or(LeaderEpoch::NONE, |entry| entry.epoch);
-        let gaps_below = last_gap(disk, &folder)?;
-        found.push(FoundPartition { partition, topic, epoch, gaps_below });
+        let gaps = gaps(disk, &folder)?;
+        found.push(FoundPartition { partition, topic, epoch, gaps });
     }
     Ok(found)
 }
 
-/// The end of the last gap between two batches; zero without one. What makes no sense ends the search: recovery says better what is wrong
-/// with it.
-fn last_gap(disk: &dyn Disk, folder: &Path) -> Result<Offset, LogError> {
+/// What makes no sense ends the search: recovery says better what is wrong with it.
+fn gaps(disk: &dyn Disk, folder: &Path) -> Result<Gaps, LogError> {
     let segments = segments(disk, folder)?;
     let mut next = segments.first().map(|(base, _)| *base);
-    let mut last = Offset::ZERO;
+    let mut gaps = Gaps::default();
     for (base, len) in segments {
         let path = names::path(folder, base, Kind::Log, Stage::Live);
         let file = disk.open(&path, false).map_err(LogError::io("cannot open", &path))?;
         let mut scan = Scan::headers(&*file, 0, len);
-        // Compaction may have taken the last records of the segment before, and nothing may have come since.
-        if next.is_some_and(|next| base > next) {
-            last = base;
+        if let Some(end) = next.filter(|end| base > *end) {
+            gaps.below = Some(base);
+            if gaps.between_segments.len() < MAX_GAPS_NAMED {
+                gaps.between_segments.push((end, base));
+            }
             next = Some(base);
         }
         loop {
             let header = match scan.next_header() {
                 Ok(Some(located)) => located.header,
                 Ok(None) => break,
-                Err(ScanError::Batch { .. }) => return Ok(last),
+                Err(ScanError::Batch { .. }) => return Ok(gaps),
                 Err(ScanError::Io(source)) => return Err(LogError::io("cannot read", &path)(source)),
             };
             if next.is_some_and(|next| header.base_offset > next) {
-                last = header.base_offset;
+                gaps.below = Some(header.base_offset);
+                gaps.thinned = true;
             }
+            gaps.thinned |= header.record_count <= header.last_offset_delta;
             next = Some(header.next_offset());
         }
     }
-    Ok(last)
+    Ok(gaps)
 }
 
 /// The segments of a log with their sizes, ascending.

@@ -55,6 +55,10 @@ pub fn read_kraft_log(
     let segments = segments(disk, &folder)?;
     let mut log = KraftLog { snapshot, end: snapshot.unwrap_or(Offset::ZERO), torn_bytes: 0 };
     for (number, (base, len)) in segments.iter().enumerate() {
+        if segments.get(number + 1).is_some_and(|(next, _)| *next <= log.end) {
+            // The snapshot has all of it, and that broker would have removed it: whatever is wrong with it, nobody needs it.
+            continue;
+        }
         let path = names::path(&folder, *base, Kind::Log, Stage::Live);
         let read = each_batch(disk, &path, *len, &mut |batch| {
             let header = batch.header();

@@ -53,6 +53,9 @@ pub const DEFAULT_COMPACTION_MEMORY_BYTES: usize = 128 * 1024 * 1024;
 /// What one key costs in a compaction's map beside its bytes, bytes (entry, hash, allocation).
 pub const COMPACTION_KEY_OVERHEAD_BYTES: usize = 96;
 
+/// Gaps between the segments of another broker's log that are named: whoever has lost more looks at the folder itself.
+pub const MAX_GAPS_NAMED: usize = 8;
+
 /// The last part of a disk, bytes, that is kept for the service itself: a deletion writes a few KiB of metadata, groups go on for hours.
 pub const RESERVE_BYTES: u64 = 64 * 1024 * 1024;
 

@@ -100,7 +100,16 @@ impl Log {
         unflushed.push(file);
         let active = new_segment(&*disk, &cache, directory, start)?;
         let epochs = LeaderEpochs::new();
-        let parts = Parts { closed: Vec::new(), active, unflushed, epochs, epochs_dirty: true, start, flushed: start };
+        let parts = Parts {
+            closed: Vec::new(),
+            active,
+            unflushed,
+            epochs,
+            epochs_dirty: true,
+            thinned: config.compacted,
+            start,
+            flushed: start,
+        };
         Ok(assemble(disk, cache, directory, config, parts))
     }
 
@@ -151,7 +160,9 @@ impl Log {
         let epochs = sums.epochs.clone();
         // Epochs found in the log but not flushed with it go into the file with the next flush.
         let epochs_dirty = read_epochs(&*disk, directory).as_ref() != Some(&epochs);
-        let parts = Parts { closed, active, unflushed, epochs, epochs_dirty, start: log_start, flushed: flushed_end };
+        let thinned = config.compacted || checkpoints.gaps_below > Offset::ZERO;
+        let parts =
+            Parts { closed, active, unflushed, epochs, epochs_dirty, thinned, start: log_start, flushed: flushed_end };
         let log = assemble(Arc::clone(&disk), Arc::clone(&cache), directory, config, parts);
         Ok((log, Recovered { sums, log_start, log_end, flushed_end, topic_id, verified_bytes, cut }))
     }
@@ -171,6 +182,7 @@ struct Parts {
     unflushed: Unflushed,
     epochs: LeaderEpochs,
     epochs_dirty: bool,
+    thinned: bool,
     start: Offset,
     flushed: Offset,
 }
@@ -185,6 +197,7 @@ fn assemble(disk: Arc<dyn Disk>, cache: Arc<FileCache>, directory: &Path, config
         epochs: parts.epochs,
         epochs_version: u64::from(parts.epochs_dirty),
         epochs_written: 0,
+        thinned: parts.thinned,
         unflushed: parts.unflushed,
         truncations: 0,
         offline: None,

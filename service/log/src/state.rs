@@ -52,6 +52,8 @@ pub(crate) struct State {
     /// Counts changes of `epochs`; `epochs_written` is the count that the file holds durably.
     pub(crate) epochs_version: u64,
     pub(crate) epochs_written: u64,
+    /// Compaction has been at work here, or another broker's has.
+    pub(crate) thinned: bool,
     pub(crate) unflushed: Unflushed,
     /// Counts truncations: a flush that began before one proves nothing about the end after it.
     pub(crate) truncations: u64,
@@ -62,6 +64,12 @@ impl State {
     /// Written end: the offset after the last record.
     pub(crate) const fn log_end(&self) -> Offset {
         self.active.end
+    }
+
+    /// Do the batches on this disk tell every leader epoch? Not those of what is only remote, nor those of which compaction has left nothing.
+    pub(crate) fn batches_tell_epochs(&self) -> bool {
+        let first = self.closed.first().map_or(self.active.base, |segment| segment.base);
+        !self.thinned && self.epochs.earliest().is_none_or(|earliest| earliest.start >= first)
     }
 
     /// First offset on this disk that may be read.

@@ -153,6 +153,74 @@ fn topics_records_groups_and_offsets_of_apache_kafka_are_here_and_go_on() {
     assert_eq!(log.matches("each log is verified whole").count(), 1, "{log}");
 }
 
+/// Compaction has left offsets missing before, in and behind the segments, and one segment is empty. Its owner wants to keep the topic as it
+/// is, in the object store.
+#[test]
+fn a_log_that_kafka_compacted_goes_to_the_object_store_and_is_read_from_there() {
+    let segment = |base: i64, kind: &str| format!("fixture-compact-0/{base:020}.{kind}");
+    let mut server = Server::start_on(options!(), |data_dir| {
+        copy(&data().join("log-dir"), data_dir);
+        // Offset 120 was 200, before what lay between was superseded.
+        for (from, to, kind) in [(120, 200, "log"), (120, 200, "snapshot"), (121, 201, "snapshot")] {
+            fs::rename(data_dir.join(segment(from, kind)), data_dir.join(segment(to, kind))).unwrap();
+        }
+        for kind in ["index", "timeindex"] {
+            fs::remove_file(data_dir.join(segment(120, kind))).unwrap();
+        }
+        let last = data_dir.join(segment(200, "log"));
+        let mut bytes = fs::read(&last).unwrap();
+        bytes[..8].copy_from_slice(&200_i64.to_be_bytes());
+        fs::write(last, bytes).unwrap();
+        fs::write(data_dir.join(segment(150, "log")), b"").unwrap();
+        for checkpoint in ["recovery-point-offset-checkpoint", "replication-offset-checkpoint"] {
+            let path = data_dir.join(checkpoint);
+            let text = fs::read_to_string(&path).unwrap().replace("fixture-compact 0 121", "fixture-compact 0 201");
+            fs::write(path, text).unwrap();
+        }
+    });
+    let mut expected = recorded("compacted.ndjson");
+    expected.last_mut().unwrap().0 = 200;
+    assert_eq!(read(&server, "fixture-compact", "read_committed", &expected), expected);
+    let mut command = vec!["topic", "config", "fixture-compact"];
+    for change in ["cleanup.policy=delete", "remote.storage.enable=true", "local.retention.bytes=1"] {
+        command.extend(["--set", change]);
+    }
+    server.run(&command).expect(0);
+    let data_dir = server.data_dir();
+    for base in [0, 150] {
+        let local = data_dir.join(segment(base, "log"));
+        wait_for(|| (!local.exists()).then_some(()), PATIENCE, "the segment is only in the object store");
+    }
+    for _restarts in 0..2 {
+        assert_eq!(read(&server, "fixture-compact", "read_committed", &expected), expected);
+        assert_eq!(watermarks(server.kafka(), "fixture-compact", 0), (0, 201));
+        server.kill();
+        server.start_again();
+    }
+    let log = server.log();
+    assert!(!log.contains(" ERROR ") && !log.contains("segments are missing"), "{log}");
+}
+
+/// Nothing compacts this topic: a file has got lost.
+#[test]
+fn a_segment_that_is_lost_is_told_and_the_rest_is_served() {
+    let server = Server::start_on(options!(), |data_dir| {
+        copy(&data().join("log-dir"), data_dir);
+        fs::remove_file(data_dir.join("fixture-0/00000000000000000312.log")).unwrap();
+    });
+    let expected: Vec<(i64, i64)> = recorded("read_uncommitted.ndjson");
+    let expected: Vec<(i64, i64)> = expected.into_iter().filter(|(offset, _)| !(312..554).contains(offset)).collect();
+    assert_eq!(read(&server, "fixture", "read_uncommitted", &expected), expected);
+    let log = server.log();
+    let told: Vec<&str> = log.lines().filter(|line| line.contains("segments are missing")).collect();
+    assert_eq!(told.len(), 1, "{log}");
+    for what in [" WARN ", "topic=fixture ", "partition=0 ", "312 to 553"] {
+        assert!(told[0].contains(what), "{what}: {}", told[0]);
+    }
+    let settings = server.run(&["topic", "describe", "fixture", "--output", "json"]).expect(0).stdout;
+    assert!(!settings.contains("compact"), "{settings}");
+}
+
 #[test]
 fn a_directory_without_all_partitions_of_a_topic_is_refused() {
     let mut server = Server::start(options!());

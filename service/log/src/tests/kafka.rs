@@ -14,7 +14,7 @@ use tidelog_model::{LeaderEpoch, Now, Offset, Timestamp, TopicId};
 use tidelog_record::{BatchBuilder, Batches, Record};
 
 use crate::datadir::{self, OffsetCheckpoint};
-use crate::foreign::found_partitions;
+use crate::foreign::{Gaps, found_partitions};
 use crate::{
     ActiveProducers, Checkpoints, CompactionLimits, FileCache, Log, LogConfig, LogView, OsDisk, Recovered, StampedBatch,
 };
@@ -282,7 +282,7 @@ fn its_partitions_are_found_with_their_topics_and_the_gaps_of_compaction() {
     for one in found {
         assert_eq!(one.epoch, LeaderEpoch(0), "{}", one.partition);
         let is_compact = one.partition.topic.as_str() == "fixture-compact";
-        assert_eq!(one.gaps_below > Offset(0), is_compact, "{}", one.partition);
+        assert_eq!((one.gaps.below.is_some(), one.gaps.thinned), (is_compact, is_compact), "{}", one.partition);
         if one.partition.topic.as_str() == "fixture" {
             assert_eq!(one.topic.to_string(), "Y2jcI9ywSLuNL1RGtilg8A");
         }
@@ -303,5 +303,26 @@ fn a_file_that_is_no_log_is_nobodys_gap() {
     std::fs::create_dir(folder.path().join("no-topic-0")).unwrap();
     let found = found_partitions(&OsDisk, folder.path()).unwrap();
     assert_eq!(found.len(), 1);
-    assert_eq!((found[0].gaps_below, found[0].epoch), (Offset(0), LeaderEpoch::NONE));
+    assert_eq!((&found[0].gaps, found[0].epoch), (&Gaps::default(), LeaderEpoch::NONE));
+}
+
+#[test]
+fn lost_segments_are_told_from_what_compaction_has_taken() {
+    let folder = tempfile::tempdir().unwrap();
+    let partition = folder.path().join("fixture-0");
+    std::fs::create_dir(&partition).unwrap();
+    let mut bases = Vec::new();
+    for entry in std::fs::read_dir(data().join("log-dir/fixture-0")).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        bases.extend(name.strip_suffix(".log").map(|base| base.parse::<i64>().unwrap()));
+        std::fs::copy(&path, partition.join(name)).unwrap();
+    }
+    bases.sort_unstable();
+    let gaps = || found_partitions(&OsDisk, folder.path()).unwrap().remove(0).gaps;
+    assert_eq!(gaps(), Gaps::default());
+    let (lost, next) = (bases[1], bases[2]);
+    std::fs::remove_file(partition.join(format!("{lost:020}.log"))).unwrap();
+    let between_segments = vec![(Offset(lost), Offset(next))];
+    assert_eq!(gaps(), Gaps { below: Some(Offset(next)), thinned: false, between_segments });
 }

@@ -71,6 +71,28 @@ fn the_snapshot_comes_first_and_then_what_was_written_after_it() {
     assert_eq!(read(&folder).unwrap().1, all);
 }
 
+/// Kafka removes such a segment some time after the snapshot.
+#[test]
+fn damage_in_a_segment_that_the_snapshot_has_wholly_is_nobodys_concern() {
+    let folder = copy();
+    let (whole, all) = read(&folder).unwrap();
+    let segment = file(&folder, SEGMENT);
+    let bytes = std::fs::read(&segment).unwrap();
+    let first_after = starts(&folder).into_iter().find(|at| {
+        let header = bytes.get(*at..).and_then(|rest| tidelog_record::BatchHeader::parse(rest).ok());
+        header.is_some_and(|header| header.base_offset == Offset(67))
+    });
+    let (old, new) = bytes.split_at(first_after.unwrap());
+    std::fs::write(&segment, old).unwrap();
+    std::fs::write(file(&folder, "00000000000000000067.log"), new).unwrap();
+    assert_eq!(read(&folder).unwrap(), (whole.clone(), all.clone()));
+    injure(&segment, |bytes| bytes[100] ^= 1);
+    assert_eq!(read(&folder).unwrap(), (whole, all));
+    // Without the snapshot it is needed.
+    std::fs::remove_file(file(&folder, SNAPSHOT)).unwrap();
+    assert!(matches!(read(&folder), Err(LogError::Format { .. })));
+}
+
 #[test]
 fn without_the_log_nothing_is_known() {
     let folder = tempfile::tempdir().unwrap();

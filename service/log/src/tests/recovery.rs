@@ -3,11 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
-use tidelog_model::Offset;
+use tidelog_model::{LeaderEpoch, Offset};
+use tidelog_record::ProducerStates;
 
 use super::support::*;
 use crate::sim::{Faults, Operation, SimDisk};
-use crate::{Checkpoints, Damage, Disk, LogError};
+use crate::{ActiveProducers, Checkpoints, CompactionLimits, Damage, Disk, Log, LogConfig, LogError, StampedBatch};
 
 fn file(base: i64, extension: &str) -> PathBuf {
     Path::new(DIRECTORY).join(format!("{base:020}.{extension}"))
@@ -416,4 +417,46 @@ fn a_start_that_cannot_look_for_the_mark_does_not_believe_the_page_cache() {
         }
     }
     assert!(opened > 5 && opened < 40, "{opened}");
+}
+
+/// Epochs of which no batch is here: the file is all that knows them, while one `syncfs` stands for many flushes.
+#[test]
+fn a_power_cut_takes_no_leader_epoch_that_only_the_file_knows() {
+    for (remote, compacted) in [(true, false), (false, true)] {
+        for seed in 0..200 {
+            let disk = SimDisk::new(seed);
+            let config = LogConfig { remote, compacted, ..config() };
+            let mut log = create_with(&disk, config.clone());
+            let fill = |log: &mut Log, epoch: i32, count: usize| {
+                log.assign_epoch(LeaderEpoch(epoch), log.view().log_end());
+                for _ in 0..count {
+                    let end = log.view().log_end();
+                    let batch = keyed(end, NOW.wall.get(), &[("same", Some(&"x".repeat(1_000)))]);
+                    let stamped = StampedBatch::new(&batch, end, LeaderEpoch(epoch));
+                    log.append(&[stamped], &[], &mut |_| empty_snapshot(), NOW).unwrap();
+                }
+            };
+            for (epoch, count) in [(1, 5), (2, 5), (3, 30)] {
+                fill(&mut log, epoch, count);
+            }
+            let view = log.view();
+            view.flush().unwrap();
+            if remote {
+                assert!(!view.delete_before(view.active_base()).unwrap().is_empty());
+            } else {
+                let limits = CompactionLimits::new(Offset(0), view.active_base());
+                let nobody = ActiveProducers::of(&ProducerStates::new());
+                view.compact(&limits, &nobody, NOW.wall).unwrap();
+                view.flush().unwrap();
+            }
+            fill(&mut log, 6, 1);
+            let known = view.leader_epochs();
+            view.capture().unwrap().prepare().unwrap();
+            disk.power_cut();
+            let checkpoints = Checkpoints { recovery_point: Offset(40), ..Checkpoints::default() };
+            let (_, recovered) = open_at(&disk, config, checkpoints).unwrap();
+            let told = recovered.sums.epochs.entries();
+            assert_eq!(told[..3], known.entries()[..3], "seed {seed}, remote {remote}");
+        }
+    }
 }

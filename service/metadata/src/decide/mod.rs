@@ -30,7 +30,7 @@ use crate::topic_config::TopicDefaults;
 
 pub use acls::{AclFilter, PatternFilter, check_acl, create_acls, delete_acls};
 pub use adopt::{
-    FoundTopic, Inherited, Place, Told, adopt_topic, inherit_rest, inherited_topics, is_adoptable,
+    FoundTopic, Inherited, Place, Told, adopt_topic, inherit_rest, inherited_topics, is_adoptable, is_compacted,
     skip_adopted_producer_ids,
 };
 pub use configs::{

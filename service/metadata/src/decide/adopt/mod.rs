@@ -15,7 +15,7 @@ use tidelog_model::{KafkaError, LeaderEpoch, NodeId, PartitionIndex, ProducerId,
 
 pub use rest::{Inherited, inherit_rest};
 pub use told::Told;
-pub use topics::{Place, inherited_topics};
+pub use topics::{Place, inherited_topics, is_compacted};
 
 use super::Refusal;
 use super::create::{CLUSTER_METADATA, auto_topic, creation, too_many};

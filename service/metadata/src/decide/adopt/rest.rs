@@ -62,7 +62,7 @@ pub fn inherit_rest(
         groups: group_settings(kraft, told, &mut writes),
         quotas: quotas(kraft, told, &mut writes),
         acls: acls(kraft, told, &mut writes)?,
-        credentials: credentials(kraft, told, &mut writes),
+        credentials: credentials(image, kraft, told, &mut writes),
         tokens: tokens(kraft, config, now, told, &mut writes),
     };
     for (_, name) in kraft.configs.keys().filter(|(kind, _)| *kind == resource::CLIENT_METRICS) {
@@ -214,10 +214,16 @@ fn binding(rule: &KraftAcl) -> Option<AclBinding> {
     })
 }
 
-fn credentials(kraft: &KraftImage, told: &mut Told, writes: &mut Vec<Write>) -> usize {
+/// A user that is here already was made for here (`tidelog user create` before the first start), and keeps its password.
+fn credentials(image: &ClusterImage, kraft: &KraftImage, told: &mut Told, writes: &mut Vec<Write>) -> usize {
     let mut count = 0;
     for ((user, mechanism), credential) in &kraft.scram {
         match credential_of(user, *mechanism, credential).filter(|_| count < MAX_SCRAM_CREDENTIALS) {
+            Some((mechanism, credential))
+                if image.scram(user, mechanism).is_some_and(|here| here.value != credential) =>
+            {
+                told.tell("users that were made here before; they keep the passwords that they have here", user);
+            }
             Some((mechanism, credential)) => {
                 count += 1;
                 writes.push(Write::put(Key::Scram(mechanism, user.clone()), ScramValue(credential).encode()));

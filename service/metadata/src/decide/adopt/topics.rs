@@ -9,11 +9,11 @@ use std::collections::BTreeMap;
 use tidelog_model::{KafkaError, LeaderEpoch, NodeId, PartitionIndex, TopicId, TopicName};
 
 use super::{FoundTopic, Told, is_adoptable};
-use crate::broker_config::BrokerConfig;
+use crate::broker_config::{BrokerConfig, BrokerOverrides};
 use crate::decide::Refusal;
 use crate::decide::create::auto_topic;
 use crate::kraft::{KraftImage, KraftPartition, KraftTopic, resource};
-use crate::topic_config::TopicOverrides;
+use crate::topic_config::{TopicDefaults, TopicOverrides};
 
 /// Whose directory it is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -105,6 +105,17 @@ impl Place {
 struct Standing {
     retention: bool,
     policy: bool,
+    defaults: TopicDefaults,
+}
+
+/// Does the metadata, or what this broker was started with, say that this topic is compacted?
+pub fn is_compacted(kraft: &KraftImage, topic: &TopicName, node: NodeId, config: &BrokerConfig) -> bool {
+    let own = kraft.configs_of(resource::TOPIC, topic.as_str());
+    let for_all = kraft.configs_of(resource::BROKER, "");
+    let for_this = kraft.configs_of(resource::BROKER, &node.to_string());
+    let given = config.explicit().find(|(name, _)| *name == POLICY_OF_ALL).map(|(_, value)| value.to_owned());
+    let policy = own.get("cleanup.policy").or(for_this.get(POLICY_OF_ALL)).or(for_all.get(POLICY_OF_ALL)).cloned();
+    policy.or(given).is_some_and(|policy| policy.contains("compact"))
 }
 
 impl Standing {
@@ -116,9 +127,12 @@ impl Standing {
                 || for_this.contains_key(name)
                 || config.explicit().any(|(given, _)| given == name)
         };
+        // As they will be stored here: what is not possible among them is told with them.
+        let stored = |texts: &BTreeMap<String, String>| BrokerOverrides::stored(texts.clone());
         Standing {
             retention: ["log.retention.ms", "log.retention.minutes", "log.retention.hours"].into_iter().any(says),
-            policy: says("log.cleanup.policy"),
+            policy: says(POLICY_OF_ALL),
+            defaults: config.topic_defaults(&stored(&for_all), &stored(&for_this)).unwrap_or_default(),
         }
     }
 
@@ -149,7 +163,29 @@ impl Standing {
         if !topic.is_internal() {
             self.lifetime(topic, &mut own, compacted, told);
         }
-        Ok(TopicOverrides::new(own)?)
+        self.fitting(topic, own, told)
+    }
+
+    /// Settings that fit together, with the defaults too. Of two lags that contradict each other the one holds that keeps records longer.
+    fn fitting(
+        &self,
+        topic: &TopicName,
+        mut own: BTreeMap<String, String>,
+        told: &mut Told,
+    ) -> Result<TopicOverrides, Refusal> {
+        let settings = TopicOverrides::new(own.clone())?;
+        if settings.check(&self.defaults).is_ok() {
+            return Ok(settings);
+        }
+        let before = own.insert(MAX_LAG.to_owned(), i64::MAX.to_string());
+        let before = before.map_or_else(|| "the brokers'".to_owned(), |_| "its own".to_owned());
+        told.tell(
+            "topics whose max.compaction.lag.ms contradicts their min.compaction.lag.ms and does not hold",
+            format!("{topic} ({before})"),
+        );
+        let settings = TopicOverrides::new(own)?;
+        settings.check(&self.defaults)?;
+        Ok(settings)
     }
 
     /// How long records live: as the metadata says, or for ever where it says nothing.
@@ -177,3 +213,5 @@ impl Standing {
 }
 
 const REMOTE: &str = "remote.storage.enable";
+const MAX_LAG: &str = "max.compaction.lag.ms";
+const POLICY_OF_ALL: &str = "log.cleanup.policy";

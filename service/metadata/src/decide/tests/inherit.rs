@@ -152,6 +152,33 @@ fn retention_goes_on_where_it_is_known() {
 }
 
 #[test]
+fn settings_that_contradict_each_other_are_told_and_keep_records_longer() {
+    let mut world = World::default();
+    let of = |settings: &[(&str, &str)]| {
+        let mut kraft = KraftImage::default();
+        add(&mut kraft, 1, "t", &[partition(&[1], 0)], settings);
+        kraft
+    };
+    let longest = i64::MAX.to_string();
+    let says = |told: &str, what: &str| told.contains(&format!("min.compaction.lag.ms and does not hold: t ({what})"));
+    // Compacted by the file only: it is not compacted further, whatever it said itself of the longest lag.
+    let (kept, told) = settings(&world, &of(&[("max.compaction.lag.ms", "5000")]), true);
+    assert_eq!((&kept["min.compaction.lag.ms"], &kept["max.compaction.lag.ms"]), (&longest, &longest));
+    assert!(says(&told, "its own"), "{told}");
+    let both = [("max.compaction.lag.ms", "5"), ("min.compaction.lag.ms", "10"), ("cleanup.policy", "compact")];
+    let (kept, told) = settings(&world, &of(&both), false);
+    assert_eq!((&kept["min.compaction.lag.ms"][..], &kept["max.compaction.lag.ms"]), ("10", &longest));
+    assert!(says(&told, "its own"), "{told}");
+    world.configure(&[("log.cleaner.max.compaction.lag.ms", "5")]);
+    let (kept, told) = settings(&world, &of(&both[1..]), false);
+    assert_eq!((&kept["min.compaction.lag.ms"][..], &kept["max.compaction.lag.ms"]), ("10", &longest));
+    assert!(says(&told, "the brokers'"), "{told}");
+    // What fits stays as it was.
+    let fits = [("cleanup.policy", "compact"), ("max.compaction.lag.ms", "20"), ("min.compaction.lag.ms", "10")];
+    assert_eq!(settings(&world, &of(&fits), false), (texts(&fits), String::new()));
+}
+
+#[test]
 fn settings_that_are_not_possible_here_are_told() {
     let world = World::default();
     let mut kraft = KraftImage::default();
@@ -252,6 +279,22 @@ fn what_is_no_topic_is_taken_over_or_told() {
     assert_eq!(image.scram("alice", ScramMechanism::Sha512).unwrap().value.stored_key, [2; 64]);
     assert_eq!((image.acl_count(), image.delegation_token_count()), (1, 1));
     assert_eq!(image.producer_ids().unwrap().value.next, ProducerId(5000));
+}
+
+#[test]
+fn a_user_that_was_made_here_before_keeps_his_password() {
+    let mut world = World::default();
+    let kraft = |key: u8| {
+        let scram = KraftScram { salt: vec![1], stored_key: vec![key; 64], server_key: vec![3; 64], iterations: 4096 };
+        let mut kraft = KraftImage::default();
+        kraft.scram.insert(("alice".to_owned(), 2), scram);
+        kraft
+    };
+    assert_eq!(rest(&mut world, &kraft(7)).unwrap().0.credentials, 1);
+    let (inherited, told) = rest(&mut world, &kraft(8)).unwrap();
+    assert_eq!(inherited.credentials, 0);
+    assert!(told.contains("they keep the passwords that they have here: alice"), "{told}");
+    assert_eq!(world.image.scram("alice", ScramMechanism::Sha512).unwrap().value.stored_key, [7; 64]);
 }
 
 #[test]
