@@ -187,6 +187,7 @@ impl Broker {
         inner.core.tasks.spawn(self.clone().keep_checkpoints(checkpoint_interval, stop.clone()));
         inner.core.tasks.spawn(self.clone().keep_compacted(stop.clone()));
         inner.core.tasks.spawn(self.clone().keep_logs(stop.clone()));
+        inner.core.tasks.spawn(self.clone().keep_scrubbed(stop.clone()));
         inner.core.tasks.spawn(self.clone().keep_tokens(stop));
     }
 

@@ -82,7 +82,7 @@ impl Broker {
         budgeted: bool,
     ) -> impl Future<Output = Vec<FetchedPartition>> + Send + use<> {
         let deadline = Instant::now() + request.max_wait.min(MAX_FETCH_WAIT);
-        let wanted: Vec<Wanted> = request
+        let mut wanted: Vec<Wanted> = request
             .partitions
             .into_iter()
             .map(|asked| Wanted { replica: self.fetchable(caller, &asked), asked })
@@ -94,7 +94,6 @@ impl Broker {
             budgeted,
         };
         let broker = self.clone();
-        let mut wanted = wanted;
         async move {
             let mut answers = broker.poll(&mut wanted, limits, deadline).await;
             count(&mut answers, &wanted);

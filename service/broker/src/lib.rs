@@ -50,6 +50,7 @@ mod quotas;
 mod replica;
 mod replicas;
 mod room;
+mod scrub;
 mod shell;
 mod topic_pages;
 mod topics;

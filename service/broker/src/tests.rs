@@ -28,6 +28,7 @@ mod recovery;
 mod recreated;
 mod refusing_store;
 mod room;
+mod scrub;
 mod security;
 mod settings;
 mod tiering;

@@ -28,6 +28,7 @@ mod recover;
 pub mod remote;
 pub mod retention;
 mod scan;
+mod scrub;
 pub mod sim;
 mod slice;
 mod state;
@@ -51,6 +52,7 @@ pub use read::LogRead;
 pub use remote::{
     BoxFuture, ClosedSegment, LocalLog, RemoteBatches, RemoteError, RemoteExtent, RemoteLog, TimestampedOffset,
 };
+pub use scrub::{DamagedBatch, Scrubbed};
 pub use slice::FileSlice;
 pub use state::SegmentInfo;
 pub use view::LogView;

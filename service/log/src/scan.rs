@@ -93,6 +93,11 @@ impl<'a> Scan<'a> {
         self.position = located.position;
     }
 
+    /// Goes on behind a batch, whatever is in it.
+    pub(crate) const fn skip(&mut self, located: &Located) {
+        self.position = located.end();
+    }
+
     /// The next whole batch; `None` at the limit. Its checksum is not looked at.
     pub(crate) fn next_batch(&mut self) -> Result<Option<(u64, Batch)>, ScanError> {
         let Some(located) = self.next_header()? else { return Ok(None) };

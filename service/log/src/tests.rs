@@ -5,6 +5,7 @@ mod compaction;
 mod kafka;
 mod kraft;
 mod recovery;
+mod scrub;
 mod seeds;
 pub(crate) mod support;
 mod times;

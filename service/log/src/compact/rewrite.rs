@@ -84,6 +84,7 @@ impl LogView {
         let mut output = Output { file, size: 0, buffer: Vec::new(), index: SegmentIndex::new(base), dropped: false };
         let mut aborted = AbortedTransactions::new();
         let end = group.last().map(|segment| segment.end);
+        let mut unreadable: Vec<Offset> = Vec::new();
         for segment in group {
             // Markers of transactions that have no batch any more: readers need not hear of them.
             let mut spent = HashSet::new();
@@ -92,7 +93,7 @@ impl LogView {
                 if part == (Part::Control { spent: true }) {
                     spent.insert(batch.header().base_offset);
                 }
-                match cleaned(&batch, part, keep, Some(batch.header().next_offset()) == end) {
+                match cleaned(&batch, part, keep, Some(batch.header().next_offset()) == end, &mut unreadable) {
                     Some(kept) => {
                         output.dropped |= kept != batch;
                         output.push(&kept, interval).map_err(failed())?;
@@ -104,6 +105,10 @@ impl LogView {
             for entry in self.aborted_in(segment)?.into_iter().filter(|entry| !spent.contains(&entry.last_offset)) {
                 aborted.push(entry);
             }
+        }
+        if let Some(first) = unreadable.first() {
+            let (log, batches) = (shared.directory.display(), unreadable.len());
+            tracing::warn!(%log, offset = %first, batches, "compaction keeps batches whole whose records cannot be read, the first at this offset");
         }
         output.write().map_err(failed())?;
         output.index.finish();
@@ -212,7 +217,7 @@ fn is_gone(disk: &dyn Disk, path: &Path) -> bool {
 
 /// What stays of a batch; `None` if nothing does. The last batch of a segment stays even without records: it tells where the segment
 /// ends, so that a start finds no gap before the next one, whatever the topic's policy is by then.
-fn cleaned(batch: &Batch, part: Part, keep: &Keep<'_>, last: bool) -> Option<Batch> {
+fn cleaned(batch: &Batch, part: Part, keep: &Keep<'_>, last: bool, unreadable: &mut Vec<Offset>) -> Option<Batch> {
     let header = batch.header();
     let needed = last || keep.producers.end_with(header);
     match part {
@@ -224,7 +229,11 @@ fn cleaned(batch: &Batch, part: Part, keep: &Keep<'_>, last: bool) -> Option<Bat
             // Nobody could show a record of it either.
             _ => needed.then(|| batch.clone()),
         },
-        Part::Data => data(batch, keep, needed),
+        Part::Data => data(batch, keep, needed).unwrap_or_else(|| {
+            // Whoever cannot read a batch must not throw it away.
+            unreadable.push(header.base_offset);
+            Some(batch.clone())
+        }),
     }
 }
 
@@ -239,7 +248,8 @@ fn spent_marker(batch: &Batch, keep: &Keep<'_>, needed: bool) -> Option<Batch> {
     }
 }
 
-fn data(batch: &Batch, keep: &Keep<'_>, needed: bool) -> Option<Batch> {
+/// `None` if its records cannot be read.
+fn data(batch: &Batch, keep: &Keep<'_>, needed: bool) -> Option<Option<Batch>> {
     let horizon = batch.header().delete_horizon();
     let forgotten = horizon.is_some_and(|horizon| keep.forgets(horizon));
     let mut tombstones = false;
@@ -257,10 +267,9 @@ fn data(batch: &Batch, keep: &Keep<'_>, needed: bool) -> Option<Batch> {
             !keep.is_superseded(record.offset, record.key)
         });
     }
-    match kept {
-        // Whoever cannot read a batch must not throw it away.
-        Ok(Retained::All) | Err(_) => Some(batch.clone()),
-        Ok(Retained::Some(part)) => Some(part),
-        Ok(Retained::Empty(empty)) => needed.then_some(empty),
-    }
+    Some(match kept.ok()? {
+        Retained::All => Some(batch.clone()),
+        Retained::Some(part) => Some(part),
+        Retained::Empty(empty) => needed.then_some(empty),
+    })
 }

@@ -139,6 +139,12 @@ const TABLE: &[(&str, Kind, Unit, &str)] = &[
     ("tidelog_log_appended_batches_total", Counter, Unit::Count, "Record batches written to logs."),
     ("tidelog_log_appended_bytes_total", Counter, Unit::Bytes, "Bytes of record batches written to logs."),
     (
+        "tidelog_log_damaged_batches_total",
+        Counter,
+        Unit::Count,
+        "Record batches found damaged on the disk, each time that closed segments were looked through.",
+    ),
+    (
         "tidelog_log_duplicate_batches_total",
         Counter,
         Unit::Count,
