@@ -475,7 +475,7 @@ impl Replicas {
     }
 
     /// A directory of an earlier topic of the same name, which a crash kept from being deleted, is set aside under another name.
-    fn set_stray_aside(&self, id: &TopicIdPartition, directory: &Path) -> Result<(), LogError> {
+    pub(crate) fn set_stray_aside(&self, id: &TopicIdPartition, directory: &Path) -> Result<(), LogError> {
         let disk = &*self.core.disk;
         let Some(found) = datadir::read_topic_id(disk, directory).filter(|found| *found != id.id) else {
             return Ok(());

@@ -2,7 +2,10 @@
 
 use std::sync::atomic::Ordering;
 
+use tidelog_model::TopicIdPartition;
+
 use super::room::on_a_small_disk;
+use super::tiering::{MemoryTier, tiered};
 use super::*;
 
 /// Deletes a topic while its first flush waits, creates it again, and lets the flush go on.
@@ -41,6 +44,56 @@ async fn recreated_while_it_opens(reopens: bool) {
     assert_eq!(fixture.read_all("events").await, ["a", "b", "c"]);
     assert_eq!(remains(&fixture), Vec::<String>::new(), "the old topic's files went with it");
     fixture.stop().await;
+}
+
+/// An earlier topic's folder goes out of the way, but not while that topic may still write there.
+#[tokio::test]
+async fn a_folder_is_not_taken_from_a_topic_that_is_still_open() {
+    let fixture = Fixture::new().await;
+    fixture.create("events", 1, &[]).await;
+    fixture.produce("events", &["a"], Acks::All).await.unwrap();
+    let old = fixture.replica("events", 0).id.clone();
+    let successor = TopicIdPartition { id: tidelog_model::TopicId(uuid::Uuid::from_u128(7)), ..old.clone() };
+    let replicas = fixture.broker.replicas();
+    let directory = replicas.directory(&old);
+    let refused = replicas.set_stray_aside(&successor, &directory).unwrap_err().to_string();
+    assert!(refused.contains(&format!("its topic {} is not closed yet", old.id)), "{refused}");
+    assert_eq!(remains(&fixture), Vec::<String>::new());
+    assert_eq!(fixture.read_all("events").await, ["a"]);
+    // Its own folder is no stray.
+    replicas.set_stray_aside(&old, &directory).unwrap();
+    assert!(directory.exists());
+    // One that nobody has open is.
+    let elsewhere = fixture.directory.path().join("data/gone-0");
+    copy_folder(&directory, &elsewhere);
+    let gone = TopicIdPartition { topic: tidelog_model::TopicName::new("gone").unwrap(), ..successor };
+    replicas.set_stray_aside(&gone, &elsewhere).unwrap();
+    assert!(!elsewhere.exists());
+    assert_eq!(remains(&fixture), [format!("0.{}-stray", old.id)]);
+}
+
+/// The deletion of an earlier topic goes on after a restart, when another topic has its name and its folder.
+#[tokio::test]
+async fn the_checkpoints_of_a_successor_stay_when_the_earlier_topics_deletion_ends() {
+    let tier = MemoryTier::new();
+    let fixture = tiered(tempfile::tempdir().unwrap(), &tier).await;
+    fixture.create("events", 1, &[]).await;
+    fixture.produce("events", &["old"], Acks::All).await.unwrap();
+    tier.state.lock().unwrap().away = true;
+    fixture.broker.delete_topics(&fixture.caller, vec![TopicRef::from("events")]).await.remove(0).unwrap();
+    fixture.create("events", 1, &[]).await;
+    fixture.produce("events", &["a", "b", "c"], Acks::All).await.unwrap();
+    let before = DeleteBefore::Offset(Offset(2));
+    let deletion = Deletion { topic: TopicRef::from("events"), partition: PartitionIndex(0), before };
+    fixture.broker.delete_records(&fixture.caller, vec![deletion], PATIENCE).await.remove(0).unwrap();
+    let fixture = tiered(fixture.stop().await, &tier).await;
+    assert!(fixture.broker.image().deletions().next().is_some(), "the earlier topic is not forgotten yet");
+    assert_eq!(fixture.offset("events", OffsetSpec::Earliest).await, Offset(2));
+    tier.state.lock().unwrap().away = false;
+    let fixture = tiered(fixture.stop().await, &tier).await;
+    until("the earlier topic is forgotten", || fixture.broker.image().deletions().next().is_none()).await;
+    let fixture = tiered(fixture.stop().await, &tier).await;
+    assert_eq!(fixture.offset("events", OffsetSpec::Earliest).await, Offset(2));
 }
 
 /// The names in the data directory that only a deletion or a stray leaves.
