@@ -92,6 +92,17 @@ pub struct Compacted {
     pub bytes_before: u64,
     /// Bytes of what stands in their place.
     pub bytes_after: u64,
+    /// So many batches were kept whole because their records cannot be read.
+    pub unreadable: usize,
+    /// The first offset of the first of them.
+    pub first_unreadable: Option<Offset>,
+}
+
+impl Compacted {
+    /// Nothing is done up to `clean_to` that was not done before.
+    const fn nothing(clean_to: Offset) -> Self {
+        Compacted { clean_to, bytes_before: 0, bytes_after: 0, unreadable: 0, first_unreadable: None }
+    }
 }
 
 /// The last offset of each key in the range that was read, and where that range ends.
@@ -133,7 +144,7 @@ impl LogView {
             let segments: Vec<_> = state.closed.iter().take(count).cloned().collect();
             (segments, state.config.max_segment_bytes())
         };
-        let unchanged = Compacted { clean_to: limits.clean_from, bytes_before: 0, bytes_after: 0 };
+        let unchanged = Compacted::nothing(limits.clean_from);
         let (Some(first), Some(last)) = (segments.first(), segments.last()) else { return Ok(unchanged) };
         if last.end <= limits.clean_from {
             return Ok(unchanged);
@@ -141,7 +152,8 @@ impl LogView {
         let (from, to) = (first.base, last.end);
         let aborted = self.aborted_transactions(from, to).map_err(|error| self.unreadable(error))?;
         let keys = self.key_map(&segments, limits, &aborted)?;
-        let mut done = Compacted { clean_to: keys.end, bytes_before: 0, bytes_after: 0 };
+        let mut done = Compacted::nothing(keys.end);
+        let mut unreadable = Vec::new();
         let reached: Vec<_> = segments.into_iter().filter(|segment| segment.base < keys.end).collect();
         let horizon = Timestamp(now.0.saturating_add(limits.delete_retention_ms.max(0)));
         let forget_until = (!limits.keep_tombstones).then_some(now);
@@ -149,9 +161,9 @@ impl LogView {
         let mut transactions = Transactions::new(&aborted, from);
         for group in groups(&reached, segment_bytes) {
             done.bytes_before += group.iter().map(|segment| segment.size).sum::<u64>();
-            done.bytes_after += self.rewrite_group(group, &keep, &mut transactions)?;
+            done.bytes_after += self.rewrite_group(group, &keep, &mut transactions, &mut unreadable)?;
         }
-        Ok(done)
+        Ok(Compacted { unreadable: unreadable.len(), first_unreadable: unreadable.first().copied(), ..done })
     }
 
     /// The log is about to be closed or deleted: a compaction that runs ends at its next batch, with an error, and a later one does not

@@ -51,6 +51,30 @@ fn keyed_log(disk: &SimDisk, seed: u64) -> Log {
 }
 
 #[test]
+fn a_batch_that_cannot_be_read_stays_whole_and_is_counted() {
+    let disk = SimDisk::new(1);
+    let mut log = keyed_log(&disk, 1);
+    let end = log.view().log_end();
+    // A whole batch by its checksum, whose second record is not there.
+    let mut bytes = keyed(end, NOW.wall.0, &[("k1", Some("old"))]).bytes().to_vec();
+    bytes[23..27].copy_from_slice(&1_i32.to_be_bytes());
+    bytes[57..61].copy_from_slice(&2_i32.to_be_bytes());
+    let crc = crc32c::crc32c(&bytes[21..]);
+    bytes[17..21].copy_from_slice(&crc.to_be_bytes());
+    let unreadable = Batch::parse(&bytes.into()).unwrap();
+    append(&mut log, &unreadable).unwrap();
+    append(&mut log, &keyed(end.plus(2), NOW.wall.0, &[("k1", Some("new"))])).unwrap();
+    log.roll(&mut |_| empty_snapshot(), NOW).unwrap();
+    let view = log.view();
+    view.flush().unwrap();
+    let done = view.compact(&CompactionLimits::new(Offset(0), view.log_end()), &nobody(), NOW.wall).unwrap();
+    assert_eq!((done.unreadable, done.first_unreadable), (1, Some(end)));
+    assert!(done.bytes_after < done.bytes_before / 5, "{done:?}");
+    let left = read_all(&view).into_iter().find(|batch| batch.header().base_offset == end).unwrap();
+    assert_eq!(left.bytes()[12 + 4..], unreadable.bytes()[12 + 4..]);
+}
+
+#[test]
 fn the_last_record_of_each_key_stays_at_its_offset() {
     let disk = SimDisk::new(1);
     let log = keyed_log(&disk, 1);

@@ -93,6 +93,13 @@ impl Replica {
                 if done.bytes_before > 0 {
                     info!(partition = %self.id, before = done.bytes_before, after = done.bytes_after, "compacted");
                 }
+                if let Some(offset) = done.first_unreadable {
+                    let (topic, partition) = (&self.id.topic, self.id.partition);
+                    warn!(
+                        %topic, %partition, %offset, batches = done.unreadable,
+                        "compaction keeps batches whole whose records cannot be read; the first one begins at this offset"
+                    );
+                }
                 *cleaning = Cleaning::up_to(done.clean_to);
                 done.clean_to > cleaned
             }

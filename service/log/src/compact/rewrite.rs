@@ -45,15 +45,17 @@ impl Output {
 }
 
 impl LogView {
-    /// Rewrites neighbouring segments as one; returns its bytes. Segments that lose nothing and are alone stay as they are.
+    /// Rewrites neighbouring segments as one; returns its bytes. Segments that lose nothing and are alone stay as they are. `unreadable`
+    /// gets the offsets of batches whose records cannot be read.
     pub(super) fn rewrite_group(
         &self,
         group: &[Arc<Segment>],
         keep: &Keep<'_>,
         transactions: &mut Transactions,
+        unreadable: &mut Vec<Offset>,
     ) -> Result<u64, LogError> {
         let Some(first) = group.first() else { return Ok(0) };
-        let result = self.write_cleaned(group, keep, transactions);
+        let result = self.write_cleaned(group, keep, transactions, unreadable);
         let (output, aborted) = match result {
             Ok(written) => written,
             Err(error) => {
@@ -74,6 +76,7 @@ impl LogView {
         group: &[Arc<Segment>],
         keep: &Keep<'_>,
         transactions: &mut Transactions,
+        unreadable: &mut Vec<Offset>,
     ) -> Result<(Output, AbortedTransactions), LogError> {
         let shared = &self.shared;
         let base = group.first().map_or(Offset::ZERO, |segment| segment.base);
@@ -84,7 +87,6 @@ impl LogView {
         let mut output = Output { file, size: 0, buffer: Vec::new(), index: SegmentIndex::new(base), dropped: false };
         let mut aborted = AbortedTransactions::new();
         let end = group.last().map(|segment| segment.end);
-        let mut unreadable: Vec<Offset> = Vec::new();
         for segment in group {
             // Markers of transactions that have no batch any more: readers need not hear of them.
             let mut spent = HashSet::new();
@@ -93,7 +95,7 @@ impl LogView {
                 if part == (Part::Control { spent: true }) {
                     spent.insert(batch.header().base_offset);
                 }
-                match cleaned(&batch, part, keep, Some(batch.header().next_offset()) == end, &mut unreadable) {
+                match cleaned(&batch, part, keep, Some(batch.header().next_offset()) == end, unreadable) {
                     Some(kept) => {
                         output.dropped |= kept != batch;
                         output.push(&kept, interval).map_err(failed())?;
@@ -105,10 +107,6 @@ impl LogView {
             for entry in self.aborted_in(segment)?.into_iter().filter(|entry| !spent.contains(&entry.last_offset)) {
                 aborted.push(entry);
             }
-        }
-        if let Some(first) = unreadable.first() {
-            let (log, batches) = (shared.directory.display(), unreadable.len());
-            tracing::warn!(%log, offset = %first, batches, "compaction keeps batches whole whose records cannot be read, the first at this offset");
         }
         output.write().map_err(failed())?;
         output.index.finish();
