@@ -269,7 +269,10 @@ impl<'a> Recovery<'a> {
     fn build(&self, mut found: Vec<Found>) -> Result<(Vec<Arc<Segment>>, Option<Active>), LogError> {
         let Some(last) = found.pop() else { return Ok((Vec::new(), None)) };
         let mut closed = Vec::with_capacity(found.len());
-        for segment in found {
+        // What another broker compacted may end before the next segment begins, or have no batch at all: no offset is in no segment.
+        let nexts: Vec<Offset> = found.iter().skip(1).map(|next| next.base).chain([last.base]).collect();
+        for (segment, next) in found.into_iter().zip(nexts) {
+            let segment = Found { end: segment.end.max(next), ..segment };
             if let Some(mut index) = segment.index.clone() {
                 index.finish();
                 self.write_indexes(segment.base, &index, false)?;

@@ -79,7 +79,7 @@ pub fn decide(policy: &RetentionPolicy, state: &RetentionState<'_>, now: Timesta
         plan.log_start = plan.log_start.max(segment.end);
     }
     for segment in state.segments {
-        let replicated = segment.end <= state.high_watermark && segment.size > 0;
+        let replicated = segment.end <= state.high_watermark && (segment.size > 0 || segment.closed);
         let expired = expiring
             && replicated
             && (older(segment, policy.time_ms, now) || (segment.closed && fits(excess, segment.size)));
