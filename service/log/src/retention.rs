@@ -68,28 +68,30 @@ pub fn decide(policy: &RetentionPolicy, state: &RetentionState<'_>, now: Timesta
     let all_bytes = local_bytes + bytes(&mut older_part.iter().copied());
     let mut excess = policy.bytes.map(|limit| all_bytes.saturating_sub(limit));
     let mut local_excess = policy.local_bytes.map(|limit| local_bytes.saturating_sub(limit));
+    let local_times = newest_times(state.segments, None);
+    let older_times = newest_times(older_part.iter().copied(), local_times.first().copied().flatten());
     // The oldest go first, without holes: once a segment stays, every later one does.
     let mut expiring = true;
-    for segment in older_part {
-        expiring = older(segment, policy.time_ms, now) || fits(excess, segment.size);
+    for (segment, newest) in older_part.into_iter().zip(older_times) {
+        expiring = older(newest, policy.time_ms, now) || fits(excess, segment.size);
         if !expiring {
             break;
         }
         excess = excess.map(|excess| excess.saturating_sub(segment.size));
         plan.log_start = plan.log_start.max(segment.end);
     }
-    for segment in state.segments {
+    for (segment, newest) in state.segments.iter().zip(local_times) {
         let replicated = segment.end <= state.high_watermark && (segment.size > 0 || segment.closed);
         let expired = expiring
             && replicated
-            && (older(segment, policy.time_ms, now) || (segment.closed && fits(excess, segment.size)));
+            && (older(newest, policy.time_ms, now) || (segment.closed && fits(excess, segment.size)));
         let below_start = segment.end <= state.log_start;
         expiring = expired || below_start;
         let remote = state.remote.is_some_and(|remote| segment.end <= remote.end);
         let local_expired = remote
             && replicated
             && segment.closed
-            && (older(segment, policy.local_time_ms, now) || fits(local_excess, segment.size));
+            && (older(newest, policy.local_time_ms, now) || fits(local_excess, segment.size));
         if !expired && !below_start && !local_expired {
             break;
         }
@@ -117,8 +119,27 @@ fn remote_only<'a>(state: &RetentionState<'a>) -> Vec<&'a SegmentInfo> {
     remote.iter().filter(|segment| segment.end <= local_start && segment.end > state.log_start).collect()
 }
 
-fn older(segment: &SegmentInfo, limit: Option<i64>, now: Timestamp) -> bool {
-    match (limit, segment.max_timestamp) {
+/// The time that segments in a row go by, in their order: their largest timestamp. One whose records have no time, or that compaction
+/// has emptied, is as old as the next that has one (`behind` if none has): it would hold back all that follow.
+pub fn newest_times<'a, I>(segments: I, behind: Option<Timestamp>) -> Vec<Option<Timestamp>>
+where
+    I: IntoIterator<Item = &'a SegmentInfo, IntoIter: DoubleEndedIterator>,
+{
+    let mut next = behind;
+    let mut times: Vec<_> = segments
+        .into_iter()
+        .rev()
+        .map(|segment| {
+            next = segment.max_timestamp.or(next);
+            next
+        })
+        .collect();
+    times.reverse();
+    times
+}
+
+fn older(newest: Option<Timestamp>, limit: Option<i64>, now: Timestamp) -> bool {
+    match (limit, newest) {
         (Some(limit), Some(newest)) => now.0.saturating_sub(newest.0) > limit,
         _ => false,
     }

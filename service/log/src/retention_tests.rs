@@ -33,6 +33,27 @@ fn time_takes_the_oldest_and_at_last_the_active_one() {
     assert_eq!(decide(&RetentionPolicy::default(), &state(&segments), Timestamp(i64::MAX)), plan(0, 0, false));
 }
 
+/// What compaction has emptied, and records without a time, do not hold back what follows.
+#[test]
+fn segments_without_a_time_are_as_old_as_the_next_that_has_one() {
+    let mut segments = segments(4);
+    segments[0].max_timestamp = None;
+    segments[1].max_timestamp = None;
+    let policy = RetentionPolicy { time_ms: Some(1500), ..Default::default() };
+    assert_eq!(decide(&policy, &state(&segments), Timestamp(3400)), plan(0, 0, false), "the third is of 2000");
+    assert_eq!(decide(&policy, &state(&segments), Timestamp(3600)), plan(30, 30, false));
+    segments.iter_mut().for_each(|segment| segment.max_timestamp = None);
+    assert_eq!(decide(&policy, &state(&segments), Timestamp(i64::MAX)), plan(0, 0, false), "nobody knows their age");
+    // Those in the store go by what follows on the disk.
+    let (remote, local) = segments.split_at_mut(2);
+    local[0].max_timestamp = Some(Timestamp(2000));
+    local[1].max_timestamp = Some(Timestamp(3000));
+    let copy = RemoteCopy { end: Offset(20), segments: remote };
+    let tiered = RetentionState { remote: Some(copy), tiered: true, ..state(local) };
+    assert_eq!(decide(&policy, &tiered, Timestamp(3400)).log_start, Offset(0));
+    assert_eq!(decide(&policy, &tiered, Timestamp(3600)).log_start, Offset(30));
+}
+
 #[test]
 fn size_keeps_at_least_what_was_promised() {
     let segments = segments(4);

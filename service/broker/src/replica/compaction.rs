@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use tidelog_log::retention::newest_times;
 use tidelog_log::{ActiveProducers, CompactionLimits, LogError, SegmentInfo};
 use tidelog_metadata::TopicConfig;
 use tidelog_model::{Now, Offset, Timestamp};
@@ -147,11 +148,13 @@ fn due(
 ) -> Option<Offset> {
     let age = |since: Option<Timestamp>| since.map_or(0, |since| now.get().saturating_sub(since.get()));
     // Without a lag a record is old enough at once, also one whose timestamp lies ahead.
-    let young = |segment: &SegmentInfo| {
-        config.min_compaction_lag_ms > 0 && age(segment.max_timestamp) < config.min_compaction_lag_ms
-    };
-    let ripe: Vec<&SegmentInfo> =
-        segments.iter().take_while(|segment| segment.closed && segment.end <= last_stable && !young(segment)).collect();
+    let young =
+        |newest: Option<Timestamp>| config.min_compaction_lag_ms > 0 && age(newest) < config.min_compaction_lag_ms;
+    let times = newest_times(segments, None);
+    let ripe = segments.iter().zip(times).take_while(|(segment, newest)| {
+        segment.closed && segment.end <= last_stable && !young(*newest)
+    });
+    let ripe: Vec<&SegmentInfo> = ripe.map(|(segment, _)| segment).collect();
     let dirty = || ripe.iter().filter(|segment| segment.end > cleaned);
     let dirty_bytes: u64 = dirty().map(|segment| segment.size).sum();
     let all_bytes: u64 = ripe.iter().map(|segment| segment.size).sum();
@@ -220,6 +223,19 @@ mod tests {
         assert_eq!(asked(&[9, 8, 7, 6, 0], 10, 50, &[]), Some(40));
         assert_eq!(asked(&[9, 8, 7, 6, 0], 20, 50, &[("min.cleanable.dirty.ratio", "0.4")]), Some(40));
         assert_eq!(asked(&[9, 8, 7, 6, 0], 30, 50, &[("min.cleanable.dirty.ratio", "0.0")]), Some(40));
+    }
+
+    #[test]
+    fn records_without_a_time_do_not_hold_back_what_follows() {
+        let settings = [("min.compaction.lag.ms", "5")];
+        let own = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let config = TopicConfig::effective(&TopicOverrides::new(own).unwrap(), &TopicDefaults::default());
+        let mut segments = segments(&[9, 8, 4, 0]);
+        (segments[0].first_timestamp, segments[0].max_timestamp) = (None, None);
+        let up_to = |segments: &[SegmentInfo]| due(segments, Offset(0), Offset(40), &config, NOW).map(Offset::get);
+        assert_eq!(up_to(&segments), Some(20));
+        segments[1].max_timestamp = None;
+        assert_eq!(up_to(&segments), None, "the next that has a time is too young");
     }
 
     #[test]
