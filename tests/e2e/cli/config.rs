@@ -67,6 +67,16 @@ fn check_asks_what_a_start_asks() {
     assert_eq!(alone(&["config", "check"]).expect(0).stdout, "the configuration is usable\n");
     alone(&["config", "check", "--no-such-flag"]).expect(2);
     alone(&["config"]).expect(2);
+    for args in [&["serve"][..], &["config", "check"]] {
+        let mut short = tidelog_harness::options!().tidelog();
+        short.args(args).args(["--jwt-secret-env", "SHORT"]).env("SHORT", "a secret of thirty-one bytes, k");
+        let refused = run(&mut short, b"", QUICK).expect(1).stderr;
+        assert!(refused.contains("32 bytes"), "{args:?}: {refused}");
+    }
+    // Users at the one door, anybody at the other.
+    let half = ["config", "check", "--kafka-listen", "SASL_PLAINTEXT://127.0.0.1:9092"];
+    assert!(alone(&half).expect(0).stderr.contains("--http-basic"));
+    assert!(!alone(&[&half[..], &["--http-basic"]].concat()).expect(0).stderr.contains("--http-basic"));
     let mut misspelt = tidelog_harness::options!().tidelog();
     misspelt.args(["config", "check"]).env("TIDELOG_KAFKA_LISTN", "x");
     let told = run(&mut misspelt, b"", QUICK).expect(0).stderr;

@@ -151,9 +151,10 @@ fn due(
     let young =
         |newest: Option<Timestamp>| config.min_compaction_lag_ms > 0 && age(newest) < config.min_compaction_lag_ms;
     let times = newest_times(segments, None);
-    let ripe = segments.iter().zip(times).take_while(|(segment, newest)| {
-        segment.closed && segment.end <= last_stable && !young(*newest)
-    });
+    let ripe = segments
+        .iter()
+        .zip(times)
+        .take_while(|(segment, newest)| segment.closed && segment.end <= last_stable && !young(*newest));
     let ripe: Vec<&SegmentInfo> = ripe.map(|(segment, _)| segment).collect();
     let dirty = || ripe.iter().filter(|segment| segment.end > cleaned);
     let dirty_bytes: u64 = dirty().map(|segment| segment.size).sum();

@@ -68,6 +68,13 @@ pub(crate) fn check(config: &ServeConfig) -> Result<Vec<String>, Unsafe> {
         warnings
             .push(format!("HTTP clients send their {sent}, and nothing is encrypted: pass --http-listen https://…"));
     }
+    if open.len() < config.kafka.len() && config.jwt.is_none() && !config.http_basic {
+        warnings.push(format!(
+            "Kafka clients authenticate, and the HTTP door on {} is open to whoever reaches it: pass --http-basic, or configure tokens \
+             with --jwt-secret-env or --jwt-jwks",
+            config.http
+        ));
+    }
     if let Some(jwt) = &config.jwt {
         for listener in open {
             warnings.push(format!(

@@ -13,7 +13,7 @@ use tidelog_security::{Authenticator, KeySet, TokenRules};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{error, info};
 
 use super::config::{JwksPlace, JwtConfig};
 use super::tls::{Stamp, stamp};
@@ -53,7 +53,10 @@ pub(super) fn authenticator(jwt: &JwtConfig) -> Result<Authenticator> {
         authenticator.publish(read(path)?)?;
     }
     if authenticator.has_weak_secret() {
-        warn!("the shared secret for tokens is shorter than 32 bytes: it can be guessed");
+        bail!(
+            "the shared secret for tokens is shorter than 32 bytes: whoever has a token can guess it and make any other (RFC 7518 §3.2); \
+             take a random one of 32 bytes or more"
+        );
     }
     Ok(authenticator)
 }
