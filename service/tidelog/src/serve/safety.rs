@@ -173,6 +173,9 @@ mod tests {
         tokens.jwt.as_mut().unwrap().any_audience = false;
         let mut sasl = config("0.0.0.0:9092", "127.0.0.1:8082");
         sasl.kafka[0].protocol = Protocol::SaslPlaintext;
+        let told = check(&sasl).unwrap();
+        assert!(told.len() == 2 && told.iter().any(|told| told.contains("--http-basic")), "HTTP is open: {told:?}");
+        sasl.http_basic = true;
         assert_eq!(check(&sasl).unwrap().len(), 1, "a warning: nothing is encrypted");
         sasl.kafka[0].protocol = Protocol::SaslSsl;
         assert_eq!(check(&sasl), Ok(vec![]));
