@@ -320,6 +320,20 @@ fn groups() -> Vec<Row<Ask>> {
             .beside([topic(Describe, "m-t")]),
         row(OffsetFetch, "of the topic", topic(Describe, "m-t"), TOPIC, NONE, |raw, _| position(raw))
             .beside([group(Describe, "m-listed")]),
+        row(OffsetCommit, "of the topic by its id", topic(Read, "m-t"), TOPIC, NONE, |raw, asker| {
+            let mut request = commit("m-commit");
+            request.topics[0].topic_id = asker.topic_id;
+            named(raw.call(10, &request).topics[0].partitions[0].error_code)
+        })
+        .beside([group(Read, "m-commit")]),
+        row(OffsetFetch, "of the topic by its id", topic(Describe, "m-t"), TOPIC, NONE, |raw, asker| {
+            let (topic_id, partition_indexes) = (asker.topic_id, vec![0]);
+            let topics = Some(vec![OffsetFetchRequestTopics { topic_id, partition_indexes, ..Default::default() }]);
+            let group = OffsetFetchRequestGroup { group_id: "m-listed".into(), topics, ..Default::default() };
+            let answer = raw.call(10, &OffsetFetchRequest { groups: vec![group], ..Default::default() });
+            named(answer.groups[0].topics[0].partitions[0].error_code)
+        })
+        .beside([group(Describe, "m-listed")]),
         row(OffsetFetch, "of all topics", topic(Describe, "m-t"), "hidden", "listed", |raw, _| {
             let group = OffsetFetchRequestGroup { group_id: "m-listed".into(), topics: None, ..Default::default() };
             let answer = raw.call(9, &OffsetFetchRequest { groups: vec![group], ..Default::default() });
