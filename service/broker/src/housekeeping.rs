@@ -158,15 +158,18 @@ impl Broker {
     }
 
     /// Ends the partitions of deleted topics, with their files; `offline` are those whose logs are not open.
-    pub(crate) async fn end_gone(&self, gone: Vec<Arc<Replica>>, offline: Vec<TopicIdPartition>) {
+    pub(crate) async fn end_gone(&self, mut gone: Vec<Arc<Replica>>, offline: Vec<TopicIdPartition>) {
         if gone.is_empty() && offline.is_empty() {
             return;
         }
         let _turn = self.replicas().turn_to_end().await;
         let mut names: Vec<TopicPartition> = gone.iter().map(|replica| replica.id.topic_partition()).collect();
         names.extend(offline.iter().map(TopicIdPartition::topic_partition));
+        let ended: Vec<TopicIdPartition> =
+            gone.iter().map(|replica| replica.id.clone()).chain(offline.iter().cloned()).collect();
         let mut deleted = 0_usize;
-        for together in gone.chunks(ENDING_AT_ONCE) {
+        while !gone.is_empty() {
+            let together: Vec<_> = gone.drain(..gone.len().min(ENDING_AT_ONCE)).collect();
             let ends: Vec<_> = together.iter().map(|replica| (&replica.id, replica.end(Ending::Delete))).collect();
             for (id, end) in ends {
                 match end.await {
@@ -177,6 +180,8 @@ impl Broker {
                     Err(_) => warn!(partition = %id, "a deleted partition did not end in order"),
                 }
             }
+            // Who closes a removed file for the last time waits for its disk: that is no async worker.
+            tokio::task::spawn_blocking(move || drop(together));
         }
         // Of many partitions the log has one line.
         match names.first().filter(|_| deleted > 0) {
@@ -184,8 +189,6 @@ impl Broker {
             Some(_) => info!(partitions = deleted, "deleted"),
             None => {}
         }
-        let ended: Vec<TopicIdPartition> =
-            gone.iter().map(|replica| replica.id.clone()).chain(offline.iter().cloned()).collect();
         let broker = self.clone();
         let remove = move || {
             for id in &offline {

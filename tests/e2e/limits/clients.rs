@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tidelog_harness::kafka::{PATIENCE, Producer, assigned, take};
+use tidelog_harness::kafka::{PATIENCE, Producer, assigned, read_all, take};
 use tidelog_harness::protocol::messages::{FetchPartition, FetchRequest, FetchTopic, MetadataRequest, ProduceRequest};
 use tidelog_harness::raw::{Raw, batch, encode, produce};
 use tidelog_harness::rdkafka::{Message, Offset};
@@ -149,6 +149,10 @@ fn slow_and_vanished_clients_cost_little_and_hold_nobody_up() {
     let grown = server.resident_bytes().saturating_sub(before);
     println!("{} MiB more than before with {} clients that misbehave", grown >> 20, stalled_count + silent_count);
     assert!(grown < MEMORY + (stalled_count * HELD) as u64, "{} MiB more than before", grown >> 20);
+
+    // Who reads what the silent ones ask for gets all of it meanwhile.
+    let whole = read_all(server.kafka(), "big", &[0]);
+    assert_eq!(whole[&0].len(), TOPIC / 500_000);
 
     for _ in 0..VANISHED / 2 {
         vanish(&server, &frame[..frame.len() / 2]);

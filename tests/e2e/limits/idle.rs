@@ -26,6 +26,9 @@ const PER_PRODUCER: usize = 1_000;
 const FOR_ALL: Duration = Duration::from_secs(15);
 const FOR_EACH: Duration = Duration::from_millis(3);
 
+/// Memory of a server that nobody uses, bytes.
+const EMPTY: u64 = 50 * 1024 * 1024;
+
 /// Memory per idle partition, bytes: its log, its state, and what the cold tier knows of it.
 const PER_PARTITION: u64 = 32 * 1024;
 
@@ -85,6 +88,14 @@ fn assert_idle(server: &Server, partitions: usize) {
     );
 }
 
+/// Never more than ARCHITECTURE states of so many partitions and connections, whatever was done to them last.
+fn assert_memory(server: &Server, partitions: usize, connections: usize, after: &str) {
+    let own = own_memory(server);
+    let most = EMPTY + partitions as u64 * PER_PARTITION + connections as u64 * PER_CONNECTION + AFTER_A_BURST;
+    println!("{} MiB of {} after {after}", own >> 20, most >> 20);
+    assert!(own < most, "{} MiB after {after}, {} are allowed", own >> 20, most >> 20);
+}
+
 /// Folders of the topic's partitions.
 fn folders(server: &Server, topic: &str) -> usize {
     let is_one = |name: &str| name.strip_prefix(topic).is_some_and(|rest| rest.starts_with('-'));
@@ -99,6 +110,8 @@ fn many_partitions_and_connections_are_quiet() {
     // What every first request allocates is no partition's.
     Raw::connect(server.kafka()).call(1, &MetadataRequest::default());
     let empty = own_memory(&server);
+    println!("{} KiB when empty", empty >> 10);
+    assert!(empty < EMPTY, "{} KiB when empty", empty >> 10);
     let allowed = FOR_ALL + FOR_EACH * partitions as u32;
     timed("their creation", partitions, || {
         // A client on a busy machine may lose its patience; the topic comes all the same.
@@ -106,6 +119,7 @@ fn many_partitions_and_connections_are_quiet() {
         println!("{}{}", created.stdout, created.stderr);
         wait_until(|| folders(&server, "many") == partitions && server.is_ready(), allowed, "all of them are open");
     });
+    assert_memory(&server, partitions, 0, "their creation");
     timed("a record for each", partitions, || {
         for first in (0..partitions).step_by(PER_PRODUCER) {
             let producer = Producer::new(server.kafka(), &[]);
@@ -120,6 +134,7 @@ fn many_partitions_and_connections_are_quiet() {
         assert_eq!(raw.call(0, &ApiVersionsRequest::default()).error_code, 0);
     }
     assert!(sockets(&server) >= connections);
+    assert_memory(&server, partitions, connections, "records and connections");
     let files = descriptors(&server);
     assert!(files < partitions + connections + FURTHER_DESCRIPTORS, "{files} open descriptors");
 
@@ -133,11 +148,14 @@ fn many_partitions_and_connections_are_quiet() {
     for raw in open.iter_mut().rev() {
         assert_eq!(raw.call(1, &MetadataRequest { topics: Some(Vec::new()), ..Default::default() }).controller_id, 1);
     }
+    assert_memory(&server, partitions, connections, "a request of each connection");
     drop(open);
-    timed("a stop", partitions, || server.stop());
+    timed("a stop", partitions, || server.stop_within(allowed));
     timed("a start", partitions, || server.start_again());
+    assert_memory(&server, partitions, 0, "a start");
     server.kill();
     timed("a start after a kill", partitions, || server.start_again());
+    assert_memory(&server, partitions, 0, "a start after a kill");
     timed("their deletion", partitions, || {
         server.run(&["topic", "delete", "many"]).expect(0);
         // Others need not wait for it.
@@ -146,5 +164,6 @@ fn many_partitions_and_connections_are_quiet() {
         wait_until(|| folders(&server, "many") == 0, allowed, "the files are gone");
     });
     server.assert_no_panic();
-    server.stop();
+    // The disk may still be at work for the files that are gone.
+    timed("a stop after it", partitions, || server.stop_within(allowed));
 }

@@ -200,8 +200,13 @@ impl Server {
 
     /// Stops it (SIGTERM) and checks that it ends with status 0.
     pub fn stop(&mut self) {
+        self.stop_within(STOP);
+    }
+
+    /// The same, of one that has much to close.
+    pub fn stop_within(&mut self, deadline: Duration) {
         kill_process(self.pid(), Signal::TERM).unwrap();
-        let status = wait_for(|| self.exited(), STOP, "the server stops");
+        let status = wait_for(|| self.exited(), deadline, "the server stops");
         self.child = None;
         assert!(status.success(), "stopped with {status}");
     }
