@@ -22,6 +22,7 @@ mod ports;
 mod router;
 mod serve;
 mod taken;
+mod throttle;
 mod time;
 mod topic_view;
 mod unread;

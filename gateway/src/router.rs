@@ -19,7 +19,7 @@ use crate::context::{Context, Shared};
 use crate::error::{ApiError, confluent_error, is_confluent};
 use crate::http_routes::{docs, events, health, query, status, topics};
 use crate::limits::REQUEST_TIMEOUT;
-use crate::{grpc, guard, heads, media, observe, unread};
+use crate::{grpc, guard, heads, media, observe, throttle, unread};
 
 pub(crate) fn router(parts: GatewayParts) -> Router {
     let half = parts.options.memory_budget_bytes / 2;
@@ -55,6 +55,7 @@ pub(crate) fn router(parts: GatewayParts) -> Router {
     let guarded = both(Router::new(), "/v1/topics/{topic}/events", events::route())
         .merge(short)
         .merge(grpc::services(&context))
+        .layer(middleware::from_fn_with_state(Arc::clone(&context), throttle::throttle))
         .layer(middleware::from_fn_with_state(Arc::clone(&context), guard::authenticate));
 
     let mut open = Router::new();

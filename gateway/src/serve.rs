@@ -14,10 +14,12 @@ use axum::extract::ConnectInfo;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
+use tidelog_broker::{Broker, ConnectionPlace};
 use tidelog_handshake::{HandshakeError, Handshakes, TlsSource, in_words};
+use tidelog_model::{Door, HTTP_LISTENER};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -29,9 +31,17 @@ use crate::limits::{
     MAX_HEAD_BUFFER_BYTES, MAX_SEND_BUFFER_BYTES, OPENING_BYTES, WRITE_STALL_TIMEOUT,
 };
 
-/// Accepts connections until `shutdown` is cancelled, then lets those in flight finish for at most ten seconds.
-pub async fn serve(listener: TcpListener, router: Router, tls: Option<TlsSource>, shutdown: CancellationToken) {
+/// Accepts connections that `broker` has a place for until `shutdown` is cancelled, then lets those in flight finish for at most ten
+/// seconds.
+pub async fn serve(
+    listener: TcpListener,
+    broker: Broker,
+    router: Router,
+    tls: Option<TlsSource>,
+    shutdown: CancellationToken,
+) {
     let connections = TaskTracker::new();
+    let name: Arc<str> = Arc::from(HTTP_LISTENER);
     let handshakes = Handshakes::default();
     let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let kill = CancellationToken::new();
@@ -40,6 +50,8 @@ pub async fn serve(listener: TcpListener, router: Router, tls: Option<TlsSource>
             slot = Arc::clone(&slots).acquire_owned() => slot,
             () = shutdown.cancelled() => break,
         };
+        // Nobody closes the semaphore.
+        let Ok(slot) = slot else { break };
         let (stream, peer) = tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok(accepted) => accepted,
@@ -50,6 +62,13 @@ pub async fn serve(listener: TcpListener, router: Router, tls: Option<TlsSource>
             },
             () = shutdown.cancelled() => break,
         };
+        // Newcomers wait where there are too many; who is turned away is gone.
+        let admitted = tokio::select! {
+            admitted = broker.admit_connection(Door::Rest, &name, peer.ip(), stream) => admitted,
+            () = shutdown.cancelled() => break,
+        };
+        let Some((stream, place)) = admitted else { continue };
+        let open = Open::new(slot, place);
         // Small answers should not wait for the peer's delayed acknowledgement.
         let _ = stream.set_nodelay(true);
         let (router, shutdown, kill) = (router.clone(), shutdown.clone(), kill.clone());
@@ -72,7 +91,7 @@ pub async fn serve(listener: TcpListener, router: Router, tls: Option<TlsSource>
             }
         };
         connections.spawn(async move {
-            let _slot = slot;
+            let _open = open;
             tokio::select! {
                 () = connection => {}
                 () = kill.cancelled() => {}
@@ -85,6 +104,25 @@ pub async fn serve(listener: TcpListener, router: Router, tls: Option<TlsSource>
         tracing::warn!(connections = connections.len(), "HTTP connections did not end in time and are cut");
         kill.cancel();
         connections.wait().await;
+    }
+}
+
+/// An open connection's part of what there is.
+struct Open {
+    _slot: OwnedSemaphorePermit,
+    _place: ConnectionPlace,
+}
+
+impl Open {
+    fn new(slot: OwnedSemaphorePermit, place: ConnectionPlace) -> Self {
+        metrics::gauge!("tidelog_http_connections").increment(1.0);
+        Open { _slot: slot, _place: place }
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        metrics::gauge!("tidelog_http_connections").decrement(1.0);
     }
 }
 

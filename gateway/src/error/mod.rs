@@ -5,6 +5,7 @@ mod rpc;
 mod table;
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
@@ -50,6 +51,8 @@ pub struct ApiError {
     offsets: Option<Box<serde_json::value::RawValue>>,
     /// The body's coding was the mistake (RFC 9110 §15.5.16).
     coded: bool,
+    /// How long to wait before the next try, if anybody knows.
+    pause: Option<Duration>,
 }
 
 /// The body of an error (RFC 9457).
@@ -85,7 +88,7 @@ impl ApiError {
 
     /// An error of HTTP itself, with a status of its own.
     pub fn with_status(status: StatusCode, error: KafkaError, detail: impl Into<Cow<'static, str>>) -> Self {
-        ApiError { status, error, detail: detail.into(), offsets: None, coded: false }
+        ApiError { status, error, detail: detail.into(), offsets: None, coded: false, pause: None }
     }
 
     /// The caller's request makes no sense: 400, INVALID_REQUEST.
@@ -139,7 +142,7 @@ impl ApiError {
 
 impl From<BrokerError> for ApiError {
     fn from(error: BrokerError) -> Self {
-        ApiError::new(error.error, error.message)
+        ApiError { pause: error.pause, ..ApiError::new(error.error, error.message) }
     }
 }
 
@@ -157,7 +160,9 @@ impl IntoResponse for ApiError {
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if self.status == StatusCode::SERVICE_UNAVAILABLE || self.status == StatusCode::TOO_MANY_REQUESTS {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            // Upwards: who comes back too soon is refused again.
+            let seconds = self.pause.map_or(1, |pause| pause.as_millis().div_ceil(1_000).max(1) as u64);
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         if self.coded {
             headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));

@@ -269,7 +269,7 @@ impl ReadQuery {
         (status = 403, description = "Not authorized.", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "No such topic or partition.", body = Problem, content_type = "application/problem+json"),
         (status = 416, description = "The partition does not hold that offset.", body = Problem, content_type = "application/problem+json"),
-        (status = 429, description = "Too many events are being read. Try again.", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "Too many events are being read, or a quota is exceeded. Try again.", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "Try again.", body = Problem, content_type = "application/problem+json"),
         (status = 504, description = "It took too long.", body = Problem, content_type = "application/problem+json"),
     )

@@ -51,7 +51,7 @@ pub(crate) struct SqlQuery {
         (status = 408, description = "The body stopped coming.", body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "The statement is too large.", body = Problem, content_type = "application/problem+json"),
         (status = 415, description = "Not JSON.", body = Problem, content_type = "application/problem+json"),
-        (status = 429, description = "Too many statements run. Try again.", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "Too many statements run, or a quota is exceeded. Try again.", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "Try again.", body = Problem, content_type = "application/problem+json"),
         (status = 504, description = "It took too long.", body = Problem, content_type = "application/problem+json"),
     )

@@ -12,7 +12,10 @@ async fn live(setup: Setup) -> (Server, std::net::SocketAddr, tokio::task::JoinH
     let server = setup.start().await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let task = tokio::spawn(tidelog_gateway::serve(listener, server.router.clone(), None, server.shutdown.clone()));
+    let task = {
+        let (router, broker, shutdown) = (server.router.clone(), server.broker.clone(), server.shutdown.clone());
+        tokio::spawn(tidelog_gateway::serve(listener, broker, router, None, shutdown))
+    };
     (server, address, task)
 }
 

@@ -26,7 +26,10 @@ impl Live {
         let server = setup.start().await;
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let task = tokio::spawn(tidelog_gateway::serve(listener, server.router.clone(), None, server.shutdown.clone()));
+        let task = {
+            let (router, broker, shutdown) = (server.router.clone(), server.broker.clone(), server.shutdown.clone());
+            tokio::spawn(tidelog_gateway::serve(listener, broker, router, None, shutdown))
+        };
         let channel = Channel::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
         Live { server, channel, task }
     }

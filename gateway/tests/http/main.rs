@@ -11,6 +11,7 @@ mod grpc;
 mod guard;
 mod refusals;
 mod stream;
+mod throttle;
 mod tls;
 mod topics;
 

@@ -23,6 +23,7 @@ use uuid::Uuid;
 use crate::checkpoints::CheckpointFiles;
 use crate::cluster::{Cluster, store_error};
 use crate::cold_loans::ColdLoans;
+use crate::connections::Places;
 use crate::core::Core;
 use crate::data_dir::DataDir;
 use crate::groups::{group_config, load_shard};
@@ -50,6 +51,7 @@ struct Inner {
     replicas: Arc<Replicas>,
     producer_ids: ProducerIds,
     used: Used,
+    places: Places,
     authorizer: Arc<dyn Authorizer>,
     /// Do access rules bind?
     has_acls: bool,
@@ -107,6 +109,7 @@ impl Broker {
             replicas,
             producer_ids: ProducerIds::default(),
             used: Used::default(),
+            places: Places::new(),
             authorizer,
             has_acls,
             audit: options.audit.clone(),
@@ -132,6 +135,11 @@ impl Broker {
         broker.spawn_keepers(options.checkpoint_interval);
         let marker = broker.clone();
         broker.spawn(async move { marker.keep_marking(marking).await });
+        // The first client is counted as every later one.
+        if let Some(known) = broker.follow_connection_limits(&broker.image()) {
+            // The end of the task is as good as an answer.
+            let _ = known.await;
+        }
         // Not before: partitions open with the epochs that this start was elected with.
         let reconciler = broker.clone();
         broker.spawn(async move { reconciler.keep_reconciled().await });
@@ -222,7 +230,8 @@ impl Broker {
                 let broker = self.clone();
                 self.spawn(async move { broker.end_gone(gone, offline).await });
             }
-            let taken = self.reconcile(&image);
+            let mut taken = self.reconcile(&image);
+            taken.extend(self.follow_connection_limits(&image));
             let (broker, revision) = (self.clone(), image.revision());
             self.spawn(async move {
                 // One that ends takes no settings any more.
@@ -397,6 +406,10 @@ impl Broker {
 
     pub(crate) fn used(&self) -> &Used {
         &self.inner.used
+    }
+
+    pub(crate) fn places(&self) -> &Places {
+        &self.inner.places
     }
 
     pub(crate) fn checkpoints(&self) -> &CheckpointFiles {

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::time::Duration;
 
 use tidelog_model::{KafkaError, LeaderEpoch, NodeId, Offset};
 use tidelog_record::{BatchError, RecordFault};
@@ -24,18 +25,20 @@ pub struct BrokerError {
     pub message: Cow<'static, str>,
     /// Set where the caller should have asked another broker.
     pub leader: Option<CurrentLeader>,
+    /// Set where the caller is beyond a quota: how long it should wait before it asks again.
+    pub pause: Option<Duration>,
 }
 
 impl BrokerError {
     /// An error with a sentence of its own.
     pub fn new(error: KafkaError, message: impl Into<Cow<'static, str>>) -> Self {
-        BrokerError { error, message: message.into(), leader: None }
+        BrokerError { error, message: message.into(), leader: None, pause: None }
     }
 }
 
 impl From<KafkaError> for BrokerError {
     fn from(error: KafkaError) -> Self {
-        BrokerError { error, message: Cow::Borrowed(error.message()), leader: None }
+        BrokerError { error, message: Cow::Borrowed(error.message()), leader: None, pause: None }
     }
 }
 

@@ -7,7 +7,7 @@
 //! - `replicas`: which partitions are hosted; follows the image.
 //! - `cluster`: the image of the metadata store.
 //! - One file per group of use cases: `append`, `transactional`, `markers`, `fetch`, `list_offsets`, `leader_epochs`, `delete_records`,
-//!   `topics`, `topic_pages`, `configs`, `loggers`, `elections`, `quorum`, `quotas`, `groups`, `group_admin`, `consumer_groups`,
+//!   `topics`, `topic_pages`, `configs`, `loggers`, `elections`, `quorum`, `quotas`, `connections`, `groups`, `group_admin`, `consumer_groups`,
 //!   `transactions`, `producer_ids`, `producers`, `log_dirs`, `acls`, `users`, `delegation_tokens`.
 
 mod about;
@@ -19,6 +19,7 @@ mod checkpoints;
 mod cluster;
 mod cold_loans;
 mod configs;
+mod connections;
 mod consumer_groups;
 mod coordinator_log;
 mod core;
@@ -66,6 +67,7 @@ pub use append::AppendTicket;
 pub use broker::Broker;
 pub use cold_loans::ColdPart;
 pub use configs::ConfigResourceKind;
+pub use connections::ConnectionPlace;
 pub use consumer_groups::{ConsumerGroupTicket, DescribedConsumerGroup, HeartbeatTicket};
 pub use coordinator_log::{UnreadableRecord, unreadable_records};
 pub use data_dir::{DataDir, DataDirError};

@@ -167,6 +167,12 @@ pub(crate) const COORDINATOR_PATIENCE: Duration = Duration::from_secs(30);
 /// Most partitions that one request creates, over all its topics, as in Kafka: the decision about them is one piece of work.
 pub(crate) const MAX_PARTITIONS_AT_ONCE: i64 = 10_000;
 
+/// Connections beyond their address' rate that are held open at once; each costs a task and a descriptor, and further ones are closed at once.
+pub(crate) const MAX_HELD_CONNECTIONS: usize = 1_000;
+
+/// How long a host's name may take to become addresses: whoever changes a setting waits for it.
+pub(crate) const HOST_PATIENCE: Duration = Duration::from_secs(5);
+
 const _: () = assert!(COORDINATOR_PATIENCE_LEAST.as_millis() <= COORDINATOR_PATIENCE.as_millis());
 const _: () = assert!(COLD_BUDGET_BYTES >= 2 * MAX_COLD_READS * COLD_READ_BYTES);
 const _: () = assert!(

@@ -92,6 +92,17 @@ impl Broker {
         }
     }
 
+    /// Counts time that the server's threads work for a caller, in percent of one thread (KIP-124); says how long it must pause.
+    pub fn charge_time(&self, caller: &Caller, time: Duration) -> Duration {
+        // A second of one thread is 100.
+        self.charge(caller, QuotaKind::RequestPercentage, time.as_secs_f64() * 100.0)
+    }
+
+    /// For doors that cannot make their callers pause: refuses who has used too much of the server's time.
+    pub fn admit_request(&self, caller: &Caller) -> Result<(), BrokerError> {
+        self.admit(caller, QuotaKind::RequestPercentage, 0)
+    }
+
     /// Is the time that requests take worth measuring?
     pub fn has_quotas(&self) -> bool {
         !self.image().quotas().is_empty()
@@ -221,7 +232,7 @@ fn is_refused_rather(caller: &Caller) -> bool {
 
 fn exceeded(kind: QuotaKind, pause: Duration) -> BrokerError {
     let message = format!("the quota {kind} is exceeded; try again in {:.1} s", pause.as_secs_f64());
-    BrokerError::new(KafkaError::ThrottlingQuotaExceeded, message)
+    BrokerError { pause: Some(pause), ..BrokerError::new(KafkaError::ThrottlingQuotaExceeded, message) }
 }
 
 impl QuotaFilter {

@@ -14,7 +14,6 @@ mod handlers;
 mod limits;
 mod listener;
 mod pace;
-mod places;
 mod pool;
 mod request;
 mod sealed;

@@ -92,12 +92,6 @@ pub(crate) const MIN_FETCH_SESSION_EVICTION: Duration = Duration::from_secs(120)
 /// Connections at once, whatever `max.connections` allows; each costs two tasks and a read buffer.
 pub(crate) const MAX_CONNECTIONS: usize = 10_000;
 
-/// Connections beyond a quota that are held open at once; each costs a task and a descriptor, and further ones are closed at once.
-pub(crate) const MAX_HELD_CONNECTIONS: usize = 1_000;
-
-/// Longest time that such a connection is held (Kafka's: one window).
-pub(crate) const MAX_CONNECTION_PAUSE: Duration = Duration::from_secs(1);
-
 // The largest frame that an operator can allow (`socket.request.max.bytes`) fits into a share, and two shares into the budget, or one would
 // keep all others out.
 const _: () = assert!(LARGE_SHARE_BYTES >= tidelog_model::limits::MAX_REQUEST_BYTES);

@@ -5,11 +5,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tidelog_broker::Broker;
+use tidelog_broker::{Broker, ConnectionPlace};
 use tidelog_handshake::{HandshakeError, Handshakes};
-use tidelog_model::{Caller, Door, Principal, QuotaKind};
+use tidelog_model::{Door, Principal};
 use tidelog_security::AuditEvent;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -20,8 +20,7 @@ use crate::budget::{Budget, FrameBudgets};
 use crate::connection::{self, Budgets, Stream};
 use crate::fetch_sessions::FetchSessions;
 use crate::frame::FrameLimits;
-use crate::limits::{MAX_CONNECTION_PAUSE, MAX_HELD_CONNECTIONS, SEALED_BUDGET_BYTES};
-use crate::places::Places;
+use crate::limits::{MAX_CONNECTIONS, SEALED_BUDGET_BYTES};
 use crate::session::{ListenerName, Session};
 use crate::throttle::Mute;
 use crate::tls::{self, TlsOptions};
@@ -35,13 +34,12 @@ pub struct ListenerSecurity {
     pub tls: Option<TlsOptions>,
 }
 
-/// The Kafka door of one process: its listeners share the request budget, the connection limit and the fetch sessions.
+/// The Kafka door of one process: its listeners share the request budget, as many connections as it can carry, and the fetch sessions.
 pub struct KafkaDoor {
     broker: Broker,
     budgets: Budgets,
     limits: FrameLimits,
-    places: Places,
-    held: Arc<Semaphore>,
+    slots: Arc<Semaphore>,
     handshakes: Handshakes,
     fetch_sessions: Arc<FetchSessions>,
     tasks: TaskTracker,
@@ -56,14 +54,12 @@ impl KafkaDoor {
             max_bytes: usize::try_from(config.request_max_bytes).unwrap_or(0),
             max_idle: config.connections_max_idle,
         };
-        let places = Places::new(config);
         let slots = usize::try_from(config.fetch_session_slots).unwrap_or(0);
         KafkaDoor {
             broker,
             budgets: Budgets { requests: FrameBudgets::default(), sealed: Budget::new(SEALED_BUDGET_BYTES) },
             limits,
-            places,
-            held: Arc::new(Semaphore::new(MAX_HELD_CONNECTIONS)),
+            slots: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
             handshakes: Handshakes::default(),
             fetch_sessions: Arc::new(FetchSessions::new(slots)),
             tasks: TaskTracker::new(),
@@ -81,13 +77,13 @@ impl KafkaDoor {
         let address = socket.local_addr()?;
         let accept = Accept {
             broker: self.broker.clone(),
+            place_name: Arc::from(name.name.to_lowercase()),
             listener: Arc::new(name),
             sasl: security.sasl.map(Arc::new),
             tls: security.tls.map(Arc::new),
             budgets: self.budgets.clone(),
             limits: self.limits,
-            places: self.places.clone(),
-            held: Arc::clone(&self.held),
+            slots: Arc::clone(&self.slots),
             handshakes: self.handshakes.clone(),
             fetch_sessions: Arc::clone(&self.fetch_sessions),
             tasks: self.tasks.clone(),
@@ -107,16 +103,28 @@ impl KafkaDoor {
     }
 }
 
+/// An open connection's part of what there is.
+struct Open {
+    _slot: OwnedSemaphorePermit,
+    _place: ConnectionPlace,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        metrics::gauge!("tidelog_kafka_connections").decrement(1.0);
+    }
+}
+
 struct Accept {
     broker: Broker,
     listener: Arc<ListenerName>,
+    /// Its name in small letters, as settings of listeners have it.
+    place_name: Arc<str>,
     sasl: Option<Arc<SaslOptions>>,
     tls: Option<Arc<TlsOptions>>,
     budgets: Budgets,
     limits: FrameLimits,
-    places: Places,
-    /// Connections beyond a quota that are still to be closed.
-    held: Arc<Semaphore>,
+    slots: Arc<Semaphore>,
     handshakes: Handshakes,
     fetch_sessions: Arc<FetchSessions>,
     tasks: TaskTracker,
@@ -139,28 +147,26 @@ impl Accept {
                     continue;
                 }
             };
-            let place = tokio::select! {
-                place = self.places.wait() => place,
+            // Newcomers wait where there are too many; who is turned away is gone.
+            let admitted = tokio::select! {
+                admitted = self.admit(stream, peer) => admitted,
                 () = self.stop.cancelled() => return,
             };
-            if let Some(place) = place {
-                self.serve(stream, peer, place);
+            if let Some((stream, open)) = admitted {
+                self.serve(stream, peer, open);
             }
         }
     }
 
-    /// A connection was turned away.
-    fn refused(&self, reason: &'static str) {
-        let listener = self.listener.name.to_lowercase();
-        metrics::counter!("tidelog_connections_refused_total", "listener" => listener, "reason" => reason).increment(1);
+    async fn admit(&self, stream: TcpStream, peer: SocketAddr) -> Option<(TcpStream, Open)> {
+        let slot = Arc::clone(&self.slots).acquire_owned().await.ok()?;
+        let admitted = self.broker.admit_connection(Door::Kafka, &self.place_name, peer.ip(), stream);
+        let (stream, place) = admitted.await?;
+        metrics::gauge!("tidelog_kafka_connections").increment(1.0);
+        Some((stream, Open { _slot: slot, _place: place }))
     }
 
-    fn serve(&self, stream: tokio::net::TcpStream, peer: SocketAddr, one_of_all: OwnedSemaphorePermit) {
-        let Some(place) = self.places.take(one_of_all, peer.ip()) else {
-            self.refused("per_ip");
-            debug!(%peer, "refusing a Kafka connection: max.connections.per.ip");
-            return;
-        };
+    fn serve(&self, stream: TcpStream, peer: SocketAddr, open: Open) {
         let Ok(local) = stream.local_addr() else {
             debug!(%peer, "connection lost at once");
             return;
@@ -171,23 +177,6 @@ impl Accept {
             return;
         }
         let stop = self.stop.clone();
-        let stranger =
-            Caller { principal: Principal::anonymous(), host: peer.ip(), client_id: Arc::from(""), door: Door::Kafka };
-        let pause = self.broker.charge_or_refuse(&stranger, QuotaKind::ConnectionCreationRate, 1.0);
-        if !pause.is_zero() {
-            // Too many from this address: closed, but not so soon that it could try again at once (KIP-612). Others have its place
-            // meanwhile, or one address that is limited would keep all others out.
-            self.refused("rate");
-            drop(place);
-            let Ok(held) = Arc::clone(&self.held).try_acquire_owned() else { return };
-            self.tasks.spawn(async move {
-                stop.run_until_cancelled(tokio::time::sleep(pause.min(MAX_CONNECTION_PAUSE))).await;
-                drop((stream, held));
-            });
-            return;
-        }
-        metrics::counter!("tidelog_connections_opened_total", "listener" => self.listener.name.to_lowercase())
-            .increment(1);
         let (broker, listener, sasl) = (self.broker.clone(), Arc::clone(&self.listener), self.sasl.clone());
         let (tls, handshakes) = (self.tls.clone(), self.handshakes.clone());
         let (budgets, limits, fetch_sessions) = (self.budgets.clone(), self.limits, Arc::clone(&self.fetch_sessions));
@@ -227,7 +216,7 @@ impl Accept {
             let auth = Auth::new(sasl, principal, opened);
             let session = Session { broker, listener, peer, local, auth, mute: Mute::new(), fetch_sessions };
             connection::serve(session, stream, budgets, limits, stop).await;
-            drop(place);
+            drop(open);
         });
     }
 }

@@ -122,9 +122,8 @@ impl Meter {
             if entered != 0 {
                 self.entered.store(self.now(), Ordering::Relaxed);
             }
-            // Percent of one thread, a second of which is 100.
-            let kind = QuotaKind::RequestPercentage;
-            self.pause(kind, self.broker.charge(&self.caller, kind, nanos as f64 / 1e7));
+            let pause = self.broker.charge_time(&self.caller, Duration::from_nanos(nanos));
+            self.pause(QuotaKind::RequestPercentage, pause);
         }
         i32::try_from(self.pause.load(Ordering::Relaxed)).unwrap_or(i32::MAX)
     }

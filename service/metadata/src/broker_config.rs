@@ -5,15 +5,18 @@
 //! on every run. Such a setting says why it has no effect.
 //! A setting that can have one value only on one node takes that one and says why it takes no other.
 
+mod connections;
 mod facts;
 mod table;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
+pub(crate) use connections::parse_hosts;
+pub use connections::{check_listener, listener_config};
 pub use facts::BROKER_FACTS;
 pub use table::BROKER_CONFIGS;
 
@@ -32,9 +35,15 @@ const OF_CONSUMER_GROUPS: &str = "group.consumer.";
 /// The one of them that may be changed while brokers run.
 const ASSIGNMENT_INTERVAL: &str = "group.consumer.assignment.interval.ms";
 
-/// The setting of this name, if there is one.
+/// The setting of this name, if there is one; of a listener's own the one that it stands above there.
 pub fn broker_config(name: &str) -> Option<&'static ConfigDef> {
-    find(BROKER_CONFIGS, name)
+    find(BROKER_CONFIGS, name).or_else(|| Some(listener_config(name)?.1))
+}
+
+/// Is this a setting, and this text a value of it?
+pub fn check_broker_config(name: &str, value: &str) -> Result<(), ConfigError> {
+    let def = broker_config(name).ok_or_else(|| unknown(BROKER_CONFIGS, "broker", name))?;
+    def.validate(value).map_err(|error| error.about(name))
 }
 
 /// Marks what is set while brokers run.
@@ -54,7 +63,8 @@ impl Settings for OfBroker {
         if !def.dynamic {
             return Err(ConfigError::Conflict(format!("{name} cannot be changed while the broker runs")));
         }
-        def.validate(value)
+        check_broker_config(name, value)?;
+        connections::check_change(name, value)
     }
 }
 
@@ -122,10 +132,6 @@ pub struct BrokerConfig {
     pub retention_check_interval: Duration,
     /// `max.incremental.fetch.session.cache.slots`
     pub fetch_session_slots: i32,
-    /// `max.connections`
-    pub max_connections: i32,
-    /// `max.connections.per.ip`
-    pub max_connections_per_ip: i32,
     /// `num.partitions`
     pub num_partitions: i32,
     /// `offset.metadata.max.bytes`
@@ -191,8 +197,7 @@ impl BrokerConfig {
         let mut explicit = Values::new();
         for (name, value) in pairs {
             let (name, value) = (name.as_ref(), value.as_ref().trim());
-            let def = broker_config(name).ok_or_else(|| unknown(BROKER_CONFIGS, "broker", name))?;
-            def.validate(value)?;
+            check_broker_config(name, value)?;
             if explicit.insert(name.to_string(), value.to_string()).is_some() {
                 return Err(ConfigError::Conflict(format!("{name} is given twice")));
             }
@@ -207,6 +212,7 @@ impl BrokerConfig {
         if config.group_consumer_assignors.is_empty() {
             return Err(ConfigError::Conflict("group.consumer.assignors names no assignor".into()));
         }
+        config.check_connections(&BrokerOverrides::default(), &BrokerOverrides::default())?;
         // The topics' defaults must fit together as a topic's own settings must.
         let defaults = config.topic_defaults(&BrokerOverrides::default(), &BrokerOverrides::default())?;
         crate::topic_config::TopicOverrides::default().check(&defaults)?;
@@ -268,8 +274,6 @@ impl BrokerConfig {
             group_min_session_timeout: millis("group.min.session.timeout.ms"),
             retention_check_interval: millis("log.retention.check.interval.ms"),
             fetch_session_slots: int("max.incremental.fetch.session.cache.slots"),
-            max_connections: int("max.connections"),
-            max_connections_per_ip: int("max.connections.per.ip"),
             num_partitions: int("num.partitions"),
             offset_metadata_max_bytes: int("offset.metadata.max.bytes"),
             offsets_retention_check_interval: millis("offsets.retention.check.interval.ms"),
@@ -326,13 +330,14 @@ impl BrokerConfig {
         ConsumerTimes { assignment_interval: changed.unwrap_or(of_start.assignment_interval), ..of_start }
     }
 
-    /// Do the running changes leave groups of the consumer protocol within their bounds?
+    /// Do the running changes leave groups of the consumer protocol within their bounds, and somebody a connection?
     pub(crate) fn check_running(
         &self,
         for_all: &BrokerOverrides,
         for_this: &BrokerOverrides,
     ) -> Result<(), ConfigError> {
-        self.consumer_times(for_all, for_this).check(&self.group_consumer_bounds, OF_CONSUMER_GROUPS)
+        self.consumer_times(for_all, for_this).check(&self.group_consumer_bounds, OF_CONSUMER_GROUPS)?;
+        self.check_connections(for_all, for_this)
     }
 
     /// What topics get where they set nothing: from this start's settings, the running changes for all brokers (`for_all`) and for this
@@ -380,6 +385,19 @@ impl BrokerConfig {
             let value = self.facts.get(def.name).map(|value| Synonym::new(def.name, value, ConfigSource::StaticBroker));
             Described::new(def, value.into_iter().collect(), true)
         });
+        // Kafka's too are listed only where they are set.
+        let set: BTreeSet<&str> = layers.values().flat_map(|values| values.keys().map(String::as_str)).collect();
+        let of_listeners = set.into_iter().filter_map(|name| {
+            let (_, def) = listener_config(name)?;
+            let of = |name: &str| -> Vec<Synonym> {
+                let set =
+                    layers.iter().filter_map(|(source, values)| Some(Synonym::new(name, values.get(name)?, *source)));
+                set.collect()
+            };
+            let default = def.default.map(|default| Synonym::new(def.name, default, ConfigSource::Default));
+            let synonyms = of(name).into_iter().chain(of(def.name)).chain(default).collect();
+            Some(Described { name: name.to_owned(), ..Described::new(def, synonyms, !def.dynamic) })
+        });
         let mut known: Vec<Described> = BROKER_CONFIGS
             .iter()
             .map(|def| {
@@ -400,6 +418,7 @@ impl BrokerConfig {
                     .with_unfit(for_this.unfit_ones().get(def.name), ConfigSource::DynamicBroker)
             })
             .chain(facts)
+            .chain(of_listeners)
             .collect();
         known.sort_by(|a, b| a.name.cmp(&b.name));
         known

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::broker_config::parse_hosts;
 use crate::limits::MAX_CONFIG_VALUE_BYTES;
 use crate::overrides::Unfit;
 
@@ -94,6 +95,8 @@ pub enum Check {
     Only(&'static str, &'static str),
     /// Kafka's throttled replicas: empty, `*`, or a list of `partition:broker`.
     ThrottledReplicas,
+    /// Kafka's connections by host: a list of `host:count`.
+    ConnectionsByHost,
 }
 
 /// One setting.
@@ -155,6 +158,11 @@ impl ConfigDef {
     /// A list.
     pub const fn list(name: &'static str, default: &'static str, check: Check, doc: &'static str) -> Self {
         Self::new(name, ConfigType::List, default, check, doc)
+    }
+
+    /// A text.
+    pub const fn text(name: &'static str, default: &'static str, check: Check, doc: &'static str) -> Self {
+        Self::new(name, ConfigType::String, default, check, doc)
     }
 
     /// A secret, not set by default.
@@ -278,6 +286,8 @@ impl ConfigDef {
                     fail("expected *, or a list of partition:broker".into())
                 }
             }
+            Check::ConnectionsByHost if parse_hosts(value).is_some() => Ok(()),
+            Check::ConnectionsByHost => fail("expected a list of host:count".into()),
         }
     }
 }
@@ -308,6 +318,16 @@ pub enum ConfigError {
     /// Values that exclude each other.
     #[error("{0}")]
     Conflict(String),
+}
+
+impl ConfigError {
+    /// The same about a setting of this name, which is judged as another one is.
+    pub(crate) fn about(self, name: &str) -> Self {
+        match self {
+            ConfigError::Value { value, reason, .. } => ConfigError::Value { name: name.to_owned(), value, reason },
+            other => other,
+        }
+    }
 }
 
 /// One value with its origin, as DescribeConfigs lists synonyms.
@@ -478,6 +498,7 @@ impl ConfigDef {
         let texts = match self.check {
             Check::OneOf(choices) | Check::EachOneOf(choices) => choices,
             Check::ThrottledReplicas => &["*"],
+            Check::ConnectionsByHost => &["10.0.0.1:5"],
             _ => &["false", "true", "20000", "2000000", "1", "2", "name"],
         };
         let fits = |text: &&&str| self.default != Some(**text) && self.validate(text).is_ok();

@@ -4,6 +4,7 @@
 
 mod acl;
 mod caller;
+mod connections;
 mod error;
 mod ids;
 pub mod limits;
@@ -16,6 +17,7 @@ mod topic;
 
 pub use acl::{AclBinding, AclOperation, Operation, PatternType, Permission, ResourceType};
 pub use caller::{Caller, Door, Principal};
+pub use connections::{ConnectionBounds, ConnectionLimits, HTTP_LISTENER};
 pub use error::KafkaError;
 pub use ids::{
     BrokerEpoch, InvalidTopicId, LeaderEpoch, NodeId, Offset, PartitionIndex, ProducerEpoch, ProducerId, Sequence,

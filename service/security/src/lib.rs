@@ -1,4 +1,4 @@
-//! Who may come in, what they may do and how much: token rules, operations, resources, the authorizer's port, quotas.
+//! Who may come in, what they may do and how much: token rules, operations, resources, the authorizer's port, quotas, connections.
 //!
 //! Pure but for cryptography: time is an argument, keys and tokens are values; nothing here opens a file or a socket.
 
@@ -19,7 +19,7 @@ pub use acl::{AclAuthorizer, AclDefaults, AclSet, Asker, Verdict};
 pub use audit::{Audit, AuditEvent, Audited, TokenChange, is_worth_a_line};
 pub use authorize::{AllowAuthenticated, Authorizer, Decision, Resource, Way};
 pub use keys::{KeyError, KeySet};
-pub use quota::Quotas;
+pub use quota::{Connections, Quotas};
 pub use token::{Authenticator, Identity, IssueError, TokenError, TokenRequest, TokenRules, issue_token};
 pub use validity::validity;
 // What is asked for is vocabulary, but whoever asks the authorizer finds all of it here.

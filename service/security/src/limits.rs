@@ -59,3 +59,6 @@ pub const SWEEP_PAUSE: Duration = Duration::from_secs(1);
 
 /// Longest pause for time that requests took (Kafka's: one window).
 pub const MAX_REQUEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// Longest time that a newcomer waits for a rate of new connections, or is held beyond its address' (Kafka's: one window).
+pub const MAX_CONNECTION_PAUSE: Duration = Duration::from_secs(1);

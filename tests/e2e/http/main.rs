@@ -8,6 +8,7 @@ mod grpc;
 mod guard;
 mod keys;
 mod metrics;
+mod quotas;
 mod routes;
 mod stream;
 

@@ -1,8 +1,10 @@
-//! What many, slow and vanished clients cost, and what partitions and connections cost that nobody uses.
+//! What many, slow and vanished clients cost, what partitions and connections cost that nobody uses, and how many connections there
+//! may be.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test may fail this way
 
 mod budgets;
 mod clients;
+mod connections;
 mod idle;
 mod process;

@@ -28,7 +28,8 @@ use crate::catalog::{self, Question};
 use crate::limits::{LOAD_POLL, LOAD_WAIT, QueryLimits, THREAD_STACK_BYTES};
 use crate::pace::paced;
 use crate::table::{STORE_URL, TopicTable};
-use crate::{QueryAnswer, QueryError, growth, names, shape};
+use crate::work::counted;
+use crate::{QueryAnswer, QueryError, QueryWork, growth, names, shape};
 
 /// Tells whether the caller of a query may read a topic.
 pub type MayRead = Arc<dyn Fn(&TopicName) -> bool + Send + Sync>;
@@ -107,6 +108,16 @@ impl QueryEngine {
     ///
     /// The answer includes every record that was committed when the query was planned. Dropping the future ends the query.
     pub async fn query(&self, sql: &str, rights: impl Into<Rights>) -> Result<QueryAnswer, QueryError> {
+        self.query_counted(sql, rights, &Arc::default()).await
+    }
+
+    /// The same; what the threads do for it is counted in `work`.
+    pub async fn query_counted(
+        &self,
+        sql: &str,
+        rights: impl Into<Rights>,
+        work: &Arc<QueryWork>,
+    ) -> Result<QueryAnswer, QueryError> {
         let rights = rights.into();
         let Some(runtime) = &self.runtime else {
             return Err(QueryError::Unavailable("the query engine stops".to_owned()));
@@ -115,7 +126,7 @@ impl QueryEngine {
         let (shared, sql) = (Arc::clone(&self.shared), sql.to_owned());
         let task = {
             let _on_the_engines_threads = runtime.enter();
-            SpawnedTask::spawn(async move { shared.run(&sql, &rights).await })
+            SpawnedTask::spawn(counted(work, async move { shared.run(&sql, &rights).await }))
         };
         // The time is taken here: a step that is busy for long must not keep the caller. Dropping the task ends it.
         let limit = self.shared.limits.time;

@@ -14,8 +14,10 @@ mod names;
 mod pace;
 mod shape;
 mod table;
+mod work;
 
 pub use answer::{Column, QueryAnswer};
 pub use engine::{MayRead, QueryEngine, Rights};
 pub use error::QueryError;
 pub use limits::QueryLimits;
+pub use work::QueryWork;

@@ -300,6 +300,8 @@ const WITHOUT_A_RULE: &[(&str, &str)] = &[
     ("group_operations", "says what one may do"),
     ("charge", "counts"),
     ("charge_or_refuse", "counts"),
+    ("charge_time", "counts"),
+    ("admit_request", "what was used decides, before anything is asked for"),
     ("pause", "counts"),
     ("most_at_once", "counts"),
     ("renew_token", "whose token it is decides, and its renewers (KIP-48)"),

@@ -311,19 +311,39 @@ pub static BROKER_CONFIGS: &[ConfigDef] = &[
         .dynamic()
         .inert("a removed segment's files go at once; a reader holds them open until it is done"),
     ConfigDef::int(
+        "max.connection.creation.rate",
+        "2147483647",
+        0,
+        MAX_INT,
+        "Most new connections a second; further ones wait. listener.name.<name>.max.connection.creation.rate is the same of one listener \
+         (its name in small letters; http is the gateway's), beside this one.",
+    )
+    .dynamic(),
+    ConfigDef::int(
         "max.connections",
         "2147483647",
         0,
         MAX_INT,
-        "Most connections of Kafka clients at once; further ones wait. Never more than 10000.",
-    ),
+        "Most connections at once; further ones wait, and those that are open stay when it is lowered. Never more than 10000 of Kafka \
+         clients, and as many over HTTP. listener.name.<name>.max.connections is the same of one listener (its name in small letters; http \
+         is the gateway's), beside this one.",
+    )
+    .dynamic(),
     ConfigDef::int(
         "max.connections.per.ip",
         "2147483647",
         0,
         MAX_INT,
-        "Most connections of Kafka clients from one address at once; further ones are closed.",
-    ),
+        "Most connections from one address at once; further ones are closed, and those that are open stay when it is lowered.",
+    )
+    .dynamic(),
+    ConfigDef::text(
+        "max.connections.per.ip.overrides",
+        "",
+        Check::ConnectionsByHost,
+        "The same for some hosts or addresses: host:count, with commas between them.",
+    )
+    .dynamic(),
     ConfigDef::int(
         "max.incremental.fetch.session.cache.slots",
         "1000",

@@ -150,7 +150,7 @@ fn every_setting_changes_something_or_says_why_not() {
     let effect = |config: &BrokerConfig| {
         let topics = config.topic_defaults(&none, &none).unwrap();
         let own = BrokerConfig { explicit: Values::new(), ..config.clone() };
-        (own, TopicConfig::effective(&TopicOverrides::default(), &topics))
+        (own, TopicConfig::effective(&TopicOverrides::default(), &topics), config.connection_limits(&none, &none))
     };
     let unset = effect(&BrokerConfig::default());
     let free = BROKER_CONFIGS.iter().filter(|def| !matches!(def.check, Check::Only(..)));

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use tidelog_model::{KafkaError, NodeId};
+use tidelog_model::{HTTP_LISTENER, KafkaError, NodeId};
 
 use super::{Refusal, Settings};
-use crate::broker_config::{BrokerConfig, BrokerOverrides};
+use crate::broker_config::{BrokerConfig, BrokerOverrides, check_listener};
 use crate::config::{ConfigDef, ConfigError, ConfigType, parse_list};
 use crate::group_config::GroupOverrides;
 use crate::image::{ClusterImage, Versioned};
@@ -131,6 +131,7 @@ pub fn alter_broker_configs(
     // What a broker does not take is an invalid request to Kafka, not an invalid configuration as with topics (KAFKA-13609).
     let invalid = |error: ConfigError| Refusal::new(KafkaError::InvalidRequest, error.to_string());
     let after = edited(&before, edit, invalid)?;
+    check_listeners(image, &after, edit).map_err(invalid)?;
     // What topics then get must still fit together.
     let for_brokers = image.broker_configs(None).map(|stored| stored.value.clone()).unwrap_or_default();
     let none = BrokerOverrides::default();
@@ -139,6 +140,16 @@ pub fn alter_broker_configs(
     TopicOverrides::default().check(&defaults).map_err(invalid)?;
     settings.broker.check_running(for_all, for_this).map_err(invalid)?;
     Ok((after != before).then(|| stored_as(Key::BrokerConfigs(node), stored, &after, after.encode())))
+}
+
+/// A setting of one listener is about one that some broker has, or it would be ignored.
+fn check_listeners(image: &ClusterImage, after: &BrokerOverrides, edit: &ConfigEdit) -> Result<(), ConfigError> {
+    let listeners = || {
+        let endpoints = image.brokers().flat_map(|(_, broker)| &broker.value.endpoints);
+        endpoints.map(|endpoint| endpoint.listener.as_str()).chain([HTTP_LISTENER])
+    };
+    let touched = after.iter().filter(|(name, _)| edit.touches(name));
+    touched.map(|(name, _)| name).try_for_each(|name| check_listener(name, listeners()))
 }
 
 /// Changes a group's settings; whether there is such a group does not matter.

@@ -60,7 +60,12 @@ impl Meter {
 
     pub(super) fn pause(&mut self, now: Now, bound: f64) -> Duration {
         self.advance(now, bound);
-        self.debt(now, bound)
+        let debt = self.debt(now, bound);
+        match self {
+            // Whoever uses nothing more is forgotten by then, however much it was.
+            Meter::Rate { .. } => debt.min(Duration::from_secs(WINDOWS)),
+            Meter::Bucket { .. } => debt,
+        }
     }
 
     /// Would a new meter say the same?

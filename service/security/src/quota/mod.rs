@@ -3,6 +3,7 @@
 //! Rates are Kafka's: eleven windows of a second. A caller who has used more than a quota allows pauses as long as its use exceeds
 //! what these windows allow. Creations and deletions draw from a bucket instead, which refills at the quota's rate (KIP-599).
 
+mod connections;
 mod meter;
 #[cfg(test)]
 mod tests;
@@ -16,6 +17,8 @@ use tidelog_model::{Caller, Now, QuotaEntity, QuotaKind, QuotaName, QuotaTable};
 
 use crate::limits::{COUNTERS_BEFORE_SWEEP, MAX_COUNTERS, MAX_REQUEST_PAUSE, SWEEP_PAUSE};
 use meter::Meter;
+
+pub use connections::Connections;
 
 /// What has been used, by whom.
 #[derive(Debug, Default)]

@@ -89,6 +89,16 @@ fn nobody_pauses_longer_than_a_window_for_time_used() {
 }
 
 #[test]
+fn what_was_used_is_forgotten_after_all_windows() {
+    let table = table(&[("user=*", RequestPercentage, 0.001)]);
+    let (mut quotas, alice) = (Quotas::default(), caller("alice", "c"));
+    quotas.charge(at(500), &table, RequestPercentage, &alice, 1e6);
+    let pause = quotas.pause(at(500), &table, RequestPercentage, &alice);
+    assert_eq!(pause, Duration::from_secs(11), "not a year");
+    assert_eq!(quotas.pause(at(11_500), &table, RequestPercentage, &alice), Duration::ZERO);
+}
+
+#[test]
 fn mutations_draw_from_a_bucket_that_refills() {
     let table = table(&[("user=alice", ControllerMutationRate, 2.0)]);
     let (mut quotas, alice) = (Quotas::default(), caller("alice", "c"));

@@ -25,7 +25,10 @@ const TABLE: &[(&str, &str)] = &[
     ("advertised.host.name", "--kafka-advertise (kafka.advertise)"),
     ("advertised.port", "--kafka-advertise (kafka.advertise)"),
     ("listener.security.protocol.map", "the protocol stands in --kafka-listen NAME=PROTOCOL://ADDRESS:PORT"),
-    ("listener.name.*", "one set of options holds for all listeners"),
+    (
+        "listener.name.*",
+        "a listener has max.connections and max.connection.creation.rate of its own; all other options hold for all listeners",
+    ),
     ("security.inter.broker.protocol", ONE_NODE),
     ("inter.broker.*", ONE_NODE),
     ("log.dir", "--data-dir (data_dir)"),

@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 
 use anyhow::{Context, Result, bail, ensure};
+use tidelog_model::HTTP_LISTENER;
 use tidelog_security::sasl::Mechanism;
 
 use super::config::{KafkaListener, Protocol};
@@ -17,8 +18,15 @@ pub(super) fn listeners(listen: &[String], advertise: &[String]) -> Result<Vec<K
     let texts = if listen.is_empty() { &default[..] } else { listen };
     let mut listeners: Vec<KafkaListener> = texts.iter().map(|text| listener(text)).collect::<Result<_>>()?;
     for (at, one) in listeners.iter().enumerate() {
-        let twice = listeners.iter().skip(at + 1).any(|other| other.name == one.name);
+        // Settings of one listener have its name in small letters.
+        let is_same = |other: &str| other.to_lowercase() == one.name.to_lowercase();
+        let twice = listeners.iter().skip(at + 1).any(|other| is_same(&other.name));
         ensure!(!twice, "two Kafka listeners are called {}; write NAME=PROTOCOL://HOST:PORT", one.name);
+        ensure!(
+            !is_same(HTTP_LISTENER),
+            "{} is the name of the HTTP listener; give the Kafka listener another",
+            one.name
+        );
     }
     let names: Vec<String> = listeners.iter().map(|listener| listener.name.clone()).collect();
     let known = format!("{} {}", if names.len() == 1 { "is" } else { "are" }, names.join(", "));
@@ -135,6 +143,8 @@ mod tests {
             assert!(read(&[bad], &[]).is_err(), "{bad}");
         }
         assert!(read(&["127.0.0.1:1", "127.0.0.1:2"], &[]).is_err(), "one name twice");
+        assert!(read(&["IN=127.0.0.1:1", "in=127.0.0.1:2"], &[]).is_err(), "settings could not tell them apart");
+        assert!(read(&["Http=127.0.0.1:1"], &[]).unwrap_err().to_string().contains("HTTP listener"));
         assert!(read(&["A=127.0.0.1:1"], &["B=h:2"]).is_err());
         assert!(read(&["127.0.0.1:1"], &["h:2", "h:3"]).is_err());
     }

@@ -47,7 +47,12 @@ const TABLE: &[(&str, Kind, Unit, &str)] = &[
         Unit::Count,
         "Connections of Kafka clients that ended after they were let in, by listener and reason: client, idle, error, server (a stop); failed handshakes are counted apart.",
     ),
-    ("tidelog_connections_opened_total", Counter, Unit::Count, "Connections that were let in, by listener."),
+    (
+        "tidelog_connections_opened_total",
+        Counter,
+        Unit::Count,
+        "Connections that were let in, by listener; http is the gateway's.",
+    ),
     (
         "tidelog_connections_refused_total",
         Counter,
@@ -78,6 +83,7 @@ const TABLE: &[(&str, Kind, Unit, &str)] = &[
         Unit::Count,
         "Requests over HTTP and gRPC that were refused for their token or the lack of one.",
     ),
+    ("tidelog_http_connections", Gauge, Unit::Count, "Connections over HTTP and gRPC that are open."),
     ("tidelog_http_request_bytes_total", Counter, Unit::Bytes, "Bytes of request bodies, by method and route."),
     (
         "tidelog_http_request_duration_seconds",

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use reqwest::Url;
-use tidelog_metadata::broker_config::broker_config;
+use tidelog_metadata::broker_config::{broker_config, check_broker_config, check_listener};
 use tidelog_metadata::{BrokerConfig, BrokerOverrides, ConfigSource};
-use tidelog_model::NodeId;
+use tidelog_model::{HTTP_LISTENER, NodeId};
 use tidelog_objects::without_password;
 use tidelog_partition::Durability;
 use tidelog_security::AclDefaults;
@@ -89,7 +89,7 @@ pub(crate) fn resolve(args: ServeArgs) -> Result<Resolution> {
     let flags = args.settings.into_iter().map(|(name, value)| (name, value, Origin::Flag("set"))).collect();
     let file =
         contents.broker.into_iter().map(|(name, value, line)| (name, value, Origin::file(&path, line))).collect();
-    let broker = broker_settings(file, flags, &mut values.problems);
+    let broker = broker_settings(file, flags, &config.kafka, &mut values.problems);
     let effective = effective(&values.given, &broker);
     config.broker = broker.into_iter().map(|(name, (value, _))| (name, value)).collect();
     Ok(Resolution { config, log, effective, problems: values.problems })
@@ -316,13 +316,15 @@ type BrokerSettings = BTreeMap<String, (String, Origin)>;
 fn broker_settings(
     mut file: Vec<(String, String, Origin)>,
     flags: Vec<(String, String, Origin)>,
+    kafka: &[KafkaListener],
     problems: &mut Vec<Problem>,
 ) -> BrokerSettings {
+    let listeners = kafka.iter().map(|listener| listener.name.as_str()).chain([HTTP_LISTENER]);
     file.retain(|(name, _, _)| !flags.iter().any(|(flag, _, _)| flag == name));
     let mut settings = BrokerSettings::new();
     for (name, value, origin) in file.into_iter().chain(flags) {
         let checked = match broker_config(&name) {
-            Some(def) => def.validate(value.trim()),
+            Some(_) => check_broker_config(&name, value.trim()).and_then(|()| check_listener(&name, listeners.clone())),
             // Its own words for a name that it does not know, and that is none of Kafka's either.
             None => BrokerConfig::new([(&name, &value)]).map(drop),
         };
@@ -529,6 +531,19 @@ mod tests {
         // The defaults stand, so that what follows from the rest can be judged too.
         assert_eq!(resolution.config.kafka[0].listen.to_string(), "127.0.0.1:9092");
         assert!(resolution.valid().unwrap_err().to_string().starts_with("the configuration has 10 errors\n  "));
+    }
+
+    #[test]
+    fn a_listeners_settings_are_about_one_that_there_is() {
+        let told =
+            |args: &[&str]| resolved(args).problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+        let of = |listener: &str, value: &str| format!("--set=listener.name.{listener}.max.connections={value}");
+        assert_eq!(told(&[&of("plaintext", "5"), &of("http", "6")]), "");
+        assert_eq!(told(&["--kafka-listen=IN=127.0.0.1:1", &of("in", "5")]), "");
+        assert!(told(&[&of("in", "5")]).contains("there are plaintext, http"));
+        let wrong = told(&[&of("http", "many")]);
+        assert!(wrong.contains("for configuration listener.name.http.max.connections: not a number"), "{wrong}");
+        assert!(told(&["--set=listener.name.http.ssl.x=1"]).contains("all other options hold for all listeners"));
     }
 
     #[test]

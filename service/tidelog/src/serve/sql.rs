@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tidelog_broker::Broker;
 use tidelog_gateway::{PortError, PortFuture, SqlAnswer, SqlColumn, SqlPort};
 use tidelog_model::{Caller, KafkaError};
-use tidelog_query::{QueryEngine, QueryError, Rights};
+use tidelog_query::{QueryEngine, QueryError, QueryWork, Rights};
 
 /// The engine behind the gateway's port.
 pub(super) struct Sql {
@@ -17,15 +17,30 @@ impl SqlPort for Sql {
     fn query<'a>(&'a self, caller: &'a Caller, sql: &'a str) -> PortFuture<'a, SqlAnswer> {
         let (broker, caller) = (self.broker.clone(), caller.clone());
         let (shown_by, shown_to) = (broker.clone(), caller.clone());
+        let cost = Cost { broker: broker.clone(), caller: caller.clone(), work: Arc::default() };
         let rights = Rights {
             may_read: Arc::new(move |topic| broker.may_read(&caller, topic.as_str())),
             shows: Arc::new(move |topic| shown_by.shows(&shown_to, topic.as_str())),
         };
         Box::pin(async move {
-            let answer = self.engine.query(sql, rights).await.map_err(|error| port_error(&error))?;
+            let answer = self.engine.query_counted(sql, rights, &cost.work).await;
+            let answer = answer.map_err(|error| port_error(&error))?;
             let columns = answer.columns.into_iter().map(|c| SqlColumn { name: c.name, kind: c.kind }).collect();
             Ok(SqlAnswer { columns, rows: answer.rows })
         })
+    }
+}
+
+/// What a statement costs its caller; it has done so however it ends.
+struct Cost {
+    broker: Broker,
+    caller: Caller,
+    work: Arc<QueryWork>,
+}
+
+impl Drop for Cost {
+    fn drop(&mut self) {
+        self.broker.charge_time(&self.caller, self.work.time());
     }
 }
 

@@ -218,7 +218,8 @@ pub(crate) async fn start(config: ServeConfig, log: Option<Arc<dyn LogLevels>>) 
         tokio::spawn(Arc::clone(certificates).keep_fresh(stop.clone()));
     }
     let https = config.https.then_some(certificates.as_ref()).flatten().map(|certificates| certificates.https());
-    let http_task = tokio::spawn(tidelog_gateway::serve(http_socket, Gateway::router(parts), https, stop.clone()));
+    let router = Gateway::router(parts);
+    let http_task = tokio::spawn(tidelog_gateway::serve(http_socket, broker.clone(), router, https, stop.clone()));
     endpoints::write(&root, kafka, http, &listeners).context("cannot write endpoints.json")?;
     info!(%kafka, %http, data_dir = %root.display(), object_store, "ready");
     Ok(Running {

@@ -198,11 +198,15 @@ fn broker_settings_change_for_one_or_all() {
     assert_eq!(alter(Some(NodeId(1)), &[set("3000000")]), Ok(true));
     assert_eq!(alter(Some(NodeId(1)), &[set("3000000")]), Ok(false));
     assert_eq!(alter(Some(NodeId(2)), &[set("3000000")]).unwrap_err().error, KafkaError::InvalidRequest);
-    for (name, value) in [("num.partitions", "2"), ("log.segment.bytes", "x"), ("no.such.setting", "x")] {
+    let of_nobody = ("listener.name.nobody.max.connections", "5");
+    for (name, value) in [("num.partitions", "2"), ("log.segment.bytes", "x"), ("no.such.setting", "x"), of_nobody] {
         let refused = alter(None, &[change(Set, name, Some(value))]).unwrap_err();
         assert_eq!(refused.error, KafkaError::InvalidRequest, "{name}: Kafka's code for what a broker does not take");
     }
     assert_eq!(alter(None, &[change(Delete, "log.segment.bytes", None)]), Ok(true));
+    let of_http = |operation| change(operation, "listener.name.http.max.connections", Some("5"));
+    assert_eq!(alter(None, &[of_http(Set)]), Ok(true));
+    assert_eq!(alter(None, &[of_http(Delete)]), Ok(true));
     assert!(world.image.broker_configs(None).is_none());
     let left = world.image.broker_configs(Some(NodeId(1))).unwrap();
     assert_eq!(left.value.get("log.segment.bytes"), Some("3000000"));

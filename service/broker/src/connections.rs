@@ -1,0 +1,174 @@
+//! Connections of all doors: keeps the machine that counts them, lets newcomers wait for a place, and holds those that their address'
+//! rate turns away. What is too much is decided there; a door only brings who has come.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::pin::pin;
+use std::sync::Arc;
+
+use futures::future::join_all;
+use parking_lot::Mutex;
+use tidelog_metadata::ClusterImage;
+use tidelog_model::{Caller, ConnectionLimits, Door, Principal, QuotaKind};
+use tidelog_security::Connections;
+use tidelog_security::limits::MAX_CONNECTION_PAUSE;
+use tokio::sync::{Notify, Semaphore, oneshot};
+use tracing::{debug, warn};
+
+use crate::broker::Broker;
+use crate::limits::{HOST_PATIENCE, MAX_HELD_CONNECTIONS};
+
+/// What is open, and who waits.
+#[derive(Clone)]
+pub(crate) struct Places {
+    machine: Arc<Mutex<Connections>>,
+    /// A place is free, or the limits are others.
+    news: Arc<Notify>,
+    /// Streams of those who were turned away and are not closed yet.
+    held: Arc<Semaphore>,
+    /// What is set, names of hosts and all; locked before the machine.
+    set: Arc<Mutex<ConnectionLimits>>,
+}
+
+/// One connection's place; free again when it is dropped.
+pub struct ConnectionPlace {
+    places: Places,
+    listener: Arc<str>,
+    /// Once it counts there.
+    address: Option<IpAddr>,
+}
+
+impl Drop for ConnectionPlace {
+    fn drop(&mut self) {
+        self.places.machine.lock().leave(&self.listener, self.address);
+        self.places.news.notify_waiters();
+    }
+}
+
+impl Places {
+    pub(crate) fn new() -> Self {
+        Places {
+            machine: Arc::default(),
+            news: Arc::default(),
+            held: Arc::new(Semaphore::new(MAX_HELD_CONNECTIONS)),
+            set: Arc::default(),
+        }
+    }
+
+    /// Waits for a place of this listener's.
+    async fn wait(&self, listener: &Arc<str>) -> ConnectionPlace {
+        loop {
+            let mut news = pin!(self.news.notified());
+            news.as_mut().enable();
+            if self.machine.lock().take(listener) {
+                return ConnectionPlace { places: self.clone(), listener: Arc::clone(listener), address: None };
+            }
+            news.await;
+        }
+    }
+}
+
+impl Broker {
+    /// A place for a stream that `door` has accepted at `listener` (by its name in small letters), and the stream. It waits as long as the
+    /// listener or all have too many (Kafka's acceptors do, too); `None` if it is turned away: the stream is dropped, and where its address
+    /// comes too often not so soon that it could try again at once.
+    pub async fn admit_connection<S: Send + 'static>(
+        &self,
+        door: Door,
+        listener: &Arc<str>,
+        peer: IpAddr,
+        stream: S,
+    ) -> Option<(S, ConnectionPlace)> {
+        let (places, address) = (self.places(), peer.to_canonical());
+        let pause = places.machine.lock().arrived(self.clock().now(), listener);
+        if !pause.is_zero() {
+            tokio::time::sleep(pause).await;
+        }
+        let mut place = places.wait(listener).await;
+        let stranger = Caller { principal: Principal::anonymous(), host: address, client_id: Arc::from(""), door };
+        let pause = self.charge_or_refuse(&stranger, QuotaKind::ConnectionCreationRate, 1.0);
+        if !pause.is_zero() {
+            refused(listener, "rate");
+            debug!(%peer, %listener, "turning a connection away: connection_creation_rate");
+            // Others have its place meanwhile, or one address that is limited would keep all others out.
+            drop(place);
+            places.machine.lock().turned_away(self.clock().now(), listener);
+            if let Ok(held) = Arc::clone(&places.held).try_acquire_owned() {
+                self.spawn(async move {
+                    tokio::time::sleep(pause.min(MAX_CONNECTION_PAUSE)).await;
+                    drop((stream, held));
+                });
+            }
+            return None;
+        }
+        if !places.machine.lock().admit(address) {
+            refused(listener, "per_ip");
+            debug!(%peer, %listener, "turning a connection away: max.connections.per.ip");
+            return None;
+        }
+        place.address = Some(address);
+        metrics::counter!("tidelog_connections_opened_total", "listener" => listener.to_string()).increment(1);
+        Some((stream, place))
+    }
+
+    /// Takes over what the image says of connections. What is returned ends when names of hosts have become addresses, if there are new ones.
+    pub(crate) fn follow_connection_limits(&self, image: &ClusterImage) -> Option<oneshot::Receiver<()>> {
+        let limits = self.with_running(image, |for_all, for_this| self.config().connection_limits(for_all, for_this));
+        let places = self.places();
+        let mut set = places.set.lock();
+        if *set == limits {
+            return None;
+        }
+        set.clone_from(&limits);
+        places.put(limits.clone());
+        drop(set);
+        if limits.hosts.is_empty() {
+            return None;
+        }
+        let (done, taken) = oneshot::channel();
+        let places = places.clone();
+        self.spawn(async move {
+            let found = addresses(&limits.hosts).await;
+            // Unless others have been set meanwhile. An address that is given as such counts as it is given.
+            let set = places.set.lock();
+            if *set == limits {
+                let addresses = found.into_iter().chain(limits.addresses.clone()).collect();
+                places.put(ConnectionLimits { addresses, ..limits });
+            }
+            drop(set);
+            let _ = done.send(());
+        });
+        Some(taken)
+    }
+}
+
+impl Places {
+    fn put(&self, limits: ConnectionLimits) {
+        self.machine.lock().set_limits(limits);
+        self.news.notify_waiters();
+    }
+}
+
+fn refused(listener: &Arc<str>, reason: &'static str) {
+    let listener = listener.to_string();
+    metrics::counter!("tidelog_connections_refused_total", "listener" => listener, "reason" => reason).increment(1);
+}
+
+/// Every address of these hosts, each with its host's number.
+async fn addresses(hosts: &BTreeMap<String, u32>) -> BTreeMap<IpAddr, u32> {
+    let ask = async |(host, most): (&String, &u32)| {
+        let asked = tokio::time::timeout(HOST_PATIENCE, tokio::net::lookup_host((host.as_str(), 0))).await;
+        match asked {
+            Ok(Ok(found)) => found.map(|address| (address.ip().to_canonical(), *most)).collect(),
+            Ok(Err(error)) => {
+                warn!(host, %error, "max.connections.per.ip.overrides: this host has no address");
+                Vec::new()
+            }
+            Err(_) => {
+                warn!(host, "max.connections.per.ip.overrides: nobody says which address this host has");
+                Vec::new()
+            }
+        }
+    };
+    join_all(hosts.iter().map(ask)).await.into_iter().flatten().collect()
+}
