@@ -5,6 +5,7 @@ import signal
 import sys
 import time
 import traceback
+import urllib.request
 
 CODECS = ["none", "gzip", "snappy", "lz4", "zstd"]
 ACKS = [0, 1, -1]
@@ -14,6 +15,9 @@ PATIENCE = 90
 BROKERS = os.environ["TIDELOG_KAFKA"]
 # The same server behind a proxy that loses answers; empty if there is none.
 CUT = os.environ.get("TIDELOG_CUT", "")
+# A second server, which is killed when a check asks for it, and the same behind a proxy that breaks connections when asked (victim.py).
+VICTIM = os.environ.get("TIDELOG_VICTIM", "")
+VICTIM_CUT = os.environ.get("TIDELOG_VICTIM_CUT", "")
 RUN = f"{int(time.time() * 1000):x}"
 
 
@@ -61,6 +65,16 @@ class Checks:
 def topic(name):
     """A topic's name that no other run uses."""
     return f"{name}-{RUN}"
+
+
+def ask(what):
+    """`kill` the server and wait until it is there again; `cut` all connections, or let them `lose` their next answer: how many."""
+    return urllib.request.urlopen(f"http://{os.environ['TIDELOG_VICTIM_CONTROL']}/{what}", timeout=60).read().decode()
+
+
+def broken(what):
+    """Breaks connections, of which there must be some."""
+    equal(int(ask(what)) > 0, True, f"connections to {what}")
 
 
 def equal(got, expected, what="value"):

@@ -26,18 +26,21 @@ FEATURES = [
     ("seek by time", r"seek by time"),
     ("idempotence", r"idempotence$"),
     ("idempotence when connections break", r"idempotence when connections break"),
+    ("the server killed while it is written to and read", r"the server is killed"),
     ("reading only what is committed", r"(read_committed|transactions, committed)"),
     ("transactions, committed and aborted", r"transactions, committed and aborted"),
+    ("transactions, aborted when connections break", r"transactions: aborted when connections break"),
     ("read, transform, write (offsets in transactions)", r"transactions: read, transform, write"),
     ("administration: topics and settings", r"(admin: (create|describe and alter configs|add partitions|delete)|list$)"),
     ("administration: groups and their offsets", r"(admin: groups|groups of both kinds)"),
     ("administration: access rules", r"admin: access rules"),
 ]
 
-# What a client cannot do.
+# What a client cannot do. kcat ends when its only server goes away.
 LACKS = {
     "kcat": {
-        "groups of the consumer protocol (KIP-848)", "transactions, committed and aborted", "read, transform, write (offsets in transactions)",
+        "the server killed while it is written to and read", "groups of the consumer protocol (KIP-848)", "transactions, committed and aborted",
+        "transactions, aborted when connections break", "read, transform, write (offsets in transactions)",
         "administration: groups and their offsets", "administration: access rules",
     },
     "kafka-python": {"groups of the consumer protocol (KIP-848)"},

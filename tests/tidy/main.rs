@@ -3,12 +3,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test may fail this way
 
 mod edges;
+mod settings;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
 
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, PackageId};
 use edges::{EDGES, IMPURE, PURE};
+use settings::{CASES, TABLES};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("tests/tidy lies two below the root").to_path_buf()
@@ -186,6 +188,53 @@ fn nothing_names_the_machine_it_was_written_on() {
         let Ok(text) = std::fs::read_to_string(&path) else { continue };
         for word in forbidden {
             assert!(!text.contains(word), "{} names {word}", path.display());
+        }
+    }
+}
+
+/// The names that a table of settings declares: the first text of each `ConfigDef::…(`, or the constant that stands for it.
+fn declared_settings(table: &str) -> BTreeSet<String> {
+    let text = std::fs::read_to_string(root().join(table)).expect(table);
+    let constants: BTreeMap<&str, &str> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("const ")?.split_once(": &str = \""))
+        .map(|(name, value)| (name, value.trim_end_matches("\";")))
+        .collect();
+    let declaration = |after: &str| {
+        let first = after.split_once('(')?.1.trim_start().split([',', ')']).next()?.trim().to_owned();
+        let name = first.strip_prefix('"').map_or_else(
+            || constants.get(first.as_str()).map(|name| (*name).to_owned()),
+            |name| Some(name.trim_end_matches('"').to_owned()),
+        );
+        Some(name.unwrap_or_else(|| panic!("{table}: {first} is no name of a setting")))
+    };
+    text.split("\n    ConfigDef::").skip(1).filter_map(declaration).collect()
+}
+
+#[test]
+fn every_setting_has_a_test_that_is_there() {
+    let mut proved = BTreeSet::new();
+    for (file, test, settings) in CASES {
+        let text = std::fs::read_to_string(root().join(file)).unwrap_or_else(|error| panic!("{file}: {error}"));
+        let found = text.split_once(&format!("fn {test}()")).unwrap_or_else(|| panic!("{file} has no {test}"));
+        let before = found.0.trim_end().trim_end_matches("async").trim_end();
+        assert!(
+            before.ends_with(']') && before.rsplit('#').next().unwrap().contains("test"),
+            "{file}: {test} is no test"
+        );
+        for setting in *settings {
+            assert!(text.contains(setting), "{file} does not name {setting}");
+            proved.insert(*setting);
+        }
+    }
+    for table in TABLES {
+        let declared = declared_settings(table);
+        assert!(declared.len() > 2, "{table}: {declared:?}");
+        for name in declared {
+            assert!(
+                proved.contains(name.as_str()),
+                "{table}: no test proves {name}; name one in tests/tidy/settings.rs"
+            );
         }
     }
 }

@@ -12,7 +12,8 @@ from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 from aiokafka.errors import InvalidPartitionsError, MessageSizeTooLargeError, OffsetOutOfRangeError
-from checks import ACKS, BROKERS, CODECS, CUT, Checks, equal, topic
+import breaks
+from checks import ACKS, BROKERS, CODECS, CUT, VICTIM, Checks, equal, topic
 
 # Error codes of the protocol that the admin client hands on as numbers.
 UNKNOWN_TOPIC, INVALID_TOPIC, TOPIC_EXISTS, INVALID_RF, INVALID_CONFIG = 3, 17, 36, 38, 40
@@ -453,6 +454,9 @@ check("transactions: read, transform, write", pipeline)
 check("idempotence", idempotence)
 if CUT:
     check("idempotence when connections break", idempotence, CUT)
+if VICTIM:
+    check("the server is killed while it is written to and read", breaks.killed)
+    check("transactions: aborted when connections break", breaks.aborted)
 check("admin: create, list, describe, errors", admin_topics)
 check("admin: describe and alter configs", admin_configs)
 check("admin: add partitions", admin_partitions)

@@ -3,7 +3,8 @@
 import threading
 import time
 
-from checks import ACKS, BROKERS, CODECS, CUT, Checks, equal, topic, wait_for
+import breaks
+from checks import ACKS, BROKERS, CODECS, CUT, VICTIM, Checks, equal, topic, wait_for
 from confluent_kafka import (
     OFFSET_BEGINNING,
     OFFSET_END,
@@ -568,6 +569,9 @@ checks.check("transactions: read, transform, write", pipeline)
 checks.check("idempotence", idempotence)
 if CUT:
     checks.check("idempotence when connections break", idempotence, CUT)
+if VICTIM:
+    checks.check("the server is killed while it is written to and read", breaks.killed)
+    checks.check("transactions: aborted when connections break", breaks.aborted)
 checks.check("admin: create, list, describe, errors", admin_topics)
 checks.check("admin: describe and alter configs", admin_configs)
 checks.check("admin: add partitions", admin_partitions)

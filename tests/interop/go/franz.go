@@ -24,7 +24,7 @@ func franzChecks() []check {
 	if cut != "" {
 		checks = append(checks, check{"idempotence when connections break", func() error { return franzIdempotence(cut) }})
 	}
-	return append(checks,
+	return withBreaks(append(checks,
 		check{"headers, repeated keys and null values", franzHeaders},
 		check{"null and empty keys and values", franzNulls},
 		check{"large record", franzLarge},
@@ -53,7 +53,7 @@ func franzChecks() []check {
 		check{"admin: elections and reassignments", franzElections},
 		check{"admin: list and describe transactions", franzTransactionAdmin},
 		check{"admin: access rules", franzRules},
-	)
+	), franzKilled, franzAborted)
 }
 
 func franz(options ...kgo.Opt) (*kgo.Client, error) {

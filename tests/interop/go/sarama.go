@@ -21,7 +21,7 @@ func saramaChecks() []check {
 	if cut != "" {
 		checks = append(checks, check{"idempotence when connections break", func() error { return saramaIdempotence(cut) }})
 	}
-	return append(checks,
+	return withBreaks(append(checks,
 		check{"headers, repeated keys", saramaHeaders},
 		check{"null keys and values", saramaNulls},
 		check{"transactions, committed and aborted", saramaTransactions},
@@ -43,7 +43,7 @@ func saramaChecks() []check {
 		check{"admin: log directories", saramaLogDirs},
 		check{"admin: elections and reassignments", saramaElections},
 		check{"admin: access rules", saramaRules},
-	)
+	), saramaKilled, saramaAborted)
 }
 
 func saramaConfig() *sarama.Config {

@@ -3,7 +3,8 @@
 import threading
 import time
 
-from checks import ACKS, BROKERS, CODECS, CUT, Checks, equal, topic, wait_for
+import breaks
+from checks import ACKS, BROKERS, CODECS, CUT, VICTIM, Checks, equal, topic, wait_for
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, OffsetAndMetadata, TopicPartition
 from kafka.admin import (
     ACL,
@@ -508,6 +509,9 @@ checks.check("transactions: read, transform, write", pipeline)
 checks.check("idempotence", idempotence)
 if CUT:
     checks.check("idempotence when connections break", idempotence, CUT)
+if VICTIM:
+    checks.check("the server is killed while it is written to and read", breaks.killed)
+    checks.check("transactions: aborted when connections break", breaks.aborted)
 checks.check("admin: create, list, describe, errors", admin_topics)
 checks.check("admin: describe and alter configs", admin_configs)
 checks.check("admin: add partitions", admin_partitions)

@@ -323,6 +323,11 @@ if (process.env.TIDELOG_CUT) {
   check('idempotence when connections break', () => idempotence(cut, 4000))
 }
 
+if (process.env.TIDELOG_VICTIM) {
+  const breaks = require('./breaks')
+  check('the server is killed while it is written to and read', () => breaks.killed(topic('killed'), topic('g-killed')))
+}
+
 check('admin: create, list, describe, errors', async () => {
   const name = topic('admin')
   await create(name, 3, [{ name: 'retention.ms', value: '3600000' }])

@@ -40,6 +40,7 @@ void check(const char *name, void (*run)(const void *), const void *with);
 void record_checks(void);
 void group_checks(void);
 void transaction_checks(void);
+void break_checks(void);
 void admin_checks(void);
 
 /* Milliseconds since some moment. */

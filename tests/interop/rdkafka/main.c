@@ -184,6 +184,7 @@ int main(void) {
     record_checks();
     group_checks();
     transaction_checks();
+    break_checks();
     admin_checks();
     return failed || !count;
 }

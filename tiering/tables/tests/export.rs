@@ -416,6 +416,21 @@ async fn nothing_is_released_before_the_tables_are_known() {
     assert_eq!(partition(&exporter, &log, "t", 0), Exported::Unknown);
 }
 
+/// Retention may run right after a table was made, and before the export's own task has had its turn.
+#[tokio::test]
+async fn a_table_that_was_made_a_moment_ago_releases_nothing() {
+    let (_folder, objects) = store().await;
+    let log = MemoryLog::new();
+    let plain = log.create("plain", 1, None).partition(PartitionIndex(0));
+    let exporter = exporter(&objects, &log);
+    until("the tables are known", || exporter.exported(&plain) == Exported::NotATable).await;
+    log.create("t", 1, Some(patient()));
+    exporter.refresh();
+    // This runtime has one thread, and nothing here waits.
+    assert_eq!(partition(&exporter, &log, "t", 0), Exported::Unknown);
+    assert_eq!(exporter.exported(&plain), Exported::NotATable);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_partition_that_cannot_be_read_holds_up_no_other() {
     let (folder, objects) = store().await;

@@ -10,6 +10,7 @@ public final class Check {
         TransactionProtocolChecks.add(checks);
         ConsumerGroupChecks.add(checks);
         MigrationChecks.add(checks);
+        BreakChecks.add(checks);
         AdminChecks.add(checks);
         System.exit(checks.run() ? 0 : 1);
     }

@@ -8,7 +8,7 @@ mod task;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use tidelog_model::{TopicId, TopicIdPartition, TopicName};
@@ -52,8 +52,10 @@ struct Inner {
     /// One synchronisation at a time. The log is asked under this lock alone: it may call [`Exporter::wake`] under its own.
     syncing: Mutex<()>,
     refresh: Notify,
-    /// Have the log's tables been asked for yet?
-    synced: AtomicBool,
+    /// How often topics have changed; the start counts too.
+    changed: AtomicU64,
+    /// The change up to which the tables are the log's; 0: nobody has asked it yet.
+    synced: AtomicU64,
     /// The runtime of all tasks, whoever starts them.
     runtime: Handle,
 }
@@ -93,7 +95,8 @@ impl Exporter {
             tables: Mutex::new(BTreeMap::new()),
             syncing: Mutex::new(()),
             refresh: Notify::new(),
-            synced: AtomicBool::new(false),
+            changed: AtomicU64::new(1),
+            synced: AtomicU64::new(0),
             runtime: Handle::current(),
         });
         inner.refresh.notify_one();
@@ -116,6 +119,7 @@ impl Exporter {
 
     /// A topic was created, deleted, reconfigured, or is led from now on (or no longer). Cheap; may be called under locks.
     pub fn refresh(&self) {
+        self.inner.changed.fetch_add(1, Ordering::AcqRel);
         self.inner.refresh.notify_one();
     }
 
@@ -129,10 +133,10 @@ impl Exporter {
         }
     }
 
-    /// What retention may assume of a partition (see [`crate::retention`]).
+    /// What retention may assume of a partition (see [`crate::retention`]). Not to be called under locks.
     pub fn exported(&self, partition: &TopicIdPartition) -> Exported {
-        let Some(shared) = self.inner.tables.lock().get(&partition.id).map(|table| Arc::clone(&table.shared)) else {
-            let known = self.inner.synced.load(Ordering::Acquire);
+        let Some(shared) = self.inner.table(partition.id) else {
+            let known = self.inner.synced.load(Ordering::Acquire) > 0;
             return if known { Exported::NotATable } else { Exported::Unknown };
         };
         match shared.state().and_then(|state| state.exported_end(partition.partition)) {
@@ -173,6 +177,20 @@ impl Exporter {
 }
 
 impl Inner {
+    /// The table of a topic. One that was made a moment ago counts though the supervisor has not had its turn: retention would take records
+    /// that no file has.
+    fn table(&self, id: TopicId) -> Option<Arc<Shared>> {
+        let look = || self.tables.lock().get(&id).map(|table| Arc::clone(&table.shared));
+        look().or_else(|| {
+            let synced = self.synced.load(Ordering::Acquire);
+            if synced == 0 || synced == self.changed.load(Ordering::Acquire) {
+                return None;
+            }
+            self.sync();
+            look()
+        })
+    }
+
     fn find(&self, topic: &TopicName) -> Option<Arc<Shared>> {
         let tables = self.tables.lock();
         tables.values().find(|table| table.topic.name == *topic).map(|table| Arc::clone(&table.shared))
@@ -181,6 +199,7 @@ impl Inner {
     /// Starts, stops and updates tasks until they are what the log's tables ask for.
     fn sync(&self) {
         let _one_at_a_time = self.syncing.lock();
+        let changed = self.changed.load(Ordering::Acquire);
         let wanted: BTreeMap<TopicId, TableTopic> =
             self.around.log.tables().into_iter().map(|topic| (topic.id, topic)).collect();
         let mut tables = self.tables.lock();
@@ -206,7 +225,7 @@ impl Inner {
                 }
             }
         }
-        self.synced.store(true, Ordering::Release);
+        self.synced.store(changed, Ordering::Release);
     }
 
     fn status(&self, shared: &Shared) -> TableStatus {

@@ -1,0 +1,106 @@
+//! The broker's settings of topics that come by themselves, those that can have one value only, and those that are only kept.
+
+use tidelog_harness::Server;
+use tidelog_harness::model::KafkaError;
+use tidelog_harness::protocol::messages::*;
+use tidelog_harness::raw::Raw;
+
+use crate::case::{create, set_for_brokers};
+
+/// Asks for a topic, as a client does that is about to write to it.
+fn ask(server: &Server, topic: &str) -> MetadataResponseTopic {
+    let named = MetadataRequestTopic { name: Some(topic.into()), ..Default::default() };
+    let request = MetadataRequest { topics: Some(vec![named]), ..Default::default() };
+    Raw::connect(server.kafka()).call(9, &request).topics.remove(0)
+}
+
+#[test]
+fn auto_create_topics_enable_and_num_partitions() {
+    let creates = Server::start(tidelog_harness::options!().set("num.partitions", 3));
+    ask(&creates, "t");
+    let there = || ask(&creates, "t").partitions.len() == 3;
+    tidelog_harness::wait_until(there, tidelog_harness::kafka::PATIENCE, "the topic has three partitions");
+    let never = Server::start(tidelog_harness::options!().set("auto.create.topics.enable", false));
+    for _ in 0..2 {
+        assert_eq!(ask(&never, "t").error_code, KafkaError::UnknownTopicOrPartition.code());
+    }
+    assert!(never.run(&["topic", "list", "--output", "json"]).expect(0).json().as_array().unwrap().is_empty());
+}
+
+/// A start with another value is refused, and says why.
+#[test]
+fn what_can_have_one_value_takes_no_other() {
+    for (name, other) in [
+        ("auto.leader.rebalance.enable", "false"),
+        ("controlled.shutdown.enable", "false"),
+        ("log.cleaner.enable", "false"),
+        ("offsets.topic.compression.codec", "1"),
+        ("offsets.topic.replication.factor", "3"),
+        ("transaction.partition.verification.enable", "false"),
+        ("transaction.state.log.min.isr", "2"),
+        ("transaction.state.log.replication.factor", "3"),
+    ] {
+        let folder = tidelog_harness::tempfile::tempdir().unwrap();
+        let mut command = tidelog_harness::options!().tidelog();
+        let set = format!("{name}={other}");
+        command.args(["config", "check", "-s", &set, "--data-dir"]).arg(folder.path());
+        let refused = tidelog_harness::run(&mut command, b"", std::time::Duration::from_secs(40)).expect(1);
+        assert!(refused.stderr.contains(name) && refused.stderr.contains("because"), "{refused:?}");
+    }
+}
+
+/// The values of all settings of a resource.
+fn describe(server: &Server, resource_type: i8, resource: &str) -> Vec<(String, Option<String>)> {
+    let resource = DescribeConfigsResource {
+        resource_type,
+        resource_name: resource.into(),
+        configuration_keys: None,
+        ..Default::default()
+    };
+    let request = DescribeConfigsRequest { resources: vec![resource], ..Default::default() };
+    let configs = Raw::connect(server.kafka()).call(4, &request).results.remove(0).configs;
+    configs.into_iter().map(|one| (one.name.to_string(), one.value.map(|value| value.to_string()))).collect()
+}
+
+/// Settings without meaning here are stored, shown, and there after a restart.
+#[test]
+fn what_has_no_meaning_is_kept() {
+    let of_topics = [
+        ("compression.lz4.level", "12"),
+        ("file.delete.delay.ms", "5"),
+        ("follower.replication.throttled.replicas", "0:1"),
+        ("leader.replication.throttled.replicas", "*"),
+        ("preallocate", "true"),
+        ("segment.jitter.ms", "7"),
+        ("unclean.leader.election.enable", "true"),
+    ];
+    let of_brokers = [
+        ("compression.lz4.level", "12"),
+        ("follower.replication.throttled.rate", "1000"),
+        ("leader.replication.throttled.rate", "1000"),
+        ("log.preallocate", "true"),
+        ("log.roll.jitter.ms", "7"),
+        ("log.segment.delete.delay.ms", "5"),
+        ("replica.alter.log.dirs.io.max.bytes.per.second", "1000"),
+        ("unclean.leader.election.enable", "true"),
+    ];
+    // Not to be changed while brokers run.
+    let mut server = Server::start(tidelog_harness::options!().set("log.roll.jitter.hours", 9));
+    let configs: Vec<String> = of_topics.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    create(&server, "t", &configs.iter().map(String::as_str).collect::<Vec<_>>());
+    for (name, value) in of_brokers {
+        assert_eq!(set_for_brokers(&server, name, value), 0, "{name}");
+    }
+    for _ in 0..2 {
+        let (topic, broker) = (describe(&server, 2, "t"), describe(&server, 4, "1"));
+        for (all, wanted) in
+            [(&topic, &of_topics[..]), (&broker, &of_brokers[..]), (&broker, &[("log.roll.jitter.hours", "9")][..])]
+        {
+            for (name, value) in wanted {
+                assert!(all.contains(&((*name).to_owned(), Some((*value).to_owned()))), "{name}: {all:?}");
+            }
+        }
+        server.stop();
+        server.start_again();
+    }
+}
