@@ -2,14 +2,14 @@
 //! product, as they stand in its text; a setting without a test, and a test that is not there, fail.
 
 /// Where settings are declared.
-pub const TABLES: &[&str] = &[
+pub(crate) const TABLES: &[&str] = &[
     "service/metadata/src/topic_config/table.rs",
     "service/metadata/src/broker_config/table.rs",
     "service/metadata/src/group_config.rs",
 ];
 
 /// A file, a test in it, and the settings that it proves.
-pub const CASES: &[(&str, &str, &[&str])] = &[
+pub(crate) const CASES: &[(&str, &str, &[&str])] = &[
     ("tests/e2e/settings/appends.rs", "max_message_bytes", &["max.message.bytes", "message.max.bytes"]),
     ("tests/e2e/settings/appends.rs", "min_insync_replicas", &["min.insync.replicas"]),
     (
@@ -196,6 +196,12 @@ pub const CASES: &[(&str, &str, &[&str])] = &[
         "service/kafka/src/tests/quotas.rs",
         "an_address_with_too_many_connections_gets_no_more",
         &["max.connections.per.ip"],
+    ),
+    ("tests/e2e/limits/connections.rs", "newcomers_wait_where_they_come_too_fast", &["max.connection.creation.rate"]),
+    (
+        "tests/e2e/limits/connections.rs",
+        "an_address_has_as_many_as_it_may_at_both_doors_together",
+        &["max.connections.per.ip.overrides"],
     ),
     ("service/kafka/src/tests/quotas.rs", "beyond_max_connections_newcomers_wait", &["max.connections"]),
     (
