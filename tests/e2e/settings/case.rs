@@ -15,7 +15,6 @@ const BROKER: i8 = 4;
 const GROUP: i8 = 32;
 
 /// What a refused append is answered.
-pub(crate) const NOT_ENOUGH_REPLICAS: i16 = 19;
 pub(crate) const MESSAGE_TOO_LARGE: i16 = 10;
 pub(crate) const INVALID_TIMESTAMP: i16 = 32;
 
