@@ -1,13 +1,27 @@
 //! Clients' regular expressions: decides what one matches. It matches names as a whole, in linear time, and its own size has a limit.
 
+mod re2;
+
 use regex::{Regex, RegexBuilder};
 
-/// The expression, for whole names; `most_bytes` is the memory that it may take once compiled.
-pub fn whole(expression: &str, most_bytes: usize) -> Result<Regex, regex::Error> {
-    let build = |text: &str| RegexBuilder::new(text).size_limit(most_bytes).build();
-    // First by itself: `a)(b` is no expression, and would be one inside of parentheses.
-    build(expression)?;
-    build(&format!(r"\A(?:{expression})\z"))
+pub use re2::SyntaxError;
+
+/// Why a text is no expression, or none that is taken.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum ExpressionError {
+    /// Not RE2's syntax.
+    #[error(transparent)]
+    Syntax(#[from] SyntaxError),
+    /// Too large, or with a name that nobody knows.
+    #[error(transparent)]
+    Regex(#[from] regex::Error),
+}
+
+/// The expression, written in RE2's dialect, for whole names; `most_bytes` is the memory that it may take once compiled.
+pub fn whole(expression: &str, most_bytes: usize) -> Result<Regex, ExpressionError> {
+    // Parentheses fit together once it is translated: `a)(b` is no expression, and would be one inside of others.
+    let expression = re2::translate(expression)?;
+    Ok(RegexBuilder::new(&format!(r"\A(?:{expression})\z")).size_limit(most_bytes).build()?)
 }
 
 #[cfg(test)]
@@ -22,9 +36,42 @@ mod tests {
     }
 
     #[test]
-    fn what_is_one_only_in_parentheses_is_none() {
-        for wrong in ["a)(b", "(", "x{1000}{1000}"] {
-            assert!(whole(wrong, 64 * 1024).is_err(), "{wrong}");
+    fn an_expression_has_a_limit() {
+        assert!(matches!(whole("(x{1000}){1000}", 64 * 1024), Err(ExpressionError::Regex(_))));
+    }
+
+    /// What RE2/J 1.8, the library of Kafka 4.3, made of each expression: refused, or the names that it matches by their number.
+    #[test]
+    fn expressions_mean_what_they_mean_to_kafka() {
+        let names = [
+            "", "a", "p", "pq", "a-b", "a.b", "p1", "P", "e0", "[p", "p{", "p{,5}", "p]", "&", "p&", "a&", "p-", "x<",
+            "Ep", "p\n", "é", "_", "Q", "pp", "ppp", "a{01}", "1", "8", "-", "^", "\u{a0}",
+        ];
+        let mut wrong = Vec::new();
+        let mut count = 0;
+        for line in include_str!("expression/re2j.txt").lines() {
+            let (expression, expected) = line.rsplit_once('\t').unwrap();
+            let found = match whole(expression, 1 << 20) {
+                Err(_) => "refused".to_owned(),
+                Ok(regex) => {
+                    let matched =
+                        (0..names.len()).filter(|index| regex.is_match(names[*index])).map(|index| index.to_string());
+                    format!("[{}]", matched.collect::<Vec<_>>().join(" "))
+                }
+            };
+            if found != expected {
+                wrong.push(format!("{expression:?} is {found}, to Kafka {expected}"));
+            }
+            count += 1;
+        }
+        assert!(wrong.is_empty() && count > 180, "{wrong:#?}");
+    }
+
+    proptest::proptest! {
+        /// Whatever comes, it is an expression or it is refused.
+        #[test]
+        fn any_text_has_an_answer(text in r#"[\\QEpPdxuz0-9{}\[\]()*+?|^$.:,<>&~\-#a é]{0,24}"#) {
+            let _ = whole(&text, 1 << 16);
         }
     }
 }

@@ -32,7 +32,7 @@ pub mod transaction;
 mod transcripts;
 
 pub use damage::{Damages, Forgetting, Replayed, Unreadable};
-pub use expression::whole;
+pub use expression::{ExpressionError, SyntaxError, whole};
 pub use group::GroupShard;
 pub use outcome::{CoordinatorRecord, Outcome, ReplyToken};
 pub use partition_for::partition_for;
