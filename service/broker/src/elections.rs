@@ -27,7 +27,7 @@ pub struct Reassignment {
 }
 
 impl Broker {
-    /// Elects leaders of these partitions, or (`None`) of all that need it; partitions that needed none are then not among the results.
+    /// Elects leaders of these partitions, or (`None`) of all.
     pub async fn elect_leaders(
         &self,
         caller: &Caller,
@@ -53,8 +53,8 @@ impl Broker {
             let needless = matches!(&result, Err(error) if error.error == KafkaError::ElectionNotNeeded);
             if !(all && needless) {
                 self.audit_change(caller, "ELECT_LEADER", &format_args!("{topic}-{index}"), &result);
-                results.push(((topic, index), result));
             }
+            results.push(((topic, index), result));
         }
         Ok(results)
     }

@@ -182,6 +182,9 @@ impl Broker {
         if offsets.is_empty() {
             return Ok(CommitTicket::refused(refused));
         }
+        if group.as_str().is_empty() {
+            return Err(KafkaError::InvalidGroupId.into());
+        }
         let replica = self.coordinator(group.as_str())?;
         let question = Question {
             producer_id,

@@ -25,7 +25,7 @@ pub(crate) async fn handle(request: Request<'_>, message: ElectLeadersRequest) -
         }
     };
     let (error, results) = match elected {
-        Ok(results) => (None, by_topic(results)),
+        Ok(results) => (None, by_topic(results, asked.is_none())),
         // Version 0 has no place for the whole request's error, so each partition carries it.
         Err(error) => {
             let all = asked.unwrap_or_default().iter().map(|topic| refused(topic, &error)).collect();
@@ -62,22 +62,24 @@ fn refused(topic: &ElectLeadersTopic, error: &BrokerError) -> ReplicaElectionRes
     }
 }
 
-/// The results in their order, neighbours of one topic together.
-fn by_topic(results: Results) -> Vec<ReplicaElectionResult> {
+/// The results in their order, neighbours of one topic together. Of all topics each is named, and of its partitions those that needed an
+/// election.
+fn by_topic(results: Results, of_all: bool) -> Vec<ReplicaElectionResult> {
     let mut topics: Vec<ReplicaElectionResult> = Vec::new();
     for ((topic, index), result) in results {
         let error = result.err();
-        let partition = ElectedPartition {
+        let needless = error.as_ref().is_some_and(|error| error.error == KafkaError::ElectionNotNeeded);
+        let partition = (!(of_all && needless)).then(|| ElectedPartition {
             partition_id: index.get(),
             error_code: code(error.as_ref()),
             error_message: error.as_ref().and_then(sentence),
             ..Default::default()
-        };
+        });
         match topics.last_mut().filter(|last| *last.topic == *topic) {
-            Some(last) => last.partition_result.push(partition),
+            Some(last) => last.partition_result.extend(partition),
             None => topics.push(ReplicaElectionResult {
                 topic: Str::from(topic.as_ref()),
-                partition_result: vec![partition],
+                partition_result: partition.into_iter().collect(),
                 ..Default::default()
             }),
         }

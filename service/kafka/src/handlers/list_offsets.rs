@@ -1,16 +1,14 @@
 //! ListOffsets (key 2): offsets by position or time.
 
-use std::collections::HashSet;
-
 use futures::future::join_all;
 use tidelog_broker::{BrokerError, Isolation, ListedOffset, OffsetSpec, TopicRef};
 use tidelog_model::{KafkaError, LeaderEpoch, PartitionIndex, Timestamp};
-use tidelog_protocol::Str;
 use tidelog_protocol::messages::{
     ListOffsetsPartition, ListOffsetsPartitionResponse, ListOffsetsRequest, ListOffsetsResponse,
     ListOffsetsTopicResponse,
 };
 
+use super::repeated::Repeated;
 use crate::answer::{Hangup, Waiting};
 use crate::request::Request;
 
@@ -25,11 +23,20 @@ pub(crate) async fn handle(request: Request<'_>, message: ListOffsetsRequest) ->
     let isolation = (message.replica_id == CONSUMER).then_some(isolation);
     let (broker, caller) = (request.session.broker.clone(), request.caller.clone());
     drop(request);
-    let repeated = repeated(&message);
+    let named = message
+        .topics
+        .iter()
+        .flat_map(|topic| topic.partitions.iter().map(|asked| (topic.name.clone(), asked.partition_index)));
+    let mut repeated = Repeated::of(named);
     // A lookup by time may have to wait for the cold tier.
     Ok(Box::pin(async move {
         let mut topics = Vec::with_capacity(message.topics.len());
-        for topic in message.topics {
+        for mut topic in message.topics {
+            let asked = topic.partitions.len();
+            topic.partitions.retain(|asked| repeated.is_due(&(topic.name.clone(), asked.partition_index)));
+            if topic.partitions.is_empty() && asked > 0 {
+                continue;
+            }
             let reference = TopicRef::from(topic.name.as_str());
             let lookups = topic.partitions.iter().map(|asked| {
                 let (broker, caller, reference) = (&broker, &caller, &reference);
@@ -52,16 +59,6 @@ pub(crate) async fn handle(request: Request<'_>, message: ListOffsetsRequest) ->
         }
         to.answer(&ListOffsetsResponse { topics, ..Default::default() })
     }))
-}
-
-/// The partitions that a request names more than once: Kafka answers none of them.
-fn repeated(message: &ListOffsetsRequest) -> HashSet<(Str, i32)> {
-    let mut seen = HashSet::new();
-    let named = message
-        .topics
-        .iter()
-        .flat_map(|topic| topic.partitions.iter().map(|asked| (topic.name.clone(), asked.partition_index)));
-    named.filter(|named| !seen.insert(named.clone())).collect()
 }
 
 /// The special timestamps that a version knows.

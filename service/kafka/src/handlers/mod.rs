@@ -56,6 +56,7 @@ pub(crate) mod offset_for_leader_epoch;
 mod principal;
 pub(crate) mod produce;
 pub(crate) mod renew_delegation_token;
+mod repeated;
 mod resource;
 pub(crate) mod sasl_authenticate;
 pub(crate) mod sasl_handshake;

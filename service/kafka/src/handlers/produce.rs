@@ -17,6 +17,7 @@ use tidelog_protocol::{Records, Str};
 use tidelog_record::{BatchHeader, Codec, RecordFault};
 
 use super::leaders::Leaders;
+use super::repeated::Repeated;
 use crate::answer::{Answer, Hangup, Waiting};
 use crate::request::{Request, sentence};
 
@@ -24,6 +25,10 @@ use crate::request::{Request, sentence};
 const FIRST_WITH_ZSTD: i16 = 7;
 /// From here on errors name the leader (KIP-951).
 const FIRST_WITH_LEADERS: i16 = 10;
+
+const NO_ZSTD: &str = "before version 7 of Produce a batch cannot be compressed with zstd";
+/// Kafka writes the last one, drops the others, and answers as if nothing were lost.
+const TWICE: &str = "the request names the partition more than once, so nothing is written to it";
 
 /// A topic of the answer under construction.
 struct Topic {
@@ -46,20 +51,36 @@ pub(crate) async fn handle(request: Request<'_>, mut message: ProduceRequest) ->
     let mut topics = Vec::with_capacity(message.topic_data.len());
     let mut bytes = 0;
     let mut requests = Vec::new();
-    let mut zstd = Vec::new();
+    let mut refused = Vec::new();
+    let mut repeated = Repeated::of(message.topic_data.iter().flat_map(|data| {
+        data.partition_data.iter().map(|partition| (data.topic_id, data.name.clone(), partition.index))
+    }));
     for mut data in std::mem::take(&mut message.topic_data) {
         let topic =
             if request.header.version >= 13 { TopicRef::Id(data.topic_id) } else { TopicRef::from(data.name.as_str()) };
-        let partitions = std::mem::take(&mut data.partition_data);
+        let mut partitions = std::mem::take(&mut data.partition_data);
+        let named = |index| (data.topic_id, data.name.clone(), index);
+        let asked = partitions.len();
+        partitions.retain(|partition| repeated.is_due(&named(partition.index)));
+        if partitions.is_empty() && asked > 0 {
+            continue;
+        }
+        let twice: Vec<bool> = partitions.iter().map(|one| repeated.contains(&named(one.index))).collect();
         topics.push(Topic { data, indexes: partitions.iter().map(|partition| partition.index).collect() });
-        for PartitionProduceData { index, records, .. } in partitions {
+        for (PartitionProduceData { index, records, .. }, twice) in partitions.into_iter().zip(twice) {
             let batch = match records {
                 Some(Records::Bytes(bytes)) => bytes,
                 _ => bytes::Bytes::new(),
             };
             bytes += batch.len();
-            if request.header.version < FIRST_WITH_ZSTD && is_zstd(&batch) {
-                zstd.push(requests.len() + zstd.len());
+            let refusal = if twice {
+                Some(BrokerError::new(KafkaError::InvalidRequest, TWICE))
+            } else {
+                let is_unknown = request.header.version < FIRST_WITH_ZSTD && is_zstd(&batch);
+                is_unknown.then(|| BrokerError::new(KafkaError::UnsupportedCompressionType, NO_ZSTD))
+            };
+            if let Some(error) = refusal {
+                refused.push((requests.len() + refused.len(), error));
                 continue;
             }
             requests.push(AppendRequest {
@@ -86,10 +107,8 @@ pub(crate) async fn handle(request: Request<'_>, mut message: ProduceRequest) ->
             }
         }
     }
-    for place in zstd {
-        let message = "before version 7 of Produce a batch cannot be compressed with zstd";
-        let refused = BrokerError::new(KafkaError::UnsupportedCompressionType, message);
-        tickets.insert(place, AppendTicket::refused(refused));
+    for (place, error) in refused {
+        tickets.insert(place, AppendTicket::refused(error));
     }
     drop(reserved);
     request.meter.charge(QuotaKind::ProducerByteRate, bytes);

@@ -10,7 +10,14 @@ use super::group_answer::{MISMATCH, call, instance, text};
 use crate::answer::{Hangup, Waiting};
 use crate::request::Request;
 
+/// From here on a member says which protocol it believes in (KIP-559).
+const FIRST_WITH_PROTOCOL: i16 = 5;
+
 pub(crate) async fn handle(request: Request<'_>, message: SyncGroupRequest) -> Result<Waiting, Hangup> {
+    let says = message.protocol_type.is_some() && message.protocol_name.is_some();
+    if request.header.version >= FIRST_WITH_PROTOCOL && !says {
+        return request.ready(&refused(KafkaError::InconsistentGroupProtocol));
+    }
     let sync = SyncGroup {
         generation: Generation(message.generation_id),
         member_id: MemberId::from(message.member_id.as_str()),

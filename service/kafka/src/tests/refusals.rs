@@ -156,3 +156,62 @@ async fn nobody_follows_a_node_that_is_alone() {
     let answer = call(&mut stream, 12, &as_broker(12, 2, 0)).await;
     assert_eq!(answer.responses[0].partitions[0].error_code, KafkaError::TopicAuthorizationFailed.code());
 }
+
+/// Kafka writes the last of them and says nothing of the others.
+#[tokio::test]
+async fn a_partition_that_produce_names_twice_gets_nothing_and_the_others_do() {
+    let fixture = Fixture::start(&[("num.partitions", "2")]).await;
+    fixture.create("t").await;
+    let mut stream = fixture.connect().await;
+    let data = |index| PartitionProduceData {
+        index,
+        records: Some(Records::Bytes(compressed(Codec::None))),
+        ..Default::default()
+    };
+    let topic = |indexes: &[i32]| TopicProduceData {
+        name: "t".into(),
+        partition_data: indexes.iter().map(|index| data(*index)).collect(),
+        ..Default::default()
+    };
+    let invalid = KafkaError::InvalidRequest.code();
+    for (topics, expected) in [
+        (vec![topic(&[0, 1, 0])], vec![(0, invalid, -1), (1, 0, 0)]),
+        (vec![topic(&[1, 0]), topic(&[0])], vec![(1, 0, 1), (0, invalid, -1)]),
+        (vec![topic(&[0])], vec![(0, 0, 0)]),
+    ] {
+        let request = ProduceRequest { acks: -1, timeout_ms: 10_000, topic_data: topics, ..Default::default() };
+        let answer = call(&mut stream, 11, &request).await;
+        let found = answer.responses.iter().flat_map(|topic| &topic.partition_responses);
+        let found: Vec<_> = found.map(|one| (one.index, one.error_code, one.base_offset)).collect();
+        assert_eq!(found, expected);
+    }
+}
+
+#[tokio::test]
+async fn a_sync_says_what_protocol_it_believes_in_from_version_5_on() {
+    let fixture = Fixture::start(&[]).await;
+    let mut stream = fixture.connect().await;
+    let find = FindCoordinatorRequest { coordinator_keys: vec!["g".into()], ..Default::default() };
+    assert_eq!(call(&mut stream, 6, &find).await.coordinators[0].error_code, 0);
+    let sync = |group: &str, kind: Option<&str>, name: Option<&str>| SyncGroupRequest {
+        group_id: group.into(),
+        generation_id: 1,
+        member_id: "m".into(),
+        protocol_type: kind.map(Into::into),
+        protocol_name: name.map(Into::into),
+        ..Default::default()
+    };
+    let inconsistent = KafkaError::InconsistentGroupProtocol.code();
+    for (kind, name) in [(None, None), (Some("consumer"), None), (None, Some("range"))] {
+        for group in ["g", ""] {
+            assert_eq!(call(&mut stream, 5, &sync(group, kind, name)).await.error_code, inconsistent);
+        }
+    }
+    for (version, request) in [(4, sync("g", None, None)), (5, sync("g", Some("consumer"), Some("range")))] {
+        let mut code = KafkaError::CoordinatorLoadInProgress.code();
+        while code == KafkaError::CoordinatorLoadInProgress.code() {
+            code = call(&mut stream, version, &request).await.error_code;
+        }
+        assert_eq!(code, KafkaError::UnknownMemberId.code(), "version {version}");
+    }
+}

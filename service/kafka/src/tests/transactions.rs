@@ -271,3 +271,28 @@ async fn only_consumers_hear_of_less_than_the_log_has() {
         }
     }
 }
+
+#[tokio::test]
+async fn positions_in_a_transaction_are_of_a_group_with_a_name() {
+    let fixture = Fixture::start(&[]).await;
+    fixture.create("t").await;
+    let mut stream = fixture.connect().await;
+    let (producer_id, producer_epoch) = producer(&mut stream, "tx").await;
+    let commit = |topic: &str| TxnOffsetCommitRequest {
+        transactional_id: "tx".into(),
+        producer_id,
+        producer_epoch,
+        topics: vec![TxnOffsetCommitRequestTopic {
+            name: topic.into(),
+            partitions: vec![TxnOffsetCommitRequestPartition { committed_offset: 1, ..Default::default() }],
+            ..Default::default()
+        }],
+        ..Default::default()
+    };
+    for (topic, error) in [("t", KafkaError::InvalidGroupId), ("u", KafkaError::UnknownTopicOrPartition)] {
+        for version in [0, 3, 5] {
+            let answer = call(&mut stream, version, &commit(topic)).await;
+            assert_eq!(answer.topics[0].partitions[0].error_code, error.code(), "version {version}");
+        }
+    }
+}
