@@ -1,7 +1,7 @@
 //! Every limit of the local log, each with its reason.
 
-/// Smallest `segment.bytes`, bytes: small enough to see a segment roll in a demo, large enough for a few batches.
-pub const MIN_SEGMENT_BYTES: u64 = 16 * 1024;
+/// Smallest segment, bytes: small enough for tests that watch segments roll, large enough for a batch or two.
+pub const MIN_SEGMENT_BYTES: u64 = 1024;
 
 /// Largest segment, bytes: Kafka's indexes hold positions as `i32`.
 pub const MAX_SEGMENT_BYTES: u64 = i32::MAX as u64;

@@ -198,7 +198,8 @@ impl BrokerConfig {
         for (name, value) in pairs {
             let (name, value) = (name.as_ref(), value.as_ref().trim());
             check_broker_config(name, value)?;
-            if explicit.insert(name.to_string(), value.to_string()).is_some() {
+            let value = broker_config(name).map_or_else(|| value.to_owned(), |def| def.normal(value));
+            if explicit.insert(name.to_string(), value).is_some() {
                 return Err(ConfigError::Conflict(format!("{name} is given twice")));
             }
         }

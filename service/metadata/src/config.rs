@@ -89,7 +89,7 @@ pub enum Check {
     RealRange(f64, f64),
     /// One of these texts.
     OneOf(&'static [&'static str]),
-    /// A list of these texts, each at most once.
+    /// A list of these texts.
     EachOneOf(&'static [&'static str]),
     /// This text alone, for a reason.
     Only(&'static str, &'static str),
@@ -224,6 +224,27 @@ impl ConfigDef {
         matches!(self.kind, ConfigType::Password)
     }
 
+    /// A value of the setting as Kafka shows it: no spaces around it and its items, each item once, numbers without needless digits.
+    pub(crate) fn normal(&self, value: &str) -> String {
+        let value = value.trim();
+        match self.kind {
+            ConfigType::Boolean => value.to_ascii_lowercase(),
+            ConfigType::Int | ConfigType::Long => {
+                value.parse::<i64>().map_or_else(|_| value.to_owned(), |number| number.to_string())
+            }
+            ConfigType::List => {
+                let mut items: Vec<&str> = Vec::new();
+                for item in parse_list(value) {
+                    if !items.contains(&item) {
+                        items.push(item);
+                    }
+                }
+                items.join(",")
+            }
+            ConfigType::String | ConfigType::Double | ConfigType::Password => value.to_owned(),
+        }
+    }
+
     /// Is this text a value of the setting?
     pub fn validate(&self, value: &str) -> Result<(), ConfigError> {
         let fail = |reason: String| {
@@ -243,6 +264,9 @@ impl ConfigDef {
         };
         if matches!(self.kind, ConfigType::Int | ConfigType::Long) && whole.is_none() {
             return fail(format!("not a number of type {}", self.kind.name()));
+        }
+        if self.kind == ConfigType::List && has_empty_item(value) {
+            return fail("an item is empty".into());
         }
         match self.check {
             Check::Any => Ok(()),
@@ -267,9 +291,6 @@ impl ConfigDef {
                 let items = parse_list(value);
                 if items.iter().any(|item| !choices.contains(item)) {
                     return fail(format!("each item must be one of {}", choices.join(", ")));
-                }
-                if items.iter().enumerate().any(|(at, item)| items.iter().skip(at + 1).any(|other| other == item)) {
-                    return fail("an item is named twice".into());
                 }
                 Ok(())
             }
@@ -491,6 +512,11 @@ pub(crate) fn parse_list(value: &str) -> Vec<&str> {
     value.split(',').map(str::trim).filter(|item| !item.is_empty()).collect()
 }
 
+/// Does a list name nothing somewhere (`a,,b`)? An empty text is an empty list.
+fn has_empty_item(value: &str) -> bool {
+    !value.trim().is_empty() && value.split(',').any(|item| item.trim().is_empty())
+}
+
 #[cfg(test)]
 impl ConfigDef {
     /// Some value that is not the default.
@@ -530,8 +556,10 @@ mod tests {
         assert!(double.validate("1.1").is_err());
         let list = ConfigDef::list("p", "", Check::EachOneOf(&["delete", "compact"]), "");
         assert_eq!(list.validate("compact, delete"), Ok(()));
-        assert!(list.validate("compact,compact").is_err());
-        assert!(list.validate("both").is_err());
+        assert_eq!(list.validate("compact,compact"), Ok(()), "Kafka takes it as one");
+        for bad in ["both", "compact,", ",compact", "compact,,delete", ","] {
+            assert!(list.validate(bad).is_err(), "{bad}");
+        }
         let throttled = ConfigDef::list("t", "", Check::ThrottledReplicas, "");
         for good in ["", "*", "0:1,1:2"] {
             assert_eq!(throttled.validate(good), Ok(()), "{good}");
@@ -542,6 +570,23 @@ mod tests {
         let level = ConfigDef::int("g", "-1", 0, 0, "").checked(Check::RangeOrMinusOne(1, 9));
         assert_eq!(level.validate("-1"), Ok(()));
         assert!(level.validate("0").is_err());
+    }
+
+    #[test]
+    fn values_are_kept_as_kafka_shows_them() {
+        let long = ConfigDef::long("l", "0", -1, 10, "");
+        let boolean = ConfigDef::boolean("b", "true", "");
+        let double = ConfigDef::double("d", "0.5", 0.0, 1.0, "");
+        let list = ConfigDef::list("p", "", Check::EachOneOf(&["delete", "compact"]), "");
+        for (def, text, normal) in [
+            (long, " +07 ", "7"),
+            (boolean, " TRUE ", "true"),
+            (double, " 0.25 ", "0.25"),
+            (list, " delete , compact,delete", "delete,compact"),
+            (list, " ", ""),
+        ] {
+            assert_eq!(def.normal(text), normal);
+        }
     }
 
     #[test]

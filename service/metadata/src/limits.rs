@@ -68,8 +68,8 @@ pub const MAX_NAMES_TOLD: usize = 20;
 /// Smallest `segment.bytes`, as in Kafka: smaller ones cost a file and an upload for next to nothing.
 pub const MIN_SEGMENT_BYTES: i64 = 1024 * 1024;
 
-/// Smallest `internal.segment.bytes`, with which tests and the demonstration watch segments roll.
-pub const MIN_INTERNAL_SEGMENT_BYTES: i64 = 16 * 1024;
+/// Smallest `internal.segment.bytes`, with which tests and the demonstration watch segments roll: a few records. (Kafka takes any number.)
+pub const MIN_INTERNAL_SEGMENT_BYTES: i64 = 1024;
 
 /// Most endpoints of one broker: one per listener.
 pub const MAX_ENDPOINTS: usize = 32;

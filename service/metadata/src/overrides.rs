@@ -40,19 +40,24 @@ impl<Of: Settings> Overrides<Of> {
     pub fn new(values: impl IntoIterator<Item = (String, String)>) -> Result<Self, ConfigError> {
         let mut checked = Values::new();
         for (name, value) in values {
-            let value = value.trim().to_string();
-            Of::check(&name, &value)?;
+            let value = Self::checked(&name, &value)?;
             checked.insert(name, value);
         }
         Ok(Overrides { values: checked, unfit: BTreeMap::new(), of: PhantomData })
+    }
+
+    fn checked(name: &str, value: &str) -> Result<String, ConfigError> {
+        let value = value.trim();
+        Of::check(name, value)?;
+        Ok(Of::def(name).map_or_else(|| value.to_owned(), |def| def.normal(value)))
     }
 
     /// What is stored, by whichever version: a name or value that this one refuses is kept and does not hold.
     pub fn stored(stored: impl IntoIterator<Item = (String, String)>) -> Self {
         let (mut values, mut unfit) = (Values::new(), BTreeMap::new());
         for (name, value) in stored {
-            match Of::check(&name, &value) {
-                Ok(()) => drop(values.insert(name, value)),
+            match Self::checked(&name, &value) {
+                Ok(value) => drop(values.insert(name, value)),
                 Err(reason) => drop(unfit.insert(name, Unfit { value, reason })),
             }
         }

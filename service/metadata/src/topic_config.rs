@@ -68,8 +68,8 @@ impl TopicOverrides {
                 (None, Some(_)) => true,
                 (Some(local), Some(total)) => local > total,
             };
-            // Kafka asks this of tiered topics only; local retention means nothing to others.
-            if config.remote_storage_enable && longer {
+            // Kafka asks this of topics that ask to be tiered; of one that is so by default the shorter one holds.
+            if self.asks_for_tier() && longer {
                 return conflict(format!("local.retention.{unit} must not be larger than retention.{unit}"));
             }
         }
@@ -214,9 +214,9 @@ pub struct TopicConfig {
     pub flush_ms: i64,
     /// Bytes of log per entry of the offset index.
     pub index_interval_bytes: i32,
-    /// Local bytes per partition of a tiered topic; `None` = unlimited. −2 is resolved to `retention_bytes`.
+    /// Local bytes per partition of a tiered topic; `None` = unlimited. −2 is resolved to `retention_bytes`, which is the most too.
     pub local_retention_bytes: Option<i64>,
-    /// Local age of a tiered topic, ms; `None` = unlimited. −2 is resolved to `retention_ms`.
+    /// Local age of a tiered topic, ms; `None` = unlimited. −2 is resolved to `retention_ms`, which is the most too.
     pub local_retention_ms: Option<i64>,
     /// A record is compacted after this time at the latest, ms.
     pub max_compaction_lag_ms: i64,
@@ -274,7 +274,8 @@ impl TopicConfig {
         let retention_ms = unlimited(reader.long("retention.ms"));
         let local = |name: &str, total: Option<i64>| match reader.long(name) {
             -2 => total,
-            value => unlimited(value),
+            value if overrides.asks_for_tier() => unlimited(value),
+            value => unlimited(value).into_iter().chain(total).min(),
         };
         TopicConfig {
             cleanup,

@@ -7,9 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tidelog_log::retention::{RetentionPlan, RetentionPolicy, RetentionState, decide};
-use tidelog_log::{
-    Checkpoints, Cut, Disk, FileCache, FlushTicket, Log, LogConfig, LogError, LogView, StampedBatch, limits,
-};
+use tidelog_log::{Checkpoints, Cut, Disk, FileCache, FlushTicket, Log, LogConfig, LogError, LogView, StampedBatch};
 use tidelog_model::{Deadline, KafkaError, LeaderEpoch, NodeId, Now, Offset, TopicId};
 use tidelog_partition::{Acks, Content, Durability, Effects, Intent, Offsets, Partition, Proposal, Token, Verdict};
 use tidelog_record::{Batch, BatchSums, Origin};
@@ -18,12 +16,7 @@ use crate::ledger::Written;
 
 /// Small segments, so that a short life sees many.
 pub(crate) fn config() -> LogConfig {
-    LogConfig {
-        segment_bytes: limits::MIN_SEGMENT_BYTES,
-        segment_ms: 15_000,
-        index_interval_bytes: 512,
-        ..LogConfig::default()
-    }
+    LogConfig { segment_bytes: 16 * 1024, segment_ms: 15_000, index_interval_bytes: 512, ..LogConfig::default() }
 }
 
 const RETENTION: RetentionPolicy =

@@ -13,9 +13,7 @@ use tidelog_record::{
 };
 
 use super::{Faults, Operation, SimDisk, SimRandom};
-use crate::{
-    Checkpoints, Disk, FileCache, Log, LogConfig, LogError, LogView, Recovered, StampedBatch, limits::MIN_SEGMENT_BYTES,
-};
+use crate::{Checkpoints, Disk, FileCache, Log, LogConfig, LogError, LogView, Recovered, StampedBatch};
 
 /// Steps of one life.
 const STEPS: usize = 120;
@@ -488,5 +486,5 @@ impl Life {
 }
 
 fn config() -> LogConfig {
-    LogConfig { segment_bytes: MIN_SEGMENT_BYTES, index_interval_bytes: 512, ..LogConfig::default() }
+    LogConfig { segment_bytes: 16 * 1024, index_interval_bytes: 512, ..LogConfig::default() }
 }

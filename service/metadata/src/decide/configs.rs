@@ -96,6 +96,9 @@ pub fn alter_topic_configs(
     name: &str,
     edit: &ConfigEdit,
 ) -> Result<Option<Transaction>, Refusal> {
+    if name.is_empty() {
+        return Err(Refusal::new(KafkaError::InvalidRequest, "Default topic resources are not allowed."));
+    }
     let Some(topic) = image.topic(name) else {
         return Err(Refusal::new(KafkaError::UnknownTopicOrPartition, KafkaError::UnknownTopicOrPartition.message()));
     };
@@ -240,10 +243,8 @@ fn changed(
             return Err(twice(&change.name));
         }
         if change.operation == ConfigOperation::Delete {
-            // A setting that nobody knows and that is not stored is not at its default either: say so.
-            if values.remove(&change.name).is_none() && def_of(&change.name).is_none() {
-                values.insert(change.name.clone(), String::new());
-            }
+            // What nobody knows is not set either: Kafka takes that.
+            values.remove(&change.name);
             continue;
         }
         let value = change.value.as_ref().ok_or_else(|| null_value(&change.name))?;
@@ -265,7 +266,7 @@ fn merged(
     items: &str,
     def: Option<&'static ConfigDef>,
 ) -> Result<String, Refusal> {
-    if def.is_some_and(|def| def.kind != ConfigType::List) {
+    if def.is_none_or(|def| def.kind != ConfigType::List) {
         let verb = if change.operation == ConfigOperation::Append { "APPEND to" } else { "SUBTRACT from" };
         return Err(Refusal::new(
             KafkaError::InvalidConfig,

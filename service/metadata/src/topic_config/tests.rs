@@ -56,12 +56,12 @@ fn unknown_names_are_refused_with_the_nearest_one() {
 
 #[test]
 fn a_segment_for_tests_may_be_smaller_and_is_shown_to_nobody() {
-    let internal = overrides(&[("segment.bytes", "1048576"), ("internal.segment.bytes", "16384")]);
-    assert_eq!(TopicConfig::effective(&internal, &TopicDefaults::default()).segment_bytes, 16_384);
+    let internal = overrides(&[("segment.bytes", "1048576"), ("internal.segment.bytes", "1024")]);
+    assert_eq!(TopicConfig::effective(&internal, &TopicDefaults::default()).segment_bytes, 1_024);
     let described = describe_topic(&internal, &TopicDefaults::default());
     assert!(described.iter().all(|one| one.name != "internal.segment.bytes"));
     assert_eq!(described.iter().find(|one| one.name == "segment.bytes").unwrap().value.as_deref(), Some("1048576"));
-    assert!(TopicOverrides::new([("internal.segment.bytes".to_owned(), "16383".to_owned())]).is_err());
+    assert!(TopicOverrides::new([("internal.segment.bytes".to_owned(), "1023".to_owned())]).is_err());
 }
 
 #[test]
@@ -97,7 +97,7 @@ fn the_topic_wins_over_the_broker_over_the_default() {
     let config = TopicConfig::effective(&own, &defaults);
     assert_eq!(config.retention_ms, Some(2000));
     assert_eq!(config.segment_bytes, 1_048_576);
-    assert_eq!(config.local_retention_ms, None);
+    assert_eq!(config.local_retention_ms, Some(2000), "no longer than the whole log");
     assert_eq!(config.cleanup, CleanupPolicy { delete: true, compact: true });
     assert!(defaults.set("segment.bytes", "log.segment.bytes", "1".into(), ConfigSource::StaticBroker).is_err());
 
@@ -170,6 +170,25 @@ fn settings_must_fit_together() {
     }
 }
 
+/// Whoever asks for the tier is told; whoever has it by default has not asked for anything (Kafka takes the same requests).
+#[test]
+fn what_is_tiered_by_default_keeps_no_more_locally_than_in_all() {
+    let defaults = TopicDefaults::default().with_remote_storage(true);
+    let held = |pairs: &[(&str, &str)]| {
+        let own = overrides(pairs);
+        assert_eq!(own.check(&defaults), Ok(()), "{pairs:?}");
+        let config = TopicConfig::effective(&own, &defaults);
+        (config.local_retention_ms, config.local_retention_bytes)
+    };
+    let ms = |local, total| held(&[("local.retention.ms", local), ("retention.ms", total)]).0;
+    assert_eq!((ms("10", "9"), ms("-1", "9"), ms("-2", "9")), (Some(9), Some(9), Some(9)));
+    assert_eq!((ms("8", "9"), ms("8", "-1"), ms("-1", "-1")), (Some(8), Some(8), None));
+    let bytes = |local, total| held(&[("local.retention.bytes", local), ("retention.bytes", total)]).1;
+    assert_eq!((bytes("10", "9"), bytes("-1", "9"), bytes("8", "9")), (Some(9), Some(9), Some(8)));
+    let asks = [("remote.storage.enable", "true"), ("local.retention.ms", "10"), ("retention.ms", "9")];
+    assert!(overrides(&asks).check(&defaults).is_err());
+}
+
 #[test]
 fn every_setting_changes_something_or_says_why_not() {
     let effect = |own: &TopicOverrides| TopicConfig::effective(own, &TopicDefaults::default());
@@ -205,7 +224,10 @@ fn a_compacted_topic_rolls_before_its_largest_lag() {
 fn a_stored_setting_that_another_version_took_is_kept_and_does_not_hold() {
     let texts = [("no.such.key", "1"), ("retention.ms", "2000"), ("segment.bytes", "5")];
     let texts = texts.map(|(name, value)| (name.to_string(), value.to_string()));
-    let stored = TopicOverrides::stored(texts.clone());
+    // Kafka stores the spaces that a request brings.
+    let spaced =
+        texts.clone().map(|(name, value)| (name.clone(), if name == "retention.ms" { " 2000 ".into() } else { value }));
+    let stored = TopicOverrides::stored(spaced);
     let config = TopicConfig::effective(&stored, &TopicDefaults::default());
     assert_eq!((config.retention_ms, config.segment_bytes), (Some(2_000), 1_073_741_824));
     assert_eq!(stored.unfit().map(|(name, _)| name).collect::<Vec<_>>(), ["no.such.key", "segment.bytes"]);
