@@ -41,15 +41,18 @@ pub(crate) const CASES: &[(&str, &str, &[&str])] = &[
         &[
             "auto.leader.rebalance.enable",
             "controlled.shutdown.enable",
+            "cordoned.log.dirs",
             "log.cleaner.enable",
             "offsets.topic.compression.codec",
             "offsets.topic.replication.factor",
             "transaction.partition.verification.enable",
             "transaction.state.log.min.isr",
             "transaction.state.log.replication.factor",
+            "transaction.two.phase.commit.enable",
         ],
     ),
-    // Those without meaning here: only that they are kept.
+    // Those without meaning here: only that they are kept. (All of `broker_config/inert.rs` have one test: broker.rs,
+    // `what_has_no_meaning_for_a_broker_is_kept`.)
     (
         "tests/e2e/settings/broker.rs",
         "what_has_no_meaning_is_kept",

@@ -1,12 +1,13 @@
-//! Every setting of a broker that this version honours, under Kafka's names. Decides whether a value holds; never acts on one.
+//! Every setting of a broker, under Kafka's names. Decides whether a value holds; never acts on one.
 //!
-//! What is not in the table is unknown. What would be accepted and ignored does not exist here, save what other answers name (the
-//! defaults of topics' settings without effect) and the throttles of replication, which Kafka's tool for reassignments sets or deletes
-//! on every run. Such a setting says why it has no effect.
-//! A setting that can have one value only on one node takes that one and says why it takes no other.
+//! Four tables: what is honoured ([`BROKER_CONFIGS`]), what has no meaning here and is only kept ([`INERT_BROKER_CONFIGS`]), what the broker
+//! is ([`BROKER_FACTS`]), and what is decided elsewhere ([`ELSEWHERE`]). Of the first two each can be set; a setting without effect says why.
+//! What is in none of them is unknown. A setting that can have one value only on one node takes that one and says why it takes no other.
 
 mod connections;
+mod elsewhere;
 mod facts;
+mod inert;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -17,7 +18,9 @@ use std::time::Duration;
 
 pub(crate) use connections::parse_hosts;
 pub use connections::{check_listener, listener_config};
+pub use elsewhere::ELSEWHERE;
 pub use facts::BROKER_FACTS;
+pub use inert::INERT_BROKER_CONFIGS;
 pub use table::BROKER_CONFIGS;
 
 use crate::config::{
@@ -32,18 +35,38 @@ use crate::topic_config::{TOPIC_CONFIGS, TopicDefaults};
 /// How the names of the settings of groups of the consumer protocol begin.
 const OF_CONSUMER_GROUPS: &str = "group.consumer.";
 
+/// The one secret among the settings that can be set.
+const TOKEN_SECRET: &str = "delegation.token.secret.key";
+
 /// The one of them that may be changed while brokers run.
 const ASSIGNMENT_INTERVAL: &str = "group.consumer.assignment.interval.ms";
 
-/// The setting of this name, if there is one; of a listener's own the one that it stands above there.
+/// Every setting that can be set, those that are honoured first.
+pub fn settable() -> impl Iterator<Item = &'static ConfigDef> {
+    BROKER_CONFIGS.iter().chain(INERT_BROKER_CONFIGS)
+}
+
+/// The setting of this name, if there is one that can be set; of a listener's own the one that it stands above there.
 pub fn broker_config(name: &str) -> Option<&'static ConfigDef> {
-    find(BROKER_CONFIGS, name).or_else(|| Some(listener_config(name)?.1))
+    let inert = || INERT_BROKER_CONFIGS.iter().find(|def| def.name == name);
+    find(BROKER_CONFIGS, name).or_else(inert).or_else(|| Some(listener_config(name)?.1))
 }
 
 /// Is this a setting, and this text a value of it?
 pub fn check_broker_config(name: &str, value: &str) -> Result<(), ConfigError> {
-    let def = broker_config(name).ok_or_else(|| unknown(BROKER_CONFIGS, "broker", name))?;
-    def.validate(value).map_err(|error| error.about(name))
+    known_config(name)?.validate(value).map_err(|error| error.about(name))
+}
+
+fn known_config(name: &str) -> Result<&'static ConfigDef, ConfigError> {
+    broker_config(name).ok_or_else(|| match shown_only().find(|def| def.name == name) {
+        Some(def) => ConfigError::Conflict(format!("{name} cannot be set under this name. {}", def.doc)),
+        None => unknown(settable(), "broker", name),
+    })
+}
+
+/// What is shown and cannot be set.
+fn shown_only() -> impl Iterator<Item = &'static ConfigDef> {
+    BROKER_FACTS.iter().chain(ELSEWHERE)
 }
 
 /// Marks what is set while brokers run.
@@ -59,9 +82,10 @@ impl Settings for OfBroker {
     }
 
     fn check(name: &str, value: &str) -> Result<(), ConfigError> {
-        let def = broker_config(name).ok_or_else(|| unknown(BROKER_CONFIGS, "broker", name))?;
-        if !def.dynamic {
-            return Err(ConfigError::Conflict(format!("{name} cannot be changed while the broker runs")));
+        let is_static =
+            broker_config(name).map_or_else(|| shown_only().any(|def| def.name == name), |def| !def.dynamic);
+        if is_static {
+            return Err(ConfigError::Conflict(format!("Cannot update these configs dynamically: [{name}]")));
         }
         check_broker_config(name, value)?;
         connections::check_change(name, value)
@@ -228,7 +252,7 @@ impl BrokerConfig {
 
     fn from_values(mut explicit: Values) -> Self {
         // Not among those that are listed.
-        let secret = explicit.remove("delegation.token.secret.key").filter(|secret| !secret.is_empty());
+        let secret = explicit.remove(TOKEN_SECRET).filter(|secret| !secret.is_empty());
         let text = |name: &str| {
             let given = explicit.get(name).map(String::as_str);
             given.or_else(|| broker_config(name)?.default).unwrap_or_default()
@@ -386,6 +410,10 @@ impl BrokerConfig {
             let value = self.facts.get(def.name).map(|value| Synonym::new(def.name, value, ConfigSource::StaticBroker));
             Described::new(def, value.into_iter().collect(), true)
         });
+        let elsewhere = ELSEWHERE.iter().map(|def| {
+            let default = def.default.map(|default| Synonym::new(def.name, default, ConfigSource::Default));
+            Described::new(def, default.into_iter().collect(), true)
+        });
         // Kafka's too are listed only where they are set.
         let set: BTreeSet<&str> = layers.values().flat_map(|values| values.keys().map(String::as_str)).collect();
         let of_listeners = set.into_iter().filter_map(|name| {
@@ -399,8 +427,7 @@ impl BrokerConfig {
             let synonyms = of(name).into_iter().chain(of(def.name)).chain(default).collect();
             Some(Described { name: name.to_owned(), ..Described::new(def, synonyms, !def.dynamic) })
         });
-        let mut known: Vec<Described> = BROKER_CONFIGS
-            .iter()
+        let mut known: Vec<Described> = settable()
             .map(|def| {
                 let entry = |source, value: Option<String>| Synonym { name: def.name.to_string(), value, source };
                 let mut synonyms: Vec<Synonym> = layers
@@ -408,7 +435,7 @@ impl BrokerConfig {
                     .filter_map(|(source, values)| Some(entry(*source, Some(values.get(def.name)?.clone()))))
                     .collect();
                 // Nobody is shown its value, but that it is set, and where.
-                if def.is_secret() && self.delegation_token_secret.is_some() {
+                if def.name == TOKEN_SECRET && self.delegation_token_secret.is_some() {
                     synonyms.push(entry(ConfigSource::StaticBroker, None));
                 }
                 if let Some(default) = def.default {
@@ -419,6 +446,7 @@ impl BrokerConfig {
                     .with_unfit(for_this.unfit_ones().get(def.name), ConfigSource::DynamicBroker)
             })
             .chain(facts)
+            .chain(elsewhere)
             .chain(of_listeners)
             .collect();
         known.sort_by(|a, b| a.name.cmp(&b.name));

@@ -16,12 +16,16 @@ pub enum ConfigType {
     String = 2,
     /// 32 bits.
     Int = 3,
+    /// 16 bits.
+    Short = 4,
     /// 64 bits.
     Long = 5,
     /// A real number.
     Double = 6,
     /// Texts separated by commas.
     List = 7,
+    /// The name of a class in Java.
+    Class = 8,
     /// Text that nobody is shown.
     Password = 9,
 }
@@ -41,9 +45,11 @@ impl ConfigType {
             ConfigType::Boolean => "BOOLEAN",
             ConfigType::String => "STRING",
             ConfigType::Int => "INT",
+            ConfigType::Short => "SHORT",
             ConfigType::Long => "LONG",
             ConfigType::Double => "DOUBLE",
             ConfigType::List => "LIST",
+            ConfigType::Class => "CLASS",
             ConfigType::Password => "PASSWORD",
         }
     }
@@ -121,7 +127,13 @@ pub struct ConfigDef {
 }
 
 impl ConfigDef {
-    const fn new(name: &'static str, kind: ConfigType, default: &'static str, check: Check, doc: &'static str) -> Self {
+    pub(crate) const fn new(
+        name: &'static str,
+        kind: ConfigType,
+        default: &'static str,
+        check: Check,
+        doc: &'static str,
+    ) -> Self {
         ConfigDef { name, kind, default: Some(default), check, doc, broker_name: None, inert: None, dynamic: false }
     }
 
@@ -133,6 +145,11 @@ impl ConfigDef {
     /// A 32-bit number between `min` and `max`.
     pub const fn int(name: &'static str, default: &'static str, min: i64, max: i64, doc: &'static str) -> Self {
         Self::new(name, ConfigType::Int, default, Check::Range(min, max), doc)
+    }
+
+    /// A 16-bit number between `min` and `max`.
+    pub const fn short(name: &'static str, default: &'static str, min: i64, max: i64, doc: &'static str) -> Self {
+        Self::new(name, ConfigType::Short, default, Check::Range(min, max), doc)
     }
 
     /// `true` or `false`.
@@ -229,7 +246,7 @@ impl ConfigDef {
         let value = value.trim();
         match self.kind {
             ConfigType::Boolean => value.to_ascii_lowercase(),
-            ConfigType::Int | ConfigType::Long => {
+            ConfigType::Short | ConfigType::Int | ConfigType::Long => {
                 value.parse::<i64>().map_or_else(|_| value.to_owned(), |number| number.to_string())
             }
             ConfigType::List => {
@@ -241,7 +258,7 @@ impl ConfigDef {
                 }
                 items.join(",")
             }
-            ConfigType::String | ConfigType::Double | ConfigType::Password => value.to_owned(),
+            ConfigType::String | ConfigType::Double | ConfigType::Class | ConfigType::Password => value.to_owned(),
         }
     }
 
@@ -256,13 +273,14 @@ impl ConfigDef {
             return fail(format!("the value has {} bytes, at most {MAX_CONFIG_VALUE_BYTES} are allowed", value.len()));
         }
         let whole = match self.kind {
+            ConfigType::Short => value.parse::<i16>().ok().map(i64::from),
             ConfigType::Int => value.parse::<i32>().ok().map(i64::from),
             ConfigType::Long => value.parse::<i64>().ok(),
             ConfigType::Boolean if parse_bool(value).is_none() => return fail("expected true or false".into()),
             ConfigType::Double if value.parse::<f64>().is_err() => return fail("not a number of type DOUBLE".into()),
             _ => None,
         };
-        if matches!(self.kind, ConfigType::Int | ConfigType::Long) && whole.is_none() {
+        if matches!(self.kind, ConfigType::Short | ConfigType::Int | ConfigType::Long) && whole.is_none() {
             return fail(format!("not a number of type {}", self.kind.name()));
         }
         if self.kind == ConfigType::List && has_empty_item(value) {
@@ -464,10 +482,14 @@ pub(crate) fn find(table: &'static [ConfigDef], name: &str) -> Option<&'static C
 }
 
 /// The error for a name that is in no row of the table.
-pub(crate) fn unknown(table: &'static [ConfigDef], scope: &'static str, name: &str) -> ConfigError {
+pub(crate) fn unknown(
+    table: impl IntoIterator<Item = &'static ConfigDef>,
+    scope: &'static str,
+    name: &str,
+) -> ConfigError {
     let mut name = name.to_string();
     name.truncate(name.floor_char_boundary(100));
-    let nearest = nearest(&name, table.iter().map(|def| def.name));
+    let nearest = nearest(&name, table.into_iter().map(|def| def.name));
     ConfigError::Unknown { scope, name, nearest }
 }
 
@@ -527,8 +549,12 @@ impl ConfigDef {
             Check::ConnectionsByHost => &["10.0.0.1:5"],
             _ => &["false", "true", "20000", "2000000", "1", "2", "name"],
         };
-        let fits = |text: &&&str| self.default != Some(**text) && self.validate(text).is_ok();
-        texts.iter().find(fits).unwrap_or_else(|| panic!("no other value of {}", self.name)).to_string()
+        let mut texts: Vec<String> = texts.iter().map(ToString::to_string).collect();
+        if let Check::Range(min, max) = self.check {
+            texts.extend([min, max].map(|bound| bound.to_string()));
+        }
+        let fits = |text: &String| self.default != Some(text) && self.validate(text).is_ok();
+        texts.into_iter().find(fits).unwrap_or_else(|| panic!("no other value of {}", self.name))
     }
 }
 

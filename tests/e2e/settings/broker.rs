@@ -33,12 +33,14 @@ fn what_can_have_one_value_takes_no_other() {
     for (name, other) in [
         ("auto.leader.rebalance.enable", "false"),
         ("controlled.shutdown.enable", "false"),
+        ("cordoned.log.dirs", "*"),
         ("log.cleaner.enable", "false"),
         ("offsets.topic.compression.codec", "1"),
         ("offsets.topic.replication.factor", "3"),
         ("transaction.partition.verification.enable", "false"),
         ("transaction.state.log.min.isr", "2"),
         ("transaction.state.log.replication.factor", "3"),
+        ("transaction.two.phase.commit.enable", "true"),
     ] {
         let folder = tidelog_harness::tempfile::tempdir().unwrap();
         let mut command = tidelog_harness::options!().tidelog();
@@ -49,17 +51,81 @@ fn what_can_have_one_value_takes_no_other() {
     }
 }
 
-/// The values of all settings of a resource.
-fn describe(server: &Server, resource_type: i8, resource: &str) -> Vec<(String, Option<String>)> {
+/// All settings of a resource.
+fn described(server: &Server, resource_type: i8, resource: &str) -> Vec<DescribeConfigsResourceResult> {
     let resource = DescribeConfigsResource {
         resource_type,
         resource_name: resource.into(),
         configuration_keys: None,
         ..Default::default()
     };
-    let request = DescribeConfigsRequest { resources: vec![resource], ..Default::default() };
-    let configs = Raw::connect(server.kafka()).call(4, &request).results.remove(0).configs;
-    configs.into_iter().map(|one| (one.name.to_string(), one.value.map(|value| value.to_string()))).collect()
+    let request =
+        DescribeConfigsRequest { resources: vec![resource], include_documentation: true, ..Default::default() };
+    Raw::connect(server.kafka()).call(4, &request).results.remove(0).configs
+}
+
+/// Their values.
+fn describe(server: &Server, resource_type: i8, resource: &str) -> Vec<(String, Option<String>)> {
+    let configs = described(server, resource_type, resource).into_iter();
+    configs.map(|one| (one.name.to_string(), one.value.map(|value| value.to_string()))).collect()
+}
+
+/// Every broker setting of Kafka's that changes nothing here (`broker_config/inert.rs`): static ones are given at the start, dynamic ones
+/// while the broker runs, to all and then to this one; Kafka's clients see them, also after a restart.
+#[test]
+fn what_has_no_meaning_for_a_broker_is_kept() {
+    /// Kafka's numbers of where a value comes from.
+    const STATIC: i8 = 4;
+    const OF_ALL: i8 = 3;
+    const OF_ONE: i8 = 2;
+    let first = Server::start(tidelog_harness::options!());
+    let inert = described(&first, 4, "1");
+    let inert = inert.iter().filter(|one| one.documentation.as_ref().is_some_and(|doc| doc.contains("without effect")));
+    // A default that is said is told from one that nobody has said.
+    let said = |one: &DescribeConfigsResourceResult| {
+        let value = one.value.as_ref().filter(|value| !value.is_empty()).map_or("1".to_owned(), ToString::to_string);
+        (one.name.to_string(), value)
+    };
+    let (fixed, running): (Vec<_>, Vec<_>) = inert.partition(|one| one.read_only);
+    let (fixed, running): (Vec<_>, Vec<_>) =
+        (fixed.into_iter().map(said).collect(), running.into_iter().map(said).collect());
+    assert!(fixed.len() > 100 && running.len() > 30, "{} and {}", fixed.len(), running.len());
+    drop(first);
+
+    let mut server =
+        Server::start(fixed.iter().fold(tidelog_harness::options!(), |all, (name, value)| all.set(name, value)));
+    let shown = |server: &Server, settings: &[(String, String)], source: i8| {
+        let all = described(server, 4, "1");
+        for (name, value) in settings {
+            let one = all.iter().find(|one| *one.name == **name).unwrap();
+            assert_eq!((one.value.as_deref(), one.config_source), (Some(&**value), source), "{name}");
+        }
+    };
+    shown(&server, &fixed, STATIC);
+    let set = |server: &Server, resource_name: &str, (name, value): &(String, String)| {
+        let change = AlterableConfig { name: (&**name).into(), value: Some((&**value).into()), ..Default::default() };
+        let resource_name = resource_name.into();
+        let resource =
+            AlterConfigsResource { resource_type: 4, resource_name, configs: vec![change], ..Default::default() };
+        let request = IncrementalAlterConfigsRequest { resources: vec![resource], ..Default::default() };
+        Raw::connect(server.kafka()).call(1, &request).responses.remove(0)
+    };
+    for setting in &fixed {
+        let refused = set(&server, "1", setting);
+        let told = refused.error_message.as_deref().unwrap_or_default();
+        assert_eq!(refused.error_code, KafkaError::InvalidRequest.code(), "{setting:?}");
+        assert_eq!(told, format!("Cannot update these configs dynamically: [{}]", setting.0));
+    }
+    for (resource, source) in [("", OF_ALL), ("1", OF_ONE)] {
+        for setting in &running {
+            assert_eq!(set(&server, resource, setting).error_code, 0, "{setting:?}");
+        }
+        shown(&server, &running, source);
+    }
+    server.stop();
+    server.start_again();
+    shown(&server, &fixed, STATIC);
+    shown(&server, &running, OF_ONE);
 }
 
 /// Settings without meaning here are stored, shown, and there after a restart.

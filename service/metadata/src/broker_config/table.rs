@@ -1,4 +1,4 @@
-//! The table: the broker settings that are honoured. Sorted by name (a test proves it, lookup needs it).
+//! The table: the broker settings that are honoured, and those that have no effect because what they are the default of has none. Sorted by name (a test proves it, lookup needs it).
 
 use crate::config::{Check, ConfigDef};
 use crate::limits::{MIN_INTERNAL_SEGMENT_BYTES, MIN_SEGMENT_BYTES};
@@ -45,6 +45,13 @@ pub static BROKER_CONFIGS: &[ConfigDef] = &[
     ),
     ConfigDef::boolean("controlled.shutdown.enable", "true", "Does a broker that stops give its partitions up first?")
         .only("true", "a stop always closes every log in order"),
+    ConfigDef::list(
+        "cordoned.log.dirs",
+        "",
+        Check::Any,
+        "Directories that get no new partitions.",
+    )
+    .only("", "there is one directory"),
     ConfigDef::int(
         "default.replication.factor",
         "1",
@@ -390,7 +397,7 @@ pub static BROKER_CONFIGS: &[ConfigDef] = &[
         1000,
         "Partitions of __consumer_offsets when it is created.",
     ),
-    ConfigDef::int("offsets.topic.replication.factor", "1", 1, 32, "Replicas of __consumer_offsets.")
+    ConfigDef::short("offsets.topic.replication.factor", "1", 1, 32, "Replicas of __consumer_offsets.")
         .only("1", ONE_NODE),
     ConfigDef::int(
         "offsets.topic.segment.bytes",
@@ -461,7 +468,7 @@ pub static BROKER_CONFIGS: &[ConfigDef] = &[
         1000,
         "Partitions of __transaction_state when it is created.",
     ),
-    ConfigDef::int("transaction.state.log.replication.factor", "1", 1, 32, "Replicas of __transaction_state.")
+    ConfigDef::short("transaction.state.log.replication.factor", "1", 1, 32, "Replicas of __transaction_state.")
         .only("1", ONE_NODE),
     ConfigDef::int(
         "transaction.state.log.segment.bytes",
@@ -470,6 +477,12 @@ pub static BROKER_CONFIGS: &[ConfigDef] = &[
         MAX_INT,
         "Segment size of __transaction_state when it is created, bytes.",
     ),
+    ConfigDef::boolean(
+        "transaction.two.phase.commit.enable",
+        "false",
+        "May a transaction be without a time-out, because somebody else decides about it (KIP-939)?",
+    )
+    .only("false", "every transaction has a time-out"),
     ConfigDef::int(
         "transactional.id.expiration.ms",
         "604800000",

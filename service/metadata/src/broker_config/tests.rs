@@ -7,7 +7,7 @@ use crate::topic_config::{TopicConfig, TopicOverrides};
 #[test]
 fn the_table_is_sorted_and_its_defaults_are_values() {
     assert!(BROKER_CONFIGS.is_sorted_by(|a, b| a.name < b.name));
-    for def in BROKER_CONFIGS {
+    for def in settable() {
         if let Some(default) = def.default {
             assert_eq!(def.validate(default), Ok(()), "{}", def.name);
         }
@@ -31,6 +31,83 @@ fn names_and_defaults_are_kafkas() {
         if def.dynamic {
             assert_eq!(kafka["read_only"], false, "Kafka cannot change {} while running", def.name);
         }
+    }
+}
+
+/// Name, type, default and whether it may change while brokers run, of each setting that Kafka 4.3 describes.
+fn kafkas() -> impl Iterator<Item = (&'static str, &'static str, Option<&'static str>, bool)> {
+    let text = include_str!("../../../../tests/data/kafka-4.3.0/broker-settings.tsv");
+    text.lines().filter(|line| !line.starts_with('#')).map(|line| {
+        let columns: Vec<&str> = line.split('\t').collect();
+        (columns[0], columns[1], Some(columns[2]).filter(|default| *default != "-"), columns[3] != "-")
+    })
+}
+
+#[test]
+fn every_setting_of_kafka_is_there_with_its_type() {
+    let all = || settable().chain(shown_only());
+    assert_eq!(kafkas().count(), 340);
+    for (name, kind, default, dynamic) in kafkas() {
+        let found: Vec<_> = all().filter(|def| def.name == name).collect();
+        let [def] = found[..] else { panic!("{name} is there {} times", found.len()) };
+        assert_eq!(def.kind.name(), kind, "{name}");
+        let is_inert = INERT_BROKER_CONFIGS.iter().any(|one| one.name == name);
+        if is_inert {
+            assert_eq!(def.dynamic, dynamic, "{name}");
+        }
+        if is_inert || ELSEWHERE.iter().any(|one| one.name == name) {
+            assert_eq!(def.default, default, "{name}");
+        }
+    }
+    for def in INERT_BROKER_CONFIGS.iter().chain(ELSEWHERE) {
+        assert!(kafkas().any(|(name, ..)| name == def.name), "Kafka has no {}", def.name);
+    }
+}
+
+#[test]
+fn what_has_no_meaning_is_taken_checked_and_shown() {
+    assert!(INERT_BROKER_CONFIGS.iter().all(|def| def.inert.is_some() && !def.is_secret()));
+    let config = BrokerConfig::new([("queued.max.requests", "7"), ("broker.session.timeout.ms", "1")]).unwrap();
+    let set = |pairs: &[(&str, &str)]| {
+        BrokerOverrides::new(pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())))
+    };
+    let all = set(&[("background.threads", " 9 "), ("num.io.threads", "4")]).unwrap();
+    let this = set(&[("num.io.threads", "5"), ("log.cleaner.io.max.bytes.per.second", "1.5E6")]).unwrap();
+    let described = config.describe(&all, &this);
+    let of = |name: &str| described.iter().find(|one| one.name == name).unwrap();
+    let shown =
+        |name: &str| (of(name).value.as_deref(), of(name).source.code(), of(name).read_only, of(name).type_code());
+    assert_eq!(shown("queued.max.requests"), (Some("7"), 4, true, 3));
+    assert_eq!(shown("background.threads"), (Some("9"), 3, false, 3));
+    assert_eq!(shown("num.io.threads"), (Some("5"), 2, false, 3));
+    assert_eq!(shown("log.cleaner.io.max.bytes.per.second"), (Some("1.5E6"), 2, false, 6));
+    assert_eq!(shown("log.cleaner.threads"), (Some("1"), 5, false, 3));
+    let synonyms = of("num.io.threads").synonyms.iter().map(|one| (one.value.as_deref().unwrap(), one.source.code()));
+    assert_eq!(synonyms.collect::<Vec<_>>(), [("5", 2), ("4", 3), ("8", 5)]);
+    assert!(of("num.io.threads").documentation().contains("without effect here: threads follow"));
+    for (name, bad, reason) in [
+        ("log.cleaner.threads", "x", "not a number of type INT"),
+        ("log.cleaner.threads", "-1", "at least 0"),
+        ("log.cleaner.io.buffer.load.factor", "much", "DOUBLE"),
+        ("queued.max.requests", "5", "Cannot update these configs dynamically: [queued.max.requests]"),
+        ("log.dirs", "/x", "Cannot update these configs dynamically: [log.dirs]"),
+        ("ssl.keystore.location", "/x", "Cannot update these configs dynamically: [ssl.keystore.location]"),
+        ("no.such.threads", "1", "Unknown broker config name"),
+    ] {
+        let told = set(&[(name, bad)]).unwrap_err().to_string();
+        assert!(told.contains(reason), "{told}");
+    }
+}
+
+#[test]
+fn what_is_decided_elsewhere_is_shown_and_set_by_none() {
+    let none = BrokerOverrides::default();
+    let described = BrokerConfig::default().describe(&none, &none);
+    for def in ELSEWHERE {
+        let told = BrokerConfig::new([(def.name, def.default.unwrap_or_default())]).unwrap_err().to_string();
+        assert!(told.contains("cannot be set under this name"), "{told}");
+        let shown = described.iter().find(|one| one.name == def.name).unwrap();
+        assert!(shown.read_only && shown.value.as_deref() == def.default, "{}", def.name);
     }
 }
 
@@ -71,7 +148,7 @@ fn what_cannot_be_honoured_is_refused() {
         error(&[("num.partition", "2")]),
         "Unknown broker config name: num.partition; did you mean num.partitions?"
     );
-    assert!(error(&[("num.network.threads", "3")]).starts_with("Unknown broker config name"));
+    assert!(error(&[("num.web.threads", "3")]).starts_with("Unknown broker config name"));
     assert!(error(&[("num.partitions", "0")]).contains("at least 1"));
     assert!(error(&[("num.partitions", "2"), ("num.partitions", "3")]).contains("twice"));
     assert!(error(&[("group.min.session.timeout.ms", "10"), ("group.max.session.timeout.ms", "9")]).contains("larger"));
@@ -94,7 +171,7 @@ fn what_cannot_be_honoured_is_refused() {
             .contains("larger")
     );
     let fixed = BrokerOverrides::new([("num.partitions".to_string(), "2".to_string())]).unwrap_err();
-    assert!(fixed.to_string().contains("cannot be changed"));
+    assert_eq!(fixed.to_string(), "Cannot update these configs dynamically: [num.partitions]");
 }
 
 #[test]
@@ -153,15 +230,14 @@ fn every_setting_changes_something_or_says_why_not() {
         (own, TopicConfig::effective(&TopicOverrides::default(), &topics), config.connection_limits(&none, &none))
     };
     let unset = effect(&BrokerConfig::default());
-    let free = BROKER_CONFIGS.iter().filter(|def| !matches!(def.check, Check::Only(..)));
-    for def in free {
+    for def in settable().filter(|def| !matches!(def.check, Check::Only(..))) {
         let value = def.another_value();
         // Alone it need not fit the others.
         let set = BrokerConfig::from_values(Values::from([(def.name.to_owned(), value.clone())]));
         assert_eq!(effect(&set) != unset, def.inert.is_none(), "{}={value}", def.name);
     }
     let inert = BROKER_CONFIGS.iter().filter(|def| def.inert.is_some()).map(|def| def.name);
-    // The defaults of topics' settings without effect, and what throttles replication.
+    // The defaults of topics' settings without effect, and what throttles replication; the others have a table of their own.
     let expected = [
         "compression.lz4.level",
         "follower.replication.throttled.rate",
@@ -173,9 +249,26 @@ fn every_setting_changes_something_or_says_why_not() {
         "replica.alter.log.dirs.io.max.bytes.per.second",
         "unclean.leader.election.enable",
     ];
-    assert_eq!(inert.collect::<Vec<_>>(), expected, "what else would be ignored is no setting of a broker");
+    assert_eq!(inert.collect::<Vec<_>>(), expected);
     let formats = include_str!("../../../../FORMATS.md");
     assert!(expected.iter().all(|name| formats.contains(&format!("`{name}`"))));
+}
+
+#[test]
+fn what_has_no_effect_is_listed_with_its_reason() {
+    let formats = include_str!("../../../../FORMATS.md");
+    let section = formats.split("## Broker settings without effect").nth(1).unwrap().split("\n## ").next().unwrap();
+    let listed: Vec<&str> = section.lines().filter(|line| line.starts_with("| `")).collect();
+    let mut groups: Vec<(&str, Vec<String>)> = Vec::new();
+    for def in INERT_BROKER_CONFIGS {
+        let (why, name) = (def.inert.unwrap(), format!("`{}`", def.name));
+        match groups.last_mut().filter(|(last, _)| *last == why) {
+            Some((_, names)) => names.push(name),
+            None => groups.push((why, vec![name])),
+        }
+    }
+    let rows: Vec<String> = groups.iter().map(|(why, names)| format!("| {} | {why} |", names.join(", "))).collect();
+    assert_eq!(listed, rows, "the table should be:\n{}", rows.join("\n"));
 }
 
 #[test]
@@ -187,7 +280,11 @@ fn what_can_have_one_value_takes_it_and_says_why_it_takes_no_other() {
     for (def, value, reason) in fixed {
         assert_eq!((def.default, def.dynamic), (Some(value), false), "{}", def.name);
         assert!(BrokerConfig::new([(def.name, value)]).is_ok(), "{}", def.name);
-        let other = if value == "true" { "false" } else { "3" };
+        let other = match value {
+            "true" => "false",
+            "false" => "true",
+            _ => "3",
+        };
         let error = BrokerConfig::new([(def.name, other)]).unwrap_err().to_string();
         assert!(error.contains(reason), "{error}");
     }

@@ -5,7 +5,7 @@ use clap::{Args, CommandFactory, Subcommand};
 use serde::Serialize;
 use serde_json::{Value, json};
 use tidelog_metadata::ConfigDef;
-use tidelog_metadata::broker_config::BROKER_CONFIGS;
+use tidelog_metadata::broker_config::settable;
 use tidelog_metadata::config::nearest;
 use tidelog_metadata::topic_config::TOPIC_CONFIGS;
 
@@ -227,7 +227,7 @@ impl Key {
 }
 
 fn keys() -> Vec<Key> {
-    let broker = BROKER_CONFIGS.iter().map(|def| Key::of("broker", format!("broker.{}", def.name), def));
+    let broker = settable().map(|def| Key::of("broker", format!("broker.{}", def.name), def));
     let topic = TOPIC_CONFIGS.iter().map(|def| Key::of("topic", def.name.to_owned(), def));
     ALL.iter().map(Key::from).chain(broker).chain(topic).collect()
 }

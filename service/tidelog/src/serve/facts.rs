@@ -31,6 +31,7 @@ pub(super) fn of(
         ("log.dirs", directory),
         ("node.id", node),
         ("process.roles", "broker,controller".to_owned()),
+        ("remote.log.storage.system.enable", "true".to_owned()),
         ("sasl.enabled.mechanisms", listed(config.sasl_mechanisms.iter().map(|one| one.name().to_owned()).collect())),
     ];
     if let Some(acls) = &config.acls {

@@ -17,6 +17,8 @@ fn fits(pattern: &str, name: &str) -> bool {
 
 const ONE_NODE: &str = "it has no meaning on one node and can be left out";
 
+const NO_JAVA: &str = "there are no plug-ins of Java";
+
 const TABLE: &[(&str, &str)] = &[
     ("listeners", "--kafka-listen (kafka.listen)"),
     ("port", "--kafka-listen (kafka.listen)"),
@@ -33,7 +35,7 @@ const TABLE: &[(&str, &str)] = &[
     ("inter.broker.*", ONE_NODE),
     ("log.dir", "--data-dir (data_dir)"),
     ("log.dirs", "--data-dir (data_dir), one directory"),
-    ("metadata.log.*", "the metadata lies in --data-dir (data_dir)"),
+    ("metadata.log.dir", "the metadata lies in --data-dir (data_dir)"),
     ("node.id", "--node-id (node_id)"),
     ("broker.id", "--node-id (node_id)"),
     ("broker.id.*", ONE_NODE),
@@ -41,10 +43,6 @@ const TABLE: &[(&str, &str)] = &[
     ("process.roles", ONE_NODE),
     ("controller.*", ONE_NODE),
     ("zookeeper.*", "there is no ZooKeeper; it can be left out"),
-    ("share.coordinator.*", "there are no share groups yet"),
-    ("replica.*", ONE_NODE),
-    ("num.replica.*", ONE_NODE),
-    ("leader.imbalance.*", ONE_NODE),
     ("authorizer.class.name", "--authorizer acl (auth.authorizer)"),
     ("super.users", "--super-user (auth.super_users)"),
     ("allow.everyone.if.no.acl.found", "--allow-everyone-if-no-acl-found (auth.allow_everyone_if_no_acl_found)"),
@@ -63,16 +61,14 @@ const TABLE: &[(&str, &str)] = &[
     ("ssl.*", "TLS 1.2 and 1.3 with safe ciphers are always what is offered"),
     ("remote.log.storage.*", "--object-store (store.url)"),
     ("remote.log.metadata.*", "--object-store (store.url) holds it too"),
-    ("num.network.threads", "threads follow the machine's cores"),
-    ("num.io.threads", "threads follow the machine's cores"),
-    ("num.recovery.threads.per.data.dir", "threads follow the machine's cores"),
-    ("background.threads", "threads follow the machine's cores"),
-    ("socket.send.buffer.bytes", "the system sizes its buffers"),
-    ("socket.receive.buffer.bytes", "the system sizes its buffers"),
-    ("log.flush.*", "--durability fsync (log.durability) flushes before a record is acknowledged"),
-    ("metric.reporters", "metrics are at /metrics of the HTTP port"),
-    ("metrics.*", "metrics are at /metrics of the HTTP port"),
-    ("kafka.metrics.*", "metrics are at /metrics of the HTTP port"),
+    ("early.start.listeners", ONE_NODE),
+    ("connection.failed.authentication.delay.ms", "it has no counterpart and can be left out"),
+    ("principal.builder.class", NO_JAVA),
+    ("security.providers", NO_JAVA),
+    ("alter.config.policy.class.name", NO_JAVA),
+    ("create.topic.policy.class.name", NO_JAVA),
+    ("client.quota.callback.class", NO_JAVA),
+    ("config.providers*", "options whose names end in _env take secrets from the environment"),
 ];
 
 /// Does a file that is no TOML read as Kafka's `server.properties`? Then the lines with names that have another place, and what that is.
@@ -96,7 +92,7 @@ pub(super) fn properties(text: &str, is_setting: impl Fn(&str) -> bool) -> Optio
 
 #[cfg(test)]
 mod tests {
-    use tidelog_metadata::broker_config::broker_config;
+    use tidelog_metadata::broker_config::{BROKER_FACTS, ELSEWHERE, broker_config};
 
     use super::*;
 
@@ -112,6 +108,13 @@ mod tests {
             assert!(advice(name).is_some_and(|advice| advice.contains(part)), "{name}");
         }
         assert_eq!((advice("listener"), advice("num.partition")), (None, None));
+    }
+
+    #[test]
+    fn what_cannot_be_set_under_its_name_has_an_advice() {
+        for def in ELSEWHERE.iter().chain(BROKER_FACTS) {
+            assert!(advice(def.name).is_some(), "{}", def.name);
+        }
     }
 
     #[test]

@@ -226,7 +226,12 @@ fn what_is_no_topic_is_taken_over_or_told() {
     world.configure(&[("delegation.token.secret.key", "the same on every broker, and long")]);
     let mut kraft = KraftImage { next_producer_id: Some(5000), ..KraftImage::default() };
     kraft.controllers.insert(1);
-    set(&mut kraft, resource::BROKER, "", &[("message.max.bytes", "7"), ("log.cleaner.threads", "2")]);
+    set(
+        &mut kraft,
+        resource::BROKER,
+        "",
+        &[("message.max.bytes", "7"), ("log.cleaner.threads", " 2 "), ("queued.max.requests", "2")],
+    );
     set(&mut kraft, resource::BROKER, "1", &[("log.segment.bytes", "2000000")]);
     set(&mut kraft, resource::BROKER, "2", &[("log.segment.bytes", "2000000")]);
     set(&mut kraft, resource::GROUP, "g", &[("consumer.session.timeout.ms", "50000"), ("share.x", "1")]);
@@ -252,11 +257,11 @@ fn what_is_no_topic_is_taken_over_or_told() {
     kraft.tokens.insert("over".to_owned(), token(2));
     kraft.unknown.insert(77, 3);
     let (inherited, told) = rest(&mut world, &kraft).unwrap();
-    let expected = Inherited { broker_settings: 2, groups: 1, quotas: 1, acls: 1, credentials: 1, tokens: 1 };
+    let expected = Inherited { broker_settings: 3, groups: 1, quotas: 1, acls: 1, credentials: 1, tokens: 1 };
     assert_eq!(inherited, expected);
     for line in [
         "settings of other brokers: 2",
-        "(table [broker]): log.cleaner.threads",
+        "(table [broker]): queued.max.requests",
         "not known here: share.x of g",
         "not known here: sub",
         "possible here: future of user=alice",
@@ -271,7 +276,10 @@ fn what_is_no_topic_is_taken_over_or_told() {
     let of = |node| image.broker_configs(node).unwrap().value.texts();
     assert_eq!(
         (of(None), of(Some(NODE))),
-        (texts(&[("message.max.bytes", "7")]), texts(&[("log.segment.bytes", "2000000")]))
+        (
+            texts(&[("log.cleaner.threads", "2"), ("message.max.bytes", "7")]),
+            texts(&[("log.segment.bytes", "2000000")])
+        )
     );
     assert_eq!(image.group_configs("g").unwrap().value.texts(), texts(&[("consumer.session.timeout.ms", "50000")]));
     let alice = "user=alice".parse().unwrap();
