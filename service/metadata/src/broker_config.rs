@@ -332,6 +332,12 @@ impl BrokerConfig {
         self.explicit.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
+    /// A number as it was given at the start, or else its default.
+    pub(crate) fn number(&self, name: &str) -> Option<i64> {
+        let given = self.explicit.get(name).map(String::as_str);
+        given.or_else(|| broker_config(name)?.default)?.parse().ok()
+    }
+
     /// The pause between two searches for logs to compact: the running change for this broker, or for all, or what was given at the start.
     pub fn cleaner_backoff(&self, for_all: &BrokerOverrides, for_this: &BrokerOverrides) -> Duration {
         running_millis("log.cleaner.backoff.ms", for_all, for_this).unwrap_or(self.cleaner_backoff)

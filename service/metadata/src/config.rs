@@ -103,6 +103,8 @@ pub enum Check {
     ThrottledReplicas,
     /// Kafka's connections by host: a list of `host:count`.
     ConnectionsByHost,
+    /// Where a share group begins: `earliest`, `latest`, or `by_duration:` and a duration of ISO 8601.
+    OffsetReset,
 }
 
 /// One setting.
@@ -327,6 +329,13 @@ impl ConfigDef {
             }
             Check::ConnectionsByHost if parse_hosts(value).is_some() => Ok(()),
             Check::ConnectionsByHost => fail("expected a list of host:count".into()),
+            Check::OffsetReset
+                if matches!(value, "earliest" | "latest")
+                    || value.strip_prefix("by_duration:").is_some_and(is_duration) =>
+            {
+                Ok(())
+            }
+            Check::OffsetReset => fail("expected earliest, latest or by_duration:<PnDTnHnMn.nS>".into()),
         }
     }
 }
@@ -532,6 +541,27 @@ pub(crate) fn parse_bool(value: &str) -> Option<bool> {
 /// Kafka's lists: commas, spaces around items do not count, an empty text is an empty list.
 pub(crate) fn parse_list(value: &str) -> Vec<&str> {
     value.split(',').map(str::trim).filter(|item| !item.is_empty()).collect()
+}
+
+/// Is it a duration as `P1DT2H3M4.5S`? A negative one is none.
+fn is_duration(text: &str) -> bool {
+    let text = text.to_ascii_uppercase();
+    let is_number = |text: &str| !text.is_empty() && text.len() <= 18 && text.bytes().all(|byte| byte.is_ascii_digit());
+    let Some(rest) = text.strip_prefix('P') else { return false };
+    let (days, time) = rest.split_once('T').map_or((rest, None), |(days, time)| (days, Some(time)));
+    let has_days = days.strip_suffix('D').is_some_and(is_number);
+    let Some(mut time) = time else { return has_days };
+    let mut has_time = false;
+    for unit in ['H', 'M', 'S'] {
+        if let Some((number, rest)) = time.split_once(unit) {
+            let (whole, part) = number.split_once('.').unwrap_or((number, "0"));
+            if !is_number(whole) || !is_number(part) || (unit != 'S' && number.contains('.')) {
+                return false;
+            }
+            (time, has_time) = (rest, true);
+        }
+    }
+    has_time && time.is_empty() && (has_days || days.is_empty())
 }
 
 /// Does a list name nothing somewhere (`a,,b`)? An empty text is an empty list.

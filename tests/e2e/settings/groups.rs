@@ -259,6 +259,43 @@ fn offsets_retention_minutes() {
     }
 }
 
+/// There are no such groups here; Kafka's tools may set something for them all the same.
+#[test]
+fn what_share_and_streams_groups_would_have_is_kept() {
+    const SETTINGS: [(&str, &str, &str); 14] = [
+        ("share.assignment.interval.ms", "0", "15001"),
+        ("share.auto.offset.reset", "by_duration:PT1H", "by_duration:1H"),
+        ("share.delivery.count.limit", "10", "11"),
+        ("share.heartbeat.interval.ms", "15000", "15001"),
+        ("share.isolation.level", "read_committed", "committed"),
+        ("share.partition.max.record.locks", "4000", "4001"),
+        ("share.record.lock.duration.ms", "60000", "60001"),
+        ("share.renew.acknowledge.enable", "false", "no"),
+        ("share.session.timeout.ms", "60000", "44999"),
+        ("streams.assignment.interval.ms", "0", "15001"),
+        ("streams.heartbeat.interval.ms", "15000", "15001"),
+        ("streams.initial.rebalance.delay.ms", "0", "-1"),
+        ("streams.num.standby.replicas", "2", "3"),
+        ("streams.session.timeout.ms", "60000", "44999"),
+    ];
+    let mut server = Server::start(tidelog_harness::options!());
+    for (name, value, refused) in SETTINGS {
+        assert_eq!(set_for_group(&server, "g", name, refused), KafkaError::InvalidConfig.code(), "{name}");
+        assert_eq!(set_for_group(&server, "g", name, value), 0, "{name}");
+    }
+    for _ in 0..2 {
+        let resource = DescribeConfigsResource { resource_type: 32, resource_name: "g".into(), ..Default::default() };
+        let request = DescribeConfigsRequest { resources: vec![resource], ..Default::default() };
+        let configs = Raw::connect(server.kafka()).call(4, &request).results.remove(0).configs;
+        for (name, value, _) in SETTINGS {
+            let one = configs.iter().find(|one| *one.name == *name).unwrap();
+            assert_eq!((one.value.as_deref(), one.config_source), (Some(value), 8), "{name}");
+        }
+        server.stop();
+        server.start_again();
+    }
+}
+
 #[test]
 fn offsets_topic() {
     let options = tidelog_harness::options!()
