@@ -14,7 +14,7 @@ use tidelog_metadata::keys::BrokerValue;
 use tidelog_metadata::{BrokerConfig, ClusterImage, Revision, TopicConfig};
 use tidelog_model::{BrokerEpoch, KafkaError, NodeId, OFFSETS_TOPIC, TRANSACTIONS_TOPIC, TopicId};
 use tidelog_security::{AclAuthorizer, AllowAuthenticated, Audit, AuditEvent, Audited, Authorizer};
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info};
@@ -60,7 +60,7 @@ struct Inner {
     log_levels: Option<Arc<dyn LogLevels>>,
     /// The metadata can no longer be followed.
     blind: AtomicBool,
-    /// The revision whose settings every hosted partition has taken.
+    /// The revision whose settings every hosted partition has been given.
     reconciled: watch::Sender<Revision>,
     /// What answers may hold of the cold tier.
     cold_loans: Arc<ColdLoans>,
@@ -136,10 +136,8 @@ impl Broker {
         let marker = broker.clone();
         broker.spawn(async move { marker.keep_marking(marking).await });
         // The first client is counted as every later one.
-        if let Some(known) = broker.follow_connection_limits(&broker.image()) {
-            // The end of the task is as good as an answer.
-            let _ = known.await;
-        }
+        broker.follow_connection_limits(&broker.image());
+        broker.connection_limits_hold().await;
         // Not before: partitions open with the epochs that this start was elected with.
         let reconciler = broker.clone();
         broker.spawn(async move { reconciler.keep_reconciled().await });
@@ -230,18 +228,9 @@ impl Broker {
                 let broker = self.clone();
                 self.spawn(async move { broker.end_gone(gone, offline).await });
             }
-            let mut taken = self.reconcile(&image);
-            taken.extend(self.follow_connection_limits(&image));
-            let (broker, revision) = (self.clone(), image.revision());
-            self.spawn(async move {
-                // One that ends takes no settings any more.
-                join_all(taken).await;
-                broker.inner.reconciled.send_if_modified(|before| {
-                    let news = *before < revision;
-                    *before = revision.max(*before);
-                    news
-                });
-            });
+            self.reconcile(&image);
+            self.follow_connection_limits(&image);
+            self.inner.reconciled.send_replace(image.revision());
             if image.deletions().next().is_some() {
                 self.inner.deletions.notify_one();
             }
@@ -260,7 +249,7 @@ impl Broker {
         Ok(())
     }
 
-    fn reconcile(&self, image: &ClusterImage) -> Vec<oneshot::Receiver<()>> {
+    fn reconcile(&self, image: &ClusterImage) {
         // Once per topic: there may be thousands of partitions.
         let defaults = self.topic_defaults(image);
         let mut last: Option<(TopicId, Arc<TopicConfig>)> = None;
@@ -271,15 +260,22 @@ impl Broker {
                 last = Some((topic, Arc::clone(&config)));
                 config
             }
-        })
+        });
     }
 
     /// Waits until the hosted partitions have the settings of the image as it is now: whoever changed some may rely on them then.
     pub(crate) async fn settings_taken(&self) -> Result<(), BrokerError> {
         let revision = self.image().revision();
         let mut reconciled = self.inner.reconciled.subscribe();
-        match tokio::time::timeout(ADMIN_PATIENCE, reconciled.wait_for(|seen| *seen >= revision)).await {
-            Ok(Ok(_)) => Ok(()),
+        let holds = async {
+            reconciled.wait_for(|seen| *seen >= revision).await.ok()?;
+            // One that ends takes no settings any more.
+            join_all(self.inner.replicas.settings_to_come()).await;
+            self.connection_limits_hold().await;
+            Some(())
+        };
+        match tokio::time::timeout(ADMIN_PATIENCE, holds).await {
+            Ok(Some(())) => Ok(()),
             _ => Err(BrokerError::new(
                 KafkaError::RequestTimedOut,
                 "the change is stored, but not every partition has taken it yet",

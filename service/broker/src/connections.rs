@@ -12,7 +12,7 @@ use tidelog_metadata::ClusterImage;
 use tidelog_model::{Caller, ConnectionLimits, Door, Principal, QuotaKind};
 use tidelog_security::Connections;
 use tidelog_security::limits::MAX_CONNECTION_PAUSE;
-use tokio::sync::{Notify, Semaphore, oneshot};
+use tokio::sync::{Notify, Semaphore, watch};
 use tracing::{debug, warn};
 
 use crate::broker::Broker;
@@ -26,8 +26,18 @@ pub(crate) struct Places {
     news: Arc<Notify>,
     /// Streams of those who were turned away and are not closed yet.
     held: Arc<Semaphore>,
-    /// What is set, names of hosts and all; locked before the machine.
-    set: Arc<Mutex<ConnectionLimits>>,
+    /// Locked before the machine.
+    set: Arc<Mutex<Set>>,
+    /// The number of the last limits that hold with the addresses of all their hosts.
+    in_force: watch::Sender<u64>,
+}
+
+/// What is set, names of hosts and all.
+#[derive(Default)]
+struct Set {
+    /// So many were set before.
+    number: u64,
+    limits: ConnectionLimits,
 }
 
 /// One connection's place; free again when it is dropped.
@@ -52,6 +62,7 @@ impl Places {
             news: Arc::default(),
             held: Arc::new(Semaphore::new(MAX_HELD_CONNECTIONS)),
             set: Arc::default(),
+            in_force: watch::channel(0).0,
         }
     }
 
@@ -111,38 +122,50 @@ impl Broker {
         Some((stream, place))
     }
 
-    /// Takes over what the image says of connections. What is returned ends when names of hosts have become addresses, if there are new ones.
-    pub(crate) fn follow_connection_limits(&self, image: &ClusterImage) -> Option<oneshot::Receiver<()>> {
+    /// Takes over what the image says of connections; names of hosts become addresses afterwards.
+    pub(crate) fn follow_connection_limits(&self, image: &ClusterImage) {
         let limits = self.with_running(image, |for_all, for_this| self.config().connection_limits(for_all, for_this));
         let places = self.places();
         let mut set = places.set.lock();
-        if *set == limits {
-            return None;
+        if set.limits == limits {
+            return;
         }
-        set.clone_from(&limits);
+        *set = Set { number: set.number + 1, limits: limits.clone() };
+        let number = set.number;
         places.put(limits.clone());
         drop(set);
         if limits.hosts.is_empty() {
-            return None;
+            places.hold(number);
+            return;
         }
-        let (done, taken) = oneshot::channel();
         let places = places.clone();
         self.spawn(async move {
             let found = addresses(&limits.hosts).await;
             // Unless others have been set meanwhile. An address that is given as such counts as it is given.
             let set = places.set.lock();
-            if *set == limits {
+            if set.number == number {
                 let addresses = found.into_iter().chain(limits.addresses.clone()).collect();
                 places.put(ConnectionLimits { addresses, ..limits });
             }
             drop(set);
-            let _ = done.send(());
+            places.hold(number);
         });
-        Some(taken)
+    }
+
+    /// Waits until the limits that are set hold, or later ones do.
+    pub(crate) async fn connection_limits_hold(&self) {
+        let number = self.places().set.lock().number;
+        let mut in_force = self.places().in_force.subscribe();
+        // The places have the other end.
+        let _ = in_force.wait_for(|reached| *reached >= number).await;
     }
 }
 
 impl Places {
+    fn hold(&self, number: u64) {
+        self.in_force.send_modify(|reached| *reached = number.max(*reached));
+    }
+
     fn put(&self, limits: ConnectionLimits) {
         self.machine.lock().set_limits(limits);
         self.news.notify_waiters();

@@ -11,12 +11,12 @@ use tidelog_metadata::{ClusterImage, Partition as PartitionImage, TopicConfig};
 use tidelog_model::{KafkaError, LeaderEpoch, Offset, PartitionIndex, TopicId, TopicIdPartition, TopicPartition};
 use tidelog_partition::Partition;
 use tidelog_record::BatchSums;
-use tokio::sync::{Notify, Semaphore, oneshot, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tracing::{debug, error, info, warn};
 
 use crate::core::Core;
 use crate::limits::OPENING_AT_ONCE;
-use crate::replica::{Maintenance, Replica, may_be_remote};
+use crate::replica::{Holds, Replica, may_be_remote};
 
 type Key = (TopicId, PartitionIndex);
 
@@ -186,13 +186,17 @@ impl Replicas {
             .all(|(topic, index, _)| hosted.get(&(topic.id, index)).is_some_and(Hosted::is_settled))
     }
 
-    /// Opens what is new, gives up what is gone, passes changed settings on. Whoever awaits what it gives knows that they hold.
+    /// Settings that partitions have been given and do not have yet. Whoever awaits all of it knows that they hold.
+    pub(crate) fn settings_to_come(&self) -> Vec<Holds> {
+        self.all().iter().filter_map(|replica| replica.settings_to_come()).collect()
+    }
+
+    /// Opens what is new, gives up what is gone, passes changed settings on.
     pub(crate) fn reconcile(
         self: &Arc<Self>,
         image: &ClusterImage,
         mut configs: impl FnMut(TopicId) -> Arc<TopicConfig>,
-    ) -> Vec<oneshot::Receiver<()>> {
-        let mut taken = Vec::new();
+    ) {
         for (topic, index, partition) in image.replicas_on(self.core.node) {
             if partition.state.leader != Some(self.core.node) {
                 continue;
@@ -209,15 +213,10 @@ impl Replicas {
                     self.hosted.write().insert(key, Hosted::Opening(id.topic_partition()));
                     self.open(id, Arc::clone(partition), config);
                 }
-                Some(Hosted::Leading(replica)) if *replica.config() != *config => {
-                    let (done, holds) = oneshot::channel();
-                    taken.push(holds);
-                    replica.enqueue_internal(crate::replica::Work::Maintain(Maintenance::Settings(config), done));
-                }
+                Some(Hosted::Leading(replica)) => replica.follow(config),
                 Some(_) => {}
             }
         }
-        taken
     }
 
     /// Takes out the partitions whose topic the image no longer has: they stop serving at once.

@@ -24,8 +24,8 @@ pub(crate) struct Roll {
 
 /// One piece of work that must not meet an append.
 pub(crate) enum Maintenance {
-    /// The topic's settings changed.
-    Settings(Arc<TopicConfig>),
+    /// The topic's settings changed: [`Replica::follow`] has them.
+    Settings,
     /// Roll what is old enough, remove what retention no longer keeps, forget silent producers.
     Tidy {
         /// `producer.id.expiration.ms`.
@@ -36,25 +36,27 @@ pub(crate) enum Maintenance {
 impl Replica {
     pub(super) fn maintain(self: &Arc<Self>, writer: &mut Writer, maintenance: Maintenance, now: Now) {
         match maintenance {
-            Maintenance::Settings(config) => {
-                let min_insync = usize::try_from(config.min_insync_replicas).unwrap_or(1);
-                writer.log.set_config(log_config(&self.core, &self.id, &config));
-                writer.roll = None;
-                self.machine.lock().set_min_insync(min_insync);
-                let before = std::mem::replace(&mut *self.config.write(), Arc::clone(&config));
-                if config.remote_storage_enable {
-                    // It may lead there already; then uploads may go on again, or other limits hold.
-                    self.lead_remote();
-                    self.wake_remote();
-                } else if config.remote_log_given_up && !before.remote_log_given_up {
-                    self.leave_remote();
-                }
-            }
+            Maintenance::Settings => self.take_settings(|config| self.set_config(writer, config)),
             Maintenance::Tidy { producer_expiration } => {
                 self.machine.lock().expire_producers(now, producer_expiration);
                 self.roll_if_old(writer, now);
                 self.retain(writer, now);
             }
+        }
+    }
+
+    fn set_config(self: &Arc<Self>, writer: &mut Writer, config: &Arc<TopicConfig>) {
+        let min_insync = usize::try_from(config.min_insync_replicas).unwrap_or(1);
+        writer.log.set_config(log_config(&self.core, &self.id, config));
+        writer.roll = None;
+        self.machine.lock().set_min_insync(min_insync);
+        let before = std::mem::replace(&mut *self.config.write(), Arc::clone(config));
+        if config.remote_storage_enable {
+            // It may lead there already; then uploads may go on again, or other limits hold.
+            self.lead_remote();
+            self.wake_remote();
+        } else if config.remote_log_given_up && !before.remote_log_given_up {
+            self.leave_remote();
         }
     }
 

@@ -14,6 +14,7 @@ mod maintain;
 mod queue;
 mod read;
 mod refusals;
+mod settings;
 mod traffic;
 mod transactions;
 mod waiters;
@@ -36,6 +37,7 @@ pub(crate) use local_log::TierSource;
 pub(crate) use maintain::Maintenance;
 pub(crate) use queue::{AppendWork, Work};
 pub(crate) use read::HotRead;
+pub(crate) use settings::Holds;
 pub(crate) use traffic::Counted;
 pub(crate) use transactions::{Decided, TransactionHost, TransactionWork};
 
@@ -47,6 +49,7 @@ use compaction::Cleaning;
 use maintain::Roll;
 use queue::Queue;
 use refusals::Refusals;
+use settings::Settings;
 use waiters::Waiters;
 
 /// What only the log thread touches.
@@ -70,6 +73,7 @@ pub(crate) struct Replica {
     pub(crate) core: Arc<Core>,
     pub(crate) view: LogView,
     config: RwLock<Arc<TopicConfig>>,
+    settings: Mutex<Settings>,
     machine: Mutex<Partition>,
     /// `None` once the replica has ended.
     writer: Mutex<Option<Writer>>,
@@ -129,6 +133,7 @@ impl Replica {
             key,
             core,
             view: log.view(),
+            settings: Mutex::new(Settings::of(&config)),
             config: RwLock::new(config),
             machine: Mutex::new(machine),
             writer: Mutex::new(Some(Writer {

@@ -152,7 +152,7 @@ async fn a_deletion_ends_a_compaction_and_holds_up_nobody() {
 }
 
 /// Holds up the log thread of a partition until the answer is dropped.
-fn hold_up(replica: Arc<Replica>) -> mpsc::Sender<()> {
+pub(super) fn hold_up(replica: Arc<Replica>) -> mpsc::Sender<()> {
     let (release, released) = mpsc::channel::<()>();
     let (held, holding) = mpsc::channel();
     std::thread::spawn(move || {

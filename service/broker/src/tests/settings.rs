@@ -1,5 +1,6 @@
 //! Settings that change while the broker runs, and what they change.
 
+use super::busy::hold_up;
 use super::*;
 
 #[tokio::test]
@@ -186,4 +187,35 @@ async fn a_setting_holds_when_its_change_is_answered() {
         assert!((0..50).all(holds), "a partition has another max.message.bytes than {bytes}");
     }
     fixture.stop().await;
+}
+
+#[tokio::test]
+async fn a_setting_that_is_changed_back_before_it_was_taken_stays_as_it_was() {
+    let fixture = Fixture::new().await;
+    let id = fixture.create("events", 1, &[]).await.id;
+    let replica = fixture.replica("events", 0);
+    let before = replica.config().retention_ms;
+    let stored = || {
+        let image = fixture.broker.image();
+        fixture.broker.topic_config(&image, id, &fixture.broker.topic_defaults(&image)).retention_ms
+    };
+    let held = hold_up(Arc::clone(&replica));
+    let mistake = fixture.alter("events", &[("retention.ms", "1000")]);
+    let back = async {
+        until("the change waits for the log thread", || replica.queued() == 1).await;
+        fixture.alter("events", &[("retention.ms", &before.unwrap().to_string())]).await;
+    };
+    let others = async {
+        until("it is changed back", || replica.queued() == 1 && stored() == before).await;
+        // Each is a new revision, and opens with it.
+        for other in ["a", "b", "c"] {
+            fixture.create(other, 1, &[]).await;
+        }
+        let queued = replica.queued();
+        drop(held);
+        queued
+    };
+    let ((), (), queued) = futures::join!(mistake, back, others);
+    assert_eq!(replica.config().retention_ms, before);
+    assert_eq!(queued, 1, "the same settings wait more than once");
 }
