@@ -256,8 +256,9 @@ impl RemoteLog for Tier {
             base: entry.base,
             end: entry.end,
             size: entry.size,
-            first_timestamp: Some(entry.first_timestamp),
-            max_timestamp: Some(entry.max_timestamp),
+            // Records without a time are not of 1970: nobody knows how old they are.
+            first_timestamp: Some(entry.first_timestamp).filter(|first| *first > Timestamp::NONE),
+            max_timestamp: Some(entry.max_timestamp).filter(|newest| *newest > Timestamp::NONE),
             closed: true,
         };
         Some(image.entries.iter().map(info).collect())

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use tidelog_log::retention::{RemoteCopy, RetentionPolicy, RetentionState, decide};
 use tidelog_log::{RemoteError, RemoteExtent, RemoteLog};
 use tidelog_model::{Offset, PartitionIndex, Timestamp};
 use tidelog_objects::{Fault, Objects};
@@ -9,7 +10,7 @@ use tidelog_segments::manifest::Stop;
 use tidelog_segments::{Tier, TopicDescription};
 use tidelog_test_s3::S3Server;
 
-use crate::log::TestLog;
+use crate::log::{TestLog, timestamp};
 use crate::*;
 
 /// The whole life of one partition on one store.
@@ -65,6 +66,28 @@ async fn life(objects: &Objects, id: TopicIdPartition) {
     second.delete(&id).await.unwrap();
     assert_eq!(second.extent(&id), RemoteExtent::Unknown);
     assert_eq!(keys(objects).await, Vec::<String>::new());
+}
+
+/// Retention would take them for records of 1970, and delete them at once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn remote_records_without_a_time_have_no_age_of_their_own() {
+    let (folder, cache, log, id) =
+        (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), TestLog::new(), partition(0));
+    let objects = file_store(folder.path()).await;
+    let tier = tier(&objects, cache.path(), limits());
+    log.close_without_times(5);
+    let end = log.close(1, b'a', 1, 5, 10);
+    lead(&tier, &id, 1, &log);
+    remote_end(&tier, &id, end).await;
+    let segments = tier.segments(&id).unwrap();
+    let times: Vec<_> = segments.iter().map(|segment| (segment.first_timestamp, segment.max_timestamp)).collect();
+    assert_eq!(times, [(None, None), (Some(timestamp(9)), Some(timestamp(9)))]);
+    let now = Timestamp(1_700_000_000_000);
+    let policy = RetentionPolicy { time_ms: Some(now.get() - timestamp(9).get()), ..RetentionPolicy::default() };
+    let remote = Some(RemoteCopy { end, segments: &segments });
+    let state = RetentionState { segments: &[], log_start: Offset(0), high_watermark: end, remote, tiered: true };
+    assert_eq!(decide(&policy, &state, now).log_start, Offset(0), "they go with the next that have one");
+    assert_eq!(decide(&policy, &state, Timestamp(now.get() + 1)).log_start, end);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -15,6 +15,8 @@ struct Closed {
     base: Offset,
     end: Offset,
     path: PathBuf,
+    /// First and largest.
+    times: (Timestamp, Timestamp),
     aborted: Vec<AbortedTransaction>,
 }
 
@@ -78,7 +80,27 @@ impl TestLog {
         let path = self.folder.path().join(format!("{:020}-{flavour}.log", base.get()));
         std::fs::write(&path, bytes).unwrap();
         let end = Offset(next);
-        state.segments.insert(base, Closed { base, end, path, aborted: Vec::new() });
+        let times = (timestamp(base.get()), timestamp(next - 1));
+        state.segments.insert(base, Closed { base, end, path, times, aborted: Vec::new() });
+        state.end = end;
+        end
+    }
+
+    /// Appends a closed segment of one batch whose records have no time.
+    pub(crate) fn close_without_times(&self, records: i64) -> Offset {
+        let mut state = self.state.lock();
+        let base = state.end;
+        let epoch = LeaderEpoch(1);
+        state.epochs.assign(epoch, base);
+        let mut builder = BatchBuilder::new(base).leader_epoch(epoch);
+        for _ in 0..records {
+            builder.push(Timestamp::NONE, None, Some(b"v"), &[]).unwrap();
+        }
+        let path = self.folder.path().join(format!("{:020}.log", base.get()));
+        std::fs::write(&path, builder.build().unwrap().bytes()).unwrap();
+        let end = base.plus(records);
+        let times = (Timestamp::NONE, Timestamp::NONE);
+        state.segments.insert(base, Closed { base, end, path, times, aborted: Vec::new() });
         state.end = end;
         end
     }
@@ -156,8 +178,8 @@ impl LocalLog for TestLog {
         Some(ClosedSegment {
             base: segment.base,
             end: segment.end,
-            first_timestamp: timestamp(segment.base.get()),
-            max_timestamp: timestamp(segment.end.get() - 1),
+            first_timestamp: segment.times.0,
+            max_timestamp: segment.times.1,
             log: FileSlice { file, position: 0, len },
             epochs: state.epochs.range(Offset::ZERO, segment.end),
             producer_snapshot: Bytes::from_static(b"producer states"),
