@@ -28,8 +28,9 @@ const PASSWORD: &str = "correct horse";
 const SILENT: usize = 24;
 const COLD_FETCH: i32 = 8 << 20;
 
-/// Records of the cold topic, of so many bytes each: more than one such fetch.
+/// Records of the cold topic, of so many bytes each, written so many at a time: more than one such fetch.
 const COLD_RECORDS: usize = 120;
+const COLD_CHUNK: usize = 10;
 const COLD_RECORD: usize = 100_000;
 
 fn strangers() -> usize {
@@ -97,10 +98,12 @@ fn who_reads_nothing_of_the_cold_tier_keeps_nobody_from_it() {
     );
     let configs = ["--config", "internal.segment.bytes=1048576", "--config", "local.retention.bytes=1"];
     server.run(&[&["topic", "create", "cold"][..], &configs].concat()).expect(0);
-    let producer = Producer::new(server.kafka(), &[("compression.type", "none"), ("batch.num.messages", "2")]);
-    (0..COLD_RECORDS).for_each(|n| producer.send_value("cold", 0, &cold_value(n)));
-    producer.finish_well();
-    drop(producer);
+    // What is written at once stays in one segment, and the active one is not uploaded: a little at a time leaves little there.
+    for first in (0..COLD_RECORDS).step_by(COLD_CHUNK) {
+        let producer = Producer::new(server.kafka(), &[("compression.type", "none"), ("batch.num.messages", "2")]);
+        (first..first + COLD_CHUNK).for_each(|n| producer.send_value("cold", 0, &cold_value(n)));
+        producer.finish_well();
+    }
     let local_start = || {
         let status = server.run(&["tier", "status", "--output", "json"]).expect(0).json();
         let partitions = status["partitions"].as_array().unwrap();
