@@ -431,6 +431,25 @@ async fn a_table_that_was_made_a_moment_ago_releases_nothing() {
     assert_eq!(exporter.exported(&plain), Exported::NotATable);
 }
 
+/// A stop: retention may run after the export has ended and before the logs are closed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_export_that_was_stopped_releases_nothing() {
+    let (_folder, objects) = store().await;
+    let log = MemoryLog::new();
+    log.create("t", 1, Some(patient()));
+    let plain = log.create("plain", 1, None).partition(PartitionIndex(0));
+    let exporter = exporter(&objects, &log);
+    until("the tables are known", || exporter.exported(&plain) == Exported::NotATable).await;
+    exporter.stop().await;
+    assert_eq!(partition(&exporter, &log, "t", 0), Exported::Unknown);
+    // Nor does anything that still comes bring the export back.
+    exporter.refresh();
+    let stopped = exporter.flush(&name("t")).await.unwrap_err();
+    assert_eq!(stopped.to_string(), "the export ended: the export was stopped");
+    assert_eq!(partition(&exporter, &log, "t", 0), Exported::Unknown);
+    assert!(exporter.status().is_empty());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_partition_that_cannot_be_read_holds_up_no_other() {
     let (folder, objects) = store().await;

@@ -8,7 +8,7 @@ mod task;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use tidelog_model::{TopicId, TopicIdPartition, TopicName};
@@ -28,6 +28,9 @@ use crate::limits::FILES_IN_WRITING;
 use crate::source::{CommittedLog, TableTopic};
 use shared::{Published, Shared};
 use task::Surroundings;
+
+/// What who waits for a file is told at the end.
+const STOPPED: &str = "the export was stopped";
 
 /// Who exports, and whose tables.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -56,6 +59,8 @@ struct Inner {
     changed: AtomicU64,
     /// The change up to which the tables are the log's; 0: nobody has asked it yet.
     synced: AtomicU64,
+    /// Stopped: nothing starts any more, and nobody knows what is a table.
+    ended: AtomicBool,
     /// The runtime of all tasks, whoever starts them.
     runtime: Handle,
 }
@@ -97,6 +102,7 @@ impl Exporter {
             refresh: Notify::new(),
             changed: AtomicU64::new(1),
             synced: AtomicU64::new(0),
+            ended: AtomicBool::new(false),
             runtime: Handle::current(),
         });
         inner.refresh.notify_one();
@@ -126,17 +132,20 @@ impl Exporter {
     /// Exports everything that is committed now, whatever the flush settings say. Waits as long as the store is away.
     pub async fn flush(&self, topic: &TopicName) -> Result<(), FlushError> {
         self.inner.sync();
-        let shared = self.inner.find(topic).ok_or_else(|| FlushError::NotATable(topic.clone()))?;
+        let shared = self.inner.find(topic).ok_or_else(|| match self.inner.ended.load(Ordering::Acquire) {
+            true => FlushError::Stopped(STOPPED.to_owned()),
+            false => FlushError::NotATable(topic.clone()),
+        })?;
         match shared.ask_flush().await {
             Ok(answer) => answer.map_err(FlushError::Stopped),
-            Err(_) => Err(FlushError::Stopped("the export was stopped".to_owned())),
+            Err(_) => Err(FlushError::Stopped(STOPPED.to_owned())),
         }
     }
 
     /// What retention may assume of a partition (see [`crate::retention`]). Not to be called under locks.
     pub fn exported(&self, partition: &TopicIdPartition) -> Exported {
         let Some(shared) = self.inner.table(partition.id) else {
-            let known = self.inner.synced.load(Ordering::Acquire) > 0;
+            let known = self.inner.synced.load(Ordering::Acquire) > 0 && !self.inner.ended.load(Ordering::Acquire);
             return if known { Exported::NotATable } else { Exported::Unknown };
         };
         match shared.state().and_then(|state| state.exported_end(partition.partition)) {
@@ -160,12 +169,16 @@ impl Exporter {
         self.inner.view(&shared)
     }
 
-    /// Ends all tasks and waits for them. What was not exported is exported after the next start.
+    /// Ends all tasks and waits for them. What was not exported is exported after the next start; until the process ends the log keeps it.
     pub async fn stop(&self) {
+        {
+            let _no_sync = self.inner.syncing.lock();
+            self.inner.ended.store(true, Ordering::Release);
+        }
         let supervisor = self.supervisor.lock().take();
         let tables = std::mem::take(&mut *self.inner.tables.lock());
         let tasks = tables.into_values().map(|table| {
-            table.shared.stopped("the export was stopped");
+            table.shared.stopped(STOPPED);
             table.task
         });
         for task in tasks.chain(supervisor) {
@@ -199,6 +212,9 @@ impl Inner {
     /// Starts, stops and updates tasks until they are what the log's tables ask for.
     fn sync(&self) {
         let _one_at_a_time = self.syncing.lock();
+        if self.ended.load(Ordering::Acquire) {
+            return;
+        }
         let changed = self.changed.load(Ordering::Acquire);
         let wanted: BTreeMap<TopicId, TableTopic> =
             self.around.log.tables().into_iter().map(|topic| (topic.id, topic)).collect();
