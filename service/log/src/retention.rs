@@ -52,6 +52,17 @@ pub struct RetentionPlan {
     pub roll_active: bool,
 }
 
+impl RetentionPlan {
+    /// The same while somebody holds the records from `allowed` on: the log does not start beyond it, and of what is not deleted only
+    /// that leaves the local disk which is remote too.
+    #[must_use]
+    pub fn held(self, allowed: Offset, remote: Option<RemoteCopy<'_>>) -> Self {
+        let log_start = self.log_start.min(allowed);
+        let elsewhere = remote.map_or(log_start, |remote| remote.end.max(log_start));
+        RetentionPlan { delete_before: self.delete_before.min(elsewhere), log_start, ..self }
+    }
+}
+
 /// Decides for one partition.
 ///
 /// Records past retention go whether they are remote or not; what is remote may leave the local disk earlier, by the local limits.

@@ -101,6 +101,17 @@ fn what_is_remote_leaves_early_and_what_is_not_stays() {
 }
 
 #[test]
+fn what_is_held_stays_unless_it_is_remote() {
+    let copy = |end| Some(RemoteCopy { end: Offset(end), segments: &[] });
+    let all = plan(30, 30, true);
+    assert_eq!(all.held(Offset(10), None), plan(10, 10, true));
+    assert_eq!(all.held(Offset(99), None), all, "nobody holds anything that is wanted gone");
+    assert_eq!(all.held(Offset(10), copy(20)), plan(20, 10, true), "the local copy of what is remote goes");
+    assert_eq!(all.held(Offset(10), copy(0)), plan(10, 10, true), "past retention, held, and not uploaded yet");
+    assert_eq!(all.held(Offset(10), copy(99)), plan(30, 10, true));
+}
+
+#[test]
 fn the_remote_part_counts_once_and_goes_first() {
     // Offsets 100 to 139 are local; ten remote segments of 30 bytes and ten offsets each lie before them, and two more
     // are copies of local ones.

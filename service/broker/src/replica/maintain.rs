@@ -222,16 +222,13 @@ impl Replica {
             remote,
             tiered,
         };
-        let mut plan = decide(&policy, &state, now.wall);
-        if let Some(observer) = self.core.observer.as_ref().filter(|_| plan.log_start > offsets.log_start) {
-            let grace = Duration::from_millis(u64::try_from(config.table.retention_grace_ms).unwrap_or(0));
-            let allowed = observer.allow_deletion(now, &self.id, plan.log_start, offsets.log_start, grace);
-            plan.log_start = plan.log_start.min(allowed);
-            if !tiered {
-                plan.delete_before = plan.delete_before.min(allowed);
-            }
-        }
-        plan
+        let plan = decide(&policy, &state, now.wall);
+        let Some(observer) = self.core.observer.as_ref().filter(|_| plan.log_start > offsets.log_start) else {
+            return plan;
+        };
+        let grace = Duration::from_millis(u64::try_from(config.table.retention_grace_ms).unwrap_or(0));
+        let allowed = observer.allow_deletion(now, &self.id, plan.log_start, offsets.log_start, grace);
+        plan.held(allowed, remote)
     }
 
     /// Moves the log start forward, in the machine and in the log.

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use tidelog_log::BoxFuture;
+use tidelog_log::{BoxFuture, RemoteLog};
 use tidelog_model::{Now, ProducerEpoch, ProducerId, Sequence, TopicIdPartition};
 
 use super::tiering::{MemoryTier, PAYLOAD, tiered};
@@ -142,8 +142,8 @@ impl Observer for Table {
 
     fn topics_changed(&self) {}
 
-    fn allow_deletion(&self, _: Now, _: &TopicIdPartition, wanted: Offset, _: Offset, _: Duration) -> Offset {
-        wanted
+    fn allow_deletion(&self, _: Now, _: &TopicIdPartition, wanted: Offset, log_start: Offset, _: Duration) -> Offset {
+        if self.has_all.load(Ordering::Acquire) { wanted } else { log_start }
     }
 
     fn exported_below(&self, _: &TopicIdPartition) -> Option<Offset> {
@@ -168,6 +168,41 @@ async fn a_table_never_loses_records_to_a_client_that_deletes_them() {
     assert_eq!(fixture.read_all("events").await, ["a", "b"], "nothing was deleted");
     table.has_all.store(true, Ordering::Release);
     assert_eq!(delete(&fixture, "events", below(1)).await, Ok(Offset(1)));
+}
+
+/// Retention does not wait for an upload of what is too old anyway; but what the table lacks is not too old.
+#[tokio::test]
+async fn a_table_never_loses_records_to_retention_that_are_not_uploaded_yet() {
+    let (table, tier) = (Arc::new(Table::default()), MemoryTier::new());
+    let (observer, remote): (_, Arc<dyn RemoteLog>) = (Arc::clone(&table), Arc::clone(&tier) as _);
+    let fixture = Fixture::start_with(tempfile::tempdir().unwrap(), |options| {
+        options.observer = Some(observer);
+        options.remote = Some(remote);
+    })
+    .await;
+    let settings = [
+        ("internal.segment.bytes", "16384"),
+        ("remote.storage.enable", "true"),
+        ("retention.bytes", "1"),
+        ("tidelog.table.enable", "true"),
+    ];
+    fixture.create("events", 1, &settings).await;
+    let value = "x".repeat(PAYLOAD);
+    for _ in 0..3 {
+        fixture.produce("events", &[&value], Acks::All).await.unwrap();
+    }
+    let replica = fixture.replica("events", 0);
+    let trim = || replica.trim_local(replica.core.clock.now());
+    let starts = || (replica.offsets().log_start, replica.view.local_start());
+    trim();
+    assert_eq!(starts(), (Offset(0), Offset(0)), "nobody else has them");
+    tier.upload(&replica.id);
+    assert_eq!(starts(), (Offset(0), Offset(2)), "the tier has them");
+    assert_eq!(fixture.offset("events", OffsetSpec::Earliest).await, Offset(0));
+    assert_eq!(fixture.read_all("events").await.len(), 3);
+    table.has_all.store(true, Ordering::Release);
+    trim();
+    assert_eq!(starts(), (Offset(2), Offset(2)));
 }
 
 #[tokio::test]
