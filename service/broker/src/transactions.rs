@@ -1,6 +1,6 @@
 //! Transactions: finds a transactional id's coordinator, asks it, and answers the partitions that ask about one.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -52,7 +52,7 @@ pub enum TransactionCheck {
 #[derive(Clone, Debug, Default)]
 pub struct TransactionFilter {
     /// Only these producer ids.
-    pub producer_ids: Vec<i64>,
+    pub producer_ids: HashSet<i64>,
     /// Only those in these states, by name.
     pub states: Vec<String>,
     /// Only those that have been running for longer, milliseconds.
@@ -232,14 +232,18 @@ impl Broker {
     pub async fn list_transactions(
         &self,
         caller: &Caller,
-        filter: &TransactionFilter,
+        filter: TransactionFilter,
     ) -> Result<ListedTransactions, BrokerError> {
-        let pattern = filter.pattern.as_deref().map(|pattern| whole(pattern, MAX_PATTERN_BYTES)).transpose();
+        let text = filter.pattern.clone();
+        // Compiling one of the worst kind, and matching many names, is work for a thread.
+        let compile = move || text.map(|text| whole(&text, MAX_PATTERN_BYTES)).transpose();
+        let pattern = tokio::task::spawn_blocking(compile).await.map_err(|_| KafkaError::UnknownServerError)?;
         let pattern =
             pattern.map_err(|error| BrokerError::new(KafkaError::InvalidRegularExpression, error.to_string()))?;
         let (mut states, mut unknown_states) = (Vec::new(), Vec::new());
         for name in &filter.states {
             match TransactionState::from_name(name) {
+                Some(state) if states.contains(&state) => {}
                 Some(state) => states.push(state),
                 None => unknown_states.push(name.clone()),
             }
@@ -266,13 +270,19 @@ impl Broker {
         }
         let now = self.clock().now().wall;
         all.retain(|listing| {
-            filter.shows(listing, now.get())
-                && (states.is_empty() || states.contains(&listing.state))
-                && pattern.as_ref().is_none_or(|pattern| pattern.is_match(listing.id.as_str()))
+            (states.is_empty() || states.contains(&listing.state))
                 && self.may(caller, Operation::Describe, Resource::TransactionalId(listing.id.as_str()))
         });
-        all.sort_by(|a, b| a.id.cmp(&b.id));
-        Ok(ListedTransactions { listings: all, unknown_states })
+        let show = move || {
+            all.retain(|listing| {
+                filter.shows(listing, now.get())
+                    && pattern.as_ref().is_none_or(|pattern| pattern.is_match(listing.id.as_str()))
+            });
+            all.sort_by(|a, b| a.id.cmp(&b.id));
+            all
+        };
+        let listings = tokio::task::spawn_blocking(show).await.map_err(|_| KafkaError::UnknownServerError)?;
+        Ok(ListedTransactions { listings, unknown_states })
     }
 
     /// A call by the transactional id's owner, with a fresh producer id if it turns out that one is needed.

@@ -4,11 +4,16 @@ mod re2;
 
 use regex::{Regex, RegexBuilder};
 
+use crate::limits::MAX_EXPRESSION_TEXT_BYTES;
+
 pub use re2::SyntaxError;
 
 /// Why a text is no expression, or none that is taken.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum ExpressionError {
+    /// Longer than any expression may be; nothing of it was looked at.
+    #[error("an expression of {0} bytes is too long, {MAX_EXPRESSION_TEXT_BYTES} are allowed")]
+    TooLong(usize),
     /// Not RE2's syntax.
     #[error(transparent)]
     Syntax(#[from] SyntaxError),
@@ -18,7 +23,11 @@ pub enum ExpressionError {
 }
 
 /// The expression, written in RE2's dialect, for whole names; `most_bytes` is the memory that it may take once compiled.
+/// Compiling may take a while: no async worker does it.
 pub fn whole(expression: &str, most_bytes: usize) -> Result<Regex, ExpressionError> {
+    if expression.len() > MAX_EXPRESSION_TEXT_BYTES {
+        return Err(ExpressionError::TooLong(expression.len()));
+    }
     // Parentheses fit together once it is translated: `a)(b` is no expression, and would be one inside of others.
     let expression = re2::translate(expression)?;
     Ok(RegexBuilder::new(&format!(r"\A(?:{expression})\z")).size_limit(most_bytes).build()?)
@@ -38,6 +47,13 @@ mod tests {
     #[test]
     fn an_expression_has_a_limit() {
         assert!(matches!(whole("(x{1000}){1000}", 64 * 1024), Err(ExpressionError::Regex(_))));
+    }
+
+    #[test]
+    fn a_longer_text_than_any_expression_is_not_looked_at() {
+        let longest = "a".repeat(MAX_EXPRESSION_TEXT_BYTES);
+        assert!(whole(&longest, 1 << 22).unwrap().is_match(&longest));
+        assert!(matches!(whole(&format!("{longest}("), 1 << 22), Err(ExpressionError::TooLong(32_768))));
     }
 
     /// What RE2/J 1.8, the library of Kafka 4.3, made of each expression: refused, or the names that it matches by their number.

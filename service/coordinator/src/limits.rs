@@ -50,6 +50,9 @@ pub const PARTITION_BYTES: usize = 64;
 /// Largest compiled regular expression of a subscription, bytes: topic names are short, and every new topic is tried.
 pub const MAX_EXPRESSION_BYTES: usize = 256 * 1024;
 
+/// Longest regular expression of any client, bytes: a subscription's is repeated in the group's records, and nobody writes one by hand.
+pub const MAX_EXPRESSION_TEXT_BYTES: usize = MAX_ID_BYTES;
+
 /// Rounds over all topics when different subscriptions are evened out: each moves less than the one before; real groups need two or
 /// three, and what is left after these is a little uneven.
 pub const MAX_BALANCING_ROUNDS: usize = 32;

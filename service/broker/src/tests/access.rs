@@ -75,7 +75,7 @@ async fn hears_of_topics(broker: &Broker, caller: &Caller) -> Vec<(&'static str,
         ("has_topic", hidden(broker.has_topic(caller, &tidelog_model::TopicName::new("t").unwrap()).then_some(()))),
         (
             "list_transactions",
-            hidden(broker.list_transactions(caller, &TransactionFilter::default()).await.unwrap().listings),
+            hidden(broker.list_transactions(caller, TransactionFilter::default()).await.unwrap().listings),
         ),
     ]
 }

@@ -7,6 +7,16 @@ use std::str::Chars;
 /// Most repetitions that one operator may ask for, as RE2.
 const MAX_REPEAT: u32 = 1000;
 
+/// Characters that all classes together may have where case is disregarded, which is worked out character by character (20 ms for all of
+/// them): nobody needs as many, and a few thousand such classes would hold up a thread for a minute.
+const MAX_FOLDED: u32 = 8 * ALL;
+
+/// Characters that there are.
+const ALL: u32 = 0x11_0000;
+
+/// What ends the name of one of POSIX's classes.
+const POSIX_END: &str = ":]";
+
 /// Why a text is no expression.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum SyntaxError {
@@ -25,6 +35,9 @@ pub enum SyntaxError {
     /// A class of characters that is not one.
     #[error("a class of characters is not well-formed")]
     Class,
+    /// More characters in classes, while case is disregarded, than anybody means.
+    #[error("its classes have too many characters to disregard their case")]
+    Wide,
 }
 
 /// What a repetition operator would find before it.
@@ -37,8 +50,14 @@ enum Before {
 
 /// The expression in the syntax of the crate `regex`.
 pub(super) fn translate(expression: &str) -> Result<String, SyntaxError> {
-    let mut translation =
-        Translation { out: String::with_capacity(expression.len() * 2), open: 0, before: Before::Nothing };
+    let mut translation = Translation {
+        out: String::with_capacity(expression.len() * 2),
+        open: 0,
+        before: Before::Nothing,
+        posix: true,
+        folds: false,
+        folded: 0,
+    };
     let mut rest = expression;
     while !rest.is_empty() {
         rest = translation.step(rest)?;
@@ -51,6 +70,12 @@ struct Translation {
     /// Groups that are open.
     open: usize,
     before: Before,
+    /// The end of a POSIX name may still come: where it was missed once it is not looked for again.
+    posix: bool,
+    /// Case may be disregarded from here on.
+    folds: bool,
+    /// Characters of classes whose case is, so far.
+    folded: u32,
 }
 
 impl Translation {
@@ -62,7 +87,7 @@ impl Translation {
         match first {
             '\\' => self.escape(rest),
             '[' => {
-                let rest = class(rest, &mut self.out)?;
+                let rest = self.class(rest)?;
                 self.before = Before::Atom;
                 Ok(rest)
             }
@@ -120,7 +145,7 @@ impl Translation {
         let mut chars = text.chars();
         match chars.next() {
             Some('Q') => {
-                let (quoted, rest) = chars.as_str().split_once(r"\E").unwrap_or((chars.as_str(), ""));
+                let (quoted, rest) = until(chars.as_str(), r"\E").unwrap_or((chars.as_str(), ""));
                 for literal in quoted.chars() {
                     self.literal(literal, "")?;
                 }
@@ -134,7 +159,7 @@ impl Translation {
             }
             _ => {}
         }
-        let rest = match named_class(text)? {
+        let rest = match self.named_class(text)? {
             Some((class, rest)) => {
                 self.out.push_str(&class);
                 rest
@@ -160,7 +185,7 @@ impl Translation {
             return Ok(text);
         };
         if let Some(named) = text.strip_prefix("P<").or_else(|| text.strip_prefix('<')) {
-            let (name, rest) = named.split_once('>').ok_or(SyntaxError::Group)?;
+            let (name, rest) = until(named, ">").ok_or(SyntaxError::Group)?;
             if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
                 return Err(SyntaxError::Group);
             }
@@ -178,6 +203,7 @@ impl Translation {
         if !known(on) || off.is_some_and(|off| off.is_empty() || !known(off)) {
             return Err(SyntaxError::Group);
         }
+        self.folds |= on.contains('i');
         let is_group = rest.starts_with(':');
         if is_group || !flags.is_empty() {
             self.out.push_str("(?");
@@ -195,6 +221,107 @@ impl Translation {
         }
         Ok(rest.get(1..).unwrap_or_default())
     }
+
+    /// A class, behind its bracket: what is inside of it stands for itself but for escapes, ranges and POSIX's names.
+    fn class<'a>(&mut self, text: &'a str) -> Result<&'a str, SyntaxError> {
+        let mut rest = text.strip_prefix('^').unwrap_or(text);
+        self.out.push('[');
+        if rest.len() < text.len() {
+            self.out.push('^');
+        }
+        let mut first = true;
+        loop {
+            if rest.is_empty() {
+                return Err(SyntaxError::Class);
+            }
+            if let Some(end) = rest.strip_prefix(']').filter(|_| !first) {
+                self.out.push(']');
+                return Ok(end);
+            }
+            first = false;
+            if let Some(text) = rest.strip_prefix("[:").filter(|_| self.posix) {
+                if let Some((name, behind)) = until(text, POSIX_END) {
+                    if !is_posix(name.strip_prefix('^').unwrap_or(name)) {
+                        return Err(SyntaxError::Class);
+                    }
+                    if name.starts_with('^') {
+                        self.fold(ALL)?;
+                    }
+                    self.out.push_str(&format!("[:{name}:]"));
+                    rest = behind;
+                    continue;
+                }
+                self.posix = false;
+            }
+            if let Some(text) = rest.strip_prefix('\\')
+                && let Some((class, behind)) = self.named_class(text)?
+            {
+                if text.starts_with(['D', 'S', 'W']) {
+                    self.fold(ALL)?;
+                }
+                self.out.push_str(&class);
+                rest = behind;
+                continue;
+            }
+            let (low, behind) = class_char(rest)?;
+            rest = behind;
+            push_literal(low, &mut self.out);
+            if let Some(text) = rest.strip_prefix('-').filter(|text| !text.starts_with(']')) {
+                let (high, behind) = class_char(text)?;
+                if high < low {
+                    return Err(SyntaxError::Class);
+                }
+                self.fold(u32::from(high) - u32::from(low))?;
+                self.out.push('-');
+                push_literal(high, &mut self.out);
+                rest = behind;
+            }
+        }
+    }
+
+    /// `\d`, `\pL` and the like, behind the backslash: ASCII only but for Unicode's own classes. `None` if it is no class.
+    fn named_class<'a>(&mut self, text: &'a str) -> Result<Option<(String, &'a str)>, SyntaxError> {
+        let mut chars = text.chars();
+        let Some(kind) = chars.next() else { return Err(SyntaxError::Escape) };
+        let plain = match kind {
+            'd' => "[0-9]",
+            'D' => "[^0-9]",
+            's' => r"[\t\n\f\r ]",
+            'S' => r"[^\t\n\f\r ]",
+            'w' => "[0-9A-Za-z_]",
+            'W' => "[^0-9A-Za-z_]",
+            'p' | 'P' => {
+                let (name, rest) = match chars.as_str().strip_prefix('{') {
+                    Some(text) => until(text, "}").ok_or(SyntaxError::Class)?,
+                    None => {
+                        let letter = chars.next().ok_or(SyntaxError::Class)?;
+                        let text = text.get(kind.len_utf8()..).unwrap_or_default();
+                        text.split_at(letter.len_utf8())
+                    }
+                };
+                let (name, inverted) = name.strip_prefix('^').map_or((name, false), |name| (name, true));
+                // Names as Unicode writes them; the other side takes them in many ways.
+                let known = name.starts_with(|c: char| c.is_ascii_uppercase())
+                    && name.bytes().all(|c| c.is_ascii_alphabetic() || c == b'_');
+                if !known {
+                    return Err(SyntaxError::Class);
+                }
+                self.fold(ALL)?;
+                let kind = if inverted == (kind == 'p') { 'P' } else { 'p' };
+                return Ok(Some((format!(r"\{kind}{{{name}}}"), rest)));
+            }
+            _ => return Ok(None),
+        };
+        Ok(Some((plain.to_owned(), chars.as_str())))
+    }
+
+    /// So many characters more whose case may be disregarded.
+    fn fold(&mut self, characters: u32) -> Result<(), SyntaxError> {
+        if self.folds {
+            self.folded = self.folded.saturating_add(characters);
+        }
+        if self.folded > MAX_FOLDED { Err(SyntaxError::Wide) } else { Ok(()) }
+    }
 }
 
 /// Flags may be repeated here and not there.
@@ -210,60 +337,41 @@ fn push_literal(literal: char, out: &mut String) {
     }
 }
 
-/// Bytes of `n}`, `n,}` or `n,m}`; `None` if it is none of these, and the brace before it is itself.
+/// What is before `end` and behind it. Each byte of an expression is looked at a few times only: either there is an end, or the caller
+/// does not look again.
+fn until<'a>(text: &'a str, end: &str) -> Option<(&'a str, &'a str)> {
+    let found = text.split_once(end);
+    #[cfg(test)]
+    looked(found.map_or(text.len(), |(before, _)| before.len() + end.len()));
+    found
+}
+
+/// Bytes of `n}`, `n,}` or `n,m}`; `None` if it is none of these, and the brace before it is itself. Looks no further than they go.
 fn bounds(text: &str) -> Result<Option<usize>, SyntaxError> {
-    let Some((inside, _)) = text.split_once('}') else { return Ok(None) };
-    let number = |digits: &str| {
-        let plain = !digits.is_empty() && digits.bytes().all(|digit| digit.is_ascii_digit());
-        // A number with a leading zero is none; one that is too large for anything is out of range.
-        let plain = plain && (digits.len() == 1 || !digits.starts_with('0'));
-        plain.then(|| digits.parse::<u32>().unwrap_or(u32::MAX))
+    let Some((least, rest)) = number(text) else { return Ok(None) };
+    let (most, rest) = match rest.strip_prefix(',') {
+        None => (least, rest),
+        Some(rest) if rest.starts_with('}') => (least, rest),
+        Some(rest) => match number(rest) {
+            None => return Ok(None),
+            Some(found) => found,
+        },
     };
-    let (least, most) = match inside.split_once(',') {
-        None => (number(inside), number(inside)),
-        Some((least, "")) => (number(least), number(least)),
-        Some((least, most)) => (number(least), number(most)),
-    };
-    let (Some(least), Some(most)) = (least, most) else { return Ok(None) };
+    let Some(rest) = rest.strip_prefix('}') else { return Ok(None) };
     if least > most || most > MAX_REPEAT {
         return Err(SyntaxError::RepeatSize);
     }
-    Ok(Some(inside.len() + 1))
+    Ok(Some(text.len() - rest.len()))
 }
 
-/// `\d`, `\pL` and the like, behind the backslash: ASCII only but for Unicode's own classes. `None` if it is no class.
-fn named_class(text: &str) -> Result<Option<(String, &str)>, SyntaxError> {
-    let mut chars = text.chars();
-    let Some(kind) = chars.next() else { return Err(SyntaxError::Escape) };
-    let plain = match kind {
-        'd' => "[0-9]",
-        'D' => "[^0-9]",
-        's' => r"[\t\n\f\r ]",
-        'S' => r"[^\t\n\f\r ]",
-        'w' => "[0-9A-Za-z_]",
-        'W' => "[^0-9A-Za-z_]",
-        'p' | 'P' => {
-            let (name, rest) = match chars.as_str().strip_prefix('{') {
-                Some(text) => text.split_once('}').ok_or(SyntaxError::Class)?,
-                None => {
-                    let letter = chars.next().ok_or(SyntaxError::Class)?;
-                    let text = text.get(kind.len_utf8()..).unwrap_or_default();
-                    text.split_at(letter.len_utf8())
-                }
-            };
-            let (name, inverted) = name.strip_prefix('^').map_or((name, false), |name| (name, true));
-            // Names as Unicode writes them; the other side takes them in many ways.
-            let known = name.starts_with(|c: char| c.is_ascii_uppercase())
-                && name.bytes().all(|c| c.is_ascii_alphabetic() || c == b'_');
-            if !known {
-                return Err(SyntaxError::Class);
-            }
-            let kind = if inverted == (kind == 'p') { 'P' } else { 'p' };
-            return Ok(Some((format!(r"\{kind}{{{name}}}"), rest)));
-        }
-        _ => return Ok(None),
-    };
-    Ok(Some((plain.to_owned(), chars.as_str())))
+/// The number at the front, and what follows it. One with a leading zero is none; one that is too large for anything is out of range.
+fn number(text: &str) -> Option<(u32, &str)> {
+    let end = text.bytes().position(|byte| !byte.is_ascii_digit()).unwrap_or(text.len());
+    #[cfg(test)]
+    looked(end + 1);
+    let (digits, rest) = text.split_at_checked(end)?;
+    let plain = !digits.is_empty() && (digits.len() == 1 || !digits.starts_with('0'));
+    plain.then(|| (digits.parse().unwrap_or(u32::MAX), rest))
 }
 
 /// The character that an escape stands for, behind the backslash.
@@ -286,7 +394,7 @@ fn escaped_char(text: &str) -> Result<(char, &str), SyntaxError> {
         }
         'x' => {
             let (digits, rest) = match chars.as_str().strip_prefix('{') {
-                Some(text) => text.split_once('}').ok_or(SyntaxError::Escape)?,
+                Some(text) => until(text, "}").ok_or(SyntaxError::Escape)?,
                 None => chars.as_str().split_at_checked(2).ok_or(SyntaxError::Escape)?,
             };
             if digits.is_empty() || !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
@@ -309,55 +417,6 @@ fn escaped_char(text: &str) -> Result<(char, &str), SyntaxError> {
 
 fn octal(digits: &mut Peekable<Chars<'_>>) -> Option<u32> {
     digits.next_if(|digit| digit.is_digit(8))?.to_digit(8)
-}
-
-/// A class, behind its bracket: what is inside of it stands for itself but for escapes, ranges and POSIX's names.
-fn class<'a>(text: &'a str, out: &mut String) -> Result<&'a str, SyntaxError> {
-    let mut rest = text.strip_prefix('^').unwrap_or(text);
-    out.push('[');
-    if rest.len() < text.len() {
-        out.push('^');
-    }
-    let mut first = true;
-    loop {
-        if rest.is_empty() {
-            return Err(SyntaxError::Class);
-        }
-        if let Some(end) = rest.strip_prefix(']').filter(|_| !first) {
-            out.push(']');
-            return Ok(end);
-        }
-        first = false;
-        if let Some(text) = rest.strip_prefix("[:")
-            && let Some((name, behind)) = text.split_once(":]")
-        {
-            if !is_posix(name.strip_prefix('^').unwrap_or(name)) {
-                return Err(SyntaxError::Class);
-            }
-            out.push_str(&format!("[:{name}:]"));
-            rest = behind;
-            continue;
-        }
-        if let Some(text) = rest.strip_prefix('\\')
-            && let Some((class, behind)) = named_class(text)?
-        {
-            out.push_str(&class);
-            rest = behind;
-            continue;
-        }
-        let (low, behind) = class_char(rest)?;
-        rest = behind;
-        push_literal(low, out);
-        if let Some(text) = rest.strip_prefix('-').filter(|text| !text.starts_with(']')) {
-            let (high, behind) = class_char(text)?;
-            if high < low {
-                return Err(SyntaxError::Class);
-            }
-            out.push('-');
-            push_literal(high, out);
-            rest = behind;
-        }
-    }
 }
 
 fn class_char(text: &str) -> Result<(char, &str), SyntaxError> {
@@ -386,4 +445,68 @@ fn is_posix(name: &str) -> bool {
             | "word"
             | "xdigit"
     )
+}
+
+#[cfg(test)]
+thread_local! {
+    static LOOKED: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
+/// Counts the bytes that were looked at ahead of the place where the translation is.
+#[cfg(test)]
+fn looked(bytes: usize) {
+    LOOKED.set(LOOKED.get() + bytes);
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What looks ahead, what ends it, and what is between.
+    const PIECES: [&str; 26] = [
+        "{", "{1", "{1,", "a{1", "{,", "}", "[", "[[:", "[[:a]", "[:", ":]", "]", "(?", "(?P<", "(?P<a>", ")", ">",
+        ":", r"\Q", r"\E", r"\p{", r"\x{", r"\", "a", "1", "é",
+    ];
+
+    proptest! {
+        /// Whoever sends an expression gets time by its length, whatever is in it.
+        #[test]
+        fn every_byte_is_looked_at_a_few_times_only(
+            front in "[a(\\[]{0,2}",
+            pieces in proptest::collection::vec(0..PIECES.len(), 1..4),
+            times in 1usize..3_000,
+            end in 0..PIECES.len(),
+        ) {
+            let middle: String = pieces.into_iter().map(|piece| PIECES[piece]).collect();
+            let text = format!("{front}{}{}", middle.repeat(times), PIECES[end]);
+            LOOKED.set(0);
+            let _ = translate(&text);
+            prop_assert!(LOOKED.get() <= 4 * text.len() + 4, "{} of {}", LOOKED.get(), text.len());
+        }
+    }
+
+    #[test]
+    fn what_takes_long_to_disregard_the_case_of_has_a_limit() {
+        for piece in [r"\pL", r"\P{Greek}", r"[a\pN]", r"[ -\x{10ffff}]", r"[\Wa]", "[[:^alpha:]a]"] {
+            assert!(translate(&piece.repeat(5_000)).is_ok(), "{piece}");
+            assert!(translate(&format!("(?i){}", piece.repeat(8))).is_ok(), "{piece}");
+            assert_eq!(translate(&format!("(?i){}", piece.repeat(9))), Err(SyntaxError::Wide), "{piece}");
+            assert_eq!(translate(&format!("(?s-i:a(?mi:{}))", piece.repeat(9))), Err(SyntaxError::Wide), "{piece}");
+        }
+        for piece in ["[a-z]", r"\W", r"[\w.-]", "[^a]", "a", "[[:alpha:]]"] {
+            assert!(translate(&format!("(?i){}", piece.repeat(5_000))).is_ok(), "{piece}");
+        }
+    }
+
+    #[test]
+    fn what_opens_and_never_ends_is_looked_at_once() {
+        for piece in ["{", "a{1", "{1,", "[[:a]", r"[\[[:]", "[[:"] {
+            let text = piece.repeat(10_000);
+            LOOKED.set(0);
+            let _ = translate(&text);
+            assert!(LOOKED.get() <= 4 * text.len(), "{piece}: {} of {}", LOOKED.get(), text.len());
+        }
+    }
 }
