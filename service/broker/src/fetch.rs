@@ -126,6 +126,8 @@ impl Broker {
                 watching = Some(Watching::of(wanted, &notify));
                 continue;
             }
+            // Many partitions' answers are memory that a fetch need not hold while it waits.
+            drop(round);
             let _ = tokio::time::timeout_at(deadline, notify.notified()).await;
         }
     }

@@ -37,6 +37,8 @@ pub(crate) enum Stream {
 pub(crate) struct Budgets {
     /// Frames of requests.
     pub(crate) requests: FrameBudgets,
+    /// Fetches that wait.
+    pub(crate) waiting_fetches: Budget,
     /// Parts of segment files on their way through TLS.
     pub(crate) sealed: Budget,
 }

@@ -55,7 +55,7 @@ pub(crate) async fn dispatch(session: &mut Session, frame: Frame) -> Result<Pend
     let usage = Usage::of(header.api);
     usage.request_bytes.fetch_add(body.remaining() as u64, Ordering::Relaxed);
     let meter = Arc::new(Meter::new(session.broker.clone(), caller.clone(), usage, session.mute.clone(), queued));
-    let request = Request { session, header, caller, reserved, meter: Arc::clone(&meter) };
+    let request = Request { session, header, caller, reserved: Arc::new(reserved), meter: Arc::clone(&meter) };
     let waiting = Timed::new(Arc::clone(&meter), pin!(route(request, body))).await?;
     meter.handled();
     Ok(Pending { answer: Box::pin(Timed::new(Arc::clone(&meter), waiting)), meter: Some(meter) })

@@ -83,6 +83,16 @@ pub(crate) const MAX_DESCRIBED_PRODUCERS: usize = 100_000;
 /// Partitions that one DescribeTransactions answer names, some 10 bytes each beside their topics' names.
 pub(crate) const MAX_DESCRIBED_TRANSACTION_PARTITIONS: usize = 100_000;
 
+/// Memory that fetches hold together while they wait for records: those of half a million partitions. One that finds no room is answered
+/// at once with what there is, and asks again.
+pub(crate) const WAITING_FETCHES_BYTES: usize = 128 * 1024 * 1024;
+
+/// What a fetch holds while it waits, beside its partitions: a task and the answer's shape, rounded up.
+pub(crate) const WAITING_FETCH_BYTES: usize = 2 * 1024;
+
+/// What each of its partitions adds: what is asked of it, and its place among those whom the partition wakes; rounded up.
+pub(crate) const WAITING_PARTITION_BYTES: usize = 256;
+
 /// Memory that all fetch sessions together may take: some 200,000 partitions by id.
 pub(crate) const MAX_FETCH_SESSION_BYTES: usize = 64 * 1024 * 1024;
 

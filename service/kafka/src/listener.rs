@@ -20,7 +20,7 @@ use crate::budget::{Budget, FrameBudgets};
 use crate::connection::{self, Budgets, Stream};
 use crate::fetch_sessions::FetchSessions;
 use crate::frame::FrameLimits;
-use crate::limits::{MAX_CONNECTIONS, SEALED_BUDGET_BYTES};
+use crate::limits::{MAX_CONNECTIONS, SEALED_BUDGET_BYTES, WAITING_FETCHES_BYTES};
 use crate::session::{ListenerName, Session};
 use crate::throttle::Mute;
 use crate::tls::{self, TlsOptions};
@@ -37,7 +37,7 @@ pub struct ListenerSecurity {
 /// The Kafka door of one process: its listeners share the request budget, as many connections as it can carry, and the fetch sessions.
 pub struct KafkaDoor {
     broker: Broker,
-    budgets: Budgets,
+    pub(crate) budgets: Budgets,
     limits: FrameLimits,
     slots: Arc<Semaphore>,
     handshakes: Handshakes,
@@ -57,7 +57,11 @@ impl KafkaDoor {
         let slots = usize::try_from(config.fetch_session_slots).unwrap_or(0);
         KafkaDoor {
             broker,
-            budgets: Budgets { requests: FrameBudgets::default(), sealed: Budget::new(SEALED_BUDGET_BYTES) },
+            budgets: Budgets {
+                requests: FrameBudgets::default(),
+                waiting_fetches: Budget::new(WAITING_FETCHES_BYTES),
+                sealed: Budget::new(SEALED_BUDGET_BYTES),
+            },
             limits,
             slots: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
             handshakes: Handshakes::default(),
@@ -214,7 +218,9 @@ impl Accept {
                 }
             };
             let auth = Auth::new(sasl, principal, opened);
-            let session = Session { broker, listener, peer, local, auth, mute: Mute::new(), fetch_sessions };
+            let waiting_fetches = budgets.waiting_fetches.clone();
+            let session =
+                Session { broker, listener, peer, local, auth, mute: Mute::new(), fetch_sessions, waiting_fetches };
             connection::serve(session, stream, budgets, limits, stop).await;
             drop(open);
         });

@@ -19,8 +19,8 @@ pub(crate) struct Request<'a> {
     pub(crate) session: &'a Session,
     pub(crate) header: RequestHeader,
     pub(crate) caller: Caller,
-    /// Released when the request's bytes are no longer needed.
-    pub(crate) reserved: Reserved,
+    /// Released when the request's bytes are no longer needed: with the answer, unless [`ReplyTo::let_go`] says that it is sooner.
+    pub(crate) reserved: Arc<Reserved>,
     /// What the request costs its caller.
     pub(crate) meter: Arc<Meter>,
 }
@@ -31,6 +31,8 @@ pub(crate) struct ReplyTo {
     pub(crate) version: i16,
     correlation_id: i32,
     meter: Option<Arc<Meter>>,
+    /// What waits for its answer may have parts of the frame, and each keeps all of it.
+    reserved: Option<Arc<Reserved>>,
 }
 
 impl Request<'_> {
@@ -39,6 +41,7 @@ impl Request<'_> {
             version: self.header.version,
             correlation_id: self.header.correlation_id,
             meter: Some(Arc::clone(&self.meter)),
+            reserved: Some(Arc::clone(&self.reserved)),
         }
     }
 
@@ -52,7 +55,13 @@ impl Request<'_> {
 impl ReplyTo {
     /// An answer that nobody pays for.
     pub(crate) fn unmetered(version: i16, correlation_id: i32) -> Self {
-        ReplyTo { version, correlation_id, meter: None }
+        ReplyTo { version, correlation_id, meter: None, reserved: None }
+    }
+
+    /// The same for an answer that may be long in coming, and has copied what it needs of the frame: what that holds is given back with
+    /// the request.
+    pub(crate) fn let_go(self) -> Self {
+        ReplyTo { reserved: None, ..self }
     }
 
     /// What the request costs its caller.

@@ -8,7 +8,7 @@ use tidelog_broker::Broker;
 use tidelog_model::{Caller, Door, Principal};
 
 use crate::auth::Auth;
-use crate::budget::Owner;
+use crate::budget::{Budget, Owner};
 use crate::fetch_sessions::FetchSessions;
 use crate::frame::Allowance;
 use crate::throttle::Mute;
@@ -36,6 +36,8 @@ pub(crate) struct Session {
     pub(crate) mute: Mute,
     /// Those of all connections of the door.
     pub(crate) fetch_sessions: Arc<FetchSessions>,
+    /// Memory of fetches that wait, on all connections of the door.
+    pub(crate) waiting_fetches: Budget,
 }
 
 /// Where clients of a connection should come back to.

@@ -29,6 +29,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
+use crate::budget::Budget;
 use crate::{KafkaDoor, ListenerName, ListenerSecurity};
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -210,6 +211,45 @@ async fn requests_that_want_no_session_get_everything_and_none() {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn a_fetch_that_finds_no_room_to_wait_in_is_answered_at_once() {
+    let fixture = Fixture::start(&[("num.partitions", "10")]).await;
+    let id = fixture.create("events").await;
+    let mut door = KafkaDoor::new(fixture.broker.clone());
+    // For one of them.
+    door.budgets.waiting_fetches = Budget::new(8 * 1024);
+    let name = ListenerName { name: Arc::from("OTHER"), advertised: None };
+    let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = door.listen(socket, name, ListenerSecurity::default()).unwrap();
+    let partitions: Vec<i32> = (0..10).collect();
+    let begin = of_session(0, 0, fetch(12, id, &partitions));
+    let patient = |request| FetchRequest { max_wait_ms: 300_000, ..request };
+    let mut streams = Vec::new();
+    for _ in 0..2 {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let session = call(&mut stream, 12, &begin).await.session_id;
+        assert!(session > 0, "an answer that comes at once needs no room, or has it");
+        // A request by its session names nothing, and waits for as many partitions.
+        let request = patient(of_session(session, 1, fetch(12, id, &[])));
+        let frame = request_frame(12, 7, None, &request).unwrap().into_bytes().unwrap();
+        stream.write_all(&frame).await.unwrap();
+        streams.push(stream);
+    }
+    let [mut first, mut second] = <[TcpStream; 2]>::try_from(streams).unwrap();
+    let answered = async {
+        tokio::select! {
+            length = first.read_u32() => (length.unwrap(), 1),
+            length = second.read_u32() => (length.unwrap(), 0),
+        }
+    };
+    let (length, other) = timeout(PATIENCE, answered).await.expect("one is answered");
+    assert!(length < 100, "it is empty");
+    // The other one waits for what comes.
+    fixture.produce(3).await;
+    let waiting = if other == 0 { &mut first } else { &mut second };
+    assert!(timeout(PATIENCE, waiting.read_u32()).await.expect("an answer").unwrap() > 100);
 }
 
 #[tokio::test]

@@ -7,4 +7,5 @@ mod budgets;
 mod clients;
 mod connections;
 mod idle;
+mod parked;
 mod process;

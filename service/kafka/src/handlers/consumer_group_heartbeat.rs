@@ -16,7 +16,7 @@ use crate::answer::{Hangup, Waiting};
 use crate::request::{Request, sentence};
 
 pub(crate) async fn handle(request: Request<'_>, message: ConsumerGroupHeartbeatRequest) -> Result<Waiting, Hangup> {
-    let to = request.reply_to();
+    let to = request.reply_to().let_go();
     let broker = &request.session.broker;
     let group = GroupId::from(message.group_id.as_str());
     let beat = ConsumerHeartbeat {

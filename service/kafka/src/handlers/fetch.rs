@@ -14,11 +14,13 @@ use tidelog_protocol::messages::{
     AbortedTransaction, FetchLeader, FetchNodeEndpoint, FetchRequest, FetchResponse, FetchTopic,
     FetchableTopicResponse, PartitionData,
 };
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::leaders::Leaders;
 use crate::answer::{Answer, Files, Hangup, Waiting};
 use crate::fetch_sessions::{Answered, Asked, Continued, FetchSessions, Known, NO_SESSION, Named, Opened, topic_of};
+use crate::limits::{WAITING_FETCH_BYTES, WAITING_PARTITION_BYTES};
 use crate::request::{ReplyTo, Request, code};
 
 /// From here on topics go by id (KIP-516).
@@ -26,7 +28,7 @@ const FIRST_BY_ID: i16 = 13;
 /// From here on errors name the leader (KIP-951).
 const FIRST_WITH_LEADERS: i16 = 16;
 
-/// Consecutive partitions of one topic, to give the answer the same shape.
+/// Consecutive partitions of one topic, to give the answer the same shape. Has nothing of the frame: it waits as long as the fetch.
 struct Shape {
     topic: Str,
     topic_id: TopicId,
@@ -36,12 +38,13 @@ struct Shape {
 /// What the answer does to the sessions.
 enum Session {
     None,
-    Wanted(Vec<FetchTopic>),
+    /// What is asked of each partition, in the order of the shapes.
+    Wanted(Vec<Asked>),
     Continued(Continued),
 }
 
-pub(crate) async fn handle(request: Request<'_>, mut message: FetchRequest) -> Result<Waiting, Hangup> {
-    let to = request.reply_to();
+pub(crate) async fn handle(request: Request<'_>, message: FetchRequest) -> Result<Waiting, Hangup> {
+    let to = request.reply_to().let_go();
     let by_id = to.version >= FIRST_BY_ID;
     let (broker, sessions) = (&request.session.broker, &request.session.fetch_sessions);
     let name_of = |topic: &TopicRef| broker.name_behind(&request.caller, topic);
@@ -54,9 +57,11 @@ pub(crate) async fn handle(request: Request<'_>, mut message: FetchRequest) -> R
         Opened::Continued(continued) => remembered(continued),
     };
     let read_committed = message.isolation_level == 1;
+    let patience = Duration::from_millis(u64::try_from(message.max_wait_ms).unwrap_or(0));
+    let waiting = request.session.waiting_fetches.reserve_now(memory(&shapes, &request.caller));
     let asking = Asking {
         partitions: wanted,
-        max_wait: Duration::from_millis(u64::try_from(message.max_wait_ms).unwrap_or(0)),
+        max_wait: if waiting.is_some() { patience } else { Duration::ZERO },
         min_bytes: size(message.min_bytes),
         max_bytes: size(message.max_bytes),
         isolation: if read_committed { Isolation::ReadCommitted } else { Isolation::ReadUncommitted },
@@ -78,15 +83,16 @@ pub(crate) async fn handle(request: Request<'_>, mut message: FetchRequest) -> R
         leaders: Leaders::new(&request, FIRST_WITH_LEADERS),
         session: match opened {
             Opened::None => Session::None,
-            Opened::Wanted => Session::Wanted(std::mem::take(&mut message.topics)),
+            Opened::Wanted => Session::Wanted(asked(&message.topics)),
             Opened::Continued(continued) => Session::Continued(continued),
         },
         sessions: Arc::clone(sessions),
         broker: broker.clone(),
         caller: request.caller.clone(),
+        _waiting: waiting,
     };
-    // A fetch's own bytes are few; the long poll must not hold budget that produces need.
-    drop(request);
+    // Nothing of the frame is left: the long poll must not hold budget that produces need.
+    drop((request, message));
     let fetch = match futures::poll!(&mut fetch) {
         Poll::Ready(fetched) => Either::Left(fetched),
         // On a task of its own: it waits while earlier answers of this connection are still awaited.
@@ -109,12 +115,25 @@ fn named(topics: &[FetchTopic], by_id: bool) -> (Vec<Shape>, Vec<Wanted>) {
         let reference = topic_of(topic, by_id);
         wanted.extend(topic.partitions.iter().map(|asked| want(&reference, asked.partition, &Asked::of(asked))));
         shapes.push(Shape {
-            topic: topic.topic.clone(),
+            topic: Str::from(topic.topic.as_str()),
             topic_id: topic.topic_id,
             partitions: topic.partitions.iter().map(|asked| asked.partition).collect(),
         });
     }
     (shapes, wanted)
+}
+
+/// What is asked of each partition.
+fn asked(topics: &[FetchTopic]) -> Vec<Asked> {
+    topics.iter().flat_map(|topic| topic.partitions.iter().map(Asked::of)).collect()
+}
+
+/// What the fetch holds while it waits, bytes.
+fn memory(shapes: &[Shape], caller: &Caller) -> usize {
+    let of_topic = |shape: &Shape| {
+        shape.partitions.len() * WAITING_PARTITION_BYTES + 2 * shape.topic.as_bytes().len() + size_of::<Shape>()
+    };
+    WAITING_FETCH_BYTES + caller.client_id.len() + shapes.iter().map(of_topic).sum::<usize>()
 }
 
 /// The partitions of the session.
@@ -162,6 +181,8 @@ struct Reply {
     sessions: Arc<FetchSessions>,
     broker: Broker,
     caller: Caller,
+    /// What it takes of the memory for fetches that wait.
+    _waiting: Option<OwnedSemaphorePermit>,
 }
 
 impl Reply {
@@ -172,7 +193,7 @@ impl Reply {
         let session = std::mem::replace(&mut self.session, Session::None);
         let (session_id, news) = match session {
             Session::None => (NO_SESSION, None),
-            Session::Wanted(topics) => (self.begin_session(&topics, &fetched), None),
+            Session::Wanted(asked) => (self.begin_session(&asked, &fetched), None),
             Session::Continued(continued) => {
                 self.find_other_ids(&continued, &mut fetched);
                 match continued.select(fetched.iter().map(answered)) {
@@ -223,17 +244,18 @@ impl Reply {
     }
 
     /// The session that the next requests may go on with.
-    fn begin_session(&self, topics: &[FetchTopic], fetched: &[FetchedPartition]) -> i32 {
+    fn begin_session(&self, asked: &[Asked], fetched: &[FetchedPartition]) -> i32 {
         let by_id = self.to.version >= FIRST_BY_ID;
-        let partitions = topics.iter().flat_map(|topic| {
-            let reference = topic_of(topic, by_id);
-            let name = self.broker.name_behind(&self.caller, &reference);
-            topic.partitions.iter().map(move |asked| Named {
-                topic: reference.clone(),
-                name: name.clone(),
-                partition: asked.partition,
-                asked: Asked::of(asked),
-            })
+        let partitions = self.shapes.iter().flat_map(|shape| {
+            let topic = if by_id { TopicRef::Id(shape.topic_id) } else { TopicRef::from(shape.topic.as_str()) };
+            let name = self.broker.name_behind(&self.caller, &topic);
+            shape.partitions.iter().map(move |partition| (topic.clone(), name.clone(), *partition))
+        });
+        let partitions = partitions.zip(asked).map(|((topic, name, partition), asked)| Named {
+            topic,
+            name,
+            partition,
+            asked: *asked,
         });
         let known = fetched.iter().map(|fetched| answered(fetched).known());
         self.sessions.create(&self.caller.principal, by_id, partitions.zip(known))

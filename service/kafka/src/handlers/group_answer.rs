@@ -10,14 +10,14 @@ use tidelog_protocol::{Response, Str};
 use crate::answer::{Hangup, Waiting};
 use crate::request::Request;
 
-/// Enqueues a call to a group; its reply is encoded by `answer` when it comes.
+/// Enqueues a call to a group; its reply is encoded by `answer` when it comes, which may be long: it must have nothing of the frame.
 pub(super) async fn call<R: Response + Clone + Send>(
     request: Request<'_>,
     group: &str,
     call: GroupCall,
     answer: impl FnOnce(Result<GroupReply, KafkaError>) -> R + Send + 'static,
 ) -> Result<Waiting, Hangup> {
-    let to = request.reply_to();
+    let to = request.reply_to().let_go();
     let ticket = request.session.broker.group(&request.caller, GroupId::from(group), call).await;
     drop(request);
     Ok(Box::pin(async move {

@@ -14,9 +14,9 @@ use crate::request::Request;
 
 pub(crate) async fn handle(request: Request<'_>, message: JoinGroupRequest) -> Result<Waiting, Hangup> {
     let version = request.header.version;
-    let asked = message.member_id.clone();
+    let asked = MemberId::from(message.member_id.as_str());
     let join = JoinGroup {
-        member_id: MemberId::from(message.member_id.as_str()),
+        member_id: asked.clone(),
         instance_id: instance(message.group_instance_id.as_ref()),
         client_id: Arc::clone(&request.caller.client_id),
         client_host: Arc::from(format!("/{}", request.caller.host)),
@@ -37,8 +37,8 @@ pub(crate) async fn handle(request: Request<'_>, message: JoinGroupRequest) -> R
     call(request, &message.group_id, GroupCall::Join(join), move |reply| match reply {
         Ok(GroupReply::Join(Ok(joined))) => accepted(joined, version),
         Ok(GroupReply::Join(Err(refused))) => refusal(&refused, version),
-        Ok(_) => refusal(&JoinRefused { error: MISMATCH, member_id: MemberId::from(asked.as_str()) }, version),
-        Err(error) => refusal(&JoinRefused { error, member_id: MemberId::from(asked.as_str()) }, version),
+        Ok(_) => refusal(&JoinRefused { error: MISMATCH, member_id: asked }, version),
+        Err(error) => refusal(&JoinRefused { error, member_id: asked }, version),
     })
     .await
 }

@@ -8,10 +8,10 @@ use futures::future::join_all;
 use tidelog_broker::{
     Acks, AppendError, AppendRequest, AppendTicket, Appended, BrokerError, TopicRef, Transaction, TransactionSupport,
 };
-use tidelog_model::{KafkaError, PartitionIndex, QuotaKind};
+use tidelog_model::{KafkaError, PartitionIndex, QuotaKind, TopicId};
 use tidelog_protocol::messages::{
     BatchIndexAndErrorMessage, PartitionProduceData, PartitionProduceResponse, ProduceLeader, ProduceNodeEndpoint,
-    ProduceRequest, ProduceResponse, TopicProduceData, TopicProduceResponse,
+    ProduceRequest, ProduceResponse, TopicProduceResponse,
 };
 use tidelog_protocol::{Records, Str};
 use tidelog_record::{BatchHeader, Codec, RecordFault};
@@ -32,7 +32,8 @@ const TWICE: &str = "the request names the partition more than once, so nothing 
 
 /// A topic of the answer under construction.
 struct Topic {
-    data: TopicProduceData,
+    name: Str,
+    topic_id: TopicId,
     indexes: Vec<i32>,
 }
 
@@ -44,10 +45,10 @@ pub(crate) async fn handle(request: Request<'_>, mut message: ProduceRequest) ->
         _ => Err(KafkaError::InvalidRequiredAcks),
     };
     let timeout = Duration::from_millis(u64::try_from(message.timeout_ms).unwrap_or(0));
-    let (to, silent) = (request.reply_to(), acks == Ok(Acks::None));
+    let (to, silent) = (request.reply_to().let_go(), acks == Ok(Acks::None));
     let mut leaders = Leaders::new(&request, FIRST_WITH_LEADERS);
     // Each append holds the frame's reservation until its bytes are in the log.
-    let reserved: Arc<dyn Any + Send + Sync> = Arc::new(request.reserved);
+    let reserved: Arc<dyn Any + Send + Sync> = request.reserved;
     let mut topics = Vec::with_capacity(message.topic_data.len());
     let mut bytes = 0;
     let mut requests = Vec::new();
@@ -66,7 +67,12 @@ pub(crate) async fn handle(request: Request<'_>, mut message: ProduceRequest) ->
             continue;
         }
         let twice: Vec<bool> = partitions.iter().map(|one| repeated.contains(&named(one.index))).collect();
-        topics.push(Topic { data, indexes: partitions.iter().map(|partition| partition.index).collect() });
+        topics.push(Topic {
+            // Copied: it waits for the flush, and a slice would keep the whole frame.
+            name: Str::from(data.name.as_str()),
+            topic_id: data.topic_id,
+            indexes: partitions.iter().map(|partition| partition.index).collect(),
+        });
         for (PartitionProduceData { index, records, .. }, twice) in partitions.into_iter().zip(twice) {
             let batch = match records {
                 Some(Records::Bytes(bytes)) => bytes,
@@ -117,11 +123,11 @@ pub(crate) async fn handle(request: Request<'_>, mut message: ProduceRequest) ->
         let results = join_all(tickets).await;
         let failed = results.iter().any(Result::is_err);
         let mut results = results.into_iter();
-        for Topic { data, indexes } in topics {
+        for Topic { name, topic_id, indexes } in topics {
             let answers = indexes.into_iter().zip(&mut results);
             responses.push(TopicProduceResponse {
-                name: data.name,
-                topic_id: data.topic_id,
+                name,
+                topic_id,
                 partition_responses: answers.map(|(index, result)| partition(index, result, &mut leaders)).collect(),
                 ..Default::default()
             });
