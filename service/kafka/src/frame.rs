@@ -8,7 +8,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, ReadHalf};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -155,10 +155,11 @@ impl FrameReader {
             Ok(Err(error)) => return Err(error.into()),
             Err(_) => return Err(FrameError::Idle),
         }
-        let announced = match self.buffer.split_to(4)[..] {
-            [a, b, c, d] => i32::from_be_bytes([a, b, c, d]),
-            _ => return Err(FrameError::Closed),
+        let announced = match self.buffer.first_chunk::<4>() {
+            Some(bytes) => i32::from_be_bytes(*bytes),
+            None => return Err(FrameError::Closed),
         };
+        self.buffer.advance(4);
         let length = match usize::try_from(announced) {
             Ok(length) if sizes.contains(&length) => length,
             _ if announced >> 8 == TLS_HANDSHAKE => return Err(FrameError::Tls),
@@ -173,10 +174,12 @@ impl FrameReader {
         }
     }
 
-    /// A frame that fits into the connection's own buffer. Its bytes are a slice of it: nothing is copied.
+    /// A frame that fits into the connection's own buffer. It is copied: a slice, however small, would keep all of the buffer, which is
+    /// not charged, and the next frame would need another one.
     async fn small(&mut self, length: usize, stranger: bool) -> Result<Frame, FrameError> {
         self.own(length, length).await?;
-        let body = self.buffer.split_to(length).freeze();
+        let body = Bytes::copy_from_slice(self.buffer.get(..length).unwrap_or_default());
+        self.buffer.advance(length);
         if stranger {
             return Ok(Frame { body, reserved: Reserved::default(), queued: Duration::ZERO });
         }
@@ -212,7 +215,7 @@ impl FrameReader {
             }
             let here = self.buffer.len().min(body.capacity() - body.len());
             if here > 0 {
-                body.put(self.buffer.split_to(here));
+                body.put((&mut self.buffer).take(here));
                 continue;
             }
             // The waits are not the client's fault.
@@ -240,7 +243,13 @@ impl FrameReader {
 
     async fn fill(&mut self, need: usize) -> io::Result<()> {
         while self.buffer.len() < need {
-            self.buffer.reserve(READ_BUFFER_BYTES.max(need) - self.buffer.len());
+            let room = READ_BUFFER_BYTES.max(need);
+            if self.buffer.capacity() < room && !self.buffer.try_reclaim(room - self.buffer.len()) {
+                // More is left than was taken. It never grows beyond what one frame needs.
+                let mut buffer = BytesMut::with_capacity(room);
+                buffer.extend_from_slice(&self.buffer);
+                self.buffer = buffer;
+            }
             self.inlet.read(&mut self.buffer).await?;
         }
         Ok(())
@@ -271,4 +280,46 @@ impl Inlet {
 fn step(came: usize, length: usize) -> usize {
     let times = if came < FRAME_QUICK_LOAN { 3 } else { 1 };
     (came * times).max(FRAME_FIRST_LOAN).min(length - came)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    const LIMITS: FrameLimits = FrameLimits { max_bytes: 1 << 20, max_idle: Duration::from_secs(20) };
+
+    async fn pair() -> (TcpStream, FrameReader) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (server, _) = listener.accept().await.unwrap();
+        (client, FrameReader::new(Inlet::Plain(Arc::new(server)), FrameBudgets::default(), LIMITS))
+    }
+
+    /// A frame of this many bytes, all the same.
+    fn frame(length: usize, byte: u8) -> Vec<u8> {
+        [&u32::try_from(length).unwrap().to_be_bytes()[..], &vec![byte; length]].concat()
+    }
+
+    #[tokio::test]
+    async fn frames_that_are_kept_hold_their_own_bytes_only() {
+        let (mut client, mut reader) = pair().await;
+        let lengths = [100, 8, 5_000, 9_000, 16_000, 20_000, 700, OWN_BYTES, 12_000, 12_000, 12_000];
+        let sent: Vec<u8> = lengths.iter().zip(0..).flat_map(|(length, byte)| frame(*length, byte)).collect();
+        let sending = tokio::spawn(async move {
+            client.write_all(&sent).await.unwrap();
+            client
+        });
+        let mut kept = Vec::new();
+        for (length, byte) in lengths.into_iter().zip(0..) {
+            let frame = reader.next(Allowance::Known, || Owner::network([127, 0, 0, 1].into())).await.unwrap();
+            assert_eq!(frame.body, vec![byte; length], "frame {byte}");
+            kept.push(frame.body);
+            assert!(reader.buffer.capacity() <= READ_BUFFER_BYTES, "frame {byte}");
+        }
+        assert!(kept.iter().all(Bytes::is_unique), "no frame is a part of the connection's buffer");
+        sending.await.unwrap();
+    }
 }
