@@ -131,10 +131,12 @@ impl ColdPart {
             return Err(io::ErrorKind::UnexpectedEof.into());
         };
         let skip = at - start;
-        let wanted = skip.saturating_add(most).min(lent.len - start);
+        let end = skip.saturating_add(most).min(lent.len - start);
+        // Only whole batches come: also the one with that byte, which ends here if it does not begin at the mark.
+        let wanted = end.max(COLD_MARK_BYTES.min(lent.len - start));
         let reserved = lent.loans.reserve(wanted).await.ok_or(io::ErrorKind::BrokenPipe)?;
         let read = lent.remote.read(&lent.partition, offset, wanted).await.map_err(io::Error::other)?;
-        let end = wanted.min(read.batches.len());
+        let end = end.min(read.batches.len());
         if end <= skip {
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the cold tier has less than it had"));
         }
@@ -142,14 +144,16 @@ impl ColdPart {
     }
 }
 
-/// Where batches begin, some distance apart. The first one holds the offset that was asked for, perhaps behind its beginning.
+/// Where batches begin, so that each begins at a mark or ends less than that distance behind one. The first one holds the offset that was
+/// asked for, perhaps behind its beginning.
 fn marks(asked: Offset, batches: &Bytes) -> Vec<(usize, Offset)> {
     let (mut marks, mut at) = (vec![(0, asked)], 0);
     while let Ok(batch) = Batch::parse(&batches.slice(at..)) {
-        if marks.last().is_some_and(|(last, _)| at - last >= COLD_MARK_BYTES) {
+        let end = at + batch.size();
+        if marks.last().is_some_and(|(last, _)| at > *last && end - last > COLD_MARK_BYTES) {
             marks.push((at, batch.header().base_offset));
         }
-        at += batch.size();
+        at = end;
     }
     marks
 }
@@ -185,23 +189,110 @@ fn units(bytes: usize) -> u32 {
 #[cfg(test)]
 mod tests {
     use bytes::BytesMut;
-    use tidelog_model::Timestamp;
+    use tidelog_log::{BoxFuture, LocalLog, RemoteBatches, RemoteError, RemoteExtent, SegmentInfo, TimestampedOffset};
+    use tidelog_model::{LeaderEpoch, PartitionIndex, Timestamp, TopicId, TopicName};
     use tidelog_record::BatchBuilder;
 
     use super::*;
+
+    /// A batch of about this size.
+    fn batch(offset: i64, bytes: usize) -> Bytes {
+        let mut builder = BatchBuilder::new(Offset(offset));
+        let value: Vec<u8> = (0..bytes).map(|at| (at / 7 + offset as usize) as u8).collect();
+        builder.push(Timestamp(1), None, Some(&value), &[]).unwrap();
+        builder.build().unwrap().into_bytes()
+    }
 
     #[test]
     fn marks_are_where_batches_begin() {
         let mut all = BytesMut::new();
         let mut starts = Vec::new();
         for offset in 0..10 {
-            let mut builder = BatchBuilder::new(Offset(offset));
-            builder.push(Timestamp(1), None, Some(&vec![b'x'; COLD_MARK_BYTES / 2 + 1]), &[]).unwrap();
             starts.push((all.len(), Offset(offset)));
-            all.extend_from_slice(&builder.build().unwrap().into_bytes());
+            all.extend_from_slice(&batch(offset, COLD_MARK_BYTES / 2 - 100));
         }
         let found = marks(Offset(0), &all.freeze());
         let every_second: Vec<_> = starts.into_iter().step_by(2).collect();
         assert_eq!(found, every_second);
+    }
+
+    /// Has these batches, and gives whole ones: as many as fit, and at least one.
+    struct WholeBatches(Vec<Bytes>);
+
+    impl RemoteLog for WholeBatches {
+        fn lead(&self, _: &TopicIdPartition, _: LeaderEpoch, _: Arc<dyn LocalLog>) {}
+
+        fn resign(&self, _: &TopicIdPartition) {}
+
+        fn remembers(&self, _: &TopicIdPartition) -> bool {
+            true
+        }
+
+        fn extent(&self, _: &TopicIdPartition) -> RemoteExtent {
+            RemoteExtent::Unknown
+        }
+
+        fn segments(&self, _: &TopicIdPartition) -> Option<Vec<SegmentInfo>> {
+            None
+        }
+
+        fn wake(&self, _: &TopicIdPartition) {}
+
+        fn read(
+            &self,
+            _: &TopicIdPartition,
+            offset: Offset,
+            max_bytes: usize,
+        ) -> BoxFuture<'static, Result<RemoteBatches, RemoteError>> {
+            let mut batches = BytesMut::new();
+            for batch in &self.0[offset.get() as usize..] {
+                if !batches.is_empty() && batches.len() + batch.len() > max_bytes {
+                    break;
+                }
+                batches.extend_from_slice(batch);
+            }
+            let read = RemoteBatches { batches: batches.freeze(), aborted: Vec::new(), next: offset };
+            Box::pin(std::future::ready(Ok(read)))
+        }
+
+        fn find_timestamp(
+            &self,
+            _: &TopicIdPartition,
+            _: Timestamp,
+        ) -> BoxFuture<'static, Result<Option<TimestampedOffset>, RemoteError>> {
+            Box::pin(std::future::ready(Ok(None)))
+        }
+
+        fn delete(&self, _: &TopicIdPartition) -> BoxFuture<'static, Result<(), RemoteError>> {
+            Box::pin(std::future::ready(Ok(())))
+        }
+    }
+
+    fn partition() -> TopicIdPartition {
+        TopicIdPartition { id: TopicId::ZERO, topic: TopicName::new("t").unwrap(), partition: PartitionIndex(0) }
+    }
+
+    #[tokio::test]
+    async fn what_was_given_up_can_be_read_again_from_every_byte() {
+        const KB: usize = 1_000;
+        for sizes in
+            [&[10, 500][..], &[500, 10], &[60, 10, 500, 10, 60], &[10, 10, 60, 70, 10, 300, 1, 1, 500], &[64; 5]]
+        {
+            let batches: Vec<Bytes> = (0..).zip(sizes).map(|(offset, size)| batch(offset, size * KB)).collect();
+            let all = Bytes::from(batches.concat());
+            let loans = ColdLoans::new();
+            let remote: Arc<dyn RemoteLog> = Arc::new(WholeBatches(batches));
+            let reserved = loans.reserve(all.len()).await.unwrap();
+            let part = loans.lend(&remote, &partition(), Offset(0), all.clone(), reserved);
+            assert!(loans.take_back());
+            for at in (0..all.len()).step_by(3 * KB).chain([all.len() - 1]) {
+                for most in [1, KB, COLD_MARK_BYTES, 4 * COLD_MARK_BYTES] {
+                    let read =
+                        part.read(at, most).await.unwrap_or_else(|error| panic!("{sizes:?} {at} {most}: {error}"));
+                    let fits = !read.is_empty() && read.len() <= most && all[at..].starts_with(&read);
+                    assert!(fits, "{sizes:?}: {} bytes at {at}", read.len());
+                }
+            }
+        }
     }
 }
