@@ -3,14 +3,16 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::pin::pin;
 use std::sync::{Arc, Weak};
+use std::task::Poll;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tidelog_log::RemoteLog;
 use tidelog_model::{Offset, TopicIdPartition};
 use tidelog_record::Batch;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use crate::limits::{COLD_BUDGET_BYTES, COLD_BUDGET_UNIT, COLD_MARK_BYTES};
 
@@ -19,6 +21,8 @@ pub(crate) struct ColdLoans {
     room: Arc<Semaphore>,
     /// The oldest first: it is the slowest reader's.
     lent: Mutex<VecDeque<Weak<Lent>>>,
+    /// An answer keeps what was reserved for its read: who waits for room may have it.
+    more_lent: Notify,
 }
 
 /// Record batches from the cold tier, as a part of an answer.
@@ -39,18 +43,24 @@ struct Lent {
 impl ColdLoans {
     pub(crate) fn new() -> Arc<Self> {
         let room = Arc::new(Semaphore::new(COLD_BUDGET_BYTES / COLD_BUDGET_UNIT));
-        Arc::new(ColdLoans { room, lent: Mutex::default() })
+        Arc::new(ColdLoans { room, lent: Mutex::default(), more_lent: Notify::new() })
     }
 
     /// Room for a read: what answers keep is given up for it, the oldest first. Waits only for other reads.
     pub(crate) async fn reserve(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
-        let units = units(bytes);
+        let mut room = pin!(Arc::clone(&self.room).acquire_many_owned(units(bytes)));
         loop {
-            if let Ok(reserved) = Arc::clone(&self.room).try_acquire_many_owned(units) {
-                return Some(reserved);
+            // First listen, then look: what is lent in between is not missed.
+            let more_lent = self.more_lent.notified();
+            if let Poll::Ready(reserved) = futures::poll!(room.as_mut()) {
+                return reserved.ok();
             }
-            if !self.take_back() {
-                return Arc::clone(&self.room).acquire_many_owned(units).await.ok();
+            if self.take_back() {
+                continue;
+            }
+            tokio::select! {
+                reserved = &mut room => return reserved.ok(),
+                () = more_lent => {}
             }
         }
     }
@@ -93,6 +103,8 @@ impl ColdLoans {
             all.retain(|lent| lent.strong_count() > 0);
         }
         all.push_back(Arc::downgrade(&lent));
+        drop(all);
+        self.more_lent.notify_waiters();
         ColdPart(lent)
     }
 
@@ -188,6 +200,8 @@ fn units(bytes: usize) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use bytes::BytesMut;
     use tidelog_log::{BoxFuture, LocalLog, RemoteBatches, RemoteError, RemoteExtent, SegmentInfo, TimestampedOffset};
     use tidelog_model::{LeaderEpoch, PartitionIndex, Timestamp, TopicId, TopicName};
@@ -270,6 +284,30 @@ mod tests {
 
     fn partition() -> TopicIdPartition {
         TopicIdPartition { id: TopicId::ZERO, topic: TopicName::new("t").unwrap(), partition: PartitionIndex(0) }
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_room_gets_what_answers_keep_meanwhile() {
+        let room = Arc::new(Semaphore::new(4));
+        let loans = Arc::new(ColdLoans { room, lent: Mutex::default(), more_lent: Notify::new() });
+        let remote: Arc<dyn RemoteLog> = Arc::new(WholeBatches(Vec::new()));
+        let mut reading = Vec::new();
+        for _ in 0..2 {
+            reading.push(loans.reserve(2 * COLD_BUDGET_UNIT).await.unwrap());
+        }
+        // All of it is reserved and nothing is lent: two wait, in this order.
+        let mut first = pin!(loans.reserve(3 * COLD_BUDGET_UNIT));
+        let mut second = pin!(loans.reserve(COLD_BUDGET_UNIT));
+        assert!(futures::poll!(first.as_mut()).is_pending() && futures::poll!(second.as_mut()).is_pending());
+        // The reads come to their end, and their clients take nothing.
+        let read = Bytes::from(vec![0; 2 * COLD_BUDGET_UNIT]);
+        let lend = |reserved| loans.lend(&remote, &partition(), Offset(0), read.clone(), reserved);
+        let parts: Vec<ColdPart> = reading.into_iter().map(lend).collect();
+        let patience = Duration::from_secs(20);
+        let first = tokio::time::timeout(patience, first).await.expect("room comes").unwrap();
+        let second = tokio::time::timeout(patience, second).await.expect("room comes").unwrap();
+        assert_eq!((first.num_permits(), second.num_permits(), loans.free()), (3, 1, 0));
+        assert!(parts.iter().all(|part| part.kept().is_none()));
     }
 
     #[tokio::test]
