@@ -50,10 +50,7 @@ pub(crate) enum Owner {
 impl Owner {
     /// Addresses of IPv6 are had by the network of 64 bits.
     pub(crate) fn network(address: IpAddr) -> Self {
-        Owner::Network(match address.to_canonical() {
-            IpAddr::V6(address) => IpAddr::V6((address.to_bits() & !u128::from(u64::MAX)).into()),
-            address => address,
-        })
+        Owner::Network(tidelog_model::network(address))
     }
 }
 

@@ -68,7 +68,20 @@ pub struct Caller {
     pub door: Door,
 }
 
+/// The addresses that whoever has one of them has: of IPv6 the network of 64 bits, of IPv4 the address itself.
+pub fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => IpAddr::V6((address.to_bits() & !u128::from(u64::MAX)).into()),
+        address => address,
+    }
+}
+
 impl Caller {
+    /// The network it calls from, see [`network`].
+    pub fn network(&self) -> IpAddr {
+        network(self.host)
+    }
+
     /// The service itself.
     pub fn internal(part: &str) -> Self {
         Caller {

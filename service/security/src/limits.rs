@@ -51,7 +51,7 @@ pub const MIN_RSA_BITS: usize = 2048;
 /// Counts of quotas before idle ones are looked for; one takes some 200 bytes.
 pub const COUNTERS_BEFORE_SWEEP: usize = 1_024;
 
-/// Most counts of quotas, some 20 MiB: client ids are invented freely, and every count is of one.
+/// Most counts of quotas, some 20 MiB: client ids are invented freely, and of addresses many are had.
 pub const MAX_COUNTERS: usize = 100_000;
 
 /// Least time between two searches for idle counts while there are as many as may be: each looks at all of them.

@@ -88,8 +88,9 @@ impl Quotas {
         if !self.meters.contains_key(&counter) {
             self.sweep(now);
             if self.meters.len() >= MAX_COUNTERS {
-                // Somebody invents client ids: from here on they share one count.
+                // Somebody invents client ids, or comes from ever other addresses: from here on they share one count.
                 counter.client_id = None;
+                counter.ip = None;
             }
         }
         self.meters.entry(counter).or_insert_with(|| Meter::new(rule.counter.kind, now, rule.bound))
@@ -103,11 +104,11 @@ fn rule(table: &QuotaTable, kind: QuotaKind, caller: &Caller) -> Option<Rule> {
     }
     if kind == QuotaKind::ConnectionCreationRate {
         let ip = caller.host.to_canonical();
-        let own = QuotaName::new(Some(&ip.to_string()));
-        let counter = Counter { kind, user: None, client_id: None, ip: Some(ip) };
-        return [own, QuotaName::Default].into_iter().find_map(|name| {
+        // One address by its own quota; of those that have none, all of a network of IPv6 as one: whoever has one has all of them.
+        let order = [(QuotaName::new(Some(&ip.to_string())), ip), (QuotaName::Default, caller.network())];
+        return order.into_iter().find_map(|(name, ip)| {
             let bound = *table.get(&QuotaEntity { ip: Some(name), ..QuotaEntity::default() })?.get(&kind)?;
-            Some(Rule { bound, counter: counter.clone() })
+            Some(Rule { bound, counter: Counter { kind, user: None, client_id: None, ip: Some(ip) } })
         });
     }
     let principal = caller.principal.as_str();

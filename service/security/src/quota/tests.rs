@@ -121,6 +121,34 @@ fn connections_count_by_address() {
 }
 
 #[test]
+fn addresses_of_one_network_count_together_unless_one_has_a_quota() {
+    let table = table(&[("ip=*", ConnectionCreationRate, 1.0), ("ip=2001%3Adb8%3A%3A9", ConnectionCreationRate, 1.0)]);
+    let mut quotas = Quotas::default();
+    let mut connect = |host: &str| {
+        let caller = Caller { host: host.parse().unwrap(), ..caller("alice", "c") };
+        quotas.charge(at(0), &table, ConnectionCreationRate, &caller, 11.0)
+    };
+    assert_eq!(connect("2001:db8::1"), Duration::from_secs(1));
+    assert_eq!(connect("2001:db8::2:3"), Duration::from_secs(12), "another address of the same network");
+    assert_eq!(connect("2001:db8::9"), Duration::from_secs(1), "it has a quota of its own");
+    assert_eq!(connect("2001:db8:0:1::1"), Duration::from_secs(1), "another network");
+    assert_eq!(connect("10.0.0.1"), Duration::from_secs(1));
+    assert_eq!(connect("::ffff:10.0.0.2"), Duration::from_secs(1));
+}
+
+#[test]
+fn ever_other_addresses_do_not_fill_the_memory() {
+    let table = table(&[("ip=*", ConnectionCreationRate, 1.0)]);
+    let mut quotas = Quotas::default();
+    for n in 0..MAX_COUNTERS + 1_000 {
+        let host = IpAddr::from(((0x2001_0db8_u128 << 96) + ((n as u128) << 64)).to_be_bytes());
+        let caller = Caller { host, ..caller("alice", "c") };
+        quotas.charge(at(0), &table, ConnectionCreationRate, &caller, 1.0);
+    }
+    assert!(quotas.meters.len() <= MAX_COUNTERS + 1, "{}", quotas.meters.len());
+}
+
+#[test]
 fn invented_client_ids_do_not_fill_the_memory() {
     let table = table(&[("client-id=*", ProducerByteRate, 1.0)]);
     let mut quotas = Quotas::default();
