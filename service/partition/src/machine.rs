@@ -153,9 +153,9 @@ impl Partition {
                 Placed { intent: *intent, verdict }
             })
             .collect();
-        let aborted = overlay.aborted;
+        let (aborted, crowded_out) = (overlay.aborted, overlay.crowded_out);
         self.writing = Some(first);
-        Proposal { epoch: self.epoch, first, end, placed, aborted }
+        Proposal { epoch: self.epoch, first, end, placed, aborted, crowded_out }
     }
 
     fn refusal(&self, intent: &Intent) -> Option<KafkaError> {
@@ -324,6 +324,11 @@ impl Partition {
     /// The leader epoch.
     pub fn epoch(&self) -> LeaderEpoch {
         self.epoch
+    }
+
+    /// Producers that were forgotten so far because they took more than their room.
+    pub fn forgotten_producers(&self) -> u64 {
+        self.sums.producers.evicted()
     }
 
     /// Producer states, leader epochs and transactions: what snapshots and lookups are made from.

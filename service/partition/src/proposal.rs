@@ -111,6 +111,8 @@ pub struct Proposal {
     pub placed: Vec<Placed>,
     /// The transactions that its abort markers end, in the order of the markers: the transaction index must have them.
     pub aborted: Vec<AbortedTransaction>,
+    /// Batches of new producers that are refused because the partition remembers as many as it can.
+    pub crowded_out: usize,
 }
 
 impl Proposal {
@@ -128,12 +130,13 @@ pub(crate) struct Overlay<'a> {
     /// Producers whose guard a batch or a marker of this proposal uses up.
     settled: BTreeSet<ProducerId>,
     pub(crate) aborted: Vec<AbortedTransaction>,
+    pub(crate) crowded_out: usize,
 }
 
 impl<'a> Overlay<'a> {
     pub(crate) fn new(sums: &'a BatchSums, verifications: &'a Verifications) -> Self {
         let (pending, settled) = (BTreeMap::new(), BTreeSet::new());
-        Overlay { sums, verifications, pending, settled, aborted: Vec::new() }
+        Overlay { sums, verifications, pending, settled, aborted: Vec::new(), crowded_out: 0 }
     }
 
     /// Places one batch at `base_offset` if its producer may write it there.
@@ -168,6 +171,7 @@ impl<'a> Overlay<'a> {
             self.check_verified(header, verified)?;
         }
         judged?;
+        self.check_room(producer_id, origin, now)?;
         if transactional && origin == Origin::Client {
             self.check_first_sequence(header)?;
         }
@@ -176,6 +180,17 @@ impl<'a> Overlay<'a> {
             self.settled.insert(producer_id);
         }
         Ok(Verdict::Append { base_offset })
+    }
+
+    /// NOT_ENOUGH_REPLICAS, which every client tries again later and knows that nothing was written: the partition cannot remember another
+    /// producer without forgetting one that may still send a batch again.
+    fn check_room(&mut self, producer_id: ProducerId, origin: Origin, now: Now) -> Result<(), KafkaError> {
+        let is_new = origin == Origin::Client && self.known(producer_id).is_none();
+        if is_new && !self.sums.producers.has_room(self.pending.len(), now) {
+            self.crowded_out += 1;
+            return Err(KafkaError::NotEnoughReplicas);
+        }
+        Ok(())
     }
 
     /// INVALID_TXN_STATE: no transaction of this epoch is open here, and the coordinator's word does not count (any more).

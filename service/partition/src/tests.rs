@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use tidelog_model::{KafkaError, LeaderEpoch, NodeId, Now, Offset, ProducerEpoch, ProducerId, Sequence, Timestamp};
-use tidelog_record::{BatchBuilder, BatchHeader, BatchSums, Origin};
+use tidelog_record::{BatchBuilder, BatchHeader, BatchSums, Origin, ProducerStates};
 
 use crate::*;
 
@@ -73,6 +73,26 @@ fn fsync_answers_acks_all_only_below_the_flushed_end() {
     assert_eq!(effects.replies, [ok(3, 5)]);
     assert!(!effects.flush);
     assert_eq!(partition.waiting(), 0);
+}
+
+#[test]
+fn new_producers_wait_rather_than_that_others_are_forgotten_who_may_send_again() {
+    let producers = ProducerStates::with_max_bytes(1);
+    let sums = BatchSums { producers, ..BatchSums::default() };
+    let zero = Offset::ZERO;
+    let mut partition = Partition::lead(NodeId(0), LeaderEpoch(3), Durability::PageCache, sums, zero, zero);
+    let append = |partition: &mut Partition, at: u64, batches: &[(i64, i32)]| {
+        let intents: Vec<Intent> = batches.iter().map(|(p, s)| intent(1, idempotent(1, *p, *s), Acks::Leader)).collect();
+        let proposal = partition.propose(now(at), &intents);
+        let results = partition.written(now(at), &proposal).replies.into_iter().map(|reply| reply.result.is_ok());
+        (results.collect::<Vec<_>>(), proposal.crowded_out)
+    };
+    // There is always room for one. The second is refused in the same group already, and whoever is known goes on.
+    assert_eq!(append(&mut partition, 0, &[(1, 0), (2, 0), (1, 1)]), (vec![true, false, true], 1));
+    assert_eq!(append(&mut partition, 119_999, &[(2, 0), (-1, -1), (1, 1)]), (vec![false, true, true], 1));
+    assert_eq!(partition.offsets().log_end, Offset(3), "the last one was a duplicate");
+    let error = partition.propose(now(119_999), &[intent(2, idempotent(1, 3, 0), Acks::Leader)]).placed[0].verdict;
+    assert_eq!(error, Verdict::Reject(KafkaError::NotEnoughReplicas));
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Limits of record batches and of the state they add up to, each with its reason.
 
+use std::time::Duration;
+
 use tidelog_model::limits::MAX_INFLATED_BATCH_BYTES;
 
 /// Smallest encoded record, bytes: length, attributes, timestamp delta, offset delta, key length, value length and header
@@ -36,8 +38,16 @@ pub const ZSTD_MAX_WINDOW_LOG: u32 = 27;
 pub const BATCHES_PER_PRODUCER: usize = 5;
 
 /// Default bound of one partition's producer states, bytes: about 12,000 producers. Whoever makes up producer ids must not fill the
-/// memory; the producer that was silent longest is forgotten first.
+/// memory; beyond it the producers that were silent longest are forgotten, but none that may still send a batch again.
 pub const MAX_PRODUCER_STATE_BYTES: usize = 4 * 1024 * 1024;
+
+/// Producers that may still send a batch again take at most so many times the bound: 48,000 new ones in two minutes are more than any
+/// application starts, and the memory of a partition stays that of a few requests.
+pub const MOST_PRODUCER_STATE_FACTOR: usize = 4;
+
+/// How long after its last batch a producer may still send it again: Kafka's default of `delivery.timeout.ms`. If it were forgotten before,
+/// a batch whose answer was lost would be written twice.
+pub const PRODUCER_MAY_RETRY: Duration = Duration::from_secs(120);
 
 /// Most transactions that may be open in one partition at a time: each holds back the last stable offset and cannot be evicted.
 pub const MAX_OPEN_TRANSACTIONS: usize = 10_000;

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use tidelog_model::{Deadline, KafkaError, Now, Offset, ProducerEpoch, ProducerId, Sequence, Timestamp};
 
-use crate::limits::{BATCHES_PER_PRODUCER, MAX_OPEN_TRANSACTIONS, MAX_PRODUCER_STATE_BYTES};
+use crate::limits::{
+    BATCHES_PER_PRODUCER, MAX_OPEN_TRANSACTIONS, MAX_PRODUCER_STATE_BYTES, MOST_PRODUCER_STATE_FACTOR, PRODUCER_MAY_RETRY,
+};
 use crate::{BatchHeader, EndTransactionMarker};
 
 /// Who appends, and so how much is checked.
@@ -271,15 +273,29 @@ fn at_or_before(sequence: Sequence, last: Sequence) -> bool {
 /// What one entry is counted as, bytes: itself, its keys in two maps, and the maps' own share.
 pub(crate) const ENTRY_BYTES: usize = size_of::<ProducerEntry>() + 96;
 
-/// The producers of one partition, bounded in bytes: over the limit the one that was silent longest goes, unless its transaction is
-/// open.
+/// The producers of one partition, bounded in bytes: over the limit those go that were silent longest, unless their transaction is open or
+/// they may still send a batch again ([`PRODUCER_MAY_RETRY`]). Of these there are at most [`MOST_PRODUCER_STATE_FACTOR`] times as many: then
+/// clients' new producers have to wait ([`ProducerStates::has_room`]), and what cannot wait (a marker, what recovery reads) takes the place
+/// of whoever was silent longest.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ProducerStates {
     entries: BTreeMap<ProducerId, ProducerEntry>,
-    /// Those without an open transaction, by their last append: these may expire or be evicted.
-    idle: BTreeSet<(Duration, ProducerId)>,
+    /// Those without an open transaction: these may expire or be forgotten.
+    idle: BTreeSet<Idle>,
     max_bytes: usize,
     evicted: u64,
+}
+
+/// By the last append; of those that were loaded together, by the timestamp of their last batch.
+type Idle = (Duration, Timestamp, ProducerId);
+
+/// May a producer whose last batch came at `last_seen` still send it again?
+fn may_retry(last_seen: Duration, now: Duration) -> bool {
+    last_seen.saturating_add(PRODUCER_MAY_RETRY) > now
+}
+
+fn idle_key(entry: &ProducerEntry) -> Idle {
+    (entry.last_seen, entry.last_timestamp, entry.producer_id)
 }
 
 impl Default for ProducerStates {
@@ -289,12 +305,12 @@ impl Default for ProducerStates {
 }
 
 impl ProducerStates {
-    /// No producers; at most [`MAX_PRODUCER_STATE_BYTES`].
+    /// No producers; bounded by [`MAX_PRODUCER_STATE_BYTES`].
     pub const fn new() -> Self {
         ProducerStates::with_max_bytes(MAX_PRODUCER_STATE_BYTES)
     }
 
-    /// No producers; at most `max_bytes`, but always one.
+    /// No producers; bounded by `max_bytes`, but always one.
     pub const fn with_max_bytes(max_bytes: usize) -> Self {
         ProducerStates { entries: BTreeMap::new(), idle: BTreeSet::new(), max_bytes, evicted: 0 }
     }
@@ -385,27 +401,42 @@ impl ProducerStates {
         self.change(entry.producer_id, |place| *place = entry);
     }
 
-    fn change(&mut self, id: ProducerId, change: impl FnOnce(&mut ProducerEntry)) {
-        let entry = self.entries.entry(id).or_insert(ProducerEntry::empty(id));
-        self.idle.remove(&(entry.last_seen, id));
-        change(entry);
-        if entry.open_transaction.is_none() {
-            self.idle.insert((entry.last_seen, id));
-        }
-        self.evict(id);
+    /// Is there room for another producer, beside `moving` ones that are about to write? Not if all the room is taken by producers that may
+    /// still send a batch again.
+    pub fn has_room(&self, moving: usize, now: Now) -> bool {
+        let room = self.max_bytes.saturating_mul(MOST_PRODUCER_STATE_FACTOR) / ENTRY_BYTES;
+        let wanted = self.entries.len() + moving + 1;
+        let Some(last_to_go) = wanted.saturating_sub(room.max(1)).checked_sub(1) else { return true };
+        // Who of the silent ones is about to write is one that stays, and one that needs no new place.
+        self.idle.iter().nth(last_to_go).is_some_and(|idle| !may_retry(idle.0, now.monotonic))
     }
 
-    fn evict(&mut self, newest: ProducerId) {
+    fn change(&mut self, id: ProducerId, change: impl FnOnce(&mut ProducerEntry)) {
+        let entry = self.entries.entry(id).or_insert(ProducerEntry::empty(id));
+        self.idle.remove(&idle_key(entry));
+        change(entry);
+        let now = entry.last_seen;
+        if entry.open_transaction.is_none() {
+            self.idle.insert(idle_key(entry));
+        }
+        self.make_room(Some(id), now);
+    }
+
+    fn make_room(&mut self, newest: Option<ProducerId>, now: Duration) {
+        let most = self.max_bytes.saturating_mul(MOST_PRODUCER_STATE_FACTOR);
         while self.bytes() > self.max_bytes {
-            let Some(oldest) = self.idle.iter().find(|(_, id)| *id != newest).copied() else { return };
+            let Some(oldest) = self.idle.iter().find(|idle| Some(idle.2) != newest).copied() else { return };
+            if may_retry(oldest.0, now) && self.bytes() <= most {
+                return;
+            }
             self.idle.remove(&oldest);
-            self.entries.remove(&oldest.1);
+            self.entries.remove(&oldest.2);
             self.evicted += 1;
         }
     }
 
     /// Forgets producers that were silent for `expiration` (`producer.id.expiration.ms`) and have no open transaction; answers how
-    /// many. State outlives its records until then (KIP-360).
+    /// many. State outlives its records until then (KIP-360), unless it takes more than its room.
     pub fn expire(&mut self, now: Now, expiration: Duration) -> usize {
         let mut expired = 0;
         while let Some(oldest) = self.idle.first().copied() {
@@ -413,14 +444,15 @@ impl ProducerStates {
                 break;
             }
             self.idle.remove(&oldest);
-            self.entries.remove(&oldest.1);
+            self.entries.remove(&oldest.2);
             expired += 1;
         }
+        self.make_room(None, now.monotonic);
         expired
     }
 
     /// When [`ProducerStates::expire`] has something to do next.
     pub fn next_expiry(&self, expiration: Duration) -> Option<Deadline> {
-        self.idle.first().map(|(last_seen, _)| Deadline(last_seen.saturating_add(expiration)))
+        self.idle.first().map(|(last_seen, ..)| Deadline(last_seen.saturating_add(expiration)))
     }
 }

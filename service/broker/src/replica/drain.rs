@@ -166,9 +166,13 @@ impl Replica {
         };
         match written {
             Ok(appended) => {
-                let effects = self.machine.lock().written(now, &proposal);
+                let (effects, forgotten) = self.with_machine(|machine| {
+                    let before = machine.forgotten_producers();
+                    (machine.written(now, &proposal), machine.forgotten_producers() - before)
+                });
                 self.carry_out(effects);
                 self.count(&proposal, &stamped);
+                count_forgotten(forgotten);
                 if appended.is_some()
                     && let Some(batches) = writer.refusals.written()
                 {
@@ -205,7 +209,13 @@ impl Replica {
         metrics::counter!("tidelog_log_appended_batches_total").increment(stamped.len() as u64);
         metrics::counter!("tidelog_log_duplicate_batches_total")
             .increment(proposal.placed.iter().filter(duplicates).count() as u64);
+        metrics::counter!("tidelog_producers_refused_total").increment(proposal.crowded_out as u64);
     }
+}
+
+/// Takes note of producers that were forgotten because the partition remembers too many.
+pub(super) fn count_forgotten(producers: u64) {
+    metrics::counter!("tidelog_producers_forgotten_total").increment(producers);
 }
 
 /// Up to when time-outs may act: those that were due before the next piece of work came. What came in time is served first, however long

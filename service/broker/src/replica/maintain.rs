@@ -11,6 +11,7 @@ use tidelog_model::{Deadline, KafkaError, Now, Offset};
 use tokio::sync::oneshot;
 use tracing::{error, info};
 
+use super::drain::count_forgotten;
 use super::{Replica, TierSource, Writer, may_be_remote};
 use crate::limits::{ROLL_LEAST, ROLL_TIMER_MOST};
 use crate::replicas::log_config;
@@ -38,7 +39,12 @@ impl Replica {
         match maintenance {
             Maintenance::Settings => self.take_settings(|config| self.set_config(writer, config)),
             Maintenance::Tidy { producer_expiration } => {
-                self.machine.lock().expire_producers(now, producer_expiration);
+                let forgotten = self.with_machine(|machine| {
+                    let before = machine.forgotten_producers();
+                    machine.expire_producers(now, producer_expiration);
+                    machine.forgotten_producers() - before
+                });
+                count_forgotten(forgotten);
                 self.roll_if_old(writer, now);
                 self.retain(writer, now);
             }

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use tidelog_model::{Deadline, KafkaError, Offset, ProducerId, Sequence, Timestamp};
 
 use super::{at, header, transactional};
+use crate::limits::{MOST_PRODUCER_STATE_FACTOR, PRODUCER_MAY_RETRY};
 use crate::producer::ENTRY_BYTES;
 use crate::{BatchHeader, EndTransactionMarker, MarkerKind, Origin, ProducerEntry, ProducerStates, Verdict};
 
@@ -65,25 +66,71 @@ proptest! {
     }
 
     #[test]
-    fn states_stay_within_their_bytes(ids in prop::collection::vec(0i64..40, 1..200), max in 1usize..20) {
+    fn states_stay_within_their_bytes_and_nobody_is_forgotten_who_may_send_again(
+        ids in prop::collection::vec((0i64..40, 0u64..60), 1..200),
+        max in 1usize..20,
+    ) {
         let mut states = ProducerStates::with_max_bytes(max * ENTRY_BYTES);
-        for (second, id) in ids.iter().enumerate() {
-            states.apply(&header(*id, 0, 0, 1), Offset(second as i64), at(second as u64));
-            prop_assert!(states.bytes() <= max * ENTRY_BYTES);
+        let most = max * MOST_PRODUCER_STATE_FACTOR;
+        let mut second = 0;
+        let mut seen = std::collections::BTreeMap::new();
+        for (offset, (id, step)) in ids.iter().enumerate() {
+            second += step;
+            let known = states.get(ProducerId(*id)).is_some();
+            let room = states.has_room(0, at(second));
+            states.apply(&header(*id, 0, 0, 1), Offset(offset as i64), at(second));
+            seen.insert(*id, second);
+            let young = |seen: &u64| second < seen + PRODUCER_MAY_RETRY.as_secs();
+            prop_assert!(states.len() <= most);
+            prop_assert!(states.len() <= max || states.iter().all(|entry| young(&seen[&entry.producer_id.get()])));
             prop_assert!(states.get(ProducerId(*id)).is_some(), "the newest stays");
-        }
-        // The survivors are those that wrote last.
-        let mut newest: Vec<i64> = Vec::new();
-        for id in ids.iter().rev() {
-            if !newest.contains(id) && newest.len() < max {
-                newest.push(*id);
+            if known || room {
+                let lost = seen.iter().find(|(id, seen)| young(seen) && states.get(ProducerId(**id)).is_none());
+                prop_assert!(lost.is_none(), "{:?} was forgotten at {}", lost, second);
+            } else {
+                // What must be remembered without room takes the place of whoever was silent longest.
+                seen.retain(|id, _| states.get(ProducerId(*id)).is_some());
             }
         }
-        newest.sort_unstable();
-        prop_assert_eq!(states.iter().map(|entry| entry.producer_id.get()).collect::<Vec<_>>(), newest);
-        let distinct = ids.iter().collect::<std::collections::BTreeSet<_>>().len();
+        let distinct = ids.iter().map(|(id, _)| id).collect::<std::collections::BTreeSet<_>>().len();
         prop_assert!(states.evicted() as usize >= distinct - states.len());
     }
+}
+
+/// A burst of short-lived producers: as many as may be young together, then no more until the first of them are silent.
+#[test]
+fn new_producers_wait_while_all_others_may_send_again() {
+    let mut states = ProducerStates::with_max_bytes(2 * ENTRY_BYTES);
+    let most = 2 * MOST_PRODUCER_STATE_FACTOR as i64;
+    for id in 0..most {
+        assert!(states.has_room(0, at(0)), "{id}");
+        states.apply(&header(id, 0, 0, 1), Offset(id), at(id as u64));
+    }
+    let silent = PRODUCER_MAY_RETRY.as_secs();
+    assert!(!states.has_room(0, at(silent - 1)));
+    assert!(states.has_room(0, at(silent)), "the first may not send again any more");
+    assert!(!states.has_room(1, at(silent)), "but another one is about to take its place");
+    assert!(states.has_room(1, at(silent + 1)));
+    // Everybody is still known who may send again; the others are beyond the room of those that may not.
+    states.apply(&header(most, 0, 0, 1), Offset(most), at(silent + 1));
+    assert_eq!(states.iter().map(|entry| entry.producer_id.get()).collect::<Vec<_>>(), (2..=most).collect::<Vec<_>>());
+    assert_eq!(states.evicted(), 2);
+    // Without a new one, too, as time goes by.
+    assert_eq!(states.expire(at(10 * silent), Duration::from_secs(86_400)), 0);
+    assert_eq!(states.iter().map(|entry| entry.producer_id.get()).collect::<Vec<_>>(), [most - 1, most]);
+}
+
+/// A snapshot with more than there is room for: whose last batch is oldest goes, whatever the ids are.
+#[test]
+fn of_what_is_loaded_together_the_oldest_goes() {
+    let mut states = ProducerStates::with_max_bytes(ENTRY_BYTES);
+    let most = MOST_PRODUCER_STATE_FACTOR as i64;
+    for id in 0..=most {
+        let batch = BatchHeader { max_timestamp: Timestamp(1_000 - id), ..header(id, 0, 0, 1) };
+        states.apply(&batch, Offset(id), at(5));
+    }
+    // The one that comes now is not asked.
+    assert_eq!(states.iter().map(|entry| entry.producer_id.get()).collect::<Vec<_>>(), [0, 1, 2, 4]);
 }
 
 #[test]

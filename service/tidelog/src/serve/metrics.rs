@@ -167,6 +167,18 @@ const TABLE: &[(&str, Kind, Unit, &str)] = &[
     ("tidelog_object_store_get_bytes_total", Counter, Unit::Bytes, "Bytes asked of the object store."),
     ("tidelog_object_store_put_bytes_total", Counter, Unit::Bytes, "Bytes put into the object store."),
     ("tidelog_object_store_requests_total", Counter, Unit::Count, "Requests to the object store, by kind."),
+    (
+        "tidelog_producers_forgotten_total",
+        Counter,
+        Unit::Count,
+        "Idempotent producers, silent for more than two minutes, that a partition has forgotten to make room for others.",
+    ),
+    (
+        "tidelog_producers_refused_total",
+        Counter,
+        Unit::Count,
+        "Batches of new idempotent producers that were refused because their partition remembers as many others as it can.",
+    ),
     ("tidelog_table_bytes_total", Counter, Unit::Bytes, "Bytes of Parquet files, by topic."),
     ("tidelog_table_commits_total", Counter, Unit::Count, "Commits of tables, by topic."),
     ("tidelog_table_files_total", Counter, Unit::Count, "Parquet files put into the object store, by topic."),
