@@ -11,7 +11,7 @@ pub(crate) const MAX_QUEUE: usize = 1_024;
 pub(crate) const MAX_BATCHES_PER_WRITE: usize = 256;
 
 /// Bytes of one write: larger ones gain nothing and make the next queue entries wait.
-pub(crate) const MAX_BYTES_PER_WRITE: usize = 8 * 1024 * 1024;
+pub(crate) const MAX_BYTES_PER_WRITE: u64 = 8 * 1024 * 1024;
 
 /// Recovery checkpoints follow the flushed offsets at least this often.
 pub(crate) const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(5);

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use tidelog_model::{LeaderEpoch, Offset, Timestamp, TopicIdPartition};
 use tidelog_record::{AbortedTransaction, LeaderEpochs};
 
-use crate::{FileSlice, SegmentInfo};
+use crate::{FileSlice, ReadError, SegmentInfo};
 
 /// A boxed future, so that the port can stand behind `dyn`.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -138,8 +138,9 @@ pub struct ClosedSegment {
 
 /// The leader's own log, as the tier sees it. Every call answers from memory or from the local disk (may block briefly).
 pub trait LocalLog: Send + Sync {
-    /// The first closed segment that ends after `from`, if one is ready. Its base may lie below `from`. May block on the disk.
-    fn closed_segment(&self, from: Offset) -> Option<ClosedSegment>;
+    /// The first closed segment that ends after `from`, if one is ready. Its base may lie below `from`. May block on the disk. Who gets an
+    /// error asks again: nobody calls for a segment that could not be read.
+    fn closed_segment(&self, from: Offset) -> Result<Option<ClosedSegment>, ReadError>;
 
     /// First offset a consumer may read; records below it need no upload and may go from the store. Does not block.
     fn log_start(&self) -> Offset;

@@ -57,6 +57,13 @@ impl LogView {
         state.closed.iter().map(|segment| segment.size).sum::<u64>() + state.active.size
     }
 
+    /// Bytes that the active segment still takes, and that an empty one takes, before a segment rolls for its size.
+    pub fn segment_room(&self) -> (u64, u64) {
+        let state = self.shared.state.read();
+        let most = state.config.max_segment_bytes();
+        (most.saturating_sub(state.active.size), most)
+    }
+
     /// All local segments in order; the last one is active.
     pub fn segments(&self) -> Vec<SegmentInfo> {
         let state = self.shared.state.read();

@@ -82,7 +82,8 @@ fn new_producers_wait_rather_than_that_others_are_forgotten_who_may_send_again()
     let zero = Offset::ZERO;
     let mut partition = Partition::lead(NodeId(0), LeaderEpoch(3), Durability::PageCache, sums, zero, zero);
     let append = |partition: &mut Partition, at: u64, batches: &[(i64, i32)]| {
-        let intents: Vec<Intent> = batches.iter().map(|(p, s)| intent(1, idempotent(1, *p, *s), Acks::Leader)).collect();
+        let intents: Vec<Intent> =
+            batches.iter().map(|(p, s)| intent(1, idempotent(1, *p, *s), Acks::Leader)).collect();
         let proposal = partition.propose(now(at), &intents);
         let results = partition.written(now(at), &proposal).replies.into_iter().map(|reply| reply.result.is_ok());
         (results.collect::<Vec<_>>(), proposal.crowded_out)

@@ -7,7 +7,8 @@ use std::time::Duration;
 use tidelog_model::{Deadline, KafkaError, Now, Offset, ProducerEpoch, ProducerId, Sequence, Timestamp};
 
 use crate::limits::{
-    BATCHES_PER_PRODUCER, MAX_OPEN_TRANSACTIONS, MAX_PRODUCER_STATE_BYTES, MOST_PRODUCER_STATE_FACTOR, PRODUCER_MAY_RETRY,
+    BATCHES_PER_PRODUCER, MAX_OPEN_TRANSACTIONS, MAX_PRODUCER_STATE_BYTES, MOST_PRODUCER_STATE_FACTOR,
+    PRODUCER_MAY_RETRY,
 };
 use crate::{BatchHeader, EndTransactionMarker};
 

@@ -31,7 +31,7 @@ impl Replica {
         let due = due(now, self.queue.waits_since());
         self.group_timers(writer, due);
         self.transaction_timers(writer, due);
-        match self.queue.take() {
+        match self.queue.take(self.view.segment_room()) {
             Taken::Nothing => {}
             Taken::Appends(appends) => self.write(writer, appends, now),
             Taken::One(Work::Append(append)) => self.write(writer, vec![append], now),
@@ -78,7 +78,7 @@ impl Replica {
             self.answers.fail_all(KafkaError::NotLeaderOrFollower);
         }
         loop {
-            match self.queue.take() {
+            match self.queue.take(self.view.segment_room()) {
                 Taken::Nothing => return,
                 Taken::Appends(appends) => {
                     for append in appends {

@@ -1,6 +1,6 @@
 //! The leader's log as the cold tier sees it.
 
-use tidelog_log::{ClosedSegment, LocalLog, RemoteExtent};
+use tidelog_log::{ClosedSegment, LocalLog, ReadError, RemoteExtent};
 use tidelog_model::Offset;
 use tidelog_record::LeaderEpochs;
 
@@ -27,20 +27,13 @@ impl Replica {
 }
 
 impl LocalLog for TierSource {
-    fn closed_segment(&self, from: Offset) -> Option<ClosedSegment> {
-        let replica = self.0.upgrade().filter(|replica| !replica.is_gone())?;
+    fn closed_segment(&self, from: Offset) -> Result<Option<ClosedSegment>, ReadError> {
+        let Some(replica) = self.0.upgrade().filter(|replica| !replica.is_gone()) else { return Ok(None) };
         let config = replica.config();
         if config.remote_log_copy_disable || !config.remote_storage_enable {
-            return None;
+            return Ok(None);
         }
-        let offsets = replica.offsets();
-        match replica.view.closed_segment(from, offsets.last_stable) {
-            Ok(segment) => segment,
-            Err(failure) => {
-                tracing::error!(partition = %replica.id, error = %failure, "cannot hand a segment to the cold tier");
-                None
-            }
-        }
+        replica.view.closed_segment(from, replica.offsets().last_stable)
     }
 
     fn log_start(&self) -> Offset {

@@ -149,21 +149,19 @@ impl Replica {
     }
 
     fn retain(self: &Arc<Self>, writer: &mut Writer, now: Now) {
-        let plan = self.retention(now);
-        if plan.roll_active {
+        if self.retention(now).roll_active {
             self.roll(writer, now);
         }
-        let plan = if plan.roll_active { self.retention(now) } else { plan };
-        self.apply_retention(&plan);
+        self.trim_local(now);
     }
 
-    /// Removes local copies that the cold tier has, as far as the local limits want it. Called from any thread.
+    /// Removes what retention keeps no longer, and local copies that the cold tier has, as far as the local limits want it. Called from any
+    /// thread; one that is at it already looks once more.
     pub(crate) fn trim_local(&self, now: Now) {
         if self.is_gone() {
             return;
         }
-        let plan = self.retention(now);
-        self.apply_retention(&plan);
+        self.trimming.run(|| self.apply_retention(&self.retention(now)));
     }
 
     fn apply_retention(&self, plan: &RetentionPlan) {

@@ -11,6 +11,7 @@ mod group_transactions;
 mod groups;
 mod local_log;
 mod maintain;
+mod one_at_a_time;
 mod queue;
 mod read;
 mod refusals;
@@ -47,6 +48,7 @@ use crate::shell::timers::TimerKey;
 use answers::{Answer, Answers};
 use compaction::Cleaning;
 use maintain::Roll;
+use one_at_a_time::OneAtATime;
 use queue::Queue;
 use refusals::Refusals;
 use settings::Settings;
@@ -91,6 +93,8 @@ pub(crate) struct Replica {
     ending: Mutex<Option<(Ending, Ended)>>,
     /// Bytes appended since the last checkpoint of the log was looked for.
     since_checkpoint: AtomicU64,
+    /// Removing what retention keeps no longer, asked for by the log thread, the cold tier and others.
+    trimming: OneAtATime,
     /// How far the log is compacted.
     cleaning: Mutex<Cleaning>,
     /// The last stable offset when the cold tier was last considered.
@@ -154,6 +158,7 @@ impl Replica {
             awaits_flush: Mutex::default(),
             ending: Mutex::default(),
             since_checkpoint: AtomicU64::new(0),
+            trimming: OneAtATime::default(),
             cleaning: Mutex::new(Cleaning::up_to(cleaned)),
             considered: AtomicI64::new(Offset::NONE.0),
             delayed_transactions: AtomicUsize::new(0),

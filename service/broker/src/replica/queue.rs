@@ -90,16 +90,22 @@ impl Queue {
         self.entries.lock().front().map(|entry| entry.since)
     }
 
-    /// The next group of appends, or one other entry.
-    pub(crate) fn take(&self) -> Taken {
+    /// The next group of appends, or one other entry. `room` is what the active segment still takes, and what an empty one takes, bytes: a
+    /// group lies in one segment, and however many batches wait, segments get no larger than if each came alone.
+    pub(crate) fn take(&self, room: (u64, u64)) -> Taken {
         let mut entries = self.entries.lock();
         let mut appends = Vec::new();
-        let mut bytes = 0;
+        let (mut bytes, mut most) = (0, 0);
         while let Some(Entry { work, since, place }) = entries.pop_front() {
             match work {
                 Work::Append(append) => {
-                    bytes += append.batch.size();
-                    if !appends.is_empty() && bytes > MAX_BYTES_PER_WRITE {
+                    let size = append.batch.size();
+                    if appends.is_empty() {
+                        let (left, whole) = room;
+                        most = if size as u64 <= left { left } else { whole }.min(MAX_BYTES_PER_WRITE);
+                    }
+                    bytes += size as u64;
+                    if !appends.is_empty() && bytes > most {
                         entries.push_front(Entry { work: Work::Append(append), since, place });
                         break;
                     }

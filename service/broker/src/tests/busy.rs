@@ -6,14 +6,15 @@ use std::sync::mpsc;
 
 use parking_lot::{Condvar, Mutex};
 use tidelog_coordinator::transaction::{ClientVersion, EndTransaction, Producer, TransactionState};
-use tidelog_log::{DirEntry, Disk, DiskFile, OsDisk, Space};
+use tidelog_log::{DirEntry, Disk, DiskFile, OsDisk, RemoteLog, Space};
 use tidelog_model::{ProducerEpoch, ProducerId, Sequence};
 use tokio::sync::oneshot;
 
+use super::tiering::{MemoryTier, PAYLOAD, SMALL};
 use super::*;
 use crate::replica::{Maintenance, Work};
 
-/// The real disk, on which a compaction waits before its first file.
+/// The real disk, on which a compaction waits before its first file, or the removal of a segment before its log.
 #[derive(Default, Debug)]
 struct SlowDisk {
     state: Mutex<Slow>,
@@ -22,30 +23,36 @@ struct SlowDisk {
 
 #[derive(Default, Debug)]
 struct Slow {
-    slow: bool,
+    /// Files of this kind wait.
+    slow: Option<&'static str>,
     waiting: bool,
 }
 
 impl SlowDisk {
-    fn set_slow(&self, slow: bool) {
+    fn set_slow(&self, slow: Option<&'static str>) {
         self.state.lock().slow = slow;
         self.changed.notify_all();
     }
 
-    fn is_compacting(&self) -> bool {
+    fn is_waiting(&self) -> bool {
         self.state.lock().waiting
+    }
+
+    fn wait(&self, path: &Path) {
+        let mut state = self.state.lock();
+        let is_slow = |state: &Slow| state.slow.is_some_and(|slow| path.extension().is_some_and(|kind| kind == slow));
+        if is_slow(&state) {
+            state.waiting = true;
+            self.changed.wait_while(&mut state, |state| is_slow(state));
+            state.waiting = false;
+        }
     }
 }
 
 impl Disk for SlowDisk {
     fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
-        if path.extension().is_some_and(|extension| extension == "cleaned") {
-            let mut state = self.state.lock();
-            while state.slow {
-                state.waiting = true;
-                self.changed.wait(&mut state);
-            }
-            state.waiting = false;
+        if path.extension().is_some_and(|extension| extension == CLEANED) {
+            self.wait(path);
         }
         OsDisk.create(path)
     }
@@ -56,6 +63,9 @@ impl Disk for SlowDisk {
         OsDisk.rename(from, to)
     }
     fn unlink(&self, path: &Path) -> io::Result<()> {
+        if path.extension().is_some_and(|extension| extension == LOG) {
+            self.wait(path);
+        }
         OsDisk.unlink(path)
     }
     fn remove_dir(&self, path: &Path) -> io::Result<()> {
@@ -75,14 +85,23 @@ impl Disk for SlowDisk {
     }
 }
 
+/// What a compaction creates, and a removal removes.
+const CLEANED: &str = "cleaned";
+const LOG: &str = "log";
+
 /// A broker with one log thread, so that whoever holds it up is felt by everybody.
 async fn on_a_slow_disk() -> (Fixture, Arc<SlowDisk>) {
+    on_a_slow_disk_with(|_| {}).await
+}
+
+async fn on_a_slow_disk_with(change: impl FnOnce(&mut BrokerOptions)) -> (Fixture, Arc<SlowDisk>) {
     let directory = tempfile::tempdir().unwrap();
     let store = EmbeddedStore::open(directory.path()).await.unwrap();
     let mut data_dir = DataDir::open(&directory.path().join("data"), NodeId(1), None).unwrap();
     let disk = Arc::new(SlowDisk::default());
     data_dir.disk = Arc::clone(&disk) as Arc<dyn Disk>;
-    let options = BrokerOptions { log_threads: 1, ..BrokerOptions::new(data_dir.path(), Arc::new(store.clone())) };
+    let mut options = BrokerOptions { log_threads: 1, ..BrokerOptions::new(data_dir.path(), Arc::new(store.clone())) };
+    change(&mut options);
     let broker = Broker::open(data_dir, options).await.unwrap();
     (Fixture { directory, broker, store, caller: Caller::internal("test") }, disk)
 }
@@ -103,10 +122,10 @@ impl Fixture {
         for round in 0..60 {
             self.produce_keyed("compacted", &format!("k{}", round % 3)).await.unwrap();
         }
-        disk.set_slow(true);
+        disk.set_slow(Some(CLEANED));
         let (replica, now) = (self.replica("compacted", 0), self.broker.clock().now());
         let compaction = std::thread::spawn(move || replica.compact(now));
-        until("the compaction writes", || disk.is_compacting()).await;
+        until("the compaction writes", || disk.is_waiting()).await;
         compaction
     }
 }
@@ -130,10 +149,56 @@ async fn retention_and_appends_wait_for_no_compaction_and_retention_follows_it()
     let tidied = tokio::time::timeout(PATIENCE, tidied);
     tidied.await.expect("the log thread waits for the compaction").unwrap();
     fixture.produce_keyed("compacted", "k").await.unwrap();
-    assert!(disk.is_compacting());
-    disk.set_slow(false);
+    assert!(disk.is_waiting());
+    disk.set_slow(None);
     until("what was deleted goes", || replica.view.segments().len() == 1).await;
     compaction.join().unwrap();
+}
+
+/// The second commit comes while what the first one allows is being removed, and nothing comes after it.
+#[tokio::test]
+async fn what_becomes_remote_while_segments_are_removed_goes_too() {
+    let tier = MemoryTier::new();
+    let remote: Arc<dyn RemoteLog> = Arc::clone(&tier) as _;
+    let (fixture, disk) = on_a_slow_disk_with(|options| options.remote = Some(remote)).await;
+    fixture.create("events", 1, &[SMALL[0], SMALL[1], ("remote.storage.enable", "true")]).await;
+    let replica = fixture.replica("events", 0);
+    let produce = || async { fixture.produce("events", &[&"x".repeat(PAYLOAD)], Acks::All).await.unwrap() };
+    let upload = || {
+        let (tier, id) = (Arc::clone(&tier), replica.id.clone());
+        std::thread::spawn(move || tier.upload(&id))
+    };
+    produce().await;
+    produce().await;
+    disk.set_slow(Some(LOG));
+    let first = upload();
+    until("the first segment is being removed", || disk.is_waiting()).await;
+    produce().await;
+    let second = upload();
+    until("the second one is told", || second.is_finished()).await;
+    disk.set_slow(None);
+    first.join().unwrap();
+    assert_eq!(replica.view.local_start(), Offset(2));
+}
+
+/// A stalled disk, say: the log thread finds many batches at once, and writes what it can together.
+#[tokio::test]
+async fn however_many_batches_wait_segments_get_no_larger() {
+    let fixture = Fixture::new().await;
+    fixture.create("t", 1, &[("internal.segment.bytes", "16384")]).await;
+    let replica = fixture.replica("t", 0);
+    let value = "x".repeat(3_000);
+    let values = [value.as_str()];
+    let held = hold_up(Arc::clone(&replica));
+    let produce = || fixture.produce("t", &values, Acks::All);
+    let release = async {
+        until("all wait", || replica.queued() == 12).await;
+        drop(held);
+    };
+    let (appended, ()) = tokio::join!(futures::future::join_all((0..12).map(|_| produce())), release);
+    assert!(appended.iter().all(Result::is_ok));
+    let segments: Vec<_> = replica.view.segments().iter().map(|s| (s.base.get(), s.size <= 16_384)).collect();
+    assert_eq!(segments, [(0, true), (5, true), (10, true)]);
 }
 
 #[tokio::test]
@@ -145,8 +210,8 @@ async fn a_deletion_ends_a_compaction_and_holds_up_nobody() {
     fixture.broker.delete_topics(&fixture.caller, vec![TopicRef::from("compacted")]).await.remove(0).unwrap();
     let appended = tokio::time::timeout(PATIENCE, fixture.produce("other", &["x"], Acks::All));
     appended.await.expect("the log thread waits for the compaction").unwrap();
-    assert!(disk.is_compacting() && folder.exists());
-    disk.set_slow(false);
+    assert!(disk.is_waiting() && folder.exists());
+    disk.set_slow(None);
     until("the files go", || !folder.exists()).await;
     assert!(!compaction.join().unwrap(), "it came no further");
 }

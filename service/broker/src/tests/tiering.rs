@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use super::*;
 
 /// Settings under which two of three appends of [`PAYLOAD`] bytes are closed, and remote ones leave the local disk at once.
-const SMALL: [(&str, &str); 2] = [("internal.segment.bytes", "16384"), ("local.retention.bytes", "1")];
+pub(super) const SMALL: [(&str, &str); 2] = [("internal.segment.bytes", "16384"), ("local.retention.bytes", "1")];
 
 /// Bytes of one record: two do not fit a segment.
 pub(super) const PAYLOAD: usize = 9_000;
@@ -48,7 +48,7 @@ impl MemoryTier {
     /// Takes every closed segment that is ready and tells the broker, as an uploader does.
     pub(super) fn upload(&self, partition: &TopicIdPartition) {
         let source = self.source(partition);
-        while let Some(segment) = source.closed_segment(self.end(partition)) {
+        while let Some(segment) = source.closed_segment(self.end(partition)).unwrap() {
             self.state.lock().unwrap().uploaded.entry(partition.clone()).or_default().push(segment);
         }
         source.remote_committed(self.end(partition));

@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 
+use tidelog_log::ReadError;
 use tidelog_model::Offset;
 use tidelog_objects::ObjectsError;
 
@@ -61,10 +62,10 @@ impl Runner {
             match &error {
                 // Once per outage: a store that is away is tried for as long as it takes.
                 Some(text) if progress.last_error.is_none() => {
-                    tracing::warn!(partition = %id, error = %text, "the object store does not take the cold tier's requests");
+                    tracing::warn!(partition = %id, error = %text, "the cold tier does not come further");
                 }
                 None if progress.last_error.is_some() => {
-                    tracing::info!(partition = %id, "the object store answers again");
+                    tracing::info!(partition = %id, "the cold tier comes further again");
                 }
                 _ => {}
             }
@@ -202,8 +203,14 @@ impl Runner {
         let Ok(permit) = Arc::clone(&self.shared.uploads).acquire_owned().await else { return Event::UploadFailed };
         let find = move || source.closed_segment(from);
         let segment = match tokio::task::spawn_blocking(find).await {
-            Ok(Some(segment)) => segment,
-            Ok(None) => return Event::NothingClosed,
+            Ok(Ok(Some(segment))) => segment,
+            Ok(Ok(None)) => return Event::NothingClosed,
+            // Nobody wakes us for it once more.
+            Ok(Err(error)) => {
+                lead.damaged.store(matches!(error, ReadError::Damaged { .. }), Ordering::Release);
+                (store.report)(Some(error.to_string()));
+                return Event::UploadFailed;
+            }
             Err(_) => return Event::UploadFailed,
         };
         self.partition.progress.lock().uploading = Some(from);

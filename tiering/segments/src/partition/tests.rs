@@ -1,6 +1,6 @@
 //! What a leadership may do after its end.
 
-use tidelog_log::ClosedSegment;
+use tidelog_log::{ClosedSegment, ReadError};
 use tidelog_model::{PartitionIndex, TopicId, TopicName};
 use tidelog_objects::{Objects, StoreOptions};
 use tidelog_record::LeaderEpochs;
@@ -10,8 +10,8 @@ use super::*;
 struct EmptyLog;
 
 impl LocalLog for EmptyLog {
-    fn closed_segment(&self, _from: Offset) -> Option<ClosedSegment> {
-        None
+    fn closed_segment(&self, _from: Offset) -> Result<Option<ClosedSegment>, ReadError> {
+        Ok(None)
     }
 
     fn log_start(&self) -> Offset {

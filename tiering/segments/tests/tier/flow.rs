@@ -90,6 +90,21 @@ async fn remote_records_without_a_time_have_no_age_of_their_own() {
     assert_eq!(decide(&policy, &state, Timestamp(now.get() + 1)).log_start, end);
 }
 
+/// Nobody wakes the tier for it again: the log has nothing new to tell.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_segment_that_cannot_be_read_for_a_moment_is_uploaded_all_the_same() {
+    let (folder, cache, log, id) =
+        (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), TestLog::new(), partition(0));
+    let objects = file_store(folder.path()).await;
+    let tier = tier(&objects, cache.path(), limits());
+    log.close(1, b'a', 2, 10, 100);
+    log.refuse(2);
+    lead(&tier, &id, 1, &log);
+    remote_end(&tier, &id, Offset(20)).await;
+    until("the log is told", || log.committed().last() == Some(&Offset(20))).await;
+    until("the failure is over", || tier.status().partitions[0].last_error.is_none()).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_partitions_life_on_a_file_store() {
     let folder = tempfile::tempdir().unwrap();

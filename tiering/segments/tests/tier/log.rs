@@ -6,7 +6,7 @@ use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use tidelog_log::{ClosedSegment, Disk, DiskFile, FileSlice, LocalLog, OsDisk};
+use tidelog_log::{ClosedSegment, Disk, DiskFile, FileSlice, LocalLog, OsDisk, ReadError};
 use tidelog_model::{LeaderEpoch, Offset, ProducerId, Timestamp};
 use tidelog_record::{AbortedTransaction, BatchBuilder, Batches, LeaderEpochs};
 
@@ -27,6 +27,8 @@ struct State {
     end: Offset,
     committed: Vec<Offset>,
     asked: usize,
+    /// So many times a segment cannot be read.
+    refusals: usize,
     handed: Vec<Weak<dyn DiskFile>>,
 }
 
@@ -56,6 +58,7 @@ impl TestLog {
             end: Offset::ZERO,
             committed: Vec::new(),
             asked: 0,
+            refusals: 0,
             handed: Vec::new(),
         };
         Arc::new(TestLog { folder: tempfile::tempdir().unwrap(), state: Mutex::new(state) })
@@ -133,6 +136,11 @@ impl TestLog {
         self.state.lock().log_start = Offset(start);
     }
 
+    /// The next so many looks at a closed segment fail.
+    pub(crate) fn refuse(&self, times: usize) {
+        self.state.lock().refusals = times;
+    }
+
     pub(crate) fn end(&self) -> Offset {
         self.state.lock().end
     }
@@ -168,14 +176,21 @@ impl TestLog {
 }
 
 impl LocalLog for TestLog {
-    fn closed_segment(&self, from: Offset) -> Option<ClosedSegment> {
+    fn closed_segment(&self, from: Offset) -> Result<Option<ClosedSegment>, ReadError> {
         let mut state = self.state.lock();
         state.asked += 1;
-        let segment = state.segments.values().find(|segment| segment.end > from)?.clone();
+        let Some(segment) = state.segments.values().find(|segment| segment.end > from).cloned() else {
+            return Ok(None);
+        };
+        if state.refusals > 0 {
+            state.refusals -= 1;
+            let source = std::io::Error::other("too many open files");
+            return Err(ReadError::Io { path: segment.path, source });
+        }
         let file = OsDisk.open(&segment.path, false).unwrap();
         let len = file.len().unwrap() as usize;
         state.handed.push(Arc::downgrade(&file));
-        Some(ClosedSegment {
+        Ok(Some(ClosedSegment {
             base: segment.base,
             end: segment.end,
             first_timestamp: segment.times.0,
@@ -184,7 +199,7 @@ impl LocalLog for TestLog {
             epochs: state.epochs.range(Offset::ZERO, segment.end),
             producer_snapshot: Bytes::from_static(b"producer states"),
             aborted: segment.aborted,
-        })
+        }))
     }
 
     fn log_start(&self) -> Offset {
