@@ -61,9 +61,11 @@ pub(crate) const SYNCFS_FROM: usize = 16;
 /// Logs that one `syncfs` serves at most, so that the first of them does not wait for a thousand lookups.
 pub(crate) const SYNCFS_MOST: usize = 4_096;
 
-/// How long a segment waits at least and at most, from its first record here, until it is rolled for the age of its records: old
-/// records that are copied now must not get a segment each, and a short `segment.ms` (or `tidelog.tier.roll.ms`) is kept.
-pub(crate) const ROLL_LEAST: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(300));
+/// However short `segment.ms` is, a segment in which nothing comes any more waits so long from when it is looked at: a roll writes four files.
+pub(crate) const ROLL_LEAST: Duration = Duration::from_secs(1);
+
+/// Pause before a roll that the disk refused is tried again: a line for each try says nothing new.
+pub(crate) const ROLL_RETRY: Duration = Duration::from_secs(300);
 
 /// Rolls that are further away get no timer: the checks of retention come often enough for those.
 pub(crate) const ROLL_TIMER_MOST: Duration = Duration::from_secs(3_600);

@@ -519,7 +519,7 @@ pub(crate) fn log_config(core: &Core, id: &TopicIdPartition, config: &TopicConfi
     let unsigned = |value: i32| u64::try_from(value).unwrap_or(0);
     LogConfig {
         segment_bytes: unsigned(config.segment_bytes),
-        segment_ms: config.roll_ms(),
+        segment_ms: config.segment_age_ms(),
         segment_index_bytes: unsigned(config.segment_index_bytes),
         index_interval_bytes: unsigned(config.index_interval_bytes),
         compacted: config.cleanup.compact,

@@ -5,7 +5,7 @@ use std::io::{self, IoSlice};
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use tidelog_model::{LeaderEpoch, Now, Offset};
+use tidelog_model::{LeaderEpoch, Now, Offset, Timestamp};
 use tidelog_record::{AbortedTransaction, AbortedTransactions, Batch, BatchHeader, stamped_prefix};
 
 use crate::disk::{DiskFile, unlink_if_there, write_file};
@@ -98,7 +98,7 @@ impl Log {
     ) -> Result<Appended, LogError> {
         self.check_online()?;
         let group = Group::of(batches, aborted, self.shared.state.read().log_end())?;
-        let rolled = if self.must_roll(&group) { Some(self.roll(snapshot, now)?) } else { None };
+        let rolled = if self.must_roll(&group, now) { Some(self.roll(snapshot, now)?) } else { None };
         self.write_group(&group, batches)?;
         let mut txn_file = None;
         if !aborted.is_empty() {
@@ -108,7 +108,7 @@ impl Log {
                 Err(error) => return Err(self.take_back(error)),
             }
         }
-        self.publish(batches, aborted, txn_file);
+        self.publish(batches, aborted, txn_file, now);
         Ok(Appended { base: group.base, end: group.end, bytes: group.bytes, rolled })
     }
 
@@ -119,7 +119,7 @@ impl Log {
         Ok(())
     }
 
-    fn must_roll(&self, group: &Group) -> bool {
+    fn must_roll(&self, group: &Group, now: Now) -> bool {
         let state = self.shared.state.read();
         let (active, config) = (&state.active, &state.config);
         if active.size == 0 {
@@ -128,11 +128,8 @@ impl Log {
         }
         let too_large = active.size.saturating_add(group.bytes) > config.max_segment_bytes();
         let index_full = active.index.offset_bytes() + OFFSET_ENTRY > config.segment_index_bytes.max(OFFSET_ENTRY);
-        let too_old = match (active.index.first_timestamp(), group.max_timestamp) {
-            (Some(first), Some(newest)) => newest.0.saturating_sub(first.0) > config.segment_ms,
-            _ => false,
-        };
-        too_large || index_full || too_old || group.last_delta(active.base).is_none()
+        let age = segment_age(active.index.first_timestamp(), group.max_timestamp, active.since, now.wall);
+        too_large || index_full || age > config.segment_ms || group.last_delta(active.base).is_none()
     }
 
     fn write_group(&mut self, group: &Group, batches: &[StampedBatch]) -> Result<(), LogError> {
@@ -215,9 +212,11 @@ impl Log {
         batches: &[StampedBatch],
         aborted: &[AbortedTransaction],
         txn_file: Option<Arc<dyn DiskFile>>,
+        now: Now,
     ) {
         let mut guard = self.shared.state.write();
         let state = &mut *guard;
+        state.active.since.get_or_insert(now.wall);
         let interval = state.config.index_interval_bytes;
         for batch in batches {
             let active = &mut state.active;
@@ -332,6 +331,16 @@ impl Log {
     }
 }
 
+/// How old a segment has become when a group comes, ms: by the records' own time, so that what is copied from long ago lies in segments
+/// of that time; where no record has one, by the clock since the first record came (Kafka's `timeWaitedForRoll`).
+fn segment_age(first: Option<Timestamp>, newest: Option<Timestamp>, since: Option<Timestamp>, now: Timestamp) -> i64 {
+    match (first, newest, since) {
+        (Some(first), Some(newest), _) => newest.0.saturating_sub(first.0),
+        (None, _, Some(since)) => now.0.saturating_sub(since.0),
+        _ => 0,
+    }
+}
+
 /// Bytes of the active segment's `.txnindex`.
 fn txn_bytes(active: &Active) -> u64 {
     (active.aborted.entries().len() * AbortedTransaction::LEN) as u64
@@ -353,6 +362,7 @@ fn begin_segment(
         size: 0,
         end,
         index: SegmentIndex::new(end),
+        since: None,
         aborted: AbortedTransactions::new(),
         txn_file: None,
     };
@@ -386,7 +396,7 @@ struct Group {
     base: Offset,
     end: Offset,
     bytes: u64,
-    max_timestamp: Option<tidelog_model::Timestamp>,
+    max_timestamp: Option<Timestamp>,
 }
 
 impl Group {

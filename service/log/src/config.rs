@@ -7,7 +7,8 @@ use crate::limits;
 pub struct LogConfig {
     /// `segment.bytes`: a segment rolls before a group of batches would exceed it. Clamped to 16 KiB ..= 2 GiB − 1.
     pub segment_bytes: u64,
-    /// `segment.ms`: a segment rolls when a batch is this much younger than its first one, milliseconds.
+    /// `segment.ms`: a segment rolls when a batch is this much younger than its first one, milliseconds; without timestamps, when one comes
+    /// so long after its first one.
     pub segment_ms: i64,
     /// `segment.index.bytes`: a segment rolls when its offset index is full.
     pub segment_index_bytes: u64,

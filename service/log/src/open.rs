@@ -230,6 +230,7 @@ pub(crate) fn new_segment(
         size: 0,
         end: base,
         index: SegmentIndex::new(base),
+        since: None,
         aborted: Default::default(),
         txn_file: None,
     })

@@ -178,7 +178,7 @@ impl<'a> Recovery<'a> {
         };
         self.drop_snapshots(&folder, walk.end, cut.is_some())?;
         let flushed_end = recovery_point.max(first).min(walk.end);
-        let (closed, last) = self.build(found)?;
+        let (closed, last) = self.build(found, now)?;
         Ok(Walked { closed, last, sums: walk.sums, flushed_end, verified_bytes: walk.verified, cut })
     }
 
@@ -266,7 +266,7 @@ impl<'a> Recovery<'a> {
     }
 
     /// Makes segments of what was found; the last one becomes active.
-    fn build(&self, mut found: Vec<Found>) -> Result<(Vec<Arc<Segment>>, Option<Active>), LogError> {
+    fn build(&self, mut found: Vec<Found>, now: Now) -> Result<(Vec<Arc<Segment>>, Option<Active>), LogError> {
         let Some(last) = found.pop() else { return Ok((Vec::new(), None)) };
         let mut closed = Vec::with_capacity(found.len());
         // What another broker compacted may end before the next segment begins, or have no batch at all: no offset is in no segment.
@@ -287,6 +287,7 @@ impl<'a> Recovery<'a> {
             size: last.size,
             end: last.end,
             index: last.index.unwrap_or(SegmentIndex::new(last.base)),
+            since: (last.size > 0).then_some(now.wall),
             aborted: last.aborted,
             txn_file: if has_txn_index { Some(self.open_file(last.base, Kind::TxnIndex, true)?) } else { None },
         };

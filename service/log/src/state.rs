@@ -112,6 +112,8 @@ pub(crate) struct Active {
     pub(crate) size: u64,
     pub(crate) end: Offset,
     pub(crate) index: SegmentIndex,
+    /// When its first record was put into it here, by the wall clock; `None` if nobody knows, and if there is none.
+    pub(crate) since: Option<Timestamp>,
     pub(crate) aborted: AbortedTransactions,
     pub(crate) txn_file: Option<Arc<dyn DiskFile>>,
 }

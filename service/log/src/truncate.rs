@@ -152,7 +152,7 @@ impl Log {
         }
         let (aborted, txn_file) = self.cut_aborted(base, new_end)?;
         let id = shared.cache.new_id();
-        Ok(Active { id, base, file, size: position, end: new_end, index, aborted, txn_file })
+        Ok(Active { id, base, file, size: position, end: new_end, index, since: None, aborted, txn_file })
     }
 
     #[allow(clippy::type_complexity)]

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use tidelog_model::Offset;
+use tidelog_model::{Offset, Timestamp};
 use tidelog_record::LeaderEpochs;
 
 use crate::state::{SegmentInfo, Shared};
@@ -78,6 +78,11 @@ impl LogView {
     /// The segment that grows.
     pub fn active_segment(&self) -> SegmentInfo {
         self.shared.state.read().active.info()
+    }
+
+    /// When the first record was put into the segment that grows, by the wall clock; `None` if it has none, or nobody knows.
+    pub fn active_since(&self) -> Option<Timestamp> {
+        self.shared.state.read().active.since
     }
 
     /// Leader epochs of the whole local log.

@@ -325,17 +325,17 @@ impl TopicConfig {
         }
     }
 
-    /// The age at which a segment ends, ms: `segment.ms`, for a tiered topic at most `tidelog.tier.roll.ms`, for a compacted one at
-    /// most `max.compaction.lag.ms`, because only closed segments are compacted.
+    /// The age of its records at which a segment ends, ms: `segment.ms`, for a compacted topic at most `max.compaction.lag.ms`, because
+    /// only closed segments are compacted.
+    pub fn segment_age_ms(&self) -> i64 {
+        if self.cleanup.compact { self.segment_ms.min(self.max_compaction_lag_ms) } else { self.segment_ms }
+    }
+
+    /// How long a segment takes records at most, ms: so long as their age may be, for a tiered topic at most `tidelog.tier.roll.ms`,
+    /// because only closed segments are uploaded.
     pub fn roll_ms(&self) -> i64 {
-        let mut roll = self.segment_ms;
-        if self.remote_storage_enable {
-            roll = roll.min(self.tier_roll_ms);
-        }
-        if self.cleanup.compact {
-            roll = roll.min(self.max_compaction_lag_ms);
-        }
-        roll
+        let age = self.segment_age_ms();
+        if self.remote_storage_enable { age.min(self.tier_roll_ms) } else { age }
     }
 }
 

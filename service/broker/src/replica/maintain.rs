@@ -4,19 +4,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tidelog_log::SegmentInfo;
 use tidelog_log::retention::{RemoteCopy, RetentionPlan, RetentionPolicy, RetentionState, decide};
 use tidelog_metadata::TopicConfig;
-use tidelog_model::{Deadline, KafkaError, Now, Offset};
+use tidelog_model::{Deadline, KafkaError, Now, Offset, Timestamp};
 use tokio::sync::oneshot;
 use tracing::{error, info};
 
 use super::drain::count_forgotten;
 use super::{Replica, TierSource, Writer, may_be_remote};
-use crate::limits::{ROLL_LEAST, ROLL_TIMER_MOST};
+use crate::limits::{ROLL_LEAST, ROLL_RETRY, ROLL_TIMER_MOST};
 use crate::replicas::log_config;
 
-/// When a segment is old enough to be rolled.
+/// When the active segment has taken records for long enough.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Roll {
     base: Offset,
@@ -113,23 +112,18 @@ impl Replica {
     /// Rolls the active segment when its time has come, and notes when the next one's comes.
     pub(super) fn roll_when_due(self: &Arc<Self>, writer: &mut Writer, now: Now) {
         if writer.roll.take_if(|roll| roll.at.passed(now)).is_some() && !self.roll_if_old(writer, now) {
-            // A line for each try would say nothing new; the checks of retention come no more often either.
-            let (_, pause) = ROLL_LEAST;
-            writer.roll = Some(Roll { base: self.view.active_base(), at: now.after(pause) });
+            writer.roll = Some(Roll { base: self.view.active_base(), at: now.after(ROLL_RETRY) });
         }
         let base = self.view.active_base();
         if writer.roll.is_none_or(|roll| roll.base != base) {
-            writer.roll = next_roll(&self.view.active_segment(), self.config().roll_ms(), now);
+            let at = next_roll(self.view.active_since(), self.config().roll_ms(), now);
+            writer.roll = at.map(|at| Roll { base, at });
         }
     }
 
     /// False if it is old and the disk refused.
     fn roll_if_old(self: &Arc<Self>, writer: &mut Writer, now: Now) -> bool {
-        let roll_ms = self.config().roll_ms();
-        let segments = self.view.segments();
-        let Some(active) = segments.last().filter(|active| active.size > 0) else { return true };
-        let old = active.first_timestamp.is_some_and(|first| now.wall.get().saturating_sub(first.get()) > roll_ms);
-        !old || self.roll(writer, now)
+        !is_old(self.view.active_since(), self.config().roll_ms(), now) || self.roll(writer, now)
     }
 
     fn roll(self: &Arc<Self>, writer: &mut Writer, now: Now) -> bool {
@@ -242,41 +236,39 @@ impl Replica {
     }
 }
 
-/// When the active segment, which is looked at now, is to be rolled for its age; `None` if it has no records, or if that is so far away that
-/// the checks of retention find it. Its records may be as old as they like: those that are written together stay together for a moment.
-fn next_roll(active: &SegmentInfo, roll_ms: i64, now: Now) -> Option<Roll> {
-    let first = active.first_timestamp.filter(|_| active.size > 0)?;
-    let millis = |millis: i64| Duration::from_millis(u64::try_from(millis).unwrap_or(0));
-    let left = first.get().saturating_add(roll_ms).saturating_add(1).saturating_sub(now.wall.get());
-    let (least, most) = ROLL_LEAST;
-    let wait = millis(left).max(millis(roll_ms).clamp(least, most));
-    (wait <= ROLL_TIMER_MOST).then(|| Roll { base: active.base, at: now.after(wait) })
+/// Has a segment taken records for longer than `roll_ms`, by the clock? How old they are themselves decides when one is appended
+/// (`segment.ms`); this is for those behind which none comes, so that they are uploaded and compacted too.
+fn is_old(since: Option<Timestamp>, roll_ms: i64, now: Now) -> bool {
+    since.is_some_and(|since| now.wall.get().saturating_sub(since.get()) > roll_ms)
+}
+
+/// When that will be for the segment that has taken records `since` then; `None` if it has none, or if that is so far away that the checks of
+/// retention find it.
+fn next_roll(since: Option<Timestamp>, roll_ms: i64, now: Now) -> Option<Deadline> {
+    let left = since?.get().saturating_add(roll_ms).saturating_add(1).saturating_sub(now.wall.get());
+    let wait = Duration::from_millis(u64::try_from(left).unwrap_or(0)).max(ROLL_LEAST);
+    (wait <= ROLL_TIMER_MOST).then(|| now.after(wait))
 }
 
 #[cfg(test)]
 mod tests {
-    use tidelog_model::Timestamp;
-
     use super::*;
 
     #[test]
-    fn a_segment_rolls_at_its_age_but_what_is_written_together_stays_together() {
+    fn a_segment_rolls_when_it_has_taken_records_for_so_long() {
         let now = Now { monotonic: Duration::from_secs(100), wall: Timestamp(1_000_000_000) };
-        let after = |age: i64, size, roll_ms| {
-            let first_timestamp = Some(Timestamp(now.wall.get() - age));
-            let (base, end) = (Offset(3), Offset(4));
-            let active =
-                SegmentInfo { base, end, size, first_timestamp, max_timestamp: first_timestamp, closed: false };
-            next_roll(&active, roll_ms, now).map(|roll| (roll.at.0 - now.monotonic).as_millis())
-        };
-        assert_eq!(after(0, 9, 2_000), Some(2_001), "a quick one");
-        assert_eq!(after(1_500, 9, 10_000), Some(10_000), "it has been here for less than that");
-        assert_eq!(after(900_000, 9, 2_000), Some(2_000));
-        assert_eq!(after(900_000, 9, 1), Some(1_000), "not one for each record");
+        let since = |age: i64| Some(Timestamp(now.wall.get() - age));
+        let after = |age, roll_ms| next_roll(since(age), roll_ms, now).map(|at| (at.0 - now.monotonic).as_millis());
+        assert_eq!(after(0, 2_000), Some(2_001), "a quick one");
+        assert_eq!(after(1_500, 10_000), Some(8_501));
+        assert_eq!(after(900_000, 2_000), Some(1_000), "since before a restart");
+        assert_eq!(after(0, 1), Some(1_000), "not one for each record");
         let week = 7 * 24 * 3_600_000;
-        assert_eq!(after(10 * week, 9, week), Some(300_000), "old records that are written now");
-        assert_eq!(after(0, 9, week), None, "the checks of retention find it");
-        assert_eq!(after(0, 0, 2_000), None, "it is empty");
-        assert_eq!(after(0, 9, i64::MAX), None);
+        assert_eq!(after(0, week), None, "the checks of retention find it");
+        assert_eq!(after(week - 1, week), Some(1_000));
+        assert_eq!(after(0, i64::MAX), None);
+        assert_eq!(next_roll(None, 2_000, now), None, "it is empty");
+        assert!(is_old(since(2_001), 2_000, now));
+        assert!(!is_old(since(2_000), 2_000, now) && !is_old(since(-5), 2_000, now) && !is_old(None, 0, now));
     }
 }

@@ -177,6 +177,27 @@ async fn an_idle_segment_rolls_when_it_has_its_age_and_not_at_the_next_check() {
     assert_eq!(replica.view.active_segment().size, 0);
 }
 
+/// Records of years ago, a day between each two, that are copied now: segments by the records' own time, however often somebody looks.
+#[tokio::test]
+async fn a_backfill_gets_segments_by_the_time_of_its_records() {
+    let fixture = Fixture::new().await;
+    let settings = [("segment.ms", "604800000"), ("retention.ms", "-1"), ("message.timestamp.type", "CreateTime")];
+    fixture.create("past", 1, &settings).await;
+    let replica = fixture.replica("past", 0);
+    for day in 0..20 {
+        let mut builder = BatchBuilder::new(Offset::ZERO);
+        builder.push(Timestamp(1_500_000_000_000 + day * 86_400_000), None, Some(b"x"), &[]).unwrap();
+        let request = fixture.request("past", builder.build().unwrap().into_bytes(), Acks::All);
+        fixture.broker.append(&fixture.caller, request).await.unwrap();
+        let (done, tidied) = tokio::sync::oneshot::channel();
+        let tidy = crate::replica::Maintenance::Tidy { producer_expiration: PATIENCE };
+        replica.enqueue_internal(crate::replica::Work::Maintain(tidy, done));
+        tidied.await.unwrap();
+    }
+    let bases: Vec<i64> = replica.view.segments().iter().map(|segment| segment.base.get()).collect();
+    assert_eq!(bases, [0, 8, 16], "each has a week");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_setting_holds_when_its_change_is_answered() {
     let fixture = Fixture::new().await;

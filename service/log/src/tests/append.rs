@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use tidelog_model::{KafkaError, LeaderEpoch, Offset, ProducerEpoch, ProducerId, Sequence, TopicId};
+use tidelog_model::{KafkaError, LeaderEpoch, Now, Offset, ProducerEpoch, ProducerId, Sequence, Timestamp, TopicId};
 use tidelog_record::{AbortedTransaction, BatchBuilder, EndTransactionMarker, MarkerKind};
 
 use super::support::*;
@@ -246,6 +246,22 @@ fn a_segment_that_begins_without_a_timestamp_does_not_roll_for_it() {
     }
     let segments = log.view().segments();
     assert_eq!((segments.len(), segments[0].first_timestamp), (1, Some(NOW.wall)));
+}
+
+/// Where no record tells the time the clock does, from the first record on.
+#[test]
+fn a_segment_without_timestamps_rolls_by_the_clock() {
+    let disk = SimDisk::new(10);
+    let mut log = create(&disk);
+    let week = config().segment_ms;
+    let mut segments_at = |ms: i64| {
+        let end = log.view().log_end();
+        let stamped = StampedBatch::new(&keyed(end, -1, &[("k", Some("v"))]), end, LeaderEpoch(0));
+        let now = Now { wall: Timestamp(NOW.wall.0 + ms), ..NOW };
+        log.append(&[stamped], &[], &mut |_| empty_snapshot(), now).unwrap();
+        log.view().segment_count()
+    };
+    assert_eq!([0, week, week + 1, 2 * week + 1, 2 * week + 2].map(&mut segments_at), [1, 1, 2, 2, 3]);
 }
 
 fn abort(log: &mut Log) -> Result<AbortedTransaction, LogError> {

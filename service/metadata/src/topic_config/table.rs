@@ -184,7 +184,7 @@ pub static TOPIC_CONFIGS: &[ConfigDef] = &[
         "3600000",
         100,
         MAX,
-        "A tiered topic's segment ends at this age, ms, even if segment.ms is longer.",
+        "A tiered topic's segment ends so long after its first record came, ms, even if segment.ms is longer.",
     ),
     ConfigDef::boolean(
         "unclean.leader.election.enable",

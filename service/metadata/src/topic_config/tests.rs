@@ -212,12 +212,23 @@ fn what_has_no_effect_is_listed_with_its_reason() {
 
 #[test]
 fn a_compacted_topic_rolls_before_its_largest_lag() {
-    let roll_ms =
-        |pairs: &[(&str, &str)]| TopicConfig::effective(&overrides(pairs), &TopicDefaults::default()).roll_ms();
+    let roll_ms = |pairs: &[(&str, &str)]| {
+        let config = TopicConfig::effective(&overrides(pairs), &TopicDefaults::default());
+        assert_eq!(config.segment_age_ms(), config.roll_ms());
+        config.roll_ms()
+    };
     let lag = ("max.compaction.lag.ms", "5000");
     assert_eq!(roll_ms(&[lag]), 604_800_000);
     assert_eq!(roll_ms(&[lag, ("cleanup.policy", "compact")]), 5_000);
     assert_eq!(roll_ms(&[lag, ("cleanup.policy", "compact"), ("segment.ms", "1000")]), 1_000);
+}
+
+/// What is copied from years ago must not get a segment for each hour of them.
+#[test]
+fn a_tiered_topics_segments_end_early_by_the_clock_and_not_by_the_age_of_records() {
+    let tiered = [("remote.storage.enable", "true"), ("tidelog.tier.roll.ms", "1000")];
+    let config = TopicConfig::effective(&overrides(&tiered), &TopicDefaults::default());
+    assert_eq!((config.roll_ms(), config.segment_age_ms()), (1_000, 604_800_000));
 }
 
 #[test]
