@@ -32,7 +32,7 @@ pub(crate) struct ReplyTo {
     correlation_id: i32,
     meter: Option<Arc<Meter>>,
     /// What waits for its answer may have parts of the frame, and each keeps all of it.
-    reserved: Option<Arc<Reserved>>,
+    _reserved: Option<Arc<Reserved>>,
 }
 
 impl Request<'_> {
@@ -41,7 +41,7 @@ impl Request<'_> {
             version: self.header.version,
             correlation_id: self.header.correlation_id,
             meter: Some(Arc::clone(&self.meter)),
-            reserved: Some(Arc::clone(&self.reserved)),
+            _reserved: Some(Arc::clone(&self.reserved)),
         }
     }
 
@@ -55,13 +55,13 @@ impl Request<'_> {
 impl ReplyTo {
     /// An answer that nobody pays for.
     pub(crate) fn unmetered(version: i16, correlation_id: i32) -> Self {
-        ReplyTo { version, correlation_id, meter: None, reserved: None }
+        ReplyTo { version, correlation_id, meter: None, _reserved: None }
     }
 
     /// The same for an answer that may be long in coming, and has copied what it needs of the frame: what that holds is given back with
     /// the request.
     pub(crate) fn let_go(self) -> Self {
-        ReplyTo { reserved: None, ..self }
+        ReplyTo { _reserved: None, ..self }
     }
 
     /// What the request costs its caller.
