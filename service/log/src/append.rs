@@ -217,6 +217,7 @@ impl Log {
         let mut guard = self.shared.state.write();
         let state = &mut *guard;
         state.active.since.get_or_insert(now.wall);
+        state.active.modified = now.wall;
         let interval = state.config.index_interval_bytes;
         for batch in batches {
             let active = &mut state.active;
@@ -362,6 +363,7 @@ fn begin_segment(
         size: 0,
         end,
         index: SegmentIndex::new(end),
+        modified: Timestamp::NONE,
         since: None,
         aborted: AbortedTransactions::new(),
         txn_file: None,
@@ -384,6 +386,7 @@ fn begin_segment(
         size: old.size,
         max: index.max(),
         first_timestamp: index.first_timestamp().map(OnceLock::from).unwrap_or_default(),
+        modified: old.modified,
         has_txn_index: old.txn_file.is_some(),
         stage: Stage::Live,
         index_refuted: Default::default(),

@@ -13,6 +13,8 @@ use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::sync::Arc;
 
+use tidelog_model::Timestamp;
+
 use crate::limits::{RESERVE_BYTES, RESERVE_SHARE};
 
 /// One entry of a directory.
@@ -24,6 +26,8 @@ pub struct DirEntry {
     pub is_dir: bool,
     /// Length, bytes; 0 for a directory.
     pub len: u64,
+    /// When its content was changed last, by the wall clock.
+    pub modified: Timestamp,
 }
 
 /// The room on a file system.
@@ -98,6 +102,9 @@ pub trait DiskFile: Send + Sync + Debug {
 
     /// Makes data and length durable (`fdatasync`). After an error nothing may be assumed, and it must not be tried again.
     fn flush(&self) -> io::Result<()>;
+
+    /// Says that the content was changed last at `to`, until it is changed again.
+    fn set_modified(&self, to: Timestamp) -> io::Result<()>;
 
     /// The descriptor, for `sendfile`; `None` on a simulated disk.
     fn fd(&self) -> Option<BorrowedFd<'_>>;

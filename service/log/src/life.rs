@@ -144,7 +144,7 @@ impl LogView {
             base,
             end,
             first_timestamp,
-            max_timestamp: segment.max.map_or(first_timestamp, |(timestamp, _)| timestamp),
+            max_timestamp: segment.max.map_or(segment.modified, |(timestamp, _)| timestamp),
             log: FileSlice { file: reader.log, position: 0, len: segment.size as usize },
             epochs,
             producer_snapshot: Bytes::from(snapshot),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use parking_lot::{Mutex, RwLock};
-use tidelog_model::{Now, Offset, TopicId};
+use tidelog_model::{Now, Offset, Timestamp, TopicId};
 use tidelog_record::{BatchSums, LeaderEpochs};
 
 use crate::append::Log;
@@ -230,6 +230,7 @@ pub(crate) fn new_segment(
         size: 0,
         end: base,
         index: SegmentIndex::new(base),
+        modified: Timestamp::NONE,
         since: None,
         aborted: Default::default(),
         txn_file: None,

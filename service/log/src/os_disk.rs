@@ -6,6 +6,9 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tidelog_model::Timestamp;
 
 use crate::disk::{DirEntry, Disk, DiskFile, Space};
 use crate::limits::MAX_WRITE_PARTS;
@@ -53,7 +56,8 @@ impl Disk for OsDisk {
                 other => other?,
             };
             let is_dir = metadata.is_dir();
-            entries.push(DirEntry { name: entry.file_name(), is_dir, len: if is_dir { 0 } else { metadata.len() } });
+            let len = if is_dir { 0 } else { metadata.len() };
+            entries.push(DirEntry { name: entry.file_name(), is_dir, len, modified: timestamp(metadata.modified()?) });
         }
         entries.sort();
         Ok(entries)
@@ -119,9 +123,20 @@ impl DiskFile for OsFile {
         self.0.sync_data()
     }
 
+    fn set_modified(&self, to: Timestamp) -> io::Result<()> {
+        let since = Duration::from_millis(u64::try_from(to.get()).unwrap_or(0));
+        self.0.set_modified(SystemTime::UNIX_EPOCH + since)
+    }
+
     fn fd(&self) -> Option<BorrowedFd<'_>> {
         Some(self.0.as_fd())
     }
+}
+
+/// Whole milliseconds; what lies before 1970 is 1970.
+fn timestamp(time: SystemTime) -> Timestamp {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
 
 /// A descriptor on a file system, opened before the first write, through which one `syncfs` makes every dirty file durable.
@@ -184,6 +199,22 @@ mod tests {
         OsDisk.flush_dir(folder.path()).unwrap();
         let space = OsDisk.space(folder.path()).unwrap();
         assert!(0 < space.free && space.free < space.total);
+    }
+
+    #[test]
+    fn a_file_tells_when_it_was_changed_last_or_what_it_was_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("f");
+        let modified = || OsDisk.list(folder.path()).unwrap().remove(0).modified;
+        let before = timestamp(SystemTime::now() - Duration::from_secs(5));
+        let file = OsDisk.create(&path).unwrap();
+        assert!(modified() > before);
+        file.set_modified(Timestamp(1_500_000_000_123)).unwrap();
+        assert_eq!(modified(), Timestamp(1_500_000_000_123));
+        assert_eq!(OsDisk.open(&path, false).unwrap().len().unwrap(), 0);
+        assert_eq!(modified(), Timestamp(1_500_000_000_123), "reading changes nothing");
+        file.write_at(0, &[IoSlice::new(b"x")]).unwrap();
+        assert!(modified() > before);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use tidelog_model::{Now, Offset};
+use tidelog_model::{Now, Offset, Timestamp};
 use tidelog_record::limits::MAX_PRODUCER_STATE_BYTES;
 use tidelog_record::{AbortedTransactions, BatchSums, ProducerStates};
 
@@ -56,7 +56,7 @@ struct Found {
     size: u64,
     /// Known if the segment's batches were walked.
     index: Option<SegmentIndex>,
-    max: Option<(tidelog_model::Timestamp, Offset)>,
+    max: Option<(Timestamp, Offset)>,
     aborted: AbortedTransactions,
 }
 
@@ -178,7 +178,7 @@ impl<'a> Recovery<'a> {
         };
         self.drop_snapshots(&folder, walk.end, cut.is_some())?;
         let flushed_end = recovery_point.max(first).min(walk.end);
-        let (closed, last) = self.build(found, now)?;
+        let (closed, last) = self.build(&folder, found)?;
         Ok(Walked { closed, last, sums: walk.sums, flushed_end, verified_bytes: walk.verified, cut })
     }
 
@@ -266,8 +266,9 @@ impl<'a> Recovery<'a> {
     }
 
     /// Makes segments of what was found; the last one becomes active.
-    fn build(&self, mut found: Vec<Found>, now: Now) -> Result<(Vec<Arc<Segment>>, Option<Active>), LogError> {
+    fn build(&self, folder: &Folder, mut found: Vec<Found>) -> Result<(Vec<Arc<Segment>>, Option<Active>), LogError> {
         let Some(last) = found.pop() else { return Ok((Vec::new(), None)) };
+        let modified = |base: Offset| folder.modified.get(&base).copied().unwrap_or(Timestamp::NONE);
         let mut closed = Vec::with_capacity(found.len());
         // What another broker compacted may end before the next segment begins, or have no batch at all: no offset is in no segment.
         let nexts: Vec<Offset> = found.iter().skip(1).map(|next| next.base).chain([last.base]).collect();
@@ -277,7 +278,8 @@ impl<'a> Recovery<'a> {
                 index.finish();
                 self.write_indexes(segment.base, &index, false)?;
             }
-            closed.push(Arc::new(segment.into_segment(self.cache.new_id())));
+            let modified = modified(segment.base);
+            closed.push(Arc::new(segment.into_segment(self.cache.new_id(), modified)));
         }
         let has_txn_index = !last.aborted.is_empty();
         let active = Active {
@@ -287,7 +289,9 @@ impl<'a> Recovery<'a> {
             size: last.size,
             end: last.end,
             index: last.index.unwrap_or(SegmentIndex::new(last.base)),
-            since: (last.size > 0).then_some(now.wall),
+            modified: modified(last.base),
+            // It may be longer; but an end that is put off at each start by no more than this comes.
+            since: (last.size > 0).then_some(modified(last.base)),
             aborted: last.aborted,
             txn_file: if has_txn_index { Some(self.open_file(last.base, Kind::TxnIndex, true)?) } else { None },
         };
@@ -325,7 +329,7 @@ impl<'a> Recovery<'a> {
 }
 
 impl Found {
-    fn into_segment(self, id: SegmentId) -> Segment {
+    fn into_segment(self, id: SegmentId, modified: Timestamp) -> Segment {
         let first = self.index.as_ref().and_then(SegmentIndex::first_timestamp);
         Segment {
             id,
@@ -334,6 +338,7 @@ impl Found {
             size: self.size,
             max: self.max.or(self.index.as_ref().and_then(SegmentIndex::max)),
             first_timestamp: first.map(std::sync::OnceLock::from).unwrap_or_default(),
+            modified,
             has_txn_index: !self.aborted.is_empty(),
             stage: Stage::Live,
             index_refuted: Default::default(),

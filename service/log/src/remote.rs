@@ -124,7 +124,7 @@ pub struct ClosedSegment {
     pub end: Offset,
     /// Timestamp of its first batch that has one; none if compaction has left no batch.
     pub first_timestamp: Timestamp,
-    /// Largest timestamp in it.
+    /// Largest timestamp in it; where no record has one, when its last record was written (Kafka's `largestTimestamp`).
     pub max_timestamp: Timestamp,
     /// Its record batches, the whole `.log` file; the slice holds the file open.
     pub log: FileSlice,

@@ -130,8 +130,9 @@ fn remote_only<'a>(state: &RetentionState<'a>) -> Vec<&'a SegmentInfo> {
     remote.iter().filter(|segment| segment.end <= local_start && segment.end > state.log_start).collect()
 }
 
-/// The time that segments in a row go by, in their order: their largest timestamp. One whose records have no time, or that compaction
-/// has emptied, is as old as the next that has one (`behind` if none has): it would hold back all that follow.
+/// The time that segments in a row go by, in their order: their largest timestamp, or where no record has one, when they were written last
+/// (Kafka's `largestTimestamp`). One of which that is not known either is as old as the next (`behind` if there is none): it would hold
+/// back all that follow.
 pub fn newest_times<'a, I>(segments: I, behind: Option<Timestamp>) -> Vec<Option<Timestamp>>
 where
     I: IntoIterator<Item = &'a SegmentInfo, IntoIter: DoubleEndedIterator>,
@@ -141,7 +142,7 @@ where
         .into_iter()
         .rev()
         .map(|segment| {
-            next = segment.max_timestamp.or(next);
+            next = segment.max_timestamp.or(segment.modified).or(next);
             next
         })
         .collect();

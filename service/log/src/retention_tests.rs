@@ -9,6 +9,7 @@ fn segments(count: i64) -> Vec<SegmentInfo> {
             size: 100,
             first_timestamp: None,
             max_timestamp: Some(Timestamp(number * 1000)),
+            modified: None,
             closed: number + 1 < count,
         })
         .collect()
@@ -52,6 +53,23 @@ fn segments_without_a_time_are_as_old_as_the_next_that_has_one() {
     let tiered = RetentionState { remote: Some(copy), tiered: true, ..state(local) };
     assert_eq!(decide(&policy, &tiered, Timestamp(3400)).log_start, Offset(0));
     assert_eq!(decide(&policy, &tiered, Timestamp(3600)).log_start, Offset(30));
+}
+
+/// Records without a time are as old as the file, which says when the last of them was written.
+#[test]
+fn segments_without_a_time_go_by_when_they_were_written() {
+    let mut segments = segments(3);
+    for (segment, modified) in segments.iter_mut().zip([500, 700, 9_000]) {
+        (segment.max_timestamp, segment.modified) = (None, Some(Timestamp(modified)));
+    }
+    let policy = RetentionPolicy { time_ms: Some(1500), ..Default::default() };
+    let at = |segments: &[SegmentInfo], now| decide(&policy, &state(segments), Timestamp(now));
+    assert_eq!(at(&segments, 2_000), plan(0, 0, false));
+    assert_eq!(at(&segments, 2_001), plan(10, 10, false));
+    assert_eq!(at(&segments, 10_500), plan(20, 20, false));
+    assert_eq!(at(&segments, 10_501), plan(20, 20, true), "the last one too");
+    segments[0].max_timestamp = Some(Timestamp(20_000));
+    assert_eq!(at(&segments, 10_501), plan(0, 0, false), "a time of its own comes first");
 }
 
 #[test]
@@ -154,6 +172,7 @@ fn remote_segment(base: i64) -> SegmentInfo {
         size: 30,
         first_timestamp: Some(Timestamp(base)),
         max_timestamp: Some(Timestamp(base)),
+        modified: None,
         closed: true,
     }
 }

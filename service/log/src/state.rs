@@ -112,6 +112,8 @@ pub(crate) struct Active {
     pub(crate) size: u64,
     pub(crate) end: Offset,
     pub(crate) index: SegmentIndex,
+    /// When the last record was put into it, by the wall clock.
+    pub(crate) modified: Timestamp,
     /// When its first record was put into it here, by the wall clock; `None` if nobody knows, and if there is none.
     pub(crate) since: Option<Timestamp>,
     pub(crate) aborted: AbortedTransactions,
@@ -130,6 +132,8 @@ pub(crate) struct Segment {
     pub(crate) max: Option<(Timestamp, Offset)>,
     /// Timestamp of the first batch that has one, once someone has read it.
     pub(crate) first_timestamp: OnceLock<Timestamp>,
+    /// When its last record was put into it, by the wall clock: the time of its file, which a start goes by.
+    pub(crate) modified: Timestamp,
     pub(crate) has_txn_index: bool,
     /// `Live`, or `Swap` for the moments in which compaction takes the place of the old files.
     pub(crate) stage: Stage,
@@ -150,6 +154,8 @@ pub struct SegmentInfo {
     pub first_timestamp: Option<Timestamp>,
     /// Its largest timestamp; `None` if it is empty or no batch has one.
     pub max_timestamp: Option<Timestamp>,
+    /// When its last record was written, by the wall clock; `None` if it is empty or that is not known. Its age, where no record has a time.
+    pub modified: Option<Timestamp>,
     /// Closed segments never grow again.
     pub closed: bool,
 }
@@ -162,6 +168,7 @@ impl Segment {
             size: self.size,
             first_timestamp: self.first_timestamp.get().copied(),
             max_timestamp: self.max.map(|(timestamp, _)| timestamp),
+            modified: Some(self.modified).filter(|modified| *modified > Timestamp::NONE),
             closed: true,
         }
     }
@@ -175,6 +182,7 @@ impl Active {
             size: self.size,
             first_timestamp: self.index.first_timestamp(),
             max_timestamp: self.index.max().map(|(timestamp, _)| timestamp),
+            modified: Some(self.modified).filter(|modified| self.size > 0 && *modified > Timestamp::NONE),
             closed: false,
         }
     }

@@ -4,6 +4,7 @@ mod append;
 mod compaction;
 mod kafka;
 mod kraft;
+mod modified;
 mod recovery;
 mod scrub;
 mod seeds;

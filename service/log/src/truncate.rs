@@ -124,10 +124,10 @@ impl Log {
         let shared = &self.shared;
         let path = shared.path(base, Kind::Log, Stage::Live);
         let file = shared.disk.open(&path, true).map_err(LogError::io("cannot open", &path))?;
-        let size = {
+        let (size, modified) = {
             let state = shared.state.read();
-            let closed = state.closed.iter().find(|segment| segment.base == base).map(|segment| segment.size);
-            closed.unwrap_or(state.active.size)
+            let closed = state.closed.iter().find(|segment| segment.base == base);
+            closed.map_or((state.active.size, state.active.modified), |segment| (segment.size, segment.modified))
         };
         let interval = shared.state.read().config.index_interval_bytes;
         let mut index = SegmentIndex::new(base);
@@ -152,7 +152,7 @@ impl Log {
         }
         let (aborted, txn_file) = self.cut_aborted(base, new_end)?;
         let id = shared.cache.new_id();
-        Ok(Active { id, base, file, size: position, end: new_end, index, since: None, aborted, txn_file })
+        Ok(Active { id, base, file, size: position, end: new_end, index, modified, since: None, aborted, txn_file })
     }
 
     #[allow(clippy::type_complexity)]

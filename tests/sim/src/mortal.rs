@@ -10,6 +10,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tidelog_log::sim::{SimDisk, SimRandom};
 use tidelog_log::{DirEntry, Disk, DiskFile, Space};
+use tidelog_model::Timestamp;
 
 /// A disk as one process has it.
 #[derive(Clone, Debug)]
@@ -172,6 +173,10 @@ impl DiskFile for MortalFile {
 
     fn flush(&self) -> io::Result<()> {
         self.process.call(|| self.file.flush())
+    }
+
+    fn set_modified(&self, to: Timestamp) -> io::Result<()> {
+        self.process.call(|| self.file.set_modified(to))
     }
 
     fn fd(&self) -> Option<BorrowedFd<'_>> {

@@ -180,7 +180,8 @@ pub(crate) fn plan(segment: &ClosedSegment, name: ObjectName, from: Offset) -> R
         base: from,
         end: segment.end,
         first_timestamp: indexes.first_timestamp.unwrap_or(Timestamp::NONE),
-        max_timestamp: indexes.max.0,
+        // Where no record has a time retention goes by when they were written.
+        max_timestamp: if indexes.max.0 > Timestamp::NONE { indexes.max.0 } else { segment.max_timestamp },
         size: 0,
         parts: Parts::default(),
         crc,
@@ -348,6 +349,14 @@ impl Tail {
         // An entry names its batch's last offset, so the batch itself may hold what is looked for only from the next entry on.
         at.checked_sub(1).and_then(|at| entries.get(at)).map_or(0, |entry| match entry {
             [_, _, _, _, position @ ..] => u64::from(u32::from_be_bytes(*position)),
+        })
+    }
+
+    /// The largest timestamp of its records; none if they have none.
+    pub(crate) fn newest(&self) -> Timestamp {
+        let (entries, _) = self.times.as_chunks::<12>();
+        entries.last().map_or(Timestamp::NONE, |entry| match entry {
+            [time @ .., _, _, _, _] => Timestamp(i64::from_be_bytes(*time)),
         })
     }
 

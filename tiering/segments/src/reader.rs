@@ -168,6 +168,10 @@ impl ColdReader {
         at: Timestamp,
     ) -> Result<Option<TimestampedOffset>, RemoteError> {
         let tail = self.tail(keys, entry).await?;
+        if tail.newest() < at {
+            // The entry goes by when its records were written: they have no time themselves.
+            return Ok(None);
+        }
         let mut offset = tail.offset_before(at).max(entry.base);
         let mut position = tail.position_of(offset);
         while offset < entry.end && position < entry.parts.log {

@@ -256,9 +256,10 @@ impl RemoteLog for Tier {
             base: entry.base,
             end: entry.end,
             size: entry.size,
-            // Records without a time are not of 1970: nobody knows how old they are.
+            // Records without a time, of which nobody said when they were written, are not of 1970.
             first_timestamp: Some(entry.first_timestamp).filter(|first| *first > Timestamp::NONE),
             max_timestamp: Some(entry.max_timestamp).filter(|newest| *newest > Timestamp::NONE),
+            modified: None,
             closed: true,
         };
         Some(image.entries.iter().map(info).collect())

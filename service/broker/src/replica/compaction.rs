@@ -182,6 +182,7 @@ mod tests {
             size: 100,
             first_timestamp: Some(Timestamp(NOW.get() - age)),
             max_timestamp: Some(Timestamp(NOW.get() - age)),
+            modified: None,
             closed: index + 1 < ages.len(),
         };
         ages.iter().enumerate().map(segment).collect()
@@ -237,6 +238,8 @@ mod tests {
         assert_eq!(up_to(&segments), Some(20));
         segments[1].max_timestamp = None;
         assert_eq!(up_to(&segments), None, "the next that has a time is too young");
+        segments[0].modified = Some(Timestamp(NOW.get() - 6));
+        assert_eq!(up_to(&segments), Some(10), "it was written long ago");
     }
 
     #[test]

@@ -177,6 +177,35 @@ async fn an_idle_segment_rolls_when_it_has_its_age_and_not_at_the_next_check() {
     assert_eq!(replica.view.active_segment().size, 0);
 }
 
+/// They are as old as the file, whose time a start leaves alone.
+#[tokio::test]
+async fn records_without_a_time_are_aged_all_the_same() {
+    let fixture = Fixture::new().await;
+    fixture.create("timeless", 1, &[("retention.ms", "3600000"), ("internal.segment.bytes", "16384")]).await;
+    for _ in 0..3 {
+        let mut builder = BatchBuilder::new(Offset::ZERO);
+        builder.push(Timestamp::NONE, None, Some(&[b'x'; 9_000]), &[]).unwrap();
+        let request = fixture.request("timeless", builder.build().unwrap().into_bytes(), Acks::All);
+        fixture.broker.append(&fixture.caller, request).await.unwrap();
+    }
+    let written = fixture.broker.clock().now().wall;
+    let fixture = fixture.restart().await;
+    let replica = fixture.replica("timeless", 0);
+    let tidy = async || {
+        let (done, tidied) = tokio::sync::oneshot::channel();
+        let tidy = crate::replica::Maintenance::Tidy { producer_expiration: PATIENCE };
+        replica.enqueue_internal(crate::replica::Work::Maintain(tidy, done));
+        tidied.await.unwrap();
+    };
+    tidy().await;
+    assert_eq!(replica.view.segment_count(), 3, "nothing of it is an hour old");
+    fixture.alter("timeless", &[("retention.ms", "50")]).await;
+    until("they are older than that", || fixture.broker.clock().now().wall.get() > written.get() + 50).await;
+    tidy().await;
+    assert_eq!((replica.view.segment_count(), replica.view.size()), (1, 0));
+    assert_eq!(fixture.offset("timeless", OffsetSpec::Earliest).await, Offset(3));
+}
+
 /// Records of years ago, a day between each two, that are copied now: segments by the records' own time, however often somebody looks.
 #[tokio::test]
 async fn a_backfill_gets_segments_by_the_time_of_its_records() {

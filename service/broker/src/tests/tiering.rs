@@ -100,6 +100,7 @@ impl RemoteLog for MemoryTier {
             size: segment.log.len as u64,
             first_timestamp: Some(segment.first_timestamp),
             max_timestamp: Some(segment.max_timestamp),
+            modified: None,
             closed: true,
         };
         Some(state.uploaded.get(partition).map_or(&[][..], Vec::as_slice).iter().map(info).collect())

@@ -137,6 +137,8 @@ impl LogView {
                 .and_then(|file| file.flush())
                 .map_err(LogError::io("cannot write", &path))?;
         }
+        // What is compacted gets no younger, or records without a time would never be old.
+        output.file.set_modified(last.modified).map_err(LogError::io("cannot set the time of", directory))?;
         output.file.flush().map_err(LogError::io("cannot flush", directory))?;
         for kind in files.iter().map(|(kind, _)| *kind).chain([Kind::Log]) {
             if kind == Kind::Log {
@@ -152,6 +154,7 @@ impl LogView {
             size: output.size,
             max: output.index.max(),
             first_timestamp: output.index.first_timestamp().map(std::sync::OnceLock::from).unwrap_or_default(),
+            modified: last.modified,
             has_txn_index: !aborted.is_empty(),
             stage: Stage::Swap,
             index_refuted: Default::default(),
@@ -184,6 +187,7 @@ impl LogView {
                 size: segment.size,
                 max: segment.max,
                 first_timestamp: segment.first_timestamp.clone(),
+                modified: segment.modified,
                 has_txn_index: segment.has_txn_index,
                 stage: Stage::Live,
                 index_refuted: Default::default(),

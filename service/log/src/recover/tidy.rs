@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use tidelog_model::Offset;
+use tidelog_model::{Offset, Timestamp};
 
 use crate::LogError;
 use crate::disk::{Disk, unlink_if_there, write_file};
@@ -16,6 +16,8 @@ use crate::scan::{Scan, ScanError};
 pub(super) struct Folder {
     /// Base offset → bytes of the `.log` file.
     pub(super) logs: BTreeMap<Offset, u64>,
+    /// When these files were changed last.
+    pub(super) modified: BTreeMap<Offset, Timestamp>,
     pub(super) snapshots: BTreeSet<Offset>,
     pub(super) files: BTreeSet<(Offset, Kind)>,
     /// The mark of an unsettled page cache is there.
@@ -25,9 +27,9 @@ pub(super) struct Folder {
 /// Finishes what was begun and lists what is left.
 pub(super) fn tidy(disk: &dyn Disk, directory: &Path) -> Result<Folder, LogError> {
     let found = list(disk, directory)?;
-    let complete = |(_, kind, stage, _): &&(Offset, Kind, Stage, u64)| *kind == Kind::Log && *stage == Stage::Swap;
-    let swaps: BTreeSet<Offset> = found.iter().filter(complete).map(|(base, ..)| *base).collect();
-    for (base, kind, stage, _) in found {
+    let complete = |file: &&Listed| file.kind == Kind::Log && file.stage == Stage::Swap;
+    let swaps: BTreeSet<Offset> = found.iter().filter(complete).map(|file| file.at).collect();
+    for Listed { at: base, kind, stage, .. } in found {
         match stage {
             // Kafka renames the log first: its indexes are as complete.
             Stage::Cleaned if kind != Kind::Log && swaps.contains(&base) => {
@@ -51,10 +53,11 @@ pub(super) fn tidy(disk: &dyn Disk, directory: &Path) -> Result<Folder, LogError
     }
     // Without the mark the page cache is believed.
     let mut folder = Folder { unsettled: is_there(disk, &directory.join(UNSETTLED))?, ..Folder::default() };
-    for (base, kind, stage, len) in list(disk, directory)? {
+    for Listed { at: base, kind, stage, len, modified } in list(disk, directory)? {
         match (stage, kind) {
             (Stage::Live, Kind::Log) => {
                 folder.logs.insert(base, len);
+                folder.modified.insert(base, modified);
             }
             (Stage::Live, Kind::Snapshot) => {
                 folder.snapshots.insert(base);
@@ -95,12 +98,21 @@ fn is_there(disk: &dyn Disk, path: &Path) -> Result<bool, LogError> {
     }
 }
 
-fn list(disk: &dyn Disk, directory: &Path) -> Result<Vec<(Offset, Kind, Stage, u64)>, LogError> {
+/// One file that belongs to an offset.
+struct Listed {
+    at: Offset,
+    kind: Kind,
+    stage: Stage,
+    len: u64,
+    modified: Timestamp,
+}
+
+fn list(disk: &dyn Disk, directory: &Path) -> Result<Vec<Listed>, LogError> {
     let entries = disk.list(directory).map_err(LogError::io("cannot list", directory))?;
-    let parsed = entries
-        .into_iter()
-        .filter(|entry| !entry.is_dir)
-        .filter_map(|entry| names::parse(&entry.name).map(|(base, kind, stage)| (base, kind, stage, entry.len)));
+    let parsed = entries.into_iter().filter(|entry| !entry.is_dir).filter_map(|entry| {
+        let (at, kind, stage) = names::parse(&entry.name)?;
+        Some(Listed { at, kind, stage, len: entry.len, modified: entry.modified })
+    });
     Ok(parsed.collect())
 }
 
@@ -128,10 +140,10 @@ pub(crate) fn clear_inside(disk: &dyn Disk, directory: &Path, base: Offset, end:
     // The new name is durable before anything goes.
     disk.flush_dir(directory).map_err(LogError::io("cannot flush", directory))?;
     let mut old = list(disk, directory)?;
-    old.retain(|(at, _, stage, _)| *stage == Stage::Live && base < *at && *at < end);
+    old.retain(|file| file.stage == Stage::Live && base < file.at && file.at < end);
     // A log goes before its indexes.
-    old.sort_by_key(|(_, kind, ..)| *kind != Kind::Log);
-    for (at, kind, ..) in old {
+    old.sort_by_key(|file| file.kind != Kind::Log);
+    for Listed { at, kind, .. } in old {
         if kind == Kind::Log {
             unlink_segment(disk, directory, at, Stage::Live)?;
         } else {

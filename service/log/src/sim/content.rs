@@ -1,14 +1,18 @@
 //! What a file holds, and what of it is on the disk: decides what a power cut leaves of writes that were not flushed.
 
+use tidelog_model::Timestamp;
+
 use crate::sim::SimRandom;
 
 /// What disks write in one piece, bytes.
 const SECTOR: u64 = 512;
 
 /// The bytes of one file.
-#[derive(Default, Debug)]
+#[derive(Debug)]
 pub(super) struct Content {
     pub(super) bytes: Vec<u8>,
+    /// Names and times are the journal's business: a power cut leaves it.
+    pub(super) modified: Timestamp,
     durable: Vec<u8>,
     changes: Vec<Change>,
 }
@@ -21,7 +25,12 @@ pub(super) enum Change {
 }
 
 impl Content {
-    pub(super) fn change(&mut self, change: Change) {
+    pub(super) fn new(at: Timestamp) -> Self {
+        Content { bytes: Vec::new(), modified: at, durable: Vec::new(), changes: Vec::new() }
+    }
+
+    pub(super) fn change(&mut self, change: Change, at: Timestamp) {
+        self.modified = at;
         apply(&mut self.bytes, &change);
         self.changes.push(change);
     }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use tidelog_model::Timestamp;
 
 use super::content::{Change, Content};
 use super::faults::{Faults, Operation};
@@ -30,6 +31,8 @@ pub(super) struct State {
     operations: u64,
     pub(super) bytes_read: u64,
     elapsed: Duration,
+    /// What files that are changed now say of it.
+    pub(super) time: Timestamp,
     /// A running hash over every operation: two runs with one seed agree on it.
     digest: u64,
     /// Handles of an earlier life are dead.
@@ -48,6 +51,7 @@ impl SimDisk {
             operations: 0,
             bytes_read: 0,
             elapsed: Duration::ZERO,
+            time: Timestamp(0),
             digest: 0xcbf2_9ce4_8422_2325,
             life: 0,
             names: Names::default(),
@@ -79,6 +83,11 @@ impl SimDisk {
     /// The time that the operations have taken on a slow disk.
     pub fn elapsed(&self) -> Duration {
         self.state.lock().elapsed
+    }
+
+    /// The wall clock's time from now on: what files say that are changed.
+    pub fn set_time(&self, time: Timestamp) {
+        self.state.lock().time = time;
     }
 
     /// A hash of everything that was done; equal for equal runs.
@@ -167,11 +176,13 @@ impl Disk for SimDisk {
         let number = match state.names.get(path) {
             Some(Target::Directory) => return Err(io::ErrorKind::IsADirectory.into()),
             Some(Target::File(number)) => {
-                state.content(number)?.change(Change::Truncate(0));
+                let time = state.time;
+                state.content(number)?.change(Change::Truncate(0), time);
                 number
             }
             None => {
-                state.contents.push(Content::default());
+                let time = state.time;
+                state.contents.push(Content::new(time));
                 let number = state.contents.len() - 1;
                 state.names.change(NameChange::Put(path.to_owned(), Target::File(number)));
                 number
@@ -236,11 +247,12 @@ impl Disk for SimDisk {
         let state = self.begin(Operation::Read, &path_bytes(path))?;
         state.names.check_parent(&path.join("x"))?;
         let entries = state.names.inside(path).filter_map(|(name, target)| {
-            let len = match target {
-                Target::File(number) => state.contents.get(number).map_or(0, |content| content.bytes.len() as u64),
-                Target::Directory => 0,
+            let content = match target {
+                Target::File(number) => state.contents.get(number),
+                Target::Directory => None,
             };
-            Some(DirEntry { name: name.file_name()?.to_owned(), is_dir: target == Target::Directory, len })
+            let (len, modified) = content.map_or((0, Timestamp(0)), |file| (file.bytes.len() as u64, file.modified));
+            Some(DirEntry { name: name.file_name()?.to_owned(), is_dir: target == Target::Directory, len, modified })
         });
         Ok(entries.collect())
     }

@@ -3,6 +3,8 @@
 use std::io::{self, IoSlice};
 use std::os::fd::BorrowedFd;
 
+use tidelog_model::Timestamp;
+
 use super::content::Change;
 use super::disk::{SimDisk, State};
 use super::faults::Operation;
@@ -72,7 +74,8 @@ impl DiskFile for SimFile {
             }
         }
         let kept = bytes.get(..written as usize).unwrap_or_default().to_vec();
-        state.content(self.number)?.change(Change::Write(position, kept));
+        let time = state.time;
+        state.content(self.number)?.change(Change::Write(position, kept), time);
         failure.map_or(Ok(()), Err)
     }
 
@@ -86,7 +89,8 @@ impl DiskFile for SimFile {
             return Err(io::ErrorKind::PermissionDenied.into());
         }
         let mut state = self.begin(Operation::Truncate)?;
-        state.content(self.number)?.change(Change::Truncate(len));
+        let time = state.time;
+        state.content(self.number)?.change(Change::Truncate(len), time);
         Ok(())
     }
 
@@ -98,6 +102,12 @@ impl DiskFile for SimFile {
         }
         state.content(self.number)?.flush(result.is_ok());
         result
+    }
+
+    fn set_modified(&self, to: Timestamp) -> io::Result<()> {
+        let mut state = self.begin(Operation::Name)?;
+        state.content(self.number)?.modified = to;
+        Ok(())
     }
 
     fn fd(&self) -> Option<BorrowedFd<'_>> {

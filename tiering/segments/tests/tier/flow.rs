@@ -68,26 +68,31 @@ async fn life(objects: &Objects, id: TopicIdPartition) {
     assert_eq!(keys(objects).await, Vec::<String>::new());
 }
 
-/// Retention would take them for records of 1970, and delete them at once.
+/// Retention goes by when they were written. Where not even that is known it would take them for records of 1970, and delete them at once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn remote_records_without_a_time_have_no_age_of_their_own() {
+async fn remote_records_without_a_time_have_the_age_of_their_file() {
     let (folder, cache, log, id) =
         (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), TestLog::new(), partition(0));
     let objects = file_store(folder.path()).await;
     let tier = tier(&objects, cache.path(), limits());
-    log.close_without_times(5);
+    log.close_without_times(5, Timestamp::NONE);
     let end = log.close(1, b'a', 1, 5, 10);
+    let written = timestamp(1_000);
+    let all = log.close_without_times(5, written);
     lead(&tier, &id, 1, &log);
-    remote_end(&tier, &id, end).await;
+    remote_end(&tier, &id, all).await;
     let segments = tier.segments(&id).unwrap();
     let times: Vec<_> = segments.iter().map(|segment| (segment.first_timestamp, segment.max_timestamp)).collect();
-    assert_eq!(times, [(None, None), (Some(timestamp(9)), Some(timestamp(9)))]);
+    assert_eq!(times, [(None, None), (Some(timestamp(9)), Some(timestamp(9))), (None, Some(written))]);
     let now = Timestamp(1_700_000_000_000);
     let policy = RetentionPolicy { time_ms: Some(now.get() - timestamp(9).get()), ..RetentionPolicy::default() };
-    let remote = Some(RemoteCopy { end, segments: &segments });
-    let state = RetentionState { segments: &[], log_start: Offset(0), high_watermark: end, remote, tiered: true };
+    let remote = Some(RemoteCopy { end: all, segments: &segments });
+    let state = RetentionState { segments: &[], log_start: Offset(0), high_watermark: all, remote, tiered: true };
     assert_eq!(decide(&policy, &state, now).log_start, Offset(0), "they go with the next that have one");
     assert_eq!(decide(&policy, &state, Timestamp(now.get() + 1)).log_start, end);
+    // No record of theirs has that time, or any.
+    assert_eq!(tier.find_timestamp(&id, Timestamp(0)).await.unwrap().unwrap().offset, Offset(5));
+    assert_eq!(tier.find_timestamp(&id, timestamp(500)).await.unwrap(), None);
 }
 
 /// Nobody wakes the tier for it again: the log has nothing new to tell.

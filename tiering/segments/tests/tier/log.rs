@@ -15,7 +15,7 @@ struct Closed {
     base: Offset,
     end: Offset,
     path: PathBuf,
-    /// First and largest.
+    /// The first, and the largest or when the last record was written.
     times: (Timestamp, Timestamp),
     aborted: Vec<AbortedTransaction>,
 }
@@ -89,8 +89,8 @@ impl TestLog {
         end
     }
 
-    /// Appends a closed segment of one batch whose records have no time.
-    pub(crate) fn close_without_times(&self, records: i64) -> Offset {
+    /// Appends a closed segment of one batch whose records have no time; the last was written at `written`, if that is known.
+    pub(crate) fn close_without_times(&self, records: i64, written: Timestamp) -> Offset {
         let mut state = self.state.lock();
         let base = state.end;
         let epoch = LeaderEpoch(1);
@@ -102,7 +102,7 @@ impl TestLog {
         let path = self.folder.path().join(format!("{:020}.log", base.get()));
         std::fs::write(&path, builder.build().unwrap().bytes()).unwrap();
         let end = base.plus(records);
-        let times = (Timestamp::NONE, Timestamp::NONE);
+        let times = (Timestamp::NONE, written);
         state.segments.insert(base, Closed { base, end, path, times, aborted: Vec::new() });
         state.end = end;
         end

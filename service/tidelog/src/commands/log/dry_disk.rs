@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use tidelog_log::{DirEntry, Disk, DiskFile, OsDisk, Space};
+use tidelog_model::Timestamp;
 
 /// The real disk below, and what became of names since.
 #[derive(Debug, Default)]
@@ -25,17 +26,25 @@ struct DryFile {
     state: Mutex<State>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
     len: u64,
     /// Bytes of the real file that still count.
     below_len: u64,
+    /// When the real file was changed last, or what was said of it since.
+    modified: Timestamp,
     /// In the order in which they were written.
     writes: Vec<(u64, Vec<u8>)>,
 }
 
 fn not_found(path: &Path) -> io::Error {
     io::Error::new(io::ErrorKind::NotFound, format!("{} does not exist", path.display()))
+}
+
+/// When the real file was changed last.
+fn modified(path: &Path) -> io::Result<Timestamp> {
+    let since = std::fs::metadata(path)?.modified()?.duration_since(std::time::SystemTime::UNIX_EPOCH);
+    Ok(Timestamp(i64::try_from(since.unwrap_or_default().as_millis()).unwrap_or(i64::MAX)))
 }
 
 impl DryDisk {
@@ -48,7 +57,7 @@ impl DryDisk {
             None => {
                 let below = OsDisk.open(path, false)?;
                 let len = below.len()?;
-                let state = Mutex::new(State { len, below_len: len, writes: Vec::new() });
+                let state = Mutex::new(State { len, below_len: len, modified: modified(path)?, writes: Vec::new() });
                 let file = Arc::new(DryFile { below: Some(below), keeps: true, state });
                 changed.insert(path.to_owned(), Some(Arc::clone(&file)));
                 Ok(file)
@@ -60,7 +69,8 @@ impl DryDisk {
 impl Disk for DryDisk {
     fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
         let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
-        let file = Arc::new(DryFile { below: None, keeps: !name.contains(".cut"), state: Mutex::default() });
+        let state = Mutex::new(State { len: 0, below_len: 0, modified: Timestamp::NONE, writes: Vec::new() });
+        let file = Arc::new(DryFile { below: None, keeps: !name.contains(".cut"), state });
         self.changed.lock().insert(path.to_owned(), Some(Arc::clone(&file)));
         Ok(file)
     }
@@ -102,7 +112,9 @@ impl Disk for DryDisk {
             }
             match file {
                 Some(file) => {
-                    let entry = DirEntry { name: name.to_owned(), is_dir: false, len: file.state.lock().len };
+                    let state = file.state.lock();
+                    let (len, modified) = (state.len, state.modified);
+                    let entry = DirEntry { name: name.to_owned(), is_dir: false, len, modified };
                     entries.insert(name.to_owned(), entry);
                 }
                 None => drop(entries.remove(name)),
@@ -170,6 +182,11 @@ impl DiskFile for DryFile {
     }
 
     fn flush(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn set_modified(&self, to: Timestamp) -> io::Result<()> {
+        self.state.lock().modified = to;
         Ok(())
     }
 
