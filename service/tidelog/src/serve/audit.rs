@@ -1,14 +1,15 @@
 //! The audit log: one JSON object per line. A thread of its own writes; whoever answers requests never waits for the disk. What cannot be
-//! written is kept and tried again; what finds no room meanwhile is counted in the log itself. A file that was renamed or removed is begun
-//! anew within a second.
+//! written is kept and tried again; what finds no room meanwhile is counted in the log itself. Nobody makes room for his changes by being
+//! refused, and what is refused again and again is counted. A file that was renamed or removed is begun anew within a second.
 
 mod file;
 mod line;
+mod repeats;
 
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -16,10 +17,18 @@ use tidelog_security::{Audit, AuditEvent};
 use tracing::{error, info};
 
 use file::LineFile;
-use line::{dropped, line};
+use line::{body, dropped, stamped};
+use repeats::Repeats;
 
-/// Bytes of lines that wait for the disk, and as many that are being written: some seconds of a broker that refuses everything.
+/// Bytes of lines that wait for the disk, and as many that are being written: some seconds of a broker that refuses everything. What was
+/// refused and may come again is part of them.
 const MAX_WAITING_BYTES: usize = 4 * 1024 * 1024;
+
+/// Of these refusals have so many: whoever has no rights makes as many as he likes.
+const MAX_REFUSED_BYTES: usize = MAX_WAITING_BYTES / 2;
+
+/// And those who are not believed: refusals hide no guesses, nor do guesses hide what was changed.
+const MAX_UNKNOWN_BYTES: usize = MAX_WAITING_BYTES / 4 * 3;
 
 /// How often the file is looked at, and a write that failed tried again.
 const LOOK: Duration = Duration::from_secs(1);
@@ -54,7 +63,21 @@ impl AuditLog {
 
 impl Audit for AuditLog {
     fn record(&self, event: &AuditEvent<'_>) {
-        self.queue.push(&line(event, &now()));
+        self.queue.push(event, &now());
+    }
+}
+
+/// How full the queue may be with an event like this one.
+fn share(event: &AuditEvent<'_>) -> usize {
+    match event {
+        AuditEvent::Authorization { allowed: false, .. }
+        | AuditEvent::Change { refused: Some(_), .. }
+        | AuditEvent::DelegationToken { refused: Some(_), .. } => MAX_REFUSED_BYTES,
+        AuditEvent::Authentication { principal: None, .. } => MAX_UNKNOWN_BYTES,
+        AuditEvent::Authorization { .. }
+        | AuditEvent::Change { .. }
+        | AuditEvent::DelegationToken { .. }
+        | AuditEvent::Authentication { .. } => MAX_WAITING_BYTES,
     }
 }
 
@@ -68,6 +91,7 @@ struct Queue {
 #[derive(Debug, Default)]
 struct Waiting {
     text: String,
+    repeats: Repeats,
     /// Lines that found no room.
     dropped: u64,
     closed: bool,
@@ -78,14 +102,24 @@ impl Queue {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn push(&self, line: &str) {
+    fn push(&self, event: &AuditEvent<'_>, time: &str) {
+        let body = body(event);
+        let share = share(event);
+        let is_refusal = share == MAX_REFUSED_BYTES;
+        let line = stamped(&body, time, 1);
         let mut waiting = self.lock();
-        if waiting.closed || waiting.text.len() + line.len() > MAX_WAITING_BYTES {
+        if is_refusal && !waiting.closed && waiting.repeats.again(&body, time) {
+            return;
+        }
+        if waiting.closed || waiting.text.len() + waiting.repeats.bytes() + line.len() > share {
             waiting.dropped += 1;
             metrics::counter!("tidelog_audit_lines_total", "result" => "dropped").increment(1);
             return;
         }
-        waiting.text.push_str(line);
+        if is_refusal {
+            waiting.repeats.told(&body, Instant::now());
+        }
+        waiting.text.push_str(&line);
         self.more.notify_one();
     }
 
@@ -98,6 +132,8 @@ impl Queue {
             return (String::new(), false);
         }
         let mut text = std::mem::take(&mut waiting.text);
+        let all = waiting.closed;
+        text.push_str(&waiting.repeats.due(Instant::now(), all));
         let lost = std::mem::take(&mut waiting.dropped);
         if lost > 0 {
             text.push_str(&dropped(lost, &now()));
@@ -234,10 +270,9 @@ mod tests {
         assert_eq!(second[0], expected);
     }
 
-    #[test]
-    fn what_a_full_disk_refuses_is_kept_and_what_finds_no_room_is_counted() {
-        let folder = tidelog_harness::tempfile::tempdir().unwrap();
-        let (path, real) = (folder.path().join("audit.log"), folder.path().join("real.log"));
+    /// A log whose disk refuses everything, with the writer on its first line; and what gives it a better one.
+    fn on_a_full_disk(folder: &Path) -> (Arc<AuditLog>, impl FnOnce() -> std::path::PathBuf) {
+        let (path, real, link) = (folder.join("audit.log"), folder.join("real.log"), folder.join("link"));
         std::os::unix::fs::symlink("/dev/full", &path).unwrap();
         let log = AuditLog::open(&path).unwrap();
         record(&log, "first");
@@ -245,16 +280,92 @@ mod tests {
         while !log.queue.lock().text.is_empty() {
             std::thread::yield_now();
         }
+        let mend = move || {
+            std::os::unix::fs::symlink(&real, &link).unwrap();
+            std::fs::rename(&link, &path).unwrap();
+            real
+        };
+        (log, mend)
+    }
+
+    #[test]
+    fn the_same_refusal_again_is_counted_and_not_told_each_time() {
+        let folder = tidelog_harness::tempfile::tempdir().unwrap();
+        let path = folder.path().join("audit.log");
+        let log = AuditLog::open(&path).unwrap();
+        // One request of many partitions.
+        for _ in 0..20_000 {
+            record(&log, "secret");
+        }
+        record(&log, "another");
+        log.close();
+        let lines = lines(&path);
+        let of = |topic: &str| lines.iter().filter(|line| line["resource"] == topic).collect::<Vec<_>>();
+        let count = |line: &&Value| line["count"].as_u64().unwrap_or(1);
+        assert_eq!(of("secret").iter().map(count).sum::<u64>(), 20_000);
+        // Each second has at most two: what is new, and how often it came again.
+        assert!(of("secret").len() < 40, "{} lines", of("secret").len());
+        assert_eq!((of("another").len(), &of("another")[0]["count"]), (1, &Value::Null));
+        assert!(!lines.iter().any(|line| line["event"] == "dropped"));
+    }
+
+    #[test]
+    fn who_is_refused_everything_leaves_room_for_what_others_do() {
+        let folder = tidelog_harness::tempfile::tempdir().unwrap();
+        let (log, mend) = on_a_full_disk(folder.path());
+        // With long ones, and what room they leave with short ones.
+        let flood = |event: &dyn Fn(&str)| {
+            for length in [900, 1] {
+                let before = log.queue.lock().dropped;
+                let mut number = 0;
+                while log.queue.lock().dropped == before {
+                    number += 1;
+                    event(&format!("{number}-{}", "x".repeat(length)));
+                }
+            }
+        };
+        flood(&|topic| record(&log, topic));
+        let (alice, host) = (Principal::user("alice"), [127, 0, 0, 1].into());
+        let login = |principal, claimed: Option<&str>| {
+            let (mechanism, reason) = ("PLAIN", None);
+            let (token_id, door) = (None, Door::Kafka);
+            log.record(&AuditEvent::Authentication { principal, claimed, mechanism, token_id, host, door, reason });
+        };
+        for number in 0..10 {
+            login(None, Some(&format!("guess {number}")));
+        }
+        flood(&|name| login(None, Some(name)));
+        for _ in 0..10 {
+            login(Some(&alice), None);
+        }
+        let caller = Caller { door: Door::Kafka, ..Caller::internal("test") };
+        let about: Option<&dyn std::fmt::Display> = Some(&"a new password");
+        let (operation, resource, allowed) = (Operation::Alter, Resource::Cluster, true);
+        log.record(&AuditEvent::Authorization { caller: &caller, operation, resource: &resource, about, allowed });
+        let real = mend();
+        log.close();
+        let lines = lines(&real);
+        let count = |field: &str, value: &str| {
+            let is_it = |line: &&Value| line[field].as_str().is_some_and(|text| text.starts_with(value));
+            lines.iter().filter(is_it).count()
+        };
+        assert_eq!(count("claimed", "guess "), 10);
+        assert_eq!((count("principal", "User:alice"), count("about", "a new password")), (10, 1));
+        assert_eq!(lines.last().unwrap()["count"], 4, "what ended each flood found no room");
+    }
+
+    #[test]
+    fn what_a_full_disk_refuses_is_kept_and_what_finds_no_room_is_counted() {
+        let folder = tidelog_harness::tempfile::tempdir().unwrap();
+        let (log, mend) = on_a_full_disk(folder.path());
         let mut kept = 1;
         while log.queue.lock().dropped < 3 {
-            record(&log, &"x".repeat(1000));
+            record(&log, &format!("{kept}{}", "x".repeat(1000)));
             kept += 1;
         }
         kept -= 3;
         assert!(log.queue.lock().text.len() <= MAX_WAITING_BYTES);
-        let link = folder.path().join("link");
-        std::os::unix::fs::symlink(&real, &link).unwrap();
-        std::fs::rename(&link, &path).unwrap();
+        let real = mend();
         log.close();
         let lines = lines(&real);
         assert_eq!((lines.len(), &lines[0]["resource"]), (kept + 1, &json!("first")));

@@ -9,11 +9,10 @@ use tidelog_security::AuditEvent;
 /// Longest name of a resource or reason that is written, bytes: clients make them up.
 pub(super) const MAX_TEXT_BYTES: usize = 1024;
 
-/// The line of an event.
-pub(super) fn line(event: &AuditEvent<'_>, time: &str) -> String {
-    as_line(&match event {
+/// What an event says but for its time: the same for the same.
+pub(super) fn body(event: &AuditEvent<'_>) -> String {
+    let body = match event {
         AuditEvent::Authentication { principal, claimed, mechanism, token_id, host, door, reason } => json!({
-            "time": time,
             "event": "authentication",
             "principal": principal.map(|principal| shortened(principal.as_str())),
             "claimed": claimed.map(shortened),
@@ -26,7 +25,6 @@ pub(super) fn line(event: &AuditEvent<'_>, time: &str) -> String {
         }),
         AuditEvent::Authorization { caller, operation, resource, about, allowed } => of(
             caller,
-            time,
             json!({
                 "event": "authorization",
                 "operation": operation.name(),
@@ -38,7 +36,6 @@ pub(super) fn line(event: &AuditEvent<'_>, time: &str) -> String {
         ),
         AuditEvent::Change { caller, change, name, refused } => of(
             caller,
-            time,
             json!({
                 "event": "change",
                 "change": change,
@@ -49,7 +46,6 @@ pub(super) fn line(event: &AuditEvent<'_>, time: &str) -> String {
         ),
         AuditEvent::DelegationToken { caller, change, id, owner, about, refused } => of(
             caller,
-            time,
             json!({
                 "event": "delegation_token",
                 "operation": change.name(),
@@ -60,13 +56,24 @@ pub(super) fn line(event: &AuditEvent<'_>, time: &str) -> String {
                 "reason": refused.map(|error| error.name()),
             }),
         ),
-    })
+    };
+    body.to_string()
+}
+
+/// The line of an event that has come so often, the last time now.
+pub(super) fn stamped(body: &str, time: &str, count: u64) -> String {
+    // invariant: a body is an object with fields.
+    let fields = body.strip_prefix('{').unwrap_or(body);
+    if count == 1 {
+        format!("{{\"time\":\"{time}\",{fields}\n")
+    } else {
+        format!("{{\"time\":\"{time}\",\"count\":{count},{fields}\n")
+    }
 }
 
 /// What an event of a caller says, with who that was.
-fn of(caller: &Caller, time: &str, mut event: Value) -> Value {
+fn of(caller: &Caller, mut event: Value) -> Value {
     for (name, value) in [
-        ("time", time),
         ("principal", shortened(caller.principal.as_str())),
         ("host", &caller.host.to_string()),
         ("client_id", shortened(&caller.client_id)),
@@ -96,11 +103,7 @@ fn bounded(about: &dyn fmt::Display) -> String {
 
 /// The line that stands for events which found no room.
 pub(super) fn dropped(count: u64, time: &str) -> String {
-    as_line(&json!({ "time": time, "event": "dropped", "count": count }))
-}
-
-fn as_line(value: &Value) -> String {
-    format!("{value}\n")
+    format!("{}\n", json!({ "time": time, "event": "dropped", "count": count }))
 }
 
 fn shortened(text: &str) -> &str {
@@ -134,7 +137,8 @@ mod tests {
     #[test]
     fn tokens_are_told_by_their_ids() {
         let read = |line: String| serde_json::from_str::<Value>(&line).unwrap();
-        let (alice, time) = (Principal::user("alice"), "now");
+        let alice = Principal::user("alice");
+        let line = |event: &AuditEvent<'_>| stamped(&body(event), "now", 1);
         let login = AuditEvent::Authentication {
             principal: Some(&alice),
             claimed: Some("an id"),
@@ -148,7 +152,7 @@ mod tests {
             "time": "now", "event": "authentication", "principal": "User:alice", "claimed": "an id", "mechanism": "SCRAM-SHA-256",
             "token_id": "an id", "host": "127.0.0.1", "door": "kafka", "success": true, "reason": null,
         });
-        assert_eq!(read(line(&login, time)), expected);
+        assert_eq!(read(line(&login)), expected);
         let caller = Caller { door: Door::Kafka, ..Caller::internal("test") };
         let of = |refused, id| AuditEvent::DelegationToken {
             caller: &caller,
@@ -163,8 +167,8 @@ mod tests {
             "client_id": "test", "door": "kafka", "operation": "RENEW", "token_id": "an id", "owner": "User:alice",
             "about": null, "success": true, "reason": null,
         });
-        assert_eq!(read(line(&of(None, Some("an id")), time)), renewed);
-        let refused = read(line(&of(Some(KafkaError::DelegationTokenNotFound), None), time));
+        assert_eq!(read(line(&of(None, Some("an id")))), renewed);
+        let refused = read(line(&of(Some(KafkaError::DelegationTokenNotFound), None)));
         assert_eq!((&refused["success"], &refused["token_id"]), (&json!(false), &Value::Null));
         assert_eq!(refused["reason"], "DELEGATION_TOKEN_NOT_FOUND");
     }
