@@ -80,13 +80,30 @@ impl fmt::Display for UnreadableRecord {
     }
 }
 
+/// A coordinator's log cannot be read to its end.
+#[derive(Debug)]
+pub struct UnreadableLog {
+    /// Here the batch begins whose records cannot be read though its checksum is right; `None` if that is not the reason.
+    pub batch: Option<Offset>,
+    /// What is wrong.
+    pub reason: String,
+}
+
+impl fmt::Display for UnreadableLog {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.batch {
+            Some(at) => write!(out, "the batch at offset {at}: {}", self.reason),
+            None => out.write_str(&self.reason),
+        }
+    }
+}
+
+impl Error for UnreadableLog {}
+
 /// The records because of which a coordinator does not load this log of its topic, in order; none of a topic that is no coordinator's. For a log
 /// that no server has.
-pub fn unreadable_records(
-    view: &LogView,
-    topic: &TopicName,
-) -> Result<Vec<UnreadableRecord>, Box<dyn Error + Send + Sync>> {
-    fn all<T: Replay>(view: &LogView, mut shard: T) -> Result<Vec<UnreadableRecord>, Box<dyn Error + Send + Sync>> {
+pub fn unreadable_records(view: &LogView, topic: &TopicName) -> Result<Vec<UnreadableRecord>, UnreadableLog> {
+    fn all<T: Replay>(view: &LogView, mut shard: T) -> Result<Vec<UnreadableRecord>, UnreadableLog> {
         Ok(read(view, &mut shard)?.unreadable(&shard))
     }
     match topic.as_str() {
@@ -130,20 +147,22 @@ impl Found {
     }
 }
 
-fn read(view: &LogView, shard: &mut impl Replay) -> Result<Found, Box<dyn Error + Send + Sync>> {
+fn read(view: &LogView, shard: &mut impl Replay) -> Result<Found, UnreadableLog> {
+    let failed = |error: &dyn fmt::Display| UnreadableLog { batch: None, reason: error.to_string() };
     let mut found = Found::default();
     let (mut next, end) = (view.local_start(), view.log_end());
     while next < end {
-        let read = view.read(next, end, LOAD_READ_BYTES, true)?;
+        let read = view.read(next, end, LOAD_READ_BYTES, true).map_err(|error| failed(&error))?;
         if read.is_empty() {
             // Loaded from half a log it would say that the rest never was.
-            return Err(format!("nothing can be read at offset {next}, before the log's end {end}").into());
+            return Err(failed(&format_args!("nothing can be read at offset {next}, before the log's end {end}")));
         }
         for slice in &read.slices {
-            for batch in Batches::strict(slice.read()?) {
-                let batch = batch?;
-                let at = batch.header().base_offset;
-                replay(&batch, shard, &mut found).map_err(|error| format!("the batch at offset {at}: {error}"))?;
+            for batch in Batches::strict(slice.read().map_err(|error| failed(&error))?) {
+                let batch = batch.map_err(|error| failed(&error))?;
+                let at = Some(batch.header().base_offset);
+                replay(&batch, shard, &mut found)
+                    .map_err(|error| UnreadableLog { batch: at, reason: error.to_string() })?;
             }
         }
         next = read.next;

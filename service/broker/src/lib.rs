@@ -69,7 +69,7 @@ pub use cold_loans::ColdPart;
 pub use configs::ConfigResourceKind;
 pub use connections::ConnectionPlace;
 pub use consumer_groups::{ConsumerGroupTicket, DescribedConsumerGroup, HeartbeatTicket};
-pub use coordinator_log::{UnreadableRecord, unreadable_records};
+pub use coordinator_log::{UnreadableLog, UnreadableRecord, unreadable_records};
 pub use data_dir::{DataDir, DataDirError};
 pub use delegation_tokens::{DelegationToken, Introduction, TokenLogin, WantedToken};
 pub use elections::{NamedPartition, Reassignment};

@@ -11,6 +11,7 @@ mod append;
 mod cache;
 mod compact;
 mod config;
+mod cut;
 pub mod datadir;
 mod disk;
 mod error;

@@ -7,13 +7,14 @@ use tidelog_record::AbortedTransactions;
 
 use crate::LogError;
 use crate::append::Log;
+use crate::cut::scan_failed;
 use crate::disk::{read_file, unlink_if_there};
 use crate::flush::{mark_unsettled, unmark};
 use crate::index::SegmentIndex;
 use crate::limits::MAX_INDEX_FILE_BYTES;
 use crate::names::{self, Kind, Stage};
 use crate::open::{new_segment, unlink_segment};
-use crate::scan::{Scan, ScanError};
+use crate::scan::Scan;
 use crate::state::{Active, Segment};
 
 impl Log {
@@ -133,12 +134,7 @@ impl Log {
         let mut index = SegmentIndex::new(base);
         let (mut position, mut new_end) = (0, base);
         let mut scan = Scan::headers(&*file, 0, size);
-        while let Some(located) = scan.next_header().map_err(|error| match error {
-            ScanError::Io(source) => LogError::io("cannot read", &path)(source),
-            ScanError::Batch { position, error } => {
-                LogError::Format { path: path.clone(), reason: format!("damaged at byte {position}: {error}") }
-            }
-        })? {
+        while let Some(located) = scan.next_header().map_err(|error| scan_failed(&path, error))? {
             if located.header.next_offset() > end {
                 break;
             }

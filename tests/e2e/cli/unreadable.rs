@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use tidelog_harness::damage::append_unreadable;
+use tidelog_harness::damage::{append_malformed, append_unreadable};
 use tidelog_harness::serde_json::{Value, json};
 use tidelog_harness::{Server, wait_until};
 
@@ -69,5 +69,48 @@ fn an_operator_passes_over_a_position_that_cannot_be_read() {
     // From its reset policy, which is the beginning, and only there.
     assert_eq!(server.run(&["consume", "t", "--group", "g"]).expect(0).stdout, "a\nb\n");
     assert_eq!(given_up(&server), 1, "it loads again");
+    server.stop();
+}
+
+#[test]
+fn a_coordinators_log_that_cannot_be_read_as_a_whole_keeps_no_other_partition_from_being_repaired() {
+    let mut server = server();
+    server.run(&["topic", "create", "t"]).expect(0);
+    server.run_with(&["produce", "t"], b"a\n").expect(0);
+    server.run_with(&["produce", "t"], b"b\n").expect(0);
+    server.run(&["consume", "t", "--group", "g"]).expect(0);
+    server.stop();
+    let data = server.data_dir();
+    let bad = append_malformed(&data, "__consumer_offsets", b"\0\x01g\0\x01t\0\0\0\0");
+    // A damage that repair mends by itself, in a partition that it comes to later.
+    let log = data.join("t-0/00000000000000000000.log");
+    let mut damaged = std::fs::read(&log).unwrap();
+    *damaged.last_mut().unwrap() ^= 1;
+    std::fs::write(&log, &damaged).unwrap();
+    let (data, folder) = (data.to_str().unwrap(), bad.folder.to_str().unwrap());
+    let partition = Path::new(folder).file_name().unwrap().to_str().unwrap();
+
+    let before = std::fs::read(&bad.segment).unwrap();
+    let would = alone(&["log", "repair", data]).expect(0);
+    let told = format!("{partition}: the coordinator cannot load the batch at offset {}: ", bad.offset);
+    assert!(would.stdout.starts_with(&told) && would.stderr.contains("--forget-unreadable"), "{would:?}");
+    assert!(would.stdout.contains("t-0: would end at offset 1: "), "{would:?}");
+    let done = alone(&["log", "repair", data, "--yes", "--output", "json"]).expect(0).json();
+    assert_eq!((&done[1]["partition"], &done[1]["repaired"]), (&json!("t-0"), &json!(true)), "{done}");
+    assert_eq!((&done[0]["repaired"], &done[0]["unloadable"]["cut"]), (&json!(false), &json!(false)), "{done}");
+    assert!(std::fs::read(&bad.segment).unwrap() == before, "it is not cut unless that is asked for");
+    let done = alone(&["log", "repair", folder, "--forget-unreadable", "--yes"]).expect(0).stdout;
+    let told =
+        format!("{partition}: ends now at offset {}, before a batch that the coordinator cannot load: ", bad.offset);
+    assert!(done.starts_with(&told), "{done}");
+    let kept = std::fs::read(bad.segment.with_added_extension("cut")).unwrap();
+    assert!(before.ends_with(&kept) && !kept.is_empty(), "what was cut off is kept");
+    let rest = alone(&["log", "repair", data]).expect(0).stdout;
+    assert!(rest.starts_with("nothing to repair in "), "{rest}");
+
+    server.start_again();
+    let described = server.run(&["group", "describe", "g", "--output", "json"]).expect(0).json();
+    assert_eq!(described["positions"][0]["offset"], json!(2), "{described}");
+    assert_eq!(given_up(&server), 0, "it loads again");
     server.stop();
 }

@@ -1,16 +1,13 @@
 //! Cutting a log at the first damage above the recovery checkpoint, and keeping what is cut.
 
-use std::io::{self, IoSlice};
-use std::path::PathBuf;
-
 use tidelog_model::Offset;
 
 use super::tidy::Folder;
 use super::{Break, Found, Recovery};
 use crate::LogError;
-use crate::disk::{DiskFile, read_exact, unlink_if_there};
+use crate::cut::{keep_tail, unused_cut};
+use crate::disk::{DiskFile, unlink_if_there};
 use crate::flush::mark_unsettled;
-use crate::limits::VERIFY_WINDOW_BYTES;
 use crate::names::{self, Kind, Stage};
 use crate::open::Cut;
 use crate::scan::finds_valid_batch;
@@ -32,7 +29,7 @@ impl Recovery<'_> {
             if base == stop.base && !stop.whole {
                 self.cut_tail(&*file, base, from, size)?;
             } else {
-                let kept = self.unused_cut(base)?;
+                let kept = unused_cut(self.disk, self.directory, base)?;
                 self.disk.rename(&path, &kept).map_err(LogError::io("cannot rename", &path))?;
             }
             let drop_txn = base != stop.base || stop.whole;
@@ -58,38 +55,7 @@ impl Recovery<'_> {
     }
 
     fn cut_tail(&self, file: &dyn DiskFile, base: Offset, from: u64, size: u64) -> Result<(), LogError> {
-        let kept = self.unused_cut(base)?;
-        if let Err(source) = self.copy(file, from, size, &kept) {
-            // Half a copy is worth nothing, and on a full disk every start would leave another.
-            let removed = unlink_if_there(self.disk, &kept);
-            tracing::debug!(?removed, "what was cut could not be copied");
-            return Err(LogError::io("cannot write", &kept)(source));
-        }
+        keep_tail(self.disk, self.directory, base, file, from, size)?;
         file.truncate(from).and_then(|()| file.flush()).map_err(LogError::io("cannot cut", &self.path(base, Kind::Log)))
-    }
-
-    /// `<base>.log.cut`, or the first `<base>.log.cut.<n>` that no earlier cut has taken.
-    fn unused_cut(&self, base: Offset) -> Result<PathBuf, LogError> {
-        let first = names::path(self.directory, base, Kind::Log, Stage::Cut);
-        let later = (1u32..).map(|number| first.with_added_extension(number.to_string()));
-        for path in std::iter::once(first.clone()).chain(later) {
-            match self.disk.open(&path, false) {
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(path),
-                Err(source) => return Err(LogError::io("cannot open", &path)(source)),
-            }
-        }
-        Ok(first)
-    }
-
-    fn copy(&self, file: &dyn DiskFile, from: u64, size: u64, to: &std::path::Path) -> io::Result<()> {
-        let copy = self.disk.create(to)?;
-        let mut at = from;
-        while at < size {
-            let bytes = read_exact(file, at, ((size - at) as usize).min(VERIFY_WINDOW_BYTES))?;
-            copy.write_at(at - from, &[IoSlice::new(&bytes)])?;
-            at += bytes.len() as u64;
-        }
-        copy.flush()
     }
 }

@@ -219,6 +219,40 @@ fn a_truncation_is_durable_and_offsets_continue_from_it() {
 }
 
 #[test]
+fn what_is_cut_off_is_kept_and_a_second_cut_keeps_it_too() {
+    let disk = SimDisk::new(8);
+    let mut log = create(&disk);
+    fill(&mut log, 40, 1000);
+    log.view().flush().unwrap();
+    let file = |name: String| {
+        let file = disk.open(&Path::new(DIRECTORY).join(name), false).ok()?;
+        let mut bytes = vec![0; file.len().unwrap() as usize];
+        file.read_at(0, &mut bytes).unwrap();
+        Some(bytes)
+    };
+    let segments = log.view().segments();
+    let before: Vec<Vec<u8>> = segments.iter().map(|one| file(format!("{:020}.log", one.base.0)).unwrap()).collect();
+    assert!(segments.len() > 2, "{segments:?}");
+    // In the middle of the second one.
+    let end = segments[1].base.plus(2);
+    assert_eq!(log.cut_to(end).unwrap(), end);
+    let kept = |base: Offset, end: &str| file(format!("{:020}.log.cut{end}", base.0));
+    let left = file(format!("{:020}.log", segments[1].base.0)).unwrap();
+    assert_eq!([left.clone(), kept(segments[1].base, "").unwrap()].concat(), before[1]);
+    for (segment, bytes) in segments.iter().zip(&before).skip(2) {
+        assert_eq!(kept(segment.base, "").as_ref(), Some(bytes));
+    }
+    assert_eq!(kept(segments[0].base, ""), None);
+    drop(log);
+    disk.power_cut();
+    let (mut log, recovered) = open(&disk, end.0).unwrap();
+    assert_eq!((recovered.log_end, &recovered.cut), (end, &None));
+    assert_eq!(log.cut_to(end).unwrap(), end, "there is nothing to cut");
+    assert_eq!(log.cut_to(segments[1].base).unwrap(), segments[1].base);
+    assert_eq!((kept(segments[1].base, ".1"), kept(segments[1].base, ".2")), (Some(left), None));
+}
+
+#[test]
 fn closed_segments_come_with_everything_that_belongs_to_them() {
     let disk = SimDisk::new(9);
     let mut log = create(&disk);

@@ -1,7 +1,8 @@
 //! `tidelog log repair`: ends a partition's log where it is damaged, below its recovery checkpoint too, which a start does not do on
 //! its own: records that were acknowledged are lost. Says so first; the bytes that are cut off are kept as `.log.cut`. Indexes and snapshots
 //! that cannot be right are removed: a start makes them anew. Records of groups and transactions that cannot be read are passed over if
-//! that is asked for: their bytes are whole, and a newer version may be able to read them.
+//! that is asked for: their bytes are whole, and a newer version may be able to read them. So is the log cut before a batch of theirs that
+//! is whole, and whose records are not.
 
 use std::ffi::OsStr;
 use std::io::ErrorKind;
@@ -12,6 +13,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde::Serialize;
+use tidelog_broker::UnreadableLog;
 use tidelog_log::datadir::{self, DirectoryLock, OffsetCheckpoint};
 use tidelog_log::limits::DEFAULT_OPEN_FILES;
 use tidelog_log::{Checkpoints, Disk, FileCache, Log, LogConfig, OsDisk, Recovered};
@@ -22,7 +24,7 @@ use tidelog_store::EmbeddedStore;
 
 use super::dry_disk::DryDisk;
 use super::files::{self, Found, Line};
-use super::unreadable::{self, Entry};
+use super::unreadable::{self, Entry, Unloadable};
 use crate::cli::OutputArgs;
 use crate::output::{counted, existing, note, show};
 
@@ -36,7 +38,8 @@ pub(crate) struct RepairArgs {
     #[arg(long)]
     yes: bool,
     /// Also pass over records of groups and transactions that this version cannot read, and because of which their coordinators do not load:
-    /// tombstones are appended. What is lost is said before. A newer version that has written them can read them.
+    /// tombstones are appended. What is lost is said before. A newer version that has written them can read them. Where a whole batch
+    /// cannot be read, the log ends before it.
     #[arg(long)]
     forget_unreadable: bool,
     #[command(flatten)]
@@ -62,6 +65,8 @@ struct Repair {
     removed: Vec<Removed>,
     /// Records because of which a coordinator does not load.
     unreadable: Vec<Entry>,
+    /// Why a coordinator cannot even read the log to its end.
+    unloadable: Option<Unloadable>,
     repaired: bool,
 }
 
@@ -91,17 +96,31 @@ pub(super) async fn run(args: RepairArgs) -> Result<()> {
         let flushed = recovery_points.offsets.get(partition).copied().unwrap_or(Offset::ZERO);
         let folder = root.join(format!("{}-{}", partition.topic, partition.partition));
         let (log, tried) = open(Arc::new(DryDisk::default()), &folder, &config, checkpoints)?;
-        let unreadable = unreadable::find(&log, partition)?;
+        let found = unreadable::find(&log, partition);
         drop(log);
-        let Some(mut repair) = needed(partition, &tried, flushed, damaged(&folder)?, unreadable) else { continue };
+        let Some(mut repair) = needed(partition, &tried, flushed, damaged(&folder)?, found) else { continue };
         if args.yes {
             remove(&folder, &repair.removed)?;
             repair.repaired = repair.is_damaged();
         }
+        let batch = repair.unloadable.as_mut().filter(|_| args.forget_unreadable);
+        let batch = batch.and_then(|unloadable| unloadable.offset.map(|at| (Offset(at), unloadable)));
         let forgets = args.forget_unreadable && !repair.unreadable.is_empty();
-        if args.yes && (repair.reason.is_some() || forgets) {
-            let (mut log, recovered) = open(Arc::new(OsDisk), &folder, &config, checkpoints)?;
-            if forgets {
+        if args.yes && (repair.reason.is_some() || forgets || batch.is_some()) {
+            let (mut log, mut recovered) = open(Arc::new(OsDisk), &folder, &config, checkpoints)?;
+            if let Some((at, unloadable)) = batch {
+                // Lowered first: whatever comes in between, the log never ends before it.
+                let end = log.truncation_point(at)?;
+                recovery_points.offsets.insert(partition.clone(), end.min(flushed));
+                recovery_points.write(&OsDisk, &root, datadir::RECOVERY_POINTS)?;
+                log.cut_to(end)?;
+                drop(log);
+                unloadable.cut = true;
+                (log, recovered) = open(Arc::new(OsDisk), &folder, &config, checkpoints)?;
+                repair.log_end = recovered.log_end.get();
+                repair.unreadable = unreadable::find(&log, partition)?;
+            }
+            if !repair.unreadable.is_empty() && args.forget_unreadable {
                 unreadable::forget(&mut log, &recovered, &mut repair.unreadable, now()?)?;
             }
             let end = log.close(&recovered.sums.producers.encode_snapshot().into())?;
@@ -121,6 +140,9 @@ pub(super) async fn run(args: RepairArgs) -> Result<()> {
     let unread = repairs.iter().flat_map(|repair| &repair.unreadable).any(|entry| !entry.forgotten);
     if unread && !args.forget_unreadable {
         note("a newer version may be able to read such records; --forget-unreadable passes over them");
+    }
+    if repairs.iter().filter_map(|repair| repair.unloadable.as_ref()).any(|log| log.offset.is_some() && !log.cut) {
+        note("--forget-unreadable ends such a log before the batch: what its coordinator heard later is lost too");
     }
     if !args.yes && (args.forget_unreadable || repairs.iter().any(Repair::is_damaged)) && !repairs.is_empty() {
         note("nothing has been changed; --yes carries it out");
@@ -226,8 +248,12 @@ fn needed(
     found: &Recovered,
     flushed: Offset,
     removed: Vec<Removed>,
-    unreadable: Vec<Entry>,
+    coordinator: Result<Vec<Entry>, UnreadableLog>,
 ) -> Option<Repair> {
+    let (unreadable, unloadable) = match coordinator {
+        Ok(unreadable) => (unreadable, None),
+        Err(failure) => (Vec::new(), Some(Unloadable::new(failure))),
+    };
     let repair = Repair {
         partition: format!("{}-{}", partition.topic, partition.partition),
         log_end: found.log_end.get(),
@@ -238,6 +264,7 @@ fn needed(
         bytes: 0,
         removed,
         unreadable,
+        unloadable,
         repaired: false,
     };
     match &found.cut {
@@ -251,7 +278,8 @@ fn needed(
         None if found.log_end < flushed => {
             Some(Repair { reason: Some("the log ends before its recovery checkpoint".into()), ..repair })
         }
-        None => Some(repair).filter(|repair| repair.is_damaged() || !repair.unreadable.is_empty()),
+        None => Some(repair)
+            .filter(|repair| repair.is_damaged() || !repair.unreadable.is_empty() || repair.unloadable.is_some()),
     }
 }
 
@@ -267,6 +295,7 @@ impl Repair {
             let verb = if self.repaired { "removed" } else { "would be removed" };
             text.push_str(&format!("{}: {file} {verb}, the next start makes it anew: {reason}\n", self.partition));
         }
+        text.extend(self.unloadable.as_ref().map(|log| log.render(&self.partition)));
         self.unreadable.iter().for_each(|entry| text.push_str(&entry.render(&self.partition)));
         let Some(reason) = &self.reason else { return text };
         let verb = if self.repaired { "ends now" } else { "would end" };

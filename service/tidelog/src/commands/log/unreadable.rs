@@ -1,11 +1,11 @@
 //! Records of groups and transactions that this version cannot read, in a log that no server has. Decides nothing: the coordinators say
 //! which matter, and what passes over them.
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result};
 use serde::Serialize;
-use tidelog_broker::{UnreadableRecord, unreadable_records};
+use tidelog_broker::{UnreadableLog, UnreadableRecord, unreadable_records};
 use tidelog_log::{Log, Recovered, StampedBatch};
-use tidelog_model::{LeaderEpoch, Now, TopicPartition};
+use tidelog_model::{LeaderEpoch, Now, Offset, TopicPartition};
 use tidelog_record::BatchBuilder;
 
 /// A record as it is shown.
@@ -23,9 +23,39 @@ pub(super) struct Entry {
     record: UnreadableRecord,
 }
 
+/// A log that cannot be read to its end, as it is shown.
+#[derive(Debug, Serialize)]
+pub(super) struct Unloadable {
+    /// Where the batch begins that cannot be read; none if it is something else.
+    pub(super) offset: Option<i64>,
+    reason: String,
+    /// The log ends there now.
+    pub(super) cut: bool,
+}
+
+impl Unloadable {
+    pub(super) fn new(found: UnreadableLog) -> Self {
+        Unloadable { offset: found.batch.map(Offset::get), reason: found.reason, cut: false }
+    }
+
+    pub(super) fn render(&self, partition: &str) -> String {
+        let reason = &self.reason;
+        match self.offset {
+            Some(at) if self.cut => format!(
+                "{partition}: ends now at offset {at}, before a batch that the coordinator cannot load: {reason}; what lay behind it is in \
+                 .log.cut files\n"
+            ),
+            Some(at) => format!(
+                "{partition}: the coordinator cannot load the batch at offset {at}: {reason}; the log would have to end there\n"
+            ),
+            None => format!("{partition}: the coordinator cannot load its log: {reason}\n"),
+        }
+    }
+}
+
 /// The records because of which the partition's coordinator would not load.
-pub(super) fn find(log: &Log, partition: &TopicPartition) -> Result<Vec<Entry>> {
-    let found = unreadable_records(&log.view(), &partition.topic).map_err(|error| anyhow!(error))?;
+pub(super) fn find(log: &Log, partition: &TopicPartition) -> Result<Vec<Entry>, UnreadableLog> {
+    let found = unreadable_records(&log.view(), &partition.topic)?;
     let entry = |record: UnreadableRecord| Entry {
         offset: record.record.offset.get(),
         key_kind: record.record.key_kind(),
