@@ -1,7 +1,8 @@
 //! What a connection is used for. Decides since when it is of no use to anybody who is known; closes nothing.
 
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -10,26 +11,28 @@ use bytes::Bytes;
 use hyper::body::{Frame, SizeHint};
 use tokio::time::Instant;
 
-/// Marks an answer to somebody who may pass.
-#[derive(Clone, Copy)]
-pub(crate) struct Known;
-
 /// One connection's requests.
 #[derive(Clone)]
 pub(crate) struct Activity(Arc<Mutex<Uses>>);
 
 struct Uses {
-    /// Requests whose answers are not sent to their end.
+    /// Requests of somebody known whose answers are not sent to their end.
     open: usize,
-    /// When the last one of somebody known ended, or the connection was opened.
+    /// When the last one of those ended, or the connection was opened.
     last: Instant,
 }
 
 /// A request until its answer ends.
-pub(crate) struct Use {
+pub(crate) struct Use(Arc<Asked>);
+
+struct Asked {
     activity: Activity,
-    known: bool,
+    known: AtomicBool,
 }
+
+/// Whose request this is: comes with it, and whoever finds out says so.
+#[derive(Clone)]
+pub(crate) struct Asker(Weak<Asked>);
 
 impl Activity {
     pub(crate) fn new() -> Self {
@@ -42,11 +45,10 @@ impl Activity {
 
     /// A request has come.
     pub(crate) fn begin(&self) -> Use {
-        self.uses().open += 1;
-        Use { activity: self.clone(), known: false }
+        Use(Arc::new(Asked { activity: self.clone(), known: AtomicBool::new(false) }))
     }
 
-    /// Waits until nothing was open and nobody known has asked for so long.
+    /// Waits until nobody known has had anything open for so long. What strangers have open is no use: it costs them nothing.
     pub(crate) async fn unused_for(&self, limit: Duration) {
         loop {
             let left = {
@@ -62,18 +64,34 @@ impl Activity {
 }
 
 impl Use {
+    /// To be put into the request.
+    pub(crate) fn asker(&self) -> Asker {
+        Asker(Arc::downgrade(&self.0))
+    }
+
     /// The request lasts as long as its answer.
-    pub(crate) fn with(mut self, answer: http::Response<Body>) -> http::Response<Body> {
-        self.known = answer.extensions().get::<Known>().is_some();
+    pub(crate) fn with(self, answer: http::Response<Body>) -> http::Response<Body> {
         answer.map(|body| Body::new(Used { body, _use: self }))
     }
 }
 
-impl Drop for Use {
+impl Asker {
+    /// It is somebody who may pass.
+    pub(crate) fn is_known(&self) {
+        // Otherwise the client has hung up meanwhile.
+        let Some(asked) = self.0.upgrade() else { return };
+        let mut uses = asked.activity.uses();
+        if !asked.known.swap(true, Ordering::Relaxed) {
+            uses.open += 1;
+        }
+    }
+}
+
+impl Drop for Asked {
     fn drop(&mut self) {
-        let mut uses = self.activity.uses();
-        uses.open -= 1;
-        if self.known {
+        if *self.known.get_mut() {
+            let mut uses = self.activity.uses();
+            uses.open -= 1;
             uses.last = Instant::now();
         }
     }

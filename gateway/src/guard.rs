@@ -15,7 +15,7 @@ use tidelog_model::{Caller, Door, KafkaError, Principal, Timestamp};
 use tidelog_security::limits::FAILED_AUTHENTICATION_DELAY;
 use tidelog_security::{AuditEvent, TokenError};
 
-use crate::activity::Known;
+use crate::activity::Asker;
 use crate::context::{Session, Shared};
 use crate::error::{ApiError, grpc_error};
 use crate::media::is_grpc;
@@ -108,9 +108,10 @@ pub(crate) async fn authenticate(State(context): State<Shared>, mut request: Req
     };
     let caller = Caller { principal, host: peer(&request), client_id: client_id(request.headers()), door };
     request.extensions_mut().insert(Session { caller: Arc::new(caller), expires });
-    let mut answer = next.run(request).await;
-    answer.extensions_mut().insert(Known);
-    answer
+    if let Some(asker) = request.extensions_mut().remove::<Asker>() {
+        asker.is_known();
+    }
+    next.run(request).await
 }
 
 /// Who it is, and until when that holds.

@@ -56,12 +56,16 @@ pub const ANSWER_PIECE_BYTES: usize = 64 * 1024;
 /// Headers must be complete after this long, and the first bytes of a connection must be there.
 pub const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A connection of HTTP/2 without an open stream, on which nobody who is known has asked anything for this long, is closed: its place is
-/// one of few. As long as Kafka's `connections.max.idle.ms`.
+/// A connection on which nobody who is known has anything open, nor had for this long, is closed: its place is one of few. As long as Kafka's
+/// `connections.max.idle.ms`.
 pub const CONNECTION_IDLE: Duration = Duration::from_secs(600);
 
 /// Such a client is told, and hears it within this time or not at all.
 pub const GOODBYE: Duration = Duration::from_secs(1);
+
+/// Longest time of a stream of a gRPC service that is open to anybody, health and reflection, on whosever connection: behind a proxy they are
+/// everybody's. Who watches asks again.
+pub const OPEN_CALL_LIFE: Duration = Duration::from_secs(3600);
 
 /// HTTP/2's preface: with fewer bytes a connection has not begun to speak.
 pub const OPENING_BYTES: usize = 24;

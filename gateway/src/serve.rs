@@ -141,8 +141,10 @@ where
     let activity = Activity::new();
     let uses = activity.clone();
     let service = hyper::service::service_fn(move |mut request: hyper::Request<Incoming>| {
+        let begun = uses.begin();
         request.extensions_mut().insert(ConnectInfo(peer));
-        let (begun, answer) = (uses.begin(), router.clone().oneshot(request));
+        request.extensions_mut().insert(begun.asker());
+        let answer = router.clone().oneshot(request);
         async move { answer.await.map(|answer| begun.with(answer)) }
     });
     let mut builder = Builder::new(TokioExecutor::new());
@@ -329,19 +331,32 @@ mod tests {
     async fn a_connection_of_no_use_to_anybody_known_is_closed() {
         use axum::routing::get;
 
+        type Who = axum::Extension<crate::activity::Asker>;
         const IDLE: Duration = Duration::from_secs(1);
-        let known = |mut answer: http::Response<axum::body::Body>| {
-            answer.extensions_mut().insert(crate::activity::Known);
-            answer
-        };
         let stranger = || async { http::StatusCode::UNAUTHORIZED };
         let endless =
             || async { axum::body::Body::from_stream(futures::stream::pending::<io::Result<bytes::Bytes>>()) };
-        let answered = move || async move { known(http::Response::new(axum::body::Body::from("x"))) };
+        let mute = || futures::future::pending::<http::StatusCode>();
+        let known = |who: Who| who.is_known();
+        let answered = move |who: Who| async move {
+            known(who);
+            "x"
+        };
+        let followed = move |who: Who| async move {
+            known(who);
+            endless().await
+        };
+        let awaited = move |who: Who| async move {
+            known(who);
+            mute().await
+        };
         for (case, router, stays) in [
             ("a stranger's requests are no use", Router::new().route("/", get(stranger)), false),
             ("requests of somebody known are", Router::new().route("/", get(answered)), true),
-            ("an open stream is", Router::new().route("/", get(endless)), true),
+            ("an open stream of theirs is", Router::new().route("/", get(followed)), true),
+            ("so is one that has no answer yet", Router::new().route("/", get(awaited)), true),
+            ("a stranger's is not", Router::new().route("/", get(endless)), false),
+            ("nor is what a stranger has not asked to its end", Router::new().route("/", get(mute)), false),
         ] {
             let (mut client, served) = h2(router, IDLE).await;
             let began = tokio::time::Instant::now();

@@ -15,13 +15,13 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use hyper::body::Frame;
 use tidelog_model::KafkaError;
 use tokio::time::{Instant, Sleep};
-use tokio_util::sync::WaitForCancellationFutureOwned;
+use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use super::metered::{Held, Metered};
 use crate::context::{Ended, Shared};
 use crate::error::{ApiError, grpc_error};
-use crate::limits::TAKE_TIMEOUT;
+use crate::limits::{OPEN_CALL_LIFE, TAKE_TIMEOUT};
 use crate::media::is_grpc_proto;
 use crate::taken::while_taken;
 
@@ -30,13 +30,24 @@ pub(super) async fn guarded(State(context): State<Shared>, request: Request, nex
     call(&context, request, next, None).await
 }
 
-/// Around health and reflection, whose streams would hold up a stop.
+/// Around health and reflection, whose streams would hold up a stop, and stay for ever.
 pub(super) async fn open(State(context): State<Shared>, request: Request, next: Next) -> Response {
-    let stop = context.shutdown.clone().cancelled_owned();
+    let stop = end_of_open_call(context.shutdown.clone(), OPEN_CALL_LIFE);
     call(&context, request, next, Some(Box::pin(stop))).await
 }
 
-type Stop = Pin<Box<WaitForCancellationFutureOwned>>;
+/// Ends with the status of the stream that ends with it.
+type Stop = Pin<Box<dyn Future<Output = Status> + Send>>;
+
+async fn end_of_open_call(shutdown: CancellationToken, life: Duration) -> Status {
+    match tokio::time::timeout(life, shutdown.cancelled()).await {
+        Ok(()) => Ended::Stopping.status(),
+        Err(_) => grpc_error(
+            KafkaError::BrokerNotAvailable,
+            "A stream of this service ends after an hour: nobody has to say who he is. Open it again.",
+        ),
+    }
+}
 
 async fn call(context: &Shared, request: Request, next: Next, stop: Option<Stop>) -> Response {
     if let Some(refusal) = refusal(&request) {
@@ -133,7 +144,7 @@ impl Ending {
             return Poll::Ready(overdue());
         }
         match &mut self.stop {
-            Some(stop) => stop.as_mut().poll(context).map(|()| Ended::Stopping.status()),
+            Some(stop) => stop.as_mut().poll(context),
             None => Poll::Pending,
         }
     }
@@ -169,6 +180,25 @@ impl HttpBody for Ending {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_stream_that_is_open_to_anybody_ends_by_itself() {
+        use http_body_util::BodyExt;
+
+        let shutdown = CancellationToken::new();
+        let open = |life| {
+            let body = Body::from_stream(futures::stream::pending::<Result<Bytes, axum::Error>>());
+            let stop: Stop = Box::pin(end_of_open_call(shutdown.clone(), life));
+            Body::new(Ending { body: Some(body), deadline: None, stop: Some(stop) }).collect()
+        };
+        let status =
+            |ended: http_body_util::Collected<Bytes>| Status::from_header_map(ended.trailers().unwrap()).unwrap();
+        let ended = status(open(Duration::from_millis(10)).await.unwrap());
+        assert!(ended.code() == tonic::Code::Unavailable && ended.message().contains("after an hour"), "{ended:?}");
+        shutdown.cancel();
+        let ended = status(open(OPEN_CALL_LIFE).await.unwrap());
+        assert!(ended.code() == tonic::Code::Unavailable && ended.message().contains("stops"), "{ended:?}");
+    }
 
     #[test]
     fn timeouts_of_the_protocol() {
