@@ -90,7 +90,8 @@ pub(crate) struct Reader {
     cursors: Vec<Cursor>,
     turn: usize,
     current: Option<(usize, Decoder)>,
-    gap: Option<(PartitionIndex, Offset, Offset)>,
+    /// What comes before anything else, and lies in no chunk.
+    aside: Option<(PartitionIndex, Item)>,
     skip_deleted: bool,
     budget: Budget,
 }
@@ -112,7 +113,7 @@ impl Reader {
             cursors: cursors.collect(),
             turn: 0,
             current: None,
-            gap: None,
+            aside: None,
             skip_deleted: false,
             budget,
         }
@@ -139,8 +140,8 @@ impl Reader {
 
     /// The next item of the chunk at hand; `None` when it is used up: then call [`Reader::fill`].
     pub(crate) fn next_item(&mut self) -> Option<Result<(PartitionIndex, Item), BrokerError>> {
-        if let Some((partition, from, to)) = self.gap.take() {
-            return Some(Ok((partition, Item::Gap(from, to))));
+        if let Some(item) = self.aside.take() {
+            return Some(Ok(item));
         }
         let (at, decoder) = self.current.as_mut()?;
         let cursor = self.cursors.get_mut(*at)?;
@@ -164,7 +165,7 @@ impl Reader {
 
     /// Gets the next chunk: from the next partition in turn that has something, or waits up to `wait` for any.
     pub(crate) async fn fill(&mut self, wait: Duration) -> Result<Fill, BrokerError> {
-        if self.current.is_some() || self.gap.is_some() {
+        if self.current.is_some() || self.aside.is_some() {
             return Ok(Fill::Ready);
         }
         let count = self.cursors.len();
@@ -212,6 +213,17 @@ impl Reader {
     /// and has not answered yet; to take it for the end would hide events.
     async fn take(&mut self, at: usize, read: Result<ReadBatches, BrokerError>) -> Result<Fill, BrokerError> {
         match read {
+            Ok(ReadBatches { damaged: Some(damaged), .. }) => {
+                let Some(cursor) = self.cursors.get_mut(at) else { return Ok(Fill::Idle) };
+                let lost = Undecodable {
+                    base_offset: damaged.start,
+                    last_offset: damaged.end.plus(-1),
+                    message: damaged.reason,
+                };
+                cursor.next = damaged.end;
+                self.aside = Some((cursor.partition, Item::Undecodable(lost)));
+                Ok(Fill::Ready)
+            }
             Ok(read) if read.batches.is_empty() => {
                 let behind = self.cursors.get(at).is_some_and(|cursor| cursor.next < read.visible_end);
                 Ok(if behind { Fill::Loading } else { Fill::Idle })
@@ -237,7 +249,7 @@ impl Reader {
         if let Some(cursor) = self.cursors.get_mut(at) {
             cursor.next = start;
         }
-        self.gap = Some((partition, next, start));
+        self.aside = Some((partition, Item::Gap(next, start)));
         Ok(Fill::Ready)
     }
 
@@ -257,7 +269,9 @@ impl Reader {
             let mut found = None;
             while let Some((at, next, read)) = reads.next().await {
                 match &read {
-                    Ok(empty) if empty.batches.is_empty() => loading |= next < empty.visible_end,
+                    Ok(empty) if empty.batches.is_empty() && empty.damaged.is_none() => {
+                        loading |= next < empty.visible_end;
+                    }
                     _ => {
                         found = Some((at, read));
                         break;

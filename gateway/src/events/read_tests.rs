@@ -49,6 +49,7 @@ fn open(
         high_watermark: Offset(visible_end),
         visible_end: Offset(visible_end),
         log_start: Offset(0),
+        damaged: None,
     };
     Decoder::new(read, Budget::new(budget))
 }

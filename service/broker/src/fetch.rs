@@ -13,6 +13,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tokio::time::Instant;
 
 use crate::broker::Broker;
+use crate::damage::{NoBatch, Sound, sound, tell, words};
 use crate::limits::{COLD_BESIDE_HOT, COLD_LEAST_BYTES, COLD_READ_BYTES, MAX_COLD_READS, MAX_FETCH_WAIT};
 use crate::lookup::nameless;
 use crate::replica::{HotRead, Replica};
@@ -228,7 +229,7 @@ impl Broker {
         }
     }
 
-    /// Reads one partition into memory, hot or cold; empty if nothing has come within `max_wait`.
+    /// Reads one partition into memory, hot or cold; empty if nothing has come within `max_wait`. Every batch is checked.
     #[expect(clippy::too_many_arguments, reason = "a read has that many independent parameters")]
     pub async fn read(
         &self,
@@ -258,13 +259,45 @@ impl Broker {
             Isolation::ReadUncommitted => fetched.high_watermark,
             Isolation::ReadCommitted => fetched.last_stable_offset,
         };
+        let batches = in_memory(fetched.records).await?;
+        let Sound { batches, damaged } = self.sound(topic, partition, offset, batches, visible_end)?;
         Ok(ReadBatches {
-            batches: in_memory(fetched.records).await?,
+            batches,
             aborted: fetched.aborted,
             high_watermark: fetched.high_watermark,
             visible_end,
             log_start: fetched.log_start_offset,
+            damaged,
         })
+    }
+
+    /// Checks what was read, and tells where it is damaged.
+    fn sound(
+        &self,
+        topic: &TopicRef,
+        partition: PartitionIndex,
+        offset: Offset,
+        batches: Bytes,
+        end: Offset,
+    ) -> Result<Sound, BrokerError> {
+        let replica = || {
+            let topic = self.known_topic(&self.image(), topic)?;
+            self.find_replica(&topic, partition)
+        };
+        match sound(batches, offset, end) {
+            Ok(Sound { batches, damaged: Some(mut damaged) }) => {
+                let replica = replica()?;
+                tell(&replica, damaged.start, &damaged.reason);
+                damaged.reason = words(&replica.id, damaged.start, &damaged.reason);
+                Ok(Sound { batches, damaged: Some(damaged) })
+            }
+            Ok(sound) => Ok(sound),
+            Err(NoBatch { offset, reason }) => {
+                let replica = replica()?;
+                tell(&replica, offset, &reason);
+                Err(BrokerError::new(KafkaError::CorruptMessage, words(&replica.id, offset, &reason)))
+            }
+        }
     }
 }
 

@@ -79,6 +79,9 @@ pub(crate) const REOPEN_FIRST: Duration = Duration::from_millis(500);
 /// Longest such pause: somebody who has made room waits no longer.
 pub(crate) const REOPEN_MOST: Duration = Duration::from_secs(30);
 
+/// Places of a partition that are told when readers meet damage there, until a restart.
+pub(crate) const MAX_TOLD_DAMAGES: usize = 256;
+
 /// Bytes of closed segments that are looked at for damage in a second: 340 GiB a day, and no disk feels it.
 pub(crate) const SCRUB_BYTES_PER_SECOND: u64 = 4 * 1024 * 1024;
 

@@ -19,6 +19,7 @@ mod appends;
 mod busy;
 mod cold;
 mod coordinators;
+mod damage;
 mod kafka_log;
 mod log_settings;
 mod offsets;

@@ -345,6 +345,19 @@ pub struct ReadBatches {
     pub visible_end: Offset,
     /// First readable offset.
     pub log_start: Offset,
+    /// The batch with the offset that was asked for is damaged; then `batches` is empty, and `aborted` says nothing.
+    pub damaged: Option<DamagedBatch>,
+}
+
+/// A batch whose checksum does not fit it: nothing that it says is believed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DamagedBatch {
+    /// Its first offset, or the one that was asked for if that lies inside.
+    pub start: Offset,
+    /// Where to read on: the offset behind it. Above `start`.
+    pub end: Offset,
+    /// What is wrong, where, and what can be done, for whoever wanted to read it.
+    pub reason: String,
 }
 
 /// Up to where records are deleted.

@@ -84,6 +84,14 @@ pub enum SourceError {
         /// First offset that can be read.
         log_start: Offset,
     },
+    /// The batch with the offset is not as it was written: its records are lost.
+    #[error("{reason}")]
+    Damaged {
+        /// The offset behind it: where to read on. Above the offset asked for.
+        end: Offset,
+        /// Where it is, what is wrong and what can be done, as sentences.
+        reason: String,
+    },
     /// The topic does not exist any more, or is led elsewhere.
     #[error("the partition is not here any more")]
     Gone,
@@ -106,7 +114,7 @@ pub trait CommittedLog: Send + Sync + 'static {
     /// What can be read now, from memory.
     fn range(&self, partition: &TopicIdPartition) -> Result<CommittedRange, SourceError>;
 
-    /// Batches from the one that contains `from` on, none of it above the committed end: at most `max_bytes`, but always at least one
+    /// Batches from the one that contains `from` on, each with a checksum that was found right, none of it above the committed end: at most `max_bytes`, but always at least one
     /// batch. `from` is below the committed end.
     fn read(
         &self,

@@ -112,9 +112,9 @@ impl FileWriter {
         Ok(())
     }
 
-    /// The log starts above [`FileWriter::next`] now: what lies between is lost to this file.
-    pub fn skip_to(&mut self, log_start: Offset) {
-        self.next = self.next.max(log_start.min(self.end));
+    /// What lies between [`FileWriter::next`] and this offset was deleted or is damaged: it is lost to this file.
+    pub fn skip_to(&mut self, offset: Offset) {
+        self.next = self.next.max(offset.min(self.end));
     }
 
     /// First offset of the range.

@@ -19,7 +19,7 @@ use parquet::file::serialized_reader::SerializedFileReader;
 use support::{MemoryLog, exporter, name, patient, sample, store, until};
 use tidelog_model::{Offset, PartitionIndex, TopicIdPartition};
 use tidelog_objects::{Fault, Limits};
-use tidelog_tables::exporter::{FlushError, Phase};
+use tidelog_tables::exporter::{FlushError, Phase, TableStatus};
 use tidelog_tables::{Exported, Exporter, KeyFormat, TableSettings};
 
 /// Every Parquet file below a folder, ascending.
@@ -328,6 +328,44 @@ async fn what_retention_took_is_recorded() {
     let status = exporter.status().remove(0);
     assert_eq!((status.rows, status.skipped_records), (25, 15));
     let expected: BTreeSet<_> = (0..10).chain(25..40).map(|offset| (0, offset)).collect();
+    assert_eq!(listed(folder.path()), expected);
+}
+
+/// No row is made of what is damaged, and the commits say what the table lacks, wherever in a file's range it lies.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn damaged_batches_are_passed_over_and_counted() {
+    let (folder, objects) = store().await;
+    let log = MemoryLog::new();
+    log.create("t", 1, Some(patient()));
+    for _ in 0..8 {
+        log.append("t", 0, &["{\"a\":1}"; 10]);
+    }
+    // Two before the first row, one between rows, one behind the last.
+    for base in [0, 10, 40, 70] {
+        log.damage("t", 0, base);
+    }
+    let first = exporter(&objects, &log);
+    first.flush(&name("t")).await.unwrap();
+    let expected: BTreeSet<_> = (20..40).chain(50..70).map(|offset| (0, offset)).collect();
+    let check = |status: TableStatus| {
+        assert_eq!((status.files, status.rows, status.skipped_records), (1, 40, 40));
+        assert_eq!(status.partitions[0].exported_end, Some(80));
+        status.last_error
+    };
+    let told = check(first.status().remove(0)).unwrap();
+    assert!(told.what.contains("passed over damage: damaged at 70"), "{told:?}");
+    assert_eq!(listed(folder.path()), expected);
+    first.stop().await;
+    // The commits tell it to the next process.
+    log.next_epoch();
+    let second = exporter(&objects, &log);
+    until("the table is loaded", || second.status().first().is_some_and(|table| table.rows == 40)).await;
+    check(second.status().remove(0));
+    log.append("t", 0, &["{\"a\":1}"]);
+    log.damage("t", 0, 80);
+    second.flush(&name("t")).await.unwrap();
+    let status = second.status().remove(0);
+    assert_eq!((status.files, status.rows, status.skipped_records), (1, 40, 41), "nothing but damage");
     assert_eq!(listed(folder.path()), expected);
 }
 

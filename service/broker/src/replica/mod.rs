@@ -20,6 +20,7 @@ mod traffic;
 mod transactions;
 mod waiters;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -102,6 +103,8 @@ pub(crate) struct Replica {
     /// For whoever watches, without waiting for the log thread.
     delayed_transactions: AtomicUsize,
     pub(crate) traffic: Arc<Counted>,
+    /// Where readers met damage, as far as it was told.
+    pub(crate) told_damages: Mutex<BTreeSet<Offset>>,
 }
 
 /// May an older part of this partition be in the cold tier? No default rules that out, because it may have been another one before.
@@ -163,6 +166,7 @@ impl Replica {
             considered: AtomicI64::new(Offset::NONE.0),
             delayed_transactions: AtomicUsize::new(0),
             traffic: Arc::default(),
+            told_damages: Mutex::default(),
         })
     }
 

@@ -65,7 +65,10 @@ impl CommittedLog for Committed {
                     let start = broker.committed_range(&partition).map_or(Offset::ZERO, |(start, _)| start);
                     source_error(&error, start)
                 })?;
-            committed(read)
+            match read.damaged {
+                Some(damaged) => Err(SourceError::Damaged { end: damaged.end, reason: damaged.reason }),
+                None => committed(read),
+            }
         })
     }
 }

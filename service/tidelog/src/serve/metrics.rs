@@ -148,7 +148,7 @@ const TABLE: &[(&str, Kind, Unit, &str)] = &[
         "tidelog_log_damaged_batches_total",
         Counter,
         Unit::Count,
-        "Record batches found damaged on the disk, each time that closed segments were looked through.",
+        "Record batches found damaged on the disk, each time that closed segments were looked through, and when a reader first met them.",
     ),
     (
         "tidelog_log_duplicate_batches_total",
@@ -187,7 +187,7 @@ const TABLE: &[(&str, Kind, Unit, &str)] = &[
         "tidelog_table_skipped_records_total",
         Counter,
         Unit::Count,
-        "Offsets that were deleted before they could be exported, by topic.",
+        "Offsets that were deleted before they could be exported, or whose batch is damaged, by topic.",
     ),
     ("tidelog_tier_cache_bytes", Gauge, Unit::Bytes, "Bytes in the local cache of remote segments."),
     ("tidelog_tier_cache_hits_total", Counter, Unit::Count, "Chunks of remote segments that were in the cache."),

@@ -51,7 +51,7 @@ pub struct Commit {
     pub ranges: Vec<Range>,
     /// Files of earlier ranges that are known to be in the store.
     pub written: Vec<Written>,
-    /// Ranges that were deleted before they were exported.
+    /// Ranges that were deleted before they were exported, or hold a damaged batch.
     pub skipped: Vec<Skipped>,
     /// The state after this commit, in every 128th.
     pub snapshot: Option<TableState>,

@@ -12,7 +12,7 @@ pub struct Plan {
     pub schema: Option<Schema>,
     /// Ranges to export; their files are put after the commit.
     pub ranges: Vec<Range>,
-    /// Ranges that were deleted before they were exported.
+    /// Ranges that were deleted before they were exported, or are damaged.
     pub skipped: Vec<Skipped>,
 }
 

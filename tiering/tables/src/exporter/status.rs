@@ -50,7 +50,7 @@ pub struct TableStatus {
     pub bytes: u64,
     /// Their rows.
     pub rows: u64,
-    /// Records that retention deleted before they were exported.
+    /// Records that retention deleted before they were exported, or whose batch is damaged.
     pub skipped_records: u64,
     /// Number of the newest commit that exported or passed over records.
     pub last_commit: Option<u64>,

@@ -228,6 +228,10 @@ impl FileSource {
                     lost.push(Skipped { partition, start: from, end: log_start.min(range.end) });
                     writer.skip_to(log_start);
                 }
+                Err(SourceError::Damaged { end, .. }) if end > from => {
+                    lost.push(Skipped { partition, start: from, end: end.min(range.end) });
+                    writer.skip_to(end);
+                }
                 Err(error) => return Err(error.into()),
             }
         }

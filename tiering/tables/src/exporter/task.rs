@@ -256,6 +256,10 @@ impl<'a> Session<'a> {
                     self.shared.wake(index);
                     return Ok(());
                 }
+                Err(SourceError::Damaged { end, reason }) if end > from => {
+                    self.pass_over(index, end.min(range.end), &reason);
+                    continue;
+                }
                 Err(error) => return Err(error.into()),
             };
             let integers = topic.settings.integers.clone();
@@ -273,6 +277,20 @@ impl<'a> Session<'a> {
             progress.waiting.bytes += shown.bytes;
             progress.waiting.since.get_or_insert(now);
         }
+    }
+
+    /// Goes on behind a damaged batch. If rows wait before it their file's range goes over it, and the commit before the file tells what is
+    /// lost; without rows there will be no file, so that it is told with the next commit.
+    fn pass_over(&mut self, index: PartitionIndex, end: Offset, reason: &str) {
+        let now = self.around.started.elapsed();
+        let Some(progress) = self.progress.get_mut(&index) else { return };
+        progress.waiting.since.get_or_insert(now);
+        progress.scanned = end;
+        if progress.waiting.rows == 0 {
+            self.skipped.push(Skipped { partition: index, start: progress.start, end });
+            progress.start = end;
+        }
+        self.shared.publish(|p| p.last_error = Some(happened(&format!("passed over damage: {reason}"))));
     }
 
     /// Commits the waiting ranges of some partitions, then puts their files.
@@ -457,7 +475,7 @@ fn report_skipped(topic: &TableTopic, skipped: &[Skipped]) {
         let records = range.end.since(range.start);
         tracing::error!(
             topic = %topic.name, partition = %range.partition, start = %range.start, end = %range.end,
-            "records were deleted before they were exported: the table lacks {records} offsets"
+            "records were deleted before they were exported, or their batch is damaged: the table lacks {records} offsets"
         );
         metrics::counter!("tidelog_table_skipped_records_total", "topic" => topic.name.to_string()).increment(records);
     }

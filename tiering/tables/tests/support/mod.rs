@@ -31,6 +31,8 @@ pub fn name(topic: &str) -> TopicName {
 struct Partition {
     log_start: i64,
     batches: Vec<Batch>,
+    /// Base offsets of batches that nobody can read any more.
+    damaged: BTreeSet<i64>,
 }
 
 struct Topic {
@@ -150,6 +152,13 @@ impl MemoryLog {
         self.wake(&id);
     }
 
+    /// The disk changes a batch.
+    pub fn damage(&self, topic: &str, partition: i32, base: i64) {
+        let mut topics = self.topics.lock();
+        let found = topics.values_mut().find(|t| t.table.name.as_str() == topic).unwrap();
+        found.partitions[partition as usize].damaged.insert(base);
+    }
+
     fn wake(&self, partition: &TopicIdPartition) {
         if let Some(exporter) = self.exporter.get().and_then(Weak::upgrade) {
             exporter.wake(partition);
@@ -221,6 +230,13 @@ impl CommittedLog for MemoryLog {
             let (mut bytes, mut next) = (Vec::new(), from);
             for batch in log.batches.iter().filter(|batch| batch.header().next_offset() > from) {
                 if !bytes.is_empty() && bytes.len() + batch.size() > max_bytes {
+                    break;
+                }
+                if log.damaged.contains(&batch.header().base_offset.get()) {
+                    if bytes.is_empty() {
+                        let reason = format!("damaged at {from}");
+                        return Err(SourceError::Damaged { end: batch.header().next_offset(), reason });
+                    }
                     break;
                 }
                 bytes.extend_from_slice(batch.bytes());
