@@ -1,17 +1,21 @@
-// kafkajs while its server is killed.
+// kafkajs while its server is killed, and transactions whose connections break.
 'use strict'
 
 const assert = require('node:assert/strict')
 const { Kafka, logLevel } = require('kafkajs')
 
-const { TIDELOG_VICTIM, TIDELOG_VICTIM_CONTROL } = process.env
+const { TIDELOG_VICTIM, TIDELOG_VICTIM_CUT, TIDELOG_VICTIM_CONTROL } = process.env
 const retry = { retries: 30, initialRetryTime: 50, maxRetryTime: 500 }
-const kafka = new Kafka({ clientId: 'interop', brokers: [TIDELOG_VICTIM], logLevel: logLevel.NOTHING, retry })
+const client = (broker) => new Kafka({ clientId: 'interop', brokers: [broker], logLevel: logLevel.NOTHING, retry })
+const kafka = client(TIDELOG_VICTIM)
 const range = (from, to) => Array.from({ length: to - from }, (_, n) => from + n)
 const parity = (from, to) => range(from, to).map((n) => ({ value: String(n), partition: n % 2 }))
 
-// `kill` the server and wait until it is there again.
+// `kill` the server and wait until it is there again; `cut` all connections, or let one `lose` the answer to its end of a transaction.
 const ask = async (what) => (await fetch(`http://${TIDELOG_VICTIM_CONTROL}/${what}`)).text()
+
+// Breaks connections, of which there must be some.
+const broken = async (what) => assert.ok(Number(await ask(what)) > 0, `connections to ${what}`)
 
 async function withAdmin (action) {
   const admin = kafka.admin()
@@ -54,8 +58,8 @@ async function join (groupId, topic, options = {}) {
 }
 
 // All that is in a partition, which must be so many records.
-async function read (topic, partition, count, options) {
-  const member = await join(`reader-${topic}-${partition}`, topic, options)
+async function read (topic, partition, count, { group = `reader-${topic}-${partition}`, ...options } = {}) {
+  const member = await join(group, topic, options)
   const mine = () => member.seen.filter((one) => one.partition === partition)
   try {
     await until(() => mine().length >= count, `${count} records`)
@@ -103,4 +107,60 @@ async function killed (topic, groupId) {
   assert.deepEqual(next.seen.map((one) => one.value), [300], 'what the group reads after its commit')
 }
 
-module.exports = { killed }
+// Connections break while records are sent, or take along the answer to the abort. kafkajs sends records again, but the end of a transaction
+// only once: a producer that has lost the answer begins no other transaction, and the next one of its transactional id ends what is open.
+async function aborted (topic) {
+  await create(topic)
+  const behind = client(TIDELOG_VICTIM_CUT)
+  const connect = async () => {
+    const producer = behind.producer({ transactionalId: topic, idempotent: true, maxInFlightRequests: 1, retry })
+    await producer.connect()
+    return producer
+  }
+  let producer = await connect()
+  const replace = async (next) => {
+    await producer.disconnect()
+    producer = next
+  }
+  const committed = []
+  for (const [n, how] of ['cut', 'lose', '', 'leave', 'lose', '', 'fence', 'cut', ''].entries()) {
+    const [from, to] = [20 * n, 20 * n + 20]
+    const transaction = await producer.transaction()
+    await transaction.send({ topic, acks: -1, messages: parity(from, from + 10) })
+    const rest = transaction.send({ topic, acks: -1, messages: parity(from + 10, to) })
+    if (['cut', 'leave', 'fence'].includes(how)) await broken('cut')
+    await rest
+    if (how === 'cut') {
+      // The connection may have broken behind the last answer, and the client not have seen it yet.
+      const ended = await transaction.abort().then(() => true, () => false)
+      if (!ended) await replace(await connect())
+    } else if (how === 'lose') {
+      await broken('lose')
+      await assert.rejects(transaction.abort(), 'an abort whose answer is lost')
+      await assert.rejects(producer.transaction(), 'a transaction behind it')
+      await replace(await connect())
+    } else if (how === 'leave') {
+      await replace(await connect())
+    } else if (how === 'fence') {
+      const next = await connect()
+      await (await next.transaction()).abort()
+      await assert.rejects(transaction.commit(), ({ type }) => type === 'INVALID_PRODUCER_EPOCH')
+      await replace(next)
+    } else {
+      await transaction.commit()
+      committed.push(...range(from, to))
+    }
+  }
+  await producer.disconnect()
+  for (const partition of [0, 1]) {
+    const expected = committed.filter((n) => n % 2 === partition)
+    // A consumer of kafkajs reads what is committed unless it is told otherwise.
+    const values = (await read(topic, partition, expected.length)).map((one) => one.value)
+    assert.deepEqual(values, expected, 'what is committed')
+    // All was written, once: what nobody committed too.
+    const all = await read(topic, partition, 9 * 10, { readUncommitted: true, group: `all-${topic}-${partition}` })
+    assert.deepEqual(all.map((one) => one.value), range(0, 9 * 20).filter((n) => n % 2 === partition), 'what is written')
+  }
+}
+
+module.exports = { aborted, killed }

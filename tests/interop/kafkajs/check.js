@@ -326,6 +326,7 @@ if (process.env.TIDELOG_CUT) {
 if (process.env.TIDELOG_VICTIM) {
   const breaks = require('./breaks')
   check('the server is killed while it is written to and read', () => breaks.killed(topic('killed'), topic('g-killed')))
+  check('transactions: aborted when connections break', () => breaks.aborted(topic('aborted')))
 }
 
 check('admin: create, list, describe, errors', async () => {
