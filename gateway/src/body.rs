@@ -182,7 +182,7 @@ mod tests {
         let pace = Pace { stall: Duration::from_millis(100), rate: 1_000_000 };
         let error = read_while_it_comes(&none, drip(), 1000, &budget(), &pace).await.err().unwrap();
         assert_eq!(error.status(), StatusCode::REQUEST_TIMEOUT);
-        let pace = Pace { rate: 1, ..pace };
+        let pace = Pace { stall: Duration::from_secs(20), rate: 1 };
         let body = read_while_it_comes(&none, drip(), 1000, &budget(), &pace).await.ok().unwrap();
         assert_eq!(body.bytes.len(), 200);
     }

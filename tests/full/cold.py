@@ -20,7 +20,7 @@ def request(method, path, body=None, content_type="application/json"):
         return json.loads(answer.read() or b"null")
 
 
-def wait_for(condition, what, seconds=90):
+def wait_for(condition, what, seconds=180):
     deadline = time.monotonic() + seconds
     while not (result := condition()):
         if time.monotonic() > deadline:
@@ -70,7 +70,7 @@ def read(_folder):
     got = []
     for partition in range(PARTITIONS):
         lines = subprocess.run(["kcat", "-b", BROKERS, "-C", "-q", "-e", "-o", "0", "-t", TOPIC, "-p", str(partition), "-f",
-                                "%o %k %s\\n"], check=True, capture_output=True, timeout=90).stdout.splitlines()
+                                "%o %k %s\\n"], check=True, capture_output=True, timeout=180).stdout.splitlines()
         split = [line.split(b" ", 2) for line in lines]
         if [int(offset) for offset, _, _ in split] != list(range(len(split))):
             sys.exit(f"partition {partition}: offsets are not 0 to {len(split) - 1}")

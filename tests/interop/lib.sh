@@ -32,7 +32,7 @@ start_tidelog() {
   rm -f "$dir/endpoints.json"
   "$BIN" serve --data-dir "$dir" --kafka-listen 127.0.0.1:0 --http-listen 127.0.0.1:0 "$@" >"$dir.out" 2>>"$dir.log" </dev/null &
   TIDELOG_PID=$!
-  local deadline=$((SECONDS + 60))
+  local deadline=$((SECONDS + 150))
   until [[ -s "$dir/endpoints.json" ]]; do
     if ! kill -0 "$TIDELOG_PID" 2>/dev/null; then
       echo "tidelog serve ended before it was ready:" >&2
@@ -40,7 +40,7 @@ start_tidelog() {
       return 1
     fi
     if ((SECONDS > deadline)); then
-      echo "tidelog serve was not ready within 60 s:" >&2
+      echo "tidelog serve was not ready within 150 s:" >&2
       tail -n 20 "$dir.log" >&2
       return 1
     fi
@@ -51,16 +51,16 @@ start_tidelog() {
   export TIDELOG_PID TIDELOG_KAFKA TIDELOG_HTTP
 }
 
-# stop_tidelog: asks the server to end; true if it ended with status 0 within 30 s.
+# stop_tidelog: asks the server to end; true if it ended with status 0 within 90 s.
 stop_tidelog() {
   local pid="${TIDELOG_PID:-}"
   TIDELOG_PID=
   [[ -n "$pid" ]] || return 0
   kill -TERM "$pid" 2>/dev/null || { echo "the server had ended already" >&2; return 1; }
-  local deadline=$((SECONDS + 30))
+  local deadline=$((SECONDS + 90))
   while kill -0 "$pid" 2>/dev/null; do
     if ((SECONDS > deadline)); then
-      echo "the server did not end within 30 s of SIGTERM" >&2
+      echo "the server did not end within 90 s of SIGTERM" >&2
       kill -KILL "$pid"
       return 1
     fi

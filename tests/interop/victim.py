@@ -14,8 +14,8 @@ import signal
 import sys
 from pathlib import Path
 
-READY = 60
-STOPPED = 30
+READY = 150
+STOPPED = 90
 
 BINARY, DIR = sys.argv[1], Path(sys.argv[2])
 ENDPOINTS, LOG = DIR / "endpoints.json", Path(f"{DIR}.log")
@@ -29,17 +29,25 @@ class Server:
         self.kafka = self.behind = "127.0.0.1:0"
         self.process = None
 
-    async def start(self):
-        ENDPOINTS.unlink(missing_ok=True)
+    async def spawn(self):
         listen = ["--kafka-listen", self.kafka, "--kafka-listen", f"CUT=PLAINTEXT://{self.behind}"]
         with LOG.open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
                 BINARY, "serve", "--data-dir", DIR, "--http-listen", "127.0.0.1:0", *listen, "--kafka-advertise", f"CUT={self.proxy}",
                 *SETTINGS, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=log)
+
+    async def start(self):
+        ENDPOINTS.unlink(missing_ok=True)
+        began = LOG.stat().st_size if LOG.exists() else 0
+        await self.spawn()
         async with asyncio.timeout(READY):
             while not (ENDPOINTS.exists() and ENDPOINTS.stat().st_size):
                 if self.process.returncode is not None:
-                    sys.exit(f"the server ended at its start: {LOG.read_text()[-1000:]}")
+                    said = LOG.read_bytes()[began:].decode()
+                    # Somebody else may have been given its port meanwhile, for a moment.
+                    if "in use" not in said:
+                        sys.exit(f"the server ended at its start: {said[-1000:]}")
+                    await self.spawn()
                 await asyncio.sleep(0.02)
         listeners = json.loads(ENDPOINTS.read_text())["listeners"]
         self.kafka, self.behind = listeners["PLAINTEXT"], listeners["CUT"]

@@ -23,7 +23,7 @@ fn code(frame: Option<Result<Frame<Bytes>, tonic::codegen::StdError>>) -> Code {
 
 /// The next frame; all of them have much time.
 async fn soon(body: &mut Metered) -> Option<Result<Frame<Bytes>, tonic::codegen::StdError>> {
-    tokio::time::timeout(Duration::from_secs(10), body.frame()).await.expect("it ends")
+    tokio::time::timeout(Duration::from_secs(60), body.frame()).await.expect("it ends")
 }
 
 async fn data(body: &mut Metered) -> Bytes {

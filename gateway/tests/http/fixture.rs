@@ -130,7 +130,7 @@ impl Setup {
                 tokio::time::sleep(std::time::Duration::from_millis(2)).await;
             }
         };
-        tokio::time::timeout(std::time::Duration::from_secs(20), ready).await.expect("the partitions open");
+        tokio::time::timeout(std::time::Duration::from_secs(60), ready).await.expect("the partitions open");
         let rules =
             TokenRules { issuer: Some("us".into()), audiences: vec!["tidelog".into()], ..TokenRules::default() };
         let keys = KeySet::default().with_secret(SECRET).unwrap();

@@ -18,7 +18,7 @@ use tonic::transport::Endpoint;
 
 use crate::fixture::Setup;
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A certificate that has signed itself.
 struct Identity {
@@ -69,9 +69,9 @@ fn raise_open_files() {
     setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).unwrap();
 }
 
-/// An answer, soon.
+/// An answer, before silent connections are let go.
 async fn renewed_within(identity: &Identity, address: SocketAddr) -> String {
-    let soon = Duration::from_secs(2);
+    let soon = tidelog_handshake::limits::SILENCE_PATIENCE - Duration::from_millis(500);
     let mut stream = tokio::time::timeout(soon, identity.connect(address, "http/1.1")).await.expect("soon").unwrap();
     get(&mut stream, "/v1/topics").await
 }

@@ -37,7 +37,7 @@ mod transaction_coordinator;
 mod transactions;
 
 /// Longest wait for anything.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Looks until the condition holds.
 async fn until(what: &str, mut condition: impl FnMut() -> bool) {
@@ -210,12 +210,12 @@ async fn a_fetch_waits_for_an_event_and_is_woken_by_it() {
     fixture.create("events", 1, &[]).await;
     let (broker, caller) = (fixture.broker.clone(), fixture.caller.clone());
     let waiting = tokio::spawn(async move {
-        let wait = Duration::from_secs(30);
+        let wait = 10 * PATIENCE;
         let topic = TopicRef::from("events");
         broker.read(&caller, &topic, PartitionIndex(0), Offset(0), 1024, wait, Isolation::ReadCommitted).await
     });
     fixture.produce("events", &["x"], Acks::All).await.unwrap();
-    let read = tokio::time::timeout(Duration::from_secs(10), waiting).await.unwrap().unwrap().unwrap();
+    let read = tokio::time::timeout(PATIENCE, waiting).await.unwrap().unwrap().unwrap();
     assert!(!read.batches.is_empty());
     assert_eq!(read.high_watermark, Offset(1));
 }
@@ -266,7 +266,7 @@ async fn deleted_topics_vanish_with_their_files() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(10), gone).await.expect("files go");
+    tokio::time::timeout(PATIENCE, gone).await.expect("files go");
     // The name is free again, and nothing of the old topic shows.
     fixture.create("events", 1, &[]).await;
     assert_eq!(fixture.read_all("events").await, Vec::<String>::new());
@@ -338,7 +338,7 @@ async fn the_longest_topic_name_can_be_deleted() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(10), gone).await.expect("files go");
+    tokio::time::timeout(PATIENCE, gone).await.expect("files go");
 }
 
 #[tokio::test]

@@ -68,7 +68,7 @@ async fn read_all(client: &Client, topic: &str, count: usize, options: ConsumerO
     }
     let mut found: BTreeMap<i32, Vec<Record>> = BTreeMap::new();
     while found.values().map(Vec::len).sum::<usize>() < count {
-        let fetched = consumer.poll(Duration::from_secs(10)).await.unwrap().expect("more records");
+        let fetched = consumer.poll(Duration::from_secs(60)).await.unwrap().expect("more records");
         found.entry(fetched.partition.0).or_default().extend(fetched.records().map(Result::unwrap));
     }
     found
@@ -230,7 +230,7 @@ async fn positions_outside_the_log() {
     for (out_of_range, expected) in [(OutOfRange::Earliest, Some(0)), (OutOfRange::Fail, None)] {
         let mut consumer = Consumer::new(&client, ConsumerOptions { out_of_range, ..ConsumerOptions::default() });
         consumer.assign(&topic, PartitionIndex(0), Offset(999));
-        match (consumer.poll(Duration::from_secs(10)).await, expected) {
+        match (consumer.poll(Duration::from_secs(60)).await, expected) {
             (Ok(Some(fetched)), Some(offset)) => assert_eq!(fetched.from, Offset(offset)),
             (Err(error), None) => assert_eq!(error.kafka_error(), Some(KafkaError::OffsetOutOfRange)),
             other => panic!("{other:?}"),
@@ -241,7 +241,7 @@ async fn positions_outside_the_log() {
     consumer.assign(&topic, PartitionIndex(0), Offset(1));
     assert!(consumer.poll(Duration::from_millis(100)).await.unwrap().is_none());
     sender.send(&topic, record(2)).await.unwrap();
-    let fetched = consumer.poll(Duration::from_secs(10)).await.unwrap().unwrap();
+    let fetched = consumer.poll(Duration::from_secs(60)).await.unwrap().unwrap();
     assert_eq!(
         (fetched.from, fetched.next, consumer.position(&topic, PartitionIndex(0))),
         (Offset(1), Offset(2), Some(Offset(2)))

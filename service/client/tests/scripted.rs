@@ -53,7 +53,7 @@ async fn values(client: &Client, end: i64) -> Vec<i64> {
     consumer.assign(TOPIC, PartitionIndex(0), Offset::ZERO);
     let mut values = Vec::new();
     while consumer.position(TOPIC, PartitionIndex(0)) < Some(Offset(end)) {
-        let fetched = consumer.poll(Duration::from_secs(20)).await.unwrap().expect("more records");
+        let fetched = consumer.poll(Duration::from_secs(60)).await.unwrap().expect("more records");
         for record in fetched.records() {
             let record = record.unwrap();
             assert_eq!(record.offset.0, values.len() as i64);
@@ -136,7 +136,7 @@ async fn random_run(seed: u64) {
     let script: Vec<Step> = (0..30).map(|_| dice.step(final_refusals)).collect();
     // A delivery time that some batches outlast: the one that fails leaves a gap in the sequences.
     let impatient = seed % 3 == 1;
-    let patience = if impatient { Duration::from_millis(150) } else { Duration::from_secs(60) };
+    let patience = if impatient { Duration::from_millis(150) } else { Duration::from_secs(300) };
     let (mut options, log) = broker(script.clone()).await;
     options.connection.request_timeout = Duration::from_millis(200);
     let client = loop {

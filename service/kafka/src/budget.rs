@@ -172,7 +172,7 @@ mod tests {
 
     use super::*;
 
-    const PATIENCE: Duration = Duration::from_secs(20);
+    const PATIENCE: Duration = Duration::from_secs(60);
 
     fn user(name: &str) -> Owner {
         Owner::Principal(Principal::user(name))

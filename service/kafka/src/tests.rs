@@ -32,7 +32,7 @@ use tokio::time::timeout;
 use crate::budget::Budget;
 use crate::{KafkaDoor, ListenerName, ListenerSecurity};
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 struct Fixture {
     address: std::net::SocketAddr,

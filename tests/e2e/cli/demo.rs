@@ -12,7 +12,7 @@ use tidelog_harness::serde_json::Value;
 use tidelog_harness::{Output, run, tempfile, wait_for};
 
 /// Seconds on a quiet machine.
-const LONG: Duration = Duration::from_secs(100);
+const LONG: Duration = Duration::from_secs(300);
 
 fn demo(temporary: &Path, args: &[&str]) -> Command {
     let mut command = tidelog_harness::options!().tidelog();

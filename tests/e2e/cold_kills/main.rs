@@ -28,7 +28,7 @@ const KEPT: &str = "kept";
 const TRIMMED: &str = "trimmed";
 
 /// A restart included, in a debug build on a busy machine.
-const PROGRESS: Duration = Duration::from_secs(60);
+const PROGRESS: Duration = Duration::from_secs(180);
 
 /// What the server does when it dies.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

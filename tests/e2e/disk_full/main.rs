@@ -150,10 +150,10 @@ fn who_types_is_told(disk: Disk, server: &Server) {
     // Where only files are small, a new one has room.
     let topics = if disk == Disk::Tmpfs { &["typed", "brand-new"][..] } else { &["typed"] };
     for topic in topics {
-        let gave_up = server.run_with(&["produce", topic, "--delivery-timeout", "4s"], lines.as_bytes()).expect(1);
+        let gave_up = server.run_with(&["produce", topic, "--delivery-timeout", "8s"], lines.as_bytes()).expect(1);
         let told = gave_up.stderr.lines().find(|line| line.starts_with("waiting for the server at "));
         assert!(told.is_some_and(|line| line.contains("disk")), "{topic}: {}", gave_up.stderr);
-        assert!(gave_up.stderr.contains("within 4s"), "{topic}: {}", gave_up.stderr);
+        assert!(gave_up.stderr.contains("within 8s"), "{topic}: {}", gave_up.stderr);
     }
 }
 

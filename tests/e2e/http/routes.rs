@@ -1,8 +1,9 @@
 //! What only a whole process can show: the same records through every door, paths that lead nowhere, stop and start.
 
 use std::collections::BTreeSet;
+use std::time::Instant;
 
-use tidelog_harness::kafka::{Producer, read_all, texts};
+use tidelog_harness::kafka::{PATIENCE, Producer, read_all, texts};
 use tidelog_harness::serde_json::{Value, json};
 use tidelog_harness::{http, tokio};
 
@@ -66,7 +67,12 @@ async fn the_lag_of_groups_is_among_the_metrics() {
     let server = server();
     server.run_with(&["produce", "lagging"], b"a\nb\nc\n").expect(0);
     server.run(&["group", "reset-offsets", "g", "--topic", "lagging", "--to-offset", "1", "--execute"]).expect(0);
-    let metrics = http().get(server.url("/metrics")).send().await.unwrap().text().await.unwrap();
+    // What a coordinator does not tell soon is left out of a scrape.
+    let mut metrics = String::new();
+    let deadline = Instant::now() + PATIENCE;
+    while !metrics.contains("tidelog_consumer_group_lag{") && Instant::now() < deadline {
+        metrics = http().get(server.url("/metrics")).send().await.unwrap().text().await.unwrap();
+    }
     for line in [
         "tidelog_consumer_group_lag{group=\"g\",topic=\"lagging\",partition=\"0\"} 2\n",
         "tidelog_consumer_group_members{group=\"g\"} 0\n",

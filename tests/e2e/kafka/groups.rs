@@ -23,8 +23,8 @@ fn member(server: &Server, group: &str, strategy: &str) -> BaseConsumer {
         ("partition.assignment.strategy", strategy),
         ("auto.offset.reset", "earliest"),
         ("enable.auto.commit", "false"),
-        // A member that dies without a word is missed after this.
-        ("session.timeout.ms", "1500"),
+        // A member that dies without a word is missed after this; one whose machine is busy must not be.
+        ("session.timeout.ms", "6000"),
         ("heartbeat.interval.ms", "300"),
         ("fetch.wait.max.ms", "50"),
     ];

@@ -44,7 +44,7 @@ impl Member {
             ("enable.auto.commit", "false"),
             ("auto.offset.reset", "earliest"),
             ("fetch.wait.max.ms", "50"),
-            ("max.poll.interval.ms", "20000"),
+            ("max.poll.interval.ms", "120000"),
         ];
         settings.extend(protocol);
         let consumer: BaseConsumer = config(server.kafka(), &settings).create().unwrap();

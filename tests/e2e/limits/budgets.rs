@@ -2,9 +2,9 @@
 //! the cold tier than may be in memory, and take nothing. `TIDELOG_CLIENTS` sets how many of them are strangers (at least 600).
 
 use std::fs;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use tidelog_harness::kafka::{Producer, assigned, take};
+use tidelog_harness::kafka::{PATIENCE, Producer, assigned, take};
 use tidelog_harness::protocol::Records;
 use tidelog_harness::protocol::messages::{FetchPartition, FetchRequest, FetchTopic};
 use tidelog_harness::raw::Raw;
@@ -13,8 +13,12 @@ use tidelog_harness::record::Batches;
 use tidelog_harness::serde_json::{self, Value};
 use tidelog_harness::{Server, number, run, tempfile, wait_until};
 
-/// Longest time of anything that others do meanwhile, in a debug build: without room it would be as long as slow frames are suffered.
-const MEANWHILE: Duration = Duration::from_secs(8);
+/// A slow frame is let go after ten seconds, and then others have room again: only what they do before that counts. A busy machine may
+/// need more than one attempt.
+const ATTEMPTS: usize = 10;
+
+/// Longest time for what takes seconds.
+const LONG: Duration = Duration::from_secs(180);
 
 /// The largest frame of a client who is not known.
 const STRANGERS_FRAME: u32 = 512 * 1024;
@@ -44,18 +48,30 @@ fn announce(address: &str, length: u32, sent: usize) -> Raw {
     raw
 }
 
-/// What others do: ask as somebody who says who it is, and produce what fits into no small frame.
-fn others_go_on(server: &Server, sasl: &str, case: &str) {
-    let began = Instant::now();
-    let mut list = server.command(&["topic", "list"]);
-    list.env("TIDELOG_BROKERS", sasl).env("TIDELOG_USER", "alice").env("TIDELOG_PASSWORD", PASSWORD);
-    run(&mut list, b"", Duration::from_secs(40)).expect(0);
-    assert!(began.elapsed() < MEANWHILE, "{case}: topic list took {:?}", began.elapsed());
-    let began = Instant::now();
-    let producer = Producer::new(server.kafka(), &[("linger.ms", "0")]);
-    producer.send_value("t", 0, &[1; 900_000]);
-    producer.finish_well();
-    assert!(began.elapsed() < MEANWHILE, "{case}: producing took {:?}", began.elapsed());
+/// Others ask as somebody who says who it is, and produce what fits into no small frame, while all of these announced frames are waited for.
+fn others_go_on(server: &Server, sasl: &str, case: &str, announced: impl Fn() -> Vec<Raw>) {
+    let actions: [(&str, &dyn Fn()); 2] = [
+        ("topic list", &|| {
+            let mut list = server.command(&["topic", "list"]);
+            list.env("TIDELOG_BROKERS", sasl).env("TIDELOG_USER", "alice").env("TIDELOG_PASSWORD", PASSWORD);
+            run(&mut list, b"", LONG).expect(0);
+        }),
+        ("producing", &|| {
+            let producer = Producer::new(server.kafka(), &[("linger.ms", "0")]);
+            producer.send_value("t", 0, &[1; 900_000]);
+            producer.finish_well();
+        }),
+    ];
+    for (what, act) in actions {
+        let went_on = |attempt: usize| {
+            let waiting = announced();
+            act();
+            let went_on = waiting.iter().all(Raw::is_silent);
+            println!("{case}, {what}, attempt {attempt}: {went_on}");
+            went_on
+        };
+        assert!((1..=ATTEMPTS).any(went_on), "{case}: {what} waits until slow frames are let go");
+    }
 }
 
 #[test]
@@ -69,14 +85,12 @@ fn what_is_announced_and_not_sent_holds_nobody_up() {
     let sasl = endpoints["listeners"]["SASL_PLAINTEXT"].as_str().unwrap();
 
     // Nobody of them has said who it is; some send a little more than a small frame.
-    let strangers: Vec<Raw> =
-        (0..strangers()).map(|n| announce(sasl, STRANGERS_FRAME, if n % 2 == 0 { 4 } else { 20_000 })).collect();
-    others_go_on(&server, sasl, "strangers");
-    drop(strangers);
+    let strangers =
+        || (0..strangers()).map(|n| announce(sasl, STRANGERS_FRAME, if n % 2 == 0 { 4 } else { 20_000 })).collect();
+    others_go_on(&server, sasl, "strangers", strangers);
     for sent in [24, 20_000] {
-        let large: Vec<Raw> = LARGE_FRAMES.iter().map(|length| announce(server.kafka(), *length, sent)).collect();
-        others_go_on(&server, sasl, &format!("{sent} bytes of large frames"));
-        drop(large);
+        let large = || LARGE_FRAMES.iter().map(|length| announce(server.kafka(), *length, sent)).collect();
+        others_go_on(&server, sasl, &format!("{sent} bytes of large frames"), large);
     }
     server.assert_no_panic();
     server.stop();
@@ -111,7 +125,7 @@ fn who_reads_nothing_of_the_cold_tier_keeps_nobody_from_it() {
         found.unwrap_or(0) as usize
     };
     let fetched = COLD_FETCH as usize / COLD_RECORD + 1;
-    wait_until(|| local_start() > fetched, Duration::from_secs(60), "what is fetched is only in the store");
+    wait_until(|| local_start() > fetched, LONG, "what is fetched is only in the store");
 
     let partition = FetchPartition { partition: 0, partition_max_bytes: COLD_FETCH, ..Default::default() };
     let topic = FetchTopic { topic: "cold".into(), partitions: vec![partition], ..Default::default() };
@@ -128,12 +142,11 @@ fn who_reads_nothing_of_the_cold_tier_keeps_nobody_from_it() {
     }
     silent.iter().for_each(Raw::wait_answer);
 
-    let began = Instant::now();
+    // An answer of which nobody takes anything is given up after two minutes: this is before.
     let consumer = assigned(server.kafka(), "cold", &[0], Offset::Beginning);
-    for (n, record) in take(&consumer, COLD_RECORDS, Duration::from_secs(60)).iter().enumerate() {
+    for (n, record) in take(&consumer, COLD_RECORDS, PATIENCE).iter().enumerate() {
         assert!(record.payload() == Some(&cold_value(n)[..]), "record {n} is another");
     }
-    assert!(began.elapsed() < 2 * MEANWHILE, "reading took {:?}", began.elapsed());
 
     // Who wakes up finds its answer whole, though others needed the memory meanwhile.
     for mut raw in silent {

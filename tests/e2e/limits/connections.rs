@@ -241,11 +241,11 @@ fn newcomers_wait_where_they_come_too_fast() {
         assert!(began.elapsed() >= Duration::from_secs(2), "{listener}: {:?}", began.elapsed());
         assert_eq!(admin.alter(&[(rate, None)]), 0);
         let began = Instant::now();
-        for _ in 0..5 {
+        for _ in 0..60 {
             assert!(Client::kafka(&server, HERE).is_served() && Client::http(&server, HERE).is_served());
         }
-        // One may have been waiting when it was taken back.
-        assert!(began.elapsed() < Duration::from_secs(7), "{listener}: {:?}", began.elapsed());
+        // With the limit it were a minute. One may have been waiting when it was taken back.
+        assert!(began.elapsed() < Duration::from_secs(45), "{listener}: {:?}", began.elapsed());
     }
 }
 

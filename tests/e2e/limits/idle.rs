@@ -23,7 +23,7 @@ const PER_PRODUCER: usize = 1_000;
 
 /// Longest time for each thing that is done to many partitions at once (one request creates them all, a start opens them all, one request
 /// deletes them all), beside a part for each of them: a debug build on a machine that does other things too.
-const FOR_ALL: Duration = Duration::from_secs(15);
+const FOR_ALL: Duration = Duration::from_secs(90);
 const FOR_EACH: Duration = Duration::from_millis(3);
 
 /// Memory of a server that nobody uses, bytes.

@@ -16,7 +16,7 @@ use tidelog_harness::rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use tidelog_harness::s3::{ACCESS_KEY_ID, S3Server, SECRET_ACCESS_KEY};
 use tidelog_harness::{Options, Output, Server, options, run, serde_json, tempfile, tokio, wait_for};
 
-const PATIENCE: Duration = Duration::from_secs(90);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// The shell block after `<!-- test: NAME -->`.
 fn block(name: &str) -> String {

@@ -6,11 +6,11 @@ use std::time::Duration;
 use tidelog_harness::protocol::messages::*;
 use tidelog_harness::raw::Raw;
 use tidelog_harness::serde_json::Value;
-use tidelog_harness::{Server, reqwest, serde_json, tokio, wait_for};
+use tidelog_harness::{Server, reqwest, tokio, wait_for};
 
-use crate::{PASSWORD, SECRET, command, token};
+use crate::{PASSWORD, SECRET, audited, command, token};
 
-const QUICK: Duration = Duration::from_secs(40);
+const QUICK: Duration = Duration::from_secs(120);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_came_in_what_was_refused_and_what_was_changed_is_told_and_no_secret() {
@@ -37,10 +37,7 @@ async fn who_came_in_what_was_refused_and_what_was_changed_is_told_and_no_secret
     let alice = token("alice");
     assert_ne!(post(alice.clone()).await.unwrap().status().as_u16(), 401);
     assert_eq!(post("nonsense".into()).await.unwrap().status().as_u16(), 401);
-    let lines = || -> Vec<Value> {
-        let text = fs::read_to_string(&file).unwrap_or_default();
-        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-    };
+    let lines = || audited(&file);
     let told = |fields: &[(&str, Value)]| {
         let has = |line: &Value| fields.iter().all(|(name, value)| line[*name] == *value);
         wait_for(|| lines().into_iter().find(has), QUICK, &format!("{fields:?}"));
@@ -149,10 +146,7 @@ fn every_change_is_told_with_its_end() {
     let groups_names = vec!["also none".into()];
     raw.request(2, &DeleteGroupsRequest { groups_names, ..Default::default() });
     drop(raw);
-    let lines = || -> Vec<Value> {
-        let text = fs::read_to_string(&file).unwrap_or_default();
-        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-    };
+    let lines = || audited(&file);
     for (change, name, reason) in [
         ("DELETE_OFFSET", "g: t-0", None),
         ("DELETE_OFFSET", "g: none-0", Some("UNKNOWN_TOPIC_OR_PARTITION")),

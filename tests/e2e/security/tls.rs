@@ -9,7 +9,7 @@ use tidelog_harness::{Output, Server, run, wait_until};
 
 use crate::{PASSWORD, SECRET, listener, token};
 
-const QUICK: Duration = Duration::from_secs(40);
+const QUICK: Duration = Duration::from_secs(120);
 
 /// Signs certificates; its own is in a file.
 struct Authority {

@@ -4,11 +4,11 @@ use std::fs;
 use std::time::Duration;
 
 use tidelog_harness::serde_json::{Value, json};
-use tidelog_harness::{Output, Server, run, serde_json, wait_for};
+use tidelog_harness::{Output, Server, run, wait_for};
 
-use crate::{PASSWORD, command, sasl_listener};
+use crate::{PASSWORD, audited, command, sasl_listener};
 
-const QUICK: Duration = Duration::from_secs(40);
+const QUICK: Duration = Duration::from_secs(120);
 
 fn by_token(server: &Server, id: &str, password: &str, args: &[&str]) -> Output {
     let mut command = server.command(args);
@@ -51,10 +51,7 @@ fn a_token_is_made_used_renewed_and_ended_and_the_audit_log_tells_it() {
     by_token(&server, id, password, &["topic", "list"]).expect(5);
     // Nobody who has not said who he is.
     server.run(&["token", "list"]).expect(5);
-    let lines = || -> Vec<Value> {
-        let text = fs::read_to_string(&file).unwrap_or_default();
-        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-    };
+    let lines = || audited(&file);
     let told = |fields: &[(&str, Value)]| {
         let has = |line: &Value| fields.iter().all(|(name, value)| line[*name] == *value);
         wait_for(|| lines().into_iter().find(has), QUICK, &format!("{fields:?}"))

@@ -46,7 +46,7 @@ fn what_can_have_one_value_takes_no_other() {
         let mut command = tidelog_harness::options!().tidelog();
         let set = format!("{name}={other}");
         command.args(["config", "check", "-s", &set, "--data-dir"]).arg(folder.path());
-        let refused = tidelog_harness::run(&mut command, b"", std::time::Duration::from_secs(40)).expect(1);
+        let refused = tidelog_harness::run(&mut command, b"", std::time::Duration::from_secs(120)).expect(1);
         assert!(refused.stderr.contains(name) && refused.stderr.contains("because"), "{refused:?}");
     }
 }

@@ -48,7 +48,7 @@ fn delegation_token_expiry_check_interval_ms() {
     let server = server(|options| {
         options
             .set("delegation.token.secret.key", "0123456789abcdef0123456789abcdef")
-            .set("delegation.token.expiry.time.ms", 500)
+            .set("delegation.token.expiry.time.ms", 4_000)
             .set("delegation.token.expiry.check.interval.ms", 50)
     });
     let (mut raw, _) = alice(&server);

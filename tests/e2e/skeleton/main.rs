@@ -19,7 +19,7 @@ const TOPIC: &str = "events";
 const RECORDS: usize = 1_000;
 
 /// Everything on the way to the store: uploads, commits, exports.
-const WORK: Duration = Duration::from_secs(40);
+const WORK: Duration = Duration::from_secs(180);
 
 fn value(n: usize) -> String {
     format!(r#"{{"id":{n},"name":"event {n}","mag":{},"pad":"{}"}}"#, n % 7, "x".repeat(200))

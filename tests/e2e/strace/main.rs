@@ -36,7 +36,7 @@ fn calls(mut server: Server) -> Vec<Call> {
     let pid = server.pid().as_raw_nonzero().to_string();
     server.stop();
     let complete = || server.trace().lines().any(|line| line.starts_with(&pid) && line.contains("+++ exited"));
-    wait_until(complete, Duration::from_secs(20), "strace has written everything");
+    wait_until(complete, Duration::from_secs(90), "strace has written everything");
     parse(&server.trace())
 }
 

@@ -25,7 +25,7 @@ const TOPIC: &str = "events";
 const PARTITIONS: i32 = 3;
 
 /// A restart included, in a debug build on a busy machine.
-const PROGRESS: Duration = Duration::from_secs(60);
+const PROGRESS: Duration = Duration::from_secs(180);
 
 /// A server whose object store is a folder that outlives it.
 fn start() -> (TempDir, Server) {

@@ -11,7 +11,7 @@ use tidelog_harness::rdkafka::producer::{BaseRecord, DeliveryResult, Producer, P
 use tidelog_harness::rdkafka::{ClientConfig, ClientContext, Message, Offset, TopicPartitionList};
 
 /// Longest wait of one call of a healthy client.
-pub(crate) const CALL: Duration = Duration::from_secs(20);
+pub(crate) const CALL: Duration = Duration::from_secs(60);
 
 /// How a transaction ended, as its producer knows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -44,7 +44,7 @@ impl ProducerContext for Deliveries {
 impl Transactional {
     /// A producer whose transactional id is its own from now on.
     pub(crate) fn new(brokers: &str, id: &str) -> Self {
-        let pairs = [("transactional.id", id), ("transaction.timeout.ms", "30000"), ("linger.ms", "1")];
+        let pairs = [("transactional.id", id), ("transaction.timeout.ms", "120000"), ("linger.ms", "1")];
         let mut config = config(brokers, &pairs);
         config.remove("allow.auto.create.topics");
         let producer = Self::with(&config);

@@ -20,7 +20,7 @@ use crate::client::{End, Transactional, group, position, values};
 pub(crate) const PARTITIONS: [i32; 3] = [0, 1, 2];
 
 /// A restart included, in a debug build on a busy machine.
-const PROGRESS: Duration = Duration::from_secs(90);
+const PROGRESS: Duration = Duration::from_secs(180);
 
 #[test]
 fn no_transaction_is_torn_by_a_kill() {

@@ -11,8 +11,8 @@ use rdkafka::message::{DeliveryResult, Message, OwnedMessage};
 use rdkafka::producer::{BaseRecord, Producer as _, ProducerContext, ThreadedProducer};
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
 
-/// Longest wait for answers of a healthy server.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+/// Longest wait for anything that a healthy server does, on a machine that is busy with other things.
+pub const PATIENCE: Duration = Duration::from_secs(90);
 
 /// What became of one record.
 #[derive(Clone, Debug)]

@@ -12,7 +12,7 @@ use tidelog_protocol::{Records, Request, Str};
 use tidelog_record::BatchBuilder;
 
 /// Longest wait for an answer.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// One connection.
 pub struct Raw {
@@ -73,6 +73,14 @@ impl Raw {
         assert_eq!(self.stream.peek(&mut [0]).unwrap(), 1, "an answer, not the end");
     }
 
+    /// Neither an answer nor the end has come so far.
+    pub fn is_silent(&self) -> bool {
+        self.stream.set_nonblocking(true).unwrap();
+        let peeked = self.stream.peek(&mut [0]);
+        self.stream.set_nonblocking(false).unwrap();
+        peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+    }
+
     /// The next frame without its length; `None` if the server hung up.
     pub fn frame(&mut self) -> io::Result<Option<Bytes>> {
         let mut length = [0; 4];
@@ -122,5 +130,5 @@ pub fn produce(topic: &str, partition: i32, acks: i16, records: Bytes) -> Produc
     let partition =
         PartitionProduceData { index: partition, records: Some(Records::from(records)), ..Default::default() };
     let topic = TopicProduceData { name: topic.into(), partition_data: vec![partition], ..Default::default() };
-    ProduceRequest { acks, timeout_ms: 20_000, topic_data: vec![topic], ..Default::default() }
+    ProduceRequest { acks, timeout_ms: 60_000, topic_data: vec![topic], ..Default::default() }
 }

@@ -22,7 +22,7 @@ async def member(*topics, group=None, **options):
     return reader
 
 
-async def poll(reader, values, enough, seconds=40):
+async def poll(reader, values, enough, seconds=120):
     deadline = time.monotonic() + seconds
     while not enough():
         equal(time.monotonic() < deadline, True, f"{len(values)} records in time")

@@ -68,7 +68,7 @@ async def consume(name, count, partition=0, offset=None, **options):
         return await take(reader, count)
 
 
-async def take(reader, count, seconds=30):
+async def take(reader, count, seconds=90):
     records, deadline = [], time.monotonic() + seconds
     while len(records) < count:
         if time.monotonic() > deadline:
@@ -78,7 +78,7 @@ async def take(reader, count, seconds=30):
     return records
 
 
-async def until(condition, what, seconds=30):
+async def until(condition, what, seconds=90):
     deadline = time.monotonic() + seconds
     while not (result := await condition() if asyncio.iscoroutinefunction(condition) else condition()):
         if time.monotonic() > deadline:

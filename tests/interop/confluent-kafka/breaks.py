@@ -15,7 +15,7 @@ def create(name):
     admin.create_topics([NewTopic(name, 2, 1)])[name].result(30)
 
 
-def poll(consumer, values, enough, seconds=40):
+def poll(consumer, values, enough, seconds=120):
     """Reads until there is enough; errors are of connections, which the client mends itself."""
     deadline = time.monotonic() + seconds
     while not enough():

@@ -72,7 +72,7 @@ def consume(name, count, partition=0, offset=OFFSET_BEGINNING, **options):
         consumer.close()
 
 
-def take(consumer, count, seconds=30):
+def take(consumer, count, seconds=90):
     messages, deadline = [], time.monotonic() + seconds
     while len(messages) < count:
         if time.monotonic() > deadline:
@@ -361,7 +361,7 @@ def idempotence(brokers=BROKERS):
 def admin_topics():
     client, name = ADMIN, topic("admin")
     create(name, 3, {"retention.ms": "3600000"})
-    listed = wait_for(lambda: client.list_topics(timeout=10).topics.get(name), "the topic is listed")
+    listed = wait_for(lambda: client.list_topics(timeout=60).topics.get(name), "the topic is listed")
     equal(sorted(listed.partitions), [0, 1, 2], "partitions")
     equal(listed.partitions[0].replicas, listed.partitions[0].isrs, "in-sync replicas")
     described = client.describe_topics(TopicCollection([name]))[name].result(30)
@@ -379,7 +379,7 @@ def admin_topics():
         else:
             raise AssertionError(f"{bad.topic} was created")
     client.create_topics([NewTopic(topic("dry"), 1, 1)], validate_only=True)[topic("dry")].result(30)
-    equal(topic("dry") in client.list_topics(timeout=10).topics, False, "a dry run creates")
+    equal(topic("dry") in client.list_topics(timeout=60).topics, False, "a dry run creates")
 
 
 def admin_configs():
@@ -413,7 +413,7 @@ def admin_partitions():
     client, name = ADMIN, topic("grow")
     create(name, 1)
     client.create_partitions([NewPartitions(name, 3)])[name].result(30)
-    wait_for(lambda: len(client.list_topics(name, timeout=10).topics[name].partitions) == 3, "three partitions")
+    wait_for(lambda: len(client.list_topics(name, timeout=60).topics[name].partitions) == 3, "three partitions")
     produce(name, [{"value": b"x", "partition": 2}])
     equal(consume(name, 1, 2)[0].value(), b"x")
     try:
@@ -442,7 +442,7 @@ def admin_delete():
     create(name, 2)
     produce(name, [{"value": b"old", "partition": 0}])
     client.delete_topics([name])[name].result(30)
-    wait_for(lambda: name not in client.list_topics(timeout=10).topics, "the topic is gone")
+    wait_for(lambda: name not in client.list_topics(timeout=60).topics, "the topic is gone")
     try:
         client.delete_topics([name])[name].result(30)
     except KafkaException as error:

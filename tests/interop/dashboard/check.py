@@ -56,7 +56,7 @@ def read(path):
                 raise
             return None
 
-    return wait_for(answer, f"an answer of {path}", 60)
+    return wait_for(answer, f"an answer of {path}", 120)
 
 
 class Work(threading.Thread):
@@ -74,13 +74,13 @@ class Work(threading.Thread):
             # Over its quota, so that it is held up: what it has not sent within a second comes in the next round.
             producer = Producer({"bootstrap.servers": BROKERS, "client.id": "limited", "linger.ms": 5, "batch.size": 4000})
             transactional = Producer({"bootstrap.servers": BROKERS, "transactional.id": topic("transactions")})
-            transactional.init_transactions(30)
+            transactional.init_transactions(120)
             while not self.stopping.is_set():
                 self.once(producer)
                 for end in (transactional.commit_transaction, transactional.abort_transaction):
                     transactional.begin_transaction()
                     transactional.produce(EVENTS, b"{}", partition=0)
-                    end(30)
+                    end(120)
         except Exception as error:  # noqa: BLE001: the check's own thread reports it
             self.error = error
 
@@ -178,7 +178,7 @@ def every_panel():
                     del empty[expression]
             return not empty
         try:
-            wait_for(nothing_is_empty, "every panel shows something", 60)
+            wait_for(nothing_is_empty, "every panel shows something", 180)
         except AssertionError:
             raise AssertionError(f"panels that stay empty: {sorted(set(empty.values()))}: {list(empty)}") from None
         # The variable: its values, and what is shown of the one that is chosen.
@@ -188,9 +188,11 @@ def every_panel():
         for one in queries:
             equal(prometheus.samples(filled("another", one["expr"])), 0, f"{one['panel']} of another instance")
         for one in often:
-            equal(prometheus.samples(filled(instances[0], one["expr"])) > 0, True, f"{one['panel']} of one instance")
+            # Not all of it happens in any fifteen seconds of a busy machine.
+            expression = filled(instances[0], one["expr"])
+            wait_for(lambda expression=expression: prometheus.samples(expression) > 0, f"{one['panel']} of one instance")
     work.stopping.set()
-    work.join(60)
+    work.join(180)
     equal((work.error, work.is_alive()), (None, False), "the work's end")
 
 

@@ -10,7 +10,7 @@ import (
 )
 
 // Longest a single check may take.
-const patience = 90 * time.Second
+const patience = 240 * time.Second
 
 var (
 	brokers = os.Getenv("TIDELOG_KAFKA")
@@ -84,7 +84,7 @@ func refused(err, expected error) error {
 
 // Polls until the condition holds; the condition does the waiting (a poll of the client, say).
 func until(what string, condition func() (bool, error)) error {
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(90 * time.Second); ; time.Sleep(20 * time.Millisecond) {
 		if holds, err := condition(); holds || err != nil {
 			return err
 		}

@@ -107,7 +107,7 @@ func saramaReadWith(config *sarama.Config, topic string, from int64, count int) 
 	}
 	defer partition.Close()
 	var read []record
-	for late := time.After(30 * time.Second); len(read) < count; {
+	for late := time.After(90 * time.Second); len(read) < count; {
 		select {
 		case message := <-partition.Messages():
 			one := record{key: message.Key, value: message.Value, time: message.Timestamp, offset: message.Offset}

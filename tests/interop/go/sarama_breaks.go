@@ -104,7 +104,7 @@ func (breaks *saramaBreaks) acknowledged() error {
 		select {
 		case failed := <-breaks.results:
 			err = errors.Join(err, failed)
-		case <-time.After(60 * time.Second):
+		case <-time.After(120 * time.Second):
 			return fmt.Errorf("%d records without an answer", breaks.sent)
 		}
 	}
@@ -191,7 +191,7 @@ func (breaks *saramaBreaks) partition(config *sarama.Config, partition int32, co
 	}
 	defer from.Close()
 	var read []record
-	for late := time.After(30 * time.Second); len(read) < count; {
+	for late := time.After(90 * time.Second); len(read) < count; {
 		select {
 		case message := <-from.Messages():
 			read = append(read, record{value: message.Value, offset: message.Offset})

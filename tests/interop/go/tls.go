@@ -71,7 +71,7 @@ func tlsRoundTrip(listener, certificate string, mechanisms ...sasl.Mechanism) er
 		return err
 	}
 	defer client.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 90*time.Second)
 	defer cancel()
 	value := fmt.Sprint(time.Now().UnixNano())
 	if err := client.ProduceSync(ctx, &kgo.Record{Topic: topic, Value: []byte(value)}).FirstErr(); err != nil {

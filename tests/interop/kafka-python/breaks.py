@@ -17,7 +17,7 @@ def member(group=None, **options):
     return KafkaConsumer(bootstrap_servers=VICTIM, group_id=group, auto_offset_reset="earliest", enable_auto_commit=False, **options)
 
 
-def poll(reader, values, enough, seconds=40):
+def poll(reader, values, enough, seconds=120):
     deadline = time.monotonic() + seconds
     while not enough():
         equal(time.monotonic() < deadline, True, f"{len(values)} records in time")

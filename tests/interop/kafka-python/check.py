@@ -71,7 +71,7 @@ def consume(name, count, partition=0, offset=None, **options):
         reader.close()
 
 
-def take(reader, count, seconds=30):
+def take(reader, count, seconds=90):
     records, deadline = [], time.monotonic() + seconds
     while len(records) < count:
         if time.monotonic() > deadline:

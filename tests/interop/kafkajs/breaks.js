@@ -30,7 +30,7 @@ async function withAdmin (action) {
 const create = (topic) => withAdmin((admin) => admin.createTopics({ waitForLeaders: true, topics: [{ topic, numPartitions: 2, replicationFactor: 1 }] }))
 
 async function until (condition, what) {
-  for (const deadline = Date.now() + 40_000; !condition();) {
+  for (const deadline = Date.now() + 120_000; !condition();) {
     if (Date.now() > deadline) throw new Error(`${what}: not in time`)
     await new Promise((resolve) => setTimeout(resolve, 20))
   }

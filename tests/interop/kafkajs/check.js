@@ -12,7 +12,7 @@ const snappy = require('snappyjs')
 const zstd = require('@bokuweb/zstd-wasm')
 
 // Longest a single check may take, ms.
-const PATIENCE = 90_000
+const PATIENCE = 240_000
 const RUN = Date.now().toString(16)
 
 // kafkajs has gzip; the others are plugged in. The zstd module gives no streaming, which batches do not need.
@@ -59,7 +59,7 @@ async function produce (name, messages, { acks = -1, compression = CompressionTy
   }
 }
 
-async function until (condition, what, ms = 30_000) {
+async function until (condition, what, ms = 90_000) {
   const deadline = Date.now() + ms
   for (;;) {
     const result = await condition()

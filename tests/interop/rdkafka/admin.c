@@ -11,7 +11,7 @@ static void begin(void) {
 
 /* The answer to what was asked last. */
 static rd_kafka_event_t *answer(void) {
-    rd_kafka_event_t *event = rd_kafka_queue_poll(queue, 30000);
+    rd_kafka_event_t *event = rd_kafka_queue_poll(queue, 90000);
     if (!event) FAIL("no answer");
     if (rd_kafka_event_error(event)) FAIL("%s", rd_kafka_event_error_string(event));
     return event;
@@ -37,7 +37,7 @@ static rd_kafka_resp_err_t deleted(const char *topic) {
 static int partitions_of(const char *topic) {
     const struct rd_kafka_metadata *metadata;
     rd_kafka_topic_t *handle = rd_kafka_topic_new(admin, topic, NULL);
-    OK(rd_kafka_metadata(admin, 0, handle, &metadata, 30000));
+    OK(rd_kafka_metadata(admin, 0, handle, &metadata, 90000));
     EQUAL(metadata->broker_cnt, 1, "brokers");
     int count = metadata->topics[0].partition_cnt;
     rd_kafka_metadata_destroy(metadata);

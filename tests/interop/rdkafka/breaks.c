@@ -70,7 +70,7 @@ static void read_until(rd_kafka_t *member, bool *seen, int *different, int enoug
 
 static int64_t stands(rd_kafka_t *consumer, const char *topic, int64_t *each) {
     rd_kafka_topic_partition_list_t *list = both(topic);
-    OK(rd_kafka_committed(consumer, list, 30000));
+    OK(rd_kafka_committed(consumer, list, 90000));
     for (int n = 0; n < 2; n++) each[n] = list->elems[n].offset < 0 ? 0 : list->elems[n].offset;
     rd_kafka_topic_partition_list_destroy(list);
     return each[0] + each[1];
@@ -82,7 +82,7 @@ static void expect_all(const char *topic, int partition) {
     rd_kafka_message_t **taken = take(consumer, ALL / 2);
     for (int n = 0; n < ALL / 2; n++) EQUAL(number(taken[n]), 2 * n + partition, "value");
     int64_t low, high;
-    OK(rd_kafka_query_watermark_offsets(consumer, topic, partition, &low, &high, 30000));
+    OK(rd_kafka_query_watermark_offsets(consumer, topic, partition, &low, &high, 90000));
     EQUAL(high, ALL / 2, "end of the partition");
 }
 
@@ -128,7 +128,7 @@ static void aborted(const void *with) {
     char *topic = create("aborted", 2);
     rd_kafka_t *producer = client(RD_KAFKA_PRODUCER, WITH("bootstrap.servers", getenv("TIDELOG_VICTIM_CUT"), "transactional.id", topic, "linger.ms",
                                                           "1", "reconnect.backoff.max.ms", "500"));
-    GOOD(rd_kafka_init_transactions(producer, 30000));
+    GOOD(rd_kafka_init_transactions(producer, 90000));
     const char *const ends[] = {"cut", "lose", "", "lose", "cut", ""};
     /* The two that are committed. */
     int expected[] = {2, 5};
@@ -136,7 +136,7 @@ static void aborted(const void *with) {
         const char *how = ends[n];
         GOOD(rd_kafka_begin_transaction(producer));
         send_numbers(producer, topic, 20 * n, 20 * n + 20);
-        if (strcmp(how, "cut")) OK(rd_kafka_flush(producer, 30000));
+        if (strcmp(how, "cut")) OK(rd_kafka_flush(producer, 90000));
         if (*how && !ask(how)) FAIL("no connection to %s", how);
         GOOD(*how ? rd_kafka_abort_transaction(producer, 60000) : rd_kafka_commit_transaction(producer, 60000));
     }

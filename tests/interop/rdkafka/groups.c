@@ -100,7 +100,7 @@ static void resume(const void *with) {
         at->metadata = strdup("ten read");
         at->metadata_size = strlen("ten read");
         OK(rd_kafka_commit(member.consumer, list, 0));
-        OK(rd_kafka_committed(member.consumer, list, 30000));
+        OK(rd_kafka_committed(member.consumer, list, 90000));
         EQUAL(list->elems[0].offset, 10 * round + 10, "position");
         EQUAL(memcmp(list->elems[0].metadata, "ten read", 8), 0, "difference of metadata");
         for (int n = 0; n < 10; n++) rd_kafka_message_destroy(ten[n]);

@@ -5,7 +5,7 @@
 #include "check.h"
 
 /* Longest a single check may take, and longest it waits for one thing, s. */
-enum { LONGEST = 90, PATIENCE = 30 };
+enum { LONGEST = 240, PATIENCE = 90 };
 
 const char *brokers, *cut;
 int delivered;

@@ -98,7 +98,7 @@ static void too_large(const void *with) {
     char *topic = create("too-large", 1);
     rd_kafka_t *producer = client(RD_KAFKA_PRODUCER, WITH("message.max.bytes", "5000000"));
     OK(rd_kafka_producev(producer, RD_KAFKA_V_TOPIC(topic), RD_KAFKA_V_VALUE(calloc(1, SIZE), SIZE), RD_KAFKA_V_END));
-    OK(rd_kafka_flush(producer, 30000));
+    OK(rd_kafka_flush(producer, 90000));
     EQUAL(refused, RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE, "error");
     refused = 0;
     send_to(producer, topic, 0, "7");
@@ -122,11 +122,11 @@ static void seek_by_time(const void *with) {
     for (int n = 0; n < 4; n++) {
         rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
         rd_kafka_topic_partition_list_add(list, topic, 0)->offset = start + cases[n][0];
-        OK(rd_kafka_offsets_for_times(consumer, list, 30000));
+        OK(rd_kafka_offsets_for_times(consumer, list, 90000));
         EQUAL(list->elems[0].offset, cases[n][1], "offset");
     }
     int64_t low, high;
-    OK(rd_kafka_query_watermark_offsets(consumer, topic, 0, &low, &high, 30000));
+    OK(rd_kafka_query_watermark_offsets(consumer, topic, 0, &low, &high, 90000));
     EQUAL(low, 0, "first offset");
     EQUAL(high, 10, "end");
     rd_kafka_message_t **taken = take(reader(topic, 0, 7, NULL), 3);

@@ -3,12 +3,12 @@
 
 static rd_kafka_t *transactional(const char *id) {
     rd_kafka_t *producer = client(RD_KAFKA_PRODUCER, WITH("transactional.id", id));
-    GOOD(rd_kafka_init_transactions(producer, 30000));
+    GOOD(rd_kafka_init_transactions(producer, 90000));
     return producer;
 }
 
 static void end(rd_kafka_t *producer, bool commit) {
-    GOOD(commit ? rd_kafka_commit_transaction(producer, 30000) : rd_kafka_abort_transaction(producer, 30000));
+    GOOD(commit ? rd_kafka_commit_transaction(producer, 90000) : rd_kafka_abort_transaction(producer, 90000));
 }
 
 static void outcomes(const void *with) {
@@ -23,7 +23,7 @@ static void outcomes(const void *with) {
             sprintf(value, "%d", commit ? next++ : 1000);
             send_to(producer, topic, 0, value);
         }
-        OK(rd_kafka_flush(producer, 30000));
+        OK(rd_kafka_flush(producer, 90000));
         end(producer, commit);
     }
     expect_numbers(topic, 0, "read_committed", 30);
@@ -32,7 +32,7 @@ static void outcomes(const void *with) {
     GOOD(rd_kafka_begin_transaction(producer));
     send_to(producer, topic, 0, "2000");
     transactional(topic);
-    rd_kafka_error_t *error = rd_kafka_commit_transaction(producer, 30000);
+    rd_kafka_error_t *error = rd_kafka_commit_transaction(producer, 90000);
     if (!error) FAIL("the first producer committed");
     EQUAL(rd_kafka_error_code(error), RD_KAFKA_RESP_ERR__FENCED, "error of the first one");
 }
@@ -59,14 +59,14 @@ static void pipeline(const void *with) {
         int64_t before = ten[0]->offset;
         list->elems[0].offset = before + 10;
         rd_kafka_consumer_group_metadata_t *metadata = rd_kafka_consumer_group_metadata(consumer);
-        GOOD(rd_kafka_send_offsets_to_transaction(producer, list, metadata, 30000));
+        GOOD(rd_kafka_send_offsets_to_transaction(producer, list, metadata, 90000));
         end(producer, commit);
         int64_t stands = position(consumer, in);
         EQUAL(stands < 0 ? 0 : stands, commit ? before + 10 : before, "the group's position");
         for (int i = 0; i < 10; i++) rd_kafka_message_destroy(ten[i]);
         if (!commit) {
             list->elems[0].offset = before;
-            GOOD(rd_kafka_seek_partitions(consumer, list, 30000));
+            GOOD(rd_kafka_seek_partitions(consumer, list, 90000));
         }
     }
     OK(rd_kafka_consumer_close(consumer));

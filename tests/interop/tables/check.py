@@ -39,7 +39,7 @@ def exported(name, records):
     def done():
         table = next((t for t in request("GET", "/v1/tables")["tables"] if t["topic"] == name), None)
         return table and table["rows"] >= records and all(p["lag"] == 0 for p in table["partitions"]) and table
-    return wait_for(done, f"export of {records} records of {name}", 60)
+    return wait_for(done, f"export of {records} records of {name}", 180)
 
 
 def files(name):

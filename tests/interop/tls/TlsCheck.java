@@ -123,7 +123,7 @@ public final class TlsCheck {
         List<String> values = new ArrayList<>();
         try (var consumer = new KafkaConsumer<>(reading, new StringDeserializer(), new StringDeserializer())) {
             consumer.subscribe(List.of(topic));
-            long deadline = System.nanoTime() + Duration.ofSeconds(30).toNanos();
+            long deadline = System.nanoTime() + Duration.ofSeconds(90).toNanos();
             while (values.size() < 500 && System.nanoTime() < deadline) {
                 consumer.poll(Duration.ofMillis(500)).forEach(record -> values.add(record.value()));
             }

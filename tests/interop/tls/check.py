@@ -62,7 +62,7 @@ def produce(settings, value=b"x"):
     producer = Producer(settings)
     producer.poll(0)
     producer.produce(TOPIC, value, on_delivery=lambda error, _message: errors.append(error))
-    equal(producer.flush(30), 0, "records left")
+    equal(producer.flush(90), 0, "records left")
     return errors[0] and errors[0].code()
 
 
@@ -128,8 +128,8 @@ def kcat():
     ]
     for name, command in [(topic("kcat-c"), by_certificate), (topic("kcat-p"), by_password)]:
         lines = b"".join(b"%d\n" % number for number in range(1000))
-        subprocess.run([*command, "-P", "-t", name], input=lines, check=True, timeout=30)
-        read = subprocess.run([*command, "-C", "-e", "-o", "beginning", "-t", name], capture_output=True, check=True, timeout=30)
+        subprocess.run([*command, "-P", "-t", name], input=lines, check=True, timeout=90)
+        read = subprocess.run([*command, "-C", "-e", "-o", "beginning", "-t", name], capture_output=True, check=True, timeout=90)
         equal(sorted(read.stdout.split()), sorted(lines.split()), "lines")
 
 
@@ -143,7 +143,7 @@ def kafka_python():
     ]:
         wanted = options["security_protocol"].encode()
         producer = KafkaProducer(**options)
-        producer.send(TOPIC, wanted).get(30)
+        producer.send(TOPIC, wanted).get(90)
         producer.close()
         consumer = KafkaConsumer(TOPIC, auto_offset_reset="earliest", group_id=topic("py"), **options)
         values = []
@@ -180,7 +180,7 @@ def aio_kafka():
 def served():
     """The certificate that a new connection sees."""
     host, port = SASL_SSL.rsplit(":", 1)
-    return ssl.get_server_certificate((host, int(port)), timeout=10)
+    return ssl.get_server_certificate((host, int(port)), timeout=60)
 
 
 def renewal():
@@ -190,7 +190,7 @@ def renewal():
 
     def send():
         producer.produce(TOPIC, b"y", on_delivery=lambda error, _message: errors.append(error))
-        equal(producer.flush(30), 0, "records left")
+        equal(producer.flush(90), 0, "records left")
 
     send()
     for end in ("key", "pem"):

@@ -197,10 +197,10 @@ async fn the_caller_gets_an_answer_in_time_whatever_the_query_does() {
     .await;
     bench.is_scanned("t", 0).await;
     let (release, held) = mpsc::channel::<()>();
-    bench.log.before_range(move || held.recv_timeout(Duration::from_secs(20)).unwrap());
+    bench.log.before_range(move || held.recv_timeout(Duration::from_secs(180)).unwrap());
     let start = Instant::now();
     assert_eq!(bench.try_ask("SELECT * FROM t").await, Err(QueryError::Time(Duration::from_millis(200))));
-    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(90), "{:?}", start.elapsed());
     release.send(()).unwrap();
 }
 
@@ -218,7 +218,7 @@ async fn the_engine_is_free_after_queries_that_never_end() {
     let all = futures::future::join_all(endless.iter().cycle().take(10).map(|sql| bench.try_ask(sql))).await;
     assert!(all.iter().all(|answer| *answer == Err(QueryError::Time(Duration::from_millis(500)))), "{all:?}");
     // A query that was ended lets go of its thread at its next step.
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + Duration::from_secs(120);
     while bench.try_ask("SELECT 1").await.is_err() {
         assert!(Instant::now() < deadline, "its threads are still busy");
     }

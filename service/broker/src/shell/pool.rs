@@ -209,7 +209,7 @@ mod tests {
         }
         let mut seen = 0;
         while seen < 20_000 {
-            seen += receiver.recv_timeout(std::time::Duration::from_secs(20)).unwrap();
+            seen += receiver.recv_timeout(std::time::Duration::from_secs(60)).unwrap();
         }
         pool.close();
         assert_eq!(seen, 20_000);

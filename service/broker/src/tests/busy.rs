@@ -234,7 +234,8 @@ pub(super) fn hold_up(replica: Arc<Replica>) -> mpsc::Sender<()> {
 async fn an_end_that_came_in_time_does_not_lose_to_the_time_out_that_came_due_while_it_waited() {
     let fixture = Fixture::new().await;
     fixture.create("t", 1, &[]).await;
-    let timeout = Duration::from_secs(2);
+    // Long enough for all that comes before its end.
+    let timeout = Duration::from_secs(6);
     let producer = fixture.producer("tx", timeout.as_millis() as i32).await;
     fixture.add("tx", producer, "t", &[0]).await;
     let clock = *fixture.broker.clock();

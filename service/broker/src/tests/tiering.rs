@@ -155,12 +155,16 @@ impl RemoteLog for MemoryTier {
     }
 }
 
+/// How long a fetch waits for the tier: longer than a busy machine stalls.
+pub(super) const TIER_WAIT: Duration = Duration::from_millis(1_500);
+
 /// A broker with a tier, whose topics are not tiered unless they say so.
 pub(super) async fn tiered(directory: tempfile::TempDir, tier: &Arc<MemoryTier>) -> Fixture {
     let remote: Arc<dyn RemoteLog> = Arc::clone(tier) as _;
     Fixture::start_with(directory, |options| {
         options.remote = Some(remote);
-        options.config = tidelog_metadata::BrokerConfig::new([("remote.fetch.max.wait.ms", "50")]).unwrap();
+        let wait = TIER_WAIT.as_millis().to_string();
+        options.config = tidelog_metadata::BrokerConfig::new([("remote.fetch.max.wait.ms", &*wait)]).unwrap();
     })
     .await
 }

@@ -108,7 +108,7 @@ async fn a_committed_reader_waits_at_the_last_stable_offset_and_is_woken_by_the_
     fixture.create("events", 1, &[]).await;
     write(&fixture, "events", 0, 0, "x").await.unwrap();
     let reader = Arc::clone(&fixture);
-    let waiting = tokio::spawn(async move { committed(&reader, "events", Duration::from_secs(60)).await });
+    let waiting = tokio::spawn(async move { committed(&reader, "events", 10 * PATIENCE).await });
     let replica = fixture.replica("events", 0);
     until("the fetch waits", || replica.waiters.count() == 1).await;
     let end = markers(MarkerKind::Commit, 1, vec![at("events", 0)]);

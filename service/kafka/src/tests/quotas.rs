@@ -136,7 +136,7 @@ fn batch(bytes: usize) -> Bytes {
 async fn produce(stream: &mut TcpStream, batch: &Bytes) -> i32 {
     let partition = PartitionProduceData { records: Some(Records::Bytes(batch.clone())), ..Default::default() };
     let topic = TopicProduceData { name: "t".into(), partition_data: vec![partition], ..Default::default() };
-    let request = ProduceRequest { acks: -1, timeout_ms: 10_000, topic_data: vec![topic], ..Default::default() };
+    let request = ProduceRequest { acks: -1, timeout_ms: 60_000, topic_data: vec![topic], ..Default::default() };
     let answer = call(stream, 9, &request).await;
     assert_eq!(answer.responses[0].partition_responses[0].error_code, 0, "{answer:?}");
     answer.throttle_time_ms
@@ -151,12 +151,12 @@ async fn a_producer_beyond_its_quota_is_told_to_pause_and_not_heard_meanwhile() 
     assert_eq!(produce(&mut stream, &batch).await, 0, "no quota, no pause");
     // Eleven and a half seconds' worth, of which ten to eleven are free.
     limit(&fixture, "producer_byte_rate", (batch.len() as f64 / 11.5).round()).await;
-    let pause = produce(&mut stream, &batch).await;
+    // The pause begins before its answer comes.
     let began = Instant::now();
+    let pause = produce(&mut stream, &batch).await;
     assert!((400..=1_600).contains(&pause), "{pause} ms");
     call(&mut stream, 1, &MetadataRequest::default()).await;
-    // The pause began a moment before its answer came.
-    let heard = began.elapsed() + Duration::from_millis(200);
+    let heard = began.elapsed();
     assert!(heard >= Duration::from_millis(u64::try_from(pause).unwrap()), "heard after {heard:?} of {pause} ms");
 }
 

@@ -16,7 +16,7 @@ use tidelog_harness::{Server, wait_for};
 
 use crate::{PASSWORD, SECRET};
 
-const QUICK: std::time::Duration = std::time::Duration::from_secs(40);
+const QUICK: std::time::Duration = std::time::Duration::from_secs(120);
 /// Who may do everything, without a rule.
 const SUPER_USER: &str = "root";
 

@@ -157,7 +157,7 @@ fn records() -> Vec<Row<Ask>> {
                 partitions: vec![DeleteRecordsPartition::default()],
                 ..Default::default()
             }];
-            let answer = raw.call(2, &DeleteRecordsRequest { topics, timeout_ms: 10_000, ..Default::default() });
+            let answer = raw.call(2, &DeleteRecordsRequest { topics, timeout_ms: 60_000, ..Default::default() });
             named(answer.topics[0].partitions[0].error_code)
         }),
         row(DescribeProducers, "", topic(Read, "m-t"), TOPIC, NONE, |raw, _| {
@@ -226,13 +226,13 @@ fn topics() -> Vec<Row<Ask>> {
         row(DeleteTopics, "by name", topic(Delete, "m-fresh-{}"), TOPIC, NONE, |raw, asker| {
             let name = Some(format!("m-fresh-{}", asker.who).as_str().into());
             let topics = vec![DeleteTopicState { name, ..Default::default() }];
-            let answer = raw.call(6, &DeleteTopicsRequest { topics, timeout_ms: 10_000, ..Default::default() });
+            let answer = raw.call(6, &DeleteTopicsRequest { topics, timeout_ms: 60_000, ..Default::default() });
             named(answer.responses[0].error_code)
         })
         .or([cluster(Delete)]),
         row(DeleteTopics, "of a topic that is not there", topic(Describe, "m-none"), TOPIC, NO_PARTITION, |raw, _| {
             let topics = vec![DeleteTopicState { name: Some("m-none".into()), ..Default::default() }];
-            let answer = raw.call(6, &DeleteTopicsRequest { topics, timeout_ms: 10_000, ..Default::default() });
+            let answer = raw.call(6, &DeleteTopicsRequest { topics, timeout_ms: 60_000, ..Default::default() });
             named(answer.responses[0].error_code)
         })
         .or([cluster(Delete)]),
@@ -241,7 +241,7 @@ fn topics() -> Vec<Row<Ask>> {
             let name = format!("m-fresh-{}", asker.who);
             let Some(topic_id) = id_of(raw, &name) else { return TOPIC.to_owned() };
             let topics = vec![DeleteTopicState { name: None, topic_id, ..Default::default() }];
-            let answer = raw.call(6, &DeleteTopicsRequest { topics, timeout_ms: 10_000, ..Default::default() });
+            let answer = raw.call(6, &DeleteTopicsRequest { topics, timeout_ms: 60_000, ..Default::default() });
             named(answer.responses[0].error_code)
         })
         .beside([topic(Describe, "m-fresh-{}")])
@@ -250,7 +250,7 @@ fn topics() -> Vec<Row<Ask>> {
             let topic = CreatePartitionsTopic { name: "m-t".into(), count: 2, assignments: None, ..Default::default() };
             let request = CreatePartitionsRequest {
                 topics: vec![topic],
-                timeout_ms: 10_000,
+                timeout_ms: 60_000,
                 validate_only: true,
                 ..Default::default()
             };
@@ -344,8 +344,8 @@ fn groups() -> Vec<Row<Ask>> {
             let protocol = JoinGroupRequestProtocol { name: "range".into(), ..Default::default() };
             let request = JoinGroupRequest {
                 group_id: "m-join".into(),
-                session_timeout_ms: 10_000,
-                rebalance_timeout_ms: 10_000,
+                session_timeout_ms: 60_000,
+                rebalance_timeout_ms: 60_000,
                 protocol_type: "consumer".into(),
                 protocols: vec![protocol],
                 ..Default::default()
@@ -389,7 +389,7 @@ fn groups() -> Vec<Row<Ask>> {
         }),
         row(ConsumerGroupHeartbeat, "of its topics", topic(Describe, "m-t"), TOPIC, NONE, |raw, asker| {
             let request = ConsumerGroupHeartbeatRequest {
-                rebalance_timeout_ms: 10_000,
+                rebalance_timeout_ms: 60_000,
                 subscribed_topic_names: Some(vec!["m-t".into()]),
                 topic_partitions: Some(vec![]),
                 ..beat(&format!("m-joined-{}", asker.who), 0)
@@ -406,7 +406,7 @@ fn groups() -> Vec<Row<Ask>> {
 
 /// A producer's identity, transactional or not.
 pub(super) fn init_producer(id: Option<&str>) -> InitProducerIdRequest {
-    InitProducerIdRequest { transactional_id: id.map(Str::from), transaction_timeout_ms: 10_000, ..Default::default() }
+    InitProducerIdRequest { transactional_id: id.map(Str::from), transaction_timeout_ms: 60_000, ..Default::default() }
 }
 
 fn added_partitions(raw: &mut Raw) -> String {

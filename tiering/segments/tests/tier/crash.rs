@@ -49,7 +49,7 @@ async fn work_and_die(
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), died).await.unwrap()
+    tokio::time::timeout(Duration::from_secs(60), died).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -68,14 +68,14 @@ pub(crate) fn lead(tier: &Tier, id: &TopicIdPartition, epoch: i32, log: &Arc<Tes
     tier.lead(id, LeaderEpoch(epoch), Arc::clone(log) as Arc<dyn tidelog_log::LocalLog>);
 }
 
-/// Waits for a condition; the test fails after 20 s.
+/// Waits for a condition; the test fails after a minute.
 pub(crate) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let waiting = async {
         while !holds() {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     };
-    assert!(tokio::time::timeout(Duration::from_secs(20), waiting).await.is_ok(), "never: {what}");
+    assert!(tokio::time::timeout(Duration::from_secs(60), waiting).await.is_ok(), "never: {what}");
 }
 
 pub(crate) async fn remote_end(tier: &Tier, id: &TopicIdPartition, end: Offset) {

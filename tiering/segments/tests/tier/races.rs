@@ -128,7 +128,7 @@ async fn a_description_whose_answer_was_lost_leaves_no_older_one() {
                     tokio::time::sleep(Duration::from_millis(5)).await;
                 }
             };
-            let found = tokio::time::timeout(Duration::from_secs(10), found).await;
+            let found = tokio::time::timeout(Duration::from_secs(60), found).await;
             assert!(found.is_ok(), "there is {:?}", keys(&objects).await);
         }
     };
@@ -215,7 +215,7 @@ async fn the_last_description_of_a_topic_stays_and_goes_with_the_topic() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(10), newest).await.expect("the newer description is the last");
+    tokio::time::timeout(Duration::from_secs(60), newest).await.expect("the newer description is the last");
     // A deletion meets one that is on its way.
     let held = server.hold(&["PUT", "/topic/"], Point::Before);
     tier.describe_topic(description(3));

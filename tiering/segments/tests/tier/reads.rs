@@ -47,7 +47,7 @@ async fn a_download_outlives_the_request_that_asked_for_it() {
     let tier = tier(&objects, cache.path(), limits());
     lead(&tier, &id, 1, &log);
     remote_end(&tier, &id, Offset(30)).await;
-    faults.next("/segments/", Fault::Delay(Duration::from_millis(200)));
+    faults.next("/segments/", Fault::Delay(Duration::from_secs(2)));
     let before = objects.counts().requests().get;
     let impatient = tokio::time::timeout(Duration::from_millis(20), tier.read(&id, Offset(0), 1000)).await;
     assert!(impatient.is_err());

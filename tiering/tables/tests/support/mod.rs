@@ -276,5 +276,5 @@ pub async fn until(what: &str, mut check: impl FnMut() -> bool) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    assert!(tokio::time::timeout(Duration::from_secs(30), wait).await.is_ok(), "waited in vain: {what}");
+    assert!(tokio::time::timeout(Duration::from_secs(90), wait).await.is_ok(), "waited in vain: {what}");
 }
