@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::marker::PhantomData;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -22,8 +22,10 @@ use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::limits::{CONNECT_TIMEOUT, MAX_QUEUED_REQUESTS, MAX_RESPONSE_BYTES, READ_STEP_BYTES, REQUEST_TIMEOUT};
-use crate::sasl::authenticate;
+use crate::limits::{
+    CONNECT_TIMEOUT, LAST_WORDS, MAX_QUEUED_REQUESTS, MAX_RESPONSE_BYTES, READ_STEP_BYTES, REQUEST_TIMEOUT,
+};
+use crate::sasl::{authenticate, mechanisms_asked_for};
 use crate::write::Slices;
 use crate::{BrokerAddress, ClientError, ServerVersions, hints};
 
@@ -42,6 +44,8 @@ pub struct ConnectionOptions {
     pub login: Option<Login>,
     /// Encrypt, and whom to trust; `None` sends everything as it is.
     pub tls: Option<Arc<ClientConfig>>,
+    /// Turns true once a server has served somebody who did not say who they are: from then on a lost connection is just that.
+    pub serves_nobodies: Arc<AtomicBool>,
     /// Highest versions to use of some APIs, by key; for tests of older versions.
     pub version_caps: Vec<(i16, i16)>,
 }
@@ -55,6 +59,7 @@ impl Default for ConnectionOptions {
             max_response_bytes: MAX_RESPONSE_BYTES,
             login: None,
             tls: None,
+            serves_nobodies: Arc::default(),
             version_caps: Vec::new(),
         }
     }
@@ -82,11 +87,24 @@ struct Shared {
 struct State {
     waiting: Mutex<VecDeque<Waiting>>,
     /// Why the connection ended, once it has.
-    ended: Mutex<Option<String>>,
-    /// The client says who it is.
-    has_login: bool,
+    ended: Mutex<Option<End>>,
+    /// If the server hangs up: ask whether it wants to know who the client is, unless it does not.
+    asks: bool,
+    serves_nobodies: Arc<AtomicBool>,
     encrypted: bool,
+    /// It shows a certificate to servers that ask for one.
+    has_certificate: bool,
     kill: Notify,
+}
+
+/// Why a connection ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum End {
+    Closed(String),
+    /// The server closed it before it answered anything but what everybody is told, and the client has not said who it is.
+    Unasked,
+    /// The server wants to know who the client is.
+    Unauthenticated(String),
 }
 
 #[derive(Debug)]
@@ -116,17 +134,35 @@ pub struct Answer<R> {
 impl Connection {
     /// Connects and asks the server for its versions (KIP-511).
     pub async fn open(address: &BrokerAddress, options: &ConnectionOptions) -> Result<Connection, ClientError> {
+        let connection = Connection::open_as_nobody(address, options, options.login.is_none()).await?;
+        if let Some(login) = &options.login {
+            authenticate(&connection, login).await?;
+        }
+        Ok(connection)
+    }
+
+    /// As [`Connection::open`], without saying who the client is. If the server hangs up and `asks`, it is asked whether it wants to know.
+    pub(crate) async fn open_as_nobody(
+        address: &BrokerAddress,
+        options: &ConnectionOptions,
+        asks: bool,
+    ) -> Result<Connection, ClientError> {
         let (requests, queue) = mpsc::channel(MAX_QUEUED_REQUESTS);
-        let (has_login, encrypted) = (options.login.is_some(), options.tls.is_some());
-        let state = Arc::new(State { has_login, encrypted, ..State::default() });
+        let state = Arc::new(State {
+            asks,
+            serves_nobodies: Arc::clone(&options.serves_nobodies),
+            encrypted: options.tls.is_some(),
+            has_certificate: options.tls.as_ref().is_some_and(|tls| tls.client_auth_cert_resolver.has_certs()),
+            ..State::default()
+        });
         let serve = async {
             let stream = connect(address).await?;
-            let (state, max_bytes) = (Arc::clone(&state), options.max_response_bytes);
+            let task = Task { address: address.clone(), options: options.clone(), state: Arc::clone(&state) };
             match &options.tls {
-                None => drop(tokio::spawn(run(stream.into_split(), queue, state, max_bytes))),
+                None => drop(tokio::spawn(task.run(stream.into_split(), queue))),
                 Some(tls) => {
-                    let halves = tokio::io::split(encrypt(address, stream, tls).await?);
-                    drop(tokio::spawn(run(halves, queue, state, max_bytes)));
+                    let secured = encrypt(address, stream, tls, state.has_certificate).await?;
+                    drop(tokio::spawn(task.run(tokio::io::split(secured), queue)));
                 }
             }
             Ok::<(), ClientError>(())
@@ -150,11 +186,7 @@ impl Connection {
         for (key, max) in &options.version_caps {
             versions.cap(*key, *max);
         }
-        let connection = Connection { shared, versions: Arc::new(versions) };
-        if let Some(login) = &options.login {
-            authenticate(&connection, login).await?;
-        }
-        Ok(connection)
+        Ok(Connection { shared, versions: Arc::new(versions) })
     }
 
     /// Where it leads.
@@ -245,8 +277,14 @@ impl Shared {
     }
 
     fn closed(&self) -> ClientError {
-        let reason = self.state.ended.lock().clone().unwrap_or_else(|| "it was closed".into());
-        self.closed_because(&reason)
+        match &*self.state.ended.lock() {
+            None => self.closed_because("it was closed"),
+            Some(End::Closed(reason)) => self.closed_because(reason),
+            Some(End::Unasked) => self.closed_because(CLOSED_BY_SERVER),
+            Some(End::Unauthenticated(reason)) => {
+                ClientError::Unauthenticated { address: self.address.clone(), reason: reason.clone() }
+            }
+        }
     }
 
     fn closed_because(&self, reason: &str) -> ClientError {
@@ -316,31 +354,59 @@ async fn encrypt(
     address: &BrokerAddress,
     stream: TcpStream,
     tls: &Arc<ClientConfig>,
+    has_certificate: bool,
 ) -> Result<TlsStream<TcpStream>, ClientError> {
     let failed = |reason: String| ClientError::Connect { address: address.clone(), reason };
     let name = ServerName::try_from(address.host.clone()).map_err(|error| failed(error.to_string()))?;
     let secured = TlsConnector::from(Arc::clone(tls)).connect(name, stream).await;
-    secured.map_err(|error| failed(format!("{error}{}", hints::of_handshake(&error))))
+    secured.map_err(|error| match hints::of_alert(&error, has_certificate) {
+        Some(reason) => ClientError::Unauthenticated { address: address.clone(), reason },
+        None => failed(format!("{error}{}", hints::of_handshake(&error))),
+    })
 }
 
-/// The connection's task: reads and writes until one of them ends, then fails whoever still waits.
-async fn run(
+/// The connection's task, and what it needs to learn why the server hung up.
+struct Task {
+    address: BrokerAddress,
+    options: ConnectionOptions,
+    state: Arc<State>,
+}
+
+impl Task {
+    /// Reads and writes until one of them ends, then fails whoever still waits.
+    async fn run(self, halves: (impl AsyncRead + Unpin, impl AsyncWrite + Unpin), queue: mpsc::Receiver<Outgoing>) {
+        let state = &self.state;
+        let end = exchange(halves, queue, state, self.options.max_response_bytes).await;
+        let unasked = end == End::Unasked;
+        *state.ended.lock() = Some(end);
+        if unasked && let Some(mechanisms) = mechanisms_asked_for(&self.address, &self.options).await {
+            *state.ended.lock() = Some(End::Unauthenticated(hints::of_mechanisms(&mechanisms)));
+        }
+        // Dropping the senders wakes those who wait; they find the reason set.
+        state.waiting.lock().clear();
+    }
+}
+
+/// Reads and writes until one of them ends; answers why.
+async fn exchange(
     (read, write): (impl AsyncRead + Unpin, impl AsyncWrite + Unpin),
     queue: mpsc::Receiver<Outgoing>,
-    state: Arc<State>,
+    state: &State,
     max_bytes: usize,
-) {
-    let reason = tokio::select! {
-        error = read_answers(BufReader::with_capacity(64 * 1024, read), &state, max_bytes) => error.to_string(),
-        result = write_requests(write, queue, &state) => match result {
-            Ok(()) => "it was closed".to_owned(),
-            Err(error) => error.to_string(),
+) -> End {
+    let mut reading = std::pin::pin!(read_answers(BufReader::with_capacity(64 * 1024, read), state, max_bytes));
+    tokio::select! {
+        end = &mut reading => end,
+        result = write_requests(write, queue, state) => match result {
+            Ok(()) => End::Closed("it was closed".to_owned()),
+            // The server may have said why before it hung up.
+            Err(error) => {
+                let said = tokio::time::timeout(LAST_WORDS, &mut reading).await;
+                said.unwrap_or_else(|_| End::Closed(error.to_string()))
+            }
         },
-        () = state.kill.notified() => "a request timed out".to_owned(),
-    };
-    *state.ended.lock() = Some(reason);
-    // Dropping the senders wakes those who wait; they find the reason set.
-    state.waiting.lock().clear();
+        () = state.kill.notified() => End::Closed("a request timed out".to_owned()),
+    }
 }
 
 /// Writes what is queued, many requests in one call; ends well when nobody can queue any more.
@@ -363,8 +429,10 @@ async fn write_requests(
     to.shutdown().await
 }
 
+const CLOSED_BY_SERVER: &str = "the server closed it";
+
 /// Hands each answer to the oldest request that waits; returns why that ended.
-async fn read_answers(mut from: impl AsyncRead + Unpin, state: &State, max_bytes: usize) -> io::Error {
+async fn read_answers(mut from: impl AsyncRead + Unpin, state: &State, max_bytes: usize) -> End {
     let mut answers = 0u64;
     loop {
         let frame = match read_frame(&mut from, max_bytes).await {
@@ -372,21 +440,31 @@ async fn read_answers(mut from: impl AsyncRead + Unpin, state: &State, max_bytes
             Err(error) if matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset) => {
                 // What nobody waits for has no reason worth a guess.
                 let waited_for = !state.waiting.lock().is_empty();
-                let hint = if waited_for { hints::of_close(answers, state.has_login, state.encrypted) } else { "" };
-                return io::Error::other(format!("the server closed it{hint}"));
+                return match answers {
+                    0 if waited_for => End::Closed(format!("{CLOSED_BY_SERVER}{}", hints::of_silence(state.encrypted))),
+                    // Every server tells its versions to everybody, once or in an older form again; then it wants to know whom.
+                    1 | 2 if waited_for && state.asks && !state.serves_nobodies.load(Ordering::Relaxed) => End::Unasked,
+                    _ => End::Closed(CLOSED_BY_SERVER.to_owned()),
+                };
             }
-            Err(error) => return error,
+            Err(error) => {
+                let refused = hints::of_alert(&error, state.has_certificate);
+                return refused.map_or_else(|| End::Closed(error.to_string()), End::Unauthenticated);
+            }
         };
         answers = answers.saturating_add(1);
+        if answers > 2 && state.asks {
+            state.serves_nobodies.store(true, Ordering::Relaxed);
+        }
         let correlation = frame.first_chunk::<4>().map(|bytes| i32::from_be_bytes(*bytes));
         let oldest = state.waiting.lock().pop_front();
         match (oldest, correlation) {
             // The caller may have given up; its answer is dropped.
             (Some(waiting), Some(id)) if waiting.correlation == id => drop(waiting.answer.send(frame)),
             (Some(waiting), id) => {
-                return io::Error::other(format!("answer {id:?} came where {} was due", waiting.correlation));
+                return End::Closed(format!("answer {id:?} came where {} was due", waiting.correlation));
             }
-            (None, _) => return io::Error::other("an answer came that nobody asked for"),
+            (None, _) => return End::Closed("an answer came that nobody asked for".to_owned()),
         }
     }
 }

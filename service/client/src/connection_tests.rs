@@ -2,9 +2,11 @@
 
 use std::io::Cursor;
 
+use tidelog_model::KafkaError;
 use tidelog_protocol::RequestHeader;
 use tidelog_protocol::messages::{
     ApiVersion, ApiVersionsResponse, InitProducerIdRequest, InitProducerIdResponse, MetadataRequest,
+    SaslHandshakeResponse,
 };
 use tokio::net::TcpListener;
 use tokio::net::TcpStream;
@@ -31,7 +33,7 @@ async fn write(stream: &mut TcpStream, frame: Pieces) {
 
 fn versions() -> ApiVersionsResponse {
     let api = |api_key, max_version| ApiVersion { api_key, min_version: 0, max_version, ..Default::default() };
-    ApiVersionsResponse { api_keys: vec![api(18, 4), api(22, 5), api(3, 12)], ..Default::default() }
+    ApiVersionsResponse { api_keys: vec![api(18, 4), api(22, 5), api(3, 12), api(17, 1)], ..Default::default() }
 }
 
 /// Accepts one connection, answers ApiVersions, then does what the script says.
@@ -87,7 +89,7 @@ async fn an_old_server_is_asked_again_in_its_own_version() {
         let header = read_request(&mut stream).await;
         assert_eq!(header.version, 4);
         let api_keys = vec![ApiVersion { api_key: 18, min_version: 0, max_version: 2, ..Default::default() }];
-        let error_code = tidelog_model::KafkaError::UnsupportedVersion.code();
+        let error_code = KafkaError::UnsupportedVersion.code();
         let refusal = ApiVersionsResponse { error_code, api_keys, ..Default::default() };
         write(&mut stream, header::response_frame(0, header.correlation_id, &refusal).unwrap()).await;
         let header = read_request(&mut stream).await;
@@ -132,10 +134,9 @@ async fn malformed_answers_are_errors() {
         other => panic!("{other:?}"),
     };
     let run = |bytes: &[u8]| outcome_of(bytes.to_vec(), ConnectionOptions::default());
-    // After the versions, which everybody is told: perhaps it wants to know who asks.
+    // After the versions, which everybody is told, and it is not there any more to say whether it wants to know who asks.
     for cut in [&b""[..], &[0, 0, 0, 9, 1]] {
-        let reason = closed(run(cut).await);
-        assert!(reason.starts_with("the server closed it: ") && reason.contains("TIDELOG_USER"), "{reason}");
+        assert_eq!(closed(run(cut).await), "the server closed it");
     }
     assert!(closed(run(b"\x15\x03\x03\x00\x02").await).contains("--tls-ca"), "a TLS alert");
     assert!(closed(run(b"HTTP/1.1 400 Bad Request").await).contains("HTTP port"));
@@ -147,6 +148,73 @@ async fn malformed_answers_are_errors() {
     assert!(matches!(run(&[0, 0, 0, 4, 0, 0, 0, 1]).await, ClientError::Decode(_)));
     let small = ConnectionOptions { max_response_bytes: 100, ..Default::default() };
     assert!(closed(outcome_of(vec![0, 0, 0, 101], small).await).contains("at most 100"));
+}
+
+/// What a caller gets of a server that hangs up after the versions, and then answers a SaslHandshake with this.
+async fn outcome_when_asked(answer: SaslHandshakeResponse) -> ClientError {
+    let (listener, address) = listener().await;
+    let server = tokio::spawn(async move {
+        for handshake in [false, true] {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let header = read_request(&mut stream).await;
+            write(&mut stream, header::response_frame(header.version, header.correlation_id, &versions()).unwrap())
+                .await;
+            let header = read_request(&mut stream).await;
+            if handshake {
+                assert_eq!(header.api, tidelog_protocol::ApiKey::SaslHandshake);
+                write(&mut stream, header::response_frame(header.version, header.correlation_id, &answer).unwrap())
+                    .await;
+            }
+        }
+    });
+    let options = ConnectionOptions::default();
+    let connection = Connection::open(&address, &options).await.unwrap();
+    let error = connection.call(&ask()).await.unwrap_err();
+    server.await.unwrap();
+    // Only who is served so is not asked about again.
+    let asked_again = !options.serves_nobodies.load(Ordering::Relaxed);
+    assert_eq!(asked_again, matches!(error, ClientError::Unauthenticated { .. }));
+    error
+}
+
+#[tokio::test]
+async fn a_server_that_serves_nobodies_is_not_asked_when_a_connection_ends() {
+    let options = ConnectionOptions::default();
+    options.serves_nobodies.store(true, Ordering::Relaxed);
+    let (listener, address) = listener().await;
+    // It accepts a second connection, and hears nothing of it.
+    let server = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let header = read_request(&mut stream).await;
+        write(&mut stream, header::response_frame(header.version, header.correlation_id, &versions()).unwrap()).await;
+        read_request(&mut stream).await;
+        drop(stream);
+        listener
+    });
+    let connection = Connection::open(&address, &options).await.unwrap();
+    let told = connection.call(&ask()).await.unwrap_err();
+    assert!(matches!(&told, ClientError::Closed { reason, .. } if reason == "the server closed it"), "{told:?}");
+    // Who had asked would have connected before.
+    let again = server.await.unwrap().into_std().unwrap().accept();
+    assert_eq!(again.unwrap_err().kind(), io::ErrorKind::WouldBlock, "it was asked");
+}
+
+#[tokio::test]
+async fn who_is_hung_up_on_learns_whether_the_server_asks_who_its_clients_are() {
+    let answer = |error: Option<KafkaError>, mechanisms: &[&'static str]| SaslHandshakeResponse {
+        error_code: error.map_or(0, KafkaError::code),
+        mechanisms: mechanisms.iter().map(|name| Str::from_static(name)).collect(),
+        ..Default::default()
+    };
+    for error in [None, Some(KafkaError::UnsupportedSaslMechanism)] {
+        let told = outcome_when_asked(answer(error, &["PLAIN", "OAUTHBEARER"])).await;
+        assert!(matches!(told, ClientError::Unauthenticated { .. }) && !told.is_retriable(), "{told:?}");
+        let told = told.to_string();
+        assert!(told.contains("TIDELOG_USER") && told.contains("it offers PLAIN, OAUTHBEARER"), "{told}");
+    }
+    // It asks nobody, and had some other reason.
+    let told = outcome_when_asked(answer(Some(KafkaError::IllegalSaslState), &[])).await;
+    assert!(matches!(&told, ClientError::Closed { reason, .. } if reason == "the server closed it"), "{told:?}");
 }
 
 #[tokio::test]

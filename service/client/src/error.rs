@@ -30,6 +30,14 @@ pub enum ClientError {
         /// What happened.
         reason: String,
     },
+    /// The server wants to know who the client is, or does not believe its certificate.
+    #[error("{address} does not know who you are: {reason}")]
+    Unauthenticated {
+        /// Where to.
+        address: BrokerAddress,
+        /// What is missing, and what to do.
+        reason: String,
+    },
     /// No answer in time; whether the request was carried out is unknown.
     #[error("no answer to {what} within {after:?}")]
     Timeout {
@@ -143,7 +151,8 @@ impl ClientError {
             | ClientError::Closed { .. }
             | ClientError::Timeout { .. } => true,
             ClientError::Kafka { error, .. } => error.is_retriable(),
-            ClientError::Version { .. }
+            ClientError::Unauthenticated { .. }
+            | ClientError::Version { .. }
             | ClientError::Decode(_)
             | ClientError::Encode(_)
             | ClientError::Batch(_)

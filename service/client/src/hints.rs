@@ -3,7 +3,7 @@
 
 use std::io;
 
-use rustls::{CertificateError, Error};
+use rustls::{AlertDescription, CertificateError, Error};
 
 /// The first four bytes where the size of an answer should stand.
 pub(crate) fn of_size(announced: i32) -> Option<&'static str> {
@@ -17,19 +17,48 @@ pub(crate) fn of_size(announced: i32) -> Option<&'static str> {
     }
 }
 
-/// The server has closed the connection after so many answers, and another was due.
-pub(crate) fn of_close(answers: u64, has_login: bool, encrypted: bool) -> &'static str {
-    match answers {
-        0 if !encrypted => {
-            " without an answer: is that a Kafka port, and does it want TLS (--tls-ca FILE, TIDELOG_TLS_CA)?"
-        }
-        0 => " without an answer: is that a Kafka port?",
-        // Every server tells its versions to everybody, once or in an older form again; then it wants to know whom.
-        1 | 2 if !has_login => {
-            ": does it ask who its clients are? Then set TIDELOG_USER (or --user) and TIDELOG_PASSWORD"
-        }
-        _ => "",
+/// The server has closed the connection without any answer.
+pub(crate) fn of_silence(encrypted: bool) -> &'static str {
+    match encrypted {
+        false => " without an answer: is that a Kafka port, and does it want TLS (--tls-ca FILE, TIDELOG_TLS_CA)?",
+        true => " without an answer: is that a Kafka port?",
     }
+}
+
+/// The server asks who its clients are, and offers these ways to say so.
+pub(crate) fn of_mechanisms(mechanisms: &[String]) -> String {
+    format!(
+        "set TIDELOG_USER (or --user) and TIDELOG_PASSWORD; it offers {} (TIDELOG_SASL_MECHANISM, --sasl-mechanism)",
+        mechanisms.join(", ")
+    )
+}
+
+/// What to do if the error is the server's word about our certificate, or about having none (RFC 8446, 6.2).
+pub(crate) fn of_alert(error: &io::Error, has_certificate: bool) -> Option<String> {
+    use AlertDescription::{
+        AccessDenied, BadCertificate, CertificateExpired, CertificateRequired, CertificateRevoked, CertificateUnknown,
+        UnknownCA, UnsupportedCertificate,
+    };
+    const FILES: &str =
+        "--tls-client-cert FILE and --tls-client-key FILE (TIDELOG_TLS_CLIENT_CERT, TIDELOG_TLS_CLIENT_KEY)";
+    let Some(Error::AlertReceived(alert)) = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) else {
+        return None;
+    };
+    let why = match alert {
+        // What Java says of a certificate that is not there, too.
+        CertificateRequired | BadCertificate if !has_certificate => {
+            return Some(format!("the server asks its clients for a certificate: {FILES}"));
+        }
+        CertificateRequired | BadCertificate | UnsupportedCertificate | CertificateUnknown => {
+            "the server does not take it"
+        }
+        CertificateRevoked => "it is revoked",
+        CertificateExpired => "it has expired",
+        UnknownCA => "nobody whom the server trusts has signed it",
+        AccessDenied => "the server lets nobody in with it",
+        _ => return None,
+    };
+    Some(format!("the certificate is refused, {why}: {FILES}"))
 }
 
 /// A TLS handshake has failed.
@@ -61,9 +90,20 @@ mod tests {
     }
 
     #[test]
-    fn who_has_logged_in_or_was_answered_gets_no_advice_about_it() {
-        assert!(of_close(1, false, false).contains("TIDELOG_USER"));
-        assert_eq!((of_close(1, true, false), of_close(3, false, false)), ("", ""));
-        assert!(of_close(0, false, false).contains("--tls-ca") && !of_close(0, false, true).contains("--tls-ca"));
+    fn a_server_that_says_nothing_may_want_tls_unless_it_has_it() {
+        assert!(of_silence(false).contains("--tls-ca") && !of_silence(true).contains("--tls-ca"));
+    }
+
+    #[test]
+    fn alerts_about_a_certificate_say_what_to_do() {
+        let told = |alert, has| of_alert(&io::Error::other(Error::AlertReceived(alert)), has);
+        for missing in [AlertDescription::CertificateRequired, AlertDescription::BadCertificate] {
+            let told = told(missing, false).unwrap();
+            assert!(told.contains("asks its clients for a certificate: --tls-client-cert"), "{told}");
+        }
+        assert!(told(AlertDescription::CertificateExpired, true).unwrap().contains("it has expired"));
+        assert!(told(AlertDescription::UnknownCA, true).unwrap().contains("has signed it"));
+        assert_eq!(told(AlertDescription::InternalError, false), None);
+        assert_eq!(of_alert(&io::Error::other("something else"), false), None);
     }
 }

@@ -18,6 +18,12 @@ pub const MAX_IN_FLIGHT: usize = 5;
 /// How long a connection attempt may take.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long a server that takes nothing more may take to say why.
+pub const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// How long it may take to learn whether a server that has hung up asks who its clients are.
+pub const ASK_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// Default time for one request, as Kafka's `request.timeout.ms`.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 

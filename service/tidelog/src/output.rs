@@ -94,10 +94,11 @@ fn client_code(error: &ClientError) -> u8 {
         ClusterAuthorizationFailed, DelegationTokenAuthorizationFailed, DelegationTokenNotFound,
         DelegationTokenOwnerMismatch, DelegationTokenRequestNotAllowed, GroupAuthorizationFailed, GroupIdNotFound,
         ResourceNotFound, SaslAuthenticationFailed, TopicAuthorizationFailed, TransactionalIdAuthorizationFailed,
-        TransactionalIdNotFound, UnknownTopicId, UnknownTopicOrPartition,
+        TransactionalIdNotFound, UnknownTopicId, UnknownTopicOrPartition, UnsupportedSaslMechanism,
     };
     match error.kafka_error() {
         _ if error.is_unreachable() => 3,
+        _ if matches!(error, ClientError::Unauthenticated { .. }) => 5,
         Some(
             UnknownTopicOrPartition
             | UnknownTopicId
@@ -112,6 +113,7 @@ fn client_code(error: &ClientError) -> u8 {
             | TopicAuthorizationFailed
             | TransactionalIdAuthorizationFailed
             | SaslAuthenticationFailed
+            | UnsupportedSaslMechanism
             | DelegationTokenAuthorizationFailed
             | DelegationTokenOwnerMismatch
             | DelegationTokenRequestNotAllowed,

@@ -88,12 +88,17 @@ fn a_password_opens_the_door_by_every_mechanism() {
             command(&server, "nobody", PASSWORD, mechanism, &["topic", "list"], b"").expect(5);
         }
     }
-    // Nobody gets in without saying who he is.
-    let mut bare = server.command(&["topic", "list"]);
-    bare.env("TIDELOG_BROKERS", sasl_listener(&server));
-    let refused = tidelog_harness::run(&mut bare, b"", std::time::Duration::from_secs(120));
-    assert_ne!(refused.code, Some(0), "{refused:?}");
-    assert!(refused.stderr.contains("TIDELOG_USER") && refused.stderr.contains("TIDELOG_PASSWORD"), "{refused:?}");
+    // Nobody gets in without saying who he is, and hears what to do.
+    for args in
+        [&["topic", "list"][..], &["status"], &["produce", "t"], &["consume", "t"], &["consume", "t", "-g", "g"]]
+    {
+        let mut bare = server.command(args);
+        bare.env("TIDELOG_BROKERS", sasl_listener(&server));
+        let refused = tidelog_harness::run(&mut bare, b"x\n", std::time::Duration::from_secs(120)).expect(5);
+        for part in ["TIDELOG_USER", "TIDELOG_PASSWORD", "it offers PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, OAUTHBEARER"] {
+            assert!(refused.stderr.contains(part), "{args:?}: {refused:?}");
+        }
+    }
     for secret in [PASSWORD, "mistyped", SECRET, &*alice] {
         assert!(!server.log().contains(secret), "a secret in the log");
     }
@@ -107,6 +112,14 @@ fn a_password_opens_the_door_by_every_mechanism() {
     assert_eq!(deleted, json!({"user": "alice", "deleted": true}));
     server.run(&["user", "delete", "alice", "--output", "json"]).expect(4);
     command(&server, "alice", PASSWORD, "SCRAM-SHA-512", &["topic", "list"], b"").expect(5);
+}
+
+#[test]
+fn a_mechanism_that_the_server_does_not_offer_is_no_way_in() {
+    let args = ["--kafka-listen", "SASL_PLAINTEXT://127.0.0.1:0", "--kafka-sasl-mechanism", "PLAIN"];
+    let server = Server::start(tidelog_harness::options!().args(args));
+    let refused = command(&server, "alice", PASSWORD, "SCRAM-SHA-256", &["topic", "list"], b"").expect(5);
+    assert!(refused.stderr.contains("the server offers PLAIN"), "{refused:?}");
 }
 
 #[test]

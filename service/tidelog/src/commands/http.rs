@@ -176,13 +176,17 @@ impl Http {
 
     fn problem(&self, status: u16, reason: &str, body: &[u8]) -> HttpError {
         let mut problem = problem(status, reason, body);
-        if let HttpError::Status { status: 401, message, .. } = &mut problem {
-            message.push_str(match self.credentials {
-                Credentials::Withheld => "; a password goes only over https:// or to this machine",
-                _ => {
+        if let HttpError::Status { status, message, .. } = &mut problem {
+            message.push_str(match (*status, &self.credentials) {
+                (401 | 403, Credentials::Withheld) => "; a password goes only over https:// or to this machine",
+                (401, _) => {
                     "; set TIDELOG_TOKEN or --token (`tidelog token NAME` makes one with the server's secret), or --user \
                      with a password in TIDELOG_PASSWORD"
                 }
+                (403, Credentials::None) => {
+                    "; you have not said who you are: TIDELOG_TOKEN (--token), or TIDELOG_USER (--user) and TIDELOG_PASSWORD"
+                }
+                _ => "",
             });
         }
         problem
@@ -359,6 +363,15 @@ mod tests {
         let error = http.problem(401, "Unauthorized", b"<html>");
         assert!(error.to_string().starts_with("Unauthorized; set TIDELOG_TOKEN or --token"), "{error}");
         assert_eq!(error.exit_code(), 5);
+        let error = http.problem(403, "Forbidden", br#"{"detail":"Not authorized."}"#);
+        assert!(
+            error.to_string().starts_with("Not authorized; you have not said who you are: TIDELOG_TOKEN"),
+            "{error}"
+        );
+        assert_eq!(error.exit_code(), 5);
+        http.credentials = Credentials::Bearer("x".into());
+        let error = http.problem(403, "Forbidden", br#"{"detail":"Not authorized."}"#).to_string();
+        assert!(error.starts_with("Not authorized (Forbidden"), "{error}");
         http.credentials = Credentials::Withheld;
         let error = http.problem(401, "Unauthorized", b"<html>").to_string();
         assert!(error.starts_with("Unauthorized; a password goes only over https://"), "{error}");
