@@ -26,9 +26,10 @@ mod write;
 
 pub use address::{AddressError, BrokerAddress};
 pub use admin::{
-    AclQuery, ActiveProducer, ClusterBroker, ClusterDescription, CommittedOffset, ConfigChange, ConfigEntry,
-    ConfigResource, CreatedTopic, DelegationToken, EntityQuotas, GroupDescription, GroupListing, GroupMember, NewTopic,
-    QuotaEntity, TransactionDescription, TransactionListing, TransactionQuery, UserCredential, new_salt,
+    AclPattern, AclQuery, ActiveProducer, ClusterBroker, ClusterDescription, CommittedOffset, ConfigChange,
+    ConfigEntry, ConfigResource, CreatedTopic, DelegationToken, EntityQuotas, GroupDescription, GroupListing,
+    GroupMember, NewTopic, QuotaEntity, TransactionDescription, TransactionListing, TransactionQuery, UserCredential,
+    new_salt,
 };
 pub use client::{Client, ClientOptions};
 pub use connection::{Answer, Connection, ConnectionOptions};

@@ -120,8 +120,8 @@ pub(crate) struct KafkaArgs {
     #[arg(long, env = "TIDELOG_SASL_MECHANISM", value_name = "MECHANISM")]
     pub(crate) sasl_mechanism: Option<String>,
     /// The user is the id of a delegation token, and the password its secret (with SCRAM).
-    #[arg(long, env = "TIDELOG_DELEGATION_TOKEN")]
-    pub(crate) delegation_token: bool,
+    #[arg(long, env = "TIDELOG_TOKEN_AUTH")]
+    pub(crate) token_auth: bool,
 }
 
 /// Options of commands that speak HTTP only.

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::Write;
 
-use tidelog_harness::serde_json::json;
+use tidelog_harness::serde_json::{Value, json};
 use tidelog_harness::{Server, run, tempfile};
 
 use super::{QUICK, alone, server};
@@ -83,6 +83,47 @@ fn access_rules_that_nobody_asks_or_that_are_not_there() {
     assert_eq!((removed.json().as_array().unwrap().len(), removed.stderr.as_str()), (3, ""));
     let again = server.run(&[&["acl", "remove"], &rule[..]].concat()).expect(0);
     assert_eq!(again.stderr, "no rule fits: nothing was removed\n");
+}
+
+#[test]
+fn access_rules_as_kafkas_own_tool_has_them() {
+    let args = ["--authorizer", "acl", "--super-user", "User:ANONYMOUS"];
+    let server = Server::start(tidelog_harness::options!().args(args));
+    let acl = |text: &str| {
+        let args: Vec<&str> = std::iter::once("acl").chain(text.split(' ')).chain(["--output", "json"]).collect();
+        server.run(&args)
+    };
+    let told = |text: &str| -> Vec<String> {
+        let word = |rule: &Value, name: &str| rule[name].as_str().unwrap().to_owned();
+        let rules = acl(text).expect(0).json();
+        let rules = rules.as_array().unwrap().iter();
+        rules
+            .map(|rule| ["permission", "operation", "resource", "name"].map(|name| word(rule, name)).join(" "))
+            .collect()
+    };
+    assert_eq!(
+        told("add --allow User:a --operation create-tokens --user-principal User:b"),
+        ["ALLOW CREATE_TOKENS USER User:b"]
+    );
+    assert_eq!(
+        told("add --allow User:a --operation describe --delegation-token an-id"),
+        ["ALLOW DESCRIBE DELEGATION_TOKEN an-id"]
+    );
+    assert_eq!(told("add --allow User:a --producer --consumer --topic orders- --group g --prefixed").len(), 5);
+    told("add --allow User:a --deny User:b --deny-host ::1 --operation read --topic *");
+    for host in ["example.org", "10.0.0.0/8"] {
+        let refused = acl(&format!("add --allow User:a --host {host} --operation read --topic t")).expect(2);
+        assert!(refused.stderr.contains("is no IP address"), "{}", refused.stderr);
+    }
+    // What holds for a topic: its prefixes' rules, and those for every topic.
+    assert_eq!(told("list --topic orders-new"), Vec::<String>::new());
+    assert_eq!(told("list --topic orders-new --resource-pattern-type match").len(), 6);
+    assert_eq!(told("list --topic orders- --resource-pattern-type any").len(), 4);
+    assert_eq!(told("list --topic orders-new --resource-pattern-type match --principal User:b"), ["DENY READ TOPIC *"]);
+    acl("add --allow User:a --operation read --topic t --resource-pattern-type match").expect(2);
+    assert_eq!(told("remove --host ::1 --principal User:b"), ["DENY READ TOPIC *"]);
+    assert_eq!(told("remove --topic orders-new --resource-pattern-type match").len(), 5);
+    assert_eq!(told("list").len(), 3);
 }
 
 #[test]

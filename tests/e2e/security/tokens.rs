@@ -12,7 +12,7 @@ const QUICK: Duration = Duration::from_secs(120);
 
 fn by_token(server: &Server, id: &str, password: &str, args: &[&str]) -> Output {
     let mut command = server.command(args);
-    command.env("TIDELOG_BROKERS", sasl_listener(server)).env("TIDELOG_DELEGATION_TOKEN", "true");
+    command.env("TIDELOG_BROKERS", sasl_listener(server)).env("TIDELOG_TOKEN_AUTH", "true");
     command.env("TIDELOG_USER", id).env("TIDELOG_PASSWORD", password).env("TIDELOG_SASL_MECHANISM", "SCRAM-SHA-512");
     run(&mut command, b"", QUICK)
 }

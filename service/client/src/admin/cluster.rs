@@ -1,6 +1,6 @@
 //! The cluster as a whole (KIP-700).
 
-use tidelog_model::NodeId;
+use tidelog_model::{NodeId, Operation};
 use tidelog_protocol::messages::DescribeClusterRequest;
 
 use crate::{BrokerAddress, Client, ClientError};
@@ -14,6 +14,8 @@ pub struct ClusterDescription {
     pub controller: NodeId,
     /// The brokers by number.
     pub brokers: Vec<ClusterBroker>,
+    /// May the caller describe the cluster, and so see its access rules?
+    pub may_describe: bool,
 }
 
 /// One broker.
@@ -30,7 +32,8 @@ pub struct ClusterBroker {
 impl Client {
     /// Describes the cluster.
     pub async fn describe_cluster(&self) -> Result<ClusterDescription, ClientError> {
-        let response = self.call(&DescribeClusterRequest::default()).await?;
+        let request = DescribeClusterRequest { include_cluster_authorized_operations: true, ..Default::default() };
+        let response = self.call(&request).await?;
         ClientError::check(response.error_code, || "cluster".into(), response.error_message.as_deref())?;
         let broker = |broker: &tidelog_protocol::messages::DescribeClusterBroker| {
             Some(ClusterBroker {
@@ -48,6 +51,7 @@ impl Client {
             cluster_id: response.cluster_id.as_str().to_owned(),
             controller: NodeId(response.controller_id),
             brokers,
+            may_describe: response.cluster_authorized_operations & (1 << Operation::Describe.code()) != 0,
         })
     }
 }

@@ -18,6 +18,6 @@ pub use delegation_tokens::DelegationToken;
 pub use group_offsets::CommittedOffset;
 pub use groups::{GroupDescription, GroupListing, GroupMember};
 pub use quotas::{EntityQuotas, QuotaEntity};
-pub use security::{AclQuery, UserCredential, new_salt};
+pub use security::{AclPattern, AclQuery, UserCredential, new_salt};
 pub use topics::{CreatedTopic, NewTopic};
 pub use transactions::{ActiveProducer, TransactionDescription, TransactionListing, TransactionQuery};

@@ -29,8 +29,8 @@ pub struct UserCredential {
 pub struct AclQuery {
     /// The kind of resource.
     pub resource: Option<ResourceType>,
-    /// How the rule's name is compared; any if `None`.
-    pub pattern: Option<PatternType>,
+    /// How the rule's name is compared.
+    pub pattern: AclPattern,
     /// The rule's name.
     pub name: Option<String>,
     /// Who.
@@ -43,8 +43,33 @@ pub struct AclQuery {
     pub permission: Option<Permission>,
 }
 
+/// Which rules on a name are meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum AclPattern {
+    /// Rules with this name, however it is meant.
+    #[default]
+    Any,
+    /// Rules that hold for the resource of this name: its own, those of its prefixes, and of every resource.
+    Match,
+    /// Rules with this name that is meant so.
+    Only(PatternType),
+}
+
+impl AclPattern {
+    fn code(self) -> i8 {
+        match self {
+            AclPattern::Any => ANY,
+            AclPattern::Match => MATCH,
+            AclPattern::Only(pattern) => pattern.code(),
+        }
+    }
+}
+
 /// "Any" in Kafka's numbers.
 const ANY: i8 = 1;
+
+/// "Match" in Kafka's numbers of patterns.
+const MATCH: i8 = 2;
 
 impl AclQuery {
     fn filter(&self) -> DeleteAclsFilter {
@@ -52,7 +77,7 @@ impl AclQuery {
         DeleteAclsFilter {
             resource_type_filter: self.resource.map_or(ANY, ResourceType::code),
             resource_name_filter: text(&self.name),
-            pattern_type_filter: self.pattern.map_or(ANY, PatternType::code),
+            pattern_type_filter: self.pattern.code(),
             principal_filter: text(&self.principal),
             host_filter: text(&self.host),
             operation: self.operation.map_or(ANY, AclOperation::code),

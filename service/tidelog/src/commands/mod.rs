@@ -106,11 +106,11 @@ fn login(args: &KafkaArgs) -> anyhow::Result<Option<Login>> {
         secret.map(Secret).ok_or_else(missing)
     };
     Ok(match (mechanism, &args.user) {
-        (Mechanism::Scram(mechanism), Some(user)) if args.delegation_token => {
+        (Mechanism::Scram(mechanism), Some(user)) if args.token_auth => {
             Some(Login::DelegationToken(mechanism, user.clone(), secret()?))
         }
-        _ if args.delegation_token => {
-            let message = "--delegation-token needs SCRAM, and the token's id as --user (TIDELOG_USER)";
+        _ if args.token_auth => {
+            let message = "--token-auth needs SCRAM, and the token's id as --user (TIDELOG_USER)";
             return Err(Usage(message.into()).into());
         }
         // The token says who it is.
