@@ -142,6 +142,22 @@ fn the_first_user_is_made_while_the_server_does_not_run() {
 }
 
 #[test]
+fn status_counts_what_somebody_may_see_and_says_so() {
+    let server = server();
+    server.run(&["topic", "create", "hidden", "shown"]).expect(0);
+    server.run(&["user", "create", "alice"]).expect(0);
+    let status = |args: &[&str]| command(&server, "alice", PASSWORD, "SCRAM-SHA-512", args, b"").expect(0);
+    assert!(status(&["status"]).stdout.contains("\nTopics      0 visible to you\n"));
+    server.run(&["acl", "add", "--allow", "User:alice", "--operation", "describe", "--topic", "shown"]).expect(0);
+    let told = status(&["status", "--output", "json"]).json();
+    assert_eq!((&told["topics"], &told["visible_only"]), (&json!(1), &json!(true)), "{told}");
+    // Who may describe the cluster need not see every topic.
+    server.run(&["acl", "add", "--allow", "User:alice", "--operation", "all", "--cluster"]).expect(0);
+    assert!(status(&["status"]).stdout.contains("\nTopics      1 visible to you\n"));
+    assert!(server.run(&["status"]).expect(0).stdout.contains("\nTopics      2 visible to you\n"));
+}
+
+#[test]
 fn a_server_where_nobody_may_do_anything_says_so() {
     let server = Server::start(tidelog_harness::options!().args(["--authorizer", "acl"]));
     assert!(server.log().contains("--super-user User:NAME"), "{}", server.log());

@@ -5,7 +5,8 @@ use std::path::Path;
 use anyhow::bail;
 use clap::Args;
 use serde::{Deserialize, Serialize};
-use tidelog_client::TopicInfo;
+use tidelog_client::{AclQuery, Client, ClusterDescription, TopicInfo};
+use tidelog_model::KafkaError;
 
 use super::http::{Http, HttpError};
 use super::{connect, topic};
@@ -34,6 +35,8 @@ struct Status {
     reasons: Vec<String>,
     http: String,
     brokers: Vec<Broker>,
+    /// Access rules hold: topics are counted that the caller may describe, and perhaps there are others.
+    visible_only: bool,
     topics: usize,
     partitions: usize,
     /// The service's own.
@@ -65,6 +68,7 @@ pub(crate) async fn run(args: StatusArgs) -> anyhow::Result<()> {
     let client = connect(&args.kafka, "tidelog-status").await?;
     let cluster = client.describe_cluster().await?;
     let metadata = client.metadata(None, false).await?;
+    let visible_only = has_access_rules(&client, &cluster).await?;
     let Readiness { ready, reasons, http } = readiness(&args.http, args.kafka.tls_ca.as_deref()).await?;
     let partitions = || metadata.topics.iter().flat_map(|topic| &topic.partitions);
     let count = |internal: bool| {
@@ -93,6 +97,7 @@ pub(crate) async fn run(args: StatusArgs) -> anyhow::Result<()> {
         reasons,
         http,
         brokers: brokers.collect(),
+        visible_only,
         topics: count(false).0,
         partitions: count(false).1,
         internal_topics: count(true).0,
@@ -108,7 +113,21 @@ pub(crate) async fn run(args: StatusArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn offsets(client: &tidelog_client::Client, info: &TopicInfo) -> anyhow::Result<Topic> {
+/// Do access rules say what the caller sees? Who may not describe the cluster is told so by that; nobody asks for rules who is refused.
+async fn has_access_rules(client: &Client, cluster: &ClusterDescription) -> anyhow::Result<bool> {
+    if !cluster.may_describe {
+        return Ok(true);
+    }
+    // Which rules there are does not matter; no rule has this principal.
+    let query = AclQuery { principal: Some("-".into()), ..AclQuery::default() };
+    match client.acls(&query).await {
+        Ok(_) => Ok(true),
+        Err(error) if error.kafka_error() == Some(KafkaError::SecurityDisabled) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn offsets(client: &Client, info: &TopicInfo) -> anyhow::Result<Topic> {
     let ends = topic::ends(client, info).await?;
     let offsets = ends.iter().map(|(start, end)| end.saturating_sub(*start)).sum();
     Ok(Topic { name: info.name.clone(), partitions: info.partitions.len(), offsets })
@@ -170,7 +189,8 @@ impl Status {
         for reason in &self.reasons {
             text.push_str(&format!("            {}\n", sentence(reason)));
         }
-        text.push_str(&format!("Topics      {}\nPartitions  {}", self.topics, self.partitions));
+        let visible = if self.visible_only { " visible to you" } else { "" };
+        text.push_str(&format!("Topics      {}{visible}\nPartitions  {}", self.topics, self.partitions));
         if self.leaderless_partitions > 0 {
             text.push_str(&format!(", {} without a leader", self.leaderless_partitions));
         }
