@@ -25,7 +25,7 @@ Every option that names an environment variable can be set by it; the command li
 
 /// Event streaming: Kafka protocol, REST and gRPC over one log, tiered to object storage and readable as tables.
 #[derive(Debug, Parser)]
-#[command(name = "tidelog", version, after_long_help = EXIT_CODES, disable_help_subcommand = true)]
+#[command(name = "tidelog", version, after_long_help = EXIT_CODES)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,

@@ -11,6 +11,7 @@ use tidelog_model::{KafkaError, Offset, PartitionIndex};
 use super::entries::{self, EntryArgs};
 use super::group_delete_offsets::{DeleteOffsetsArgs, delete_offsets};
 use super::group_reset::{ResetArgs, reset};
+use super::parse::one_of;
 use super::{connect, topic};
 use crate::cli::{KafkaArgs, OutputArgs};
 use crate::output::{Table, show};
@@ -37,8 +38,18 @@ enum GroupCommand {
     Delete(DeleteArgs),
 }
 
+/// Every state that a group can be in, by Kafka's names.
+const STATES: [&str; 7] =
+    ["Empty", "PreparingRebalance", "CompletingRebalance", "Assigning", "Reconciling", "Stable", "Dead"];
+
 #[derive(Debug, Args)]
 struct ListArgs {
+    /// Only in this state, such as Stable; may be repeated.
+    #[arg(long, value_name = "STATE", value_delimiter = ',', value_parser = one_of(&STATES))]
+    state: Vec<&'static str>,
+    /// Only of this type: classic or consumer.
+    #[arg(long = "type", value_name = "TYPE", value_parser = one_of(&["classic", "consumer"]))]
+    kind: Option<&'static str>,
     #[command(flatten)]
     kafka: KafkaArgs,
     #[command(flatten)]
@@ -98,7 +109,11 @@ pub(crate) async fn run(args: GroupArgs) -> anyhow::Result<()> {
 
 async fn list(args: ListArgs) -> anyhow::Result<()> {
     let client = connect(&args.kafka, "tidelog-group").await?;
-    let groups = client.list_groups().await?;
+    let mut groups = client.list_groups().await?;
+    groups.retain(|group| {
+        (args.state.is_empty() || args.state.iter().any(|state| group.state.eq_ignore_ascii_case(state)))
+            && args.kind.is_none_or(|kind| group.kind.eq_ignore_ascii_case(kind))
+    });
     let rows: Vec<_> = groups
         .iter()
         .map(|group| {

@@ -45,6 +45,9 @@ struct TargetArgs {
     /// To the end.
     #[arg(long)]
     to_latest: bool,
+    /// To where it is; a partition without a position gets its end.
+    #[arg(long)]
+    to_current: bool,
     /// To this offset, or as near as the partition reaches.
     #[arg(long, value_name = "OFFSET", value_parser = clap::value_parser!(i64).range(0..))]
     to_offset: Option<i64>,
@@ -81,6 +84,7 @@ pub(super) fn selection(text: &str) -> Result<Selection, String> {
 enum Target {
     Earliest,
     Latest,
+    Current,
     Offset(i64),
     Shift(i64),
     Time(Timestamp),
@@ -98,6 +102,7 @@ impl TargetArgs {
             TargetArgs { to_datetime: Some(time), .. } => Target::Time(*time),
             TargetArgs { by_duration: Some(ago), .. } => Target::Time(since(*ago)?),
             TargetArgs { to_latest: true, .. } => Target::Latest,
+            TargetArgs { to_current: true, .. } => Target::Current,
             TargetArgs { .. } => Target::Earliest,
         })
     }
@@ -118,6 +123,7 @@ fn new_position(target: Target, known: Known) -> Option<i64> {
     let wanted = match target {
         Target::Earliest => known.start,
         Target::Latest => known.end,
+        Target::Current => known.committed.unwrap_or(known.end),
         Target::Offset(offset) => offset,
         Target::Shift(by) => known.committed?.saturating_add(by),
         Target::Time(_) => known.at_time.unwrap_or(known.end),
@@ -255,6 +261,7 @@ mod tests {
         let cases = [
             (Target::Earliest, Some(10)),
             (Target::Latest, Some(20)),
+            (Target::Current, Some(15)),
             (Target::Offset(13), Some(13)),
             (Target::Offset(3), Some(10)),
             (Target::Offset(99), Some(20)),
@@ -268,6 +275,7 @@ mod tests {
         }
         let new = Known { committed: None, at_time: None, ..known };
         assert_eq!(new_position(Target::Shift(1), new), None);
+        assert_eq!(new_position(Target::Current, new), Some(20));
         assert_eq!(new_position(Target::Time(Timestamp(1)), new), Some(20), "no record is that late");
     }
 }

@@ -12,6 +12,14 @@ pub(crate) fn key_value(text: &str) -> Result<(String, String), String> {
     }
 }
 
+/// One of these names, however its letters are written.
+pub(crate) fn one_of(known: &'static [&'static str]) -> impl Fn(&str) -> Result<&'static str, String> + Clone {
+    move |text| {
+        let found = known.iter().find(|name| name.eq_ignore_ascii_case(text.trim()));
+        found.copied().ok_or_else(|| format!("{text:?} is none of {}", known.join(", ")))
+    }
+}
+
 /// A duration: `500ms`, `5s`, `2m`, `1h`, `7d`.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let error = || "expected a duration such as 500ms, 5s, 2m, 1h or 7d".to_owned();
@@ -102,6 +110,13 @@ mod tests {
         assert_eq!(key_value("a=b=c"), Ok(("a".into(), "b=c".into())));
         assert_eq!(key_value("a="), Ok(("a".into(), String::new())));
         assert!(key_value("=b").is_err() && key_value("ab").is_err());
+    }
+
+    #[test]
+    fn names_that_are_known() {
+        let state = one_of(&["Stable", "Empty"]);
+        assert_eq!((state("stable"), state(" EMPTY")), (Ok("Stable"), Ok("Empty")));
+        assert_eq!(state("Stabel").unwrap_err(), "\"Stabel\" is none of Stable, Empty");
     }
 
     #[test]

@@ -10,13 +10,25 @@ use tidelog_coordinator::partition_for;
 use tidelog_model::{KafkaError, LeaderEpoch, Offset, PartitionIndex};
 
 use super::connect;
-use super::parse::duration;
+use super::parse::{duration, one_of};
 use super::txn_producers::{HangingArgs, ProducersArgs, describe_producers, find_hanging};
 use crate::cli::{KafkaArgs, OutputArgs};
 use crate::output::{Table, show, time_for_people};
 
 /// States in which a transaction is open, or not ended in every partition.
 const OPEN: [&str; 3] = ["Ongoing", "PrepareCommit", "PrepareAbort"];
+
+/// Every state that a transactional id can be in, by Kafka's names.
+const STATES: [&str; 8] = [
+    "Empty",
+    "Ongoing",
+    "PrepareCommit",
+    "PrepareAbort",
+    "CompleteCommit",
+    "CompleteAbort",
+    "Dead",
+    "PrepareEpochFence",
+];
 
 #[derive(Debug, Args)]
 pub(crate) struct TxnArgs {
@@ -44,8 +56,8 @@ enum TxnCommand {
 #[derive(Debug, Args)]
 struct ListArgs {
     /// Only in this state, such as Ongoing; may be repeated.
-    #[arg(long, value_name = "STATE")]
-    state: Vec<String>,
+    #[arg(long, value_name = "STATE", value_parser = one_of(&STATES))]
+    state: Vec<&'static str>,
     /// Only of this producer; may be repeated.
     #[arg(long, value_name = "ID")]
     producer_id: Vec<i64>,
@@ -119,10 +131,10 @@ async fn list(args: ListArgs) -> anyhow::Result<()> {
     let mut states = args.state;
     if states.is_empty() && args.longer_than.is_some() {
         // As in Kafka a server counts from 1970 where no transaction is open.
-        states.extend(OPEN.map(str::to_owned));
+        states.extend(OPEN);
     }
     let query = TransactionQuery {
-        states,
+        states: states.into_iter().map(str::to_owned).collect(),
         producer_ids: args.producer_id,
         longer_than_ms: args.longer_than.map(|least| i64::try_from(least.as_millis()).unwrap_or(i64::MAX)),
         pattern: args.pattern,
