@@ -98,6 +98,22 @@ fn tidelog_table_key_format() {
     column("tidelog.table.key.format", "_key", [("binary", "BLOB"), ("string", "VARCHAR")]);
 }
 
+/// What a column is follows the setting until the table has a file.
+fn follows(setting: &'static str, column: &'static str, (first, then): (&str, &str), (before, after): (&str, &str)) {
+    let chosen = format!("{setting}={first}");
+    said_by_topic(setting, &[TABLE, LATE, &chosen], |case| {
+        put(case, 1, "{\"n\":12}");
+        case.wait(|| kind(case, column) == before, "the column is there");
+        case.set(then);
+        case.wait(|| kind(case, column) == after, "nothing is exported yet");
+    });
+}
+
+#[test]
+fn tidelog_table_key_format_of_a_table_without_files() {
+    follows("tidelog.table.key.format", "_key", ("binary", "string"), ("BLOB", "VARCHAR"));
+}
+
 #[test]
 fn tidelog_table_retention_grace_ms() {
     said_by_topic("tidelog.table.retention.grace.ms", &[TABLE, LATE, "retention.ms=1000000"], |case| {

@@ -19,9 +19,9 @@ pub enum KeyFormat {
 /// The settings of one table.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct TableSettings {
-    /// What `_key` holds.
+    /// What `_key` holds; counts until the table has a file.
     pub key_format: KeyFormat,
-    /// Paths of the JSON fields that are BIGINT.
+    /// Paths of the JSON fields that are BIGINT; counts for columns that no commit has yet.
     pub integers: BTreeSet<String>,
     /// Records that make a file.
     pub flush_records: u64,

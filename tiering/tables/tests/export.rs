@@ -286,6 +286,40 @@ async fn the_schema_goes_on_after_a_restart() {
     assert_eq!(second.status()[0].schema_id, Some(2));
 }
 
+/// A column of a file, by its name.
+fn kind(file: &Path, column: &str) -> DataType {
+    let bytes = Bytes::from(std::fs::read(file).unwrap());
+    let schema = ParquetRecordBatchReaderBuilder::try_new(bytes).unwrap().schema().clone();
+    schema.field_with_name(column).unwrap().data_type().clone()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_columns_are_may_change_until_a_file_has_them() {
+    let (folder, objects) = store().await;
+    let log = MemoryLog::new();
+    let topic = log.create("t", 1, Some(patient()));
+    log.append("t", 0, &["{\"n\":1}"]);
+    let exporter = exporter(&objects, &log);
+    let drafted = || exporter.view(&topic).ok().is_some_and(|view| view.partitions[0].scanned == Some(Offset(1)));
+    until("the record waits for its file", drafted).await;
+    assert_eq!(exporter.view(&topic).unwrap().schema.key, KeyFormat::Binary);
+    let text = TableSettings { key_format: KeyFormat::String, integers: ["n".to_owned()].into(), ..patient() };
+    log.set("t", Some(text.clone()));
+    exporter.refresh();
+    until("a query sees it", || exporter.view(&topic).unwrap().schema.key == KeyFormat::String).await;
+    exporter.flush(&name("t")).await.unwrap();
+    let first = files(folder.path()).remove(0);
+    assert_eq!((kind(&first, "_key"), kind(&first, "n")), (DataType::Utf8, DataType::Int64));
+    // Now it is fixed, and whoever looks at the table is told.
+    log.set("t", Some(TableSettings { key_format: KeyFormat::Binary, ..text }));
+    exporter.refresh();
+    let told = || exporter.status().remove(0).last_error.is_some_and(|error| error.what.contains("key.format"));
+    until("it is told", told).await;
+    log.append("t", 0, &["{\"n\":2}"]);
+    exporter.flush(&name("t")).await.unwrap();
+    assert_eq!(kind(&files(folder.path())[1], "_key"), DataType::Utf8);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_last_commit_is_known_after_a_restart() {
     let (_folder, objects) = store().await;

@@ -1,5 +1,6 @@
 //! The export of all tables of this broker: one task per table. A thin shell around the commit machine and the flush rule.
 
+mod draft;
 mod rule;
 mod shared;
 mod status;

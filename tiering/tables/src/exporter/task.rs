@@ -11,6 +11,7 @@ use tidelog_record::BatchError;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::Instant;
 
+use super::draft::{self, Begun, Kinds};
 use super::rule::{Due, Waiting};
 use super::shared::Shared;
 use super::status::{Happened, Phase};
@@ -86,6 +87,8 @@ struct Session<'a> {
     /// The committed schema and what the waiting records add.
     draft: Schema,
     changed: bool,
+    /// What the draft was begun with.
+    kinds: Kinds,
     /// What is to be published anew: cloning a large table for every record would be waste.
     state_moved: bool,
     draft_moved: bool,
@@ -114,13 +117,13 @@ impl<'a> Session<'a> {
         if !committer.commits().is_claimed() {
             committer.commit(Plan::default(), wall()).await?;
         }
-        let draft = committer.commits().state().schema.clone();
         let mut session = Session {
             around,
             shared,
-            committer,
-            draft,
+            draft: committer.commits().state().schema.clone(),
             changed: false,
+            kinds: Kinds::of(&topic.settings),
+            committer,
             state_moved: true,
             draft_moved: true,
             progress: BTreeMap::new(),
@@ -128,9 +131,7 @@ impl<'a> Session<'a> {
             skipped: Vec::new(),
             flushes: Vec::new(),
         };
-        if draft_key_differs(&session.draft, &topic) {
-            tracing::warn!(topic = %topic.name, "tidelog.table.key.format was fixed when the table began and stays as it was");
-        }
+        session.begin_draft(&topic);
         session.put_files(&topic, true).await?;
         session.publish();
         for index in topic.indexes() {
@@ -160,9 +161,28 @@ impl<'a> Session<'a> {
         }
     }
 
+    /// Begins the draft with the settings of now; what waits for its file is shown to it once more.
+    fn begin_draft(&mut self, topic: &TableTopic) {
+        self.kinds = Kinds::of(&topic.settings);
+        let Begun { draft, changed, refused } = draft::begin(self.committer.commits().state(), &topic.settings);
+        (self.draft, self.changed, self.draft_moved) = (draft, changed, true);
+        for (index, progress) in &mut self.progress {
+            progress.scanned = progress.start;
+            progress.waiting = Waiting { since: progress.waiting.since, ..Waiting::default() };
+            self.shared.wake(*index);
+        }
+        if let Some(reason) = refused {
+            tracing::warn!(topic = %topic.name, reason, "a setting of a table cannot change any more");
+            self.shared.publish(|p| p.last_error = Some(happened(reason)));
+        }
+    }
+
     /// Scans what was woken and exports what is due, until nothing is; returns the next deadline.
     async fn step(&mut self) -> Result<Option<Duration>, TableError> {
         let topic = self.shared.topic();
+        if self.kinds != Kinds::of(&topic.settings) {
+            self.begin_draft(&topic);
+        }
         let now = self.around.started.elapsed();
         let mut looked_at = self.shared.take_woken();
         looked_at.retain(|index| !self.stuck.contains_key(index));
@@ -479,10 +499,6 @@ fn report_skipped(topic: &TableTopic, skipped: &[Skipped]) {
         );
         metrics::counter!("tidelog_table_skipped_records_total", "topic" => topic.name.to_string()).increment(records);
     }
-}
-
-fn draft_key_differs(draft: &Schema, topic: &TableTopic) -> bool {
-    draft.key != topic.settings.key_format
 }
 
 pub(super) fn wall() -> Timestamp {

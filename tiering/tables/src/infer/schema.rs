@@ -19,7 +19,7 @@ pub struct Schema {
     pub id: u32,
     /// The field id that the next column gets.
     pub next_field_id: i32,
-    /// What `_key` holds; fixed when the table begins, because Iceberg knows no promotion between the two.
+    /// What `_key` holds; fixed by the table's first file, because Iceberg knows no promotion between the two.
     pub key: KeyFormat,
     /// The value's columns in the order in which they appeared.
     pub fields: Fields,
