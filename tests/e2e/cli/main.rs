@@ -106,6 +106,11 @@ fn records_in_and_out() {
     server.run(&["consume", "none"]).expect(4);
     server.run(&["consume", "t", "-p", "7"]).expect(4);
     server.run_with(&["produce", "t", "-K", ":"], b"no separator\n").expect(1);
+    // A value, and a key, that is none; -1 is its size.
+    let marked = ["produce", "nulls", "-p", "0", "-K", ":", "--null-marker", "NULL"];
+    server.run_with(&marked, b"k:NULL\nNULL:v\nk:NULLS\n").expect(0);
+    let sizes = server.run(&["consume", "nulls", "--format", "%K %S\\n"]).expect(0).stdout;
+    assert_eq!(sizes, "1 -1\n-1 1\n1 5\n");
 }
 
 #[test]

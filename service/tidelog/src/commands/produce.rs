@@ -73,6 +73,9 @@ pub(crate) struct ProduceArgs {
     /// Take the key from this field of each line, which must be JSON: a pointer such as `/id` (RFC 6901).
     #[arg(long, value_name = "POINTER")]
     key_field: Option<String>,
+    /// A key or value that is exactly this text is null: a null value deletes its key where the topic is compacted.
+    #[arg(long, value_name = "TEXT")]
+    null_marker: Option<String>,
     /// Send to this partition [default: by key; without a key one partition per batch]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(i32).range(0..))]
     partition: Option<i32>,
@@ -206,11 +209,17 @@ impl ProduceArgs {
         };
         Ok(NewRecord {
             partition: self.partition.map(PartitionIndex),
-            key,
-            value: Some(value),
+            key: key.filter(|key| !self.is_null(key)),
+            value: Some(value).filter(|value| !self.is_null(value)),
             headers: self.header.clone(),
             timestamp: None,
         })
+    }
+}
+
+impl ProduceArgs {
+    fn is_null(&self, text: &[u8]) -> bool {
+        self.null_marker.as_ref().is_some_and(|marker| marker.as_bytes() == text)
     }
 }
 
