@@ -35,6 +35,11 @@ fn settings_of_topics_and_brokers_are_shown_and_changed() {
     server.run(&back).expect(0);
     let all = server.run(&["topic", "config", "t", "--defaults", "--output", "json"]).expect(0).json();
     assert_eq!(entry(&all, "retention.ms")["value"], json!("604800000"), "{all}");
+    for (whose, name) in [(&["topic", "config", "t"][..], "t"), (&["broker", "config", "all"], "all")] {
+        let change = ["--set", if name == "t" { "retention.ms=1" } else { "log.retention.ms=1" }];
+        let changed = server.run(&[whose, &change[..], &["--dry-run", "--output", "json"]].concat()).expect(0).json();
+        assert_eq!(changed, json!({"name": name, "changed": false}));
+    }
     server.run(&["topic", "config", "t", "--set", "no.such.key=1"]).expect(1);
     server.run(&["topic", "config", "none"]).expect(4);
 

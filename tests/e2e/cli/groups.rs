@@ -52,6 +52,12 @@ fn groups_from_their_first_member_to_their_deletion() {
 
     let listed = server.run(&["group", "list", "--output", "json"]).expect(0).json();
     assert_eq!((&listed[0]["group"], &listed[0]["state"]), (&json!("g"), &json!("Stable")), "{listed}");
+    let count = |args: &[&str]| {
+        let listed = server.run(&[&["group", "list", "--output", "json"], args].concat()).expect(0).json();
+        listed.as_array().unwrap().len()
+    };
+    assert_eq!((count(&["--state", "stable,empty"]), count(&["--state", "Empty"])), (1, 0));
+    assert_eq!((count(&["--type", "classic"]), count(&["--type", "consumer"])), (1, 0));
     let group = described(&server, "g");
     assert_eq!((group["members"].as_array().unwrap().len(), &group["members"][0]["client_id"]), (1, &json!("reader")));
     let lags: Vec<&Value> = group["positions"].as_array().unwrap().iter().map(|position| &position["lag"]).collect();

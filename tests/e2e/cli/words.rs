@@ -140,6 +140,35 @@ fn records_up_to_an_end_and_none_beyond_it() {
 }
 
 #[test]
+fn what_is_not_there_is_told_as_that() {
+    let server = server();
+    server.run(&["topic", "create", "t", "-p", "2"]).expect(0);
+    let told = |args: &[&str], code: i32| server.run(args).expect(code).stderr;
+    for args in [
+        &["records", "delete", "t", "-p", "9", "--all"][..],
+        &["records", "delete", "t", "-p", "9", "--before-offset", "0"],
+        &["consume", "t", "-p", "9"],
+        &["txn", "find-hanging", "--topic", "t", "-p", "9"],
+    ] {
+        assert!(told(args, 4).contains("t-9: there are 2 partitions"), "{args:?}");
+    }
+    assert!(told(&["group", "reset-offsets", "none", "--all-topics", "--to-earliest"], 4).contains("none"));
+    let nothing = server.run(&["group", "delete-offsets", "none", "--topic", "t"]).expect(4);
+    assert_eq!(nothing.stdout, "", "a heading without rows");
+    assert!(told(&["user", "delete", "nobody"], 4).contains("there is no such user"));
+    assert!(told(&["txn", "list", "--state", "Ongoin"], 2).contains("PrepareCommit"));
+    assert!(told(&["group", "list", "--state", "stabel"], 2).contains("Stable"));
+    server.run(&["topic", "create", "compacted", "--config", "cleanup.policy=compact"]).expect(0);
+    assert!(told(&["records", "delete", "compacted", "--all"], 1).contains("cleanup.policy does not delete"));
+    let kafka = format!("http://{}", server.kafka());
+    assert!(told(&["query", "SELECT 1", "--url", &kafka], 1).contains("names the HTTP port"));
+    let metadata = server.data_dir().join("metadata");
+    let refused = alone(&["log", "dump", metadata.to_str().unwrap()]).expect(1);
+    assert!(refused.stderr.contains("holds no file that this command knows"), "{}", refused.stderr);
+    assert!(alone(&["help", "topic", "create"]).expect(0).stdout.contains("--partitions"));
+}
+
+#[test]
 fn a_statement_comes_from_a_file_or_a_pipe_too() {
     let server = server();
     let mut file = tempfile::NamedTempFile::new().unwrap();

@@ -148,6 +148,8 @@ fn status_counts_what_somebody_may_see_and_says_so() {
     server.run(&["user", "create", "alice"]).expect(0);
     let status = |args: &[&str]| command(&server, "alice", PASSWORD, "SCRAM-SHA-512", args, b"").expect(0);
     assert!(status(&["status"]).stdout.contains("\nTopics      0 visible to you\n"));
+    let refused = command(&server, "alice", PASSWORD, "SCRAM-SHA-512", &["produce", "shown"], b"x\n").expect(5);
+    assert!(refused.stderr.contains("--producer --topic shown"), "{refused:?}");
     server.run(&["acl", "add", "--allow", "User:alice", "--operation", "describe", "--topic", "shown"]).expect(0);
     let told = status(&["status", "--output", "json"]).json();
     assert_eq!((&told["topics"], &told["visible_only"]), (&json!(1), &json!(true)), "{told}");

@@ -118,7 +118,13 @@ impl Client {
 
     /// Removes a user's credentials.
     pub async fn delete_user(&self, user: &str) -> Result<(), ClientError> {
-        let has = self.users(Some(user)).await?;
+        let has = self.users(Some(user)).await.map_err(|error| match error {
+            // The server tells of the description that nobody has asked for.
+            ClientError::Kafka { error: error @ KafkaError::ResourceNotFound, what, .. } => {
+                ClientError::Kafka { error, what, message: "there is no such user".into() }
+            }
+            other => other,
+        })?;
         let deletion = |has: UserCredential| ScramCredentialDeletion {
             name: Str::from(user),
             mechanism: has.mechanism.code(),

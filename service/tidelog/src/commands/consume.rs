@@ -13,11 +13,11 @@ use tidelog_model::{KafkaError, Offset, PartitionIndex};
 
 use super::parse::{Position, duration, position};
 use super::record_line::{LineFormat, write_json};
-use super::topic::is_json;
+use super::topic::{has_partition, is_json};
 use super::waiting::{Told, telling, waiting};
 use super::{connect, consume_group, tail};
 use crate::cli::{KafkaArgs, OutputArgs};
-use crate::output::{Interrupted, are};
+use crate::output::Interrupted;
 
 /// How long one poll may wait; only decides how often Ctrl-C and the end are looked at.
 const POLL: Duration = Duration::from_secs(1);
@@ -163,13 +163,7 @@ pub(super) async fn range(
 ) -> anyhow::Result<Vec<(PartitionIndex, Offset, Offset)>> {
     let mut partitions: Vec<PartitionIndex> = topic.partitions.iter().map(|p| p.index).collect();
     for wanted in &args.partition {
-        if !partitions.contains(&PartitionIndex(*wanted)) {
-            bail!(ClientError::Kafka {
-                error: KafkaError::UnknownTopicOrPartition,
-                what: format!("partition {}-{wanted}", topic.name),
-                message: format!("there {}, numbered from 0", are(partitions.len(), "partition")),
-            });
-        }
+        has_partition(topic, PartitionIndex(*wanted))?;
     }
     partitions.retain(|partition| args.partition.is_empty() || args.partition.contains(&partition.get()));
     let query = |query| partitions.iter().map(|p| (topic.name.as_str(), *p, query)).collect::<Vec<_>>();

@@ -74,7 +74,13 @@ pub(crate) async fn run(
     let changes = args.changes();
     if !changes.is_empty() {
         client.alter_configs(resource, &changes, args.dry_run).await?;
-        return show(args.output.output, &json!({ "name": name, "changed": !args.dry_run }), || {
+        // Programs get the bare name, as from `topic alter`.
+        let bare = match resource {
+            ConfigResource::Topic(name) | ConfigResource::Group(name) => name.clone(),
+            ConfigResource::Broker(Some(id)) | ConfigResource::Loggers(id) => id.to_string(),
+            ConfigResource::Broker(None) => "all".to_owned(),
+        };
+        return show(args.output.output, &json!({ "name": bare, "changed": !args.dry_run }), || {
             format!("{} {name}\n", if args.dry_run { "could change" } else { "changed" })
         });
     }

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::group_reset::{Selection, partitions, selection};
 use super::{connect, topic};
-use crate::cli::{KafkaArgs, OutputArgs};
+use crate::cli::{Format, KafkaArgs, OutputArgs};
 use crate::output::{Table, show};
 
 #[derive(Debug, Args)]
@@ -39,6 +39,9 @@ pub(crate) async fn delete_offsets(args: DeleteOffsetsArgs) -> anyhow::Result<()
             Ok(()) => rows.push(Row { topic: name, partition: partition.get(), deleted: true }),
             Err(error) => failed = Some(topic::report(failed, error)),
         }
+    }
+    if rows.is_empty() && args.output.output == Format::Table {
+        return failed.map_or(Ok(()), |error| Err(error.into()));
     }
     show(args.output.output, &rows, || {
         let mut table = Table::new(["TOPIC", "PARTITION", "OFFSET"]);

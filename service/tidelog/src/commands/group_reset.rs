@@ -149,8 +149,10 @@ pub(crate) async fn reset(args: ResetArgs) -> anyhow::Result<()> {
             group.state,
             counted(group.members.len(), "member")
         ),
-        // A group may get positions before it has ever had a member.
-        Err(error) if error.kafka_error() != Some(KafkaError::GroupIdNotFound) => return Err(error.into()),
+        // A group may get positions before it has ever had a member; of one that is not there, none can be meant.
+        Err(error) if args.all_topics || error.kafka_error() != Some(KafkaError::GroupIdNotFound) => {
+            return Err(error.into());
+        }
         _ => {}
     }
     let committed: BTreeMap<(String, PartitionIndex), CommittedOffset> =

@@ -179,6 +179,8 @@ impl Http {
         if let HttpError::Status { status, message, .. } = &mut problem {
             message.push_str(match (*status, &self.credentials) {
                 (401 | 403, Credentials::Withheld) => "; a password goes only over https:// or to this machine",
+                // They were wrong, not missing.
+                (401, Credentials::Basic(..)) => "",
                 (401, _) => {
                     "; set TIDELOG_TOKEN or --token (`tidelog token NAME` makes one with the server's secret), or --user \
                      with a password in TIDELOG_PASSWORD"
@@ -209,6 +211,9 @@ fn hint(texts: &[String]) -> Option<&'static str> {
     }
     if said("InvalidContentType") || said("corrupt message") {
         return Some("the server does not encrypt there: http:// in --url (TIDELOG_URL)");
+    }
+    if said("connection closed before message completed") {
+        return Some("the server hung up without an answer; see that --url (TIDELOG_URL) names the HTTP port");
     }
     if said("UnknownIssuer") {
         return Some(
@@ -372,6 +377,9 @@ mod tests {
         http.credentials = Credentials::Bearer("x".into());
         let error = http.problem(403, "Forbidden", br#"{"detail":"Not authorized."}"#).to_string();
         assert!(error.starts_with("Not authorized (Forbidden"), "{error}");
+        http.credentials = Credentials::Basic("alice".into(), "x".into());
+        let error = http.problem(401, "Unauthorized", br#"{"detail":"Wrong user or password."}"#).to_string();
+        assert!(error.starts_with("Wrong user or password (Unauthorized"), "{error}");
         http.credentials = Credentials::Withheld;
         let error = http.problem(401, "Unauthorized", b"<html>").to_string();
         assert!(error.starts_with("Unauthorized; a password goes only over https://"), "{error}");
@@ -391,6 +399,8 @@ mod tests {
     #[test]
     fn known_troubles_have_a_way_out() {
         let told = |text: &str| hint(&["error sending request".to_owned(), text.to_owned()]);
+        let hung_up = told("connection closed before message completed");
+        assert!(hung_up.is_some_and(|hint| hint.contains("HTTP port")));
         assert!(told("invalid HTTP version parsed").is_some_and(|hint| hint.contains("https://")));
         assert!(
             told("received corrupt message of type InvalidContentType").is_some_and(|hint| hint.contains("http://"))

@@ -123,7 +123,8 @@ pub(crate) async fn run(args: ProduceArgs) -> anyhow::Result<()> {
     let brokers = args.kafka.brokers.as_str();
     let line = |why: Option<&str>| Some(waiting(brokers, "to store records", why));
     let starting = || client.obstacle().and_then(|why| line(Some(&why)));
-    let producer = telling(starting, Producer::start(&client, options)).await?;
+    let started = telling(starting, Producer::start(&client, options)).await;
+    let producer = started.map_err(|error| explained(error, &args.topic))?;
     let mut input = lines::read(args.file.as_deref())?;
     let mut tally = Tally { json: is_json(&args.output), ..Tally::default() };
     // The first write to a topic creates it: who misspelt a name should learn so.
@@ -161,6 +162,20 @@ pub(crate) async fn run(args: ProduceArgs) -> anyhow::Result<()> {
     }
     result?;
     tally.first_error.map_or(Ok(()), |error| Err(error.into()))
+}
+
+/// The server speaks of the cluster; whoever may write to some topic gets a producer id (KIP-679).
+fn explained(error: ClientError, topic: &str) -> ClientError {
+    match error {
+        ClientError::Kafka { error: error @ KafkaError::ClusterAuthorizationFailed, .. } => ClientError::Kafka {
+            error,
+            what: format!("topic `{topic}`"),
+            message: format!(
+                "you may write to no topic; `tidelog acl add --allow PRINCIPAL --producer --topic {topic}` allows it"
+            ),
+        },
+        other => other,
+    }
 }
 
 async fn send_all(

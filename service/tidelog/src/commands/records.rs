@@ -76,7 +76,7 @@ pub(crate) async fn run(args: RecordsArgs) -> anyhow::Result<()> {
     for ((partition, _), result) in wanted.iter().zip(results) {
         match result {
             Ok(start) => rows.push(Row { partition: partition.get(), log_start_offset: start.get() }),
-            Err(error) => errors.push(with_range(&client, &info, *partition, error).await),
+            Err(error) => errors.push(explained(&client, &info, *partition, error).await),
         }
     }
     let failed = errors.into_iter().fold(None, |earlier, error| Some(topic::report(earlier, error)));
@@ -93,13 +93,19 @@ pub(crate) async fn run(args: RecordsArgs) -> anyhow::Result<()> {
     failed.map_or(Ok(()), |error| Err(error.into()))
 }
 
-/// An offset that a partition does not have is told with those that it has.
-async fn with_range(client: &Client, info: &TopicInfo, partition: PartitionIndex, error: ClientError) -> ClientError {
-    let ClientError::Kafka { error: error @ KafkaError::OffsetOutOfRange, what, message } = error else { return error };
-    let ends = topic::ends(client, info).await.unwrap_or_default();
-    let range = info.partitions.iter().zip(ends).find(|(known, _)| known.index == partition).map(|(_, range)| range);
-    let message =
-        range.map_or(message, |(start, end)| format!("it has offsets from {start} up to, not including, {end}"));
+/// An offset that a partition does not have is told with those that it has, and which policy is in the way: the answer has codes only.
+async fn explained(client: &Client, info: &TopicInfo, partition: PartitionIndex, error: ClientError) -> ClientError {
+    let ClientError::Kafka { error, what, message } = error else { return error };
+    let message = match error {
+        KafkaError::OffsetOutOfRange => {
+            let ends = topic::ends(client, info).await.unwrap_or_default();
+            let mut ranges = info.partitions.iter().zip(ends);
+            let range = ranges.find(|(known, _)| known.index == partition).map(|(_, range)| range);
+            range.map_or(message, |(start, end)| format!("it has offsets from {start} up to, not including, {end}"))
+        }
+        KafkaError::PolicyViolation => "its cleanup.policy does not delete; compact,delete would do both".into(),
+        _ => message,
+    };
     ClientError::Kafka { error, what, message }
 }
 
@@ -115,11 +121,11 @@ async fn before(
     info: &TopicInfo,
     args: &DeleteArgs,
 ) -> anyhow::Result<Vec<(PartitionIndex, Option<Offset>)>> {
-    // One that does not exist is refused by the server.
     let partitions: Vec<PartitionIndex> = match args.partition.is_empty() {
         true => info.partitions.iter().map(|partition| partition.index).collect(),
         false => args.partition.iter().copied().map(PartitionIndex).collect(),
     };
+    partitions.iter().try_for_each(|partition| topic::has_partition(info, *partition))?;
     let Some(time) = args.before.before_time else {
         let offset = match args.before.before_offset {
             Some(Before::Offset(offset)) => Some(offset),

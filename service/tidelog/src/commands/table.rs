@@ -68,7 +68,7 @@ struct Happened {
 impl Tables {
     fn render(&self) -> String {
         if self.tables.is_empty() {
-            return "no topic is exported as a table; tidelog.table.enable=true makes it one\n".into();
+            return "no topic that you can see is exported as a table; tidelog.table.enable=true makes it one\n".into();
         }
         let mut table = Table::new([
             "TOPIC",

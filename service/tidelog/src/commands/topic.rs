@@ -7,13 +7,13 @@ use serde_json::json;
 use tidelog_client::{
     Client, ClientError, ConfigChange, ConfigEntry, ConfigResource, Isolation, NewTopic, OffsetQuery, TopicInfo,
 };
-use tidelog_model::{KafkaError, NodeId, TopicId};
+use tidelog_model::{KafkaError, NodeId, PartitionIndex, TopicId};
 
 use super::connect;
 use super::entries::{self, EntryArgs};
 use super::parse::key_value;
 use crate::cli::{Format, KafkaArgs, OutputArgs};
-use crate::output::{Table, Usage, note, show};
+use crate::output::{Table, Usage, are, note, show};
 
 #[derive(Debug, Args)]
 pub(crate) struct TopicArgs {
@@ -190,6 +190,18 @@ async fn create(args: CreateArgs) -> anyhow::Result<()> {
         done.iter().map(line).collect()
     })?;
     failed.map_or(Ok(()), |error| Err(error.into()))
+}
+
+/// Refuses a partition that the topic does not have.
+pub(crate) fn has_partition(topic: &TopicInfo, partition: PartitionIndex) -> Result<(), ClientError> {
+    if topic.partition(partition).is_some() {
+        return Ok(());
+    }
+    Err(ClientError::Kafka {
+        error: KafkaError::UnknownTopicOrPartition,
+        what: format!("partition {}-{partition}", topic.name),
+        message: format!("there {}, numbered from 0", are(topic.partitions.len(), "partition")),
+    })
 }
 
 /// Of several errors the last one ends the command; the others are told at once.

@@ -7,12 +7,13 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::json;
 use tidelog_client::{ActiveProducer, Client, ClientError, TransactionDescription, TransactionQuery};
-use tidelog_model::{KafkaError, PartitionIndex};
+use tidelog_model::PartitionIndex;
 
 use super::connect;
 use super::parse::duration;
+use super::topic::has_partition;
 use crate::cli::{KafkaArgs, OutputArgs};
-use crate::output::{Table, are, show, time_for_people};
+use crate::output::{Table, show, time_for_people};
 
 #[derive(Debug, Args)]
 pub(super) struct ProducersArgs {
@@ -136,13 +137,7 @@ async fn open_since(
             let what = format!("topic {}", topic.name);
             return Err(ClientError::Kafka { error, what, message: error.message().trim_end_matches('.').to_owned() });
         }
-        if let Some(wanted) = partition.filter(|wanted| topic.partition(*wanted).is_none()) {
-            return Err(ClientError::Kafka {
-                error: KafkaError::UnknownTopicOrPartition,
-                what: format!("partition {}-{wanted}", topic.name),
-                message: format!("there {}, numbered from 0", are(topic.partitions.len(), "partition")),
-            });
-        }
+        partition.map_or(Ok(()), |wanted| has_partition(&topic, wanted))?;
         let indexes = topic.partitions.iter().map(|partition| partition.index);
         for index in indexes.filter(|index| partition.is_none_or(|partition| partition == *index)) {
             let producers = client.active_producers(&topic.name, index).await?;

@@ -39,10 +39,15 @@ pub(super) fn run(args: &DumpArgs) -> anyhow::Result<()> {
         records: args.records,
         format,
         buffer: Vec::new(),
+        known: 0,
         damaged: 0,
     };
     for path in &args.paths {
+        let before = out.known;
         out.path(path)?;
+        if out.known == before {
+            bail!("{} holds no file that this command knows", path.display());
+        }
     }
     out.out.flush()?;
     match out.damaged {
@@ -66,6 +71,8 @@ struct Output<W> {
     records: bool,
     format: LineFormat,
     buffer: Vec<u8>,
+    /// Files that were looked into.
+    known: u64,
     damaged: u64,
 }
 
@@ -98,6 +105,7 @@ impl<W: Write> Output<W> {
     /// False if the name is none of ours.
     fn file(&mut self, path: &Path) -> anyhow::Result<bool> {
         let Some(kind) = path.file_name().and_then(OsStr::to_str).and_then(files::kind) else { return Ok(false) };
+        self.known = self.known.saturating_add(1);
         let shown = path.display().to_string();
         if !self.json {
             writeln!(self.out, "{shown}")?;
