@@ -6,6 +6,7 @@ pub(crate) const TABLES: &[&str] = &[
     "service/metadata/src/topic_config/table.rs",
     "service/metadata/src/broker_config/table.rs",
     "service/metadata/src/group_config.rs",
+    "service/metadata/src/client_metrics.rs",
 ];
 
 /// A file, a test in it, and the settings that it proves.
@@ -142,6 +143,7 @@ pub(crate) const CASES: &[(&str, &str, &[&str])] = &[
             "streams.session.timeout.ms",
         ],
     ),
+    ("tests/e2e/settings/broker.rs", "subscriptions_to_clients_metrics_are_kept", &["interval.ms", "match", "metrics"]),
     ("tests/e2e/settings/groups.rs", "group_consumer_assignors", &["group.consumer.assignors"]),
     ("tests/e2e/settings/groups.rs", "group_consumer_migration_policy", &["group.consumer.migration.policy"]),
     ("tests/e2e/settings/groups.rs", "offsets_retention_check_interval_ms", &["offsets.retention.check.interval.ms"]),

@@ -191,10 +191,10 @@ impl Broker {
 
     /// One summary: what was taken over, and what was not.
     fn tell(&self, log: &KraftLog, kraft: &KraftImage, topics: usize, inherited: &Inherited, told: &Told) {
-        let Inherited { broker_settings, groups, quotas, acls, credentials, tokens } = *inherited;
+        let Inherited { broker_settings, groups, client_metrics, quotas, acls, credentials, tokens } = *inherited;
         let metadata_version = kraft.features.get("metadata.version").copied().unwrap_or_default();
         info!(
-            topics, broker_settings, groups, quotas, acls, credentials, tokens, metadata_version, end = %log.end,
+            topics, broker_settings, groups, client_metrics, quotas, acls, credentials, tokens, metadata_version, end = %log.end,
             "took over the metadata of Apache Kafka"
         );
         let mut lines: Vec<String> = told.lines().collect();

@@ -8,7 +8,8 @@ use tidelog_metadata::decide::{self, ConfigEdit, Plan, Refusal, Settings};
 use tidelog_metadata::port::Transaction;
 use tidelog_metadata::topic_config::describe_topic;
 use tidelog_metadata::{
-    ClusterImage, ConfigSource, Described, ImageChange, TopicConfig, TopicDefaults, TopicOverrides,
+    ClientMetricsOverrides, ClusterImage, ConfigSource, Described, ImageChange, TopicConfig, TopicDefaults,
+    TopicOverrides,
 };
 use tidelog_model::{Caller, KafkaError, NodeId, TopicId};
 use tidelog_security::{Operation, Resource};
@@ -56,8 +57,7 @@ impl ConfigResourceKind {
 }
 
 impl Broker {
-    /// The names of a kind's resources (KIP-1142). Client metrics have no configuration here, so there are none; of
-    /// groups those that set something of their own.
+    /// The names of a kind's resources (KIP-1142); of groups those that set something of their own.
     pub fn config_resources(&self, caller: &Caller, kind: ConfigResourceKind) -> Result<Vec<String>, BrokerError> {
         self.may_cluster(caller, Operation::DescribeConfigs)?;
         let image = self.image();
@@ -66,7 +66,7 @@ impl Broker {
             ConfigResourceKind::Broker | ConfigResourceKind::BrokerLogger => {
                 image.brokers().map(|(node, _)| node.to_string()).collect()
             }
-            ConfigResourceKind::ClientMetrics => Vec::new(),
+            ConfigResourceKind::ClientMetrics => image.client_metrics_names().map(str::to_owned).collect(),
             ConfigResourceKind::Group => image.configured_groups().map(str::to_owned).collect(),
         })
     }
@@ -153,7 +153,10 @@ impl Broker {
             return Err(KafkaError::TopicAuthorizationFailed.into());
         }
         let alter = async {
-            self.known_topic(&self.image(), &TopicRef::from(topic))?;
+            // What has no name has words of its own.
+            if !topic.is_empty() {
+                self.known_topic(&self.image(), &TopicRef::from(topic))?;
+            }
             let decide = |image: &ClusterImage, settings: Settings<'_>| {
                 decide::alter_topic_configs(image, settings, topic, &edit)
             };
@@ -250,6 +253,45 @@ impl Broker {
         altered
     }
 
+    /// Every setting of a subscription to clients' metrics, whether there is one of this name or not.
+    pub fn client_metrics(&self, caller: &Caller, name: &str) -> Result<Vec<Described>, BrokerError> {
+        self.may_cluster(caller, Operation::DescribeConfigs)?;
+        if name.is_empty() {
+            let message = "Client metrics subscription name must not be empty";
+            return Err(BrokerError::new(KafkaError::InvalidRequest, message));
+        }
+        let image = self.image();
+        Ok(image
+            .client_metrics(name)
+            .map(|stored| stored.value.describe())
+            .unwrap_or_else(|| ClientMetricsOverrides::default().describe()))
+    }
+
+    /// Changes a subscription to clients' metrics. It is only kept: no client is asked.
+    pub async fn alter_client_metrics(
+        &self,
+        caller: &Caller,
+        name: &str,
+        edit: impl Into<ConfigEdit>,
+        validate_only: bool,
+    ) -> Result<(), BrokerError> {
+        let edit = edit.into();
+        let names = Listed(edit.names());
+        self.may_cluster_about(caller, Operation::AlterConfigs, &format_args!("client metrics {name}: {names}"))?;
+        let altered = self
+            .cluster_image()
+            .carry_out(|image| {
+                let change = decide::alter_client_metrics(image, name, &edit)?;
+                Ok(((), change.filter(|_| !validate_only).map_or_else(Plan::default, Plan::of)))
+            })
+            .await;
+        if !validate_only {
+            let names = Listed(edit.names());
+            self.audit_change(caller, "ALTER_CLIENT_METRICS", &format_args!("{name}: {names}"), &altered);
+        }
+        altered
+    }
+
     /// Changes what partitions follow, unless it is only to be judged, and waits until they do.
     async fn alter_settings(
         &self,
@@ -322,6 +364,15 @@ pub(crate) fn warn_of_unfit(before: &ClusterImage, image: &ClusterImage, changes
                 for (name, unfit) in stored.value.unfit() {
                     if known.is_none_or(|known| !known.value.unfit().any(|old| old == (name, unfit))) {
                         warn!(group, name, value = unfit.value, reason = %unfit.reason, "{KEPT}");
+                    }
+                }
+            }
+            ImageChange::ClientMetrics(subscription) => {
+                let Some(stored) = image.client_metrics(subscription) else { continue };
+                let known = before.client_metrics(subscription);
+                for (name, unfit) in stored.value.unfit() {
+                    if known.is_none_or(|known| !known.value.unfit().any(|old| old == (name, unfit))) {
+                        warn!(subscription, name, value = unfit.value, reason = %unfit.reason, "{KEPT}");
                     }
                 }
             }

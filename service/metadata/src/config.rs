@@ -71,6 +71,8 @@ pub enum ConfigSource {
     Default = 5,
     /// The level of a broker's logger (KIP-412).
     DynamicBrokerLogger = 6,
+    /// Said by the subscription to clients' metrics.
+    DynamicClientMetrics = 7,
     /// Set on the group.
     DynamicGroup = 8,
 }

@@ -18,6 +18,7 @@ use tidelog_model::{
 use uuid::Uuid;
 
 use crate::broker_config::BrokerOverrides;
+use crate::client_metrics::ClientMetricsOverrides;
 use crate::group_config::GroupOverrides;
 use crate::keys::{
     BrokerValue, ClusterValue, ControllerValue, DelegationTokenValue, DeletionValue, Key, KeyError, PartitionState,
@@ -101,6 +102,8 @@ pub enum ImageChange {
     BrokerConfigs(Option<NodeId>),
     /// A group's own settings.
     GroupConfigs(String),
+    /// A subscription to clients' metrics.
+    ClientMetrics(String),
     /// The producer id blocks.
     ProducerIds,
     /// The quotas of one entity.
@@ -129,6 +132,7 @@ pub struct ClusterImage {
     deletions: SharedMap<TopicId, Arc<Versioned<DeletionValue>>>,
     broker_configs: BTreeMap<Option<NodeId>, Arc<Versioned<BrokerOverrides>>>,
     group_configs: SharedMap<String, Arc<Versioned<GroupOverrides>>>,
+    client_metrics: BTreeMap<String, Arc<Versioned<ClientMetricsOverrides>>>,
     producer_ids: Option<Versioned<ProducerIdsValue>>,
     /// Replaced as a whole by each change: requests look it up, changes are rare.
     quotas: Arc<QuotaTable>,
@@ -274,6 +278,16 @@ impl ClusterImage {
         self.group_configs.len()
     }
 
+    /// A subscription to clients' metrics.
+    pub fn client_metrics(&self, name: &str) -> Option<&Versioned<ClientMetricsOverrides>> {
+        self.client_metrics.get(name).map(|stored| &**stored)
+    }
+
+    /// The names of all of them, ascending.
+    pub fn client_metrics_names(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.client_metrics.keys().map(String::as_str)
+    }
+
     /// Where the next block of producer ids begins.
     pub fn producer_ids(&self) -> Option<&Versioned<ProducerIdsValue>> {
         self.producer_ids.as_ref()
@@ -381,6 +395,10 @@ impl ClusterImage {
             let differs = self.group_configs.get(group) != newer.group_configs.get(group);
             tell(differs, ImageChange::GroupConfigs(group.clone()));
         }
+        for name in self.client_metrics.keys().chain(newer.client_metrics.keys()) {
+            let differs = self.client_metrics.get(name) != newer.client_metrics.get(name);
+            tell(differs, ImageChange::ClientMetrics(name.clone()));
+        }
         for (id, _) in self.delegation_tokens.iter().chain(newer.delegation_tokens.iter()) {
             let differs = self.delegation_token(id) != newer.delegation_token(id);
             tell(differs, ImageChange::DelegationToken(id.clone()));
@@ -472,6 +490,10 @@ impl ClusterImage {
                 self.group_configs.insert(group.clone(), Arc::new(Versioned { value, revision }));
                 told.insert(ImageChange::GroupConfigs(group));
             }
+            Item::ClientMetrics(name, value) => {
+                self.client_metrics.insert(name.clone(), Arc::new(Versioned { value, revision }));
+                told.insert(ImageChange::ClientMetrics(name));
+            }
             Item::ProducerIds(value) => {
                 self.producer_ids = Some(Versioned { value, revision });
                 told.insert(ImageChange::ProducerIds);
@@ -550,6 +572,10 @@ impl ClusterImage {
             Key::GroupConfigs(group) => {
                 self.group_configs.remove(group);
                 told.insert(ImageChange::GroupConfigs(group.clone()));
+            }
+            Key::ClientMetrics(name) => {
+                self.client_metrics.remove(name);
+                told.insert(ImageChange::ClientMetrics(name.clone()));
             }
             Key::ProducerIds => {
                 self.producer_ids = None;

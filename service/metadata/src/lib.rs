@@ -7,9 +7,10 @@
 //! - [`decide`]: requests → transactions (or a Kafka error with its sentence).
 //! - [`kraft`]: what the metadata of another broker said, for a start that takes over its directory.
 //! - [`features`]: which levels of features hold.
-//! - [`topic_config`], [`broker_config`], [`group_config`]: every setting once, with type, default, bounds and doc.
+//! - [`topic_config`], [`broker_config`], [`group_config`], [`client_metrics`]: every setting once, with type, default, bounds and doc.
 
 pub mod broker_config;
+pub mod client_metrics;
 pub mod config;
 mod consumer_times;
 pub mod decide;
@@ -24,6 +25,7 @@ pub mod port;
 pub mod topic_config;
 
 pub use broker_config::{BrokerConfig, BrokerOverrides};
+pub use client_metrics::ClientMetricsOverrides;
 pub use config::{ConfigDef, ConfigError, ConfigSource, ConfigType, Described, Synonym};
 pub use consumer_times::{ConsumerBounds, ConsumerTimes};
 pub use group_config::GroupOverrides;

@@ -27,11 +27,14 @@ pub const MAX_ACL_TEXT_BYTES: usize = 4 * 1024;
 /// Most users with SCRAM credentials: every broker holds them.
 pub const MAX_SCRAM_CREDENTIALS: usize = 20_000;
 
-/// Longest group with settings of its own, bytes: it is part of a key.
-pub const MAX_CONFIGURED_GROUP_BYTES: usize = 255;
+/// Longest name of a group or of a subscription to clients' metrics with settings of its own, bytes: it is part of a key.
+pub const MAX_CONFIGURED_NAME_BYTES: usize = 255;
 
 /// Most groups with settings of their own: every broker holds them.
 pub const MAX_GROUP_CONFIGS: usize = 20_000;
+
+/// Most subscriptions to clients' metrics: every broker holds them, and there are a few.
+pub const MAX_CLIENT_METRICS: usize = 1_000;
 
 /// Most delegation tokens: every broker holds them, and looks through all of them to find one by its secret (milliseconds).
 pub const MAX_DELEGATION_TOKENS: usize = 10_000;
@@ -76,5 +79,5 @@ pub const MAX_ENDPOINTS: usize = 32;
 
 const _: () = assert!(MAX_KEY_BYTES > 2 * tidelog_model::limits::MAX_TOPIC_NAME_LENGTH);
 const _: () = assert!(MAX_KEY_BYTES > MAX_USER_BYTES + "scram/SCRAM-SHA-256/".len());
-const _: () = assert!(MAX_KEY_BYTES > MAX_CONFIGURED_GROUP_BYTES + "configs/group/".len());
+const _: () = assert!(MAX_KEY_BYTES > MAX_CONFIGURED_NAME_BYTES + "configs/client-metrics/".len());
 const _: () = assert!(MAX_CONFIG_VALUE_BYTES * 50 < MAX_TRANSACTION_BYTES);

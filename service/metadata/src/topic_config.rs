@@ -79,7 +79,7 @@ impl TopicOverrides {
 
 const REMOTE: &str = "remote.storage.enable";
 
-/// Overrides `segment.bytes`; shown to nobody, as in Kafka.
+/// Overrides `segment.bytes`; shown only where it is set, as in Kafka.
 pub(crate) const INTERNAL_SEGMENT_BYTES: &str = "internal.segment.bytes";
 
 /// What decides which records go for good.
@@ -344,7 +344,11 @@ pub fn describe_topic(overrides: &TopicOverrides, defaults: &TopicDefaults) -> V
     let config = TopicConfig::effective(overrides, defaults);
     TOPIC_CONFIGS
         .iter()
-        .filter(|def| def.name != INTERNAL_SEGMENT_BYTES)
+        .filter(|def| {
+            def.name != INTERNAL_SEGMENT_BYTES
+                || overrides.get(def.name).is_some()
+                || overrides.unfit_ones().contains_key(def.name)
+        })
         .map(|def| {
             let own = overrides.get(def.name);
             let mut synonyms: Vec<Synonym> =

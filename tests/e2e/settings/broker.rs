@@ -170,3 +170,53 @@ fn what_has_no_meaning_is_kept() {
         server.start_again();
     }
 }
+
+/// Kafka's tool for them sets, lists and shows them; no client is asked for anything.
+#[test]
+fn subscriptions_to_clients_metrics_are_kept() {
+    let settings =
+        [("interval.ms", "1000"), ("match", "client_id=a.*,client_source_port=9.*"), ("metrics", "org.apache.kafka.")];
+    let mut server = Server::start(tidelog_harness::options!());
+    let alter = |server: &Server, name: &str, configs: &[(&str, Option<&str>)]| {
+        let change = |(name, value): &(&str, Option<&str>)| AlterableConfig {
+            name: (*name).into(),
+            config_operation: i8::from(value.is_none()),
+            value: value.map(Into::into),
+            ..Default::default()
+        };
+        let configs = configs.iter().map(change).collect();
+        let resource =
+            AlterConfigsResource { resource_type: 16, resource_name: name.into(), configs, ..Default::default() };
+        let request = IncrementalAlterConfigsRequest { resources: vec![resource], ..Default::default() };
+        Raw::connect(server.kafka()).call(1, &request).responses[0].error_code
+    };
+    let listed = |server: &Server, version| {
+        let request = ListConfigResourcesRequest {
+            resource_types: if version > 0 { vec![16] } else { vec![] },
+            ..Default::default()
+        };
+        let answer = Raw::connect(server.kafka()).call(version, &request);
+        answer.config_resources.iter().map(|one| one.resource_name.to_string()).collect::<Vec<_>>()
+    };
+    let invalid = (KafkaError::InvalidRequest.code(), KafkaError::InvalidConfig.code());
+    assert_eq!(alter(&server, "sub", &[("interval.ms", Some("99"))]), invalid.0);
+    assert_eq!(alter(&server, "sub", &[("match", Some("nope=a"))]), invalid.1);
+    assert_eq!(alter(&server, "", &[("interval.ms", Some("1000"))]), invalid.0);
+    assert_eq!(listed(&server, 1), [""; 0]);
+    assert_eq!(alter(&server, "sub", &settings.map(|(name, value)| (name, Some(value)))), 0);
+    for _ in 0..2 {
+        assert_eq!((listed(&server, 0), listed(&server, 1)), (vec!["sub".to_owned()], vec!["sub".to_owned()]));
+        let shown = described(&server, 16, "sub");
+        for (name, value) in settings {
+            let one = shown.iter().find(|one| *one.name == *name).unwrap();
+            assert_eq!((one.value.as_deref(), one.config_source), (Some(value), 7), "{name}");
+        }
+        server.stop();
+        server.start_again();
+    }
+    assert_eq!(alter(&server, "sub", &settings.map(|(name, _)| (name, None))), 0);
+    assert_eq!(listed(&server, 1), [""; 0]);
+    let defaults: Vec<_> =
+        described(&server, 16, "sub").into_iter().map(|one| one.value.unwrap().to_string()).collect();
+    assert_eq!(defaults, ["300000", "", ""]);
+}

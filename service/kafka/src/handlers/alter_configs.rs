@@ -43,6 +43,9 @@ async fn replace(
     match ConfigResource::from_wire(resource.resource_type, &resource.resource_name)? {
         ConfigResource::Topic(name) => broker.alter_topic_configs(&request.caller, name, all, validate_only).await,
         ConfigResource::Broker(name) => broker.alter_broker_configs(&request.caller, name, all, validate_only).await,
+        ConfigResource::ClientMetrics(name) => {
+            broker.alter_client_metrics(&request.caller, name, all, validate_only).await
+        }
         ConfigResource::Group(name) => broker.alter_group_configs(&request.caller, name, all, validate_only).await,
         // Kafka's answer: levels are changed one by one only.
         ConfigResource::Loggers(_) => {

@@ -30,6 +30,7 @@ fn find(request: &Request<'_>, resource: &DescribeConfigsResource) -> Result<Vec
         ConfigResource::Topic(name) => broker.topic_configs(&request.caller, &TopicRef::from(name)),
         ConfigResource::Broker(name) => broker.broker_configs(&request.caller, name),
         ConfigResource::Loggers(name) => broker.loggers(&request.caller, name),
+        ConfigResource::ClientMetrics(name) => broker.client_metrics(&request.caller, name),
         ConfigResource::Group(name) => broker.group_configs(&request.caller, name),
     }
 }

@@ -40,6 +40,9 @@ async fn alter(request: &Request<'_>, resource: &AlterConfigsResource, validate_
             broker.alter_broker_configs(&request.caller, name, changes, validate_only).await
         }
         ConfigResource::Loggers(name) => broker.alter_loggers(&request.caller, name, &changes, validate_only),
+        ConfigResource::ClientMetrics(name) => {
+            broker.alter_client_metrics(&request.caller, name, changes, validate_only).await
+        }
         ConfigResource::Group(name) => broker.alter_group_configs(&request.caller, name, changes, validate_only).await,
     }
 }

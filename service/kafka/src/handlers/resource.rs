@@ -14,17 +14,20 @@ pub(crate) enum ConfigResource<'a> {
     Broker(&'a str),
     /// The loggers of a broker by its number as text.
     Loggers(&'a str),
+    /// A subscription to clients' metrics by its name.
+    ClientMetrics(&'a str),
     /// A group by its id.
     Group(&'a str),
 }
 
 impl<'a> ConfigResource<'a> {
-    /// Kafka's numbers: 2 is a topic, 4 a broker, 8 its loggers, 32 a group. Others have no configuration here.
+    /// Kafka's numbers: 2 is a topic, 4 a broker, 8 its loggers, 16 a subscription to clients' metrics, 32 a group. There are no others.
     pub(crate) fn from_wire(kind: i8, name: &'a str) -> Result<Self, BrokerError> {
         match kind {
             2 => Ok(ConfigResource::Topic(name)),
             4 => Ok(ConfigResource::Broker(name)),
             8 => Ok(ConfigResource::Loggers(name)),
+            16 => Ok(ConfigResource::ClientMetrics(name)),
             32 => Ok(ConfigResource::Group(name)),
             _ => {
                 let message = format!("resources of type {kind} have no configuration here");

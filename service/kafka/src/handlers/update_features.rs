@@ -24,16 +24,13 @@ pub(crate) async fn handle(request: Request<'_>, message: UpdateFeaturesRequest)
     let updates: Vec<_> = message.feature_updates.iter().map(update).collect();
     let error = request.session.broker.update_features(&request.caller, &updates, message.validate_only).err();
     let (error_code, error_message) = (code(error.as_ref()), error.as_ref().and_then(sentence));
-    let result = |feature: Str| UpdatableFeatureResult {
-        feature,
-        error_code,
-        error_message: error_message.clone(),
-        ..Default::default()
-    };
+    let result = |feature: Str| UpdatableFeatureResult { feature, ..Default::default() };
+    // An error is that of all of them: nothing has changed.
+    let updated = message.feature_updates.into_iter().filter(|_| error.is_none());
     request.ready(&UpdateFeaturesResponse {
         error_code,
-        error_message: error_message.clone(),
-        results: message.feature_updates.into_iter().map(|update| result(update.feature)).collect(),
+        error_message,
+        results: updated.map(|update| result(update.feature)).collect(),
         ..Default::default()
     })
 }

@@ -69,6 +69,7 @@ async fn what_alter_configs_refuses_has_kafkas_code() {
     let good = || vec![setting("retention.ms", Some("5"))];
     for (case, resource, code) in [
         ("unknown topic", replacement(2, "u", good()), KafkaError::UnknownTopicOrPartition.code()),
+        ("an empty name", replacement(2, "", good()), invalid_request),
         ("no topic's name", replacement(2, "a/b", good()), KafkaError::InvalidTopicException.code()),
         ("unknown setting", replacement(2, "t", vec![setting("retention.mss", Some("5"))]), invalid_config),
         ("null", replacement(2, "t", vec![setting("retention.ms", None)]), invalid_request),
@@ -193,7 +194,20 @@ async fn features_are_told_with_an_epoch_and_not_invented() {
         let request = UpdateFeaturesRequest { feature_updates: vec![update], ..Default::default() };
         let answer = call(&mut stream, version, &request).await;
         assert_eq!(answer.error_code, KafkaError::InvalidUpdateVersion.code());
-        assert_eq!(answer.results.len(), usize::from(version < 2), "from 2 on the answer is for all together");
+        assert_eq!(answer.results.len(), 0, "the error is all that is answered");
+        let update = FeatureUpdateKey {
+            feature: "transaction.version".into(),
+            max_version_level: 2,
+            upgrade_type: 1,
+            ..Default::default()
+        };
+        let request = UpdateFeaturesRequest { feature_updates: vec![update], ..Default::default() };
+        let answer = call(&mut stream, version, &request).await;
+        assert_eq!(
+            (answer.error_code, answer.results.len()),
+            (0, usize::from(version < 2)),
+            "from 2 on for all together"
+        );
     }
 }
 

@@ -7,11 +7,12 @@ use tidelog_model::{HTTP_LISTENER, KafkaError, NodeId};
 
 use super::{Refusal, Settings};
 use crate::broker_config::{BrokerConfig, BrokerOverrides, check_listener};
+use crate::client_metrics::ClientMetricsOverrides;
 use crate::config::{ConfigDef, ConfigError, ConfigType, parse_list};
 use crate::group_config::GroupOverrides;
 use crate::image::{ClusterImage, Versioned};
 use crate::keys::{Key, TopicValue, is_configurable};
-use crate::limits::{MAX_CONFIGURED_GROUP_BYTES, MAX_GROUP_CONFIGS};
+use crate::limits::{MAX_CLIENT_METRICS, MAX_CONFIGURED_NAME_BYTES, MAX_GROUP_CONFIGS};
 use crate::overrides::{self, Overrides};
 use crate::port::{Compare, Transaction, Write};
 use crate::topic_config::{TopicConfig, TopicOverrides};
@@ -167,7 +168,7 @@ pub fn alter_group_configs(
     }
     if !is_configurable(group) {
         let message =
-            format!("A group with settings has at most {MAX_CONFIGURED_GROUP_BYTES} bytes, none a control character.");
+            format!("A group with settings has at most {MAX_CONFIGURED_NAME_BYTES} bytes, none a control character.");
         return Err(Refusal::new(KafkaError::InvalidRequest, message));
     }
     let stored = image.group_configs(group);
@@ -179,6 +180,36 @@ pub fn alter_group_configs(
     let after: GroupOverrides = edited(&before, edit, Refusal::from)?;
     after.check(broker)?;
     Ok((after != before).then(|| stored_as(Key::GroupConfigs(group.to_owned()), stored, &after, after.encode())))
+}
+
+/// Changes a subscription to clients' metrics (KIP-714); the first change makes it, and it is gone once it says nothing.
+pub fn alter_client_metrics(
+    image: &ClusterImage,
+    name: &str,
+    edit: &ConfigEdit,
+) -> Result<Option<Transaction>, Refusal> {
+    let invalid = |message: String| Refusal::new(KafkaError::InvalidRequest, message);
+    if name.is_empty() {
+        return Err(invalid("Subscription name can't be empty".to_owned()));
+    }
+    if !is_configurable(name) {
+        return Err(invalid(format!(
+            "The name of a subscription has at most {MAX_CONFIGURED_NAME_BYTES} bytes, none a control character."
+        )));
+    }
+    let stored = image.client_metrics(name);
+    if stored.is_none() && image.client_metrics_names().len() >= MAX_CLIENT_METRICS {
+        let message = format!("There cannot be more than {MAX_CLIENT_METRICS} subscriptions to clients' metrics.");
+        return Err(Refusal::new(KafkaError::PolicyViolation, message));
+    }
+    let before = stored.map(|stored| stored.value.clone()).unwrap_or_default();
+    // An unknown name and an unfit value have different codes in Kafka.
+    let after: ClientMetricsOverrides = edited(&before, edit, |error| match &error {
+        ConfigError::Unknown { .. } => Refusal::new(KafkaError::InvalidRequest, error.to_string()),
+        ConfigError::Value { .. } | ConfigError::Conflict(_) => Refusal::from(error),
+    })?;
+    after.check_interval().map_err(invalid)?;
+    Ok((after != before).then(|| stored_as(Key::ClientMetrics(name.to_owned()), stored, &after, after.encode())))
 }
 
 /// The settings after the edit, each checked for itself. What nobody touches need not hold, or a stored setting of another version would be

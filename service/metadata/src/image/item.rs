@@ -4,6 +4,7 @@ use tidelog_model::{NodeId, PartitionIndex, QuotaEntity, ScramMechanism, TopicId
 use uuid::Uuid;
 
 use crate::broker_config::BrokerOverrides;
+use crate::client_metrics::ClientMetricsOverrides;
 use crate::group_config::GroupOverrides;
 use crate::keys::{
     AclValue, BrokerValue, ClusterValue, ControllerValue, DelegationTokenValue, DeletionValue, Key, KeyError,
@@ -21,6 +22,7 @@ pub(super) enum Item {
     Deletion(TopicId, DeletionValue),
     BrokerConfigs(Option<NodeId>, BrokerOverrides),
     GroupConfigs(String, GroupOverrides),
+    ClientMetrics(String, ClientMetricsOverrides),
     ProducerIds(ProducerIdsValue),
     Quotas(QuotaEntity, QuotasValue),
     Acl(Uuid, AclValue),
@@ -41,6 +43,7 @@ impl Item {
             Key::Deletion(id) => Item::Deletion(*id, DeletionValue::decode(*id, value)?),
             Key::BrokerConfigs(node) => Item::BrokerConfigs(*node, BrokerOverrides::decode(*node, value)?),
             Key::GroupConfigs(group) => Item::GroupConfigs(group.clone(), GroupOverrides::decode(group, value)?),
+            Key::ClientMetrics(name) => Item::ClientMetrics(name.clone(), ClientMetricsOverrides::decode(name, value)?),
             Key::Acl(id) => Item::Acl(*id, AclValue::decode(*id, value)?),
             Key::Scram(mechanism, user) => {
                 Item::Scram(*mechanism, user.clone(), ScramValue::decode(*mechanism, user, value)?)

@@ -14,6 +14,7 @@
 //! | `deletions/<topic id>` | [`DeletionValue`] | when a topic is deleted, until all that it left behind is gone |
 //! | `configs/broker/<node id or default>` | [`BrokerOverrides`](crate::broker_config::BrokerOverrides) | by IncrementalAlterConfigs |
 //! | `configs/group/<group>` | [`GroupOverrides`](crate::group_config::GroupOverrides) | by IncrementalAlterConfigs |
+//! | `configs/client-metrics/<name>` | [`ClientMetricsOverrides`](crate::client_metrics::ClientMetricsOverrides) | by IncrementalAlterConfigs |
 //! | `quotas/<entity>` | [`QuotasValue`] | by AlterClientQuotas |
 //! | `acls/<id>` | [`AclValue`] | by CreateAcls, until DeleteAcls |
 //! | `scram/<mechanism>/<user>` | [`ScramValue`] | by AlterUserScramCredentials, and by `tidelog user create` |
@@ -23,6 +24,7 @@
 mod acl;
 mod broker;
 mod broker_configs;
+mod client_metrics;
 mod cluster;
 mod controller;
 mod delegation_token;
@@ -59,7 +61,7 @@ pub use quotas::QuotasValue;
 pub use scram::ScramValue;
 pub use topic::TopicValue;
 
-use crate::limits::{MAX_CONFIGURED_GROUP_BYTES, MAX_KEY_BYTES, MAX_TRANSACTION_BYTES, MAX_USER_BYTES};
+use crate::limits::{MAX_CONFIGURED_NAME_BYTES, MAX_KEY_BYTES, MAX_TRANSACTION_BYTES, MAX_USER_BYTES};
 
 /// A key of the store, parsed. Its text form is its `Display`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -82,6 +84,8 @@ pub enum Key {
     BrokerConfigs(Option<NodeId>),
     /// `configs/group/<group>`; the group is everything behind the second `/`
     GroupConfigs(String),
+    /// `configs/client-metrics/<name>`; the name is everything behind the second `/`
+    ClientMetrics(String),
     /// `producer-ids`
     ProducerIds,
     /// `quotas/<entity>`
@@ -133,6 +137,7 @@ impl fmt::Display for Key {
             Key::BrokerConfigs(Some(node)) => write!(f, "configs/broker/{node}"),
             Key::BrokerConfigs(None) => f.write_str("configs/broker/default"),
             Key::GroupConfigs(group) => write!(f, "configs/group/{group}"),
+            Key::ClientMetrics(name) => write!(f, "configs/client-metrics/{name}"),
             Key::ProducerIds => f.write_str("producer-ids"),
             Key::Quotas(entity) => write!(f, "quotas/{entity}"),
             Key::Acl(id) => write!(f, "acls/{}", id.hyphenated()),
@@ -173,6 +178,7 @@ impl Key {
             ("configs", rest) => match rest.split_once('/') {
                 Some(("broker", node)) => number(node).map(|node| Key::BrokerConfigs(Some(NodeId(node)))),
                 Some(("group", group)) => is_configurable(group).then(|| Key::GroupConfigs(group.to_string())),
+                Some(("client-metrics", name)) => is_configurable(name).then(|| Key::ClientMetrics(name.to_string())),
                 _ => None,
             },
             _ => None,
@@ -193,9 +199,9 @@ pub fn is_user(name: &str) -> bool {
     !name.is_empty() && name.len() <= MAX_USER_BYTES && !name.contains(char::is_control)
 }
 
-/// May a group have settings of its own? If its id fits a key, and nobody could hide something in it.
-pub fn is_configurable(group: &str) -> bool {
-    !group.is_empty() && group.len() <= MAX_CONFIGURED_GROUP_BYTES && !group.contains(char::is_control)
+/// May a group, or a subscription to clients' metrics, of this name have settings? If it fits a key, and nobody could hide something in it.
+pub fn is_configurable(name: &str) -> bool {
+    !name.is_empty() && name.len() <= MAX_CONFIGURED_NAME_BYTES && !name.contains(char::is_control)
 }
 
 fn number(text: &str) -> Option<i32> {

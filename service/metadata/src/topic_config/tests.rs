@@ -55,11 +55,15 @@ fn unknown_names_are_refused_with_the_nearest_one() {
 }
 
 #[test]
-fn a_segment_for_tests_may_be_smaller_and_is_shown_to_nobody() {
+fn a_segment_for_tests_may_be_smaller_and_is_shown_where_it_is_set() {
     let internal = overrides(&[("segment.bytes", "1048576"), ("internal.segment.bytes", "1024")]);
     assert_eq!(TopicConfig::effective(&internal, &TopicDefaults::default()).segment_bytes, 1_024);
     let described = describe_topic(&internal, &TopicDefaults::default());
-    assert!(described.iter().all(|one| one.name != "internal.segment.bytes"));
+    let shown = |described: &[Described]| {
+        described.iter().find(|one| one.name == "internal.segment.bytes").and_then(|one| one.value.clone())
+    };
+    assert_eq!(shown(&described).as_deref(), Some("1024"));
+    assert_eq!(shown(&describe_topic(&TopicOverrides::default(), &TopicDefaults::default())), None);
     assert_eq!(described.iter().find(|one| one.name == "segment.bytes").unwrap().value.as_deref(), Some("1048576"));
     assert!(TopicOverrides::new([("internal.segment.bytes".to_owned(), "1023".to_owned())]).is_err());
 }

@@ -10,6 +10,7 @@ use tidelog_model::{
 
 use super::Told;
 use crate::broker_config::{BrokerConfig, BrokerOverrides};
+use crate::client_metrics::ClientMetricsOverrides;
 use crate::decide::Refusal;
 use crate::decide::acls::check_acl;
 use crate::decide::plan::Plan;
@@ -21,8 +22,8 @@ use crate::keys::{
 };
 use crate::kraft::{KraftAcl, KraftEntity, KraftImage, KraftScram, KraftToken, resource};
 use crate::limits::{
-    FIRST_PRODUCER_ID_AFTER_ADOPTION, MAX_ACLS, MAX_DELEGATION_TOKENS, MAX_GROUP_CONFIGS, MAX_KEY_BYTES,
-    MAX_SCRAM_CREDENTIALS, MAX_TOKEN_RENEWERS, MAX_USER_BYTES,
+    FIRST_PRODUCER_ID_AFTER_ADOPTION, MAX_ACLS, MAX_CLIENT_METRICS, MAX_DELEGATION_TOKENS, MAX_GROUP_CONFIGS,
+    MAX_KEY_BYTES, MAX_SCRAM_CREDENTIALS, MAX_TOKEN_RENEWERS, MAX_USER_BYTES,
 };
 use crate::overrides::{Overrides, Settings};
 use crate::port::Write;
@@ -34,6 +35,8 @@ pub struct Inherited {
     pub broker_settings: usize,
     /// Groups with settings.
     pub groups: usize,
+    /// Subscriptions to clients' metrics.
+    pub client_metrics: usize,
     /// Entities with quotas.
     pub quotas: usize,
     /// Access rules.
@@ -60,14 +63,12 @@ pub fn inherit_rest(
     let inherited = Inherited {
         broker_settings: broker_settings(kraft, node, told, &mut writes),
         groups: group_settings(kraft, told, &mut writes),
+        client_metrics: client_metrics(kraft, told, &mut writes),
         quotas: quotas(kraft, told, &mut writes),
         acls: acls(kraft, told, &mut writes)?,
         credentials: credentials(image, kraft, told, &mut writes),
         tokens: tokens(kraft, config, now, told, &mut writes),
     };
-    for (_, name) in kraft.configs.keys().filter(|(kind, _)| *kind == resource::CLIENT_METRICS) {
-        told.tell("subscriptions to clients' metrics, which are not known here", name);
-    }
     for (kind, count) in &kraft.unknown {
         told.tell("records of a newer Kafka", format!("{count} of kind {kind}"));
     }
@@ -141,6 +142,28 @@ fn group_settings(kraft: &KraftImage, told: &mut Told, writes: &mut Vec<Write>) 
         if !overrides.is_empty() {
             count += 1;
             writes.push(Write::put(Key::GroupConfigs(group.clone()), overrides.encode()));
+        }
+    }
+    count
+}
+
+fn client_metrics(kraft: &KraftImage, told: &mut Told, writes: &mut Vec<Write>) -> usize {
+    let mut count = 0;
+    for ((_, name), texts) in kraft.configs.iter().filter(|((kind, _), _)| *kind == resource::CLIENT_METRICS) {
+        if !is_configurable(name) || count >= MAX_CLIENT_METRICS {
+            told.tell("subscriptions to clients' metrics that are not possible here", name);
+            continue;
+        }
+        let refuse = |setting: &str| {
+            told.tell(
+                "settings of subscriptions to clients' metrics that are not known here",
+                format!("{setting} of {name}"),
+            );
+        };
+        let overrides: ClientMetricsOverrides = possible(texts, refuse);
+        if !overrides.is_empty() {
+            count += 1;
+            writes.push(Write::put(Key::ClientMetrics(name.clone()), overrides.encode()));
         }
     }
     count

@@ -249,6 +249,37 @@ fn group_settings_change_whether_there_is_a_group_or_not() {
 }
 
 #[test]
+fn subscriptions_to_clients_metrics_come_and_go() {
+    use ConfigOperation::*;
+    let mut world = World::with_brokers(1);
+    let mut alter = |name: &str, changes: &[ConfigChange]| -> Result<bool, KafkaError> {
+        let transaction = alter_client_metrics(&world.image, name, &changes.to_vec().into());
+        let Some(transaction) = transaction.map_err(|refusal| refusal.error)? else { return Ok(false) };
+        assert!(matches!(world.txn(&transaction), Outcome::Committed { .. }));
+        Ok(true)
+    };
+    let interval = |value: &str| change(Set, "interval.ms", Some(value));
+    let patterns = change(Set, "match", Some("client_id=a.*"));
+    assert_eq!(alter("a b", &[interval(" 1000 "), patterns]), Ok(true));
+    assert_eq!(alter("a b", &[interval("1000")]), Ok(false));
+    for (refused, error) in [
+        (interval("99"), KafkaError::InvalidRequest),
+        (interval("x"), KafkaError::InvalidConfig),
+        (change(Set, "match", Some("nope=a")), KafkaError::InvalidConfig),
+        (change(Set, "foo", Some("1")), KafkaError::InvalidRequest),
+    ] {
+        assert_eq!(alter("a b", &[refused]), Err(error));
+    }
+    assert_eq!(alter("", &[interval("1000")]), Err(KafkaError::InvalidRequest));
+    assert_eq!(alter(&"n".repeat(256), &[interval("1000")]), Err(KafkaError::InvalidRequest));
+    assert_eq!(alter("other", &[interval("1000")]), Ok(true));
+    assert_eq!(alter("other", &[change(Delete, "interval.ms", None), change(Delete, "foo", None)]), Ok(true));
+    assert_eq!(world.image.client_metrics_names().collect::<Vec<_>>(), ["a b"]);
+    let stored = world.image.client_metrics("a b").unwrap().value.texts();
+    assert_eq!(stored, [("interval.ms", "1000"), ("match", "client_id=a.*")].map(|(k, v)| (k.into(), v.into())).into());
+}
+
+#[test]
 fn partitions_only_grow() {
     let mut world = World::with_brokers(2);
     world.create(NewTopic { replication_factor: 2, ..new_topic("t", 3) });

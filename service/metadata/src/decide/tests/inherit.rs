@@ -235,7 +235,7 @@ fn what_is_no_topic_is_taken_over_or_told() {
     set(&mut kraft, resource::BROKER, "1", &[("log.segment.bytes", "2000000")]);
     set(&mut kraft, resource::BROKER, "2", &[("log.segment.bytes", "2000000")]);
     set(&mut kraft, resource::GROUP, "g", &[("consumer.session.timeout.ms", "50000"), ("share.x", "1")]);
-    set(&mut kraft, resource::CLIENT_METRICS, "sub", &[("interval.ms", "1")]);
+    set(&mut kraft, resource::CLIENT_METRICS, "sub", &[("interval.ms", "1000"), ("future", "1")]);
     let user = |name: &str| vec![("user".to_owned(), Some(name.to_owned()))];
     kraft.quotas.insert(user("alice"), [("producer_byte_rate".to_owned(), 5.0), ("future".to_owned(), 1.0)].into());
     kraft.quotas.insert(vec![("planet".to_owned(), None)], [("producer_byte_rate".to_owned(), 5.0)].into());
@@ -257,13 +257,14 @@ fn what_is_no_topic_is_taken_over_or_told() {
     kraft.tokens.insert("over".to_owned(), token(2));
     kraft.unknown.insert(77, 3);
     let (inherited, told) = rest(&mut world, &kraft).unwrap();
-    let expected = Inherited { broker_settings: 3, groups: 1, quotas: 1, acls: 1, credentials: 1, tokens: 1 };
+    let expected =
+        Inherited { broker_settings: 3, groups: 1, client_metrics: 1, quotas: 1, acls: 1, credentials: 1, tokens: 1 };
     assert_eq!(inherited, expected);
     for line in [
         "settings of other brokers: 2",
         "(table [broker]): queued.max.requests",
         "not known here: share.x of g",
-        "not known here: sub",
+        "not known here: future of sub",
         "possible here: future of user=alice",
         "possible here: planet=*",
         "possible here: odd",
@@ -282,6 +283,7 @@ fn what_is_no_topic_is_taken_over_or_told() {
         )
     );
     assert_eq!(image.group_configs("g").unwrap().value.texts(), texts(&[("consumer.session.timeout.ms", "50000")]));
+    assert_eq!(image.client_metrics("sub").unwrap().value.texts(), texts(&[("interval.ms", "1000")]));
     let alice = "user=alice".parse().unwrap();
     assert_eq!(image.quotas_of(&alice).unwrap().value.quotas, [(QuotaKind::ProducerByteRate, 5.0)].into());
     assert_eq!(image.scram("alice", ScramMechanism::Sha512).unwrap().value.stored_key, [2; 64]);
