@@ -142,6 +142,9 @@ impl Broker {
             again,
             rest,
         };
+        if !self.has_consumer_protocol() {
+            return ticket(None, GroupTicket::ready(Err(KafkaError::UnsupportedVersion)));
+        }
         let mut named = beat.topics.iter().flatten();
         if named.any(|name| !self.may(caller, Operation::Describe, Resource::Topic(name))) {
             return ticket(None, GroupTicket::ready(Err(KafkaError::TopicAuthorizationFailed)));
@@ -155,7 +158,10 @@ impl Broker {
 
     /// Asks for one group of the consumer protocol. GROUP_ID_NOT_FOUND if there is none, or if it is a classic one.
     pub async fn describe_consumer_group(&self, caller: &Caller, group: GroupId) -> ConsumerGroupTicket {
-        let rest = self.describe_any_group(caller, group.clone()).await;
+        let rest = match self.has_consumer_protocol() {
+            true => self.describe_any_group(caller, group.clone()).await,
+            false => GroupTicket::ready(Err(KafkaError::UnsupportedVersion)),
+        };
         ConsumerGroupTicket { broker: self.clone(), caller: caller.clone(), group, rest }
     }
 }

@@ -1,6 +1,7 @@
 //! Who keeps the metadata, and which levels of features hold, as Kafka's tools ask for it (KIP-595, KIP-584).
 
-use tidelog_metadata::features::{self, FEATURES, Feature, FeatureChange};
+use tidelog_metadata::decide::{self, FeatureUpdate, Plan};
+use tidelog_metadata::features::{FEATURES, FeatureLevel, GROUP_VERSION};
 use tidelog_metadata::keys::Endpoint;
 use tidelog_model::{Caller, NodeId, Timestamp, TopicId};
 use tidelog_security::Operation;
@@ -27,10 +28,10 @@ pub struct QuorumDescription {
 }
 
 /// The features at one moment.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct FeaturesDescription {
-    /// Each feature, whose level holds.
-    pub features: &'static [Feature],
+    /// Each feature.
+    pub levels: Vec<FeatureLevel>,
     /// Grows whenever a level may have changed.
     pub epoch: i64,
 }
@@ -55,25 +56,35 @@ impl Broker {
 
     /// The features. Everybody may know them: clients ask before they say who they are.
     pub fn features(&self, _caller: &Caller) -> FeaturesDescription {
-        FeaturesDescription { features: FEATURES, epoch: self.image().revision().get() }
+        let image = self.image();
+        let level = |feature| FeatureLevel { feature, level: image.feature_level(feature) };
+        FeaturesDescription { levels: FEATURES.iter().map(level).collect(), epoch: image.revision().get() }
     }
 
-    /// Agrees on these levels: on all of them or, with an error, on none. (Whatever passes holds already, so that checking and doing differ
-    /// for the audit log only.)
-    pub fn update_features(
+    /// Agrees on these levels: on all of them or, with an error, on none.
+    pub async fn update_features(
         &self,
         caller: &Caller,
-        updates: &[(String, i16, Option<FeatureChange>)],
+        updates: &[FeatureUpdate],
         validate_only: bool,
     ) -> Result<(), BrokerError> {
         self.may_cluster_about(caller, Operation::Alter, &Listed(updates.iter().map(|(name, ..)| name)))?;
-        let check = |(name, level, change): &(String, i16, Option<FeatureChange>)| {
-            features::check_update(FEATURES, name, *level, *change)
-        };
-        let agreed = updates.iter().try_for_each(check).map_err(BrokerError::from);
+        let agreed = self
+            .cluster_image()
+            .carry_out(|image| {
+                let change = decide::update_features(image, updates)?;
+                Ok(((), change.filter(|_| !validate_only).map_or_else(Plan::default, Plan::of)))
+            })
+            .await;
         for (name, level, _) in updates.iter().filter(|_| !validate_only) {
             self.audit_change(caller, "UPDATE_FEATURE", &format_args!("{name} to {level}"), &agreed);
         }
         agreed
+    }
+
+    /// Has the cluster agreed on the consumer protocol (KIP-848)?
+    pub(crate) fn has_consumer_protocol(&self) -> bool {
+        let feature = FEATURES.iter().find(|feature| feature.name == GROUP_VERSION);
+        feature.is_some_and(|feature| self.image().feature_level(feature) > 0)
     }
 }

@@ -19,10 +19,11 @@ use uuid::Uuid;
 
 use crate::broker_config::BrokerOverrides;
 use crate::client_metrics::ClientMetricsOverrides;
+use crate::features::Feature;
 use crate::group_config::GroupOverrides;
 use crate::keys::{
-    BrokerValue, ClusterValue, ControllerValue, DelegationTokenValue, DeletionValue, Key, KeyError, PartitionState,
-    ProducerIdsValue, QuotasValue,
+    BrokerValue, ClusterValue, ControllerValue, DelegationTokenValue, DeletionValue, FeaturesValue, Key, KeyError,
+    PartitionState, ProducerIdsValue, QuotasValue,
 };
 use crate::port::{Change, Changes, Listing, Revision};
 use crate::topic_config::TopicOverrides;
@@ -104,6 +105,8 @@ pub enum ImageChange {
     GroupConfigs(String),
     /// A subscription to clients' metrics.
     ClientMetrics(String),
+    /// The levels of features.
+    Features,
     /// The producer id blocks.
     ProducerIds,
     /// The quotas of one entity.
@@ -133,6 +136,7 @@ pub struct ClusterImage {
     broker_configs: BTreeMap<Option<NodeId>, Arc<Versioned<BrokerOverrides>>>,
     group_configs: SharedMap<String, Arc<Versioned<GroupOverrides>>>,
     client_metrics: BTreeMap<String, Arc<Versioned<ClientMetricsOverrides>>>,
+    features: Option<Versioned<FeaturesValue>>,
     producer_ids: Option<Versioned<ProducerIdsValue>>,
     /// Replaced as a whole by each change: requests look it up, changes are rare.
     quotas: Arc<QuotaTable>,
@@ -288,6 +292,16 @@ impl ClusterImage {
         self.client_metrics.keys().map(String::as_str)
     }
 
+    /// Levels of features that are not the highest.
+    pub fn features(&self) -> Option<&Versioned<FeaturesValue>> {
+        self.features.as_ref()
+    }
+
+    /// The level of a feature that holds.
+    pub fn feature_level(&self, feature: &Feature) -> i16 {
+        self.features.as_ref().map_or(feature.level, |features| features.value.level(feature))
+    }
+
     /// Where the next block of producer ids begins.
     pub fn producer_ids(&self) -> Option<&Versioned<ProducerIdsValue>> {
         self.producer_ids.as_ref()
@@ -383,6 +397,7 @@ impl ClusterImage {
         tell(self.cluster != newer.cluster, ImageChange::Cluster);
         tell(self.controller != newer.controller, ImageChange::Controller);
         tell(self.producer_ids != newer.producer_ids, ImageChange::ProducerIds);
+        tell(self.features != newer.features, ImageChange::Features);
         for entity in self.stored_quotas.keys().chain(newer.stored_quotas.keys()) {
             tell(self.quotas_of(entity) != newer.quotas_of(entity), ImageChange::Quotas(entity.clone()));
         }
@@ -494,6 +509,10 @@ impl ClusterImage {
                 self.client_metrics.insert(name.clone(), Arc::new(Versioned { value, revision }));
                 told.insert(ImageChange::ClientMetrics(name));
             }
+            Item::Features(value) => {
+                self.features = Some(Versioned { value, revision });
+                told.insert(ImageChange::Features);
+            }
             Item::ProducerIds(value) => {
                 self.producer_ids = Some(Versioned { value, revision });
                 told.insert(ImageChange::ProducerIds);
@@ -576,6 +595,10 @@ impl ClusterImage {
             Key::ClientMetrics(name) => {
                 self.client_metrics.remove(name);
                 told.insert(ImageChange::ClientMetrics(name.clone()));
+            }
+            Key::Features => {
+                self.features = None;
+                told.insert(ImageChange::Features);
             }
             Key::ProducerIds => {
                 self.producer_ids = None;

@@ -165,7 +165,7 @@ async fn hears_of_the_cluster(broker: &Broker, caller: &Caller) -> Vec<(&'static
         ("alter_loggers", of(broker.alter_loggers(caller, "1", &[], true))),
         ("may_observe", of(broker.may_observe(caller))),
         ("quorum", of(broker.quorum(caller))),
-        ("update_features", of(broker.update_features(caller, &[], true))),
+        ("update_features", of(broker.update_features(caller, &[], true).await)),
         ("elect_leaders", of(elected)),
         ("reassign", of(reassigned)),
         ("reassignments", of(broker.reassignments(caller, Some(std::iter::once(partition))))),

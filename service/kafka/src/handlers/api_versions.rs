@@ -1,7 +1,7 @@
 //! ApiVersions (key 18): the API table and the features (KIP-584) as clients see them. Allowed before anything else.
 
 use tidelog_broker::FeaturesDescription;
-use tidelog_metadata::features::Feature;
+use tidelog_metadata::features::FeatureLevel;
 use tidelog_model::KafkaError;
 use tidelog_protocol::messages::{
     ApiVersion, ApiVersionsRequest, ApiVersionsResponse, FinalizedFeatureKey, SupportedFeatureKey,
@@ -18,20 +18,21 @@ pub(crate) fn handle(request: &Request<'_>, message: &ApiVersionsRequest) -> Res
         let error_code = KafkaError::InvalidRequest.code();
         return request.ready(&ApiVersionsResponse { error_code, ..Default::default() });
     }
-    let FeaturesDescription { features, epoch } = request.session.broker.features(&request.caller);
+    let FeaturesDescription { levels, epoch } = request.session.broker.features(&request.caller);
     request.ready(&ApiVersionsResponse {
         api_keys: table(),
-        supported_features: supported(features, request.header.version),
+        supported_features: supported(&levels, request.header.version),
         finalized_features_epoch: epoch,
-        finalized_features: finalized(features),
+        finalized_features: finalized(&levels),
         ..Default::default()
     })
 }
 
 /// What this broker can work with. Clients that speak versions before 4 fail on a range that begins at 0 (KAFKA-17011).
-fn supported(features: &[Feature], version: i16) -> Vec<SupportedFeatureKey> {
-    features
+fn supported(levels: &[FeatureLevel], version: i16) -> Vec<SupportedFeatureKey> {
+    levels
         .iter()
+        .map(|one| one.feature)
         .filter(|feature| version >= 4 || feature.min > 0)
         .map(|feature| SupportedFeatureKey {
             name: Str::from(feature.name),
@@ -42,14 +43,15 @@ fn supported(features: &[Feature], version: i16) -> Vec<SupportedFeatureKey> {
         .collect()
 }
 
-/// What the cluster has agreed on.
-fn finalized(features: &[Feature]) -> Vec<FinalizedFeatureKey> {
-    features
+/// What the cluster has agreed on; level 0 is nothing.
+fn finalized(levels: &[FeatureLevel]) -> Vec<FinalizedFeatureKey> {
+    levels
         .iter()
-        .map(|feature| FinalizedFeatureKey {
-            name: Str::from(feature.name),
-            max_version_level: feature.level,
-            min_version_level: feature.level,
+        .filter(|one| one.level > 0)
+        .map(|one| FinalizedFeatureKey {
+            name: Str::from(one.feature.name),
+            max_version_level: one.level,
+            min_version_level: one.level,
             ..Default::default()
         })
         .collect()
@@ -82,17 +84,28 @@ fn is_software_name(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use tidelog_metadata::features::Feature;
+
     use super::*;
 
     #[test]
     fn features_that_begin_at_0_are_for_clients_that_understand_them() {
-        let features = [Feature { name: "a", min: 0, level: 2 }, Feature { name: "b", min: 1, level: 1 }];
+        static FEATURES: [Feature; 3] = [
+            Feature { name: "a", min: 0, level: 2, lowest: 2 },
+            Feature { name: "b", min: 1, level: 1, lowest: 1 },
+            Feature { name: "c", min: 1, level: 3, lowest: 0 },
+        ];
+        let level = |feature: &'static Feature, level| FeatureLevel { feature, level };
+        let levels = [level(&FEATURES[0], 2), level(&FEATURES[1], 1), level(&FEATURES[2], 0)];
         let names = |version| -> Vec<String> {
-            supported(&features, version).iter().map(|feature| feature.name.to_string()).collect()
+            supported(&levels, version).iter().map(|feature| feature.name.to_string()).collect()
         };
-        assert_eq!((names(3), names(4)), (vec!["b".to_owned()], vec!["a".to_owned(), "b".to_owned()]));
-        let levels: Vec<i16> = finalized(&features).iter().map(|feature| feature.max_version_level).collect();
-        assert_eq!(levels, [2, 1]);
+        assert_eq!(
+            (names(3), names(4)),
+            (["b", "c"].map(str::to_owned).into(), ["a", "b", "c"].map(str::to_owned).into())
+        );
+        let levels: Vec<i16> = finalized(&levels).iter().map(|feature| feature.max_version_level).collect();
+        assert_eq!(levels, [2, 1], "level 0 is none");
     }
 
     #[test]

@@ -22,7 +22,7 @@ pub(crate) async fn handle(request: Request<'_>, message: UpdateFeaturesRequest)
         (update.feature.to_string(), update.max_version_level, change)
     };
     let updates: Vec<_> = message.feature_updates.iter().map(update).collect();
-    let error = request.session.broker.update_features(&request.caller, &updates, message.validate_only).err();
+    let error = request.session.broker.update_features(&request.caller, &updates, message.validate_only).await.err();
     let (error_code, error_message) = (code(error.as_ref()), error.as_ref().and_then(sentence));
     let result = |feature: Str| UpdatableFeatureResult { feature, ..Default::default() };
     // An error is that of all of them: nothing has changed.

@@ -211,6 +211,62 @@ async fn features_are_told_with_an_epoch_and_not_invented() {
     }
 }
 
+/// As a Kafka 4.3 answered: without `group.version` there is no consumer protocol, and with it there is again.
+#[tokio::test]
+async fn the_consumer_protocol_can_be_given_up_and_taken_back() {
+    let fixture = Fixture::start(&[]).await;
+    fixture.create("t").await;
+    let mut stream = fixture.connect().await;
+    let find = FindCoordinatorRequest { coordinator_keys: vec!["g".into()], ..Default::default() };
+    assert_eq!(call(&mut stream, 6, &find).await.coordinators[0].error_code, 0);
+    let update = async |level: i16, upgrade_type: i8, validate_only: bool| {
+        let update = FeatureUpdateKey {
+            feature: "group.version".into(),
+            max_version_level: level,
+            upgrade_type,
+            ..Default::default()
+        };
+        let request = UpdateFeaturesRequest { feature_updates: vec![update], validate_only, ..Default::default() };
+        call(&mut fixture.connect().await, 1, &request).await.error_code
+    };
+    let mut speaks = async || {
+        let request = ApiVersionsRequest {
+            client_software_name: "test".into(),
+            client_software_version: "1".into(),
+            ..Default::default()
+        };
+        let told = call(&mut stream, 4, &request).await;
+        let finalized = told.finalized_features.iter().any(|one| one.name == *"group.version");
+        let beat = ConsumerGroupHeartbeatRequest {
+            group_id: "g".into(),
+            member_id: "m".into(),
+            rebalance_timeout_ms: 30_000,
+            subscribed_topic_names: Some(vec!["t".into()]),
+            topic_partitions: Some(vec![]),
+            ..Default::default()
+        };
+        let code = loop {
+            let code = call(&mut stream, 1, &beat).await.error_code;
+            if code != KafkaError::CoordinatorLoadInProgress.code() {
+                break code;
+            }
+        };
+        let request = ConsumerGroupDescribeRequest { group_ids: vec!["g".into()], ..Default::default() };
+        let described = call(&mut stream, 1, &request).await.groups[0].error_code;
+        assert_eq!(code, described);
+        (finalized, code)
+    };
+    let unsupported = KafkaError::UnsupportedVersion.code();
+    assert_eq!(speaks().await, (true, 0));
+    assert_eq!(update(0, 1, false).await, KafkaError::InvalidUpdateVersion.code());
+    assert_eq!(update(0, 2, true).await, 0);
+    assert_eq!(speaks().await, (true, 0), "only checked");
+    assert_eq!(update(0, 2, false).await, 0);
+    assert_eq!(speaks().await, (false, unsupported));
+    assert_eq!(update(1, 1, false).await, 0);
+    assert_eq!(speaks().await, (true, 0));
+}
+
 #[tokio::test]
 async fn a_creation_that_only_checks_answers_what_would_be() {
     let fixture = Fixture::start(&[]).await;

@@ -10,6 +10,7 @@ mod create;
 mod delegation_tokens;
 mod delete;
 mod elect;
+mod features;
 mod partitions;
 mod placement;
 mod plan;
@@ -41,6 +42,7 @@ pub use create::{CLUSTER_METADATA, CreateTopic, NewTopic, auto_topic, create_top
 pub use delegation_tokens::{NewToken, TokenLifetimes, create_token, expire_token, renew_token, sweep_tokens};
 pub use delete::{TopicRef, delete_topic, finish_deletion};
 pub use elect::{Election, elect_leader};
+pub use features::{FeatureUpdate, update_features};
 pub use partitions::create_partitions;
 pub use plan::{Plan, settle, settle_key};
 pub use producer_ids::{ProducerIdBlock, reserve_producer_ids};

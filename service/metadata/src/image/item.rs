@@ -7,8 +7,8 @@ use crate::broker_config::BrokerOverrides;
 use crate::client_metrics::ClientMetricsOverrides;
 use crate::group_config::GroupOverrides;
 use crate::keys::{
-    AclValue, BrokerValue, ClusterValue, ControllerValue, DelegationTokenValue, DeletionValue, Key, KeyError,
-    NameValue, PartitionState, ProducerIdsValue, QuotasValue, ScramValue, TopicValue,
+    AclValue, BrokerValue, ClusterValue, ControllerValue, DelegationTokenValue, DeletionValue, FeaturesValue, Key,
+    KeyError, NameValue, PartitionState, ProducerIdsValue, QuotasValue, ScramValue, TopicValue,
 };
 
 /// A stored fact.
@@ -23,6 +23,7 @@ pub(super) enum Item {
     BrokerConfigs(Option<NodeId>, BrokerOverrides),
     GroupConfigs(String, GroupOverrides),
     ClientMetrics(String, ClientMetricsOverrides),
+    Features(FeaturesValue),
     ProducerIds(ProducerIdsValue),
     Quotas(QuotaEntity, QuotasValue),
     Acl(Uuid, AclValue),
@@ -49,6 +50,7 @@ impl Item {
                 Item::Scram(*mechanism, user.clone(), ScramValue::decode(*mechanism, user, value)?)
             }
             Key::DelegationToken(id) => Item::DelegationToken(id.clone(), DelegationTokenValue::decode(id, value)?),
+            Key::Features => Item::Features(FeaturesValue::decode(value)?),
             Key::ProducerIds => Item::ProducerIds(ProducerIdsValue::decode(value)?),
             Key::Quotas(entity) => Item::Quotas(entity.clone(), QuotasValue::decode(entity, value)?),
         })

@@ -15,6 +15,7 @@
 //! | `configs/broker/<node id or default>` | [`BrokerOverrides`](crate::broker_config::BrokerOverrides) | by IncrementalAlterConfigs |
 //! | `configs/group/<group>` | [`GroupOverrides`](crate::group_config::GroupOverrides) | by IncrementalAlterConfigs |
 //! | `configs/client-metrics/<name>` | [`ClientMetricsOverrides`](crate::client_metrics::ClientMetricsOverrides) | by IncrementalAlterConfigs |
+//! | `features` | [`FeaturesValue`] | by UpdateFeatures, while a level is not the highest |
 //! | `quotas/<entity>` | [`QuotasValue`] | by AlterClientQuotas |
 //! | `acls/<id>` | [`AclValue`] | by CreateAcls, until DeleteAcls |
 //! | `scram/<mechanism>/<user>` | [`ScramValue`] | by AlterUserScramCredentials, and by `tidelog user create` |
@@ -29,6 +30,7 @@ mod cluster;
 mod controller;
 mod delegation_token;
 mod deletion;
+mod features;
 mod group_configs;
 mod name;
 mod partition;
@@ -54,6 +56,7 @@ pub use controller::ControllerValue;
 pub use delegation_token::DelegationTokenValue;
 pub(crate) use delegation_token::is_token_id;
 pub use deletion::DeletionValue;
+pub use features::FeaturesValue;
 pub use name::NameValue;
 pub use partition::{IsrMember, PartitionState};
 pub use producer_ids::ProducerIdsValue;
@@ -86,6 +89,8 @@ pub enum Key {
     GroupConfigs(String),
     /// `configs/client-metrics/<name>`; the name is everything behind the second `/`
     ClientMetrics(String),
+    /// `features`
+    Features,
     /// `producer-ids`
     ProducerIds,
     /// `quotas/<entity>`
@@ -138,6 +143,7 @@ impl fmt::Display for Key {
             Key::BrokerConfigs(None) => f.write_str("configs/broker/default"),
             Key::GroupConfigs(group) => write!(f, "configs/group/{group}"),
             Key::ClientMetrics(name) => write!(f, "configs/client-metrics/{name}"),
+            Key::Features => f.write_str("features"),
             Key::ProducerIds => f.write_str("producer-ids"),
             Key::Quotas(entity) => write!(f, "quotas/{entity}"),
             Key::Acl(id) => write!(f, "acls/{}", id.hyphenated()),
@@ -159,6 +165,7 @@ impl Key {
         let key = match (kind, rest) {
             ("cluster", "") => Some(Key::Cluster),
             ("controller", "") => Some(Key::Controller),
+            ("features", "") => Some(Key::Features),
             ("producer-ids", "") => Some(Key::ProducerIds),
             ("brokers", node) => number(node).map(|node| Key::Broker(NodeId(node))),
             ("names", name) => TopicName::new(name).ok().map(Key::Name),

@@ -43,6 +43,7 @@ fn keys_have_one_spelling() {
         (Key::BrokerConfigs(None), "configs/broker/default"),
         (Key::GroupConfigs("a/b c".into()), "configs/group/a/b c"),
         (Key::ClientMetrics("a/b c".into()), "configs/client-metrics/a/b c"),
+        (Key::Features, "features"),
         (Key::ProducerIds, "producer-ids"),
         (Key::Quotas(entity("user=a%2Fb,client-id=*")), "quotas/user=a%2Fb,client-id=*"),
         (Key::Acl(Uuid::from_u128(1)), "acls/00000000-0000-0000-0000-000000000001"),

@@ -280,6 +280,28 @@ fn subscriptions_to_clients_metrics_come_and_go() {
 }
 
 #[test]
+fn a_level_that_was_lowered_holds_until_it_is_raised() {
+    use crate::features::{FEATURES, FeatureChange, GROUP_VERSION};
+    let mut world = World::with_brokers(1);
+    let feature = FEATURES.iter().find(|feature| feature.name == GROUP_VERSION).unwrap();
+    let mut update = |level, change| -> Result<bool, KafkaError> {
+        let updates = [(GROUP_VERSION.to_owned(), level, Some(change))];
+        let transaction = update_features(&world.image, &updates).map_err(|refusal| refusal.error)?;
+        let Some(transaction) = transaction else { return Ok(false) };
+        assert!(matches!(world.txn(&transaction), Outcome::Committed { .. }));
+        assert_eq!(world.told, [ImageChange::Features]);
+        assert_eq!(world.image.feature_level(feature), level);
+        Ok(true)
+    };
+    assert_eq!(update(1, FeatureChange::Upgrade), Ok(false));
+    assert_eq!(update(0, FeatureChange::Upgrade), Err(KafkaError::InvalidUpdateVersion));
+    assert_eq!(update(0, FeatureChange::Downgrade), Ok(true));
+    assert_eq!(update(0, FeatureChange::Downgrade), Ok(false));
+    assert_eq!(update(1, FeatureChange::Upgrade), Ok(true));
+    assert!(world.image.features().is_none());
+}
+
+#[test]
 fn partitions_only_grow() {
     let mut world = World::with_brokers(2);
     world.create(NewTopic { replication_factor: 2, ..new_topic("t", 3) });
