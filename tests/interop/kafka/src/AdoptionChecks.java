@@ -250,7 +250,8 @@ public final class AdoptionChecks {
     }
 
     private static void metadata(Admin admin) throws Exception {
-        set(admin, ConfigResource.Type.BROKER, "", Map.of("message.max.bytes", "1500000", "log.cleaner.threads", "2"));
+        set(admin, ConfigResource.Type.BROKER, "",
+                Map.of("message.max.bytes", "1500000", "log.cleaner.threads", "2", "a.plugin.knows", "this"));
         set(admin, ConfigResource.Type.BROKER, "1", Map.of("log.segment.bytes", "2000000"));
         set(admin, ConfigResource.Type.GROUP, "readers-consumer",
                 Map.of("consumer.session.timeout.ms", "50000", "share.session.timeout.ms", "50000"));
@@ -312,8 +313,8 @@ public final class AdoptionChecks {
     private static void takeOver(Taken taken) throws Exception {
         start(taken);
         String log = log(taken);
-        for (String told : List.of("took over the metadata of Apache Kafka", "log.cleaner.threads", "share.session.timeout.ms",
-                "every-client", "retention goes on", "keep everything until their retention.ms is deleted: plain", "[broker]")) {
+        for (String told : List.of("took over the metadata of Apache Kafka", "a.plugin.knows", "client_metrics=1",
+                "retention goes on", "keep everything until their retention.ms is deleted: plain", "[broker]")) {
             Checks.isTrue(log.contains(told), "the log does not say: " + told + ": " + log);
         }
         Checks.equal(log.contains("each log is verified whole"), taken.ending.equals("killed"), "verified whole");
@@ -421,11 +422,13 @@ public final class AdoptionChecks {
         try (Admin admin = admin(taken.brokers, Map.of())) {
             Checks.equal(admin.describeClientQuotas(ClientQuotaFilter.all()).entities().get(), taken.quotas, "quotas");
             Checks.equal(own(admin, ConfigResource.Type.BROKER, "1", ConfigEntry.ConfigSource.DYNAMIC_DEFAULT_BROKER_CONFIG),
-                    Map.of("message.max.bytes", "1500000", "min.insync.replicas", "1"), "for all brokers");
+                    Map.of("message.max.bytes", "1500000", "min.insync.replicas", "1", "log.cleaner.threads", "2"), "for all brokers");
             Checks.equal(own(admin, ConfigResource.Type.BROKER, "1", ConfigEntry.ConfigSource.DYNAMIC_BROKER_CONFIG),
                     Map.of("log.segment.bytes", "2000000"), "of this broker");
             Checks.equal(own(admin, ConfigResource.Type.GROUP, "readers-consumer", ConfigEntry.ConfigSource.DYNAMIC_GROUP_CONFIG),
-                    Map.of("consumer.session.timeout.ms", "50000"), "of the group");
+                    Map.of("consumer.session.timeout.ms", "50000", "share.session.timeout.ms", "50000"), "of the group");
+            Checks.equal(own(admin, ConfigResource.Type.CLIENT_METRICS, "every-client",
+                    ConfigEntry.ConfigSource.DYNAMIC_CLIENT_METRICS_CONFIG), Map.of("interval.ms", "60000"), "of clients' metrics");
         }
     }
 
