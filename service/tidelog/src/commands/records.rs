@@ -19,6 +19,9 @@ pub(crate) struct RecordsArgs {
 #[derive(Debug, Subcommand)]
 enum RecordsCommand {
     /// Delete the oldest records of a topic, for good.
+    ///
+    /// What a table topic has exported stays in its Parquet files, and SQL goes on answering with it: whoever must erase those rows has to
+    /// remove them there.
     Delete(DeleteArgs),
 }
 
