@@ -12,7 +12,7 @@ use tidelog_coordinator::{CoordinatorRecord, Damages, Forgetting, GroupShard, Re
 use tidelog_log::LogView;
 use tidelog_model::limits::MAX_INFLATED_BATCH_BYTES;
 use tidelog_model::{OFFSETS_TOPIC, Offset, TRANSACTIONS_TOPIC, TopicName};
-use tidelog_record::{Batch, BatchError, BatchHeader, Batches, EndTransactionMarker, MarkerKind};
+use tidelog_record::{Batch, BatchError, BatchHeader, Batches, EndTransactionMarker, MarkerKind, check_crc};
 use tracing::{error, warn};
 
 use crate::limits::{LOAD_READ_BYTES, MAX_TOLD_RECORDS};
@@ -160,9 +160,12 @@ fn read(view: &LogView, shard: &mut impl Replay) -> Result<Found, UnreadableLog>
         for slice in &read.slices {
             for batch in Batches::strict(slice.read().map_err(|error| failed(&error))?) {
                 let batch = batch.map_err(|error| failed(&error))?;
-                let at = Some(batch.header().base_offset);
+                let at = batch.header().base_offset;
+                // What was written is the only thing that may rule; `log repair` finds the same by itself.
+                check_crc(&batch)
+                    .map_err(|error| failed(&format_args!("the batch at offset {at} is damaged: {error}")))?;
                 replay(&batch, shard, &mut found)
-                    .map_err(|error| UnreadableLog { batch: at, reason: error.to_string() })?;
+                    .map_err(|error| UnreadableLog { batch: Some(at), reason: error.to_string() })?;
             }
         }
         next = read.next;

@@ -87,3 +87,31 @@ async fn a_transaction_coordinator_does_not_serve_over_a_record_that_it_cannot_r
     assert_eq!(serves_after(TRANSACTIONS_TOPIC, 99, &[NEWER]).await, Ok(()));
     assert_eq!(serves_after(TRANSACTIONS_TOPIC, 0, &[NEWER, None]).await, Ok(()));
 }
+
+/// Every byte can be decoded, but it is not what was written: a wrong number must not rule.
+#[tokio::test]
+async fn a_coordinator_does_not_serve_over_a_record_that_the_disk_has_changed() {
+    let fixture = Fixture::new().await;
+    fixture.broker.internal_topic(OFFSETS_TOPIC).await.unwrap();
+    let partition = fixture.broker.image().topic(OFFSETS_TOPIC).unwrap().partitions().next().unwrap().0;
+    // Generation 7.
+    let group: &[u8] = &[&[0, 3, 0, 0, 0, 0, 0, 7][..], &[0xff; 4], &[0xff; 8], &[0; 4]].concat();
+    append(&fixture.replica(OFFSETS_TOPIC, partition.get()), &[0, 2, 0, 1, b'g'], Some(group)).await;
+    let directory = fixture.stop().await;
+    let path = directory.path().join(format!("data/{OFFSETS_TOPIC}-{partition}/00000000000000000000.log"));
+    let mut bytes = std::fs::read(&path).unwrap();
+    let at = bytes.windows(group.len()).position(|window| window == group).unwrap() + 7;
+    bytes[at] = 8;
+    std::fs::write(&path, &bytes).unwrap();
+
+    let fixture = Fixture::start(directory).await;
+    let topic = fixture.broker.image().topic(OFFSETS_TOPIC).cloned().unwrap();
+    let judged = || fixture.broker.coordinator_at(topic.id, partition).map(|replica| replica.has_coordinator());
+    let loads = |judged: &_| matches!(judged, Ok(false) | Err(KafkaError::CoordinatorLoadInProgress));
+    until("the coordinator loads, or cannot", || !loads(&judged())).await;
+    assert_eq!(judged().err(), Some(KafkaError::CoordinatorNotAvailable));
+    let view = fixture.replica(OFFSETS_TOPIC, partition.get()).view.clone();
+    let told = crate::unreadable_records(&view, &topic.name).unwrap_err().to_string();
+    assert!(told.contains("the batch at offset 0 is damaged") && told.contains("CRC32C"), "{told}");
+    fixture.stop().await;
+}
