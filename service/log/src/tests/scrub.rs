@@ -48,3 +48,36 @@ fn a_look_at_closed_segments_finds_every_damaged_byte_and_nothing_else() {
     }
     assert_eq!(look(3_000).1, Vec::new());
 }
+
+#[test]
+fn no_damaged_offset_keeps_a_look_at_its_place_or_hides_from_it() {
+    let disk = SimDisk::new(1);
+    let mut log = create(&disk);
+    fill(&mut log, 40, 1000);
+    let view = log.view();
+    view.flush().unwrap();
+    let segment = view.segments()[1].clone();
+    let path = Path::new(DIRECTORY).join(format!("{:020}.log", segment.base.get()));
+    let size = view.scrub(segment.base, 1).unwrap().unwrap().bytes;
+    let count = segment.size / size;
+    assert!(count > 3 && segment.closed, "{count}");
+    let file = disk.open(&path, false).unwrap();
+    for wrong in [0u64, segment.base.get() as u64, 1 << 40] {
+        for (first, last) in [(1, 1), (1, 2), (2, count - 1), (1, count - 1)] {
+            let mut whole = vec![0; segment.size as usize];
+            file.read_at(0, &mut whole).unwrap();
+            for at in first..=last {
+                disk.corrupt(&path, at * size, &wrong.to_be_bytes()).unwrap();
+            }
+            let (mut from, mut damaged) = (segment.base, Vec::new());
+            while let Some(seen) = view.scrub(from, 1).unwrap() {
+                assert!(seen.next > from, "{wrong} in {first} to {last}: it stays at {from}");
+                damaged.extend(seen.damaged.into_iter().map(|one| one.position));
+                from = seen.next;
+            }
+            disk.corrupt(&path, 0, &whole).unwrap();
+            let expected: Vec<u64> = (first..=last).map(|at| at * size).collect();
+            assert_eq!(damaged, expected, "{wrong}");
+        }
+    }
+}
