@@ -13,6 +13,10 @@ use tidelog_model::KafkaError;
 use crate::cli::Format;
 use crate::commands::http::HttpError;
 
+/// What columns are padded to at most, characters: a wider cell stands out of its column. Padding every row to one large record would need
+/// more memory than the rows, and `format!` refuses widths above 65,535.
+const MAX_PADDED: usize = 256;
+
 /// Exit code of an interrupted command, as shells have it (128 + SIGINT).
 const INTERRUPTED: u8 = 130;
 
@@ -169,12 +173,12 @@ impl Table {
     pub(crate) fn render(&self) -> String {
         let columns = self.head.len();
         let cell = |row: &[String], at: usize| one_line(row.get(at).map(String::as_str).unwrap_or_default());
-        let mut widths: Vec<usize> = self.head.iter().map(|name| name.chars().count()).collect();
+        let mut widths: Vec<usize> = self.head.iter().map(|name| name.chars().count().min(MAX_PADDED)).collect();
         let mut numeric = vec![!self.rows.is_empty(); columns];
         for row in &self.rows {
             for (at, (width, number)) in widths.iter_mut().zip(&mut numeric).enumerate() {
                 let text = cell(row, at);
-                *width = (*width).max(text.chars().count());
+                *width = (*width).max(text.chars().count().min(MAX_PADDED));
                 *number = *number && is_number(&text);
             }
         }
@@ -249,6 +253,17 @@ mod tests {
         broken.row(["x\ny\u{1b}[31m"]);
         assert_eq!(broken.render(), "A         B\nx\u{fffd}y\u{fffd}[31m\n");
         assert_eq!(Table::new(["ONLY"]).render(), "ONLY\n");
+    }
+
+    #[test]
+    fn a_cell_of_any_width_stands_whole_and_widens_no_other_row() {
+        let (wide, digits) = ("x".repeat(80_000), "7".repeat(70_000));
+        let mut table = Table::new(["ID", "N", "AT"]);
+        table.row([&*wide, &*digits, "1"]);
+        table.row(["a", "2", "3"]);
+        let text = table.render();
+        assert!(text.contains(&format!("{wide}  {digits}   1\n")), "whole");
+        assert!(text.len() < wide.len() + digits.len() + 2_000, "{}", text.len());
     }
 
     #[test]
