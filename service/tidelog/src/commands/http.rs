@@ -215,7 +215,8 @@ fn hint(texts: &[String]) -> Option<&'static str> {
     if said("connection closed before message completed") {
         return Some("the server hung up without an answer; see that --url (TIDELOG_URL) names the HTTP port");
     }
-    if said("UnknownIssuer") {
+    // The second is what a trusted stranger of the signer's name leads to.
+    if said("UnknownIssuer") || said("UnsupportedSignatureAlgorithmForPublicKey") {
         return Some(
             "nobody who is trusted has signed the server's certificate: --tls-ca FILE (TIDELOG_TLS_CA) says whom to trust",
         );
