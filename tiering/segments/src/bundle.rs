@@ -35,7 +35,10 @@ pub(crate) const FOOTER_BYTES: u64 = 1 + 4 * 8 + 4 + 16 + 1 + 6 * 8 + 6 * 4 + 4;
 pub(crate) enum BundleError {
     #[error("reading the local segment: {0}")]
     Local(String),
-    #[error("the local segment is damaged at byte {position}: {what}")]
+    #[error(
+        "the local segment is damaged at byte {position}: {what}; `tidelog log dump` of the partition's folder shows the place, and `tidelog log \
+         repair`, without the server, ends the log before it"
+    )]
     Damaged { position: u64, what: String },
     #[error("the object's footer is damaged or of an unknown format")]
     Footer,
@@ -106,13 +109,13 @@ pub(crate) fn walk_batches(
     let mut at = 0usize;
     let mut want = READ_BYTES;
     while at < log.len {
-        let damaged = |what: String| BundleError::Damaged { position: at as u64, what };
+        let damaged = |at: usize, what: String| BundleError::Damaged { position: at as u64, what };
         let buffer = read(at, want)?;
         let mut batches = Batches::new(buffer.clone());
         let mut walked = 0usize;
         for batch in batches.by_ref() {
-            let batch = batch.map_err(|e| damaged(e.to_string()))?;
-            check_crc(&batch).map_err(|e| damaged(e.to_string()))?;
+            let batch = batch.map_err(|e| damaged(at + walked, e.to_string()))?;
+            check_crc(&batch).map_err(|e| damaged(at + walked, e.to_string()))?;
             each((at + walked) as u64, &batch)?;
             walked += batch.size();
         }
@@ -122,9 +125,9 @@ pub(crate) fn walk_batches(
             continue;
         }
         // One batch is larger than the buffer.
-        let size = BatchHeader::parse(&buffer).map_err(|e| damaged(e.to_string()))?.size();
+        let size = BatchHeader::parse(&buffer).map_err(|e| damaged(at, e.to_string()))?.size();
         if size <= want || size > MAX_BATCH_BYTES || size > log.len - at {
-            return Err(damaged(format!("a batch of {size} bytes")));
+            return Err(damaged(at, format!("a batch of {size} bytes")));
         }
         want = size;
     }

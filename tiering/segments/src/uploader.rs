@@ -17,8 +17,8 @@ use crate::manifest::Entry;
 /// Why an upload failed; it is tried again in either case.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum UploadError {
-    #[error(transparent)]
-    Segment(#[from] BundleError),
+    #[error("{file} cannot be uploaded: {error}")]
+    Segment { file: String, error: BundleError },
     #[error(transparent)]
     Store(#[from] ObjectsError),
 }
@@ -33,9 +33,10 @@ pub(crate) async fn upload(
     from: Offset,
     over: Arc<AtomicBool>,
 ) -> Result<Entry, UploadError> {
-    let log = segment.log.clone();
+    let (log, file) = (segment.log.clone(), format!("{:020}.log", segment.base.get()));
     let planned = tokio::task::spawn_blocking(move || bundle::plan(&segment, name, from)).await;
-    let plan = planned.map_err(|e| BundleError::Local(e.to_string()))??;
+    let planned = planned.unwrap_or_else(|e| Err(BundleError::Local(e.to_string())));
+    let plan = planned.map_err(|error| UploadError::Segment { file, error })?;
     let (entry, started) = (plan.entry.clone(), std::time::Instant::now());
     objects.put_stream(&keys.segment(&name), entry.size, Box::pin(bundle_stream(log, plan, over))).await?;
     metrics::counter!("tidelog_tier_uploaded_bytes_total").increment(entry.size);

@@ -228,7 +228,7 @@ impl Runner {
                 Event::Uploaded(entry)
             }
             Err(error) => {
-                lead.damaged.store(matches!(error, UploadError::Segment(_)), Ordering::Release);
+                lead.damaged.store(matches!(error, UploadError::Segment { .. }), Ordering::Release);
                 (store.report)(Some(error.to_string()));
                 Event::UploadFailed
             }

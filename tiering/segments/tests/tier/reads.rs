@@ -142,15 +142,20 @@ async fn a_damaged_local_segment_is_not_uploaded() {
     let objects = file_store(folder.path()).await;
     let (id, log) = (partition(0), TestLog::new());
     log.close(1, b'a', 10, 10, 100);
-    let mut bytes = log.bytes(0);
-    bytes[500] ^= 1;
+    let mut bytes = log.bytes(0).to_vec();
+    let mut batches = tidelog_record::Batches::strict(bytes.clone().into());
+    batches.by_ref().take(3).for_each(|batch| drop(batch.unwrap()));
+    let position = batches.position();
+    bytes[position + 100] ^= 1;
     std::fs::write(log.path_of(0), bytes).unwrap();
     let tier = tier(&objects, cache.path(), limits());
     lead(&tier, &id, 1, &log);
-    until("it says so", || {
-        tier.status().partitions[0].last_error.as_ref().is_some_and(|error| error.contains("damaged"))
-    })
-    .await;
+    let told = || tier.status().partitions[0].last_error.clone().filter(|error| error.contains("damaged"));
+    until("it says so", || told().is_some()).await;
+    let told = told().unwrap();
+    for part in ["00000000000000000000.log", &format!("at byte {position}:"), "tidelog log dump"] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
     assert_eq!(segments(&objects).await, 0);
     assert_eq!(log.committed().iter().max(), Some(&Offset(0)));
 }
