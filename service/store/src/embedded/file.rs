@@ -292,9 +292,15 @@ fn stored_form(revision: Revision, lease: Option<LeaseId>, value: &[u8]) -> Vec<
     stored
 }
 
+/// What an operator can do.
+const DAMAGED_ADVICE: &str = "Topics, users, access rules and what is in the object store are known from it only: restore the whole \
+     metadata directory from a backup, made while no server ran on it. Without a backup move that directory away; the next start then says \
+     what can be given up to go on";
+
 /// Damage is told from a disk that fails or is full.
 fn failure(name: &str, error: redb::Error) -> StoreError {
-    let corrupt = |reason: String| StoreError::Corrupt { store: name.to_string(), reason };
+    let corrupt =
+        |reason: String| StoreError::Corrupt { store: name.to_string(), reason: format!("{reason}. {DAMAGED_ADVICE}") };
     match error {
         redb::Error::Corrupted(reason) => corrupt(reason),
         redb::Error::Io(error)

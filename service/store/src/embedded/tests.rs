@@ -91,6 +91,7 @@ async fn a_damaged_file_is_refused_with_its_name() {
     fs::write(&path, vec![b'x'; 8192]).unwrap();
     let error = EmbeddedStore::open(directory.path()).await.err().unwrap();
     assert!(matches!(&error, StoreError::Corrupt { store, .. } if store.ends_with(FILE)), "{error:?}");
+    assert!(error.to_string().contains("from a backup"), "it says what can be done: {error}");
 
     // A good file cut short.
     fs::remove_file(&path).unwrap();
