@@ -46,12 +46,12 @@ pub(crate) fn sound(read: Bytes, offset: Offset, end: Offset) -> Result<Sound, N
         if at > from {
             return Ok(Sound { batches: read.slice(from..at), damaged: None });
         }
-        let start = next.max(batch.header().base_offset);
+        let base = batch.header().base_offset;
         let Some(behind) = behind(&batch, batches.clone().next(), end) else {
-            return Err(NoBatch { offset: start, reason });
+            return Err(NoBatch { offset: base, reason });
         };
         if behind > offset {
-            let damaged = DamagedBatch { start, end: behind, reason: reason.to_string() };
+            let damaged = DamagedBatch { base, start: next.max(base), end: behind, reason: reason.to_string() };
             return Ok(Sound { batches: Bytes::new(), damaged: Some(damaged) });
         }
         from = batches.position();

@@ -287,8 +287,8 @@ impl Broker {
         match sound(batches, offset, end) {
             Ok(Sound { batches, damaged: Some(mut damaged) }) => {
                 let replica = replica()?;
-                tell(&replica, damaged.start, &damaged.reason);
-                damaged.reason = words(&replica.id, damaged.start, &damaged.reason);
+                tell(&replica, damaged.base, &damaged.reason);
+                damaged.reason = words(&replica.id, damaged.base, &damaged.reason);
                 Ok(Sound { batches, damaged: Some(damaged) })
             }
             Ok(sound) => Ok(sound),

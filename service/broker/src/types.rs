@@ -352,7 +352,9 @@ pub struct ReadBatches {
 /// A batch whose checksum does not fit it: nothing that it says is believed.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct DamagedBatch {
-    /// Its first offset, or the one that was asked for if that lies inside.
+    /// Its first offset.
+    pub base: Offset,
+    /// The same, or the one that was asked for if that lies inside.
     pub start: Offset,
     /// Where to read on: the offset behind it. Above `start`.
     pub end: Offset,
