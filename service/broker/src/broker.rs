@@ -113,7 +113,7 @@ impl Broker {
             authorizer,
             has_acls,
             audit: options.audit.clone(),
-            passwords: Passwords::default(),
+            passwords: Passwords::new(data_dir.strangers_key),
             log_levels: options.log_levels.clone(),
             blind: AtomicBool::new(false),
             reconciled: watch::channel(Revision::ZERO).0,

@@ -9,6 +9,7 @@ use tidelog_model::{NodeId, TopicId};
 use uuid::Uuid;
 
 use crate::checkpoints::CheckpointFiles;
+use crate::strangers_key::{self, StrangersKey};
 
 /// Why a data directory cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -16,8 +17,8 @@ pub enum DataDirError {
     /// Another process has it.
     #[error(transparent)]
     Locked(#[from] LockError),
-    /// It cannot be created.
-    #[error("cannot create the data directory {path}: {source}")]
+    /// It cannot be created, or not written to.
+    #[error("cannot create the data directory {path}, or not write to it: {source}")]
     Create {
         /// The directory.
         path: PathBuf,
@@ -48,6 +49,7 @@ pub struct DataDir {
     pub(crate) directory_id: TopicId,
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) checkpoints: Arc<CheckpointFiles>,
+    pub(crate) strangers_key: StrangersKey,
     _lock: DirectoryLock,
 }
 
@@ -82,7 +84,8 @@ impl DataDir {
         // Kafka's ids have one form; one that an operator wrote by hand may not have it, and then says nothing.
         let directory_id = meta.directory_id.parse().unwrap_or(TopicId::ZERO);
         let checkpoints = Arc::new(checkpoints);
-        Ok(DataDir { path, meta, directory_id, disk, checkpoints, _lock: lock })
+        let strangers_key = strangers_key::open(&path).map_err(failed)?;
+        Ok(DataDir { path, meta, directory_id, disk, checkpoints, strangers_key, _lock: lock })
     }
 
     /// The cluster that this directory belongs to.

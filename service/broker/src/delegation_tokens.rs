@@ -198,7 +198,7 @@ impl Broker {
     /// other, under a key that nobody has: nobody can tell. Waits where many ask at once, as [`check_password`](Self::check_password)
     /// does. (A door asks before there is a caller; nothing of it may be shown to one.)
     pub async fn token_login(&self, id: &str, mechanism: ScramMechanism) -> TokenLogin {
-        let nobodys = self.nobodys_credential(id, mechanism);
+        let (_, nobodys) = self.nobodys_credential(id, mechanism, []);
         let now = self.clock().now().wall;
         let secret = self.token_secret().ok().map(|secret| secret.as_bytes().to_vec());
         let image = self.image();

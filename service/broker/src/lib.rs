@@ -54,6 +54,7 @@ mod replicas;
 mod room;
 mod scrub;
 mod shell;
+mod strangers_key;
 mod topic_pages;
 mod topics;
 mod transactional;

@@ -4,38 +4,32 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tidelog_metadata::decide::{self, Refusal, ScramChange};
-use tidelog_model::{Caller, KafkaError, ScramCredential, ScramMechanism};
-use tidelog_security::scram::{credential, fits_password, nobodys_credential};
+use tidelog_model::{Caller, KafkaError, ScramCredential, ScramMechanism, ScramShape};
+use tidelog_security::scram::{credential, fits_password, nobodys_credential, nobodys_shape};
 use tidelog_security::{Operation, Resource};
 use tokio::sync::Semaphore;
-use uuid::Uuid;
 
 use crate::BrokerError;
 use crate::about::Listed;
 use crate::broker::Broker;
 use crate::limits::PASSWORD_CHECKS;
+use crate::strangers_key::StrangersKey;
 
 /// What is needed to check passwords.
 pub(crate) struct Passwords {
-    /// Makes up the credentials of users who do not exist; new with each start.
-    secret: [u8; 32],
+    /// Makes up the credentials of users who do not exist.
+    strangers: StrangersKey,
     places: Arc<Semaphore>,
 }
 
-impl Default for Passwords {
-    fn default() -> Self {
-        let mut secret = [0; 32];
-        for half in secret.chunks_mut(16) {
-            half.copy_from_slice(Uuid::new_v4().as_bytes());
-        }
-        Passwords { secret, places: Arc::new(Semaphore::new(PASSWORD_CHECKS)) }
-    }
-}
-
 impl Passwords {
-    /// A key that nobody has; new with each start.
+    pub(crate) fn new(strangers: StrangersKey) -> Self {
+        Passwords { strangers, places: Arc::new(Semaphore::new(PASSWORD_CHECKS)) }
+    }
+
+    /// A key that nobody has.
     pub(crate) fn nobodys_key(&self) -> &[u8] {
-        &self.secret
+        &self.strangers
     }
 
     /// Places to compute in: each computation takes one for some milliseconds.
@@ -82,18 +76,29 @@ impl std::fmt::Debug for SaltedPassword {
 }
 
 impl Broker {
-    /// The credential that a door's exchange needs. A user who does not exist gets one that no password fits, always the same: nobody
-    /// can tell. (A door asks before there is a caller; nothing of it may be shown to one.)
+    /// The credential that a door's exchange needs. A user who does not exist gets one that no password fits, always the same and of the
+    /// shape that somebody's has: nobody can tell. (A door asks before there is a caller; nothing of it may be shown to one.)
     pub fn scram_credential(&self, user: &str, mechanism: ScramMechanism) -> ScramCredential {
         match self.image().scram(user, mechanism) {
             Some(stored) => stored.value.clone(),
-            None => self.nobodys_credential(user, mechanism),
+            None => {
+                let image = self.image();
+                let shapes = image.scram_shapes().filter(|shape| shape.mechanism == mechanism);
+                self.nobodys_credential(user, mechanism, shapes).1
+            }
         }
     }
 
-    /// A credential that no password fits, always the same for this name.
-    pub(crate) fn nobodys_credential(&self, name: &str, mechanism: ScramMechanism) -> ScramCredential {
-        nobodys_credential(mechanism, &self.passwords().secret, name)
+    /// A credential that no password fits, always the same for this name and of one of these shapes; and its mechanism.
+    pub(crate) fn nobodys_credential(
+        &self,
+        name: &str,
+        mechanism: ScramMechanism,
+        shapes: impl IntoIterator<Item = ScramShape>,
+    ) -> (ScramMechanism, ScramCredential) {
+        let secret = self.passwords().nobodys_key();
+        let shape = nobodys_shape(secret, name, mechanism, shapes);
+        (shape.mechanism, nobodys_credential(secret, name, shape))
     }
 
     /// Is this the user's password? Takes as long for a user who does not exist. Waits where many ask at once: a check is dear, and
@@ -105,7 +110,7 @@ impl Broker {
             .find_map(|mechanism| Some((*mechanism, image.scram(user, *mechanism)?.value.clone())));
         let known = stored.is_some();
         let (mechanism, credential) =
-            stored.unwrap_or_else(|| (ScramMechanism::Sha256, self.scram_credential(user, ScramMechanism::Sha256)));
+            stored.unwrap_or_else(|| self.nobodys_credential(user, ScramMechanism::Sha256, image.scram_shapes()));
         let Ok(place) = Arc::clone(&self.passwords().places).acquire_owned().await else { return false };
         let password = password.to_owned();
         let check = tokio::task::spawn_blocking(move || {

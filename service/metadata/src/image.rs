@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use tidelog_model::{
     AclBinding, BrokerEpoch, NodeId, PartitionIndex, QuotaEntity, QuotaTable, ScramCredential, ScramMechanism,
-    SharedMap, TopicId, TopicName,
+    ScramShape, SharedMap, TopicId, TopicName,
 };
 use uuid::Uuid;
 
@@ -143,6 +143,8 @@ pub struct ClusterImage {
     stored_quotas: BTreeMap<QuotaEntity, Versioned<QuotasValue>>,
     acls: SharedMap<Uuid, Arc<AclBinding>>,
     scram: SharedMap<(String, ScramMechanism), Arc<Versioned<ScramCredential>>>,
+    /// How many of these have which shape.
+    scram_shapes: SharedMap<ScramShape, usize>,
     delegation_tokens: SharedMap<String, Arc<Versioned<DelegationTokenValue>>>,
 }
 
@@ -342,6 +344,11 @@ impl ClusterImage {
         self.scram.iter().map(|((user, mechanism), stored)| (user.as_str(), *mechanism, &**stored))
     }
 
+    /// Every shape that a SCRAM credential has, once.
+    pub fn scram_shapes(&self) -> impl Iterator<Item = ScramShape> {
+        self.scram_shapes.iter().map(|(shape, _)| *shape)
+    }
+
     /// The delegation token of this id.
     pub fn delegation_token(&self, id: &str) -> Option<&Versioned<DelegationTokenValue>> {
         self.delegation_tokens.get(&id.to_string()).map(|stored| &**stored)
@@ -532,12 +539,28 @@ impl ClusterImage {
             }
             Item::Scram(mechanism, user, value) => {
                 told.insert(ImageChange::Scram(mechanism, user.clone()));
-                self.scram.insert((user, mechanism), Arc::new(Versioned { value: value.0, revision }));
+                self.count_shape(&value.0, mechanism);
+                let old = self.scram.insert((user, mechanism), Arc::new(Versioned { value: value.0, revision }));
+                self.uncount_shape(old.as_deref(), mechanism);
             }
             Item::DelegationToken(id, value) => {
                 told.insert(ImageChange::DelegationToken(id.clone()));
                 self.delegation_tokens.insert(id, Arc::new(Versioned { value, revision }));
             }
+        }
+    }
+
+    fn count_shape(&mut self, credential: &ScramCredential, mechanism: ScramMechanism) {
+        let shape = credential.shape(mechanism);
+        let count = self.scram_shapes.get(&shape).copied().unwrap_or(0);
+        self.scram_shapes.insert(shape, count + 1);
+    }
+
+    fn uncount_shape(&mut self, credential: Option<&Versioned<ScramCredential>>, mechanism: ScramMechanism) {
+        let Some(shape) = credential.map(|credential| credential.value.shape(mechanism)) else { return };
+        match self.scram_shapes.get(&shape) {
+            Some(count) if *count > 1 => drop(self.scram_shapes.insert(shape, count - 1)),
+            _ => drop(self.scram_shapes.remove(&shape)),
         }
     }
 
@@ -614,7 +637,8 @@ impl ClusterImage {
                 told.insert(ImageChange::Acls);
             }
             Key::Scram(mechanism, user) => {
-                self.scram.remove(&(user.clone(), *mechanism));
+                let old = self.scram.remove(&(user.clone(), *mechanism));
+                self.uncount_shape(old.as_deref(), *mechanism);
                 told.insert(ImageChange::Scram(*mechanism, user.clone()));
             }
             Key::DelegationToken(id) => {

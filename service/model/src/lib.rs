@@ -25,7 +25,7 @@ pub use ids::{
 };
 pub use partitioner::{murmur2, partition_of_key};
 pub use quota::{InvalidQuotaEntity, QuotaEntity, QuotaKind, QuotaName, QuotaTable, canonical_address};
-pub use scram::{ScramCredential, ScramMechanism};
+pub use scram::{ScramCredential, ScramMechanism, ScramShape};
 pub use shared_map::SharedMap;
 pub use time::{Deadline, Now, Timestamp};
 pub use topic::{InvalidTopicName, OFFSETS_TOPIC, TRANSACTIONS_TOPIC, TopicIdPartition, TopicName, TopicPartition};

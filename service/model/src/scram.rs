@@ -48,6 +48,19 @@ impl ScramMechanism {
     }
 }
 
+/// What anybody may see of a credential who begins to log in with its name, but for the salt itself.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct ScramShape {
+    /// Which.
+    pub mechanism: ScramMechanism,
+    /// Rounds of PBKDF2.
+    pub iterations: i32,
+    /// Bytes of the salt.
+    pub salt_bytes: usize,
+    /// The salt has digits and small letters only, as those that Kafka's tools make.
+    pub is_text: bool,
+}
+
 /// One user's credential of one mechanism.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ScramCredential {
@@ -59,6 +72,18 @@ pub struct ScramCredential {
     pub server_key: Vec<u8>,
     /// Rounds of PBKDF2.
     pub iterations: i32,
+}
+
+impl ScramCredential {
+    /// What of it shows before anybody has proven anything.
+    pub fn shape(&self, mechanism: ScramMechanism) -> ScramShape {
+        ScramShape {
+            mechanism,
+            iterations: self.iterations,
+            salt_bytes: self.salt.len(),
+            is_text: self.salt.iter().all(|byte| byte.is_ascii_digit() || byte.is_ascii_lowercase()),
+        }
+    }
 }
 
 impl fmt::Debug for ScramCredential {

@@ -6,9 +6,9 @@ use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, Mac};
 use sha2::{Digest, Sha256, Sha512};
 use subtle::ConstantTimeEq;
-use tidelog_model::{ScramCredential, ScramMechanism};
+use tidelog_model::{ScramCredential, ScramMechanism, ScramShape};
 
-use crate::limits::{MAX_SCRAM_ITERATIONS, MIN_SCRAM_ITERATIONS};
+use crate::limits::{MAX_SCRAM_ITERATIONS, MIN_SCRAM_ITERATIONS, SALT_BYTES};
 
 /// Why a credential is not taken.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -156,13 +156,49 @@ pub(crate) fn proof(mechanism: ScramMechanism, salted: &[u8], message: &[u8]) ->
     proof
 }
 
-/// A credential for a user who does not exist: always the same for the same name, so that asking twice tells nothing, and no
-/// password fits it.
-pub fn nobodys_credential(mechanism: ScramMechanism, secret: &[u8], user: &str) -> ScramCredential {
-    let of = |what: &[u8]| hmac(mechanism, secret, &[what, user.as_bytes()]);
-    let mut salt = of(b"salt");
-    salt.truncate(crate::limits::SALT_BYTES);
-    ScramCredential { salt, stored_key: of(b"stored"), server_key: of(b"server"), iterations: MIN_SCRAM_ITERATIONS }
+/// The shape of a credential whose owner does not exist: one of these, whose owners do. Always the same for the same name and secret, until
+/// that one goes or one comes that the name would rather have. The usual one if there are none.
+pub fn nobodys_shape(
+    secret: &[u8],
+    user: &str,
+    mechanism: ScramMechanism,
+    shapes: impl IntoIterator<Item = ScramShape>,
+) -> ScramShape {
+    let rank = |shape: &ScramShape| {
+        let ScramShape { mechanism, iterations, salt_bytes, is_text } = *shape;
+        let numbers = [i64::from(mechanism.code()), i64::from(iterations), salt_bytes as i64, i64::from(is_text)];
+        let numbers = numbers.map(i64::to_be_bytes).concat();
+        hmac(ScramMechanism::Sha256, secret, &[b"shape", &numbers, user.as_bytes()])
+    };
+    let ranked = shapes.into_iter().map(|shape| (rank(&shape), shape));
+    let usual = ScramShape { mechanism, iterations: MIN_SCRAM_ITERATIONS, salt_bytes: SALT_BYTES, is_text: false };
+    ranked.max().map_or(usual, |(_, shape)| shape)
+}
+
+/// A digit of base 36.
+fn digit(byte: u8) -> u8 {
+    match byte % 36 {
+        small @ 0..10 => b'0' + small,
+        large => b'a' + (large - 10),
+    }
+}
+
+/// A credential for a user who does not exist: always the same for the same name, secret and shape, so that asking twice tells nothing, and
+/// no password fits it.
+pub fn nobodys_credential(secret: &[u8], user: &str, shape: ScramShape) -> ScramCredential {
+    let of = |what: &[u8]| hmac(shape.mechanism, secret, &[what, user.as_bytes()]);
+    let mut salt = Vec::new();
+    for block in 0..=u16::MAX {
+        if salt.len() >= shape.salt_bytes {
+            break;
+        }
+        salt.extend(hmac(ScramMechanism::Sha512, secret, &[b"salt", &block.to_be_bytes(), user.as_bytes()]));
+    }
+    salt.truncate(shape.salt_bytes);
+    if shape.is_text {
+        salt.iter_mut().for_each(|byte| *byte = digit(*byte));
+    }
+    ScramCredential { salt, stored_key: of(b"stored"), server_key: of(b"server"), iterations: shape.iterations }
 }
 
 #[cfg(test)]
@@ -212,12 +248,41 @@ mod tests {
         assert_eq!(of(64, 0, 4096), Err(CredentialError::Salt));
     }
 
+    const SHA256: ScramMechanism = ScramMechanism::Sha256;
+
+    fn shape(iterations: i32, salt_bytes: usize, is_text: bool) -> ScramShape {
+        ScramShape { mechanism: SHA256, iterations, salt_bytes, is_text }
+    }
+
     #[test]
     fn nobody_has_one_salt_and_no_password() {
-        let of = |user| nobodys_credential(ScramMechanism::Sha256, b"secret", user);
+        let of = |user| nobodys_credential(b"secret", user, nobodys_shape(b"secret", user, SHA256, []));
         assert_eq!(of("a"), of("a"));
         assert_ne!(of("a").salt, of("b").salt);
-        assert!(!fits_password(ScramMechanism::Sha256, &of("a"), b""));
+        assert_eq!(of("a").shape(SHA256), shape(4096, SALT_BYTES, false));
+        assert!(!fits_password(SHA256, &of("a"), b""));
         assert!(!format!("{:?}", of("a")).contains("salt"));
+    }
+
+    #[test]
+    fn nobody_looks_like_somebody() {
+        let in_use = [shape(8192, 26, true), shape(16384, 1024, false), shape(4096, 1, true)];
+        let of = |user: &str, shapes: &[ScramShape]| nobodys_shape(b"secret", user, SHA256, shapes.iter().copied());
+        let names: Vec<String> = (0..100).map(|n| format!("user-{n}")).collect();
+        for wanted in in_use {
+            let like = names.iter().filter(|name| of(name, &in_use) == wanted);
+            assert!(like.count() > 10, "{wanted:?}");
+        }
+        for name in &names {
+            let mut others = in_use;
+            others.reverse();
+            let shape = of(name, &in_use);
+            assert_eq!(of(name, &others), shape, "whatever their order");
+            let credential = nobodys_credential(b"secret", name, shape);
+            // A short salt of random bytes may be text by chance, but none of these is.
+            assert_eq!(credential.shape(SHA256), shape);
+            let without: Vec<_> = in_use.into_iter().filter(|one| *one == shape || one.salt_bytes == 1).collect();
+            assert_eq!(of(name, &without), shape, "what it is not goes unnoticed");
+        }
     }
 }

@@ -349,3 +349,24 @@ async fn passwords_are_checked_and_nobody_learns_who_exists() {
     broker.alter_users(&fixture.caller, vec![change("alice", None)]).await.unwrap();
     assert!(!broker.check_password("alice", "pencil").await);
 }
+
+/// What a stranger sees of a name: rounds and salt, not whether somebody has it.
+#[tokio::test]
+async fn names_of_nobody_look_like_those_of_users_before_and_after_a_restart() {
+    let fixture = Fixture::new().await;
+    let (mechanism, salt) = (ScramMechanism::Sha512, b"1h3p9d5kfy7x2m8q4w6e0r5t7u".to_vec());
+    let salted = salted_password(mechanism, b"pencil", &salt, 8192);
+    let password = Some(SaltedPassword { salt, iterations: 8192, salted });
+    let alice = CredentialChange { user: "alice".into(), mechanism: Some(mechanism), password };
+    fixture.broker.alter_users(&fixture.caller, vec![alice]).await.unwrap()["alice"].clone().unwrap();
+    let shape = |fixture: &Fixture, user: &str| fixture.broker.scram_credential(user, mechanism).shape(mechanism);
+    assert_eq!(shape(&fixture, "bob"), shape(&fixture, "alice"));
+    let before = fixture.broker.scram_credential("bob", mechanism);
+    let fixture = fixture.restart().await;
+    assert_eq!(fixture.broker.scram_credential("bob", mechanism), before);
+    // Of a mechanism that nobody has, everybody looks the same.
+    let other = fixture.broker.scram_credential("alice", ScramMechanism::Sha256);
+    assert_eq!((other.iterations, other.salt.len()), (4096, 32));
+    fixture.broker.alter_users(&fixture.caller, vec![change("alice", None), change("carol", Some("pen"))]).await.unwrap();
+    assert_eq!(shape(&fixture, "bob"), shape(&fixture, "carol"), "alice's shape went with her");
+}

@@ -3,7 +3,7 @@ use base64::engine::general_purpose::STANDARD;
 use proptest::prelude::*;
 
 use super::*;
-use crate::scram::{credential, nobodys_credential, salted_password};
+use crate::scram::{credential, nobodys_credential, nobodys_shape, salted_password};
 
 const SHA256: ScramMechanism = ScramMechanism::Sha256;
 
@@ -72,7 +72,10 @@ fn a_proof_holds_for_its_own_exchange_only() {
     let nonce = "%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0";
     assert!(!failed(&answer(rfc_7677(), nonce, good)));
     assert!(failed(&answer(rfc_7677(), "fresh", good)), "a replay");
-    assert!(failed(&answer(nobodys_credential(SHA256, b"s", "user"), nonce, good)), "no such user");
+    assert!(
+        failed(&answer(nobodys_credential(b"s", "user", nobodys_shape(b"s", "user", SHA256, [])), nonce, good)),
+        "no such user"
+    );
     for (from, to) in [("biws", "eSws"), ("p=dH", "p=eH"), (",p=", ",q="), ("c=biws", "c=")] {
         assert!(failed(&answer(rfc_7677(), nonce, &good.replace(from, to))), "{from} -> {to}");
     }
@@ -205,7 +208,8 @@ proptest! {
             for message in &messages {
                 let step = match exchange.received(message) {
                     Step::Credential(mechanism, user) => {
-                        exchange.found(nobodys_credential(mechanism, b"secret", &user), "nonce")
+                        let shape = nobodys_shape(b"secret", &user, mechanism, []);
+                        exchange.found(nobodys_credential(b"secret", &user, shape), "nonce")
                     }
                     Step::Password(..) => exchange.checked(false),
                     Step::Token(_) => exchange.verified(None),
