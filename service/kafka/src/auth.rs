@@ -101,6 +101,11 @@ impl Auth {
         self.known.as_ref().map_or_else(Principal::anonymous, |known| known.principal.clone())
     }
 
+    /// Is it known who it is? (On a listener without SASL from the start, if only as nobody.)
+    pub(crate) fn is_known(&self) -> bool {
+        self.known.is_some()
+    }
+
     /// The listener's options.
     pub(crate) fn options(&self) -> Option<&Arc<SaslOptions>> {
         self.sasl.as_ref()

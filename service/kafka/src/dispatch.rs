@@ -54,7 +54,8 @@ pub(crate) async fn dispatch(session: &mut Session, frame: Frame) -> Result<Pend
     let caller = session.caller(header.client_id.as_deref());
     let usage = Usage::of(header.api);
     usage.request_bytes.fetch_add(body.remaining() as u64, Ordering::Relaxed);
-    let meter = Arc::new(Meter::new(session.broker.clone(), caller.clone(), usage, session.mute.clone(), queued));
+    let payer = session.auth.is_known().then(|| caller.clone());
+    let meter = Arc::new(Meter::new(session.broker.clone(), payer, usage, session.mute.clone(), queued));
     let request = Request { session, header, caller, reserved: Arc::new(reserved), meter: Arc::clone(&meter) };
     let waiting = Timed::new(Arc::clone(&meter), pin!(route(request, body))).await?;
     meter.handled();

@@ -42,7 +42,9 @@ impl Mute {
 /// What one request has cost its caller so far.
 pub(crate) struct Meter {
     broker: Broker,
-    caller: Caller,
+    /// Whose quotas it counts against: nobody's as long as nobody knows who asks, as in Kafka. Otherwise strangers would use up what is
+    /// everybody's whose listener asks for no name.
+    payer: Option<Caller>,
     usage: &'static Usage,
     mute: Mute,
     /// Nanoseconds before the start.
@@ -61,13 +63,19 @@ pub(crate) struct Meter {
 }
 
 impl Meter {
-    pub(crate) fn new(broker: Broker, caller: Caller, usage: &'static Usage, mute: Mute, queued: Duration) -> Self {
+    pub(crate) fn new(
+        broker: Broker,
+        payer: Option<Caller>,
+        usage: &'static Usage,
+        mute: Mute,
+        queued: Duration,
+    ) -> Self {
         let zero = || AtomicU64::new(0);
         usage.requests.fetch_add(1, Ordering::Relaxed);
         usage.waiting.fetch_add(1, Ordering::Relaxed);
         Meter {
             broker,
-            caller,
+            payer,
             usage,
             mute,
             queued: nanos(queued),
@@ -94,12 +102,15 @@ impl Meter {
 
     /// Counts what the caller uses.
     pub(crate) fn charge(&self, kind: QuotaKind, amount: usize) {
-        self.pause(kind, self.broker.charge(&self.caller, kind, amount as f64));
+        if let Some(payer) = &self.payer {
+            self.pause(kind, self.broker.charge(payer, kind, amount as f64));
+        }
     }
 
     /// Counts what the caller would get; false if it must pause first, and then nothing is counted.
     pub(crate) fn allows(&self, kind: QuotaKind, amount: usize) -> bool {
-        let pause = self.broker.charge_or_refuse(&self.caller, kind, amount as f64);
+        let Some(payer) = &self.payer else { return true };
+        let pause = self.broker.charge_or_refuse(payer, kind, amount as f64);
         self.pause(kind, pause);
         pause.is_zero()
     }
@@ -115,14 +126,14 @@ impl Meter {
 
     /// Counts the time the request took until now; says the whole pause, as answers carry it.
     pub(crate) fn settle(&self) -> i32 {
-        if self.broker.has_quotas() {
+        if let Some(payer) = self.payer.as_ref().filter(|_| self.broker.has_quotas()) {
             let entered = self.entered.load(Ordering::Relaxed);
             let running = if entered == 0 { 0 } else { self.now().saturating_sub(entered) };
             let nanos = self.busy.swap(0, Ordering::Relaxed) + running;
             if entered != 0 {
                 self.entered.store(self.now(), Ordering::Relaxed);
             }
-            let pause = self.broker.charge_time(&self.caller, Duration::from_nanos(nanos));
+            let pause = self.broker.charge_time(payer, Duration::from_nanos(nanos));
             self.pause(QuotaKind::RequestPercentage, pause);
         }
         i32::try_from(self.pause.load(Ordering::Relaxed)).unwrap_or(i32::MAX)

@@ -98,6 +98,22 @@ async fn nothing_but_versions_is_answered_before_authentication() {
     assert_closed(&mut stream, "a mechanism that is not there").await;
 }
 
+/// As in Kafka, whose authenticator answers ApiVersions where no quota is asked.
+#[tokio::test]
+async fn nothing_is_charged_to_anybody_before_authentication() {
+    let fixture = fixture(Duration::ZERO).await;
+    let (everybody, change) = ("user=*".parse().unwrap(), ("request_percentage".to_owned(), Some(0.000_01)));
+    fixture.broker.alter_quotas(&Caller::internal("test"), &everybody, &[change], false).await.unwrap();
+    let mut stream = fixture.connect().await;
+    for _ in 0..5 {
+        let versions = call(&mut stream, 2, &ApiVersionsRequest::default()).await;
+        assert_eq!(versions.throttle_time_ms, 0, "a stranger pays nothing");
+    }
+    assert_eq!(plain(&mut stream, "alice", "pencil").await.error_code, 0);
+    let pause = call(&mut stream, 8, &MetadataRequest::default()).await.throttle_time_ms;
+    assert!((1..=1_000).contains(&pause), "{pause} ms: who is known does");
+}
+
 #[tokio::test]
 async fn the_principal_is_who_authenticated() {
     let fixture = fixture(Duration::ZERO).await;
