@@ -14,7 +14,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use hyper::body::{Frame, SizeHint};
 use tidelog_broker::Broker;
-use tidelog_model::Caller;
+use tidelog_model::{Caller, QuotaKind};
 use tokio::time::Sleep;
 
 use crate::context::{Session, Shared};
@@ -35,7 +35,7 @@ pub(crate) async fn throttle(State(context): State<Shared>, request: Request, ne
     let mut answer = pin!(next.run(request));
     let response = poll_fn(|cx| meter.time(|| answer.as_mut().poll(cx))).await;
     meter.settle();
-    response.map(|body| Body::new(Metered { body, meter, pieces: 0, pause: None }))
+    response.map(|body| Body::new(Metered { body, meter, pieces: 0, pause: None, throttled: false }))
 }
 
 /// What one request costs its caller.
@@ -73,6 +73,8 @@ struct Metered {
     meter: Meter,
     pieces: usize,
     pause: Option<Pin<Box<Sleep>>>,
+    /// It has paused, and that is counted.
+    throttled: bool,
 }
 
 impl HttpBody for Metered {
@@ -91,6 +93,10 @@ impl HttpBody for Metered {
             let pause = this.meter.settle();
             // One piece is an answer, and its end need not wait: the caller's next request will. More are a stream.
             if this.pieces > 1 && !pause.is_zero() {
+                // A stream is one request, however often it pauses.
+                if !std::mem::replace(&mut this.throttled, true) {
+                    this.meter.broker.count_throttled(&this.meter.caller, QuotaKind::RequestPercentage);
+                }
                 this.pause = Some(Box::pin(tokio::time::sleep(pause)));
             }
         }

@@ -1,12 +1,13 @@
-//! gRPC errors with google.rpc.ErrorInfo: the reason is Kafka's name of the error. Decides the details' bytes only.
+//! gRPC errors with google.rpc.ErrorInfo: the reason is Kafka's name of the error; and RetryInfo where a quota is exceeded. Decides the details' bytes only.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use bytes::Bytes;
 use prost::Message;
 use tidelog_broker::BrokerError;
 use tidelog_model::KafkaError;
-use tonic::{Code, Status};
+use tonic::Status;
 
 use super::grpc_code;
 
@@ -32,6 +33,14 @@ pub(crate) struct ErrorInfo {
     pub(crate) metadata: HashMap<String, String>,
 }
 
+/// google.rpc.RetryInfo.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct RetryInfo {
+    #[prost(message, optional, tag = "1")]
+    pub(crate) retry_delay: Option<prost_types::Duration>,
+}
+
+const RETRY_INFO: &str = "type.googleapis.com/google.rpc.RetryInfo";
 const ERROR_INFO: &str = "type.googleapis.com/google.rpc.ErrorInfo";
 const DOMAIN: &str = "tidelog";
 
@@ -42,23 +51,30 @@ pub(crate) fn grpc_status(error: &BrokerError) -> Status {
         metadata.insert("leader_id".to_owned(), leader.node.0.to_string());
         metadata.insert("leader_epoch".to_owned(), leader.epoch.0.to_string());
     }
-    with_info(grpc_code(error.error), error.error, &error.message, metadata)
+    with_info(error.error, &error.message, metadata, error.pause)
 }
 
 /// The status of an error that the gateway itself found.
 pub(crate) fn grpc_error(error: KafkaError, message: &str) -> Status {
-    with_info(grpc_code(error), error, message, HashMap::new())
+    with_info(error, message, HashMap::new(), None)
 }
 
-fn with_info(code: Code, error: KafkaError, message: &str, metadata: HashMap<String, String>) -> Status {
+fn with_info(error: KafkaError, message: &str, metadata: HashMap<String, String>, pause: Option<Duration>) -> Status {
+    let code = grpc_code(error);
     let info = ErrorInfo { reason: error.name().to_owned(), domain: DOMAIN.to_owned(), metadata };
-    let any = prost_types::Any { type_url: ERROR_INFO.to_owned(), value: info.encode_to_vec() };
-    let details = RpcStatus { code: code as i32, message: message.to_owned(), details: vec![any] };
+    let mut details = vec![prost_types::Any { type_url: ERROR_INFO.to_owned(), value: info.encode_to_vec() }];
+    if let Some(delay) = pause.and_then(|pause| prost_types::Duration::try_from(pause).ok()) {
+        let retry = RetryInfo { retry_delay: Some(delay) };
+        details.push(prost_types::Any { type_url: RETRY_INFO.to_owned(), value: retry.encode_to_vec() });
+    }
+    let details = RpcStatus { code: code as i32, message: message.to_owned(), details };
     Status::with_details(code, message, Bytes::from(details.encode_to_vec()))
 }
 
 #[cfg(test)]
 mod tests {
+    use tonic::Code;
+
     use super::*;
 
     #[test]
@@ -68,6 +84,21 @@ mod tests {
         let info = file.message_type.iter().find(|message| message.name() == "ErrorInfo").unwrap();
         let fields: Vec<_> = info.field.iter().map(|field| (field.name(), field.number())).collect();
         assert_eq!(fields, [("reason", 1), ("domain", 2), ("metadata", 3)]);
+        let retry = file.message_type.iter().find(|message| message.name() == "RetryInfo").unwrap();
+        let fields: Vec<_> = retry.field.iter().map(|field| (field.name(), field.number())).collect();
+        assert_eq!(fields, [("retry_delay", 1)]);
+    }
+
+    #[test]
+    fn who_is_beyond_a_quota_hears_for_how_long() {
+        let exceeded = BrokerError::from(KafkaError::ThrottlingQuotaExceeded);
+        let details = |error: &BrokerError| RpcStatus::decode(grpc_status(error).details()).unwrap().details;
+        assert_eq!(details(&exceeded).len(), 1);
+        let pause = Some(Duration::from_millis(2_500));
+        let details = details(&BrokerError { pause, ..exceeded });
+        assert_eq!(details[1].type_url, RETRY_INFO);
+        let retry = RetryInfo::decode(&*details[1].value).unwrap();
+        assert_eq!(retry.retry_delay, Some(prost_types::Duration { seconds: 2, nanos: 500_000_000 }));
     }
 
     #[test]

@@ -85,3 +85,18 @@ async fn a_stream_pauses_between_its_pieces() {
     let slow = pieces("text/event-stream").await;
     assert!(slow >= Duration::from_secs(3), "{slow:?}, without a quota {free:?}");
 }
+
+/// Twenty partitions at one a second are owed for nine seconds (ten seconds' worth, and one more, may come at once).
+#[tokio::test]
+async fn who_creates_too_much_hears_how_long_to_wait() {
+    let server = Server::open().await;
+    let entity = QuotaEntity::new([("user", None)]).unwrap();
+    let change = [("controller_mutation_rate".to_owned(), Some(1.0))];
+    server.broker.alter_quotas(&Caller::internal("test"), &entity, &change, false).await.unwrap();
+    let create = async |name: &str| server.json("POST", "/v1/topics", json!({ "name": name, "partitions": 20 })).await;
+    assert_eq!(create("a").await.status.as_u16(), 201, "whoever is within may exceed it once");
+    let refused = create("b").await;
+    refused.is_problem(429, "THROTTLING_QUOTA_EXCEEDED");
+    let seconds: u64 = refused.header("retry-after").parse().unwrap();
+    assert!((5..=9).contains(&seconds), "{seconds}");
+}

@@ -127,7 +127,8 @@ impl Broker {
             let pause = self.pause(caller, kind);
             if pause > Duration::ZERO {
                 mutations.pause = mutations.pause.max(pause);
-                return Err(KafkaError::ThrottlingQuotaExceeded.into());
+                self.count_throttled(caller, kind);
+                return Err(BrokerError { pause: Some(pause), ..KafkaError::ThrottlingQuotaExceeded.into() });
             }
             // Whoever is within the quota may exceed it once, and hears of it with the next request.
             self.charge(caller, kind, partitions as f64);
@@ -145,6 +146,7 @@ impl Broker {
         }
         let pause = self.pause(caller, kind);
         if pause > Duration::ZERO {
+            self.count_throttled(caller, kind);
             return Err(exceeded(kind, pause));
         }
         self.charge(caller, kind, amount as f64);
@@ -162,16 +164,27 @@ impl Broker {
             return Ok(());
         }
         let until = tokio::time::Instant::now() + patience;
-        loop {
+        for attempt in 0u64.. {
             let pause = self.pause(caller, kind);
             if pause.is_zero() {
-                return Ok(());
+                break;
+            }
+            if attempt == 0 {
+                self.count_throttled(caller, kind);
             }
             let now = tokio::time::Instant::now();
             if now + pause > until {
                 return Err(exceeded(kind, pause));
             }
             tokio::time::sleep_until(now + pause).await;
+        }
+        Ok(())
+    }
+
+    /// Counts a request whose caller is refused or waits because it is beyond a quota. (Kafka's door counts its own.)
+    pub fn count_throttled(&self, caller: &Caller, kind: QuotaKind) {
+        if is_refused_rather(caller) {
+            metrics::counter!("tidelog_http_throttled_requests_total", "quota" => kind.name()).increment(1);
         }
     }
 

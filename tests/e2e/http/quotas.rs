@@ -36,4 +36,8 @@ async fn a_statement_costs_the_time_of_the_threads_that_run_it() {
     assert!(refused.text().await.unwrap().contains("request_percentage"));
     server.run(&["quota", "remove", "--for", "user=*"]).expect(0);
     assert_eq!(topics().await.status().as_u16(), 200);
+    let metrics = http().get(server.url("/metrics")).send().await.unwrap().text().await.unwrap();
+    let throttled = "tidelog_http_throttled_requests_total{quota=\"request_percentage\"} ";
+    let count = metrics.lines().find_map(|line| line.strip_prefix(throttled)).unwrap_or("none");
+    assert!(count.parse::<u64>().is_ok_and(|count| count >= 1), "one at least was refused: {count}");
 }

@@ -305,6 +305,7 @@ const WITHOUT_A_RULE: &[(&str, &str)] = &[
     ("charge", "counts"),
     ("charge_or_refuse", "counts"),
     ("charge_time", "counts"),
+    ("count_throttled", "counts"),
     ("admit_request", "what was used decides, before anything is asked for"),
     ("pause", "counts"),
     ("most_at_once", "counts"),

@@ -99,6 +99,12 @@ const TABLE: &[(&str, Kind, Unit, &str)] = &[
     ),
     ("tidelog_http_response_bytes_total", Counter, Unit::Bytes, "Bytes of answers' bodies, by method and route."),
     (
+        "tidelog_http_throttled_requests_total",
+        Counter,
+        Unit::Count,
+        "Requests over HTTP and gRPC that were refused or made to wait beyond a quota, by quota.",
+    ),
+    (
         "tidelog_kafka_authentications_total",
         Counter,
         Unit::Count,
