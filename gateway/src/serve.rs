@@ -42,6 +42,7 @@ pub async fn serve(
 ) {
     let connections = TaskTracker::new();
     let name: Arc<str> = Arc::from(HTTP_LISTENER);
+    broker.listener_opened(&name);
     let handshakes = Handshakes::default();
     let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let kill = CancellationToken::new();

@@ -25,6 +25,7 @@ use crate::cluster::{Cluster, store_error};
 use crate::cold_loans::ColdLoans;
 use crate::connections::Places;
 use crate::core::Core;
+use crate::counters;
 use crate::data_dir::DataDir;
 use crate::groups::{group_config, load_shard};
 use crate::limits::{ADMIN_PATIENCE, BROKER_LEASE, OPEN_FILES, RECONCILE_PAUSE, SYNCFS_FROM, SYNCFS_MOST};
@@ -82,6 +83,7 @@ impl Broker {
     ///
     /// Returns before recovery has ended: partitions that are not ready say so. Must be called within a runtime.
     pub async fn open(data_dir: DataDir, options: BrokerOptions) -> Result<Self, BrokerError> {
+        counters::begin();
         let clock = Clock::start();
         let acls = options.acls.clone().map(|defaults| Arc::new(AclAuthorizer::new(defaults)));
         let cluster = Cluster::load(Arc::clone(&options.store), acls.clone()).await?;

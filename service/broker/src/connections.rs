@@ -16,6 +16,7 @@ use tokio::sync::{Notify, Semaphore, watch};
 use tracing::{debug, warn};
 
 use crate::broker::Broker;
+use crate::counters;
 use crate::limits::{HOST_PATIENCE, MAX_HELD_CONNECTIONS};
 
 /// What is open, and who waits.
@@ -80,6 +81,11 @@ impl Places {
 }
 
 impl Broker {
+    /// A listener is opened, by its name in small letters: what it will count stands at 0.
+    pub fn listener_opened(&self, listener: &str) {
+        counters::begin_listener(listener);
+    }
+
     /// A place for a stream that `door` has accepted at `listener` (by its name in small letters), and the stream. It waits as long as the
     /// listener or all have too many (Kafka's acceptors do, too); `None` if it is turned away: the stream is dropped, and where its address
     /// comes too often not so soon that it could try again at once.

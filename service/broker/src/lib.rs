@@ -23,6 +23,7 @@ mod connections;
 mod consumer_groups;
 mod coordinator_log;
 mod core;
+mod counters;
 mod damage;
 mod data_dir;
 mod delegation_tokens;

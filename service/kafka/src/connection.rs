@@ -92,7 +92,7 @@ pub(crate) async fn serve(
 
 /// Why a connection ends.
 #[derive(Clone, Copy)]
-enum End {
+pub(crate) enum End {
     /// The client hung up, is lost, or takes no answers.
     Client,
     /// The client said nothing for too long.
@@ -104,7 +104,9 @@ enum End {
 }
 
 impl End {
-    const fn name(self) -> &'static str {
+    pub(crate) const ALL: [End; 4] = [End::Client, End::Idle, End::Error, End::Server];
+
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             End::Client => "client",
             End::Idle => "idle",

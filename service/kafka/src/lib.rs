@@ -7,6 +7,7 @@ mod answer;
 mod auth;
 mod budget;
 mod connection;
+mod counters;
 mod dispatch;
 mod fetch_sessions;
 mod frame;

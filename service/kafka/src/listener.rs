@@ -18,6 +18,7 @@ use tracing::{debug, info, warn};
 use crate::auth::{Auth, SaslOptions};
 use crate::budget::{Budget, FrameBudgets};
 use crate::connection::{self, Budgets, Stream};
+use crate::counters;
 use crate::fetch_sessions::FetchSessions;
 use crate::frame::FrameLimits;
 use crate::limits::{MAX_CONNECTIONS, SEALED_BUDGET_BYTES, WAITING_FETCHES_BYTES};
@@ -49,6 +50,7 @@ pub struct KafkaDoor {
 impl KafkaDoor {
     /// A door to `broker` without a listener yet.
     pub fn new(broker: Broker) -> Self {
+        counters::begin();
         let config = broker.config();
         let limits = FrameLimits {
             max_bytes: usize::try_from(config.request_max_bytes).unwrap_or(0),
@@ -79,9 +81,12 @@ impl KafkaDoor {
         security: ListenerSecurity,
     ) -> io::Result<SocketAddr> {
         let address = socket.local_addr()?;
+        let place_name: Arc<str> = Arc::from(name.name.to_lowercase());
+        self.broker.listener_opened(&place_name);
+        counters::begin_listener(&place_name, security.sasl.as_ref());
         let accept = Accept {
             broker: self.broker.clone(),
-            place_name: Arc::from(name.name.to_lowercase()),
+            place_name,
             listener: Arc::new(name),
             sasl: security.sasl.map(Arc::new),
             tls: security.tls.map(Arc::new),

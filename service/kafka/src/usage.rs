@@ -86,25 +86,24 @@ impl Usage {
     }
 }
 
-/// Every API that was used, in the order of the keys.
+/// Every API, in the order of the keys.
 pub fn api_usage() -> Vec<ApiUsage> {
     let read = |cell: &AtomicU64| cell.load(Ordering::Relaxed);
     let used = TABLE.iter().map(|row| (row.name, Usage::of(row.key)));
-    used.filter(|(_, usage)| read(&usage.requests) > 0)
-        .map(|(api, usage)| ApiUsage {
-            api,
-            requests: read(&usage.requests),
-            request_bytes: read(&usage.request_bytes),
-            response_bytes: read(&usage.response_bytes),
-            waiting: read(&usage.waiting),
-            total: usage.total.so_far(),
-            queue: usage.queue.so_far(),
-            local: usage.local.so_far(),
-            remote: usage.remote.so_far(),
-            throttle: usage.throttle.so_far(),
-            send: usage.send.so_far(),
-        })
-        .collect()
+    used.map(|(api, usage)| ApiUsage {
+        api,
+        requests: read(&usage.requests),
+        request_bytes: read(&usage.request_bytes),
+        response_bytes: read(&usage.response_bytes),
+        waiting: read(&usage.waiting),
+        total: usage.total.so_far(),
+        queue: usage.queue.so_far(),
+        local: usage.local.so_far(),
+        remote: usage.remote.so_far(),
+        throttle: usage.throttle.so_far(),
+        send: usage.send.so_far(),
+    })
+    .collect()
 }
 
 /// Counts the errors of an answer, each as often as it stands there. Only an answer that has some costs a look-up.

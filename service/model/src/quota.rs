@@ -30,6 +30,11 @@ impl QuotaKind {
         QuotaKind::ConnectionCreationRate,
     ];
 
+    /// Those that requests are charged to.
+    pub fn of_requests() -> impl Iterator<Item = Self> {
+        Self::ALL.iter().copied().filter(|kind| *kind != QuotaKind::ConnectionCreationRate)
+    }
+
     /// Kafka's name.
     pub const fn name(self) -> &'static str {
         match self {

@@ -26,6 +26,30 @@ fn now(server: &Server, series: &str) -> f64 {
     wait_for(|| tried(server, series).ok(), PATIENCE, "the metrics")
 }
 
+/// `increase` sees no event that a series begins with.
+#[tokio::test(flavor = "multi_thread")]
+async fn counters_stand_at_0_before_their_first_event() {
+    let server = Server::start(tidelog_harness::options!());
+    let text = http().get(server.url("/metrics")).send().await.unwrap().text().await.unwrap();
+    for series in [
+        "tidelog_connections_closed_total{listener=\"plaintext\",reason=\"idle\"}",
+        "tidelog_connections_opened_total{listener=\"plaintext\"}",
+        "tidelog_connections_refused_total{listener=\"http\",reason=\"per_ip\"}",
+        "tidelog_consumer_group_rebalances_total{type=\"consumer\"}",
+        "tidelog_http_authentication_failures_total",
+        "tidelog_http_throttled_requests_total{quota=\"request_percentage\"}",
+        "tidelog_kafka_failed_handshakes_total",
+        "tidelog_kafka_frames_given_up_total{reason=\"slow\"}",
+        "tidelog_kafka_requests_total{api=\"Produce\"}",
+        "tidelog_kafka_throttled_requests_total{quota=\"producer_byte_rate\"}",
+        "tidelog_object_store_requests_total{kind=\"copy\"}",
+        "tidelog_transactions_completed_total{result=\"abort\"}",
+        "tidelog_transactions_timed_out_total",
+    ] {
+        assert!(text.contains(&format!("\n{series} 0\n")), "{series} is not 0 in\n{text}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn clients_are_counted_by_api_and_by_topic() {
     let server = Server::start(tidelog_harness::options!());

@@ -29,6 +29,9 @@ enum Kind {
 }
 
 impl Kind {
+    const ALL: [Kind; 8] =
+        [Kind::Put, Kind::Part, Kind::Multipart, Kind::Get, Kind::Head, Kind::List, Kind::Delete, Kind::Copy];
+
     const fn name(self) -> &'static str {
         match self {
             Kind::Put => "put",
@@ -49,7 +52,7 @@ pub struct Counts(Arc<Cells>);
 
 #[derive(Default, Debug)]
 struct Cells {
-    requests: [AtomicU64; 8],
+    requests: [AtomicU64; Kind::ALL.len()],
     bytes_in: AtomicU64,
     bytes_out: AtomicU64,
 }
@@ -87,6 +90,14 @@ impl Requests {
 }
 
 impl Counts {
+    /// Those of a store that is being opened.
+    pub(crate) fn begin() -> Self {
+        let counts = Counts::default();
+        // What begins with its first event has no first event for who asks for a rate.
+        Kind::ALL.iter().for_each(|kind| counts.add(*kind, 0));
+        counts
+    }
+
     fn add(&self, kind: Kind, requests: u64) {
         if let Some(cell) = self.0.requests.get(kind as usize) {
             cell.fetch_add(requests, Ordering::Relaxed);

@@ -63,7 +63,7 @@ impl std::fmt::Debug for Objects {
 impl Objects {
     /// Wraps a store that is open already. Tests bring their own; the product uses [`Objects::open`].
     pub fn over(store: Arc<dyn ObjectStore>, url: &str, limits: Limits) -> Self {
-        let counts = Counts::default();
+        let counts = Counts::begin();
         let counted = Arc::new(Counted::new(Arc::clone(&store), counts.clone()));
         Objects {
             url: url.into(),
@@ -98,7 +98,7 @@ impl Objects {
     pub fn with_faults(&self) -> (Self, Faults) {
         let faults = Faults::default();
         let base: Arc<dyn ObjectStore> = Arc::new(Faulty::new(Arc::clone(&self.base), faults.clone()));
-        let counts = Counts::default();
+        let counts = Counts::begin();
         let store = Arc::new(Counted::new(Arc::clone(&base), counts.clone()));
         (Objects { base, store, counts, ..self.clone() }, faults)
     }

@@ -70,22 +70,22 @@ pub(super) fn heads() -> String {
     text(&[])
 }
 
-/// Every API that was used.
+/// Every API, and the times of those that were used: they have too many series to have them all.
 pub(crate) fn render() -> String {
     text(&tidelog_kafka::api_usage())
 }
 
-fn text(used: &[ApiUsage]) -> String {
+fn text(apis: &[ApiUsage]) -> String {
     let mut out = String::new();
     for (name, kind, meaning, value) in NUMBERS {
         head(&mut out, name, kind, meaning);
-        for api in used {
+        for api in apis {
             let _ = writeln!(out, "{name}{{api=\"{}\"}} {}", api.api, value(api));
         }
     }
     for (name, meaning, times) in TIMES {
         head(&mut out, name, "histogram", meaning);
-        for api in used {
+        for api in apis.iter().filter(|api| api.requests > 0) {
             histogram(&mut out, name, api.api, times(api));
         }
     }
@@ -130,10 +130,20 @@ mod tests {
             throttle: none,
             send: none,
         };
-        let text = text(&[used]);
+        let unused = ApiUsage {
+            api: "Fetch",
+            requests: 0,
+            request_bytes: 0,
+            response_bytes: 0,
+            waiting: 0,
+            total: none,
+            ..used.clone()
+        };
+        let text = text(&[used, unused]);
         for line in [
             "# TYPE tidelog_kafka_requests_total counter\n",
             "tidelog_kafka_requests_total{api=\"Produce\"} 4\n",
+            "tidelog_kafka_requests_total{api=\"Fetch\"} 0\n",
             "tidelog_kafka_waiting_requests{api=\"Produce\"} 1\n",
             "# TYPE tidelog_kafka_request_duration_seconds histogram\n",
             "tidelog_kafka_request_duration_seconds_bucket{api=\"Produce\",le=\"0.0001\"} 2\n",
@@ -146,5 +156,6 @@ mod tests {
         ] {
             assert!(text.contains(line), "{line} is not in\n{text}");
         }
+        assert!(!text.contains("_count{api=\"Fetch\"}"), "{text}");
     }
 }

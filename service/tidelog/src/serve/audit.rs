@@ -153,6 +153,9 @@ struct Writer {
 
 impl Writer {
     fn run(mut self) {
+        for result in ["written", "dropped"] {
+            metrics::counter!("tidelog_audit_lines_total", "result" => result).increment(0);
+        }
         loop {
             // While the disk refuses one batch the next waits: memory stays bounded.
             let (text, closed) = self.queue.take(!self.batch.is_empty());

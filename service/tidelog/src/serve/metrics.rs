@@ -4,7 +4,7 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
+use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge};
 use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
 use tidelog_kafka::TIME_BUCKETS_MICROS;
 use tokio_util::sync::CancellationToken;
@@ -234,6 +234,31 @@ const TABLE: &[(&str, Kind, Unit, &str)] = &[
     ),
 ];
 
+/// Counters with labels: who counts begins those at 0 whose labels' values are known. All others begin here. (What begins with its first event
+/// has no first event for who asks for a rate.)
+const LABELLED: &[&str] = &[
+    "tidelog_audit_lines_total",
+    "tidelog_connections_closed_total",
+    "tidelog_connections_opened_total",
+    "tidelog_connections_refused_total",
+    "tidelog_consumer_group_rebalances_total",
+    "tidelog_http_request_bytes_total",
+    "tidelog_http_requests_total",
+    "tidelog_http_response_bytes_total",
+    "tidelog_http_throttled_requests_total",
+    "tidelog_kafka_authentications_total",
+    "tidelog_kafka_errors_total",
+    "tidelog_kafka_frames_given_up_total",
+    "tidelog_kafka_throttled_requests_total",
+    "tidelog_object_store_requests_total",
+    "tidelog_table_bytes_total",
+    "tidelog_table_commits_total",
+    "tidelog_table_files_total",
+    "tidelog_table_rows_total",
+    "tidelog_table_skipped_records_total",
+    "tidelog_transactions_completed_total",
+];
+
 /// Counts from here on; the answer renders what was counted, in Prometheus' text format. The process has one recorder, however
 /// many servers it starts.
 pub(crate) fn start(stop: CancellationToken) -> Box<dyn Fn() -> String + Send + Sync> {
@@ -252,7 +277,18 @@ pub(crate) fn start(stop: CancellationToken) -> Box<dyn Fn() -> String + Send + 
 fn install() -> Result<PrometheusHandle, BuildError> {
     let handle = PrometheusBuilder::new().set_buckets(&buckets())?.install_recorder()?;
     describe();
+    begin();
     Ok(handle)
+}
+
+fn begin() {
+    for (name, kind, ..) in TABLE {
+        match kind {
+            Counter if !LABELLED.contains(name) => counter!(*name).increment(0),
+            Gauge => gauge!(*name).increment(0.0),
+            Counter | Histogram => {}
+        }
+    }
 }
 
 fn describe() {
@@ -305,6 +341,44 @@ mod tests {
         let described: BTreeSet<(String, Kind)> =
             TABLE.iter().map(|(name, kind, ..)| ((*name).to_owned(), *kind)).collect();
         assert_eq!(found, described);
+    }
+
+    /// Every counter of these sources that has labels somewhere.
+    fn labelled(folder: &Path, found: &mut BTreeSet<String>) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                labelled(&path, found);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = std::fs::read_to_string(&path).unwrap();
+                for rest in text.split("metrics::counter!(").skip(1) {
+                    let (arguments, _) = rest.split_once(").").or(rest.split_once(");")).unwrap();
+                    let mut words = arguments.split('"');
+                    let (name, after) = (words.nth(1).unwrap_or_default(), words.next().unwrap_or_default());
+                    if name.starts_with("tidelog_") && after.trim_start().starts_with(',') {
+                        found.insert(name.to_owned());
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_counter_without_labels_begins_at_0() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let mut found = BTreeSet::new();
+        for folder in ["service", "gateway", "tiering"] {
+            labelled(&root.join(folder), &mut found);
+        }
+        let listed: BTreeSet<String> = LABELLED.iter().map(|name| (*name).to_owned()).collect();
+        assert_eq!(found, listed);
+        let recorder = PrometheusBuilder::new().build_recorder();
+        let handle = recorder.handle();
+        metrics::with_local_recorder(&recorder, begin);
+        let text = handle.render();
+        for (name, kind, ..) in TABLE.iter().filter(|(name, ..)| !LABELLED.contains(name)) {
+            assert_eq!(text.contains(&format!("\n{name} 0\n")), *kind != Histogram, "{name}: {text}");
+        }
     }
 
     /// Every metric there is: its name, kind and meaning.

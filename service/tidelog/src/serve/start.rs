@@ -99,6 +99,8 @@ pub(crate) async fn start(config: ServeConfig, log: Option<Arc<dyn LogLevels>>) 
     }
     let http_socket = bind(config.http, "--http-listen").await?;
     let http = http_socket.local_addr()?;
+    // Before anything that counts.
+    let counted: Arc<dyn Fn() -> String + Send + Sync> = Arc::from(metrics::start(stop.clone()));
     let (listeners, registered) = addresses(&sockets)?;
     let kafka = listeners.first().context("there is no Kafka listener")?.1;
     let (path, node) = (config.data_dir.clone(), config.node);
@@ -176,8 +178,7 @@ pub(crate) async fn start(config: ServeConfig, log: Option<Arc<dyn LogLevels>>) 
             objects: objects.clone(),
         })),
         metrics: {
-            let (counted, broker) = (metrics::start(stop.clone()), broker.clone());
-            let counted: Arc<dyn Fn() -> String + Send + Sync> = Arc::from(counted);
+            let broker = broker.clone();
             Box::new(move || {
                 let (counted, broker, objects) = (Arc::clone(&counted), broker.clone(), objects.clone());
                 Box::pin(async move {
