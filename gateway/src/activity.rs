@@ -9,6 +9,7 @@ use std::time::Duration;
 use axum::body::Body;
 use bytes::Bytes;
 use hyper::body::{Frame, SizeHint};
+use tidelog_broker::Stranger;
 use tokio::time::Instant;
 
 /// One connection's requests.
@@ -20,6 +21,8 @@ struct Uses {
     open: usize,
     /// When the last one of those ended, or the connection was opened.
     last: Instant,
+    /// Until somebody is known to use it.
+    stranger: Option<Stranger>,
 }
 
 /// A request until its answer ends.
@@ -35,8 +38,8 @@ struct Asked {
 pub(crate) struct Asker(Weak<Asked>);
 
 impl Activity {
-    pub(crate) fn new() -> Self {
-        Activity(Arc::new(Mutex::new(Uses { open: 0, last: Instant::now() })))
+    pub(crate) fn new(stranger: Option<Stranger>) -> Self {
+        Activity(Arc::new(Mutex::new(Uses { open: 0, last: Instant::now(), stranger })))
     }
 
     fn uses(&self) -> MutexGuard<'_, Uses> {
@@ -84,6 +87,9 @@ impl Asker {
         if !asked.known.swap(true, Ordering::Relaxed) {
             uses.open += 1;
         }
+        let no_more = uses.stranger.take();
+        drop(uses);
+        drop(no_more);
     }
 }
 

@@ -11,13 +11,14 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
+use tidelog_broker::BrokerError;
 use tidelog_model::{Caller, Door, KafkaError, Principal, Timestamp};
 use tidelog_security::limits::FAILED_AUTHENTICATION_DELAY;
 use tidelog_security::{AuditEvent, TokenError};
 
 use crate::activity::Asker;
 use crate::context::{Session, Shared};
-use crate::error::{ApiError, grpc_error};
+use crate::error::{ApiError, grpc_error, grpc_status};
 use crate::media::is_grpc;
 use crate::time::wall_clock;
 
@@ -88,9 +89,16 @@ pub(crate) async fn authenticate(State(context): State<Shared>, mut request: Req
     let door = if grpc { Door::Grpc } else { Door::Rest };
     // A browser adds a password that it knows to whatever a page of another site makes it send.
     let may_use_password = host(&request).is_some_and(|host| has_allowed_origin(&context, &request, &host));
-    let (principal, expires) = match identify(&context, request.headers(), may_use_password).await {
+    let (principal, expires) = match identify(&context, request.headers(), may_use_password, peer(&request)).await {
         Ok(identity) => identity,
-        Err(refusal) => {
+        // Nobody knows whether it was right.
+        Err(Unknown::PutOff(error)) => {
+            return match grpc {
+                true => grpc_status(&error).into_http::<axum::body::Body>(),
+                false => ApiError::from(error).into_response(),
+            };
+        }
+        Err(Unknown::Refused(refusal)) => {
             context.broker.audit(&AuditEvent::Authentication {
                 principal: None,
                 claimed: refusal.claimed(),
@@ -119,7 +127,8 @@ async fn identify(
     context: &Shared,
     headers: &HeaderMap,
     may_use_password: bool,
-) -> Result<(Principal, Option<Timestamp>), Refusal> {
+    from: IpAddr,
+) -> Result<(Principal, Option<Timestamp>), Unknown> {
     let basic = context.options.basic;
     if context.authenticator.is_none() && !basic {
         return Ok((Principal::anonymous(), None));
@@ -132,16 +141,16 @@ async fn identify(
         return Ok((identity.principal, Some(identity.expires)));
     }
     if !basic || !scheme.eq_ignore_ascii_case("basic") {
-        return Err(Refusal::Malformed);
+        return Err(Refusal::Malformed.into());
     }
     if !may_use_password {
-        return Err(Refusal::Foreign);
+        return Err(Refusal::Foreign.into());
     }
     let (user, password) = user_and_password(credentials).ok_or(Refusal::Malformed)?;
-    if context.broker.check_password(&user, &password).await {
-        Ok((Principal::user(&user), None))
-    } else {
-        Err(Refusal::Password(user))
+    match context.broker.check_password(&user, &password, from).await {
+        Ok(true) => Ok((Principal::user(&user), None)),
+        Ok(false) => Err(Refusal::Password(user).into()),
+        Err(error) => Err(Unknown::PutOff(error)),
     }
 }
 
@@ -171,6 +180,20 @@ enum Refusal {
     Password(String),
     /// A password from a web page of another site.
     Foreign,
+}
+
+/// Why nobody knows who calls.
+enum Unknown {
+    /// It has not said, or not the truth.
+    Refused(Refusal),
+    /// Too many passwords wait for their check.
+    PutOff(BrokerError),
+}
+
+impl From<Refusal> for Unknown {
+    fn from(refusal: Refusal) -> Self {
+        Unknown::Refused(refusal)
+    }
 }
 
 /// Scheme and credentials of the one header.

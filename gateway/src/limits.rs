@@ -117,9 +117,6 @@ pub const MAX_READ_RESPONSE_BYTES: usize = 1024 * 1024;
 /// Topics per page of `ListTopics`.
 pub const MAX_TOPICS_PER_PAGE: usize = 1000;
 
-/// Most connections at a time: each costs a task and its buffers.
-pub const MAX_CONNECTIONS: usize = 10_000;
-
 /// HTTP/2 requests of one connection at a time.
 pub const MAX_CONCURRENT_STREAMS: u32 = 256;
 

@@ -17,6 +17,7 @@ use hyper_util::server::conn::auto::Builder;
 use tidelog_broker::{Broker, ConnectionPlace};
 use tidelog_handshake::{HandshakeError, Handshakes, TlsSource, in_words};
 use tidelog_model::{Door, HTTP_LISTENER};
+use tidelog_security::limits::MAX_DOOR_CONNECTIONS;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -27,24 +28,25 @@ use tower::ServiceExt;
 
 use crate::activity::Activity;
 use crate::limits::{
-    CONNECTION_IDLE, DRAIN_TIMEOUT, GOODBYE, HEADER_TIMEOUT, MAX_CONCURRENT_STREAMS, MAX_CONNECTIONS,
-    MAX_HEAD_BUFFER_BYTES, MAX_SEND_BUFFER_BYTES, OPENING_BYTES, WRITE_STALL_TIMEOUT,
+    CONNECTION_IDLE, DRAIN_TIMEOUT, GOODBYE, HEADER_TIMEOUT, MAX_CONCURRENT_STREAMS, MAX_HEAD_BUFFER_BYTES,
+    MAX_SEND_BUFFER_BYTES, OPENING_BYTES, WRITE_STALL_TIMEOUT,
 };
 
 /// Accepts connections that `broker` has a place for until `shutdown` is cancelled, then lets those in flight finish for at most ten
-/// seconds.
+/// seconds. `asks` says whether callers have to say who they are: until they have they hold half of the places at most.
 pub async fn serve(
     listener: TcpListener,
     broker: Broker,
     router: Router,
     tls: Option<TlsSource>,
+    asks: bool,
     shutdown: CancellationToken,
 ) {
     let connections = TaskTracker::new();
     let name: Arc<str> = Arc::from(HTTP_LISTENER);
     broker.listener_opened(&name);
     let handshakes = Handshakes::default();
-    let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let slots = Arc::new(Semaphore::new(MAX_DOOR_CONNECTIONS));
     let kill = CancellationToken::new();
     loop {
         let slot = tokio::select! {
@@ -72,15 +74,24 @@ pub async fn serve(
         let open = Open::new(slot, place);
         // Small answers should not wait for the peer's delayed acknowledgement.
         let _ = stream.set_nodelay(true);
-        let (router, shutdown, kill) = (router.clone(), shutdown.clone(), kill.clone());
+        let kill = kill.child_token();
+        let mut stranger = None;
+        if asks {
+            stranger = broker.admit_stranger(&name, peer.ip(), kill.clone());
+            if stranger.is_none() {
+                continue;
+            }
+        }
+        let activity = Activity::new(stranger);
+        let (router, shutdown) = (router.clone(), shutdown.clone());
         let (tls, handshakes) = (tls.clone(), handshakes.clone());
         let connection = async move {
             match tls {
-                None => connection(stream, peer, router, shutdown, CONNECTION_IDLE).await,
+                None => connection(stream, peer, router, shutdown, activity, CONNECTION_IDLE).await,
                 Some(source) => {
                     let shake = handshakes.accept(stream, peer.ip(), &source);
                     match shutdown.run_until_cancelled(shake).await {
-                        Some(Ok(stream)) => connection(stream, peer, router, shutdown, CONNECTION_IDLE).await,
+                        Some(Ok(stream)) => connection(stream, peer, router, shutdown, activity, CONNECTION_IDLE).await,
                         Some(Err(HandshakeError::Silent)) => tracing::debug!(%peer, "an HTTP client said nothing"),
                         Some(Err(error)) => {
                             let error = error.to_string();
@@ -135,11 +146,16 @@ async fn accept_failed(error: &io::Error) {
     }
 }
 
-async fn connection<S>(stream: S, peer: SocketAddr, router: Router, shutdown: CancellationToken, idle: Duration)
-where
+async fn connection<S>(
+    stream: S,
+    peer: SocketAddr,
+    router: Router,
+    shutdown: CancellationToken,
+    activity: Activity,
+    idle: Duration,
+) where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let activity = Activity::new();
     let uses = activity.clone();
     let service = hyper::service::service_fn(move |mut request: hyper::Request<Incoming>| {
         let begun = uses.begin();
@@ -323,7 +339,7 @@ mod tests {
     async fn h2(router: Router, idle: Duration) -> (tokio::io::DuplexStream, tokio::task::JoinHandle<()>) {
         let (ours, mut theirs) = tokio::io::duplex(64 * 1024);
         let peer = SocketAddr::from(([127, 0, 0, 1], 1));
-        let served = tokio::spawn(connection(ours, peer, router, CancellationToken::new(), idle));
+        let served = tokio::spawn(connection(ours, peer, router, CancellationToken::new(), Activity::new(None), idle));
         theirs.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
         (theirs, served)
     }

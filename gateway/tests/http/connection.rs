@@ -14,7 +14,7 @@ async fn live(setup: Setup) -> (Server, std::net::SocketAddr, tokio::task::JoinH
     let address = listener.local_addr().unwrap();
     let task = {
         let (router, broker, shutdown) = (server.router.clone(), server.broker.clone(), server.shutdown.clone());
-        tokio::spawn(tidelog_gateway::serve(listener, broker, router, None, shutdown))
+        tokio::spawn(tidelog_gateway::serve(listener, broker, router, None, false, shutdown))
     };
     (server, address, task)
 }

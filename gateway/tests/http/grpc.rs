@@ -28,7 +28,7 @@ impl Live {
         let address = listener.local_addr().unwrap();
         let task = {
             let (router, broker, shutdown) = (server.router.clone(), server.broker.clone(), server.shutdown.clone());
-            tokio::spawn(tidelog_gateway::serve(listener, broker, router, None, shutdown))
+            tokio::spawn(tidelog_gateway::serve(listener, broker, router, None, false, shutdown))
         };
         let channel = Channel::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
         Live { server, channel, task }

@@ -87,7 +87,8 @@ async fn rest_and_grpc_share_the_encrypted_port_and_new_certificates_hold() {
     let source = Arc::clone(&current);
     let tls: tidelog_handshake::TlsSource = Arc::new(move || Arc::clone(&source.read().unwrap()));
     let (router, shutdown) = (server.router.clone(), server.shutdown.clone());
-    let task = tokio::spawn(tidelog_gateway::serve(listener, server.broker.clone(), router, Some(tls), shutdown));
+    let task =
+        tokio::spawn(tidelog_gateway::serve(listener, server.broker.clone(), router, Some(tls), false, shutdown));
     let mut rest = old.connect(address, "http/1.1").await.unwrap();
     let answer = get(&mut rest, "/v1/topics").await;
     assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("\"t\""), "{answer}");

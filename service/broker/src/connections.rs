@@ -1,7 +1,7 @@
 //! Connections of all doors: keeps the machine that counts them, lets newcomers wait for a place, and holds those that their address'
 //! rate turns away. What is too much is decided there; a door only brings who has come.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
@@ -10,9 +10,10 @@ use futures::future::join_all;
 use parking_lot::Mutex;
 use tidelog_metadata::ClusterImage;
 use tidelog_model::{Caller, ConnectionLimits, Door, Principal, QuotaKind};
-use tidelog_security::Connections;
 use tidelog_security::limits::MAX_CONNECTION_PAUSE;
+use tidelog_security::{Connections, Welcome};
 use tokio::sync::{Notify, Semaphore, watch};
+use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use crate::broker::Broker;
@@ -31,6 +32,8 @@ pub(crate) struct Places {
     set: Arc<Mutex<Set>>,
     /// The number of the last limits that hold with the addresses of all their hosts.
     in_force: watch::Sender<u64>,
+    /// How strangers hear that they have to go, by their numbers.
+    strangers: Arc<Mutex<HashMap<u64, CancellationToken>>>,
 }
 
 /// What is set, names of hosts and all.
@@ -39,6 +42,21 @@ struct Set {
     /// So many were set before.
     number: u64,
     limits: ConnectionLimits,
+}
+
+/// A connection whose client is not known yet; once it is, this is to be dropped.
+pub struct Stranger {
+    places: Places,
+    listener: Arc<str>,
+    network: IpAddr,
+    number: u64,
+}
+
+impl Drop for Stranger {
+    fn drop(&mut self) {
+        self.places.machine.lock().no_stranger(&self.listener, self.network, self.number);
+        self.places.strangers.lock().remove(&self.number);
+    }
 }
 
 /// One connection's place; free again when it is dropped.
@@ -64,6 +82,7 @@ impl Places {
             held: Arc::new(Semaphore::new(MAX_HELD_CONNECTIONS)),
             set: Arc::default(),
             in_force: watch::channel(0).0,
+            strangers: Arc::default(),
         }
     }
 
@@ -126,6 +145,27 @@ impl Broker {
         place.address = Some(address);
         metrics::counter!("tidelog_connections_opened_total", "listener" => listener.to_string()).increment(1);
         Some((stream, place))
+    }
+
+    /// For a connection that was admitted and whose client has to say who it is: it may stay until that is known, but has to go when `leave`
+    /// is cancelled. `None` if it has to go at once: too many of its network do not say who they are.
+    pub fn admit_stranger(&self, listener: &Arc<str>, peer: IpAddr, leave: CancellationToken) -> Option<Stranger> {
+        let (places, network) = (self.places().clone(), tidelog_model::network(peer));
+        // Locked first: who is told to go has its token there.
+        let mut strangers = places.strangers.lock();
+        let welcome = places.machine.lock().stranger(self.clock().now(), listener, network);
+        let Welcome::Stays(number, other) = welcome else {
+            refused(listener, "strangers");
+            debug!(%peer, %listener, "turning a connection away: too many do not say who they are");
+            return None;
+        };
+        if let Some(other) = other.and_then(|other| strangers.remove(&other)) {
+            refused(listener, "strangers");
+            other.cancel();
+        }
+        strangers.insert(number, leave);
+        drop(strangers);
+        Some(Stranger { places, listener: Arc::clone(listener), network, number })
     }
 
     /// Takes over what the image says of connections; names of hosts become addresses afterwards.

@@ -20,7 +20,7 @@ pub(crate) fn begin() {
 pub(crate) fn begin_listener(listener: &str) {
     let name = || listener.to_owned();
     metrics::counter!("tidelog_connections_opened_total", "listener" => name()).increment(0);
-    for reason in ["per_ip", "rate"] {
+    for reason in ["per_ip", "rate", "strangers"] {
         metrics::counter!("tidelog_connections_refused_total", "listener" => name(), "reason" => reason).increment(0);
     }
 }

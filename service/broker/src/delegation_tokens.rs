@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::Arc;
+use std::net::IpAddr;
 
 use tidelog_metadata::decide::{self, NewToken, Plan, Refusal, TokenLifetimes};
 use tidelog_metadata::keys::DelegationTokenValue;
@@ -195,9 +195,15 @@ impl Broker {
     }
 
     /// What a door's exchange needs for a login with this token. For one that does not exist or is over the same is computed as for any
-    /// other, under a key that nobody has: nobody can tell. Waits where many ask at once, as [`check_password`](Self::check_password)
-    /// does. (A door asks before there is a caller; nothing of it may be shown to one.)
-    pub async fn token_login(&self, id: &str, mechanism: ScramMechanism) -> TokenLogin {
+    /// other, under a key that nobody has: nobody can tell. Waits where many ask at once, and fails where too many do, as
+    /// [`check_password`](Self::check_password) does, but never for passwords. (A door asks before there is a caller; nothing of it may be
+    /// shown to one.)
+    pub async fn token_login(
+        &self,
+        id: &str,
+        mechanism: ScramMechanism,
+        from: IpAddr,
+    ) -> Result<TokenLogin, BrokerError> {
         let (_, nobodys) = self.nobodys_credential(id, mechanism, []);
         let now = self.clock().now().wall;
         let secret = self.token_secret().ok().map(|secret| secret.as_bytes().to_vec());
@@ -207,9 +213,7 @@ impl Broker {
             Some((key, token)) => (key, Some((token.value.owner.clone(), token.value.expires.min(token.value.ends)))),
             None => (self.passwords().nobodys_key().to_vec(), None),
         };
-        let Ok(place) = Arc::clone(self.passwords().places()).acquire_owned().await else {
-            return TokenLogin { live: None, credential: nobodys };
-        };
+        let place = self.passwords().token_place(from).await?;
         // The salt follows from the id whether the token exists or not.
         let (id, salt) = (id.to_owned(), nobodys.salt.clone());
         let salted = tokio::task::spawn_blocking(move || {
@@ -217,10 +221,10 @@ impl Broker {
             drop(place);
             credential
         });
-        match salted.await {
+        Ok(match salted.await {
             Ok(credential) => TokenLogin { live, credential },
             Err(_) => TokenLogin { live: None, credential: nobodys },
-        }
+        })
     }
 
     /// Forgets tokens that are over, from time to time.

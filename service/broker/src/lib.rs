@@ -30,6 +30,7 @@ mod delegation_tokens;
 mod delete_records;
 mod elections;
 mod error;
+mod fair_places;
 mod fetch;
 mod group_admin;
 mod group_standings;
@@ -70,13 +71,14 @@ pub use append::AppendTicket;
 pub use broker::Broker;
 pub use cold_loans::ColdPart;
 pub use configs::ConfigResourceKind;
-pub use connections::ConnectionPlace;
+pub use connections::{ConnectionPlace, Stranger};
 pub use consumer_groups::{ConsumerGroupTicket, DescribedConsumerGroup, HeartbeatTicket};
 pub use coordinator_log::{UnreadableLog, UnreadableRecord, unreadable_records};
 pub use data_dir::{DataDir, DataDirError};
 pub use delegation_tokens::{DelegationToken, Introduction, TokenLogin, WantedToken};
 pub use elections::{NamedPartition, Reassignment};
 pub use error::{AppendError, BrokerError, CurrentLeader};
+pub use fair_places::{FairPlace, FairPlaces};
 pub use group_admin::{DeleteOffsetsTicket, GroupDescriptionTicket, GroupFilter, ListedGroups};
 pub use groups::{
     CommitRequest, CommitTicket, GroupOffset, GroupTicket, OffsetsRequest, OffsetsTicket, PartitionCommit,

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tidelog_metadata::limits::{MAX_DELEGATION_TOKENS_OF_ONE, MAX_TOKEN_ID_BYTES, MAX_TOKEN_RENEWERS, MAX_USER_BYTES};
+use tidelog_security::FairLimits;
 
 /// Appends and coordinator events that wait for one partition; further ones make their connection wait.
 pub(crate) const MAX_QUEUE: usize = 1_024;
@@ -141,8 +142,15 @@ pub(crate) const MAX_PAGE_PARTITIONS: usize = 2_000;
 /// What is told of delegation tokens in one answer, bytes: all that may be, with names as they are; and all of one owner with the longest.
 pub(crate) const MAX_DESCRIBED_TOKEN_BYTES: usize = 8 * 1024 * 1024;
 
-/// Passwords that are checked at once: each takes a thread some milliseconds, and whoever guesses must not take them all.
-pub(crate) const PASSWORD_CHECKS: usize = 2;
+/// Passwords that are checked at once: each takes a thread some milliseconds, and whoever guesses must not take them all. Of one network
+/// so many wait as may come with a start of all its clients, a second's work or a few: others wait for one of them at most.
+pub(crate) const PASSWORD_CHECKS: FairLimits = FairLimits { places: 2, places_of_one: 2, of_one: 256, of_all: 2_048 };
+
+/// The same for logins with delegation tokens: they never wait for passwords.
+pub(crate) const TOKEN_CHECKS: FairLimits = FairLimits { places: 2, places_of_one: 2, of_one: 512, of_all: 2_048 };
+
+/// When whoever found no place for its password may try again.
+pub(crate) const CHECK_RETRY: Duration = Duration::from_secs(1);
 
 /// How long producing to a partition waits for the end of the producer's transaction before (Kafka's
 /// `add.partitions.to.txn.retry.backoff.max.ms`): the client would only ask again, and the markers take a few flushes.

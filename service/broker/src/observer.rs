@@ -7,9 +7,9 @@ use std::time::Duration;
 use tidelog_log::BoxFuture;
 use tidelog_metadata::TopicConfig;
 use tidelog_model::{
-    Caller, KafkaError, LeaderEpoch, Now, Offset, PartitionIndex, TopicId, TopicIdPartition, TopicName,
+    Caller, KafkaError, LeaderEpoch, Now, Offset, PartitionIndex, ResourceType, TopicId, TopicIdPartition, TopicName,
 };
-use tidelog_security::{Operation, Resource};
+use tidelog_security::{Operation, Resource, Way};
 
 use crate::BrokerError;
 use crate::broker::Broker;
@@ -125,6 +125,13 @@ impl Broker {
     /// The same for a listing that leaves out what the caller may not read: nobody is refused.
     pub fn shows(&self, caller: &Caller, topic: &str) -> bool {
         self.would_allow(caller, Operation::Read, Resource::Topic(topic))
+    }
+
+    /// May the caller run statements of SQL that name no topic? They take the server's time as others do: who may read no topic, nor see the
+    /// cluster, may not.
+    pub fn may_query(&self, caller: &Caller) -> bool {
+        let ways = [Way::Only(Operation::Describe, Resource::Cluster), Way::Any(Operation::Read, ResourceType::Topic)];
+        self.may_one_of(caller, &ways)
     }
 
     /// May the caller see what is told of the cluster as a whole: its metrics, and where the object store stands?

@@ -1,30 +1,39 @@
 //! Users with passwords: who they are, how doors check them, how they are changed (KIP-554).
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::net::IpAddr;
 
+use parking_lot::Mutex;
 use tidelog_metadata::decide::{self, Refusal, ScramChange};
 use tidelog_model::{Caller, KafkaError, ScramCredential, ScramMechanism, ScramShape};
 use tidelog_security::scram::{credential, fits_password, nobodys_credential, nobodys_shape};
-use tidelog_security::{Operation, Resource};
-use tokio::sync::Semaphore;
+use tidelog_security::{Operation, Proven, Resource};
 
 use crate::BrokerError;
 use crate::about::Listed;
 use crate::broker::Broker;
-use crate::limits::PASSWORD_CHECKS;
-use crate::strangers_key::StrangersKey;
+use crate::fair_places::{FairPlace, FairPlaces};
+use crate::limits::{CHECK_RETRY, PASSWORD_CHECKS, TOKEN_CHECKS};
+use crate::strangers_key::{self, StrangersKey};
 
 /// What is needed to check passwords.
 pub(crate) struct Passwords {
     /// Makes up the credentials of users who do not exist.
     strangers: StrangersKey,
-    places: Arc<Semaphore>,
+    proven: Mutex<Proven>,
+    checks: FairPlaces<IpAddr>,
+    /// Logins with tokens never wait for passwords.
+    token_checks: FairPlaces<IpAddr>,
 }
 
 impl Passwords {
     pub(crate) fn new(strangers: StrangersKey) -> Self {
-        Passwords { strangers, places: Arc::new(Semaphore::new(PASSWORD_CHECKS)) }
+        Passwords {
+            strangers,
+            proven: Mutex::new(Proven::new(strangers_key::random())),
+            checks: FairPlaces::new(PASSWORD_CHECKS),
+            token_checks: FairPlaces::new(TOKEN_CHECKS),
+        }
     }
 
     /// A key that nobody has.
@@ -32,10 +41,16 @@ impl Passwords {
         &self.strangers
     }
 
-    /// Places to compute in: each computation takes one for some milliseconds.
-    pub(crate) fn places(&self) -> &Arc<Semaphore> {
-        &self.places
+    /// A place to compute a token's credential in, for a client at this address.
+    pub(crate) async fn token_place(&self, from: IpAddr) -> Result<FairPlace<IpAddr>, BrokerError> {
+        self.token_checks.place(tidelog_model::network(from)).await.ok_or_else(too_many_checks)
     }
+}
+
+fn too_many_checks() -> BrokerError {
+    metrics::counter!("tidelog_logins_put_off_total").increment(1);
+    let message = "Too many logins wait for their check; try again.";
+    BrokerError { pause: Some(CHECK_RETRY), ..BrokerError::new(KafkaError::ThrottlingQuotaExceeded, message) }
 }
 
 /// A user's credential as it is told: never its keys.
@@ -101,9 +116,10 @@ impl Broker {
         (shape.mechanism, nobodys_credential(secret, name, shape))
     }
 
-    /// Is this the user's password? Takes as long for a user who does not exist. Waits where many ask at once: a check is dear, and
-    /// guessing must not take the machine from those who are in.
-    pub async fn check_password(&self, user: &str, password: &str) -> bool {
+    /// Is this the user's password? Takes as long for a user who does not exist. Where many ask at once it waits, for the others of its
+    /// own network mostly: a check is dear, and whoever guesses must not take the machine from those who are in. An error, at once, if
+    /// there is no room to wait in. Who has said the right one lately does not wait.
+    pub async fn check_password(&self, user: &str, password: &str, from: IpAddr) -> Result<bool, BrokerError> {
         let image = self.image();
         let stored = ScramMechanism::ALL
             .iter()
@@ -111,14 +127,27 @@ impl Broker {
         let known = stored.is_some();
         let (mechanism, credential) =
             stored.unwrap_or_else(|| self.nobodys_credential(user, ScramMechanism::Sha256, image.scram_shapes()));
-        let Ok(place) = Arc::clone(&self.passwords().places).acquire_owned().await else { return false };
+        let passwords = self.passwords();
+        let tag = {
+            let proven = passwords.proven.lock();
+            let tag = proven.tag(user, password.as_bytes(), mechanism, &credential);
+            if known && proven.knows(self.clock().now(), user, &tag) {
+                return Ok(true);
+            }
+            tag
+        };
+        let place = passwords.checks.place(tidelog_model::network(from)).await.ok_or_else(too_many_checks)?;
         let password = password.to_owned();
         let check = tokio::task::spawn_blocking(move || {
             let fits = fits_password(mechanism, &credential, password.as_bytes());
             drop(place);
             fits
         });
-        check.await.unwrap_or(false) && known
+        let right = check.await.unwrap_or(false) && known;
+        if right {
+            passwords.proven.lock().keep(self.clock().now(), user, tag);
+        }
+        Ok(right)
     }
 
     /// The credentials of these users, or of all: an error for one who is named twice or has none.

@@ -161,7 +161,9 @@ async fn read(
                 return Err(Hangup::Malformed(error.to_string()));
             }
         };
-        place.send(dispatch(&mut session, frame).await?);
+        let answer = dispatch(&mut session, frame).await?;
+        session.forget_stranger();
+        place.send(answer);
         if session.auth.is_over() {
             return Ok(End::Error);
         }

@@ -99,9 +99,6 @@ pub(crate) const MAX_FETCH_SESSION_BYTES: usize = 64 * 1024 * 1024;
 /// A fetch session is safe from others for this long (Kafka's `min.incremental.fetch.session.eviction.ms`, which is no setting there either).
 pub(crate) const MIN_FETCH_SESSION_EVICTION: Duration = Duration::from_secs(120);
 
-/// Connections at once, whatever `max.connections` allows; each costs two tasks and a read buffer.
-pub(crate) const MAX_CONNECTIONS: usize = 10_000;
-
 // The largest frame that an operator can allow (`socket.request.max.bytes`) fits into a share, and two shares into the budget, or one would
 // keep all others out.
 const _: () = assert!(LARGE_SHARE_BYTES >= tidelog_model::limits::MAX_REQUEST_BYTES);

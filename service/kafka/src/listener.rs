@@ -9,6 +9,7 @@ use tidelog_broker::{Broker, ConnectionPlace};
 use tidelog_handshake::{HandshakeError, Handshakes};
 use tidelog_model::{Door, Principal};
 use tidelog_security::AuditEvent;
+use tidelog_security::limits::MAX_DOOR_CONNECTIONS;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -21,7 +22,7 @@ use crate::connection::{self, Budgets, Stream};
 use crate::counters;
 use crate::fetch_sessions::FetchSessions;
 use crate::frame::FrameLimits;
-use crate::limits::{MAX_CONNECTIONS, SEALED_BUDGET_BYTES, WAITING_FETCHES_BYTES};
+use crate::limits::{SEALED_BUDGET_BYTES, WAITING_FETCHES_BYTES};
 use crate::session::{ListenerName, Session};
 use crate::throttle::Mute;
 use crate::tls::{self, TlsOptions};
@@ -65,7 +66,7 @@ impl KafkaDoor {
                 sealed: Budget::new(SEALED_BUDGET_BYTES),
             },
             limits,
-            slots: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
+            slots: Arc::new(Semaphore::new(MAX_DOOR_CONNECTIONS)),
             handshakes: Handshakes::default(),
             fetch_sessions: Arc::new(FetchSessions::new(slots)),
             tasks: TaskTracker::new(),
@@ -185,7 +186,15 @@ impl Accept {
             debug!(%peer, %error, "connection lost at once");
             return;
         }
-        let stop = self.stop.clone();
+        let stop = self.stop.child_token();
+        // Who has to say who it is is a stranger until then.
+        let mut stranger = None;
+        if self.sasl.is_some() || self.tls.is_some() {
+            stranger = self.broker.admit_stranger(&self.place_name, peer.ip(), stop.clone());
+            if stranger.is_none() {
+                return;
+            }
+        }
         let (broker, listener, sasl) = (self.broker.clone(), Arc::clone(&self.listener), self.sasl.clone());
         let (tls, handshakes) = (self.tls.clone(), self.handshakes.clone());
         let (budgets, limits, fetch_sessions) = (self.budgets.clone(), self.limits, Arc::clone(&self.fetch_sessions));
@@ -224,8 +233,18 @@ impl Accept {
             };
             let auth = Auth::new(sasl, principal, opened);
             let waiting_fetches = budgets.waiting_fetches.clone();
-            let session =
-                Session { broker, listener, peer, local, auth, mute: Mute::new(), fetch_sessions, waiting_fetches };
+            let mut session = Session {
+                broker,
+                listener,
+                peer,
+                local,
+                auth,
+                stranger,
+                mute: Mute::new(),
+                fetch_sessions,
+                waiting_fetches,
+            };
+            session.forget_stranger();
             connection::serve(session, stream, budgets, limits, stop).await;
             drop(open);
         });

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use tidelog_broker::Broker;
+use tidelog_broker::{Broker, Stranger};
 use tidelog_model::{Caller, Door, Principal};
 
 use crate::auth::Auth;
@@ -32,6 +32,8 @@ pub(crate) struct Session {
     pub(crate) local: SocketAddr,
     /// Who the client is.
     pub(crate) auth: Auth,
+    /// Until it is known.
+    pub(crate) stranger: Option<Stranger>,
     /// Set by answers to callers beyond their quotas.
     pub(crate) mute: Mute,
     /// Those of all connections of the door.
@@ -64,6 +66,13 @@ impl Session {
             host: self.peer.ip(),
             client_id: Arc::from(client_id.unwrap_or("")),
             door: Door::Kafka,
+        }
+    }
+
+    /// It is no stranger once it is known.
+    pub(crate) fn forget_stranger(&mut self) {
+        if self.auth.is_known() {
+            self.stranger = None;
         }
     }
 

@@ -39,6 +39,12 @@ pub const MAX_NONCE_BYTES: usize = 1024;
 /// is slow.
 pub const FAILED_AUTHENTICATION_DELAY: Duration = Duration::from_millis(100);
 
+/// Users whose last right password is remembered, some 300 bytes each and the name.
+pub const MAX_PROVEN: usize = 4_096;
+
+/// How long: whoever says it with each request pays for one check in ten minutes.
+pub const PROOF_LIFE: Duration = Duration::from_secs(600);
+
 /// How far two clocks may differ (Kafka's `sasl.oauthbearer.clock.skew.seconds`).
 pub const DEFAULT_LEEWAY: Duration = Duration::from_secs(30);
 
@@ -62,3 +68,12 @@ pub const MAX_REQUEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Longest time that a newcomer waits for a rate of new connections, or is held beyond its address' (Kafka's: one window).
 pub const MAX_CONNECTION_PAUSE: Duration = Duration::from_secs(1);
+
+/// Connections of one door at once, whatever `max.connections` allows: each costs tasks and buffers.
+pub const MAX_DOOR_CONNECTIONS: usize = 10_000;
+
+/// Which part of the places connections may hold whose clients are not known yet: one of so many.
+pub const STRANGERS_PART: usize = 2;
+
+/// So long has a client to say who it is before another one of its network may have its place, where they are few.
+pub const STRANGER_GRACE: Duration = Duration::from_secs(5);

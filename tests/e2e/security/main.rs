@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test may fail this way
 
 mod audit;
+mod guesses;
 mod matrix;
+mod statements;
 mod tls;
 mod tokens;
 

@@ -34,6 +34,9 @@ use crate::{QueryAnswer, QueryError, QueryWork, growth, names, shape};
 /// Tells whether the caller of a query may read a topic.
 pub type MayRead = Arc<dyn Fn(&TopicName) -> bool + Send + Sync>;
 
+/// Tells whether the caller of a query may have the engine work for it at all.
+pub type MayRun = Arc<dyn Fn() -> bool + Send + Sync>;
+
 /// What a caller may read.
 #[derive(Clone)]
 pub struct Rights {
@@ -41,11 +44,13 @@ pub struct Rights {
     pub may_read: MayRead,
     /// The same of every topic, where listings and hints leave out what the caller may not read: nobody is refused.
     pub shows: MayRead,
+    /// Asked when the statement names no topic: a no refuses it.
+    pub may_run: MayRun,
 }
 
 impl From<MayRead> for Rights {
     fn from(may_read: MayRead) -> Self {
-        Rights { shows: Arc::clone(&may_read), may_read }
+        Rights { shows: Arc::clone(&may_read), may_read, may_run: Arc::new(|| true) }
     }
 }
 
@@ -166,6 +171,7 @@ impl Shared {
         }
         only_select(&statement)?;
         let references = state.resolve_table_references(&statement).map_err(|e| QueryError::from_datafusion(&e))?;
+        let mut asked = false;
         for reference in references {
             let is_topic = topics.iter().any(|topic| topic.as_str() == reference.table());
             if !is_topic && context.table_function(reference.table()).is_ok() {
@@ -173,9 +179,13 @@ impl Shared {
             }
             let name = names::topic_name(&reference, &topics)?;
             let table = self.table(&name, &topics, rights).await?;
+            asked = true;
             context
                 .register_table(TableReference::bare(name), Arc::new(table))
                 .map_err(|e| QueryError::from_datafusion(&e))?;
+        }
+        if !asked && !(rights.may_run)() {
+            return Err(QueryError::DeniedWithoutTopic.into());
         }
         // The tables are known only now.
         let plan = context.state().statement_to_plan(statement).await.map_err(|e| QueryError::from_datafusion(&e))?;

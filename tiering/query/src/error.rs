@@ -36,6 +36,9 @@ pub enum QueryError {
     /// The caller may not read the topic.
     #[error("not authorized to read topic {0:?}")]
     Denied(String),
+    /// The statement names no topic, and the caller may read none.
+    #[error("statements that name no topic need the right to read one, or to describe the cluster")]
+    DeniedWithoutTopic,
     /// The log or the store does not answer right now.
     #[error("{0}")]
     Unavailable(String),

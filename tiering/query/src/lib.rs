@@ -17,7 +17,7 @@ mod table;
 mod work;
 
 pub use answer::{Column, QueryAnswer};
-pub use engine::{MayRead, QueryEngine, Rights};
+pub use engine::{MayRead, MayRun, QueryEngine, Rights};
 pub use error::QueryError;
 pub use limits::QueryLimits;
 pub use work::QueryWork;

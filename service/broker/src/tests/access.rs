@@ -164,6 +164,7 @@ async fn hears_of_the_cluster(broker: &Broker, caller: &Caller) -> Vec<(&'static
         ("loggers", of(broker.loggers(caller, "1"))),
         ("alter_loggers", of(broker.alter_loggers(caller, "1", &[], true))),
         ("may_observe", of(broker.may_observe(caller))),
+        ("may_query", hidden(broker.may_query(caller).then_some(()))),
         ("quorum", of(broker.quorum(caller))),
         ("update_features", of(broker.update_features(caller, &[], true).await)),
         ("elect_leaders", of(elected)),
@@ -209,7 +210,10 @@ async fn the_rest_asks_for_kafkas_operations_too() {
     let and = |first: &[&'static str], second: &[&'static str]| [first, second].concat();
     let described = ["describe_consumer_group", "describe_group", "list_groups"];
     let cases: Vec<(AclBinding, Vec<&str>)> = vec![
-        (topic(Read), and(&seen, &["active_producers", "fetch", "has_topic", "may_read", "name_behind", "shows"])),
+        (
+            topic(Read),
+            and(&seen, &["active_producers", "fetch", "has_topic", "may_query", "may_read", "name_behind", "shows"]),
+        ),
         (topic(Describe), seen.to_vec()),
         (topic(Write), seen.to_vec()),
         (topic(Create), vec![]),
@@ -250,6 +254,7 @@ async fn the_rest_asks_for_kafkas_operations_too() {
                 "list_groups",
                 "log_dir",
                 "may_observe",
+                "may_query",
                 "quorum",
                 "reassign",
                 "reassignments",
@@ -259,7 +264,7 @@ async fn the_rest_asks_for_kafkas_operations_too() {
         ),
         (
             cluster(Describe),
-            vec!["cluster_operations", "list_groups", "log_dir", "may_observe", "quorum", "reassignments"],
+            vec!["cluster_operations", "list_groups", "log_dir", "may_observe", "may_query", "quorum", "reassignments"],
         ),
         (cluster(DescribeConfigs), vec!["client_metrics", "config_resources", "describe_quotas", "loggers"]),
         (

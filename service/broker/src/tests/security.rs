@@ -12,6 +12,8 @@ use tidelog_model::{
 use tidelog_security::AclDefaults;
 use tidelog_security::scram::{fits_password, salted_password};
 
+use std::net::IpAddr;
+
 use super::*;
 
 pub(super) fn alice() -> Caller {
@@ -315,6 +317,8 @@ async fn without_an_authorizer_rules_are_refused_as_kafka_refuses_them() {
     assert!(fixture.broker.broker_configs(&alice(), "").is_ok());
 }
 
+const ADDRESS: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+
 fn change(user: &str, password: Option<&str>) -> CredentialChange {
     let mechanism = ScramMechanism::Sha512;
     let password = password.map(|password| SaltedPassword {
@@ -331,9 +335,10 @@ async fn passwords_are_checked_and_nobody_learns_who_exists() {
     let broker = &fixture.broker;
     let results = broker.alter_users(&fixture.caller, vec![change("alice", Some("pencil"))]).await.unwrap();
     assert_eq!(results["alice"], Ok(()));
-    assert!(broker.check_password("alice", "pencil").await);
-    assert!(!broker.check_password("alice", "pencils").await);
-    assert!(!broker.check_password("bob", "pencil").await);
+    let right = async |user: &str, password: &str| broker.check_password(user, password, ADDRESS).await.unwrap();
+    assert!(right("alice", "pencil").await);
+    assert!(!right("alice", "pencils").await);
+    assert!(!right("bob", "pencil").await);
     let stored = broker.scram_credential("alice", ScramMechanism::Sha512);
     assert!(fits_password(ScramMechanism::Sha512, &stored, b"pencil"));
     assert_eq!(
@@ -347,7 +352,7 @@ async fn passwords_are_checked_and_nobody_learns_who_exists() {
     assert_eq!(named["alice"].as_ref().unwrap_err().error, KafkaError::DuplicateResource);
     assert_eq!(named["bob"].as_ref().unwrap_err().error, KafkaError::ResourceNotFound);
     broker.alter_users(&fixture.caller, vec![change("alice", None)]).await.unwrap();
-    assert!(!broker.check_password("alice", "pencil").await);
+    assert!(!right("alice", "pencil").await);
 }
 
 /// What a stranger sees of a name: rounds and salt, not whether somebody has it.
@@ -367,6 +372,65 @@ async fn names_of_nobody_look_like_those_of_users_before_and_after_a_restart() {
     // Of a mechanism that nobody has, everybody looks the same.
     let other = fixture.broker.scram_credential("alice", ScramMechanism::Sha256);
     assert_eq!((other.iterations, other.salt.len()), (4096, 32));
-    fixture.broker.alter_users(&fixture.caller, vec![change("alice", None), change("carol", Some("pen"))]).await.unwrap();
+    fixture
+        .broker
+        .alter_users(&fixture.caller, vec![change("alice", None), change("carol", Some("pen"))])
+        .await
+        .unwrap();
     assert_eq!(shape(&fixture, "bob"), shape(&fixture, "carol"), "alice's shape went with her");
+}
+
+/// Somebody who guesses as fast as it can from one address, and users at another.
+#[tokio::test]
+async fn guesses_from_one_address_hold_up_no_other() {
+    let fixture = Fixture::new().await;
+    let broker = &fixture.broker;
+    let changes = vec![change("alice", Some("pencil")), change("bob", Some("pen"))];
+    broker.alter_users(&fixture.caller, changes).await.unwrap();
+    let guess = |n: usize| {
+        let broker = broker.clone();
+        tokio::spawn(async move { broker.check_password("alice", &format!("guess {n}"), ADDRESS).await })
+    };
+    let guesses: Vec<_> = (0..2_000).map(guess).collect();
+    until("their queue is full", || guesses.iter().any(tokio::task::JoinHandle::is_finished)).await;
+    let other = IpAddr::from([127, 0, 0, 2]);
+    // As long as these are not through, the right ones pass them.
+    for user in [("alice", "pencil"), ("bob", "pen")] {
+        assert_eq!(broker.check_password(user.0, user.1, other).await, Ok(true));
+    }
+    let login = broker.token_login("nobody", ScramMechanism::Sha256, other).await.unwrap();
+    assert!(login.live.is_none());
+    assert!(guesses.iter().any(|guess| !guess.is_finished()), "the guesses are through already");
+    // Whoever has been in lately is not even checked, wherever it comes from.
+    assert_eq!(broker.check_password("alice", "pencil", ADDRESS).await, Ok(true));
+    let mut put_off = 0;
+    for guess in guesses {
+        match guess.await.unwrap() {
+            Ok(right) => assert!(!right),
+            Err(error) => {
+                assert_eq!(
+                    (error.error, error.pause),
+                    (KafkaError::ThrottlingQuotaExceeded, Some(Duration::from_secs(1)))
+                );
+                put_off += 1;
+            }
+        }
+    }
+    assert!(put_off > 1_000, "{put_off}: 256 wait and a few are being checked");
+}
+
+#[tokio::test]
+async fn a_password_that_was_proven_is_not_believed_once_it_is_changed() {
+    let fixture = Fixture::new().await;
+    let broker = &fixture.broker;
+    let set = async |password| {
+        broker.alter_users(&fixture.caller, vec![change("alice", password)]).await.unwrap()["alice"].clone().unwrap();
+    };
+    let right = async |password: &str| broker.check_password("alice", password, ADDRESS).await.unwrap();
+    set(Some("pencil")).await;
+    assert!(right("pencil").await && right("pencil").await);
+    set(Some("pen")).await;
+    assert!(!right("pencil").await && right("pen").await);
+    set(None).await;
+    assert!(!right("pen").await);
 }

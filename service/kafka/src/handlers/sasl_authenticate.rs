@@ -28,6 +28,8 @@ enum Outcome {
     /// Known; the last message of the mechanism, and how long the session lasts.
     Known(Vec<u8>, Duration),
     Failed,
+    /// Too many want to be checked.
+    PutOff,
 }
 
 /// A message in a frame of its own API.
@@ -45,6 +47,8 @@ pub(crate) async fn handle(
         return Ok(Box::pin(std::future::ready(answer)));
     }
     let answer = reply.answer(&match step(session, &message.auth_bytes).await {
+        // Clients take every error of authentication for final, and a lost connection for what it is here: come again.
+        Outcome::PutOff => return Err(Hangup::Quiet),
         Outcome::Continue(bytes) => {
             SaslAuthenticateResponse { error_message: None, auth_bytes: Bytes::from(bytes), ..Default::default() }
         }
@@ -67,7 +71,7 @@ pub(crate) async fn handle(
 pub(crate) async fn handle_bare(session: &mut Session, message: &[u8]) -> Result<Waiting, Hangup> {
     let bytes = match step(session, message).await {
         Outcome::Continue(bytes) | Outcome::Known(bytes, _) => bytes,
-        Outcome::Failed => return Err(Hangup::Quiet),
+        Outcome::Failed | Outcome::PutOff => return Err(Hangup::Quiet),
     };
     let mut frame = BytesMut::with_capacity(4 + bytes.len());
     frame.put_u32(u32::try_from(bytes.len()).unwrap_or(0));
@@ -87,7 +91,9 @@ async fn step(session: &mut Session, message: &[u8]) -> Outcome {
             exchange.found(credential, &nonce())
         }
         Step::TokenCredential(mechanism, id) => {
-            let login = broker.token_login(&id, mechanism).await;
+            let Ok(login) = broker.token_login(&id, mechanism, session.peer.ip()).await else {
+                return put_off(session);
+            };
             let step = exchange.found(login.credential, &nonce());
             if let Some((owner, expires)) = login.live {
                 session.auth.with_token(Token { id, owner, expires });
@@ -95,8 +101,10 @@ async fn step(session: &mut Session, message: &[u8]) -> Outcome {
             step
         }
         Step::Password(user, Secret(password)) => {
-            let right = broker.check_password(&user, &password).await;
-            exchange.checked(right)
+            match broker.check_password(&user, &password, session.peer.ip()).await {
+                Ok(right) => exchange.checked(right),
+                Err(_) => return put_off(session),
+            }
         }
         Step::Token(Secret(token)) => {
             let verified = tokens.map(|tokens| tokens.authenticate(&token, wall_clock()));
@@ -147,6 +155,13 @@ async fn fail(session: &mut Session, mechanism: &'static str, reason: &str) -> O
     info!(peer = %session.peer, listener = %session.listener.name, mechanism, reason, "authentication failed");
     tokio::time::sleep(FAILED_AUTHENTICATION_DELAY).await;
     Outcome::Failed
+}
+
+/// Nobody knows whether it was right.
+fn put_off(session: &mut Session) -> Outcome {
+    session.auth.failed();
+    debug!(peer = %session.peer, listener = %session.listener.name, "too many logins wait for their check");
+    Outcome::PutOff
 }
 
 /// Tells the audit log, with what the client said it was: a user, or a token by its id.

@@ -98,6 +98,36 @@ async fn nothing_but_versions_is_answered_before_authentication() {
     assert_closed(&mut stream, "a mechanism that is not there").await;
 }
 
+/// Six places are there, three of them for those who have not said who they are.
+#[tokio::test]
+async fn strangers_leave_places_to_who_says_who_it_is() {
+    let fixture = fixture_with(&[("max.connections", "6")], Duration::ZERO).await;
+    let versions = ApiVersionsRequest::default();
+    let mut silent = Vec::new();
+    for _ in 0..3 {
+        let mut stream = fixture.connect().await;
+        call(&mut stream, 2, &versions).await;
+        silent.push(stream);
+    }
+    assert_closed(&mut fixture.connect().await, "the fourth of one address").await;
+    // From elsewhere somebody gets in beside them, and the longest stranger goes.
+    let mut known = Vec::new();
+    for _ in 0..3 {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+        let mut stream = socket.connect(fixture.address).await.unwrap();
+        assert_eq!(plain(&mut stream, "alice", "pencil").await.error_code, 0);
+        known.push(stream);
+    }
+    assert_closed(&mut silent.remove(0), "the first stranger").await;
+    for stream in &mut silent {
+        call(stream, 2, &versions).await;
+    }
+    for stream in &mut known {
+        assert_eq!(describes(stream).await, 0, "who is known stays");
+    }
+}
+
 /// As in Kafka, whose authenticator answers ApiVersions where no quota is asked.
 #[tokio::test]
 async fn nothing_is_charged_to_anybody_before_authentication() {

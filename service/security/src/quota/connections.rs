@@ -12,7 +12,8 @@ use std::time::Duration;
 use tidelog_model::{ConnectionBounds, ConnectionLimits, Now, QuotaKind};
 
 use super::meter::Meter;
-use crate::limits::MAX_CONNECTION_PAUSE;
+use super::strangers::{StrangerBounds, Strangers, Welcome};
+use crate::limits::{MAX_CONNECTION_PAUSE, MAX_DOOR_CONNECTIONS, STRANGERS_PART};
 
 /// What is open, and what came lately.
 #[derive(Debug, Default)]
@@ -22,6 +23,8 @@ pub struct Connections {
     listeners: HashMap<Arc<str>, Group>,
     /// By address; those without one are not in it.
     addresses: HashMap<IpAddr, u32>,
+    /// Those whose clients are not known yet.
+    strangers: Strangers,
 }
 
 /// Connections that are counted together.
@@ -81,6 +84,23 @@ impl Connections {
             self.addresses.insert(address, count + 1);
         }
         count < most
+    }
+
+    /// Somebody comes of whom nobody knows who it is, and who is to say so.
+    pub fn stranger(&mut self, now: Now, listener: &Arc<str>, network: IpAddr) -> Welcome {
+        let part = |connections: u32| {
+            let places = usize::try_from(connections).unwrap_or(usize::MAX).min(MAX_DOOR_CONNECTIONS);
+            // Where there is only one place strangers have it, or nobody could come in.
+            (places / STRANGERS_PART).max(1)
+        };
+        let of_all = part(self.limits.all.connections);
+        let of_listener = part(self.limits.of(listener).connections).min(of_all);
+        self.strangers.enter(now.monotonic, listener, network, StrangerBounds { of_all, of_listener })
+    }
+
+    /// Who came as a stranger is known now, or gone.
+    pub fn no_stranger(&mut self, listener: &Arc<str>, network: IpAddr, number: u64) {
+        self.strangers.leave(listener, network, number);
     }
 
     /// A place is free again; `address` if it was admitted.
@@ -166,6 +186,24 @@ mod tests {
         assert!(connections.admit(other));
         connections.leave(&inner, None);
         assert!(!connections.admit(other), "who was refused gives nothing back");
+    }
+
+    #[test]
+    fn strangers_have_half_of_the_places() {
+        let sasl: Arc<str> = Arc::from("sasl");
+        let listeners = [("sasl".to_owned(), bounds(4, ConnectionBounds::NONE))].into();
+        let all = bounds(6, ConnectionBounds::NONE);
+        let mut connections = Connections::new(ConnectionLimits { all, listeners, ..Default::default() });
+        let mut come = |listener: &str| connections.stranger(at(0), &Arc::from(listener), ADDRESS);
+        assert_eq!((come("sasl"), come("sasl")), (Welcome::Stays(0, None), Welcome::Stays(1, None)));
+        assert_eq!(come("sasl"), Welcome::Goes, "half of the listener's");
+        assert_eq!(come("http"), Welcome::Stays(2, None));
+        assert_eq!(come("http"), Welcome::Stays(3, Some(0)), "half of all");
+        connections.no_stranger(&sasl, ADDRESS, 1);
+        assert_eq!(connections.stranger(at(0), &sasl, ADDRESS), Welcome::Stays(4, None));
+        connections.set_limits(ConnectionLimits { all: bounds(1, ConnectionBounds::NONE), ..Default::default() });
+        let mut single = Connections::new(connections.limits().clone());
+        assert!(single.stranger(at(0), &sasl, ADDRESS) != Welcome::Goes, "the only place is for somebody");
     }
 
     #[test]

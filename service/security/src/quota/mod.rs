@@ -5,6 +5,7 @@
 
 mod connections;
 mod meter;
+mod strangers;
 #[cfg(test)]
 mod tests;
 
@@ -19,6 +20,7 @@ use crate::limits::{COUNTERS_BEFORE_SWEEP, MAX_COUNTERS, MAX_REQUEST_PAUSE, SWEE
 use meter::Meter;
 
 pub use connections::Connections;
+pub use strangers::Welcome;
 
 /// What has been used, by whom.
 #[derive(Debug, Default)]

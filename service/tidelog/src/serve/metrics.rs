@@ -45,7 +45,7 @@ const TABLE: &[(&str, Kind, Unit, &str)] = &[
         "tidelog_connections_closed_total",
         Counter,
         Unit::Count,
-        "Connections of Kafka clients that ended after they were let in, by listener and reason: client, idle, error, server (a stop); failed handshakes are counted apart.",
+        "Connections of Kafka clients that ended after they were let in, by listener and reason: client, idle, error, server (a stop, or a stranger's that made room); failed handshakes are counted apart.",
     ),
     (
         "tidelog_connections_opened_total",
@@ -57,7 +57,7 @@ const TABLE: &[(&str, Kind, Unit, &str)] = &[
         "tidelog_connections_refused_total",
         Counter,
         Unit::Count,
-        "Connections that were turned away, by listener and reason: their address had too many (per_ip), or they came too often (rate).",
+        "Connections that were turned away, by listener and reason: their address had too many (per_ip), they came too often (rate), or too many had not said who they are (strangers).",
     ),
     (
         "tidelog_consumer_group_offsets_committed_total",
@@ -170,6 +170,12 @@ const TABLE: &[(&str, Kind, Unit, &str)] = &[
         "Local segments removed by retention or because they are in the object store.",
     ),
     ("tidelog_log_syncfs_total", Counter, Unit::Count, "Flushes of many logs by one call of syncfs."),
+    (
+        "tidelog_logins_put_off_total",
+        Counter,
+        Unit::Count,
+        "Logins with passwords and delegation tokens that were not checked because too many waited; they may come again.",
+    ),
     ("tidelog_object_store_get_bytes_total", Counter, Unit::Bytes, "Bytes asked of the object store."),
     ("tidelog_object_store_put_bytes_total", Counter, Unit::Bytes, "Bytes put into the object store."),
     ("tidelog_object_store_requests_total", Counter, Unit::Count, "Requests to the object store, by kind."),

@@ -219,8 +219,10 @@ pub(crate) async fn start(config: ServeConfig, log: Option<Arc<dyn LogLevels>>) 
         tokio::spawn(Arc::clone(certificates).keep_fresh(stop.clone()));
     }
     let https = config.https.then_some(certificates.as_ref()).flatten().map(|certificates| certificates.https());
+    let asks = !parts.options.open_listener;
     let router = Gateway::router(parts);
-    let http_task = tokio::spawn(tidelog_gateway::serve(http_socket, broker.clone(), router, https, stop.clone()));
+    let serving = tidelog_gateway::serve(http_socket, broker.clone(), router, https, asks, stop.clone());
+    let http_task = tokio::spawn(serving);
     endpoints::write(&root, kafka, http, &listeners).context("cannot write endpoints.json")?;
     info!(%kafka, %http, data_dir = %root.display(), object_store, "ready");
     Ok(Running {
@@ -332,7 +334,7 @@ fn sql(
 ) -> Result<Option<Arc<dyn tidelog_gateway::SqlPort>>> {
     let limits = tidelog_query::QueryLimits::default();
     let engine = tidelog_query::QueryEngine::new(objects, committed, Arc::clone(exporter), limits)?;
-    Ok(Some(Arc::new(super::sql::Sql { engine, broker: broker.clone() })))
+    Ok(Some(Arc::new(super::sql::Sql::new(engine, broker.clone(), &limits))))
 }
 
 #[cfg(not(feature = "sql"))]
