@@ -60,6 +60,6 @@ pub trait StatusPort: Send + Sync {
     fn tier<'a>(&'a self, caller: &'a Caller) -> PortFuture<'a, serde_json::Value>;
     /// Per exported topic: what is in files, how far behind the export is.
     fn tables<'a>(&'a self, caller: &'a Caller) -> PortFuture<'a, serde_json::Value>;
-    /// Is the object store away, as far as the last request to it told?
+    /// Is the object store away, as far as the last request to it told, or another one than before?
     fn store_is_away(&self) -> bool;
 }

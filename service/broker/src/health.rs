@@ -50,7 +50,7 @@ pub enum Trouble {
     OfflinePartitions,
     /// The metadata store did not take the last change: topics, settings and producers that exist go on.
     MetadataRefusesChanges,
-    /// The object store does not answer: what is on the disk goes on, older records have to wait.
+    /// The object store does not answer, or is not the one that was used: what is on the disk goes on, older records have to wait.
     ObjectStoreAway,
 }
 

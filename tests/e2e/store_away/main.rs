@@ -11,7 +11,7 @@ use tidelog_harness::rdkafka::consumer::BaseConsumer;
 use tidelog_harness::rdkafka::{Message, Offset};
 use tidelog_harness::s3::{ACCESS_KEY_ID, BUCKET, S3Server, SECRET_ACCESS_KEY};
 use tidelog_harness::serde_json::Value;
-use tidelog_harness::{Server, tokio, wait_until};
+use tidelog_harness::{Server, reqwest, tokio, wait_until};
 
 const TOPIC: &str = "t";
 
@@ -147,6 +147,44 @@ async fn hot_traffic_goes_on_and_cold_readers_wait() {
     wait_while_hot_goes_on(&waiting, &server, &mut written);
     s3.set_away(false);
     read_from_0(&waiting, written);
+    server.stop();
+}
+
+async fn metrics(server: &Server) -> String {
+    reqwest::get(server.url("/metrics")).await.unwrap().text().await.unwrap()
+}
+
+async fn is_away(server: &Server) {
+    wait_until(|| reasons(server) == ["object_store_away"], WORK, "the status says so");
+    assert!(metrics(server).await.contains("tidelog_trouble{reason=\"object_store_away\"} 1\n"));
+    assert!(server.is_ready(), "what is hot is served");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_that_went_away_or_is_another_one_is_told() {
+    let configs = ["internal.segment.bytes=16384", "local.retention.bytes=1"];
+    let mut server = Server::start(tidelog_harness::options!());
+    server.run(&["topic", "create", TOPIC, "--config", configs[0], "--config", configs[1]]).expect(0);
+    produce(&server, 0, 400);
+    wait_cold(&server, 200);
+    let (store, elsewhere) = (server.data_dir().join("object-store"), server.data_dir().join("elsewhere"));
+    // While it runs and nobody asks for what is there.
+    std::fs::rename(&store, &elsewhere).unwrap();
+    is_away(&server).await;
+    std::fs::rename(&elsewhere, &store).unwrap();
+    wait_until(|| reasons(&server).is_empty(), WORK, "it is back");
+    // Missing at the start: an empty one is made, which is not the one that was used.
+    server.stop();
+    std::fs::rename(&store, &elsewhere).unwrap();
+    server.start_again();
+    is_away(&server).await;
+    server.stop();
+    std::fs::remove_dir_all(&store).unwrap();
+    std::fs::rename(&elsewhere, &store).unwrap();
+    server.start_again();
+    let read = take(&assigned(server.kafka(), TOPIC, &[0], Offset::Beginning), 400, WORK);
+    assert!(texts(&read) == (0..400).map(value).collect::<Vec<_>>());
+    assert!(reasons(&server).is_empty());
     server.stop();
 }
 

@@ -119,6 +119,12 @@ impl DurableLocal {
     pub(crate) fn puts(&self) -> LocalPuts {
         self.puts.clone()
     }
+
+    /// The error of a read, told apart from a store that is not there.
+    async fn explain(&self, error: Error) -> Error {
+        let shared = Arc::clone(&self.shared);
+        blocking(move || Ok(shared.absent(error))).await.unwrap_or_else(|failed| failed)
+    }
 }
 
 /// Removes unfinished files of processes that died: their locks went with them. Where there are no locks, young ones may belong to a
@@ -156,7 +162,26 @@ impl Shared {
         Ok(path)
     }
 
+    /// An error if the store itself is not there any more: its folder was moved, or its volume is not mounted. Nothing may be taken for
+    /// absent or deleted then.
+    fn check_there(&self) -> Result<()> {
+        if self.root.join(STAGING).is_dir() {
+            return Ok(());
+        }
+        let why = format!("the store in {} is not there; is its volume mounted?", self.root.display());
+        Err(Error::Generic { store: STORE, source: why.into() })
+    }
+
+    /// An object that is absent is one answer; that the whole store is absent is another.
+    fn absent(&self, error: Error) -> Error {
+        match error {
+            Error::NotFound { .. } => self.check_there().err().unwrap_or(error),
+            other => other,
+        }
+    }
+
     fn stage(&self) -> Result<(File, PathBuf)> {
+        self.check_there()?;
         let path = self.root.join(STAGING).join(uuid::Uuid::new_v4().simple().to_string());
         let file = File::options().write(true).create_new(true).open(&path).map_err(|e| failed(e, &path))?;
         // Says that somebody is at work on it; a file system without locks goes by age.
@@ -170,7 +195,7 @@ impl Shared {
         if create || done.is_err() {
             let _ = fs::remove_file(staged);
         }
-        done.map_err(|e| failed(e, target))
+        done.map_err(|e| self.absent(failed(e, target)))
     }
 
     fn publish_at(&self, staged: &FsPath, target: &FsPath, create: bool) -> io::Result<()> {
@@ -256,7 +281,10 @@ impl Shared {
             let entries = match fs::read_dir(&folder) {
                 Ok(entries) => entries,
                 // Also a folder that was removed since we saw it; and a prefix that names an object has nothing below it.
-                Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => continue,
+                Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                    self.check_there()?;
+                    continue;
+                }
                 Err(e) => return Err(failed(e, &folder)),
             };
             for entry in entries {
@@ -271,6 +299,9 @@ impl Shared {
                     Err(e) => return Err(failed(e, &path)),
                 }
             }
+        }
+        if found.is_empty() {
+            self.check_there()?;
         }
         found.sort_by(|a, b| a.location.as_ref().cmp(b.location.as_ref()));
         Ok(found)
@@ -337,13 +368,20 @@ impl ObjectStore for DurableLocal {
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
-        let mut answer = self.reads.get_opts(&names::stored(location)?, options).await?;
-        answer.meta.location = location.clone();
-        Ok(answer)
+        match self.reads.get_opts(&names::stored(location)?, options).await {
+            Ok(mut answer) => {
+                answer.meta.location = location.clone();
+                Ok(answer)
+            }
+            Err(error) => Err(self.explain(error).await),
+        }
     }
 
     async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
-        self.reads.get_ranges(&names::stored(location)?, ranges).await
+        match self.reads.get_ranges(&names::stored(location)?, ranges).await {
+            Err(error) => Err(self.explain(error).await),
+            answer => answer,
+        }
     }
 
     fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
@@ -355,7 +393,7 @@ impl ObjectStore for DurableLocal {
                     let location = location?;
                     let target = location.clone();
                     let remove = move |shared: &Shared| match shared.remove(&target) {
-                        Err(Error::NotFound { .. }) => Ok(()),
+                        Err(Error::NotFound { .. }) => shared.check_there(),
                         done => done,
                     };
                     shared.in_turn(remove).await?;

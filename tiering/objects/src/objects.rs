@@ -18,6 +18,9 @@ use crate::faulty::{Faults, Faulty};
 use crate::limits::{Limits, PAGE};
 use crate::{ObjectsError, upload};
 
+/// A key that nobody puts.
+const NO_OBJECT: &str = "is-the-store-there";
+
 /// An opened object store. Cheap to clone; keys are UTF-8 paths without a leading slash.
 #[derive(Clone)]
 pub struct Objects {
@@ -116,6 +119,13 @@ impl Objects {
     /// Did the store not answer when it was last asked, or let nobody in? A store that nobody asks tells nothing.
     pub fn is_away(&self) -> bool {
         self.away.load(Ordering::Relaxed)
+    }
+
+    /// Asks the store for an object that it has not, so that [`Objects::is_away`] tells something where nobody else asks: one HEAD.
+    pub async fn look(&self) {
+        if let Err(error) = self.head(NO_OBJECT).await {
+            tracing::debug!(%error, "looked at the object store");
+        }
     }
 
     /// Takes from an answer whether the store is there. Errors of other kinds tell nothing of it.

@@ -47,6 +47,39 @@ async fn reserved_and_malformed_keys_are_refused() {
 }
 
 #[tokio::test]
+async fn a_store_whose_folder_went_away_is_away_and_not_empty() {
+    let folder = tempfile::tempdir().unwrap();
+    let objects = open(&folder).await;
+    objects.put("a/b", Bytes::from_static(b"x")).await.unwrap();
+    let (root, elsewhere) = (folder.path().join("new/store"), folder.path().join("elsewhere"));
+    std::fs::rename(&root, &elsewhere).unwrap();
+    // Moved, and then as an unmounted volume leaves it: the empty folder below.
+    for mounted_on in [false, true] {
+        if mounted_on {
+            std::fs::create_dir(&root).unwrap();
+        }
+        let away =
+            |error: Option<ObjectsError>| assert!(matches!(error, Some(ObjectsError::Unavailable(_))), "{error:?}");
+        away(objects.get("a/b").await.err());
+        assert!(objects.is_away());
+        away(objects.head("a/b").await.err());
+        away(objects.get_ranges("a/b", &[0..1]).await.err());
+        away(objects.list("", None, 10).await.err());
+        away(objects.list("a", None, 10).await.err());
+        away(objects.put("a/c", Bytes::from_static(b"y")).await.err());
+        away(objects.create("a/c", Bytes::from_static(b"y")).await.err());
+        away(objects.delete("a/b").await.err());
+        objects.look().await;
+        assert!(objects.is_away());
+    }
+    std::fs::remove_dir(&root).unwrap();
+    std::fs::rename(&elsewhere, &root).unwrap();
+    objects.look().await;
+    assert!(!objects.is_away(), "it is back");
+    assert_eq!(objects.get("a/b").await.unwrap(), Bytes::from_static(b"x"));
+}
+
+#[tokio::test]
 async fn keys_longer_than_file_names_are_kept_as_they_are() {
     let folder = tempfile::tempdir().unwrap();
     let objects = open(&folder).await;

@@ -158,6 +158,12 @@ impl Tier {
         }
     }
 
+    /// Is there a partition of which the store has no manifest any more, and had one? It is another store then, or one that was emptied.
+    pub fn misses_manifests(&self) -> bool {
+        let partitions = self.inner.partitions.read();
+        partitions.values().any(|known| known.progress.lock().stopped == Some(Stop::Gone))
+    }
+
     fn find(&self, partition: &TopicIdPartition) -> Option<Arc<Partition>> {
         self.inner.partitions.read().get(partition).cloned()
     }

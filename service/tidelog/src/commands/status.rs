@@ -178,7 +178,9 @@ fn sentence(reason: &str) -> &str {
         "disk_full" => "the disk is nearly full: what clients send is refused, reading and deleting go on",
         "offline_partitions" => "partitions are offline; the log says why",
         "metadata_refuses_changes" => "the metadata store did not take the last change; what exists goes on",
-        "object_store_away" => "the object store does not answer: what is on the disk goes on, older records wait",
+        "object_store_away" => {
+            "the object store does not answer, or is another one (see `tidelog tier status`): what is on the disk goes on, older records wait"
+        }
         other => other,
     }
 }

@@ -28,7 +28,7 @@ use super::audit::AuditLog;
 use super::committed::Committed;
 use super::config::{KafkaListener, ServeConfig};
 use super::observer::Events;
-use super::status::Status;
+use super::status::{Status, store_is_away};
 use super::tls::Certificates;
 use super::{api_gauges, endpoints, facts, gauges, group_gauges, metrics, process_gauges, safety, tls, tokens};
 
@@ -42,6 +42,9 @@ const COMMIT: &str = match option_env!("TIDELOG_COMMIT") {
     Some(commit) => commit,
     None => "unknown",
 };
+
+/// How often somebody looks whether the object store is there, if nobody uses it: a request that costs, though little.
+const STORE_LOOKED_AT: Duration = Duration::from_secs(30);
 
 /// How long clients may take to let go at a stop.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -167,13 +170,14 @@ pub(crate) async fn start(config: ServeConfig, log: Option<Arc<dyn LogLevels>>) 
     let exporter = Arc::new(Exporter::start(&objects, Arc::clone(&committed), &export)?);
     events.set_exporter(Arc::clone(&exporter));
     exporter.refresh();
+    tokio::spawn(watch(objects.clone(), stop.clone()));
 
     let parts = GatewayParts {
         broker: broker.clone(),
         sql: sql(&objects, committed, &exporter, &broker)?,
         status: Some(Arc::new(Status {
             broker: broker.clone(),
-            tier,
+            tier: Arc::clone(&tier),
             exporter: Arc::clone(&exporter),
             objects: objects.clone(),
         })),
@@ -181,8 +185,10 @@ pub(crate) async fn start(config: ServeConfig, log: Option<Arc<dyn LogLevels>>) 
             let broker = broker.clone();
             Box::new(move || {
                 let (counted, broker, objects) = (Arc::clone(&counted), broker.clone(), objects.clone());
+                let tier = Arc::clone(&tier);
                 Box::pin(async move {
-                    let mut text = counted() + &api_gauges::render() + &gauges::render(&broker, objects.is_away());
+                    let away = store_is_away(&objects, &tier);
+                    let mut text = counted() + &api_gauges::render() + &gauges::render(&broker, away);
                     text += &process_gauges::render(VERSION, COMMIT);
                     text + &group_gauges::render(&broker).await
                 })
@@ -345,6 +351,13 @@ fn sql(
     _: &Broker,
 ) -> Result<Option<Arc<dyn tidelog_gateway::SqlPort>>> {
     Ok(None)
+}
+
+/// Looks at the object store now and then: nobody may need it for days, and then it must be there.
+async fn watch(objects: Objects, stop: CancellationToken) {
+    while stop.run_until_cancelled(tokio::time::sleep(STORE_LOOKED_AT)).await.is_some() {
+        objects.look().await;
+    }
 }
 
 /// A broker holds a file per partition and a socket per client: the soft limit is meant for shells.

@@ -11,6 +11,11 @@ use tidelog_objects::Objects;
 use tidelog_segments::Tier;
 use tidelog_tables::Exporter;
 
+/// Does the store not answer, or is it another one than before? What is in it cannot be read in either case.
+pub(super) fn store_is_away(objects: &Objects, tier: &Tier) -> bool {
+    objects.is_away() || tier.misses_manifests()
+}
+
 /// The tier and the export behind the gateway's port.
 pub(super) struct Status {
     pub(super) broker: Broker,
@@ -75,6 +80,6 @@ impl StatusPort for Status {
     }
 
     fn store_is_away(&self) -> bool {
-        self.objects.is_away()
+        store_is_away(&self.objects, &self.tier)
     }
 }
