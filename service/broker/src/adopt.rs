@@ -185,7 +185,7 @@ impl Broker {
             error!(topic = %topic.name, id = %topic.id, %failure, "cannot adopt a topic");
             return Err(failure);
         }
-        info!(topic = %topic.name, id = %topic.id, compacted = topic.compacted, "adopted");
+        info!(topic = %topic.name, id = %topic.id, offsets_missing = topic.compacted, "adopted");
         Ok(())
     }
 
@@ -194,7 +194,8 @@ impl Broker {
         let Inherited { broker_settings, groups, client_metrics, quotas, acls, credentials, tokens } = *inherited;
         let metadata_version = kraft.features.get("metadata.version").copied().unwrap_or_default();
         info!(
-            topics, broker_settings, groups, client_metrics, quotas, acls, credentials, tokens, metadata_version, end = %log.end,
+            topics, broker_settings, group_settings = groups, client_metrics, quotas, acls, credentials, tokens, metadata_version,
+            end = %log.end,
             "took over the metadata of Apache Kafka"
         );
         let mut lines: Vec<String> = told.lines().collect();
