@@ -56,7 +56,7 @@ fn no_damaged_offset_keeps_a_look_at_its_place_or_hides_from_it() {
     fill(&mut log, 40, 1000);
     let view = log.view();
     view.flush().unwrap();
-    let segment = view.segments()[1].clone();
+    let segment = view.segments()[1];
     let path = Path::new(DIRECTORY).join(format!("{:020}.log", segment.base.get()));
     let size = view.scrub(segment.base, 1).unwrap().unwrap().bytes;
     let count = segment.size / size;
