@@ -434,6 +434,7 @@ impl Replicas {
             if let Some(cut) = &recovered.cut {
                 // With `batches_followed` the cut records may have been acknowledged (page-cache durability), and a replica in sync would
                 // still have them. The only replica leads with what it has; the line below is what an operator can act on.
+                metrics::counter!("tidelog_log_recovery_cuts_total").increment(1);
                 error!(
                     partition = %id, offset = %cut.offset, file = cut.file, position = cut.position, bytes = cut.bytes,
                     batches_followed = cut.batches_followed, reason = cut.reason,

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test may fail this way
 
 mod cases;
+mod damage;
 mod grpc;
 mod guard;
 mod keys;

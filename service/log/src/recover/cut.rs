@@ -47,10 +47,6 @@ impl Recovery<'_> {
         self.disk.flush_dir(self.directory).map_err(LogError::io("cannot flush", self.directory))?;
         let file = names::path(self.directory, stop.base, Kind::Log, Stage::Live);
         let file = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        tracing::error!(
-            log = %self.directory.display(), %file, position = stop.position, offset = end.0, bytes, batches_followed,
-            reason = %stop.reason, "the log was cut at damage above its recovery checkpoint; the bytes are kept as .log.cut"
-        );
         Ok(Cut { offset: end, file, position: stop.position, bytes, batches_followed, reason: stop.reason })
     }
 

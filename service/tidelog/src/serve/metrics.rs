@@ -164,6 +164,12 @@ const TABLE: &[(&str, Kind, Unit, &str)] = &[
     ),
     ("tidelog_log_flush_seconds", Histogram, Unit::Seconds, "Seconds that a flush of one log took."),
     (
+        "tidelog_log_recovery_cuts_total",
+        Counter,
+        Unit::Count,
+        "Logs that a start ended at damage: what was cut off lies in .log.cut files, and with fsync durability it may have been acknowledged.",
+    ),
+    (
         "tidelog_log_removed_segments_total",
         Counter,
         Unit::Count,
