@@ -117,6 +117,20 @@ fn a_password_opens_the_door_by_every_mechanism() {
 }
 
 #[test]
+fn a_password_for_one_mechanism_with_more_rounds() {
+    let server = server();
+    let create = ["user", "create", "bob", "--mechanism", "scram-sha-256", "--iterations", "8192", "--output", "json"];
+    assert_eq!(server.run(&create).expect(0).json()["mechanisms"], json!(["SCRAM-SHA-256"]));
+    let users = server.run(&["user", "list", "--output", "json"]).expect(0).json();
+    assert_eq!(users, json!([{"user": "bob", "mechanism": "SCRAM-SHA-256", "iterations": 8192}]));
+    command(&server, "bob", PASSWORD, "SCRAM-SHA-256", &["topic", "list"], b"").expect(0);
+    command(&server, "bob", PASSWORD, "SCRAM-SHA-512", &["topic", "list"], b"").expect(5);
+    for bad in [["--mechanism", "PLAIN"], ["--iterations", "4095"], ["--iterations", "16385"]] {
+        server.run(&[&["user", "create", "bob"], &bad[..]].concat()).expect(2);
+    }
+}
+
+#[test]
 fn a_mechanism_that_the_server_does_not_offer_is_no_way_in() {
     let args = ["--kafka-listen", "SASL_PLAINTEXT://127.0.0.1:0", "--kafka-sasl-mechanism", "PLAIN"];
     let server = Server::start(tidelog_harness::options!().args(args));

@@ -7,7 +7,7 @@ use tidelog_protocol::messages::{
     AclCreation, AlterUserScramCredentialsRequest, CreateAclsRequest, DeleteAclsFilter, DeleteAclsRequest,
     DescribeAclsRequest, DescribeUserScramCredentialsRequest, ScramCredentialDeletion, ScramCredentialUpsertion,
 };
-use tidelog_security::limits::{MIN_SCRAM_ITERATIONS, SALT_BYTES};
+use tidelog_security::limits::SALT_BYTES;
 use tidelog_security::scram::salted_password;
 use uuid::Uuid;
 
@@ -98,21 +98,27 @@ pub fn new_salt() -> Vec<u8> {
 }
 
 impl Client {
-    /// Sets a user's password, for every SCRAM mechanism. The password itself does not leave this process.
-    pub async fn set_password(&self, user: &str, password: &str) -> Result<(), ClientError> {
+    /// Sets a user's password, for these SCRAM mechanisms, with so many rounds of PBKDF2. The password itself does not leave this process.
+    pub async fn set_password(
+        &self,
+        user: &str,
+        password: &str,
+        mechanisms: &[ScramMechanism],
+        iterations: i32,
+    ) -> Result<(), ClientError> {
         let upsertion = |mechanism: &ScramMechanism| {
             let salt = new_salt();
-            let salted = salted_password(*mechanism, password.as_bytes(), &salt, MIN_SCRAM_ITERATIONS);
+            let salted = salted_password(*mechanism, password.as_bytes(), &salt, iterations);
             ScramCredentialUpsertion {
                 name: Str::from(user),
                 mechanism: mechanism.code(),
-                iterations: MIN_SCRAM_ITERATIONS,
+                iterations,
                 salt: Bytes::from(salt),
                 salted_password: Bytes::from(salted),
                 ..Default::default()
             }
         };
-        let upsertions = ScramMechanism::ALL.iter().map(upsertion).collect();
+        let upsertions = mechanisms.iter().map(upsertion).collect();
         self.alter_users(AlterUserScramCredentialsRequest { upsertions, ..Default::default() }).await
     }
 

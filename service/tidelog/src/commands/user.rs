@@ -1,5 +1,6 @@
 //! `tidelog user`: create, list, delete users with passwords. A password is never printed.
 
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
@@ -11,7 +12,7 @@ use tidelog_client::new_salt;
 use tidelog_metadata::decide::{ScramChange, alter_scram};
 use tidelog_metadata::{ClusterImage, MetadataStore};
 use tidelog_model::{NodeId, ScramMechanism};
-use tidelog_security::limits::MIN_SCRAM_ITERATIONS;
+use tidelog_security::limits::{MAX_SCRAM_ITERATIONS, MIN_SCRAM_ITERATIONS};
 use tidelog_security::scram::{credential, salted_password};
 use tidelog_store::{EmbeddedStore, Ran, run as carry_out};
 
@@ -45,6 +46,12 @@ struct CreateArgs {
     /// File whose first line is the new password.
     #[arg(long, value_name = "FILE", conflicts_with = "new_password_env")]
     password_file: Option<PathBuf>,
+    /// Only for this mechanism, SCRAM-SHA-256 or SCRAM-SHA-512 [default: both]; what there is of the other one stays.
+    #[arg(long, value_name = "MECHANISM", value_parser = mechanism)]
+    mechanism: Vec<ScramMechanism>,
+    /// Rounds that a guess of the password costs.
+    #[arg(long, value_name = "N", default_value_t = MIN_SCRAM_ITERATIONS, value_parser = clap::value_parser!(i32).range(ITERATIONS))]
+    iterations: i32,
     /// Write into this data directory, of a server that does not run: how the first user comes to be.
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
@@ -78,6 +85,14 @@ struct DeleteArgs {
     output: OutputArgs,
 }
 
+/// What servers take, Kafka's and ours.
+const ITERATIONS: RangeInclusive<i64> = MIN_SCRAM_ITERATIONS as i64..=MAX_SCRAM_ITERATIONS as i64;
+
+fn mechanism(text: &str) -> Result<ScramMechanism, String> {
+    let names = ScramMechanism::ALL.iter().map(|known| known.name()).collect::<Vec<_>>().join(" and ");
+    ScramMechanism::from_name(&text.to_ascii_uppercase()).ok_or_else(|| format!("{text:?} is none of {names}"))
+}
+
 pub(crate) async fn run(args: UserArgs) -> anyhow::Result<()> {
     match args.command {
         UserCommand::Create(args) => create(args).await,
@@ -98,32 +113,48 @@ async fn create(args: CreateArgs) -> anyhow::Result<()> {
         bail!("no server has used {} yet: start one on it once, or pass --create", path.display());
     }
     let password = password::new(args.password_file.as_deref(), &args.new_password_env).await?;
-    match &args.data_dir {
-        Some(path) => write_offline(path, NodeId(args.node_id), &args.name, &password).await?,
-        None => connect(&args.kafka, "tidelog-user").await?.set_password(&args.name, &password).await?,
-    }
+    let mechanisms = if args.mechanism.is_empty() { ScramMechanism::ALL } else { &*args.mechanism };
     let name = &args.name;
-    let mechanisms: Vec<&str> = ScramMechanism::ALL.iter().map(|mechanism| mechanism.name()).collect();
+    match &args.data_dir {
+        Some(path) => {
+            let changes = changes(name, &password, mechanisms, args.iterations)?;
+            write_offline(path, NodeId(args.node_id), &changes).await?;
+        }
+        None => {
+            let client = connect(&args.kafka, "tidelog-user").await?;
+            client.set_password(name, &password, mechanisms, args.iterations).await?;
+        }
+    }
+    let mechanisms: Vec<&str> = mechanisms.iter().map(|mechanism| mechanism.name()).collect();
     let created = json!({ "user": name, "principal": format!("User:{name}"), "mechanisms": mechanisms });
     show(args.output.output, &created, || format!("user {name} has a password\n"))
 }
 
+/// The credentials of a password.
+fn changes(
+    user: &str,
+    password: &str,
+    mechanisms: &[ScramMechanism],
+    iterations: i32,
+) -> anyhow::Result<Vec<ScramChange>> {
+    let change = |mechanism: &ScramMechanism| -> anyhow::Result<ScramChange> {
+        let salt = new_salt();
+        let salted = salted_password(*mechanism, password.as_bytes(), &salt, iterations);
+        let credential = credential(*mechanism, &salted, &salt, iterations)?;
+        Ok(ScramChange { user: user.to_owned(), mechanism: Some(*mechanism), credential: Some(Ok(credential)) })
+    };
+    mechanisms.iter().map(change).collect()
+}
+
 /// As a server would, in its place: the directory is locked meanwhile, and created if it is not there.
-async fn write_offline(path: &Path, node: NodeId, user: &str, password: &str) -> anyhow::Result<()> {
+async fn write_offline(path: &Path, node: NodeId, changes: &[ScramChange]) -> anyhow::Result<()> {
     let path = path.to_owned();
     let directory = tokio::task::spawn_blocking(move || DataDir::open(&path, node, None)).await??;
     let metadata = directory.path().join("metadata");
     std::fs::create_dir_all(&metadata).with_context(|| format!("cannot create {}", metadata.display()))?;
     let store = EmbeddedStore::open(&metadata).await?;
-    let change = |mechanism: &ScramMechanism| -> anyhow::Result<ScramChange> {
-        let salt = new_salt();
-        let salted = salted_password(*mechanism, password.as_bytes(), &salt, MIN_SCRAM_ITERATIONS);
-        let credential = credential(*mechanism, &salted, &salt, MIN_SCRAM_ITERATIONS)?;
-        Ok(ScramChange { user: user.to_owned(), mechanism: Some(*mechanism), credential: Some(Ok(credential)) })
-    };
-    let changes: Vec<ScramChange> = ScramMechanism::ALL.iter().map(change).collect::<anyhow::Result<_>>()?;
     let image = ClusterImage::from_listing(&store.list("").await?)?;
-    let (results, plan) = alter_scram(&image, &changes);
+    let (results, plan) = alter_scram(&image, changes);
     for result in results.into_values() {
         result?;
     }
