@@ -233,6 +233,9 @@ impl Client {
 fn hint(error: KafkaError) -> Option<&'static str> {
     match error {
         KafkaError::UnknownTopicOrPartition => Some("there is no such topic"),
+        KafkaError::InvalidTopicException => Some(
+            "no topic has such a name: letters, digits, '.', '_' and '-' make one, and partitions are named by --partition",
+        ),
         KafkaError::KafkaStorageError => Some("the server cannot use its disk for it, which may be full"),
         _ => None,
     }

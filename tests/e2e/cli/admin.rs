@@ -82,6 +82,8 @@ fn quotas_are_set_listed_and_removed() {
     server.run(&["quota", "remove", "--for", "client-id=app", "--for", "user=alice"]).expect(4);
     server.run(&["quota", "set", "--for", "user=a", "no_such_rate=1"]).expect(1);
     server.run(&["quota", "set", "--for", "user=a", "--for", "ip=::1", "producer_byte_rate=1"]).expect(2);
+    let both = server.run(&["quota", "set", "--for", "user=a,client-id=b", "producer_byte_rate=1"]).expect(2);
+    assert!(both.stderr.contains("repeat --for"), "{}", both.stderr);
     server.run(&["quota", "set", "producer_byte_rate=1"]).expect(2);
     server.run(&["quota", "set", "--for", "user=a"]).expect(2);
 }

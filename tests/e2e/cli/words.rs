@@ -121,6 +121,11 @@ fn access_rules_as_kafkas_own_tool_has_them() {
     assert_eq!(told("list --topic orders- --resource-pattern-type any").len(), 4);
     assert_eq!(told("list --topic orders-new --resource-pattern-type match --principal User:b"), ["DENY READ TOPIC *"]);
     acl("add --allow User:a --operation read --topic t --resource-pattern-type match").expect(2);
+    let hint = acl("remove --topic orders-").expect(0).stderr;
+    assert!(hint.contains("there are 4 rules of that name") && hint.contains("--prefixed"), "{hint}");
+    let would = acl("remove --topic orders- --prefixed --dry-run").expect(0);
+    assert_eq!((would.json().as_array().unwrap().len(), told("list --topic orders- --prefixed").len()), (4, 4));
+    assert!(would.stderr.starts_with("nothing was removed"), "{}", would.stderr);
     assert_eq!(told("remove --host ::1 --principal User:b"), ["DENY READ TOPIC *"]);
     assert_eq!(told("remove --topic orders-new --resource-pattern-type match").len(), 5);
     assert_eq!(told("list").len(), 3);
@@ -134,9 +139,18 @@ fn records_up_to_an_end_and_none_beyond_it() {
     let refused = server.run(&["records", "delete", "t", "--before-offset", "999"]).expect(1);
     assert!(refused.stderr.contains("it has offsets from 0 up to, not including, 3"), "{}", refused.stderr);
     assert_eq!(refused.stdout, "", "a heading without rows");
+    let end = ["records", "delete", "t", "--before-offset", "END", "--output", "json"];
+    let would = server.run(&[&end[..], &["--dry-run"]].concat()).expect(0);
+    assert_eq!(would.json()[1], json!({"partition": 1, "log_start_offset": 3}));
+    assert!(would.stderr.starts_with("nothing was deleted"), "{}", would.stderr);
+    let beyond = server.run(&["records", "delete", "t", "--before-offset", "4", "--dry-run"]).expect(1);
+    assert!(beyond.stderr.contains("it has offsets from 0 up to, not including, 3"), "{}", beyond.stderr);
+    assert_eq!(server.run(&["consume", "t", "-p", "1", "--from", "2"]).expect(0).stdout, "c\n");
     let deleted =
         server.run(&["records", "delete", "t", "--before-offset", "END", "--output", "json"]).expect(0).json();
     assert_eq!(deleted[1], json!({"partition": 1, "log_start_offset": 3}));
+    let gone = server.run(&["consume", "t", "-p", "1", "--from", "2"]).expect(1);
+    assert!(gone.stderr.contains("t-1 begins at 3"), "{}", gone.stderr);
 }
 
 #[test]
@@ -156,6 +170,10 @@ fn what_is_not_there_is_told_as_that() {
     let nothing = server.run(&["group", "delete-offsets", "none", "--topic", "t"]).expect(4);
     assert_eq!(nothing.stdout, "", "a heading without rows");
     assert!(told(&["user", "delete", "nobody"], 4).contains("there is no such user"));
+    for command in ["consume", "topic describe"] {
+        let args: Vec<&str> = command.split(' ').chain(["t:0"]).collect();
+        assert!(told(&args, 1).contains("--partition"), "{command}");
+    }
     assert!(told(&["txn", "list", "--state", "Ongoin"], 2).contains("PrepareCommit"));
     assert!(told(&["group", "list", "--state", "stabel"], 2).contains("Stable"));
     server.run(&["topic", "create", "compacted", "--config", "cleanup.policy=compact"]).expect(0);

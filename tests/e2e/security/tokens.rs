@@ -31,7 +31,7 @@ fn a_token_is_made_used_renewed_and_ended_and_the_audit_log_tells_it() {
         server.run(&["user", "create", user]).expect(0);
     }
     let of = |user: &str, args: &[&str]| command(&server, user, PASSWORD, "SCRAM-SHA-512", args, b"");
-    let made = of("alice", &["token", "create", "--renewer", "bob", "--max-lifetime", "1h", "--output", "json"]);
+    let made = of("alice", &["token", "create", "--renewer", "User:bob", "--max-lifetime", "1h", "--output", "json"]);
     let token = made.expect(0).json();
     let (id, password) = (token["id"].as_str().unwrap(), token["password"].as_str().unwrap());
     assert_eq!((&token["owner"], &token["renewers"]), (&json!("alice"), &json!(["bob"])));

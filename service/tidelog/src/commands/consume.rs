@@ -91,6 +91,9 @@ pub(crate) async fn run(args: ConsumeArgs) -> anyhow::Result<()> {
             message: format!("no partition reaches that far; {}-{partition} ends at {end}", topic.name),
         });
     }
+    if let Position::At(offset) = args.from {
+        not_before(&client, &topic, &ranges, offset, isolation).await?;
+    }
     for (partition, start, end) in ranges {
         if args.follow || start < end {
             consumer.assign(&args.topic, partition, start);
@@ -106,6 +109,28 @@ pub(crate) async fn run(args: ConsumeArgs) -> anyhow::Result<()> {
             false => Err(Interrupted.into()),
         },
     }
+}
+
+/// Refuses an offset that a partition has no more, and says where it begins.
+async fn not_before(
+    client: &Client,
+    topic: &TopicInfo,
+    ranges: &[(PartitionIndex, Offset, Offset)],
+    offset: Offset,
+    isolation: Isolation,
+) -> anyhow::Result<()> {
+    let query: Vec<_> = ranges.iter().map(|(p, ..)| (topic.name.as_str(), *p, OffsetQuery::Earliest)).collect();
+    let starts = client.list_offsets(&query, isolation).await?;
+    for ((partition, ..), start) in ranges.iter().zip(starts) {
+        if let Some(start) = start.offset.filter(|start| offset < *start) {
+            bail!(ClientError::Kafka {
+                error: KafkaError::OffsetOutOfRange,
+                what: format!("offset {offset}"),
+                message: format!("{}-{partition} begins at {start}", topic.name),
+            });
+        }
+    }
+    Ok(())
 }
 
 async fn follow(

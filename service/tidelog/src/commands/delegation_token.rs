@@ -11,7 +11,7 @@ use tidelog_client::{Client, ClientError, DelegationToken};
 use tidelog_model::KafkaError;
 
 use super::connect;
-use super::parse::duration;
+use super::parse::{duration, user_name};
 use crate::cli::{Format, KafkaArgs, OutputArgs};
 use crate::output::{Table, show, time_for_people};
 
@@ -30,10 +30,10 @@ pub(crate) enum TokenCommand {
 #[derive(Debug, Args)]
 pub(crate) struct CreateArgs {
     /// Make it for this user instead of oneself.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = user_name)]
     owner: Option<String>,
     /// User who may renew and end it beside its owner; may be repeated.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = user_name)]
     renewer: Vec<String>,
     /// How long it may live at most [default: as long as the server lets tokens live]
     #[arg(long, value_name = "TIME", value_parser = duration)]
@@ -47,7 +47,7 @@ pub(crate) struct CreateArgs {
 #[derive(Debug, Args)]
 pub(crate) struct ListArgs {
     /// Only those of this owner or renewer; may be repeated.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = user_name)]
     owner: Vec<String>,
     #[command(flatten)]
     kafka: KafkaArgs,

@@ -20,6 +20,14 @@ pub(crate) fn one_of(known: &'static [&'static str]) -> impl Fn(&str) -> Result<
     }
 }
 
+/// A user's name, also where it is written as a principal, `User:alice`.
+pub(crate) fn user_name(text: &str) -> Result<String, String> {
+    match text.strip_prefix("User:").unwrap_or(text) {
+        "" => Err("expected the name of a user".into()),
+        name => Ok(name.to_owned()),
+    }
+}
+
 /// A duration: `500ms`, `5s`, `2m`, `1h`, `7d`.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let error = || "expected a duration such as 500ms, 5s, 2m, 1h or 7d".to_owned();
@@ -117,6 +125,12 @@ mod tests {
         let state = one_of(&["Stable", "Empty"]);
         assert_eq!((state("stable"), state(" EMPTY")), (Ok("Stable"), Ok("Empty")));
         assert_eq!(state("Stabel").unwrap_err(), "\"Stabel\" is none of Stable, Empty");
+    }
+
+    #[test]
+    fn users_may_be_written_as_principals() {
+        assert_eq!((user_name("alice"), user_name("User:alice")), (Ok("alice".into()), Ok("alice".into())));
+        assert!(user_name("").is_err() && user_name("User:").is_err());
     }
 
     #[test]

@@ -88,6 +88,12 @@ fn part(text: &str) -> Result<(String, Option<String>), String> {
     if !matches!(kind.as_str(), "user" | "client-id" | "ip") {
         return Err(format!("{kind:?} is none of user, client-id and ip"));
     }
+    // As Kafka takes it, this would be one user with a strange name.
+    if [",user=", ",client-id=", ",ip="].iter().any(|second| name.contains(second)) {
+        return Err(
+            "one KIND=NAME at a time: repeat --for to name both, as in --for user=alice --for client-id=app".into()
+        );
+    }
     Ok((kind, (name != "*").then_some(name)))
 }
 
@@ -225,7 +231,8 @@ mod tests {
     fn whom_quotas_are_for() {
         assert_eq!(part("user=alice"), Ok(("user".into(), Some("alice".into()))));
         assert_eq!(part("client-id=*"), Ok(("client-id".into(), None)));
-        for bad in ["user", "=x", "group=g", "*"] {
+        assert_eq!(part("user=a,b"), Ok(("user".into(), Some("a,b".into()))));
+        for bad in ["user", "=x", "group=g", "*", "user=a,client-id=b"] {
             assert!(part(bad).is_err(), "{bad}");
         }
     }

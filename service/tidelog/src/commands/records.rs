@@ -8,7 +8,7 @@ use tidelog_model::{KafkaError, Offset, PartitionIndex, Timestamp};
 use super::parse::time;
 use super::{connect, topic};
 use crate::cli::{Format, KafkaArgs, OutputArgs};
-use crate::output::{Table, show};
+use crate::output::{Table, note, show};
 
 #[derive(Debug, Args)]
 pub(crate) struct RecordsArgs {
@@ -34,6 +34,9 @@ struct DeleteArgs {
     partition: Vec<i32>,
     #[command(flatten)]
     before: BeforeArgs,
+    /// Only show where the partitions would begin.
+    #[arg(long)]
+    dry_run: bool,
     #[command(flatten)]
     kafka: KafkaArgs,
     #[command(flatten)]
@@ -74,7 +77,10 @@ pub(crate) async fn run(args: RecordsArgs) -> anyhow::Result<()> {
     let client = connect(&args.kafka, "tidelog-records").await?;
     let info = client.topic(&args.topic, false).await?;
     let wanted = before(&client, &info, &args).await?;
-    let results = client.delete_records(&args.topic, &wanted).await?;
+    let results = match args.dry_run {
+        true => would_begin(&client, &info, &wanted).await?,
+        false => client.delete_records(&args.topic, &wanted).await?,
+    };
     let (mut rows, mut errors) = (Vec::new(), Vec::new());
     for ((partition, _), result) in wanted.iter().zip(results) {
         match result {
@@ -86,6 +92,9 @@ pub(crate) async fn run(args: RecordsArgs) -> anyhow::Result<()> {
     if rows.is_empty() && args.output.output == Format::Table {
         return failed.map_or(Ok(()), |error| Err(error.into()));
     }
+    if args.dry_run {
+        note("nothing was deleted; without --dry-run the partitions begin there");
+    }
     show(args.output.output, &rows, || {
         let mut table = Table::new(["PARTITION", "START"]);
         for row in &rows {
@@ -94,6 +103,29 @@ pub(crate) async fn run(args: RecordsArgs) -> anyhow::Result<()> {
         table.render()
     })?;
     failed.map_or(Ok(()), |error| Err(error.into()))
+}
+
+/// Where each partition would begin.
+async fn would_begin(
+    client: &Client,
+    info: &TopicInfo,
+    wanted: &[(PartitionIndex, Option<Offset>)],
+) -> Result<Vec<Result<Offset, ClientError>>, ClientError> {
+    let ends = topic::ends(client, info).await?;
+    let begin = |(partition, before): &(PartitionIndex, Option<Offset>)| {
+        let range = info.partitions.iter().zip(&ends).find(|(known, _)| known.index == *partition);
+        let (start, end) = range.map_or((0, 0), |(_, range)| *range);
+        let offset = before.map_or(end, Offset::get);
+        match offset <= end {
+            true => Ok(Offset(offset.max(start))),
+            false => Err(ClientError::Kafka {
+                error: KafkaError::OffsetOutOfRange,
+                what: format!("partition {}-{partition}", info.name),
+                message: String::new(),
+            }),
+        }
+    };
+    Ok(wanted.iter().map(begin).collect())
 }
 
 /// An offset that a partition does not have is told with those that it has, and which policy is in the way: the answer has codes only.

@@ -4,7 +4,8 @@
 /// What to do instead of a setting of this name, if it is one of Kafka's.
 pub(super) fn advice(name: &str) -> Option<String> {
     let (_, instead) = TABLE.iter().find(|(pattern, _)| fits(pattern, name))?;
-    Some(format!("{name} is a setting of Kafka's that has another place here: {instead}"))
+    let elsewhere = if *instead == ONE_NODE { "" } else { " that has another place here" };
+    Some(format!("{name} is a setting of Kafka's{elsewhere}: {instead}"))
 }
 
 /// A trailing `*` stands for any end.

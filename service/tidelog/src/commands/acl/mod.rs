@@ -7,13 +7,13 @@ use std::collections::BTreeSet;
 use anyhow::bail;
 use clap::{Args, Subcommand};
 use serde::Serialize;
-use tidelog_client::ClientError;
+use tidelog_client::{AclQuery, Client, ClientError};
 use tidelog_model::{AclBinding, KafkaError};
 
 use self::rules::{QueryPattern, RuleArgs, RulePattern};
 use super::connect;
 use crate::cli::{Format, KafkaArgs, OutputArgs};
-use crate::output::{Table, Usage, note, show};
+use crate::output::{Table, Usage, are, note, show};
 
 #[derive(Debug, Args)]
 pub(crate) struct AclArgs {
@@ -27,8 +27,8 @@ enum AclCommand {
     Add(AddArgs),
     /// List the access rules that fit everything that is given.
     List(WhichArgs),
-    /// Remove the access rules that fit everything that is given; `acl list` with the same options shows them.
-    Remove(WhichArgs),
+    /// Remove the access rules that fit everything that is given.
+    Remove(RemoveArgs),
 }
 
 #[derive(Debug, Args)]
@@ -60,6 +60,15 @@ struct WhichArgs {
     output: OutputArgs,
 }
 
+#[derive(Debug, Args)]
+struct RemoveArgs {
+    #[command(flatten)]
+    which: WhichArgs,
+    /// Only show which rules would be removed.
+    #[arg(long)]
+    dry_run: bool,
+}
+
 /// Kafka's words do not say which option is missing.
 fn explained(error: ClientError) -> ClientError {
     match error {
@@ -80,29 +89,48 @@ pub(crate) async fn run(args: AclArgs) -> anyhow::Result<()> {
         }
         AclCommand::List(args) => {
             let client = connect(&args.kafka, "tidelog-acl").await?;
-            // Several queries may be about the same rule.
-            let mut rules = BTreeSet::new();
-            for query in args.rule.queries(&args.principal, args.resource_pattern_type)? {
-                rules.extend(client.acls(&query).await.map_err(explained)?);
-            }
-            print(args.output.output, &rules.into_iter().collect::<Vec<_>>())
+            let queries = args.rule.queries(&args.principal, args.resource_pattern_type)?;
+            print(args.output.output, &found(&client, &queries).await?)
         }
-        AclCommand::Remove(args) => {
+        AclCommand::Remove(RemoveArgs { which: args, dry_run }) => {
             let WhichArgs { rule, principal, .. } = &args;
             if rule.resources().is_empty() && rule.allow.is_empty() && rule.deny.is_empty() && principal.is_empty() {
                 bail!(Usage("say which rules: by what they are about, or by --principal, --allow or --deny".into()));
             }
             let client = connect(&args.kafka, "tidelog-acl").await?;
+            let queries = rule.queries(principal, args.resource_pattern_type)?;
             let mut rules = Vec::new();
-            for query in rule.queries(principal, args.resource_pattern_type)? {
-                rules.extend(client.delete_acls(&query).await.map_err(explained)?);
+            if dry_run {
+                rules = found(&client, &queries).await?;
+                note("nothing was removed; without --dry-run these rules are");
+            } else {
+                for query in &queries {
+                    rules.extend(client.delete_acls(query).await.map_err(explained)?);
+                }
             }
             if rules.is_empty() {
-                note("no rule fits: nothing was removed");
+                let any = rule.queries(principal, Some(QueryPattern::Any))?;
+                match found(&client, &any).await?.len() {
+                    0 => note("no rule fits: nothing was removed"),
+                    some => note(&format!(
+                        "no rule fits: nothing was removed; there {} of that name and of another pattern: --prefixed, or \
+                         --resource-pattern-type",
+                        are(some, "rule")
+                    )),
+                }
             }
             print(args.output.output, &rules)
         }
     }
+}
+
+/// The rules that are meant; several queries may be about the same one.
+async fn found(client: &Client, queries: &[AclQuery]) -> Result<Vec<AclBinding>, ClientError> {
+    let mut rules = BTreeSet::new();
+    for query in queries {
+        rules.extend(client.acls(query).await.map_err(explained)?);
+    }
+    Ok(rules.into_iter().collect())
 }
 
 #[derive(Serialize)]
