@@ -119,6 +119,28 @@ fn lines(stdout: &str) -> Vec<Value> {
     stdout.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect()
 }
 
+/// Somebody decides on this number: what was acknowledged after the last checkpoint is lost too.
+#[test]
+fn a_repair_says_everything_that_is_lost() {
+    let mut server: Server = server();
+    server.run_with(&["produce", "t"], b"one\n").expect(0);
+    server.stop();
+    server.start_again();
+    for value in [&b"two\n"[..], b"three\nfour\n"] {
+        server.run_with(&["produce", "t"], value).expect(0);
+    }
+    server.kill();
+    let data = server.data_dir();
+    let log = data.join("t-0/00000000000000000000.log");
+    let mut bytes = std::fs::read(&log).unwrap();
+    let at = bytes.windows(3).position(|window| window == b"one").unwrap();
+    bytes[at] ^= 1;
+    std::fs::write(&log, bytes).unwrap();
+    let would = alone(&["log", "repair", data.to_str().unwrap()]).expect(0).stdout;
+    let lost = "the records from offset 0 up to offset 3 are lost, acknowledged ones too";
+    assert!(would.starts_with("t-0: would end at offset 0: ") && would.contains(lost), "{would}");
+}
+
 #[test]
 fn the_files_of_a_stopped_server_can_be_read_and_their_damage_is_found() {
     let mut server: Server = server();

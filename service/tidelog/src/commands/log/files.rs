@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use tidelog_log::datadir::{self, OffsetCheckpoint};
 use tidelog_log::limits::{MAX_BATCH_BYTES, MAX_SMALL_FILE_BYTES};
-use tidelog_model::{Now, Timestamp};
+use tidelog_model::{Now, Offset, Timestamp};
 use tidelog_record::limits::MAX_PRODUCER_STATE_BYTES;
 use tidelog_record::{
     AbortedTransactions, Batch, BatchHeader, LeaderEpochs, ProducerStates, Record, TimestampType, check_crc,
@@ -279,6 +279,26 @@ fn batches(file: &mut impl Read, size: u64, with_records: bool, show: &mut Show<
         }
     }
     Ok(())
+}
+
+/// The offset behind the last batch from `position` on, as far as the batches' headers tell: what lies there may be damaged.
+pub(super) fn last_end(path: &Path, position: u64) -> io::Result<Option<Offset>> {
+    let mut file = File::open(path)?;
+    let size = file.metadata()?.len();
+    let (mut position, mut end): (u64, Option<Offset>) = (position, None);
+    while position < size {
+        file.seek(SeekFrom::Start(position))?;
+        let mut bytes = Vec::new();
+        file.by_ref().take(BatchHeader::LEN as u64).read_to_end(&mut bytes)?;
+        let Ok(header) = BatchHeader::parse(&bytes) else { break };
+        let follows = end.is_none_or(|end| header.base_offset >= end);
+        if !follows || header.size() > MAX_BATCH_BYTES || header.size() as u64 > size.saturating_sub(position) {
+            break;
+        }
+        end = Some(header.next_offset());
+        position = position.saturating_add(header.size() as u64);
+    }
+    Ok(end)
 }
 
 /// The next batch of a file that has so many bytes left, its checksum right; or why there is none.

@@ -52,8 +52,10 @@ struct Repair {
     partition: String,
     /// The log ends here afterwards.
     log_end: i64,
-    /// Up to here everything had been flushed, and so acknowledged.
+    /// Up to here everything had been flushed, and so acknowledged; of what lies behind it, as much as was acknowledged after the last checkpoint.
     recovery_point: i64,
+    /// Where the log ended, as far as its files tell.
+    lost_end: i64,
     /// The damaged file and its first damaged byte; none if the log only ends too early.
     file: Option<String>,
     position: Option<u64>,
@@ -98,7 +100,10 @@ pub(super) async fn run(args: RepairArgs) -> Result<()> {
         let (log, tried) = open(Arc::new(DryDisk::default()), &folder, &config, checkpoints)?;
         let found = unreadable::find(&log, partition);
         drop(log);
-        let Some(mut repair) = needed(partition, &tried, flushed, damaged(&folder)?, found) else { continue };
+        let lost_end = lost_end(&folder, &tried)?.max(flushed);
+        let Some(mut repair) = needed(partition, &tried, (flushed, lost_end), damaged(&folder)?, found) else {
+            continue;
+        };
         if args.yes {
             remove(&folder, &repair.removed)?;
             repair.repaired = repair.is_damaged();
@@ -242,11 +247,29 @@ fn remove(folder: &Path, damaged: &[Removed]) -> Result<()> {
     OsDisk.flush_dir(folder).with_context(|| format!("cannot flush {}", folder.display()))
 }
 
+/// The end of what a log holds that was found like this, its damaged part too.
+fn lost_end(folder: &Path, found: &Recovered) -> Result<Offset> {
+    let mut end = found.log_end;
+    let Some(cut) = &found.cut else { return Ok(end) };
+    for entry in std::fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()))? {
+        let entry = entry?;
+        // Names of segments have as many digits each, so that they compare as their offsets do.
+        let Some(file) = entry.file_name().to_str().map(str::to_owned) else { continue };
+        if !file.ends_with(".log") || files::kind(&file).is_none() || file < cut.file {
+            continue;
+        }
+        let from = if file == cut.file { cut.position } else { 0 };
+        let last = files::last_end(&entry.path(), from).with_context(|| format!("cannot read {file}"))?;
+        end = last.map_or(end, |last| end.max(last));
+    }
+    Ok(end)
+}
+
 /// What has to be done to a log that was found like this; `None` if a start finds nothing wrong.
 fn needed(
     partition: &TopicPartition,
     found: &Recovered,
-    flushed: Offset,
+    (flushed, lost_end): (Offset, Offset),
     removed: Vec<Removed>,
     coordinator: Result<Vec<Entry>, UnreadableLog>,
 ) -> Option<Repair> {
@@ -258,6 +281,7 @@ fn needed(
         partition: format!("{}-{}", partition.topic, partition.partition),
         log_end: found.log_end.get(),
         recovery_point: flushed.get(),
+        lost_end: lost_end.get(),
         file: None,
         position: None,
         reason: None,
@@ -306,9 +330,15 @@ impl Repair {
                 self.bytes
             ));
         }
-        if self.log_end < self.recovery_point {
-            let lost = format!("; acknowledged records up to offset {} are lost", self.recovery_point - 1);
-            text.push_str(&lost);
+        if self.log_end < self.lost_end {
+            let (first, last) = (self.log_end, self.lost_end - 1);
+            text.push_str(&format!("; the records from offset {first} up to offset {last} are lost"));
+            // Behind the checkpoint nobody knows what was acknowledged.
+            text.push_str(if self.log_end < self.recovery_point {
+                ", acknowledged ones too"
+            } else {
+                "; they may have been acknowledged"
+            });
         }
         text.push('\n');
         text
