@@ -77,7 +77,7 @@ pub enum ClientError {
     Batch(#[from] BatchError),
     /// What the server has there is no sound batch; it sends batches as they lie on its disk.
     #[error(
-        "{topic}-{partition} is damaged behind offset {offset}: {error}. `tidelog log dump` shows where in its files; `tidelog log repair` \
+        "{topic}-{partition} is damaged at offset {offset}: {error}. `tidelog log dump` shows where in its files; `tidelog log repair` \
          ends the log before that, while the server does not run"
     )]
     Damaged {
@@ -85,7 +85,7 @@ pub enum ClientError {
         topic: String,
         /// The partition.
         partition: PartitionIndex,
-        /// The damage lies here or further on.
+        /// The first offset that cannot be read; the damaged batch may begin before it.
         offset: Offset,
         /// What is wrong.
         error: BatchError,

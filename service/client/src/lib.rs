@@ -33,7 +33,7 @@ pub use admin::{
 };
 pub use client::{Client, ClientOptions};
 pub use connection::{Answer, Connection, ConnectionOptions};
-pub use consumer::{Consumer, ConsumerOptions, Fetched, OutOfRange, committed_batches};
+pub use consumer::{Consumer, ConsumerOptions, Fetched, OutOfRange, ShownBatches, committed_batches};
 pub use error::ClientError;
 pub use member::{Committed, Membership, Report};
 pub use metadata::{BrokerInfo, ClusterMetadata, PartitionInfo, TopicInfo};

@@ -171,8 +171,9 @@ fn the_files_of_a_stopped_server_can_be_read_and_their_damage_is_found() {
     assert!(damaged.stdout.contains("offsets 0 to 1"), "what is before it is shown: {damaged:?}");
     // A reader hears where it is, and what to do.
     server.start_again();
-    let told = server.run(&["consume", "t"]).expect(1).stderr;
-    assert!(told.contains("t-0 is damaged behind offset 0") && told.contains("log repair"), "{told}");
+    let told = server.run(&["consume", "t"]).expect(1);
+    assert_eq!(told.stdout, "one\ntwo\n", "what lies before it is good");
+    assert!(told.stderr.contains("t-0 is damaged at offset 2") && told.stderr.contains("log repair"), "{told:?}");
     server.stop();
     // A repair says first what it would do.
     let would = alone(&["log", "repair", data]).expect(0);

@@ -6,37 +6,50 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use tidelog_model::Offset;
 use tidelog_protocol::messages::AbortedTransaction;
-use tidelog_record::{Batch, Batches, EndTransactionMarker, MarkerKind};
+use tidelog_record::{Batch, BatchError, Batches, EndTransactionMarker, MarkerKind};
 
-use crate::ClientError;
+/// What a Fetch answer holds for an application.
+#[derive(Debug, Default, PartialEq)]
+pub struct ShownBatches {
+    /// The batches to show.
+    pub batches: Vec<Batch>,
+    /// The offset after the last whole batch, shown or not; `None` if there is none.
+    pub end: Option<Offset>,
+    /// What lies there is no sound batch; everything else lies before it.
+    pub damage: Option<BatchError>,
+}
 
-/// The batches to show, and the offset after the last whole batch, shown or not (`None` if there is none).
+/// What is to be shown of `records`.
 ///
 /// `aborted` is the answer's list of aborted transactions, empty for read_uncommitted. A transaction's batches are those of its
 /// producer from its first offset to the abort marker. A batch that is cut off at the end of the answer is legal and left out.
-pub fn committed_batches(
-    records: Bytes,
-    aborted: &[AbortedTransaction],
-    check_crc: bool,
-) -> Result<(Vec<Batch>, Option<Offset>), ClientError> {
+pub fn committed_batches(records: Bytes, aborted: &[AbortedTransaction], check_crc: bool) -> ShownBatches {
     let mut pending: Vec<&AbortedTransaction> = aborted.iter().collect();
     // The latest first, so that the earliest is popped.
     pending.sort_by_key(|transaction| std::cmp::Reverse(transaction.first_offset));
     let mut open: BTreeSet<i64> = BTreeSet::new();
-    let mut shown = Vec::new();
-    let mut end = None;
+    let mut found = ShownBatches::default();
     for batch in Batches::new(records) {
-        let batch = batch?;
-        if check_crc {
-            tidelog_record::check_crc(&batch)?;
-        }
+        let sound = batch.and_then(|batch| {
+            if check_crc {
+                tidelog_record::check_crc(&batch)?;
+            }
+            let marker = EndTransactionMarker::of_batch(&batch)?;
+            Ok((batch, marker))
+        });
+        let (batch, marker) = match sound {
+            Ok(sound) => sound,
+            Err(damage) => {
+                found.damage = Some(damage);
+                break;
+            }
+        };
         let header = batch.header();
-        end = Some(header.next_offset());
+        found.end = Some(header.next_offset());
         while let Some(first) = pending.pop_if(|transaction| transaction.first_offset <= header.last_offset().0) {
             open.insert(first.producer_id);
         }
         if header.attributes.is_control() {
-            let marker = EndTransactionMarker::of_batch(&batch)?;
             if marker.is_some_and(|marker| marker.kind == MarkerKind::Abort) {
                 open.remove(&header.producer_id.0);
             }
@@ -45,9 +58,9 @@ pub fn committed_batches(
         if header.attributes.is_transactional() && open.contains(&header.producer_id.0) {
             continue;
         }
-        shown.push(batch);
+        found.batches.push(batch);
     }
-    Ok((shown, end))
+    found
 }
 
 #[cfg(test)]
@@ -79,7 +92,8 @@ mod tests {
     }
 
     fn shown(parts: &[Bytes], list: &[AbortedTransaction]) -> (Vec<i64>, Option<i64>) {
-        let (batches, end) = committed_batches(Bytes::from(parts.concat()), list, true).unwrap();
+        let ShownBatches { batches, end, damage } = committed_batches(Bytes::from(parts.concat()), list, true);
+        assert_eq!(damage, None);
         (batches.iter().map(|batch| batch.header().base_offset.0).collect(), end.map(|end| end.0))
     }
 
@@ -108,12 +122,14 @@ mod tests {
     fn a_torn_tail_is_legal_and_damage_is_not() {
         let whole = [data(0, -1, false), data(1, -1, false)].concat();
         let torn = Bytes::from(whole[..whole.len() - 1].to_vec());
-        let (batches, end) = committed_batches(torn, &[], true).unwrap();
-        assert_eq!((batches.len(), end), (1, Some(Offset(1))));
-        assert_eq!(committed_batches(Bytes::new(), &[], true).unwrap(), (vec![], None));
+        let found = committed_batches(torn, &[], true);
+        assert_eq!((found.batches.len(), found.end, found.damage), (1, Some(Offset(1)), None));
+        assert_eq!(committed_batches(Bytes::new(), &[], true), ShownBatches::default());
         let mut damaged = whole;
         *damaged.last_mut().unwrap() ^= 1;
-        assert!(committed_batches(Bytes::from(damaged.clone()), &[], true).is_err());
-        assert!(committed_batches(Bytes::from(damaged), &[], false).is_ok());
+        let found = committed_batches(Bytes::from(damaged.clone()), &[], true);
+        assert_eq!((found.batches.len(), found.end), (1, Some(Offset(1))), "what lies before the damage is good");
+        assert!(matches!(found.damage, Some(BatchError::Crc { .. })));
+        assert_eq!(committed_batches(Bytes::from(damaged), &[], false).damage, None);
     }
 }

@@ -15,7 +15,7 @@ use tidelog_record::{Batch, Record};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-pub use committed::committed_batches;
+pub use committed::{ShownBatches, committed_batches};
 
 use crate::client::Leader;
 use crate::limits::{FETCH_BYTES, FETCH_PARTITION_BYTES, FIRST_BACKOFF, MAX_BACKOFF};
@@ -147,6 +147,8 @@ pub struct Consumer {
     assigned: BTreeMap<Key, Assigned>,
     fetches: JoinSet<Finished>,
     ready: VecDeque<Fetched>,
+    /// Comes once nothing is ready any more.
+    failure: Option<ClientError>,
     /// Rotates who stands first in a request, so that `max_bytes` starves nobody.
     turn: usize,
     stale: bool,
@@ -162,6 +164,7 @@ impl Consumer {
             assigned: BTreeMap::new(),
             fetches: JoinSet::new(),
             ready: VecDeque::new(),
+            failure: None,
             turn: 0,
             stale: false,
         }
@@ -234,6 +237,9 @@ impl Consumer {
             }
             if let Some(fetched) = self.ready.pop_front() {
                 return Ok(Some(fetched));
+            }
+            if let Some(failure) = self.failure.take() {
+                return Err(failure);
             }
             let again = self.fetch_more(deadline).await?;
             let wake = again.map_or(deadline, |at| at.min(deadline));
@@ -384,9 +390,10 @@ impl Consumer {
                     self.stale = true;
                     continue;
                 }
-                let fetched = accept(assigned, data, &self.options)?;
-                if fetched.next > fetched.from {
-                    self.ready.push_back(fetched);
+                match accept(assigned, data, &self.options) {
+                    Ok(fetched) if fetched.next > fetched.from => self.ready.push_back(fetched),
+                    Ok(_) => {}
+                    Err(failure) => self.failure = Some(failure),
                 }
             }
         }
@@ -437,15 +444,13 @@ fn accept(assigned: &mut Assigned, data: PartitionData, options: &ConsumerOption
         Isolation::ReadUncommitted => &[],
         Isolation::ReadCommitted => data.aborted_transactions.as_deref().unwrap_or_default(),
     };
-    let found = committed_batches(records, aborted, options.check_crc).map_err(|error| match error {
-        ClientError::Batch(error) => {
-            let topic = assigned.topic.to_string();
-            ClientError::Damaged { topic, partition: assigned.index, offset: from, error }
-        }
-        other => other,
-    });
-    let (batches, end) = found?;
+    let ShownBatches { batches, end, damage } = committed_batches(records, aborted, options.check_crc);
     let next = end.unwrap_or(from).max(from);
+    // What lies before it comes first; the next answer begins with it.
+    if let Some(error) = damage.filter(|_| next == from) {
+        let topic = assigned.topic.to_string();
+        return Err(ClientError::Damaged { topic, partition: assigned.index, offset: from, error });
+    }
     assigned.position = next;
     Ok(Fetched {
         topic: Arc::clone(&assigned.topic),
