@@ -185,6 +185,8 @@ fn the_files_of_a_stopped_server_can_be_read_and_their_damage_is_found() {
     let kept = std::fs::read(format!("{log}.cut")).unwrap();
     assert!(bytes.ends_with(&kept) && !kept.is_empty(), "what was cut off is kept");
     assert_eq!(alone(&["log", "repair", data]).expect(0).stdout, "nothing to repair in 1 partition\n");
+    let dumped = alone(&["log", "dump", data]).expect(0);
+    assert!(dumped.stdout.contains("DAMAGED") && dumped.stderr.contains("in .log.cut files"), "{dumped:?}");
     // What a start makes anew is removed if it cannot be right.
     let (index, snapshot) = (log.replace(".log", ".index"), format!("{data}/t-0/00000000000000000002.snapshot"));
     std::fs::write(&index, [[0; 4], (-1i32).to_be_bytes()].concat()).unwrap();

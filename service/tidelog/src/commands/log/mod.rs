@@ -16,7 +16,7 @@ pub(crate) struct LogArgs {
 
 #[derive(Debug, Subcommand)]
 enum LogCommand {
-    /// Print what segments, indexes, snapshots and checkpoints hold; exits with 1 if something is damaged.
+    /// Print what segments, indexes, snapshots and checkpoints hold; exits with 1 if something is damaged but in `.log.cut` files.
     Dump(dump::DumpArgs),
     /// End a damaged log before its damage, and pass over what coordinators cannot read; without --yes only say what would be done.
     Repair(repair::RepairArgs),
