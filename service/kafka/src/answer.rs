@@ -31,15 +31,18 @@ pub(crate) enum Hangup {
 /// The waiting stage of a request.
 pub(crate) type Waiting = Pin<Box<dyn Future<Output = Result<Answer, Hangup>> + Send>>;
 
-/// An answer to come, and what counts what it takes; there is none before a client is known.
+/// An answer to come.
 pub(crate) struct Pending {
     pub(crate) answer: Waiting,
+    /// Counts what it takes; there is none before a client is known.
     pub(crate) meter: Option<Arc<Meter>>,
+    /// Bytes of it that are in memory already.
+    pub(crate) encoded: usize,
 }
 
 impl From<Waiting> for Pending {
     fn from(answer: Waiting) -> Self {
-        Pending { answer, meter: None }
+        Pending { answer, meter: None, encoded: 0 }
     }
 }
 

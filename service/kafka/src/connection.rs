@@ -2,7 +2,7 @@
 //!
 //! Two tasks share a bounded queue of waiting answers. The reader runs a handler's ordered stage to its end before it looks at
 //! the next frame; what is left to wait for (a flush, a long poll) goes into the queue and overlaps with later requests. When the
-//! queue is full, reading stops, and TCP tells the client.
+//! queue is full, or too much in it is encoded already, reading stops, and TCP tells the client.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -23,6 +23,7 @@ use crate::pace::Pace;
 use crate::sealed::Sealed;
 use crate::send::{Socket, send};
 use crate::session::Session;
+use crate::unsent::Unsent;
 
 /// An accepted connection.
 pub(crate) enum Stream {
@@ -73,8 +74,9 @@ pub(crate) async fn serve(
     };
     let (queue, waiting) = mpsc::channel(MAX_WAITING_PER_CONNECTION);
     let gone = stop.child_token();
-    let writer = tokio::spawn(write(outlet, waiting, peer, gone.clone()));
-    let end = match read(session, FrameReader::new(inlet, budgets.requests, limits), queue, &gone).await {
+    let unsent = Arc::new(Unsent::default());
+    let writer = tokio::spawn(write(outlet, waiting, peer, Arc::clone(&unsent), gone.clone()));
+    let end = match read(session, FrameReader::new(inlet, budgets.requests, limits), queue, &unsent, &gone).await {
         // Whatever came first, it would have ended now.
         Ok(_) if stop.is_cancelled() => End::Server,
         Ok(end) => end,
@@ -128,11 +130,16 @@ async fn read(
     mut session: Session,
     mut frames: FrameReader,
     queue: mpsc::Sender<Pending>,
+    unsent: &Unsent,
     gone: &CancellationToken,
 ) -> Result<End, Hangup> {
     loop {
         // Room for the answer first, then a frame: a request must not hold budget while it waits for its turn.
         let Ok(place) = queue.reserve().await else { return Ok(End::Client) };
+        tokio::select! {
+            () = unsent.room() => {}
+            () = gone.cancelled() => return Ok(End::Client),
+        }
         // Who used more than its quota is not heard for a while, and the silence is not held against it (KIP-219).
         while let Some(left) = session.mute.left() {
             tokio::select! {
@@ -163,6 +170,7 @@ async fn read(
         };
         let answer = dispatch(&mut session, frame).await?;
         session.forget_stranger();
+        unsent.add(answer.encoded);
         place.send(answer);
         if session.auth.is_over() {
             return Ok(End::Error);
@@ -170,8 +178,14 @@ async fn read(
     }
 }
 
-async fn write(mut outlet: Outlet, mut waiting: mpsc::Receiver<Pending>, peer: SocketAddr, gone: CancellationToken) {
-    while let Some(Pending { answer, meter }) = waiting.recv().await {
+async fn write(
+    mut outlet: Outlet,
+    mut waiting: mpsc::Receiver<Pending>,
+    peer: SocketAddr,
+    unsent: Arc<Unsent>,
+    gone: CancellationToken,
+) {
+    while let Some(Pending { answer, meter, encoded }) = waiting.recv().await {
         let answer = answer.await;
         if let Some(meter) = &meter {
             meter.answered();
@@ -191,6 +205,7 @@ async fn write(mut outlet: Outlet, mut waiting: mpsc::Receiver<Pending>, peer: S
             debug!(%peer, %error, "client hung up");
             break;
         }
+        unsent.sent(encoded);
     }
     gone.cancel();
     if let Outlet::Tls(sealed) = &mut outlet {
@@ -251,15 +266,26 @@ mod tests {
             let (stream, client, peer) = pair().await;
             let (queue, waiting) = mpsc::channel::<Pending>(4);
             let gone = CancellationToken::new();
-            let writer =
-                tokio::spawn(write(Outlet::Plain(Socket { stream, pace: SLOWEST }), waiting, peer, gone.clone()));
+            let writer = tokio::spawn(write(
+                Outlet::Plain(Socket { stream, pace: SLOWEST }),
+                waiting,
+                peer,
+                Arc::default(),
+                gone.clone(),
+            ));
             queue.send(pending(Answer::Send(vec![piece]))).await.ok().unwrap();
 
             // Another client meanwhile gets all it asked for.
             let (stream, mut reading, peer) = pair().await;
             let (other, waiting) = mpsc::channel::<Pending>(4);
             let other_gone = CancellationToken::new();
-            tokio::spawn(write(Outlet::Plain(Socket { stream, pace: SLOWEST }), waiting, peer, other_gone.clone()));
+            tokio::spawn(write(
+                Outlet::Plain(Socket { stream, pace: SLOWEST }),
+                waiting,
+                peer,
+                Arc::default(),
+                other_gone.clone(),
+            ));
             for _ in 0..3 {
                 let answer = Answer::Send(vec![Outgoing::Bytes(Bytes::from_static(&[1; 1000]))]);
                 other.send(pending(answer)).await.ok().unwrap();

@@ -59,7 +59,9 @@ pub(crate) async fn dispatch(session: &mut Session, frame: Frame) -> Result<Pend
     let request = Request { session, header, caller, reserved: Arc::new(reserved), meter: Arc::clone(&meter) };
     let waiting = Timed::new(Arc::clone(&meter), pin!(route(request, body))).await?;
     meter.handled();
-    Ok(Pending { answer: Box::pin(Timed::new(Arc::clone(&meter), waiting)), meter: Some(meter) })
+    // Of an answer that is still waited for nothing is encoded: the writer asks for it when its turn comes.
+    let encoded = meter.encoded();
+    Ok(Pending { answer: Box::pin(Timed::new(Arc::clone(&meter), waiting)), meter: Some(meter), encoded })
 }
 
 /// Bytes behind the last field are ignored, as Kafka ignores them: librdkafka's Metadata request for all topics has three.

@@ -25,6 +25,7 @@ mod tests;
 mod throttle;
 mod times;
 mod tls;
+mod unsent;
 mod usage;
 
 pub use auth::SaslOptions;

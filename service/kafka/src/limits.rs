@@ -5,6 +5,10 @@ use std::time::Duration;
 /// Answers that wait on one connection before reading stops: five produce requests in flight are usual, more are patience.
 pub(crate) const MAX_WAITING_PER_CONNECTION: usize = 32;
 
+/// Bytes of encoded answers that wait on one connection before reading stops: answers to Metadata, DescribeConfigs and the like are made at once
+/// and may be large, and a client may leave them where they are.
+pub(crate) const MAX_UNSENT_BYTES: usize = 128 * 1024;
+
 /// Bytes of small request frames, those that fit into a read buffer, that all connections together hold while they are carried out. Heartbeats,
 /// fetches and admin requests are small: this part of the request budget (design §4) is theirs alone.
 pub(crate) const SMALL_BUDGET_BYTES: usize = 32 * 1024 * 1024;

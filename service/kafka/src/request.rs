@@ -86,7 +86,7 @@ impl ReplyTo {
         match response_frame(self.version, self.correlation_id, throttled.as_ref().unwrap_or(response)) {
             Ok(pieces) => {
                 if let Some(meter) = &self.meter {
-                    meter.measured(pieces.len());
+                    meter.measured(pieces.len(), pieces.in_memory());
                 }
                 Ok(Answer::Send(files.fill(pieces)))
             }

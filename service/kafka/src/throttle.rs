@@ -4,7 +4,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -60,6 +60,8 @@ pub(crate) struct Meter {
     entered: AtomicU64,
     /// Milliseconds.
     pause: AtomicU64,
+    /// Bytes of the answer in memory.
+    encoded: AtomicUsize,
 }
 
 impl Meter {
@@ -85,6 +87,7 @@ impl Meter {
             busy: zero(),
             entered: zero(),
             pause: zero(),
+            encoded: AtomicUsize::new(0),
         }
     }
 
@@ -139,9 +142,15 @@ impl Meter {
         i32::try_from(self.pause.load(Ordering::Relaxed)).unwrap_or(i32::MAX)
     }
 
-    /// The answer has so many bytes.
-    pub(crate) fn measured(&self, bytes: usize) {
+    /// The answer has so many bytes, and so many of them are in memory: the others lie in files or in the cold tier.
+    pub(crate) fn measured(&self, bytes: usize, encoded: usize) {
         self.usage.response_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.encoded.store(encoded, Ordering::Relaxed);
+    }
+
+    /// Bytes of the answer that are in memory; 0 before there is one.
+    pub(crate) fn encoded(&self) -> usize {
+        self.encoded.load(Ordering::Relaxed)
     }
 
     fn now(&self) -> u64 {

@@ -47,6 +47,11 @@ impl Pieces {
         self.len
     }
 
+    /// The size of those that are in memory, bytes: all but the holes.
+    pub fn in_memory(&self) -> usize {
+        self.list.iter().map(|piece| if let Piece::Bytes(bytes) = piece { bytes.len() } else { 0 }).sum()
+    }
+
     /// True if there is nothing to send.
     pub fn is_empty(&self) -> bool {
         self.len == 0

@@ -9,3 +9,4 @@ mod connections;
 mod idle;
 mod parked;
 mod process;
+mod unread;
