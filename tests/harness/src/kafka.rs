@@ -10,6 +10,9 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Message, OwnedMessage};
 use rdkafka::producer::{BaseRecord, Producer as _, ProducerContext, ThreadedProducer};
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
+use tidelog_protocol::messages::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic};
+
+use crate::raw::Raw;
 
 /// Longest wait for anything that a healthy server does, on a machine that is busy with other things.
 pub const PATIENCE: Duration = Duration::from_secs(90);
@@ -156,14 +159,22 @@ pub fn is_transport(error: &KafkaError) -> bool {
     code.is_some_and(|code| matches!(code, BrokerTransportFailure | AllBrokersDown | OperationTimedOut | Resolve))
 }
 
-/// Start and end offset of a partition.
+/// Where a partition begins and ends for readers of what is committed. librdkafka takes a beginning that is not known yet, because the
+/// manifest is being loaded, for that of an empty log: this waits.
 pub fn watermarks(brokers: &str, topic: &str, partition: i32) -> (i64, i64) {
-    let consumer: BaseConsumer = config(brokers, &[]).create().unwrap();
-    crate::wait_for(
-        || consumer.fetch_watermarks(topic, partition, Duration::from_secs(5)).ok(),
-        PATIENCE,
-        "the partition's watermarks",
-    )
+    let offset = |timestamp: i64| {
+        let ask = || {
+            let partition = ListOffsetsPartition { partition_index: partition, timestamp, ..Default::default() };
+            let topic = ListOffsetsTopic { name: topic.into(), partitions: vec![partition], ..Default::default() };
+            let request =
+                ListOffsetsRequest { replica_id: -1, isolation_level: 1, topics: vec![topic], ..Default::default() };
+            let answer = Raw::connect(brokers).call(6, &request);
+            let found = &answer.topics[0].partitions[0];
+            (found.error_code == 0).then_some(found.offset)
+        };
+        crate::wait_for(ask, PATIENCE, "the partition's beginning and end")
+    };
+    (offset(-2), offset(-1))
 }
 
 /// Every record from the start to the present end of these partitions, in offset order per partition.
