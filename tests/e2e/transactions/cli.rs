@@ -45,7 +45,14 @@ fn transactions_are_listed_described_and_aborted_by_the_command_line() {
     server.run(&["txn", "abort", "t", "--partition", "1", "--start-offset", "7"]).expect(4);
     server.run(&["txn", "abort", "none", "--partition", "1", "--start-offset", "0"]).expect(4);
     server.run(&["txn", "abort", "t", "--partition", "1"]).expect(2);
-    let aborted = ["txn", "abort", "t", "--partition", "1", "--start-offset", "0", "--output", "json"];
+    // Its producer is alive, and its coordinator would end it: that does not hang, though readers wait for it.
+    let told = server.run(&["consume", "t"]).expect(0);
+    assert!(told.stdout.is_empty() && told.stderr.contains("t-1: what begins at offset 0 (the end is 1)"), "{told:?}");
+    assert!(server.run(&["consume", "t", "--read-uncommitted"]).expect(0).stderr.is_empty());
+    let refused = server.run(&["txn", "abort", "t", "--partition", "1", "--start-offset", "0"]).expect(1).stderr;
+    assert!(refused.contains("does not hang") && refused.contains("transactional id orders"), "{refused}");
+    assert_eq!(server.run(&["txn", "describe", "orders", "--output", "json"]).expect(0).json(), described);
+    let aborted = ["txn", "abort", "t", "--partition", "1", "--start-offset", "0", "--force", "--output", "json"];
     let aborted = server.run(&aborted).expect(0).json();
     assert_eq!(aborted["producer_id"], described["producer_id"], "{aborted}");
     wait_until(
@@ -73,7 +80,7 @@ fn transactions_are_listed_described_and_aborted_by_the_command_line() {
     let abort = ["txn", "abort", "t", "-p", "0", "--producer-id", &id, "--producer-epoch", epoch];
     let refused = server.run(&[&abort[..], &fencing[..]].concat()).expect(1).stderr;
     assert!(refused.contains("the epoch 2147483647") && refused.contains("whose epoch is 0"), "{refused}");
-    let by_producer = ["txn", "abort", "t", "-p", "0", "--producer-id", &id, "--producer-epoch", epoch];
+    let by_producer = ["txn", "abort", "t", "-p", "0", "--producer-id", &id, "--producer-epoch", epoch, "--force"];
     assert!(server.run(&by_producer).expect(0).stdout.starts_with("aborted"));
     assert_eq!(values(server.kafka(), "t", 0, "read_committed"), [""; 0]);
     // There is nothing more to abort, and no epoch that its coordinator does not have.

@@ -102,7 +102,7 @@ fn the_epoch_of_an_abort_is_held_against_the_producers_own_coordinator() {
     let abort = |coordinator: i64| {
         let coordinator = coordinator.to_string();
         let which = ["--producer-id", &id, "--producer-epoch", &epoch, "--coordinator-epoch", &coordinator];
-        server.run(&[&["txn", "abort", "t", "-p", "0"], &which[..]].concat())
+        server.run(&[&["txn", "abort", "t", "-p", "0", "--force"], &which[..]].concat())
     };
     let older = abort(own - 1).expect(1).stderr;
     assert!(older.contains("TRANSACTION_COORDINATOR_FENCED"), "{older}");

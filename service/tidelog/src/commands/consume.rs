@@ -17,7 +17,7 @@ use super::topic::{has_partition, is_json};
 use super::waiting::{Told, telling, waiting};
 use super::{connect, consume_group, tail};
 use crate::cli::{KafkaArgs, OutputArgs};
-use crate::output::Interrupted;
+use crate::output::{Interrupted, note};
 
 /// How long one poll may wait; only decides how often Ctrl-C and the end are looked at.
 const POLL: Duration = Duration::from_secs(1);
@@ -80,7 +80,16 @@ pub(crate) async fn run(args: ConsumeArgs) -> anyhow::Result<()> {
     let options = ConsumerOptions { isolation, out_of_range, patience, ..ConsumerOptions::default() };
     let mut consumer = Consumer::new(&client, options);
     let mut ends = BTreeMap::new();
+    // Before the ends of what may be read: what is written between the two is no open transaction.
+    let written = match (isolation, args.follow) {
+        (Isolation::ReadCommitted, false) => telling(obstacle, written_ends(&client, &topic)).await?,
+        _ => BTreeMap::new(),
+    };
     let ranges = telling(obstacle, range(&client, &topic, &args, isolation)).await?;
+    let held_up: Vec<String> = ranges
+        .iter()
+        .filter_map(|(partition, _, end)| held_up(&topic.name, *partition, *end, *written.get(partition)?))
+        .collect();
     if let Position::At(offset) = args.from
         && let Some((partition, _, end)) = ranges.iter().max_by_key(|(_, _, end)| *end)
         && offset > *end
@@ -102,7 +111,12 @@ pub(crate) async fn run(args: ConsumeArgs) -> anyhow::Result<()> {
     }
     let mut printer = Printer::new(&args);
     tokio::select! {
-        result = follow(&mut consumer, &mut printer, &args, &mut ends) => result,
+        result = follow(&mut consumer, &mut printer, &args, &mut ends) => {
+            if result.is_ok() && !printer.is_over() {
+                held_up.iter().for_each(|line| note(line));
+            }
+            result
+        }
         // Ctrl-C is how following ends, unless it was to end by itself; what was read is printed.
         _ = tokio::signal::ctrl_c() => match args.follow && args.limit.is_none() {
             true => Ok(()),
@@ -169,6 +183,23 @@ async fn follow(
         }
     }
     Ok(())
+}
+
+/// The end of every partition, whatever is open there.
+async fn written_ends(client: &Client, topic: &TopicInfo) -> Result<BTreeMap<PartitionIndex, Offset>, ClientError> {
+    let all: Vec<_> = topic.partitions.iter().map(|p| (topic.name.as_str(), p.index, OffsetQuery::Latest)).collect();
+    let listed = client.list_offsets(&all, Isolation::ReadUncommitted).await?;
+    Ok(all.iter().zip(listed).filter_map(|((_, index, _), listed)| Some((*index, listed.offset?))).collect())
+}
+
+/// What readers of committed records do not see yet of a partition: it ends at `end` for them, and was written up to `written`.
+fn held_up(topic: &str, partition: PartitionIndex, end: Offset, written: Offset) -> Option<String> {
+    (end < written).then(|| {
+        format!(
+            "{topic}-{partition}: what begins at offset {end} (the end is {written}) waits for an open transaction; `tidelog txn \
+             describe-producers {topic} -p {partition}` shows whose, --read-uncommitted reads on"
+        )
+    })
 }
 
 /// What is still to come of the first partition that has not reached its end.
@@ -257,5 +288,21 @@ impl<'a> Printer<'a> {
         self.buffer.clear();
         out.flush()?;
         Ok(next)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_behind_the_last_stable_offset_is_held_up() {
+        let told = |end, written| held_up("t", PartitionIndex(3), Offset(end), Offset(written));
+        assert_eq!((told(2, 2), told(3, 2)), (None, None));
+        let line = told(0, 2).unwrap();
+        assert!(
+            line.starts_with("t-3: what begins at offset 0 (the end is 2) waits for an open transaction"),
+            "{line}"
+        );
     }
 }

@@ -11,7 +11,7 @@ use tidelog_model::{KafkaError, LeaderEpoch, Offset, PartitionIndex};
 
 use super::connect;
 use super::parse::{duration, one_of};
-use super::txn_producers::{HangingArgs, ProducersArgs, describe_producers, find_hanging};
+use super::txn_producers::{HangingArgs, ProducersArgs, describe_producers, ended_by_coordinator, find_hanging};
 use crate::cli::{KafkaArgs, OutputArgs};
 use crate::output::{Table, show, time_for_people};
 
@@ -48,8 +48,8 @@ enum TxnCommand {
     FindHanging(HangingArgs),
     /// Abort a transaction that hangs, in one partition.
     ///
-    /// `find-hanging` finds such transactions. The coordinator is not asked: if it does know the transaction, it goes on showing it as
-    /// Ongoing until the producer ends it or it times out.
+    /// `find-hanging` finds such transactions. One that its coordinator knows and will end is refused without --force; with it, the
+    /// coordinator goes on showing the transaction as Ongoing until the producer ends it or it times out.
     Abort(AbortArgs),
 }
 
@@ -99,6 +99,9 @@ struct AbortArgs {
     /// The epoch of the coordinator that wrote the producer's last marker; the partition knows it.
     #[arg(long, value_name = "EPOCH", requires = "producer_id", value_parser = clap::value_parser!(i32).range(0..))]
     coordinator_epoch: Option<i32>,
+    /// Abort it even if its coordinator will end it.
+    #[arg(long)]
+    force: bool,
     #[command(flatten)]
     kafka: KafkaArgs,
     #[command(flatten)]
@@ -200,6 +203,17 @@ async fn abort(args: AbortArgs) -> anyhow::Result<()> {
         producer.coordinator_epoch,
         own.unwrap_or_default()
     );
+    if !args.force
+        && let Some(known) = ended_by_coordinator(&client, &args.topic, partition, &producer).await?
+    {
+        anyhow::bail!(
+            "this transaction does not hang: its coordinator knows it as {} of the transactional id {} and ends it {} ms after it began \
+             at the latest; --force aborts it here and now, behind the back of both",
+            known.state,
+            known.id,
+            known.timeout_ms
+        );
+    }
     client.abort_in_partition(&args.topic, partition, &producer).await?;
     let shown = json!({
         "topic": args.topic, "partition": args.partition, "producer_id": producer.id, "producer_epoch": producer.epoch,

@@ -169,6 +169,18 @@ async fn known_to_coordinators(
     Ok(known)
 }
 
+/// What its coordinator knows of a producer whose transaction in this partition it will end; `None` if that one hangs.
+pub(super) async fn ended_by_coordinator(
+    client: &Client,
+    topic: &str,
+    partition: PartitionIndex,
+    producer: &ActiveProducer,
+) -> Result<Option<TransactionDescription>, ClientError> {
+    let open = Open { topic: topic.to_owned(), partition, producer: *producer };
+    let mut known = known_to_coordinators(client, std::slice::from_ref(&open)).await?;
+    Ok(known.remove(&producer.id).filter(|known| will_end(known, &open)))
+}
+
 /// Does the coordinator know that its transaction is open in this partition? Then it ends it there, sooner or later.
 fn will_end(known: &TransactionDescription, open: &Open) -> bool {
     known.partitions.iter().any(|(topic, partition)| *topic == open.topic && *partition == open.partition)
