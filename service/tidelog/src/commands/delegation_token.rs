@@ -107,13 +107,15 @@ pub(crate) async fn run(command: TokenCommand) -> anyhow::Result<()> {
         TokenCommand::Renew(args) => {
             let client = open(&args.kafka).await?;
             let mut token = find(&client, &args.id).await?;
-            token.expires_ms = client.renew_delegation_token(&token, args.period.map(milliseconds)).await?;
+            let renewed = client.renew_delegation_token(&token, args.period.map(milliseconds)).await;
+            token.expires_ms = renewed.map_err(|error| by_whom(error, &token.owner, &token.renewers))?;
             print(args.output.output, &[shown(&token)])
         }
         TokenCommand::Expire(args) => {
             let client = open(&args.kafka).await?;
             let token = find(&client, &args.id).await?;
-            client.expire_delegation_token(&token, args.after.map(milliseconds)).await?;
+            let expired = client.expire_delegation_token(&token, args.after.map(milliseconds)).await;
+            expired.map_err(|error| by_whom(error, &token.owner, &token.renewers))?;
             // What is left of it.
             let left = client.delegation_tokens(None).await?.into_iter().filter(|left| left.id == token.id);
             print(args.output.output, &left.map(|left| shown(&left)).collect::<Vec<_>>())
@@ -150,6 +152,18 @@ async fn find(client: &Client, id: &str) -> anyhow::Result<DelegationToken> {
     Ok(found.ok_or_else(missing)?)
 }
 
+/// Kafka's code for somebody else's token does not say who could do it.
+fn by_whom(error: ClientError, owner: &str, renewers: &[String]) -> ClientError {
+    match error {
+        ClientError::Kafka { error: error @ KafkaError::DelegationTokenOwnerMismatch, what, message } => {
+            let users: Vec<&str> = std::iter::once(owner).chain(renewers.iter().map(String::as_str)).collect();
+            let message = format!("{message}; only its owner and its renewers can: {}", users.join(", "));
+            ClientError::Kafka { error, what, message }
+        }
+        other => other,
+    }
+}
+
 fn milliseconds(time: Duration) -> i64 {
     i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
 }
@@ -184,4 +198,20 @@ fn table(tokens: &[Shown]) -> String {
         ]);
     }
     table.render()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_cannot_end_a_token_is_told_who_can() {
+        let told = |error: KafkaError| {
+            let error = ClientError::Kafka { error, what: "it".to_owned(), message: error.message().to_owned() };
+            by_whom(error, "bob", &["admin".to_owned()]).to_string()
+        };
+        let line = told(KafkaError::DelegationTokenOwnerMismatch);
+        assert!(line.contains("only its owner and its renewers can: bob, admin"), "{line}");
+        assert!(!told(KafkaError::DelegationTokenExpired).contains("bob"));
+    }
 }
