@@ -228,7 +228,7 @@ fn a_setting_has_the_source_that_it_has() {
     let with_file = Server::start(tidelog_harness::options!().args(["--config", file.to_str().unwrap()]));
     let own = with_file.run(&["broker", "config", "--output", "json"]).expect(0).json();
     let secret = own.as_array().unwrap().iter().find(|entry| entry["name"] == "delegation.token.secret.key").unwrap();
-    assert_eq!((&secret["source"], &secret["value"]), (&json!("file"), &json!(null)), "{own}");
+    assert_eq!((&secret["source"], &secret["value"]), (&json!("start"), &json!(null)), "{own}");
     let bare = server();
     assert_eq!(
         bare.run(&["broker", "config", "all"]).expect(0).stdout,

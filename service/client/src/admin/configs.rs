@@ -143,7 +143,8 @@ fn source(code: i8) -> &'static str {
         1 => "topic",
         2 => "broker",
         3 => "brokers",
-        4 => "file",
+        // Kafka's STATIC_BROKER_CONFIG: a file, an option or what the broker made of it.
+        4 => "start",
         5 => "default",
         6 => "logger",
         7 => "client-metrics",

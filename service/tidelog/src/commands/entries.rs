@@ -3,7 +3,7 @@
 use clap::Args;
 use serde::Serialize;
 use serde_json::json;
-use tidelog_client::{Client, ConfigChange, ConfigEntry, ConfigResource};
+use tidelog_client::{Client, ClientError, ConfigChange, ConfigEntry, ConfigResource};
 
 use super::parse::key_value;
 use crate::cli::{KafkaArgs, OutputArgs};
@@ -73,7 +73,7 @@ pub(crate) async fn run(
 ) -> anyhow::Result<()> {
     let changes = args.changes();
     if !changes.is_empty() {
-        client.alter_configs(resource, &changes, args.dry_run).await?;
+        client.alter_configs(resource, &changes, args.dry_run).await.map_err(at_the_start)?;
         // Programs get the bare name, as from `topic alter`.
         let bare = match resource {
             ConfigResource::Topic(name) | ConfigResource::Group(name) => name.clone(),
@@ -108,4 +108,35 @@ pub(crate) async fn run(
         }
         table.render()
     })
+}
+
+/// Kafka's words for a setting that holds from the start on do not say where it is set.
+fn at_the_start(error: ClientError) -> ClientError {
+    match error {
+        ClientError::Kafka { error, what, message } if message.contains("Cannot update these configs dynamically") => {
+            let message = format!(
+                "{message}; give it at the start (by its option, with --set, or in the table [broker] of the configuration file), \
+                 and restart"
+            );
+            ClientError::Kafka { error, what, message }
+        }
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tidelog_model::KafkaError;
+
+    use super::*;
+
+    #[test]
+    fn who_cannot_change_a_setting_now_is_told_where_it_is_given() {
+        let told = |message: &str| {
+            let (error, what) = (KafkaError::InvalidRequest, "broker 1".to_owned());
+            at_the_start(ClientError::Kafka { error, what, message: message.to_owned() }).to_string()
+        };
+        assert!(told("Cannot update these configs dynamically: [num.partitions]").contains("[broker]"));
+        assert!(!told("not a number of type INT").contains("[broker]"));
+    }
 }
