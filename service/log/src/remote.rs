@@ -148,6 +148,9 @@ pub trait LocalLog: Send + Sync {
     /// First offset that is still on the local disk.
     fn local_start(&self) -> Offset;
 
+    /// Does the log begin before its local part, so that only the store can have what is between? Does not block.
+    fn needs_remote(&self) -> bool;
+
     /// Is the whole log, from offset 0 on, in the active segment? Then nothing of it was ever closed, so nothing of it is remote. Does
     /// not block.
     fn is_all_active(&self) -> bool;

@@ -51,6 +51,13 @@ impl ColdReader {
         offset: Offset,
         max_bytes: usize,
     ) -> Result<RemoteBatches, RemoteError> {
+        if offset >= image.next {
+            // Whoever comes here has not found it locally: it is the store that lacks something, and may be another one.
+            return Err(RemoteError::Unavailable(format!(
+                "what is remote ends at {}, before offset {offset}",
+                image.next
+            )));
+        }
         if image.entry_of(offset).is_none() {
             return Err(RemoteError::OutOfRange { offset, start: image.start(), end: image.next });
         }

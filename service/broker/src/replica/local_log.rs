@@ -44,6 +44,15 @@ impl LocalLog for TierSource {
         self.0.upgrade().map_or(Offset::ZERO, |replica| replica.view.local_start())
     }
 
+    fn needs_remote(&self) -> bool {
+        // One that uploads nothing may be of a Kafka that did not write down where it begins; it begins where it is local.
+        self.0.upgrade().is_some_and(|replica| {
+            // First the local log: retention moves the log start before it.
+            let local_start = replica.view.local_start();
+            replica.config().remote_storage_enable && replica.offsets().log_start < local_start
+        })
+    }
+
     fn is_all_active(&self) -> bool {
         self.0.upgrade().is_some_and(|replica| replica.view.active_base() == Offset::ZERO)
     }

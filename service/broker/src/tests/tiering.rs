@@ -449,6 +449,7 @@ async fn the_log_start_follows_the_manifest_after_a_crash() {
     until("the tier is told", || tier.state.lock().unwrap().led.contains_key(&id)).await;
     let replica = fixture.replica("events", 0);
     assert_eq!(replica.offsets().log_start, Offset(0));
+    assert!(tier.source(&id).needs_remote(), "an empty store would not be believed");
     assert_eq!(fixture.offset("events", OffsetSpec::Earliest).await, Offset(1), "nobody is sent to what is gone");
     tier.upload(&id);
     assert_eq!(replica.offsets().log_start, Offset(1));

@@ -17,6 +17,8 @@ pub enum Event {
         log_start: Offset,
         /// Leader epochs of the local log and where they begin.
         epochs: Vec<(LeaderEpoch, Offset)>,
+        /// Consumers may read records that are not in the local log any more: only the store can have them.
+        needs_remote: bool,
     },
     /// Answer to [`Effect::ListVersions`]: the numbers found, ascending.
     Listed(Vec<u64>),
@@ -106,7 +108,7 @@ pub enum Stop {
     Fenced,
     /// The topic was deleted.
     Dropped,
-    /// The whole manifest vanished under a writer that knew it.
+    /// The whole manifest vanished under a writer that knew it, or whose log cannot be without it.
     Gone,
 }
 

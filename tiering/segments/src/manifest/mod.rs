@@ -103,6 +103,8 @@ pub struct Manifest {
     /// Nothing is closed behind the last entry, as far as we know.
     quiet: bool,
     log_start: Offset,
+    /// The local log begins behind the log start: there must be a manifest.
+    needs_remote: bool,
     local_epochs: Vec<(LeaderEpoch, Offset)>,
     dropping: bool,
     collected: bool,
@@ -134,7 +136,7 @@ impl std::fmt::Debug for Manifest {
 impl Manifest {
     /// A machine for the leader of `epoch`, and its first effects. `cached` is the last image that this machine knew, never trusted
     /// without reading the store. But a store without any version where there was one is another store, or one whose volume is not
-    /// there: it is not believed either.
+    /// there: it is not believed either. Nor is one without any version for a log whose older part can only be there.
     pub fn lead(
         epoch: LeaderEpoch,
         writer: Uuid,
@@ -156,6 +158,7 @@ impl Manifest {
             upload: Upload::None,
             quiet: false,
             log_start: Offset::ZERO,
+            needs_remote: false,
             local_epochs: Vec::new(),
             dropping: false,
             collected: false,
@@ -201,7 +204,8 @@ impl Manifest {
             return Vec::new();
         }
         match event {
-            Event::Observed { log_start, epochs } => {
+            Event::Observed { log_start, epochs, needs_remote } => {
+                self.needs_remote = needs_remote;
                 self.log_start = self.log_start.max(log_start);
                 self.local_epochs = epochs;
                 self.quiet = false;
@@ -296,7 +300,7 @@ impl Manifest {
             load::Step::More(effects) => effects,
             load::Step::Loaded { image, snapshot } => {
                 let known = self.image.as_ref().map_or(self.known, |image| image.number);
-                if image.number == 0 && known > 0 && !self.dropping {
+                if image.number == 0 && (known > 0 || self.needs_remote) && !self.dropping {
                     return self.stop(Stop::Gone);
                 }
                 if self.snapshots.0 < snapshot {

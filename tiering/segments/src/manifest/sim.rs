@@ -140,7 +140,7 @@ impl Sim {
         let writer = Uuid::from_u128(self.rng.random());
         let cached = if self.rng.random_bool(0.5) { self.cached.clone() } else { None };
         let (mut machine, effects) = Manifest::lead(epoch, writer, RULES, cached, ids);
-        let event = Event::Observed { log_start: self.log_start, epochs: log.epochs.clone() };
+        let event = Event::Observed { log_start: self.log_start, epochs: log.epochs.clone(), needs_remote: false };
         assert!(machine.apply(event).is_empty(), "nothing before the manifest is known");
         let effects = effects.into();
         let writer = Writer { epoch, machine, effects, log, paused: false, released: Offset::ZERO, collect_at: None };
@@ -223,7 +223,8 @@ impl Sim {
             writer.effects.extend(writer.machine.apply(Event::Collect));
         }
         let Some(effect) = writer.effects.pop_front() else {
-            let event = Event::Observed { log_start: self.log_start, epochs: writer.log.epochs.clone() };
+            let event =
+                Event::Observed { log_start: self.log_start, epochs: writer.log.epochs.clone(), needs_remote: false };
             writer.effects.extend(writer.machine.apply(event));
             return;
         };
@@ -241,7 +242,8 @@ impl Sim {
         if let Effect::Upload { .. } = effect {
             // The shell looks at the log again before each upload.
             let writer = &mut self.writers[at];
-            let event = Event::Observed { log_start: self.log_start, epochs: writer.log.epochs.clone() };
+            let event =
+                Event::Observed { log_start: self.log_start, epochs: writer.log.epochs.clone(), needs_remote: false };
             assert!(writer.machine.apply(event).is_empty(), "an observation interrupts");
         }
         self.note(format!("{epoch}: {}{}", short(&effect), if lost { " (answer lost)" } else { "" }));
@@ -349,7 +351,11 @@ impl Sim {
             let writer = &mut self.writers[0];
             let collects = writer.collect_at.is_some_and(|when| when <= self.store.clock);
             if writer.effects.is_empty() && writer.machine.is_idle() && !collects {
-                let event = Event::Observed { log_start: self.log_start, epochs: writer.log.epochs.clone() };
+                let event = Event::Observed {
+                    log_start: self.log_start,
+                    epochs: writer.log.epochs.clone(),
+                    needs_remote: false,
+                };
                 writer.effects.extend(writer.machine.apply(event));
                 let quiet = writer.log.closed_after(self.store.chain.next.max(self.log_start)).is_none();
                 if quiet && matches!(writer.effects.front(), None | Some(Effect::Upload { .. })) {

@@ -208,7 +208,7 @@ fn rested() -> Manifest {
 }
 
 fn observed(log_start: i64) -> Event {
-    Event::Observed { log_start: Offset(log_start), epochs: epochs(&[(1, 0)]) }
+    Event::Observed { log_start: Offset(log_start), epochs: epochs(&[(1, 0)]), needs_remote: false }
 }
 
 #[test]
@@ -246,4 +246,18 @@ fn an_empty_store_where_a_manifest_was_known_is_not_believed() {
     assert_eq!(machine.apply(Event::VersionsRead(vec![])), [Effect::ListVersions { after: 0 }]);
     assert_eq!(machine.apply(Event::Listed(vec![])), []);
     assert_eq!(machine.stopped(), Some(Stop::Gone), "a volume that is not mounted looks like this");
+}
+
+#[test]
+fn an_empty_store_is_not_believed_for_a_log_whose_older_part_is_not_local() {
+    for (needs_remote, stopped) in [(true, Some(Stop::Gone)), (false, None)] {
+        let ids: Ids = Box::new(|| Uuid::from_u128(1));
+        let (mut machine, effects) = Manifest::lead(LeaderEpoch(2), Uuid::from_u128(9), Rules::default(), None, ids);
+        assert_eq!(effects, [Effect::ListVersions { after: 0 }]);
+        let epochs = epochs(&[(1, 0)]);
+        assert_eq!(machine.apply(Event::Observed { log_start: Offset(0), epochs, needs_remote }), []);
+        let effects = machine.apply(Event::Listed(vec![]));
+        assert_eq!(machine.stopped(), stopped);
+        assert_eq!(effects.is_empty(), needs_remote, "nobody begins anew over a hole: {effects:?}");
+    }
 }

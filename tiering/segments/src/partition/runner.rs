@@ -137,7 +137,8 @@ impl Runner {
                 store = self.shared.objects.url(),
                 known = %self.partition.cache_file(&self.shared).display(),
                 "the store has no manifest of this partition any more, and had one: is this the right store, and is its volume mounted? \
-                 Nothing is uploaded or removed until a restart finds it again; remove the file of the known manifest to begin anew"
+                 Nothing is uploaded or removed until a restart finds it again; to begin anew, remove the file of the known manifest and delete \
+                 the records before the local part (`tidelog records delete`)"
             ),
         }
         self.partition.while_led(lead, || {
@@ -281,5 +282,5 @@ impl Runner {
 fn observe(lead: &Lead, machine: &mut Manifest) -> Vec<Effect> {
     let Some(source) = &lead.source else { return Vec::new() };
     let epochs = source.leader_epochs().entries().iter().map(|entry| (entry.epoch, entry.start)).collect();
-    machine.apply(Event::Observed { log_start: source.log_start(), epochs })
+    machine.apply(Event::Observed { log_start: source.log_start(), epochs, needs_remote: source.needs_remote() })
 }

@@ -22,6 +22,10 @@ impl LocalLog for EmptyLog {
         Offset::ZERO
     }
 
+    fn needs_remote(&self) -> bool {
+        false
+    }
+
     fn is_all_active(&self) -> bool {
         false
     }

@@ -210,6 +210,10 @@ impl LocalLog for TestLog {
         self.state.lock().segments.values().next().map_or(Offset::ZERO, |segment| segment.base)
     }
 
+    fn needs_remote(&self) -> bool {
+        self.log_start() < self.local_start()
+    }
+
     fn is_all_active(&self) -> bool {
         false
     }
