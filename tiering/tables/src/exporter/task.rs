@@ -201,7 +201,9 @@ impl<'a> Session<'a> {
         let mut due = Vec::new();
         let mut next: Option<Duration> = self.stuck.values().map(|stuck| stuck.until).min();
         for (index, progress) in self.progress.iter().filter(|(index, _)| !self.stuck.contains_key(index)) {
-            let asked = self.flushes.iter().any(|flush| flush.wants(*index, progress));
+            // What was passed over without a row before it is owed to the next commit, though nothing lies between start and end.
+            let owed = !self.flushes.is_empty() && self.owes(*index);
+            let asked = owed || self.flushes.iter().any(|flush| flush.wants(*index, progress));
             match progress.waiting.due(&topic.settings, now) {
                 Due::Now => due.push(*index),
                 Due::At(_) if asked => due.push(*index),
@@ -426,10 +428,16 @@ impl<'a> Session<'a> {
         }
     }
 
+    /// True if a commit has yet to tell what the table lacks of a partition.
+    fn owes(&self, index: PartitionIndex) -> bool {
+        self.skipped.iter().any(|skipped| skipped.partition == index)
+    }
+
     fn answer_flushes(&mut self) {
         for flush in std::mem::take(&mut self.flushes) {
             let is_met = |(index, end): (&PartitionIndex, &Offset)| {
-                !self.stuck.contains_key(index) && self.progress.get(index).is_some_and(|p| p.start >= *end)
+                let exported = self.progress.get(index).is_some_and(|p| p.start >= *end);
+                exported && !self.stuck.contains_key(index) && !self.owes(*index)
             };
             let met = flush.targets.iter().all(is_met);
             if met {
