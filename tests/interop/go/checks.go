@@ -89,7 +89,7 @@ func until(what string, condition func() (bool, error)) error {
 			return err
 		}
 		if time.Now().After(deadline) {
-			return fmt.Errorf("%s: not within 30 s", what)
+			return fmt.Errorf("%s: not within 90 s", what)
 		}
 	}
 }

@@ -21,7 +21,7 @@ def poll(reader, values, enough, seconds=120):
     deadline = time.monotonic() + seconds
     while not enough():
         equal(time.monotonic() < deadline, True, f"{len(values)} records in time")
-        for batch in reader.poll(100, max_records=20).values():
+        for batch in reader.poll(1_000, max_records=20).values():
             values.extend(int(record.value) for record in batch)
 
 

@@ -72,11 +72,13 @@ def consume(name, count, partition=0, offset=None, **options):
 
 
 def take(reader, count, seconds=90):
+    # A poll that ends between the answer to SyncGroup and what the client makes of it leaves a member without its partitions, for good
+    # (kafka-python 3.0.12): ours are longer than a slow disk takes.
     records, deadline = [], time.monotonic() + seconds
     while len(records) < count:
         if time.monotonic() > deadline:
             raise AssertionError(f"{len(records)} of {count} records within {seconds} s")
-        for batch in reader.poll(200, max_records=count - len(records)).values():
+        for batch in reader.poll(5_000, max_records=count - len(records)).values():
             records.extend(batch)
     return records
 
@@ -244,7 +246,7 @@ class Member(threading.Thread):
         try:
             reader.subscribe([self.name_of_topic])
             while not self.leaving.is_set():
-                for batch in reader.poll(100).values():
+                for batch in reader.poll(1_000).values():
                     self.seen.extend(batch)
                 self.mine = {p.partition for p in reader.assignment()}
         except Exception as error:  # noqa: BLE001: the check's own thread reports it
