@@ -15,12 +15,21 @@ use tidelog_model::{
     Caller, KafkaError, NodeId, OFFSETS_TOPIC, PartitionIndex, TRANSACTIONS_TOPIC, TopicName, TopicPartition,
 };
 use tidelog_security::{Operation, Resource};
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
 
 use crate::broker::Broker;
-use crate::limits::MAX_PATTERN_BYTES;
+use crate::limits::{MAX_COMPILING, MAX_PATTERN_BYTES};
 use crate::replica::{Replica, TransactionWork, Work};
 use crate::{BrokerError, ProducerIdentity};
+
+/// Places for clients' expressions, of the process as its blocking threads are.
+pub(crate) static COMPILING: Semaphore = Semaphore::const_new(MAX_COMPILING);
+
+/// Waits for a place if there is an expression. It is given back by the thread, however long ago the client hung up.
+async fn compiling(wanted: bool) -> Option<SemaphorePermit<'static>> {
+    // It is never closed.
+    if wanted { COMPILING.acquire().await.ok() } else { None }
+}
 
 /// A question to a transaction's coordinator on its way: the waiting stage.
 pub type TransactionTicket<T> = Pin<Box<dyn Future<Output = Result<T, BrokerError>> + Send>>;
@@ -235,8 +244,12 @@ impl Broker {
         filter: TransactionFilter,
     ) -> Result<ListedTransactions, BrokerError> {
         let text = filter.pattern.clone();
-        // Compiling one of the worst kind, and matching many names, is work for a thread.
-        let compile = move || text.map(|text| whole(&text, MAX_PATTERN_BYTES)).transpose();
+        // Compiling one of the worst kind, and matching many names, is work for a thread: for few of them, whoever asks.
+        let place = compiling(text.is_some()).await;
+        let compile = move || {
+            let _place = place;
+            text.map(|text| whole(&text, MAX_PATTERN_BYTES)).transpose()
+        };
         let pattern = tokio::task::spawn_blocking(compile).await.map_err(|_| KafkaError::UnknownServerError)?;
         let pattern =
             pattern.map_err(|error| BrokerError::new(KafkaError::InvalidRegularExpression, error.to_string()))?;
@@ -273,7 +286,9 @@ impl Broker {
             (states.is_empty() || states.contains(&listing.state))
                 && self.may(caller, Operation::Describe, Resource::TransactionalId(listing.id.as_str()))
         });
+        let place = compiling(pattern.is_some()).await;
         let show = move || {
+            let _place = place;
             all.retain(|listing| {
                 filter.shows(listing, now.get())
                     && pattern.as_ref().is_none_or(|pattern| pattern.is_match(listing.id.as_str()))

@@ -6,6 +6,8 @@ use tidelog_coordinator::transaction::{
 use tidelog_model::{Sequence, TopicName, TopicPartition};
 
 use super::*;
+use crate::limits::MAX_COMPILING;
+use crate::transactions::COMPILING;
 
 const TIMEOUT_MS: i32 = 60_000;
 
@@ -219,6 +221,15 @@ async fn lists_are_filtered() {
     };
     assert_eq!(ids(in_states(&["Ongoing"])).await.unwrap(), [""; 0]);
     assert_eq!(ids(in_states(&["Empty"])).await.unwrap().len(), 3);
+    // Few expressions are carried out at once: with all places taken, only who has none is answered.
+    let places = COMPILING.acquire_many(MAX_COMPILING as u32).await.unwrap();
+    let mut waits = std::pin::pin!(ids(pattern("a-.")));
+    for _ in 0..3 {
+        assert!(futures::poll!(waits.as_mut()).is_pending());
+        assert_eq!(ids(in_states(&["Empty"])).await.unwrap().len(), 3);
+    }
+    drop(places);
+    assert_eq!(waits.await.unwrap(), ["a-1", "a-2"]);
     // A name that nobody knows is told, and shows nothing by itself.
     for (states, shown) in [(&["Asleep"][..], 0), (&["Asleep", "Empty"], 3)] {
         let listed = fixture.broker.list_transactions(&fixture.caller, in_states(states)).await.unwrap();
