@@ -68,3 +68,6 @@ pub const MAX_FILE_NAME_BYTES: usize = 255;
 const _: () = assert!(MIN_SEGMENT_BYTES <= DEFAULT_SEGMENT_BYTES && DEFAULT_SEGMENT_BYTES <= MAX_SEGMENT_BYTES);
 const _: () = assert!(DEFAULT_INDEX_INTERVAL_BYTES as usize + 61 <= SCAN_WINDOW_BYTES);
 const _: () = assert!(MAX_BATCH_BYTES as u64 <= MAX_SEGMENT_BYTES);
+
+/// Damaged batches of a segment that one look of the scrub tells: an offset that was changed upwards makes all that follow look wrong.
+pub const MAX_DAMAGED_TOLD: usize = 64;

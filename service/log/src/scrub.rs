@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use tidelog_model::Offset;
 
 use crate::ReadError;
+use crate::limits::MAX_DAMAGED_TOLD;
 use crate::scan::{Scan, ScanError};
 use crate::view::LogView;
 
@@ -29,7 +30,8 @@ pub struct Scrubbed {
     pub next: Offset,
     /// Bytes that were read.
     pub bytes: u64,
-    /// What is damaged, in order. Behind a batch whose header is damaged the rest of its segment cannot be looked at.
+    /// What is damaged, in order. Behind a batch whose header is damaged the rest of its segment cannot be looked at, and behind
+    /// [`MAX_DAMAGED_TOLD`](crate::limits::MAX_DAMAGED_TOLD) of them it is not: it is known to be damaged.
     pub damaged: Vec<DamagedBatch>,
 }
 
@@ -60,6 +62,9 @@ impl LogView {
         // The look that ended here has told of those that stand before a batch in order; they may look like the one to begin with.
         let mut was_told = from > reader.base;
         loop {
+            if seen.damaged.len() >= MAX_DAMAGED_TOLD {
+                return Ok(Some(seen));
+            }
             let located = match scan.next_header() {
                 Ok(Some(located)) => located,
                 Ok(None) => return Ok(Some(seen)),

@@ -6,6 +6,7 @@ use tidelog_model::Offset;
 
 use super::support::*;
 use crate::Disk;
+use crate::limits::MAX_DAMAGED_TOLD;
 use crate::sim::SimDisk;
 
 #[test]
@@ -80,4 +81,23 @@ fn no_damaged_offset_keeps_a_look_at_its_place_or_hides_from_it() {
             assert_eq!(damaged, expected, "{wrong}");
         }
     }
+}
+
+#[test]
+fn an_offset_that_was_changed_upwards_makes_no_endless_list() {
+    let disk = SimDisk::new(1);
+    let mut log = create(&disk);
+    fill(&mut log, 2_000, 1);
+    let view = log.view();
+    view.flush().unwrap();
+    let segment = view.segments()[1];
+    let path = Path::new(DIRECTORY).join(format!("{:020}.log", segment.base.get()));
+    let size = view.scrub(segment.base, 1).unwrap().unwrap().bytes;
+    assert!(segment.closed && segment.size / size > MAX_DAMAGED_TOLD as u64 + 2, "{} of {size}", segment.size);
+    // The first claims to be the segment's last.
+    disk.corrupt(&path, 0, &(view.segments()[2].base.get() as u64 - 1).to_be_bytes()).unwrap();
+    let seen = view.scrub(segment.base, u64::MAX).unwrap().unwrap();
+    assert_eq!(seen.damaged.len(), MAX_DAMAGED_TOLD);
+    assert_eq!(seen.next, view.segments()[2].base, "it goes on with the next segment");
+    assert!(seen.bytes < segment.size);
 }
