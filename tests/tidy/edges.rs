@@ -11,7 +11,7 @@ pub(crate) const EDGES: &[(&str, &[&str])] = &[
     ("log", &["model", "record"]),
     ("client", &["model", "record", "protocol", "security"]),
     ("objects", &["model"]),
-    ("handshake", &[]),
+    ("handshake", &["model"]),
     // machines
     ("partition", &["model", "record"]),
     ("coordinator", &["model", "record", "protocol"]),

@@ -27,8 +27,9 @@ use crate::connections::Places;
 use crate::core::Core;
 use crate::counters;
 use crate::data_dir::DataDir;
+use crate::fair_places::{FairPlaces, Sharer};
 use crate::groups::{group_config, load_shard};
-use crate::limits::{ADMIN_PATIENCE, BROKER_LEASE, OPEN_FILES, RECONCILE_PAUSE, SYNCFS_FROM, SYNCFS_MOST};
+use crate::limits::{ADMIN_PATIENCE, BROKER_LEASE, EXPRESSIONS, OPEN_FILES, RECONCILE_PAUSE, SYNCFS_FROM, SYNCFS_MOST};
 use crate::marking::load_transactions;
 use crate::producer_ids::ProducerIds;
 use crate::quotas::Used;
@@ -58,6 +59,8 @@ struct Inner {
     has_acls: bool,
     audit: Option<Arc<dyn Audit>>,
     passwords: Passwords,
+    /// Of clients' expressions that are compiled and matched.
+    expressions: FairPlaces<Sharer>,
     log_levels: Option<Arc<dyn LogLevels>>,
     /// The metadata can no longer be followed.
     blind: AtomicBool,
@@ -116,6 +119,7 @@ impl Broker {
             has_acls,
             audit: options.audit.clone(),
             passwords: Passwords::new(data_dir.strangers_key),
+            expressions: FairPlaces::new(EXPRESSIONS),
             log_levels: options.log_levels.clone(),
             blind: AtomicBool::new(false),
             reconciled: watch::channel(Revision::ZERO).0,
@@ -392,6 +396,10 @@ impl Broker {
 
     pub(crate) fn has_acls(&self) -> bool {
         self.inner.has_acls
+    }
+
+    pub(crate) fn expressions(&self) -> &FairPlaces<Sharer> {
+        &self.inner.expressions
     }
 
     pub(crate) fn passwords(&self) -> &Passwords {

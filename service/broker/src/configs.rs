@@ -240,17 +240,26 @@ impl Broker {
             return Err(KafkaError::GroupAuthorizationFailed.into());
         }
         let altered = self
-            .cluster_image()
-            .carry_out(|image| {
-                let change = decide::alter_group_configs(image, self.config(), group, &edit)?;
-                Ok(((), change.filter(|_| !validate_only).map_or_else(Plan::default, Plan::of)))
-            })
+            .alter_plainly(validate_only, |image| decide::alter_group_configs(image, self.config(), group, &edit))
             .await;
         if !validate_only {
             let names = Listed(edit.names());
             self.audit_change(caller, "ALTER_GROUP_CONFIGS", &format_args!("{group}: {names}"), &altered);
         }
         altered
+    }
+
+    /// Changes what no partition follows, unless it is only to be judged.
+    pub(crate) async fn alter_plainly(
+        &self,
+        validate_only: bool,
+        decide: impl Fn(&ClusterImage) -> Result<Option<Transaction>, Refusal>,
+    ) -> Result<(), BrokerError> {
+        let plan = |image: &ClusterImage| {
+            let change = decide(image)?;
+            Ok(((), change.filter(|_| !validate_only).map_or_else(Plan::default, Plan::of)))
+        };
+        self.cluster_image().carry_out(plan).await
     }
 
     /// Every setting of a subscription to clients' metrics, whether there is one of this name or not.
@@ -278,13 +287,7 @@ impl Broker {
         let edit = edit.into();
         let names = Listed(edit.names());
         self.may_cluster_about(caller, Operation::AlterConfigs, &format_args!("client metrics {name}: {names}"))?;
-        let altered = self
-            .cluster_image()
-            .carry_out(|image| {
-                let change = decide::alter_client_metrics(image, name, &edit)?;
-                Ok(((), change.filter(|_| !validate_only).map_or_else(Plan::default, Plan::of)))
-            })
-            .await;
+        let altered = self.alter_plainly(validate_only, |image| decide::alter_client_metrics(image, name, &edit)).await;
         if !validate_only {
             let names = Listed(edit.names());
             self.audit_change(caller, "ALTER_CLIENT_METRICS", &format_args!("{name}: {names}"), &altered);

@@ -1,12 +1,25 @@
-//! Places for what is dear and many want: the checks of logins, by network; statements of SQL, by principal. Waits for a place; who is next
+//! Places for what is dear and many want: the checks of logins, by network; statements of SQL and clients' expressions, by principal. Waits for a place; who is next
 //! is decided by the queue.
 
 use std::hash::Hash;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use tidelog_model::{Caller, Principal};
 use tidelog_security::{Entered, FairLimits, FairQueue};
 use tokio::sync::oneshot;
+
+/// Who shares places of what callers ask for: each principal, and whoever is nobody by its network.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Sharer(Principal, Option<IpAddr>);
+
+impl From<&Caller> for Sharer {
+    fn from(caller: &Caller) -> Self {
+        let network = (caller.principal == Principal::anonymous()).then(|| caller.network());
+        Sharer(caller.principal.clone(), network)
+    }
+}
 
 /// Places of one kind, that sharers have by `K`.
 pub struct FairPlaces<K>(Arc<Mutex<FairQueue<K, oneshot::Sender<()>>>>);

@@ -78,7 +78,7 @@ pub use data_dir::{DataDir, DataDirError};
 pub use delegation_tokens::{DelegationToken, Introduction, TokenLogin, WantedToken};
 pub use elections::{NamedPartition, Reassignment};
 pub use error::{AppendError, BrokerError, CurrentLeader};
-pub use fair_places::{FairPlace, FairPlaces};
+pub use fair_places::{FairPlace, FairPlaces, Sharer};
 pub use group_admin::{DeleteOffsetsTicket, GroupDescriptionTicket, GroupFilter, ListedGroups};
 pub use groups::{
     CommitRequest, CommitTicket, GroupOffset, GroupTicket, OffsetsRequest, OffsetsTicket, PartitionCommit,

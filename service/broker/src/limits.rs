@@ -166,9 +166,9 @@ pub(crate) const ADD_PARTITION_RETRY: Duration = Duration::from_millis(20);
 /// Memory of one compiled regular expression of a client, bytes: patterns of a few hundred characters take a few KiB.
 pub(crate) const MAX_PATTERN_BYTES: usize = 1024 * 1024;
 
-/// Clients' expressions that are compiled and matched at once, by the whole process: one of the worst kind takes 55 MiB while it is read, and a
-/// thread that reads of the disk want too.
-pub(crate) const MAX_COMPILING: usize = 2;
+/// Clients' expressions that are compiled and matched at once: the tree of a long one takes many times its text, and the thread is one that
+/// reads of the disk want too. One principal leaves a place to the others.
+pub(crate) const EXPRESSIONS: FairLimits = FairLimits { places: 2, places_of_one: 1, of_one: 32, of_all: 1_024 };
 
 /// Longest long poll, whatever the client asks for: a fetch holds its partitions.
 pub(crate) const MAX_FETCH_WAIT: Duration = Duration::from_secs(300);

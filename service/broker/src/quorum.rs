@@ -1,6 +1,6 @@
 //! Who keeps the metadata, and which levels of features hold, as Kafka's tools ask for it (KIP-595, KIP-584).
 
-use tidelog_metadata::decide::{self, FeatureUpdate, Plan};
+use tidelog_metadata::decide::{self, FeatureUpdate};
 use tidelog_metadata::features::{FEATURES, FeatureLevel, GROUP_VERSION};
 use tidelog_metadata::keys::Endpoint;
 use tidelog_model::{Caller, NodeId, Timestamp, TopicId};
@@ -69,13 +69,7 @@ impl Broker {
         validate_only: bool,
     ) -> Result<(), BrokerError> {
         self.may_cluster_about(caller, Operation::Alter, &Listed(updates.iter().map(|(name, ..)| name)))?;
-        let agreed = self
-            .cluster_image()
-            .carry_out(|image| {
-                let change = decide::update_features(image, updates)?;
-                Ok(((), change.filter(|_| !validate_only).map_or_else(Plan::default, Plan::of)))
-            })
-            .await;
+        let agreed = self.alter_plainly(validate_only, |image| decide::update_features(image, updates)).await;
         for (name, level, _) in updates.iter().filter(|_| !validate_only) {
             self.audit_change(caller, "UPDATE_FEATURE", &format_args!("{name} to {level}"), &agreed);
         }

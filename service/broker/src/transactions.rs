@@ -15,21 +15,13 @@ use tidelog_model::{
     Caller, KafkaError, NodeId, OFFSETS_TOPIC, PartitionIndex, TRANSACTIONS_TOPIC, TopicName, TopicPartition,
 };
 use tidelog_security::{Operation, Resource};
-use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
+use tokio::sync::oneshot;
 
 use crate::broker::Broker;
-use crate::limits::{MAX_COMPILING, MAX_PATTERN_BYTES};
+use crate::fair_places::{FairPlace, Sharer};
+use crate::limits::MAX_PATTERN_BYTES;
 use crate::replica::{Replica, TransactionWork, Work};
 use crate::{BrokerError, ProducerIdentity};
-
-/// Places for clients' expressions, of the process as its blocking threads are.
-pub(crate) static COMPILING: Semaphore = Semaphore::const_new(MAX_COMPILING);
-
-/// Waits for a place if there is an expression. It is given back by the thread, however long ago the client hung up.
-async fn compiling(wanted: bool) -> Option<SemaphorePermit<'static>> {
-    // It is never closed.
-    if wanted { COMPILING.acquire().await.ok() } else { None }
-}
 
 /// A question to a transaction's coordinator on its way: the waiting stage.
 pub type TransactionTicket<T> = Pin<Box<dyn Future<Output = Result<T, BrokerError>> + Send>>;
@@ -245,7 +237,7 @@ impl Broker {
     ) -> Result<ListedTransactions, BrokerError> {
         let text = filter.pattern.clone();
         // Compiling one of the worst kind, and matching many names, is work for a thread: for few of them, whoever asks.
-        let place = compiling(text.is_some()).await;
+        let place = self.expression_place(caller, text.is_some()).await?;
         let compile = move || {
             let _place = place;
             text.map(|text| whole(&text, MAX_PATTERN_BYTES)).transpose()
@@ -286,7 +278,7 @@ impl Broker {
             (states.is_empty() || states.contains(&listing.state))
                 && self.may(caller, Operation::Describe, Resource::TransactionalId(listing.id.as_str()))
         });
-        let place = compiling(pattern.is_some()).await;
+        let place = self.expression_place(caller, pattern.is_some()).await?;
         let show = move || {
             let _place = place;
             all.retain(|listing| {
@@ -298,6 +290,16 @@ impl Broker {
         };
         let listings = tokio::task::spawn_blocking(show).await.map_err(|_| KafkaError::UnknownServerError)?;
         Ok(ListedTransactions { listings, unknown_states })
+    }
+
+    /// Waits for a place if there is an expression. The thread gives it back, however long ago the client hung up.
+    async fn expression_place(&self, caller: &Caller, wanted: bool) -> Result<Option<FairPlace<Sharer>>, BrokerError> {
+        if !wanted {
+            return Ok(None);
+        }
+        let place = self.expressions().place(Sharer::from(caller)).await;
+        let refused = || BrokerError::new(KafkaError::ThrottlingQuotaExceeded, "Too many expressions wait; try again.");
+        place.map(Some).ok_or_else(refused)
     }
 
     /// A call by the transactional id's owner, with a fresh producer id if it turns out that one is needed.

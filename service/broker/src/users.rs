@@ -94,10 +94,10 @@ impl Broker {
     /// The credential that a door's exchange needs. A user who does not exist gets one that no password fits, always the same and of the
     /// shape that somebody's has: nobody can tell. (A door asks before there is a caller; nothing of it may be shown to one.)
     pub fn scram_credential(&self, user: &str, mechanism: ScramMechanism) -> ScramCredential {
-        match self.image().scram(user, mechanism) {
+        let image = self.image();
+        match image.scram(user, mechanism) {
             Some(stored) => stored.value.clone(),
             None => {
-                let image = self.image();
                 let shapes = image.scram_shapes().filter(|shape| shape.mechanism == mechanism);
                 self.nobodys_credential(user, mechanism, shapes).1
             }

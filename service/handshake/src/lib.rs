@@ -9,7 +9,7 @@ mod words;
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -164,7 +164,8 @@ impl Handshakes {
     }
 
     fn enter(&self, peer: IpAddr) -> Entry {
-        let key = network(peer);
+        // Whose an address is: a household has a network of IPv6.
+        let key = tidelog_model::network(peer);
         let new = || {
             let places = Places::new(self.0.limits.places_of_one);
             Arc::new(Address { silent: AtomicUsize::new(0), places })
@@ -179,17 +180,6 @@ async fn overdue(time: Duration, wanted: impl Fn() -> bool) {
     sleep(time).await;
     while !wanted() {
         sleep(LOOK).await;
-    }
-}
-
-/// Whose an address is: a household has a network of IPv6.
-fn network(peer: IpAddr) -> IpAddr {
-    match peer.to_canonical() {
-        IpAddr::V6(address) => {
-            let [a, b, c, d, ..] = address.segments();
-            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
-        }
-        address => address,
     }
 }
 
@@ -242,7 +232,7 @@ mod tests {
 
     #[test]
     fn a_network_of_ipv6_is_one_address() {
-        let of = |text: &str| network(text.parse().unwrap());
+        let of = |text: &str| tidelog_model::network(text.parse().unwrap());
         assert_eq!(of("2001:db8:1:2::1"), of("2001:db8:1:2:ffff::9"));
         assert_ne!(of("2001:db8:1:2::1"), of("2001:db8:1:3::1"));
         assert_eq!(of("::ffff:192.0.2.1"), of("192.0.2.1"));

@@ -65,9 +65,9 @@ pub const RESERVE_SHARE: u64 = 8;
 /// Longest name of a file or directory, bytes: what Linux file systems allow.
 pub const MAX_FILE_NAME_BYTES: usize = 255;
 
+/// Damaged batches of a segment that one look of the scrub tells: an offset that was changed upwards makes all that follow look wrong.
+pub const MAX_DAMAGED_TOLD: usize = 64;
+
 const _: () = assert!(MIN_SEGMENT_BYTES <= DEFAULT_SEGMENT_BYTES && DEFAULT_SEGMENT_BYTES <= MAX_SEGMENT_BYTES);
 const _: () = assert!(DEFAULT_INDEX_INTERVAL_BYTES as usize + 61 <= SCAN_WINDOW_BYTES);
 const _: () = assert!(MAX_BATCH_BYTES as u64 <= MAX_SEGMENT_BYTES);
-
-/// Damaged batches of a segment that one look of the scrub tells: an offset that was changed upwards makes all that follow look wrong.
-pub const MAX_DAMAGED_TOLD: usize = 64;

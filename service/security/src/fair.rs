@@ -123,16 +123,6 @@ impl<K: Clone + Eq + Hash, T> FairQueue<K, T> {
         self.remove(sharer, |calls| calls.remove(position(calls)?)).is_some()
     }
 
-    /// How many wait.
-    pub fn len(&self) -> usize {
-        self.count
-    }
-
-    /// Does nobody wait?
-    pub fn is_empty(&self) -> bool {
-        self.count == 0
-    }
-
     fn remove(&mut self, sharer: &K, take: impl FnOnce(&mut VecDeque<(u64, T)>) -> Option<(u64, T)>) -> Option<T> {
         let calls = self.waiting.get_mut(sharer)?;
         let (_, call) = take(calls)?;
@@ -142,6 +132,17 @@ impl<K: Clone + Eq + Hash, T> FairQueue<K, T> {
             self.turns.retain(|turn| turn != sharer);
         }
         Some(call)
+    }
+}
+
+#[cfg(test)]
+impl<K, T> FairQueue<K, T> {
+    fn len(&self) -> usize {
+        self.count
+    }
+
+    fn is_empty(&self) -> bool {
+        self.count == 0
     }
 }
 

@@ -1,10 +1,9 @@
 //! Clients that ask for much and read nothing: large answers are not made in stock for them.
 
-use std::time::Duration;
-
-use tidelog_harness::Server;
+use tidelog_harness::kafka::PATIENCE;
 use tidelog_harness::protocol::messages::{DescribeConfigsRequest, DescribeConfigsResource};
 use tidelog_harness::raw::Raw;
+use tidelog_harness::{Server, wait_until};
 
 use crate::process::own_memory;
 
@@ -36,13 +35,14 @@ fn answers_that_nobody_reads_are_not_made_in_stock() {
     }
     // Until the sockets are full and the server has nothing to do for them. Another client is answered all the while.
     let (mut most, mut quiet, mut last) = (0, 0, 0);
-    while quiet < 10 {
-        std::thread::sleep(Duration::from_millis(200));
+    let settled = || {
         assert_eq!(reader.call(VERSION, &everything).results[0].configs.len(), settings);
         let now = own_memory(&server).saturating_sub(before);
         quiet = if now.abs_diff(last) < 1 << 20 { quiet + 1 } else { 0 };
         (most, last) = (most.max(now), now);
-    }
+        quiet >= 50
+    };
+    wait_until(settled, PATIENCE, "the server makes no more for them");
     println!("{} MiB more than before with {CLIENTS} clients that read nothing", most >> 20);
     assert!(most < 48 << 20, "{} MiB", most >> 20);
     // Who reads at last gets every answer.

@@ -3,11 +3,11 @@
 use tidelog_coordinator::transaction::{
     ClientVersion, EndTransaction, Producer, TransactionDescription, TransactionState,
 };
-use tidelog_model::{Sequence, TopicName, TopicPartition};
+use tidelog_model::{Principal, Sequence, TopicName, TopicPartition};
 
 use super::*;
-use crate::limits::MAX_COMPILING;
-use crate::transactions::COMPILING;
+use crate::fair_places::Sharer;
+use crate::limits::EXPRESSIONS;
 
 const TIMEOUT_MS: i32 = 60_000;
 
@@ -222,7 +222,11 @@ async fn lists_are_filtered() {
     assert_eq!(ids(in_states(&["Ongoing"])).await.unwrap(), [""; 0]);
     assert_eq!(ids(in_states(&["Empty"])).await.unwrap().len(), 3);
     // Few expressions are carried out at once: with all places taken, only who has none is answered.
-    let places = COMPILING.acquire_many(MAX_COMPILING as u32).await.unwrap();
+    let mut places = Vec::new();
+    for user in 0..EXPRESSIONS.places {
+        let other = Caller { principal: Principal::user(&user.to_string()), ..fixture.caller.clone() };
+        places.push(fixture.broker.expressions().place(Sharer::from(&other)).await.unwrap());
+    }
     let mut waits = std::pin::pin!(ids(pattern("a-.")));
     for _ in 0..3 {
         assert!(futures::poll!(waits.as_mut()).is_pending());

@@ -7,7 +7,10 @@ use std::hash::Hash;
 pub(super) struct Repeated<Named>(HashMap<Named, bool>);
 
 impl<Named: Eq + Hash + Clone> Repeated<Named> {
-    pub(super) fn of(named: impl Iterator<Item = Named>) -> Self {
+    pub(super) fn of(mut named: impl Iterator<Item = Named>) -> Self {
+        // Most requests of producers name one.
+        let (Some(first), Some(second)) = (named.next(), named.next()) else { return Repeated(HashMap::new()) };
+        let named = [first, second].into_iter().chain(named);
         let mut times: HashMap<Named, u32> = HashMap::new();
         for one in named {
             *times.entry(one).or_default() += 1;

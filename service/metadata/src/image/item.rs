@@ -42,9 +42,9 @@ impl Item {
             Key::Topic(id) => Item::Topic(*id, TopicValue::decode(*id, value)?),
             Key::Partition(id, index) => Item::Partition(*id, *index, PartitionState::decode(*id, *index, value)?),
             Key::Deletion(id) => Item::Deletion(*id, DeletionValue::decode(*id, value)?),
-            Key::BrokerConfigs(node) => Item::BrokerConfigs(*node, BrokerOverrides::decode(*node, value)?),
-            Key::GroupConfigs(group) => Item::GroupConfigs(group.clone(), GroupOverrides::decode(group, value)?),
-            Key::ClientMetrics(name) => Item::ClientMetrics(name.clone(), ClientMetricsOverrides::decode(name, value)?),
+            Key::BrokerConfigs(node) => Item::BrokerConfigs(*node, BrokerOverrides::decode(key, value)?),
+            Key::GroupConfigs(group) => Item::GroupConfigs(group.clone(), GroupOverrides::decode(key, value)?),
+            Key::ClientMetrics(name) => Item::ClientMetrics(name.clone(), ClientMetricsOverrides::decode(key, value)?),
             Key::Acl(id) => Item::Acl(*id, AclValue::decode(*id, value)?),
             Key::Scram(mechanism, user) => {
                 Item::Scram(*mechanism, user.clone(), ScramValue::decode(*mechanism, user, value)?)

@@ -24,14 +24,12 @@
 
 mod acl;
 mod broker;
-mod broker_configs;
-mod client_metrics;
 mod cluster;
+mod configs;
 mod controller;
 mod delegation_token;
 mod deletion;
 mod features;
-mod group_configs;
 mod name;
 mod partition;
 mod producer_ids;

@@ -191,7 +191,7 @@ fn golden_bytes() {
     assert!(ScramValue::decode(ScramMechanism::Sha512, "u", &credential.encode()).is_err(), "keys of another length");
     let overrides = BrokerOverrides::new(configs(&[("log.retention.ms", "1000")])).unwrap();
     assert_eq!(text(overrides.encode()), r#"{"version":1,"configs":{"log.retention.ms":"1000"}}"#);
-    assert_eq!(BrokerOverrides::decode(None, &overrides.encode()), Ok(overrides));
+    assert_eq!(BrokerOverrides::decode(&Key::BrokerConfigs(None), &overrides.encode()), Ok(overrides));
     let quotas = BTreeMap::from([(QuotaKind::ProducerByteRate, 1024.0)]);
     let quotas = QuotasValue { quotas, ..Default::default() };
     assert_eq!(text(quotas.encode()), r#"{"version":1,"quotas":{"producer_byte_rate":1024.0}}"#);
@@ -217,7 +217,7 @@ fn a_setting_that_another_version_took_is_kept_byte_for_byte() {
     let topic = br#"{"version":1,"name":"a","partitions":1,"configs":{"no.such.key":"1","segment.bytes":" 5"}}"#;
     assert_eq!(TopicValue::decode(id(1), topic).unwrap().encode(), &topic[..]);
     let broker = br#"{"version":1,"configs":{"log.retention.ms":"soon","no.such.key":"1","num.partitions":"2"}}"#;
-    let overrides = BrokerOverrides::decode(None, broker).unwrap();
+    let overrides = BrokerOverrides::decode(&Key::BrokerConfigs(None), broker).unwrap();
     assert_eq!((overrides.unfit().count(), overrides.is_empty()), (3, false));
     assert_eq!(overrides.encode(), &broker[..]);
     let quotas = br#"{"version":1,"quotas":{"no_such_rate":1.0,"producer_byte_rate":-1.0,"request_percentage":5.0}}"#;

@@ -45,10 +45,10 @@ const STATES: [&str; 7] =
 #[derive(Debug, Args)]
 struct ListArgs {
     /// Only in this state, such as Stable; may be repeated.
-    #[arg(long, value_name = "STATE", value_delimiter = ',', value_parser = one_of(&STATES))]
+    #[arg(long, value_name = "STATE", value_delimiter = ',', value_parser = one_of(STATES))]
     state: Vec<&'static str>,
     /// Only of this type: classic or consumer.
-    #[arg(long = "type", value_name = "TYPE", value_parser = one_of(&["classic", "consumer"]))]
+    #[arg(long = "type", value_name = "TYPE", value_parser = one_of(["classic", "consumer"]))]
     kind: Option<&'static str>,
     #[command(flatten)]
     kafka: KafkaArgs,

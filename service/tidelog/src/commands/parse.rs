@@ -13,7 +13,10 @@ pub(crate) fn key_value(text: &str) -> Result<(String, String), String> {
 }
 
 /// One of these names, however its letters are written.
-pub(crate) fn one_of(known: &'static [&'static str]) -> impl Fn(&str) -> Result<&'static str, String> + Clone {
+pub(crate) fn one_of(
+    known: impl IntoIterator<Item = &'static str>,
+) -> impl Fn(&str) -> Result<&'static str, String> + Clone {
+    let known: Vec<&'static str> = known.into_iter().collect();
     move |text| {
         let found = known.iter().find(|name| name.eq_ignore_ascii_case(text.trim()));
         found.copied().ok_or_else(|| format!("{text:?} is none of {}", known.join(", ")))
@@ -122,7 +125,7 @@ mod tests {
 
     #[test]
     fn names_that_are_known() {
-        let state = one_of(&["Stable", "Empty"]);
+        let state = one_of(["Stable", "Empty"]);
         assert_eq!((state("stable"), state(" EMPTY")), (Ok("Stable"), Ok("Empty")));
         assert_eq!(state("Stabel").unwrap_err(), "\"Stabel\" is none of Stable, Empty");
     }

@@ -230,9 +230,7 @@ impl ProduceArgs {
             timestamp: None,
         })
     }
-}
 
-impl ProduceArgs {
     fn is_null(&self, text: &[u8]) -> bool {
         self.null_marker.as_ref().is_some_and(|marker| marker.as_bytes() == text)
     }

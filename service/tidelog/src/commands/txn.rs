@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 use tidelog_client::{ActiveProducer, Client, ClientError, TransactionQuery};
 use tidelog_coordinator::partition_for;
+use tidelog_coordinator::transaction::TransactionState;
 use tidelog_model::{KafkaError, LeaderEpoch, Offset, PartitionIndex};
 
 use super::connect;
@@ -17,18 +18,6 @@ use crate::output::{Table, show, time_for_people};
 
 /// States in which a transaction is open, or not ended in every partition.
 const OPEN: [&str; 3] = ["Ongoing", "PrepareCommit", "PrepareAbort"];
-
-/// Every state that a transactional id can be in, by Kafka's names.
-const STATES: [&str; 8] = [
-    "Empty",
-    "Ongoing",
-    "PrepareCommit",
-    "PrepareAbort",
-    "CompleteCommit",
-    "CompleteAbort",
-    "Dead",
-    "PrepareEpochFence",
-];
 
 #[derive(Debug, Args)]
 pub(crate) struct TxnArgs {
@@ -56,7 +45,7 @@ enum TxnCommand {
 #[derive(Debug, Args)]
 struct ListArgs {
     /// Only in this state, such as Ongoing; may be repeated.
-    #[arg(long, value_name = "STATE", value_parser = one_of(&STATES))]
+    #[arg(long, value_name = "STATE", value_parser = one_of(TransactionState::ALL.iter().map(|state| state.name())))]
     state: Vec<&'static str>,
     /// Only of this producer; may be repeated.
     #[arg(long, value_name = "ID")]

@@ -1,12 +1,11 @@
 //! SQL for the gateway: its port, answered by the query engine.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidelog_broker::{Broker, FairPlace, FairPlaces};
+use tidelog_broker::{Broker, FairPlace, FairPlaces, Sharer};
 use tidelog_gateway::{PortError, PortFuture, SqlAnswer, SqlColumn, SqlPort};
-use tidelog_model::{Caller, KafkaError, Principal};
+use tidelog_model::{Caller, KafkaError};
 use tidelog_query::{QueryEngine, QueryError, QueryLimits, QueryWork, Rights};
 use tidelog_security::FairLimits;
 
@@ -20,14 +19,6 @@ pub(super) struct Sql {
     patience: Duration,
 }
 
-/// Who shares the places: each principal, and whoever is nobody by its network.
-type Sharer = (Principal, Option<IpAddr>);
-
-fn sharer(caller: &Caller) -> Sharer {
-    let network = (caller.principal == Principal::anonymous()).then(|| tidelog_model::network(caller.host));
-    (caller.principal.clone(), network)
-}
-
 impl Sql {
     /// An engine with these limits. One sharer leaves a place to the others however much it asks.
     pub(super) fn new(engine: QueryEngine, broker: Broker, limits: &QueryLimits) -> Self {
@@ -38,7 +29,7 @@ impl Sql {
     }
 
     async fn place(&self, caller: &Caller) -> Result<FairPlace<Sharer>, PortError> {
-        let place = tokio::time::timeout(self.patience, self.places.place(sharer(caller))).await;
+        let place = tokio::time::timeout(self.patience, self.places.place(Sharer::from(caller))).await;
         place.ok().flatten().ok_or_else(|| {
             let message = "As many statements run as may; try again.";
             PortError::new(KafkaError::ThrottlingQuotaExceeded, message)

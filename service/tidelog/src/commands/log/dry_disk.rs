@@ -43,8 +43,9 @@ fn not_found(path: &Path) -> io::Error {
 
 /// When the real file was changed last.
 fn modified(path: &Path) -> io::Result<Timestamp> {
-    let since = std::fs::metadata(path)?.modified()?.duration_since(std::time::SystemTime::UNIX_EPOCH);
-    Ok(Timestamp(i64::try_from(since.unwrap_or_default().as_millis()).unwrap_or(i64::MAX)))
+    let entries = OsDisk.list(path.parent().unwrap_or(path))?;
+    let entry = entries.into_iter().find(|entry| Some(entry.name.as_os_str()) == path.file_name());
+    entry.map(|entry| entry.modified).ok_or_else(|| not_found(path))
 }
 
 impl DryDisk {
