@@ -8,19 +8,21 @@ mod connections;
 mod elsewhere;
 mod facts;
 mod inert;
+mod listeners;
 mod table;
 #[cfg(test)]
 mod tests;
+mod threads;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
 pub(crate) use connections::parse_hosts;
-pub use connections::{check_listener, listener_config};
 pub use elsewhere::ELSEWHERE;
 pub use facts::BROKER_FACTS;
 pub use inert::INERT_BROKER_CONFIGS;
+pub use listeners::{check_listener, listener_config};
 pub use table::BROKER_CONFIGS;
 
 use crate::config::{
@@ -82,14 +84,25 @@ impl Settings for OfBroker {
     }
 
     fn check(name: &str, value: &str) -> Result<(), ConfigError> {
-        let is_static =
-            broker_config(name).map_or_else(|| shown_only().any(|def| def.name == name), |def| !def.dynamic);
-        if is_static {
-            return Err(ConfigError::Conflict(format!("Cannot update these configs dynamically: [{name}]")));
+        if let Some(refused) = not_while_running(name) {
+            return Err(ConfigError::Conflict(refused));
         }
         check_broker_config(name, value)?;
         connections::check_change(name, value)
     }
+}
+
+/// What somebody is told who wants to set this while brokers run, if it is none of those that can be.
+fn not_while_running(name: &str) -> Option<String> {
+    let refused = format!("Cannot update these configs dynamically: [{name}]");
+    if let Some(def) = broker_config(name) {
+        return (!def.dynamic).then_some(refused);
+    }
+    if BROKER_FACTS.iter().any(|fact| fact.name == name) {
+        return Some(format!("{refused}. It is what the broker was started with."));
+    }
+    let elsewhere = ELSEWHERE.iter().find(|def| def.name == name)?;
+    Some(format!("{refused}. {}", elsewhere.doc))
 }
 
 /// What was set while brokers run, for this one or else for all.

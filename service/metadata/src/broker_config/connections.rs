@@ -1,41 +1,17 @@
-//! The settings of connections (KIP-402, KIP-612), those of one listener among them: `listener.name.<name>.max.connections`, with the
-//! listener's name in small letters. Decides what their texts mean together; counts no connection.
+//! The settings of connections (KIP-402, KIP-612), those of one listener among them. Decides what their texts mean together; counts no
+//! connection.
 
 use std::net::IpAddr;
 
 use tidelog_model::{ConnectionBounds, ConnectionLimits};
 
-use super::{BrokerConfig, BrokerOverrides, broker_config};
-use crate::config::{ConfigDef, ConfigError, parse_list};
+use super::{BrokerConfig, BrokerOverrides, listener_config};
+use crate::config::{ConfigError, parse_list};
 
 const CONNECTIONS: &str = "max.connections";
 const PER_IP: &str = "max.connections.per.ip";
 const PER_IP_OVERRIDES: &str = "max.connections.per.ip.overrides";
 const RATE: &str = "max.connection.creation.rate";
-
-/// How the name of a listener's own setting begins.
-const OF_LISTENER: &str = "listener.name.";
-
-/// The listener that a setting is about, and the setting that it stands above there; `None` if it is no listener's.
-pub fn listener_config(name: &str) -> Option<(&str, &'static ConfigDef)> {
-    let rest = name.strip_prefix(OF_LISTENER)?;
-    let (listener, base) = [CONNECTIONS, RATE].into_iter().find_map(|base| {
-        let listener = rest.strip_suffix(base)?.strip_suffix('.')?;
-        Some((listener, base))
-    })?;
-    Some((listener, broker_config(base).filter(|_| !listener.is_empty())?))
-}
-
-/// Is there such a listener? Kafka takes what is meant for none in silence.
-pub fn check_listener<'a>(name: &str, listeners: impl Iterator<Item = &'a str>) -> Result<(), ConfigError> {
-    let Some((named, _)) = listener_config(name) else { return Ok(()) };
-    let known: Vec<String> = listeners.map(str::to_lowercase).collect();
-    if known.iter().any(|listener| listener == named) {
-        return Ok(());
-    }
-    let known = known.join(", ");
-    Err(ConfigError::Conflict(format!("{name}: there is no listener {named}; in small letters there are {known}")))
-}
 
 /// Kafka takes no zero while a broker runs: nobody could come and mend it.
 pub(super) fn check_change(name: &str, value: &str) -> Result<(), ConfigError> {
@@ -76,8 +52,11 @@ impl BrokerConfig {
         let names = for_this.iter().chain(for_all.iter()).chain(self.explicit()).map(|(name, _)| name);
         for (name, (listener, def)) in names.filter_map(|name| Some((name, listener_config(name)?))) {
             let bounds = limits.listeners.entry(listener.to_owned()).or_default();
-            let place = if def.name == CONNECTIONS { &mut bounds.connections } else { &mut bounds.rate };
-            *place = count(name);
+            match def.name {
+                CONNECTIONS => bounds.connections = count(name),
+                RATE => bounds.rate = count(name),
+                _ => {}
+            }
         }
         for (host, most) in parse_hosts(text(PER_IP_OVERRIDES).unwrap_or_default()).unwrap_or_default() {
             match host.parse::<IpAddr>() {
@@ -111,22 +90,6 @@ mod tests {
 
     fn set(pairs: &[(&str, &str)]) -> Result<BrokerOverrides, ConfigError> {
         BrokerOverrides::new(pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())))
-    }
-
-    #[test]
-    fn a_listener_has_two_settings_of_its_own() {
-        let found = |name| listener_config(name).map(|(listener, def)| (listener, def.name));
-        assert_eq!(found("listener.name.in.max.connections"), Some(("in", CONNECTIONS)));
-        assert_eq!(found("listener.name.a.b.max.connection.creation.rate"), Some(("a.b", RATE)));
-        let others = ["max.connections", "listener.name.max.connections", "listener.name..max.connections"];
-        for other in others.into_iter().chain(["listener.name.in.max.connections.per.ip", "listener.name.in.ssl.x"]) {
-            assert_eq!(found(other), None, "{other}");
-        }
-        let check = |name| check_listener(name, ["PLAINTEXT", "http"].into_iter()).map_err(|error| error.to_string());
-        assert_eq!(check("listener.name.plaintext.max.connections"), Ok(()));
-        assert_eq!(check("max.connections"), Ok(()));
-        let told = check("listener.name.PLAINTEXT.max.connections").unwrap_err();
-        assert!(told.ends_with("no listener PLAINTEXT; in small letters there are plaintext, http"), "{told}");
     }
 
     #[test]
@@ -189,6 +152,6 @@ mod tests {
         let default = (CONNECTIONS, Some("2147483647"));
         assert_eq!(synonyms, [("listener.name.in.max.connections", Some("40")), (CONNECTIONS, Some("50")), default]);
         assert_eq!(of("listener.name.out.max.connection.creation.rate").source, ConfigSource::DynamicBroker);
-        assert_eq!(described.iter().filter(|one| one.name.starts_with(OF_LISTENER)).count(), 2);
+        assert_eq!(described.iter().filter(|one| one.name.starts_with("listener.name.")).count(), 2);
     }
 }

@@ -51,7 +51,8 @@ pub static BROKER_CONFIGS: &[ConfigDef] = &[
         Check::Any,
         "Directories that get no new partitions.",
     )
-    .only("", "there is one directory"),
+    .only("", "there is one directory")
+    .dynamic(),
     ConfigDef::int(
         "default.replication.factor",
         "1",
@@ -451,7 +452,8 @@ pub static BROKER_CONFIGS: &[ConfigDef] = &[
         "true",
         "Is it checked that a partition is in the transaction whose records it takes (KIP-890)?",
     )
-    .only("true", "unverified records could hang for ever"),
+    .only("true", "unverified records could hang for ever")
+    .dynamic(),
     ConfigDef::int(
         "transaction.remove.expired.transaction.cleanup.interval.ms",
         "3600000",

@@ -143,7 +143,25 @@ pub fn alter_broker_configs(
     let defaults = settings.broker.topic_defaults(for_all, for_this).map_err(invalid)?;
     TopicOverrides::default().check(&defaults).map_err(invalid)?;
     settings.broker.check_running(for_all, for_this).map_err(invalid)?;
+    check_threads(image, settings.broker, node, &before, &after).map_err(invalid)?;
     Ok((after != before).then(|| stored_as(Key::BrokerConfigs(node), stored, &after, after.encode())))
+}
+
+/// Threads change in steps, of whichever broker.
+fn check_threads(
+    image: &ClusterImage,
+    broker: &BrokerConfig,
+    node: Option<NodeId>,
+    before: &BrokerOverrides,
+    after: &BrokerOverrides,
+) -> Result<(), ConfigError> {
+    let none = BrokerOverrides::default();
+    let of = |node| image.broker_configs(node).map_or(&none, |stored| &stored.value);
+    if node.is_some() {
+        return broker.check_threads((of(None), before), (of(None), after));
+    }
+    let mut brokers = image.brokers().map(|(node, _)| of(Some(node)));
+    brokers.try_for_each(|own| broker.check_threads((before, own), (after, own)))
 }
 
 /// A setting of one listener is about one that some broker has, or it would be ignored.

@@ -212,6 +212,17 @@ fn broker_settings_change_for_one_or_all() {
         let refused = alter(None, &[change(Set, name, Some(value))]).unwrap_err();
         assert_eq!(refused.error, KafkaError::InvalidRequest, "{name}: Kafka's code for what a broker does not take");
     }
+    // In steps, for one broker and for all.
+    let threads = |count: &str| change(Set, "listener.name.http.num.network.threads", Some(count));
+    assert_eq!(alter(None, &[threads("7")]).unwrap_err().error, KafkaError::InvalidRequest);
+    assert_eq!(alter(None, &[threads("6")]), Ok(true));
+    assert_eq!(alter(Some(NodeId(1)), &[threads("12")]), Ok(true));
+    assert_eq!(alter(None, &[threads("4")]), Ok(true), "no broker has other threads by that");
+    assert!(alter(Some(NodeId(1)), &[change(Delete, "listener.name.http.num.network.threads", None)]).is_err());
+    assert_eq!(alter(Some(NodeId(1)), &[threads("6")]), Ok(true));
+    for node in [Some(NodeId(1)), None] {
+        assert_eq!(alter(node, &[change(Delete, "listener.name.http.num.network.threads", None)]), Ok(true));
+    }
     assert_eq!(alter(None, &[change(Delete, "log.segment.bytes", None)]), Ok(true));
     let of_http = |operation| change(operation, "listener.name.http.max.connections", Some("5"));
     assert_eq!(alter(None, &[of_http(Set)]), Ok(true));
