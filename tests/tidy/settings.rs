@@ -149,6 +149,11 @@ pub(crate) const CASES: &[(&str, &str, &[&str])] = &[
     ("tests/e2e/settings/groups.rs", "offsets_retention_check_interval_ms", &["offsets.retention.check.interval.ms"]),
     ("tests/e2e/settings/groups.rs", "offsets_retention_minutes", &["offsets.retention.minutes"]),
     ("tests/e2e/settings/groups.rs", "offsets_topic", &["offsets.topic.num.partitions", "offsets.topic.segment.bytes"]),
+    (
+        "tests/e2e/security/own_tls.rs",
+        "a_certificate_of_another_name_needs_a_start_that_allows_it",
+        &["ssl.allow.dn.changes", "ssl.allow.san.changes"],
+    ),
     ("tests/e2e/settings/identity.rs", "connections_max_reauth_ms", &["connections.max.reauth.ms"]),
     (
         "tests/e2e/settings/identity.rs",

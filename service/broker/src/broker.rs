@@ -41,7 +41,7 @@ use crate::shell::pool::{Many, Pool, Work};
 use crate::shell::timers::Timers;
 use crate::transactions::transaction_config;
 use crate::users::Passwords;
-use crate::{BrokerError, BrokerOptions, LogLevels, Observer};
+use crate::{BrokerError, BrokerOptions, LogLevels, Observer, TlsListeners};
 
 struct Inner {
     core: Arc<Core>,
@@ -62,6 +62,9 @@ struct Inner {
     /// Of clients' expressions that are compiled and matched.
     expressions: FairPlaces<Sharer>,
     log_levels: Option<Arc<dyn LogLevels>>,
+    tls_listeners: Option<Arc<dyn TlsListeners>>,
+    /// One change of listeners' TLS is judged and carried out at a time: what was judged is what holds.
+    tls_changes: Arc<tokio::sync::Mutex<()>>,
     /// The metadata can no longer be followed.
     blind: AtomicBool,
     /// The revision whose settings every hosted partition has been given.
@@ -121,6 +124,8 @@ impl Broker {
             passwords: Passwords::new(data_dir.strangers_key),
             expressions: FairPlaces::new(EXPRESSIONS),
             log_levels: options.log_levels.clone(),
+            tls_listeners: options.tls_listeners.clone(),
+            tls_changes: Arc::default(),
             blind: AtomicBool::new(false),
             reconciled: watch::channel(Revision::ZERO).0,
             cold_loans: ColdLoans::new(),
@@ -429,6 +434,14 @@ impl Broker {
 
     pub(crate) fn log_levels(&self) -> Option<&dyn LogLevels> {
         self.inner.log_levels.as_deref()
+    }
+
+    pub(crate) fn tls_listeners(&self) -> Option<Arc<dyn TlsListeners>> {
+        self.inner.tls_listeners.clone()
+    }
+
+    pub(crate) fn tls_changes(&self) -> Arc<tokio::sync::Mutex<()>> {
+        Arc::clone(&self.inner.tls_changes)
     }
 
     pub(crate) fn observer(&self) -> Option<&Arc<dyn Observer>> {

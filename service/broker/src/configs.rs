@@ -201,10 +201,15 @@ impl Broker {
         self.may_cluster_about(caller, Operation::AlterConfigs, &format_args!("settings of broker {of}: {names}"))?;
         let alter = async {
             let node = self.named_broker(name)?;
+            let tls = self.prepare_tls(node, &edit).await?;
             let decide = |image: &ClusterImage, settings: Settings<'_>| {
                 decide::alter_broker_configs(image, settings, node, &edit)
             };
-            self.alter_settings(validate_only, decide).await
+            self.commit_settings(validate_only, decide).await?;
+            if let Some(tls) = tls.filter(|_| !validate_only) {
+                tls.hold();
+            }
+            self.settings_taken().await
         };
         let altered = alter.await;
         if !validate_only {
@@ -301,14 +306,21 @@ impl Broker {
         validate_only: bool,
         decide: impl Fn(&ClusterImage, Settings<'_>) -> Result<Option<Transaction>, Refusal>,
     ) -> Result<(), BrokerError> {
-        self.cluster_image()
-            .carry_out(|image| {
-                let defaults = self.topic_defaults(image);
-                let change = decide(image, Settings { broker: self.config(), defaults: &defaults })?;
-                Ok(((), change.filter(|_| !validate_only).map_or_else(Plan::default, Plan::of)))
-            })
-            .await?;
+        self.commit_settings(validate_only, decide).await?;
         self.settings_taken().await
+    }
+
+    async fn commit_settings(
+        &self,
+        validate_only: bool,
+        decide: impl Fn(&ClusterImage, Settings<'_>) -> Result<Option<Transaction>, Refusal>,
+    ) -> Result<(), BrokerError> {
+        let plan = |image: &ClusterImage| {
+            let defaults = self.topic_defaults(image);
+            let change = decide(image, Settings { broker: self.config(), defaults: &defaults })?;
+            Ok(((), change.filter(|_| !validate_only).map_or_else(Plan::default, Plan::of)))
+        };
+        self.cluster_image().carry_out(plan).await
     }
 
     fn named_broker(&self, name: &str) -> Result<Option<NodeId>, BrokerError> {
@@ -348,7 +360,8 @@ pub(crate) fn warn_of_unfit(before: &ClusterImage, image: &ClusterImage, changes
                 let known = before.broker_configs(*node);
                 for (name, unfit) in stored.value.unfit() {
                     if known.is_none_or(|known| !known.value.unfit().any(|old| old == (name, unfit))) {
-                        warn!(broker, name, value = unfit.value, reason = %unfit.reason, "{KEPT}");
+                        let value = BrokerOverrides::told(name, &unfit.value);
+                        warn!(broker, name, value, reason = %unfit.reason, "{KEPT}");
                     }
                 }
             }

@@ -40,6 +40,7 @@ mod housekeeping;
 mod leader_epochs;
 mod limits;
 mod list_offsets;
+mod listener_tls;
 mod log_dirs;
 mod loggers;
 mod lookup;
@@ -84,6 +85,7 @@ pub use groups::{
     CommitRequest, CommitTicket, GroupOffset, GroupTicket, OffsetsRequest, OffsetsTicket, PartitionCommit,
 };
 pub use health::{Health, Trouble};
+pub use listener_tls::{InForce, TlsListeners};
 pub use loggers::{LogLevel, LogLevels, ROOT_LOGGER};
 pub use markers::Markers;
 pub use observer::{Observer, TieredTopic, TopicView};

@@ -12,7 +12,7 @@ use tidelog_partition::Durability;
 use tidelog_security::{AclDefaults, Audit};
 
 use crate::limits::CHECKPOINT_INTERVAL;
-use crate::{LogLevels, Observer};
+use crate::{LogLevels, Observer, TlsListeners};
 
 /// Tells whether uploads to a `file://` store are in flight: a `syncfs` beside them could swallow their errors, or they its.
 pub type ForeignWrites = Arc<dyn Fn() -> bool + Send + Sync>;
@@ -56,6 +56,8 @@ pub struct BrokerOptions {
     pub audit: Option<Arc<dyn Audit>>,
     /// The log of this process, if its levels can be changed.
     pub log_levels: Option<Arc<dyn LogLevels>>,
+    /// The encrypted listeners of this process, if there are any.
+    pub tls_listeners: Option<Arc<dyn TlsListeners>>,
 }
 
 impl BrokerOptions {
@@ -80,6 +82,7 @@ impl BrokerOptions {
             acls: None,
             audit: None,
             log_levels: None,
+            tls_listeners: None,
         }
     }
 }

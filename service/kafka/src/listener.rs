@@ -206,7 +206,11 @@ impl Accept {
                     let shake = handshakes.accept(stream, peer.ip(), &options.source);
                     let Some(done) = stop.run_until_cancelled(shake).await else { return };
                     let known = done.and_then(|stream| {
-                        let principal = tls::principal(&stream, &options.rules)?;
+                        // Who says by SASL who he is, is nobody by his certificate, though it may let him in.
+                        let principal = match &sasl {
+                            Some(_) => Principal::anonymous(),
+                            None => tls::principal(&stream, &options.rules)?,
+                        };
                         Ok((stream, principal))
                     });
                     match known {

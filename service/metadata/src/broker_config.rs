@@ -8,6 +8,7 @@ mod connections;
 mod elsewhere;
 mod facts;
 mod inert;
+mod listener_tls;
 mod listeners;
 mod table;
 #[cfg(test)]
@@ -22,8 +23,11 @@ pub(crate) use connections::parse_hosts;
 pub use elsewhere::ELSEWHERE;
 pub use facts::BROKER_FACTS;
 pub use inert::INERT_BROKER_CONFIGS;
+pub use listener_tls::{KeyStore, ListenerTls, TrustStore, is_listener_tls};
 pub use listeners::{check_listener, listener_config};
 pub use table::BROKER_CONFIGS;
+
+use listener_tls::{LISTENER_TLS, refused_password};
 
 use crate::config::{
     ConfigDef, ConfigError, ConfigSource, Described, Synonym, Values, find, parse_bool, parse_list, unknown,
@@ -54,9 +58,23 @@ pub fn broker_config(name: &str) -> Option<&'static ConfigDef> {
     find(BROKER_CONFIGS, name).or_else(inert).or_else(|| Some(listener_config(name)?.1))
 }
 
-/// Is this a setting, and this text a value of it?
+/// Is this a setting of the start, and this text a value of it?
 pub fn check_broker_config(name: &str, value: &str) -> Result<(), ConfigError> {
+    if is_listener_tls(name) {
+        let message =
+            format!("{name} is set only while the server runs; at the start TLS is set under [tls] and [kafka.tls]");
+        return Err(ConfigError::Conflict(message));
+    }
+    check_value(name, value)
+}
+
+fn check_value(name: &str, value: &str) -> Result<(), ConfigError> {
     known_config(name)?.validate(value).map_err(|error| error.about(name))
+}
+
+/// Can it be set for one broker only, and not for all at once?
+pub fn is_per_broker(name: &str) -> bool {
+    is_listener_tls(name) || name == "cordoned.log.dirs"
 }
 
 fn known_config(name: &str) -> Result<&'static ConfigDef, ConfigError> {
@@ -87,7 +105,7 @@ impl Settings for OfBroker {
         if let Some(refused) = not_while_running(name) {
             return Err(ConfigError::Conflict(refused));
         }
-        check_broker_config(name, value)?;
+        check_value(name, value)?;
         connections::check_change(name, value)
     }
 }
@@ -101,8 +119,20 @@ fn not_while_running(name: &str) -> Option<String> {
     if BROKER_FACTS.iter().any(|fact| fact.name == name) {
         return Some(format!("{refused}. It is what the broker was started with."));
     }
-    let elsewhere = ELSEWHERE.iter().find(|def| def.name == name)?;
-    Some(format!("{refused}. {}", elsewhere.doc))
+    if let Some(elsewhere) = ELSEWHERE.iter().find(|def| def.name == name) {
+        if LISTENER_TLS.iter().any(|def| def.name == name && def.name != "ssl.client.auth") {
+            let prefixed =
+                "These security configs can be dynamically updated only per-listener using the listener prefix";
+            return Some(format!("{prefixed}: [{name}]. {}", elsewhere.doc));
+        }
+        return Some(format!("{refused}. {}", elsewhere.doc));
+    }
+    if let Some(why) = refused_password(name) {
+        return Some(format!("Invalid configuration {name}: {why}"));
+    }
+    let of_listener = |def: &'static ConfigDef| Some((listeners::listener_of(name, def.name)?, def));
+    let (listener, def) = settable().chain(shown_only()).find_map(of_listener)?;
+    Some(format!("Configs cannot be updated dynamically for existing listener {listener}: [{name}]. {}", def.doc))
 }
 
 /// What was set while brokers run, for this one or else for all.
@@ -187,6 +217,10 @@ pub struct BrokerConfig {
     pub remote_fetch_max_wait: Duration,
     /// `socket.request.max.bytes`
     pub request_max_bytes: i32,
+    /// `ssl.allow.dn.changes`
+    pub ssl_allow_dn_changes: bool,
+    /// `ssl.allow.san.changes`
+    pub ssl_allow_san_changes: bool,
     /// `transaction.max.timeout.ms`
     pub transaction_max_timeout_ms: i32,
     /// `transaction.remove.expired.transaction.cleanup.interval.ms`
@@ -323,6 +357,8 @@ impl BrokerConfig {
             producer_id_expiration: millis("producer.id.expiration.ms"),
             remote_fetch_max_wait: millis("remote.fetch.max.wait.ms"),
             request_max_bytes: int("socket.request.max.bytes"),
+            ssl_allow_dn_changes: flag("ssl.allow.dn.changes"),
+            ssl_allow_san_changes: flag("ssl.allow.san.changes"),
             transaction_max_timeout_ms: int("transaction.max.timeout.ms"),
             transactional_id_check_interval: millis("transaction.remove.expired.transaction.cleanup.interval.ms"),
             transaction_topic_partitions: int("transaction.state.log.num.partitions"),
@@ -433,18 +469,28 @@ impl BrokerConfig {
             let default = def.default.map(|default| Synonym::new(def.name, default, ConfigSource::Default));
             Described::new(def, default.into_iter().collect(), true)
         });
+        let with_unfit = |described: Described| {
+            let of = |ones: &BrokerOverrides| ones.unfit_ones().get(&described.name).cloned();
+            let (of_all, of_this) = (of(for_all), of(for_this));
+            described
+                .with_unfit(of_all.as_ref(), ConfigSource::DynamicDefaultBroker)
+                .with_unfit(of_this.as_ref(), ConfigSource::DynamicBroker)
+        };
         // Kafka's too are listed only where they are set.
-        let set: BTreeSet<&str> = layers.values().flat_map(|values| values.keys().map(String::as_str)).collect();
+        let set = layers.values().flat_map(|values| values.keys());
+        let set: BTreeSet<&String> =
+            set.chain(for_all.unfit_ones().keys()).chain(for_this.unfit_ones().keys()).collect();
         let of_listeners = set.into_iter().filter_map(|name| {
             let (_, def) = listener_config(name)?;
             let of = |name: &str| -> Vec<Synonym> {
-                let set =
-                    layers.iter().filter_map(|(source, values)| Some(Synonym::new(name, values.get(name)?, *source)));
-                set.collect()
+                let shown = |value: &String| (!def.is_secret()).then(|| value.clone());
+                let entry = |value, source| Synonym { name: name.to_owned(), value: shown(value), source };
+                layers.iter().filter_map(|(source, values)| Some(entry(values.get(name)?, *source))).collect()
             };
             let default = def.default.map(|default| Synonym::new(def.name, default, ConfigSource::Default));
             let synonyms = of(name).into_iter().chain(of(def.name)).chain(default).collect();
-            Some(Described { name: name.to_owned(), ..Described::new(def, synonyms, !def.dynamic) })
+            let described = Described { name: name.to_owned(), ..Described::new(def, synonyms, !def.dynamic) };
+            Some(with_unfit(described))
         });
         let mut known: Vec<Described> = settable()
             .map(|def| {
@@ -460,9 +506,7 @@ impl BrokerConfig {
                 if let Some(default) = def.default {
                     synonyms.push(entry(ConfigSource::Default, Some(default.to_string())));
                 }
-                Described::new(def, synonyms, !def.dynamic)
-                    .with_unfit(for_all.unfit_ones().get(def.name), ConfigSource::DynamicDefaultBroker)
-                    .with_unfit(for_this.unfit_ones().get(def.name), ConfigSource::DynamicBroker)
+                with_unfit(Described::new(def, synonyms, !def.dynamic))
             })
             .chain(facts)
             .chain(elsewhere)

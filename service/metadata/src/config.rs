@@ -435,9 +435,9 @@ impl Described {
     #[must_use]
     pub(crate) fn with_unfit(mut self, unfit: Option<&Unfit>, source: ConfigSource) -> Self {
         if let Some(unfit) = unfit {
-            self.value = Some(unfit.value.clone());
+            self.value = (!self.is_secret()).then(|| unfit.value.clone());
             self.source = source;
-            self.synonyms.insert(0, Synonym::new(&self.name, &unfit.value, source));
+            self.synonyms.insert(0, Synonym { name: self.name.clone(), value: self.value.clone(), source });
             self.unfit = Some(unfit.reason.clone());
         }
         self

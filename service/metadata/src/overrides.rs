@@ -5,6 +5,7 @@
 //! seen and put right, and the default holds in its place; but nothing is removed by a default that stands for such a text.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::marker::PhantomData;
 
 use crate::config::{ConfigDef, ConfigError, Values};
@@ -28,11 +29,23 @@ pub trait Settings {
 }
 
 /// What one topic, broker or group sets: known names, checked values, and stored ones that do not hold.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Default)]
 pub struct Overrides<Of> {
     values: Values,
     unfit: BTreeMap<String, Unfit>,
     of: PhantomData<Of>,
+}
+
+/// Secrets are shown to nobody.
+impl<Of: Settings> fmt::Debug for Overrides<Of> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let texts = self.texts();
+        f.debug_map().entries(texts.iter().map(|(name, value)| (name, Self::told(name, value)))).finish()
+    }
+}
+
+fn is_secret<Of: Settings>(name: &str) -> bool {
+    Of::def(name).is_some_and(ConfigDef::is_secret)
 }
 
 impl<Of: Settings> Overrides<Of> {
@@ -80,6 +93,11 @@ impl<Of: Settings> Overrides<Of> {
     /// Names and values that hold, ascending by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.values.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    /// What the log may say of a stored value.
+    pub fn told<'a>(name: &str, value: &'a str) -> &'a str {
+        if is_secret::<Of>(name) { "(hidden)" } else { value }
     }
 
     /// What is stored and does not hold, ascending by name.

@@ -36,4 +36,6 @@ pub(crate) fn from_field(certificate: &[u8], field: Field) -> Option<&[u8]> {
 pub(crate) enum Field {
     Validity = 3,
     Subject = 4,
+    /// And what else comes behind the public key.
+    Extensions = 6,
 }

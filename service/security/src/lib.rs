@@ -3,6 +3,7 @@
 //! Pure but for cryptography: time is an argument, keys and tokens are values; nothing here opens a file or a socket.
 
 mod acl;
+mod alternative_names;
 mod audit;
 mod authorize;
 mod der;
@@ -18,6 +19,7 @@ mod token;
 mod validity;
 
 pub use acl::{AclAuthorizer, AclDefaults, AclSet, Asker, Verdict};
+pub use alternative_names::alternative_names;
 pub use audit::{Audit, AuditEvent, Audited, TokenChange, is_worth_a_line};
 pub use authorize::{AllowAuthenticated, Authorizer, Decision, Resource, Way};
 pub use fair::{Entered, FairLimits, FairQueue};

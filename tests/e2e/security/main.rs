@@ -5,6 +5,7 @@
 mod audit;
 mod guesses;
 mod matrix;
+mod own_tls;
 mod statements;
 mod tls;
 mod tokens;

@@ -9,16 +9,16 @@ use tidelog_harness::{Output, Server, run, wait_until};
 
 use crate::{PASSWORD, SECRET, listener, token};
 
-const QUICK: Duration = Duration::from_secs(120);
+pub(crate) const QUICK: Duration = Duration::from_secs(120);
 
 /// Signs certificates; its own is in a file.
-struct Authority {
+pub(crate) struct Authority {
     issuer: Issuer<'static, KeyPair>,
-    ca: PathBuf,
+    pub(crate) ca: PathBuf,
 }
 
 impl Authority {
-    fn new(folder: &Path, name: &str) -> Self {
+    pub(crate) fn new(folder: &Path, name: &str) -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.distinguished_name.push(DnType::CommonName, format!("authority {name}"));
@@ -30,22 +30,28 @@ impl Authority {
 
     /// A certificate for loopback and its key, written to these files; valid until the end of `until`.
     fn sign(&self, name: &str, until: i32, cert: &Path, key: &Path) {
-        let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned(), "localhost".to_owned()]).unwrap();
+        let (chain, private) = self.signed(name, until, &["127.0.0.1", "localhost"]);
+        fs::write(key, private).unwrap();
+        fs::write(cert, chain).unwrap();
+    }
+
+    /// A certificate for these hosts and its key, both as PEM.
+    pub(crate) fn signed(&self, name: &str, until: i32, hosts: &[&str]) -> (String, String) {
+        let mut params =
+            CertificateParams::new(hosts.iter().map(|host| (*host).to_owned()).collect::<Vec<_>>()).unwrap();
         params.distinguished_name.push(DnType::CommonName, name);
         params.distinguished_name.push(DnType::OrganizationName, "Example");
         params.not_before = date_time_ymd(2019, 1, 1);
         params.not_after = date_time_ymd(until, 12, 31);
         let private = KeyPair::generate().unwrap();
-        let certificate = params.signed_by(&private, &self.issuer).unwrap();
-        fs::write(key, private.serialize_pem()).unwrap();
-        fs::write(cert, certificate.pem()).unwrap();
+        (params.signed_by(&private, &self.issuer).unwrap().pem(), private.serialize_pem())
     }
 }
 
-const LATER: i32 = 2999;
+pub(crate) const LATER: i32 = 2999;
 
 /// A command at an encrypted listener; what it trusts and shows is in `envs`.
-fn at(server: &Server, name: &str, ca: &Path, envs: &[(&str, &str)], args: &[&str], input: &[u8]) -> Output {
+pub(crate) fn at(server: &Server, name: &str, ca: &Path, envs: &[(&str, &str)], args: &[&str], input: &[u8]) -> Output {
     let mut command = server.command(args);
     command.env("TIDELOG_BROKERS", listener(server, name)).env("TIDELOG_TLS_CA", ca);
     command.envs(envs.iter().copied());

@@ -49,7 +49,9 @@ impl Group {
     }
 }
 
-const TLS: Group = Group("About TLS, which is set under [tls] and [kafka.tls] here; shown is Kafka's default.");
+const TLS: Group = Group(
+    "About TLS, which is set under [tls] and [kafka.tls] here, and for one listener while the server runs; shown is Kafka's default.",
+);
 const AUTHENTICATION: Group =
     Group("About authentication, which is set under [kafka] and [auth] here; shown is Kafka's default.");
 const CLUSTER: Group = Group("About the other nodes of a cluster: there is one node. Shown is Kafka's default.");
@@ -59,8 +61,6 @@ const PLUGINS: Group = Group("About plug-ins in Java: there are none. Shown is K
 
 /// Every one of them, by groups.
 pub static ELSEWHERE: &[ConfigDef] = &[
-    TLS.boolean("ssl.allow.dn.changes", "false"),
-    TLS.boolean("ssl.allow.san.changes", "false"),
     TLS.list("ssl.cipher.suites", ""),
     TLS.text("ssl.client.auth", "none"),
     TLS.list("ssl.enabled.protocols", "TLSv1.2,TLSv1.3"),

@@ -2,6 +2,7 @@
 //! knows no listener.
 
 use super::broker_config;
+use super::listener_tls::listener_tls_config;
 use crate::config::{ConfigDef, ConfigError};
 
 /// How the name of a listener's own setting begins.
@@ -12,11 +13,17 @@ const OF_BROKERS_TOO: &[&str] = &["max.connection.creation.rate", "max.connectio
 
 /// The listener that a setting is about, and the setting that it stands above there; `None` if it is no listener's.
 pub fn listener_config(name: &str) -> Option<(&str, &'static ConfigDef)> {
-    OF_BROKERS_TOO.iter().find_map(|base| Some((listener_of(name, base)?, broker_config(base)?)))
+    let of_brokers_too = OF_BROKERS_TOO.iter().find_map(|base| Some((listener_of(name, base)?, broker_config(base)?)));
+    of_brokers_too.or_else(|| listener_tls_config(name))
+}
+
+/// The name of a listener's own `base`.
+pub(super) fn own_name(listener: &str, base: &str) -> String {
+    format!("{OF_LISTENER}{listener}.{base}")
 }
 
 /// The listener whose own `base` this name is.
-fn listener_of<'a>(name: &'a str, base: &str) -> Option<&'a str> {
+pub(super) fn listener_of<'a>(name: &'a str, base: &str) -> Option<&'a str> {
     let listener = name.strip_prefix(OF_LISTENER)?.strip_suffix(base)?.strip_suffix('.')?;
     (!listener.is_empty()).then_some(listener)
 }
@@ -41,6 +48,7 @@ mod tests {
         let found = |name| listener_config(name).map(|(listener, def)| (listener, def.name));
         assert_eq!(found("listener.name.in.max.connections"), Some(("in", "max.connections")));
         assert_eq!(found("listener.name.in.num.network.threads"), Some(("in", "num.network.threads")));
+        assert_eq!(found("listener.name.in.ssl.keystore.key"), Some(("in", "ssl.keystore.key")));
         let rate = "max.connection.creation.rate";
         assert_eq!(found("listener.name.a.b.max.connection.creation.rate"), Some(("a.b", rate)));
         let others = ["max.connections", "listener.name.max.connections", "listener.name..max.connections"];

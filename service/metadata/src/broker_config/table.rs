@@ -440,6 +440,16 @@ pub static BROKER_CONFIGS: &[ConfigDef] = &[
         tidelog_model::limits::MAX_REQUEST_BYTES as i64,
         "Largest request, bytes.",
     ),
+    ConfigDef::boolean(
+        "ssl.allow.dn.changes",
+        "false",
+        "May a listener get a certificate with another subject while the server runs?",
+    ),
+    ConfigDef::boolean(
+        "ssl.allow.san.changes",
+        "false",
+        "May a listener get a certificate while the server runs that lacks subject alternative names of the one before?",
+    ),
     ConfigDef::int(
         "transaction.max.timeout.ms",
         "900000",

@@ -123,7 +123,7 @@ fn what_has_no_meaning_is_taken_checked_and_shown() {
         ("queued.max.requests", "5", "Cannot update these configs dynamically: [queued.max.requests]"),
         ("listeners", "A://b:1", "Cannot update these configs dynamically: [listeners]"),
         ("log.dirs", "/x", "Cannot update these configs dynamically: [log.dirs]"),
-        ("ssl.keystore.location", "/x", "Cannot update these configs dynamically: [ssl.keystore.location]"),
+        ("ssl.keystore.location", "/x", "only per-listener using the listener prefix: [ssl.keystore.location]"),
         ("no.such.threads", "1", "Unknown broker config name"),
     ] {
         let told = set(&[(name, bad)]).unwrap_err().to_string();

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use tidelog_model::{HTTP_LISTENER, KafkaError, NodeId};
 
 use super::{Refusal, Settings};
-use crate::broker_config::{BrokerConfig, BrokerOverrides, check_listener};
+use crate::broker_config::{BrokerConfig, BrokerOverrides, check_listener, is_per_broker};
 use crate::client_metrics::ClientMetricsOverrides;
 use crate::config::{ConfigDef, ConfigError, ConfigType, parse_list};
 use crate::group_config::GroupOverrides;
@@ -125,17 +125,36 @@ pub fn alter_broker_configs(
     node: Option<NodeId>,
     edit: &ConfigEdit,
 ) -> Result<Option<Transaction>, Refusal> {
+    let stored = image.broker_configs(node);
+    let after = altered_broker_configs(image, settings, node, edit)?;
+    let differs = stored.map_or(!after.is_empty(), |stored| after != stored.value);
+    Ok(differs.then(|| stored_as(Key::BrokerConfigs(node), stored, &after, after.encode())))
+}
+
+/// What these settings become by that.
+pub fn altered_broker_configs(
+    image: &ClusterImage,
+    settings: Settings<'_>,
+    node: Option<NodeId>,
+    edit: &ConfigEdit,
+) -> Result<BrokerOverrides, Refusal> {
     if let Some(node) = node
         && image.broker(node).is_none()
     {
         return Err(Refusal::new(KafkaError::InvalidRequest, format!("Broker {node} is not registered.")));
     }
-    let stored = image.broker_configs(node);
-    let before = stored.map(|stored| stored.value.clone()).unwrap_or_default();
+    let before = image.broker_configs(node).map(|stored| stored.value.clone()).unwrap_or_default();
     // What a broker does not take is an invalid request to Kafka, not an invalid configuration as with topics (KAFKA-13609).
     let invalid = |error: ConfigError| Refusal::new(KafkaError::InvalidRequest, error.to_string());
     let after = edited(&before, edit, invalid)?;
     check_listeners(image, &after, edit).map_err(invalid)?;
+    if node.is_none()
+        && let Some((name, _)) = after.iter().find(|(name, _)| is_per_broker(name))
+    {
+        let message = "Cannot update these configs at default cluster level, broker id must be specified";
+        return Err(Refusal::new(KafkaError::InvalidRequest, format!("{message}: [{name}]")));
+    }
+    after.listener_tls().map_err(invalid)?;
     // What topics then get must still fit together.
     let for_brokers = image.broker_configs(None).map(|stored| stored.value.clone()).unwrap_or_default();
     let none = BrokerOverrides::default();
@@ -144,7 +163,7 @@ pub fn alter_broker_configs(
     TopicOverrides::default().check(&defaults).map_err(invalid)?;
     settings.broker.check_running(for_all, for_this).map_err(invalid)?;
     check_threads(image, settings.broker, node, &before, &after).map_err(invalid)?;
-    Ok((after != before).then(|| stored_as(Key::BrokerConfigs(node), stored, &after, after.encode())))
+    Ok(after)
 }
 
 /// Threads change in steps, of whichever broker.

@@ -36,7 +36,7 @@ pub use adopt::{
 };
 pub use configs::{
     ConfigChange, ConfigEdit, ConfigOperation, alter_broker_configs, alter_client_metrics, alter_group_configs,
-    alter_topic_configs,
+    alter_topic_configs, altered_broker_configs,
 };
 pub use create::{CLUSTER_METADATA, CreateTopic, NewTopic, auto_topic, create_topics};
 pub use delegation_tokens::{NewToken, TokenLifetimes, create_token, expire_token, renew_token, sweep_tokens};

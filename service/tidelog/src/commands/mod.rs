@@ -43,7 +43,8 @@ use tidelog_security::sasl::{Login, Mechanism, Secret};
 
 use crate::cli::{Cli, Command, KafkaArgs};
 use crate::output::Usage;
-use crate::{demo, pem, serve};
+use crate::pem::{self, Source};
+use crate::{demo, serve};
 
 /// Threads that may wait for the disk at the same time. More would only queue inside it, and each keeps memory of its own; nothing on
 /// this pool waits for another of its kind.
@@ -131,7 +132,7 @@ fn tls(args: &KafkaArgs) -> anyhow::Result<Option<Arc<ClientConfig>>> {
     let builder = trusting(ca)?;
     Ok(Some(Arc::new(match (&args.tls_client_cert, &args.tls_client_key) {
         (Some(cert), Some(key)) => builder
-            .with_client_auth_cert(pem::certificates(cert)?, pem::private_key(key)?)
+            .with_client_auth_cert(pem::certificates(&Source::file(cert))?, pem::private_key(&Source::file(key))?)
             .with_context(|| format!("{} and {} cannot be used together", cert.display(), key.display()))?,
         _ => builder.with_no_client_auth(),
     })))
@@ -140,7 +141,7 @@ fn tls(args: &KafkaArgs) -> anyhow::Result<Option<Arc<ClientConfig>>> {
 /// Trusts servers whose certificate one of these has signed.
 fn trusting(ca: &Path) -> anyhow::Result<ConfigBuilder<ClientConfig, WantsClientCert>> {
     let builder = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()));
-    Ok(builder.with_safe_default_protocol_versions()?.with_root_certificates(pem::roots(ca)?))
+    Ok(builder.with_safe_default_protocol_versions()?.with_root_certificates(pem::roots(&Source::file(ca))?))
 }
 
 /// Connects to the brokers of the command line.

@@ -141,6 +141,18 @@ pub(crate) enum ClientAuth {
     Required,
 }
 
+impl ClientAuth {
+    /// Kafka's words for it.
+    pub(crate) fn from_name(name: &str) -> Result<Self, String> {
+        match name {
+            "none" => Ok(ClientAuth::None),
+            "requested" => Ok(ClientAuth::Requested),
+            "required" => Ok(ClientAuth::Required),
+            _ => Err(format!("{name:?} is none of none, requested and required")),
+        }
+    }
+}
+
 /// How an S3 store is reached.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct StoreConfig {

@@ -233,7 +233,7 @@ fn tls(values: &mut Values) -> Result<Option<TlsConfig>> {
     let cert = values.optional(&settings::TLS_CERT, path);
     let key = values.optional(&settings::TLS_KEY, path);
     let client_ca = values.optional(&settings::TLS_CLIENT_CA, path);
-    let asked = values.optional(&settings::TLS_CLIENT_AUTH, client_auth);
+    let asked = values.optional(&settings::TLS_CLIENT_AUTH, ClientAuth::from_name);
     let rules = values.required(&settings::TLS_PRINCIPAL_RULES, |text| {
         MappingRules::parse(text).map_err(|error| error.to_string())
     })?;
@@ -256,15 +256,6 @@ fn tls(values: &mut Values) -> Result<Option<TlsConfig>> {
         values.problems.push(Problem::of_all(message));
     }
     Ok(Some(TlsConfig { cert, key, client_ca, client_auth, rules }))
-}
-
-fn client_auth(text: &str) -> Result<ClientAuth, String> {
-    match text {
-        "none" => Ok(ClientAuth::None),
-        "requested" => Ok(ClientAuth::Requested),
-        "required" => Ok(ClientAuth::Required),
-        _ => Err(format!("{text:?} is none of none, requested and required")),
-    }
 }
 
 /// Access rules and what holds beside them.

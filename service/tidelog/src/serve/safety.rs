@@ -30,10 +30,18 @@ pub(crate) enum Unsafe {
     AnyToken,
 }
 
+/// Do only their certificates say who its clients are, and can others reach it?
+pub(super) fn needs_certificates(listener: &KafkaListener) -> bool {
+    reachable(&listener.listen) && listener.protocol.has_tls() && !listener.protocol.has_sasl()
+}
+
+fn reachable(address: &SocketAddr) -> bool {
+    !address.ip().to_canonical().is_loopback()
+}
+
 /// Refuses open listeners beyond loopback; returns warnings to log otherwise.
 pub(crate) fn check(config: &ServeConfig) -> Result<Vec<String>, Unsafe> {
     let mut warnings = Vec::new();
-    let reachable = |address: &SocketAddr| !address.ip().to_canonical().is_loopback();
     let certified = config.tls.as_ref().is_some_and(|tls| tls.client_auth == ClientAuth::Required);
     let is_open = |listener: &&KafkaListener| {
         let protocol = listener.protocol;
@@ -192,6 +200,11 @@ mod tests {
         assert_eq!(check(&certified), Ok(vec![]));
         certified.tls = Some(files(ClientAuth::Requested));
         assert!(check(&certified).is_err(), "whoever shows nothing gets in");
+        let needs = |kafka: &KafkaListener, address: &str| {
+            needs_certificates(&KafkaListener { listen: address.parse().unwrap(), ..kafka.clone() })
+        };
+        assert!(needs(&certified.kafka[0], "0.0.0.0:1") && !needs(&certified.kafka[0], "[::ffff:127.0.0.1]:1"));
+        assert!(!needs(&sasl.kafka[0], "0.0.0.0:1"));
         sasl.kafka[0].protocol = Protocol::SaslPlaintext;
         let mut both = sasl.clone();
         both.kafka.push(config("0.0.0.0:9093", "127.0.0.1:8082").kafka.remove(0));

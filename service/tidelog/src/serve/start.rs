@@ -86,7 +86,8 @@ pub(crate) async fn start(config: ServeConfig, log: Option<Arc<dyn LogLevels>>) 
     }
     raise_open_files();
     let settings = BrokerConfig::new(config.broker.iter().map(|(name, value)| (name, value)))?;
-    let certificates = config.tls.as_ref().map(Certificates::load).transpose()?.map(Arc::new);
+    let certificates = config.tls.as_ref().map(|tls| Certificates::load(tls, &config, &settings));
+    let certificates = certificates.transpose()?.map(Arc::new);
     let authenticator = config.jwt.as_ref().map(tokens::authenticator).transpose()?.map(Arc::new);
     let stop = CancellationToken::new();
     let keeper = config.jwt.as_ref().zip(authenticator.as_ref()).and_then(|(jwt, keys)| tokens::Keeper::new(jwt, keys));
@@ -145,6 +146,7 @@ pub(crate) async fn start(config: ServeConfig, log: Option<Arc<dyn LogLevels>>) 
         foreign_writes,
         observer: Some(Arc::clone(&events) as Arc<dyn tidelog_broker::Observer>),
         log_levels: log,
+        tls_listeners: certificates.clone().map(|certificates| certificates as Arc<dyn tidelog_broker::TlsListeners>),
         ..BrokerOptions::new(&root, Arc::new(store.clone()))
     };
     let broker = match Broker::open(data_dir, options).await {
@@ -154,6 +156,14 @@ pub(crate) async fn start(config: ServeConfig, log: Option<Arc<dyn LogLevels>>) 
             return Err(error.into());
         }
     };
+    if let Some(certificates) = &certificates {
+        let begun = broker.listener_tls().map_err(Into::into).and_then(|own| certificates.begin(own));
+        if let Err(error) = begun {
+            broker.close().await;
+            store.close().await;
+            return Err(error);
+        }
+    }
     if let Some(acls) = &config.acls
         && acls.super_users.is_empty()
         && !acls.allow_everyone
@@ -218,7 +228,7 @@ pub(crate) async fn start(config: ServeConfig, log: Option<Arc<dyn LogLevels>>) 
             max_session: broker.config().connections_max_reauth,
         });
         let tls = listener.protocol.has_tls().then_some(certificates.as_ref()).flatten();
-        let tls = tls.map(|certificates| certificates.options(listener.protocol));
+        let tls = tls.map(|certificates| certificates.options(listener));
         door.listen(socket, name, ListenerSecurity { sasl, tls })?;
     }
     if let Some(certificates) = &certificates {

@@ -1,23 +1,29 @@
-//! Certificates of encrypted listeners: read from PEM files, and read again when these change. A change that cannot be used leaves the old
-//! ones in force.
+//! Certificates of encrypted listeners: those of the start, and those that listeners are given while the server runs.
 
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+mod held;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use anyhow::{Context, Result};
-use parking_lot::{Mutex, RwLock};
-use rustls::ServerConfig;
-use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
+use anyhow::{Result, anyhow};
+use parking_lot::RwLock;
+use tidelog_broker::{InForce, TlsListeners};
 use tidelog_handshake::{TlsSource, in_words};
 use tidelog_kafka::TlsOptions;
+use tidelog_metadata::BrokerConfig;
+use tidelog_metadata::broker_config::ListenerTls;
 use tidelog_model::Timestamp;
-use tidelog_security::validity;
+use tidelog_security::distinguished_name::{MappingRules, subject};
+use tidelog_security::{alternative_names, validity};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
-use super::config::{ClientAuth, Protocol, TlsConfig};
+use self::held::{Held, Sources};
+pub(super) use self::held::{Stamp, stamp};
+use super::config::{ClientAuth, KafkaListener, Protocol, ServeConfig, TlsConfig};
+use super::safety;
 use crate::output::time_for_people;
 use crate::pem;
 
@@ -30,33 +36,39 @@ const ENDS_SOON: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 /// What a start and `config check` ask before anything is opened: can the files be used together? What comes back is to be warned of: a
 /// certificate that is over makes clients turn away, which is no reason not to serve the others.
 pub(super) fn check(config: &TlsConfig) -> Result<Vec<String>> {
-    read(config)?;
+    let sources = Sources::of_start(config);
+    sources.read()?;
+    warnings(&sources)
+}
+
+/// What is to be told of how long these certificates are valid.
+fn warnings(sources: &Sources) -> Result<Vec<String>> {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let now = Timestamp(i64::try_from(now.as_millis()).unwrap_or(i64::MAX));
     let mut warnings = Vec::new();
-    if let Some(own) = pem::certificates(&config.cert)?.first() {
-        warnings.extend(told_of(&config.cert, "clients turn away", own, now));
+    if let Some(own) = pem::certificates(&sources.cert)?.first() {
+        warnings.extend(told_of(&sources.cert, "clients turn away", own, now));
     }
-    if let Some(path) = &config.client_ca {
-        let authorities = pem::certificates(path)?;
+    if let Some(source) = &sources.client_ca {
+        let authorities = pem::certificates(source)?;
         warnings.extend(
-            authorities.iter().filter_map(|one| told_of(path, "clients that it has signed are refused", one, now)),
+            authorities.iter().filter_map(|one| told_of(source, "clients that it has signed are refused", one, now)),
         );
     }
     Ok(warnings)
 }
 
 /// What is to be told of how long a certificate is valid, if anything.
-fn told_of(path: &Path, then: &str, certificate: &[u8], now: Timestamp) -> Option<String> {
+fn told_of(at: &impl Display, then: &str, certificate: &[u8], now: Timestamp) -> Option<String> {
     let (first, last) = validity(certificate)?;
     let soon = Timestamp(now.get().saturating_add(i64::try_from(ENDS_SOON.as_millis()).unwrap_or(i64::MAX)));
-    let (path, day) = (path.display(), |time: Timestamp| time_for_people(time.get()));
+    let day = |time: Timestamp| time_for_people(time.get());
     if now < first {
-        Some(format!("a certificate in {path} is not valid before {}: {then}", day(first)))
+        Some(format!("a certificate in {at} is not valid before {}: {then}", day(first)))
     } else if now > last {
-        Some(format!("a certificate in {path} has ended, on {}: {then}", day(last)))
+        Some(format!("a certificate in {at} has ended, on {}: {then}", day(last)))
     } else if soon > last {
-        Some(format!("a certificate in {path} ends on {}; then {then}", day(last)))
+        Some(format!("a certificate in {at} ends on {}; then {then}", day(last)))
     } else {
         None
     }
@@ -64,60 +76,122 @@ fn told_of(path: &Path, then: &str, certificate: &[u8], now: Timestamp) -> Optio
 
 /// The certificates in force.
 pub(super) struct Certificates {
-    config: TlsConfig,
-    current: RwLock<Current>,
-    watch: Mutex<Watch>,
+    /// Those of the start.
+    base: Arc<Held>,
+    /// Those of listeners that have their own, by their names in small letters.
+    own: RwLock<BTreeMap<String, Arc<Held>>>,
+    /// The Kafka listeners by such names.
+    listeners: BTreeMap<String, Protocol>,
+    /// Those of them where a start would not go on without asking for certificates: others can reach them, and nothing else says who comes.
+    guarded: BTreeSet<String>,
+    rules: MappingRules,
+    allow_dn_changes: bool,
+    allow_san_changes: bool,
 }
-
-/// What handshakes use.
-struct Current {
-    /// Where SASL or nobody says who a client is.
-    without_client: Arc<ServerConfig>,
-    /// Where a client's certificate does.
-    with_client: Arc<ServerConfig>,
-    /// Where HTTP/2 may be chosen.
-    https: Arc<ServerConfig>,
-}
-
-/// What is known of the files.
-struct Watch {
-    /// As they were when what is in force was read.
-    used: Vec<Stamp>,
-    /// As they were when they could not be used.
-    failed: Vec<Stamp>,
-    /// That failure has been told.
-    told: bool,
-}
-
-/// Tells whether a file, or what a link points to, has been replaced; none: there is no file.
-pub(super) type Stamp = Option<(SystemTime, u64, u64)>;
 
 impl Certificates {
     /// Reads the files; a start with unusable ones fails.
-    pub(super) fn load(config: &TlsConfig) -> Result<Self> {
-        let watch = Watch { used: stamps(config), failed: Vec::new(), told: false };
-        let current = read(config)?;
-        Ok(Certificates { config: config.clone(), current: RwLock::new(current), watch: Mutex::new(watch) })
+    pub(super) fn load(config: &TlsConfig, serve: &ServeConfig, settings: &BrokerConfig) -> Result<Self> {
+        let named = |listener: &KafkaListener| (listener.name.to_lowercase(), listener.protocol);
+        let guarded =
+            serve.kafka.iter().filter(|listener| !serve.allow_unauthenticated && safety::needs_certificates(listener));
+        Ok(Certificates {
+            base: Arc::new(Held::read(Sources::of_start(config))?),
+            own: RwLock::default(),
+            listeners: serve.kafka.iter().map(named).collect(),
+            guarded: guarded.map(|listener| named(listener).0).collect(),
+            rules: config.rules.clone(),
+            allow_dn_changes: settings.ssl_allow_dn_changes,
+            allow_san_changes: settings.ssl_allow_san_changes,
+        })
     }
 
-    /// What a listener of this protocol needs: always the newest.
-    pub(super) fn options(self: &Arc<Self>, protocol: Protocol) -> TlsOptions {
-        let certificates = Arc::clone(self);
-        let source = move || {
-            let current = certificates.current.read();
-            // As Kafka: whoever says by SASL who he is, is not asked for a certificate.
-            Arc::clone(if protocol.has_sasl() { &current.without_client } else { &current.with_client })
+    /// Takes up what listeners were given before this start. It must be usable: who asks less of clients than somebody has set, or shows
+    /// them another certificate, serves whom he should not.
+    pub(super) fn begin(&self, mut own: BTreeMap<String, ListenerTls>) -> Result<()> {
+        own.retain(|listener, _| {
+            let encrypted = self.encrypted(listener);
+            if let Err(why) = &encrypted {
+                warn!("listener.name.{listener}.ssl.… has no effect: {why}");
+            }
+            encrypted.is_ok()
+        });
+        *self.own.write() = self.read_own(&own).map_err(|why| {
+            anyhow!("TLS that a listener was given while the server ran (listener.name.….ssl.…) cannot be used: {why}")
+        })?;
+        Ok(())
+    }
+
+    fn encrypted(&self, listener: &str) -> Result<(), String> {
+        match self.listeners.get(listener) {
+            Some(protocol) if protocol.has_tls() => Ok(()),
+            Some(_) => Err(format!("listener {listener} is not encrypted")),
+            None => Err(format!("{listener} is no encrypted Kafka listener")),
+        }
+    }
+
+    /// What has not changed stays what it is.
+    fn read_own(&self, own: &BTreeMap<String, ListenerTls>) -> Result<BTreeMap<String, Arc<Held>>, String> {
+        let before = self.own.read().clone();
+        let read = |(listener, tls): (&String, &ListenerTls)| {
+            let sources = self.base.sources.with(listener, tls)?;
+            if self.guarded.contains(listener) && sources.client_auth != ClientAuth::Required {
+                return Err(format!(
+                    "others can reach listener {listener}, and without ssl.client.auth=required nobody says who he is; a start with \
+                     --allow-unauthenticated allows that"
+                ));
+            }
+            let held = match before.get(listener).filter(|held| held.is_of(&sources)) {
+                Some(held) => Arc::clone(held),
+                None => Arc::new(Held::read(sources).map_err(|error| in_words(&format!("{error:#}")).into_owned())?),
+            };
+            Ok((listener.clone(), held))
         };
-        TlsOptions { source: Arc::new(source), rules: self.config.rules.clone() }
+        own.iter().map(read).collect()
+    }
+
+    /// Kafka's rule: a certificate is renewed while the server runs, not replaced by another's.
+    fn check_names(&self, before: &Held, after: &Held) -> Result<(), String> {
+        let (Some(old), Some(new)) = (before.certificate(), after.certificate()) else { return Ok(()) };
+        let (old_name, new_name) = (subject(&old).unwrap_or_default(), subject(&new).unwrap_or_default());
+        if !self.allow_dn_changes && !old_name.eq_ignore_ascii_case(&new_name) {
+            return Err(format!(
+                "the subject of {} is {new_name:?}, and that of the certificate in force {old_name:?}; a start with ssl.allow.dn.changes=true \
+                 allows that",
+                after.sources.cert
+            ));
+        }
+        let (old_names, new_names) = (alternative_names(&old), alternative_names(&new));
+        let lacking: Vec<&str> = old_names.difference(&new_names).map(String::as_str).collect();
+        if !self.allow_san_changes && !lacking.is_empty() {
+            return Err(format!(
+                "{} lacks subject alternative names of the certificate in force: {}; a start with ssl.allow.san.changes=true allows that",
+                after.sources.cert,
+                lacking.join(", ")
+            ));
+        }
+        Ok(())
+    }
+
+    /// What a listener has now.
+    fn of(&self, listener: &str) -> Arc<Held> {
+        self.own.read().get(listener).map_or_else(|| Arc::clone(&self.base), Arc::clone)
+    }
+
+    /// What a Kafka listener needs: always the newest.
+    pub(super) fn options(self: &Arc<Self>, listener: &KafkaListener) -> TlsOptions {
+        let (certificates, name, protocol) = (Arc::clone(self), listener.name.to_lowercase(), listener.protocol);
+        let source = move || certificates.of(&name).for_kafka(protocol);
+        TlsOptions { source: Arc::new(source), rules: self.rules.clone() }
     }
 
     /// What the HTTP listener needs.
     pub(super) fn https(self: &Arc<Self>) -> TlsSource {
-        let certificates = Arc::clone(self);
-        Arc::new(move || Arc::clone(&certificates.current.read().https))
+        let base = Arc::clone(&self.base);
+        Arc::new(move || base.for_http())
     }
 
-    /// Reads the files again whenever they have changed.
+    /// Reads files again whenever they have changed.
     pub(super) async fn keep_fresh(self: Arc<Self>, stop: CancellationToken) {
         loop {
             tokio::select! {
@@ -132,70 +206,34 @@ impl Certificates {
     }
 
     fn look(&self) {
-        let now = stamps(&self.config);
-        let mut watch = self.watch.lock();
-        if watch.used == now || (watch.told && watch.failed == now) {
-            return;
-        }
-        match read(&self.config) {
-            Ok(current) => {
-                *self.current.write() = current;
-                *watch = Watch { used: now, failed: Vec::new(), told: false };
-                info!(cert = %self.config.cert.display(), "read new certificates");
-            }
-            // The files are rarely replaced in one moment: what does not fit together yet has one more look before anybody is told.
-            Err(error) => {
-                watch.told = watch.failed == now;
-                watch.failed = now;
-                if watch.told {
-                    let error = format!("{error:#}");
-                    error!("the new certificates cannot be used; the old ones stay: {}", in_words(&error));
-                }
-            }
-        }
+        self.base.look();
+        let own: Vec<Arc<Held>> = self.own.read().values().cloned().collect();
+        own.iter().for_each(|held| held.look());
     }
 }
 
-fn stamps(config: &TlsConfig) -> Vec<Stamp> {
-    let files = [Some(&config.cert), Some(&config.key), config.client_ca.as_ref()];
-    files.into_iter().flatten().map(|path| stamp(path)).collect()
-}
-
-/// The stamp of what is there now.
-pub(super) fn stamp(path: &Path) -> Stamp {
-    let metadata = std::fs::metadata(path).ok()?;
-    Some((metadata.modified().ok()?, metadata.len(), metadata.ino()))
-}
-
-fn read(config: &TlsConfig) -> Result<Current> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let chain = pem::certificates(&config.cert)?;
-    if let Some(own) = chain.first() {
-        // Otherwise the key would be blamed too.
-        let parsed = ParsedCertificate::try_from(own);
-        parsed.with_context(|| format!("{} has an unusable certificate", config.cert.display()))?;
-    }
-    let key = pem::private_key(&config.key)?;
-    let fit = || format!("{} and {} cannot be used together", config.cert.display(), config.key.display());
-    let builder = || ServerConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions();
-    let without_client = builder()?.with_no_client_auth().with_single_cert(chain.clone(), key.clone_key());
-    let without_client = Arc::new(without_client.with_context(fit)?);
-    let with_client = match &config.client_ca {
-        Some(path) if config.client_auth != ClientAuth::None => {
-            let roots = Arc::new(pem::roots(path)?);
-            let verifier = WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(&provider));
-            let verifier = match config.client_auth {
-                ClientAuth::Required => verifier,
-                ClientAuth::None | ClientAuth::Requested => verifier.allow_unauthenticated(),
-            };
-            let builder = builder()?.with_client_cert_verifier(verifier.build()?);
-            Arc::new(builder.with_single_cert(chain, key).with_context(fit)?)
+impl TlsListeners for Certificates {
+    fn prepare(self: Arc<Self>, own: &BTreeMap<String, ListenerTls>) -> Result<InForce, String> {
+        own.keys().try_for_each(|listener| self.encrypted(listener))?;
+        let (before, after) = (self.own.read().clone(), self.read_own(own)?);
+        let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+        let mut changed = Vec::new();
+        for name in names {
+            let of = |all: &BTreeMap<String, Arc<Held>>| Arc::clone(all.get(name).unwrap_or(&self.base));
+            let (old, new) = (of(&before), of(&after));
+            if !Arc::ptr_eq(&old, &new) {
+                self.check_names(&old, &new)?;
+                changed.push((name.clone(), new));
+            }
         }
-        _ => Arc::clone(&without_client),
-    };
-    let mut https = (*without_client).clone();
-    https.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(Current { without_client, with_client, https: Arc::new(https) })
+        Ok(Box::new(move || {
+            *self.own.write() = after;
+            for (listener, held) in changed {
+                info!(listener, cert = %held.sources.cert, "new connections of a listener have other TLS settings");
+                warnings(&held.sources).unwrap_or_default().iter().for_each(|warning| warn!(listener, "{warning}"));
+            }
+        }))
+    }
 }
 
 #[cfg(test)]
@@ -220,12 +258,50 @@ mod tests {
             (ends - 14 * DAY + 1, Some("ends on 2026-03-01T00:00:00.000Z; then clients turn away")),
             (ends + 1, Some("has ended, on 2026-03-01T00:00:00.000Z: clients turn away")),
         ] {
-            let heard = told_of(Path::new("x.pem"), "clients turn away", certificate.der(), Timestamp(now));
+            let heard = told_of(&"x.pem", "clients turn away", certificate.der(), Timestamp(now));
             match (heard, told) {
                 (None, None) => {}
                 (Some(heard), Some(told)) => assert!(heard.contains(told) && heard.contains("x.pem"), "{heard}"),
                 other => panic!("{now}: {other:?}"),
             }
         }
+    }
+
+    #[test]
+    fn a_listener_that_others_reach_goes_on_asking_for_certificates() {
+        let folder = tidelog_harness::tempfile::tempdir().unwrap();
+        let key = KeyPair::generate().unwrap();
+        let certificate = CertificateParams::new(vec!["localhost".to_owned()]).unwrap().self_signed(&key).unwrap();
+        let file = folder.path().join("both.pem");
+        std::fs::write(&file, certificate.pem() + &key.serialize_pem()).unwrap();
+        let config = TlsConfig {
+            cert: file.clone(),
+            key: file.clone(),
+            client_ca: Some(file),
+            client_auth: ClientAuth::Required,
+            rules: MappingRules::default(),
+        };
+        let certificates = Arc::new(Certificates {
+            base: Arc::new(Held::read(Sources::of_start(&config)).unwrap()),
+            own: RwLock::default(),
+            listeners: [("ssl".to_owned(), Protocol::Ssl), ("plain".to_owned(), Protocol::Plaintext)].into(),
+            guarded: ["ssl".to_owned()].into(),
+            rules: config.rules.clone(),
+            allow_dn_changes: false,
+            allow_san_changes: false,
+        });
+        let asks = |listener: &str, auth: &str| {
+            let own = ListenerTls { client_auth: Some(auth.to_owned()), ..ListenerTls::default() };
+            Arc::clone(&certificates).prepare(&[(listener.to_owned(), own)].into()).map(drop)
+        };
+        assert_eq!(asks("ssl", "required"), Ok(()));
+        for less in ["none", "requested"] {
+            assert!(asks("ssl", less).unwrap_err().contains("--allow-unauthenticated"), "{less}");
+        }
+        assert_eq!(asks("plain", "none").unwrap_err(), "listener plain is not encrypted");
+        assert_eq!(asks("http", "none").unwrap_err(), "http is no encrypted Kafka listener");
+        let own = ListenerTls { client_auth: Some("none".to_owned()), ..ListenerTls::default() };
+        assert!(certificates.begin([("ssl".to_owned(), own.clone())].into()).is_err(), "nor does a start");
+        assert!(certificates.begin([("plain".to_owned(), own)].into()).is_ok(), "it has no effect any more");
     }
 }

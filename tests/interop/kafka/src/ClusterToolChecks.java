@@ -74,6 +74,15 @@ final class ClusterToolChecks {
         Tool.run(CONFIGS, "--alter --add-config num.io.threads=9,log.cleaner.threads=2" + one).ok();
         Tool.run(CONFIGS, "--describe" + one).ok().prints("num.io.threads=9 ").prints("log.cleaner.threads=2 ");
         Tool.run(CONFIGS, "--alter --delete-config num.io.threads,log.cleaner.threads" + one).ok();
+        // Of one listener; as in Kafka threads are at most doubled at once, and what a listener cannot have is refused.
+        String threads = "listener.name.plaintext.num.network.threads";
+        Tool.run(CONFIGS, "--alter --add-config " + threads + "=7" + one).fails("should not be greater than double the current value 3");
+        Tool.run(CONFIGS, "--alter --add-config " + threads + "=6" + one).ok();
+        Tool.run(CONFIGS, "--describe" + one).ok().prints(threads + "=6 ");
+        Tool.run(CONFIGS, "--alter --delete-config " + threads + one).ok();
+        String keystore = "listener.name.plaintext.ssl.keystore.location=/etc/tidelog/none.pem";
+        Tool.run(CONFIGS, "--alter --add-config " + keystore + one).fails("There is no encrypted listener");
+        Tool.run(CONFIGS, "--alter --add-config " + keystore + all).fails("broker id must be specified");
         Tool.run(CONFIGS, "--alter --delete-config message.max.bytes" + one).ok();
         Tool.run(CONFIGS, "--alter --delete-config log.retention.ms" + all).ok();
         Tool.run(CONFIGS, "--describe" + one).ok().lacks("message.max.bytes");

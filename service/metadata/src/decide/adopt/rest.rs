@@ -9,7 +9,7 @@ use tidelog_model::{
 };
 
 use super::Told;
-use crate::broker_config::{BrokerConfig, BrokerOverrides};
+use crate::broker_config::{BrokerConfig, BrokerOverrides, is_listener_tls};
 use crate::client_metrics::ClientMetricsOverrides;
 use crate::decide::Refusal;
 use crate::decide::acls::check_acl;
@@ -116,10 +116,14 @@ fn broker_settings(kraft: &KraftImage, node: NodeId, told: &mut Told, writes: &m
                 continue;
             }
         };
+        // Its files and keys are of another installation, and a start without them would be refused.
+        let (tls, texts): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            texts.clone().into_iter().partition(|(name, _)| is_listener_tls(name));
+        tls.keys().for_each(|setting| told.tell("TLS of listeners, which is set under [tls] here, or anew", setting));
         let refuse = |setting: &str| {
             told.tell("settings of brokers that are not known here or only at the start (table [broker])", setting);
         };
-        let overrides: BrokerOverrides = possible(texts, refuse);
+        let overrides: BrokerOverrides = possible(&texts, refuse);
         count += overrides.iter().count();
         if !overrides.is_empty() {
             writes.push(Write::put(Key::BrokerConfigs(to), overrides.encode()));

@@ -212,6 +212,13 @@ fn broker_settings_change_for_one_or_all() {
         let refused = alter(None, &[change(Set, name, Some(value))]).unwrap_err();
         assert_eq!(refused.error, KafkaError::InvalidRequest, "{name}: Kafka's code for what a broker does not take");
     }
+    for name in ["listener.name.http.ssl.keystore.location", "cordoned.log.dirs"] {
+        let value = if name == "cordoned.log.dirs" { "" } else { "/x.pem" };
+        let refused = alter(None, &[change(Set, name, Some(value))]).unwrap_err();
+        assert!(refused.message.ends_with(&format!("broker id must be specified: [{name}]")), "{}", refused.message);
+        assert_eq!(alter(Some(NodeId(1)), &[change(Set, name, Some(value))]), Ok(true));
+        assert_eq!(alter(Some(NodeId(1)), &[change(Delete, name, None)]), Ok(true));
+    }
     // In steps, for one broker and for all.
     let threads = |count: &str| change(Set, "listener.name.http.num.network.threads", Some(count));
     assert_eq!(alter(None, &[threads("7")]).unwrap_err().error, KafkaError::InvalidRequest);

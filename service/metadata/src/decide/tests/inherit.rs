@@ -232,7 +232,8 @@ fn what_is_no_topic_is_taken_over_or_told() {
         "",
         &[("message.max.bytes", "7"), ("log.cleaner.threads", " 2 "), ("queued.max.requests", "2")],
     );
-    set(&mut kraft, resource::BROKER, "1", &[("log.segment.bytes", "2000000")]);
+    let tls = ("listener.name.ssl.ssl.keystore.location", "/of/another/machine.pem");
+    set(&mut kraft, resource::BROKER, "1", &[("log.segment.bytes", "2000000"), tls]);
     set(&mut kraft, resource::BROKER, "2", &[("log.segment.bytes", "2000000")]);
     set(&mut kraft, resource::GROUP, "g", &[("consumer.session.timeout.ms", "50000"), ("share.x", "1")]);
     set(&mut kraft, resource::CLIENT_METRICS, "sub", &[("interval.ms", "1000"), ("future", "1")]);
@@ -263,6 +264,7 @@ fn what_is_no_topic_is_taken_over_or_told() {
     for line in [
         "settings of other brokers: 2",
         "(table [broker]): queued.max.requests",
+        "set under [tls] here, or anew: listener.name.ssl.ssl.keystore.location",
         "not known here: share.x of g",
         "not known here: future of sub",
         "possible here: future of user=alice",

@@ -1,0 +1,76 @@
+//! The own TLS of encrypted listeners, changed while the server runs (KIP-226, KIP-651). Decides when it is judged and when it holds; whoever
+//! opened the listeners reads the certificates ([`TlsListeners`]).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tidelog_metadata::broker_config::{ListenerTls, is_listener_tls};
+use tidelog_metadata::decide::{ConfigEdit, Settings, altered_broker_configs};
+use tidelog_metadata::{BrokerOverrides, ConfigError};
+use tidelog_model::{KafkaError, NodeId};
+use tokio::sync::OwnedMutexGuard;
+
+use crate::BrokerError;
+use crate::broker::Broker;
+
+/// Puts what was judged in force.
+pub type InForce = Box<dyn FnOnce() + Send>;
+
+/// The encrypted listeners of this process.
+pub trait TlsListeners: Send + Sync {
+    /// Reads and judges what listeners say of their TLS, by their names in small letters; listeners that are not named have what all have.
+    /// Nothing changes until the result is called. An error is one sentence, without a secret.
+    fn prepare(self: Arc<Self>, own: &BTreeMap<String, ListenerTls>) -> Result<InForce, String>;
+}
+
+/// A change of listeners' TLS that was judged, and keeps others waiting until it holds or is given up.
+pub(crate) struct PreparedTls {
+    in_force: InForce,
+    _alone: OwnedMutexGuard<()>,
+}
+
+impl PreparedTls {
+    /// New connections have it from now on.
+    pub(crate) fn hold(self) {
+        (self.in_force)();
+    }
+}
+
+impl Broker {
+    /// What this broker's listeners say of their own TLS, as it is stored.
+    pub fn listener_tls(&self) -> Result<BTreeMap<String, ListenerTls>, ConfigError> {
+        let image = self.image();
+        image
+            .broker_configs(Some(self.node()))
+            .map_or_else(|| Ok(BTreeMap::new()), |stored| stored.value.listener_tls())
+    }
+
+    /// Judges what an edit would make of listeners' TLS, files and all; nothing if it is about something else.
+    pub(crate) async fn prepare_tls(
+        &self,
+        node: Option<NodeId>,
+        edit: &ConfigEdit,
+    ) -> Result<Option<PreparedTls>, BrokerError> {
+        let names_some = edit.names().any(is_listener_tls);
+        let has_some = |configs: &BrokerOverrides| configs.iter().any(|(name, _)| is_listener_tls(name));
+        let image = self.image();
+        let drops_some = matches!(edit, ConfigEdit::Replace(_))
+            && image.broker_configs(node).is_some_and(|stored| has_some(&stored.value));
+        if node.is_none() || !(names_some || drops_some) {
+            return Ok(None);
+        }
+        let invalid = |message: String| BrokerError::new(KafkaError::InvalidRequest, message);
+        let listeners = self.tls_listeners().ok_or_else(|| invalid("There is no encrypted listener.".to_owned()))?;
+        let alone = self.tls_changes().lock_owned().await;
+        // Others may have been first.
+        let image = self.image();
+        let defaults = self.topic_defaults(&image);
+        let settings = Settings { broker: self.config(), defaults: &defaults };
+        let after = altered_broker_configs(&image, settings, node, edit)?;
+        let own = after.listener_tls().map_err(|error| invalid(error.to_string()))?;
+        // Files are read.
+        let prepared = tokio::task::spawn_blocking(move || listeners.prepare(&own)).await;
+        let prepared = prepared.unwrap_or_else(|_| Err("the certificates could not be read".to_owned()));
+        Ok(Some(PreparedTls { in_force: prepared.map_err(invalid)?, _alone: alone }))
+    }
+}
