@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use futures::future::join_all;
 use tidelog_coordinator::group::GroupConfig;
 use tidelog_coordinator::transaction::TransactionConfig;
 use tidelog_log::{Disk, FileCache, RemoteLog, SyncFs};
@@ -281,7 +280,7 @@ impl Broker {
         let holds = async {
             reconciled.wait_for(|seen| *seen >= revision).await.ok()?;
             // One that ends takes no settings any more.
-            join_all(self.inner.replicas.settings_to_come()).await;
+            self.inner.replicas.settings_hold().await;
             self.connection_limits_hold().await;
             Some(())
         };

@@ -136,9 +136,11 @@ impl Broker {
                 continue;
             }
             tokio::time::sleep(pause).await;
-            let image = self.image();
-            let defaults = self.topic_defaults(&image);
-            let opened = self.replicas().reopen(&image, |topic| self.topic_config(&image, topic, &defaults)).await;
+            let config = |topic| {
+                let image = self.image();
+                self.topic_config(&image, topic, &self.topic_defaults(&image))
+            };
+            let opened = self.replicas().reopen(&self.image(), config).await;
             pause = if opened { REOPEN_FIRST } else { (pause * 2).min(REOPEN_MOST) };
         }
     }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use futures::future::join_all;
 use parking_lot::{Mutex, RwLock};
 use tidelog_log::{Log, LogConfig, LogError, datadir};
 use tidelog_metadata::{ClusterImage, Partition as PartitionImage, TopicConfig};
@@ -16,7 +17,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::core::Core;
 use crate::limits::OPENING_AT_ONCE;
-use crate::replica::{Holds, Replica, may_be_remote};
+use crate::replica::{Replica, may_be_remote};
 
 type Key = (TopicId, PartitionIndex);
 
@@ -27,13 +28,28 @@ pub(crate) type Led = Box<dyn Fn(&Arc<Replica>) + Send + Sync>;
 #[derive(Clone)]
 enum Hosted {
     /// Its log is being recovered.
-    Opening(TopicPartition),
+    Opening(TopicPartition, Asked),
     /// It serves.
     Leading(Arc<Replica>),
     /// Its log cannot be opened; everything else goes on.
     Offline(TopicPartition, Reason),
     /// The same for everybody who asks, but it is tried again at this moment: its files are in use.
-    Reopening(TopicPartition),
+    Reopening(TopicPartition, Asked),
+}
+
+/// The settings of a log that is being opened.
+#[derive(Clone)]
+struct Asked {
+    /// With which its opening began.
+    first: Arc<TopicConfig>,
+    /// The last that the image gave since.
+    latest: Arc<TopicConfig>,
+}
+
+impl Asked {
+    fn new(config: &Arc<TopicConfig>) -> Self {
+        Asked { first: Arc::clone(config), latest: Arc::clone(config) }
+    }
 }
 
 /// Why a log could not be opened.
@@ -50,13 +66,28 @@ impl Hosted {
     fn partition(&self) -> TopicPartition {
         match self {
             Hosted::Leading(replica) => replica.id.topic_partition(),
-            Hosted::Opening(id) | Hosted::Offline(id, _) | Hosted::Reopening(id) => id.clone(),
+            Hosted::Opening(id, _) | Hosted::Offline(id, _) | Hosted::Reopening(id, _) => id.clone(),
+        }
+    }
+
+    /// The settings that it will have once it is open.
+    fn asked(&self) -> Option<&Asked> {
+        match self {
+            Hosted::Opening(_, asked) | Hosted::Reopening(_, asked) => Some(asked),
+            Hosted::Leading(_) | Hosted::Offline(..) => None,
+        }
+    }
+
+    fn asked_mut(&mut self) -> Option<&mut Asked> {
+        match self {
+            Hosted::Opening(_, asked) | Hosted::Reopening(_, asked) => Some(asked),
+            Hosted::Leading(_) | Hosted::Offline(..) => None,
         }
     }
 
     /// Is its log known to be of no use now?
     fn is_offline(&self) -> bool {
-        matches!(self, Hosted::Offline(..) | Hosted::Reopening(_))
+        matches!(self, Hosted::Offline(..) | Hosted::Reopening(..))
     }
 
     /// Does it serve, or is it known that it will not?
@@ -117,8 +148,8 @@ impl Replicas {
         match self.hosted.read().get(&(topic, partition)) {
             Some(Hosted::Leading(replica)) => Ok(Arc::clone(replica)),
             // Clients look again, and Java's consumer throws on anything else.
-            Some(Hosted::Opening(_)) => Err(KafkaError::NotLeaderOrFollower),
-            Some(Hosted::Offline(..) | Hosted::Reopening(_)) => Err(KafkaError::KafkaStorageError),
+            Some(Hosted::Opening(..)) => Err(KafkaError::NotLeaderOrFollower),
+            Some(Hosted::Offline(..) | Hosted::Reopening(..)) => Err(KafkaError::KafkaStorageError),
             None => Err(KafkaError::NotLeaderOrFollower),
         }
     }
@@ -138,7 +169,7 @@ impl Replicas {
             .values()
             .filter_map(|hosted| match hosted {
                 Hosted::Leading(replica) => Some(Arc::clone(replica)),
-                Hosted::Opening(_) | Hosted::Offline(..) | Hosted::Reopening(_) => None,
+                Hosted::Opening(..) | Hosted::Offline(..) | Hosted::Reopening(..) => None,
             })
             .collect()
     }
@@ -186,9 +217,18 @@ impl Replicas {
             .all(|(topic, index, _)| hosted.get(&(topic.id, index)).is_some_and(Hosted::is_settled))
     }
 
-    /// Settings that partitions have been given and do not have yet. Whoever awaits all of it knows that they hold.
-    pub(crate) fn settings_to_come(&self) -> Vec<Holds> {
-        self.all().iter().filter_map(|replica| replica.settings_to_come()).collect()
+    /// Waits for the settings that partitions have been given and do not have yet: those that serve, and those that were being opened
+    /// with others.
+    pub(crate) async fn settings_hold(&self) {
+        // It ends with this broker's partitions only.
+        let _ = self.changes().wait_for(|_| !self.any_follows()).await;
+        join_all(self.all().iter().filter_map(|replica| replica.settings_to_come())).await;
+    }
+
+    /// Is a log being opened whose settings have changed meanwhile?
+    pub(crate) fn any_follows(&self) -> bool {
+        let follows = |asked: &Asked| asked.latest != asked.first;
+        self.hosted.read().values().filter_map(Hosted::asked).any(follows)
     }
 
     /// Opens what is new, gives up what is gone, passes changed settings on.
@@ -210,12 +250,29 @@ impl Replicas {
                     if self.ending.lock().contains_key(&id.topic_partition()) {
                         continue;
                     }
-                    self.hosted.write().insert(key, Hosted::Opening(id.topic_partition()));
+                    self.hosted.write().insert(key, Hosted::Opening(id.topic_partition(), Asked::new(&config)));
                     self.open(id, Arc::clone(partition), config);
                 }
                 Some(Hosted::Leading(replica)) => replica.follow(config),
+                Some(hosted) if hosted.asked().is_some_and(|asked| asked.latest != config) => {
+                    self.follow_opening(&key, config);
+                }
                 Some(_) => {}
             }
+        }
+    }
+
+    /// Settings of a log that was being opened a moment ago.
+    fn follow_opening(&self, key: &Key, config: Arc<TopicConfig>) {
+        let mut hosted = self.hosted.write();
+        match hosted.get_mut(key) {
+            Some(Hosted::Leading(replica)) => replica.follow(config),
+            Some(hosted) => {
+                if let Some(asked) = hosted.asked_mut() {
+                    asked.latest = config;
+                }
+            }
+            None => {}
         }
     }
 
@@ -233,7 +290,7 @@ impl Replicas {
             ending.insert(partition.clone(), *topic);
             match hosted {
                 // Its opening ends first, and has the folder until then; the next change comes back to it.
-                Hosted::Opening(_) | Hosted::Reopening(_) => return true,
+                Hosted::Opening(..) | Hosted::Reopening(..) => return true,
                 Hosted::Offline(..) => {
                     offline.push(TopicIdPartition {
                         id: *topic,
@@ -328,7 +385,7 @@ impl Replicas {
     }
 
     /// Tries again to open what a full disk kept from opening, one after the other; ends with the first for which there is still no room.
-    /// True if none waits any more.
+    /// True if none waits any more. `configs` tells a topic's settings as they are when it is called.
     pub(crate) async fn reopen(
         self: &Arc<Self>,
         image: &ClusterImage,
@@ -345,12 +402,17 @@ impl Replicas {
         for (key, name) in waiting {
             let Some(partition) = image.partition(key.0, key.1) else { continue };
             let id = TopicIdPartition { id: key.0, topic: name.topic.clone(), partition: key.1 };
-            match self.hosted.write().get_mut(&key) {
-                Some(hosted @ Hosted::Offline(..)) => *hosted = Hosted::Reopening(name.clone()),
+            let config = match self.hosted.write().get_mut(&key) {
+                Some(hosted @ Hosted::Offline(..)) => {
+                    // Read here, so that each later change finds that it is being opened.
+                    let config = configs(key.0);
+                    *hosted = Hosted::Reopening(name.clone(), Asked::new(&config));
+                    config
+                }
                 // Its topic is gone, and it with it.
                 _ => continue,
-            }
-            match durable(self.try_open(&id, Arc::clone(partition), configs(key.0)).await).await {
+            };
+            match durable(self.try_open(&id, Arc::clone(partition), config).await).await {
                 Ok(replica) => {
                     info!(partition = %id, "there is room: the partition serves again");
                     self.settle(&id, Hosted::Leading(replica));
@@ -387,11 +449,17 @@ impl Replicas {
         if let Hosted::Leading(replica) = &hosted {
             self.by_timer.lock().insert(replica.key, Arc::clone(replica));
         }
-        self.hosted.write().insert((id.id, id.partition), hosted.clone());
+        let key = (id.id, id.partition);
+        let mut all = self.hosted.write();
+        if let (Hosted::Leading(replica), Some(asked)) = (&hosted, all.get(&key).and_then(Hosted::asked)) {
+            replica.follow(Arc::clone(&asked.latest));
+        }
+        all.insert(key, hosted.clone());
+        drop(all);
         match &hosted {
             Hosted::Leading(replica) => (self.led)(replica),
             Hosted::Offline(_, Reason::Full) => self.full.notify_one(),
-            Hosted::Opening(_) | Hosted::Offline(..) | Hosted::Reopening(_) => {}
+            Hosted::Opening(..) | Hosted::Offline(..) | Hosted::Reopening(..) => {}
         }
         self.version.send_modify(|version| *version += 1);
     }

@@ -39,7 +39,6 @@ pub(crate) use local_log::TierSource;
 pub(crate) use maintain::Maintenance;
 pub(crate) use queue::{AppendWork, Work};
 pub(crate) use read::HotRead;
-pub(crate) use settings::Holds;
 pub(crate) use traffic::Counted;
 pub(crate) use transactions::{Decided, TransactionHost, TransactionWork};
 

@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use super::{Maintenance, Replica, Work};
 
 /// Ends when settings hold, or when they never will because the replica has ended.
-pub(crate) type Holds = Shared<oneshot::Receiver<()>>;
+pub(super) type Holds = Shared<oneshot::Receiver<()>>;
 
 /// What the image says, and whether the log thread has still to hear of it.
 pub(super) struct Settings {

@@ -1,6 +1,7 @@
 //! Settings that change while the broker runs, and what they change.
 
 use super::busy::hold_up;
+use super::room::on_a_small_disk;
 use super::*;
 
 #[tokio::test]
@@ -23,6 +24,25 @@ async fn a_brokers_setting_reaches_the_topics_that_set_nothing() {
     fixture.broker.alter_broker_configs(&fixture.caller, "", vec![back], false).await.unwrap();
     until("the default holds", || replica.config().max_message_bytes == 1_048_588).await;
     fixture.produce("plain", &[&long], Acks::All).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_is_answered_when_a_partition_that_was_being_opened_has_it_too() {
+    let (fixture, disk) = on_a_small_disk().await;
+    let (waits, go) = disk.hold_flush(fixture.directory.path().join("data/events-0"));
+    let (broker, caller) = (fixture.broker.clone(), fixture.caller.clone());
+    let topic = NewTopic { name: "events".into(), ..NewTopic::default() };
+    let created = tokio::spawn(async move { broker.create_topics(&caller, vec![topic], false).await.remove(0) });
+    until("the topic's first flush waits", || waits.try_recv().is_ok()).await;
+    let set = (ConfigOperation::Set, Some("2000".into()));
+    let change = ConfigChange { name: "max.message.bytes".into(), operation: set.0, value: set.1 };
+    let (broker, caller) = (fixture.broker.clone(), fixture.caller.clone());
+    let changed = tokio::spawn(async move { broker.alter_topic_configs(&caller, "events", vec![change], false).await });
+    until("the partition shall have it", || fixture.broker.replicas().any_follows()).await;
+    drop(go);
+    changed.await.unwrap().unwrap();
+    assert_eq!(fixture.replica("events", 0).config().max_message_bytes, 2_000);
+    created.await.unwrap().unwrap();
 }
 
 #[tokio::test]
