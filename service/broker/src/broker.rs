@@ -511,6 +511,7 @@ fn core(
         disk_failed: AtomicBool::new(false),
         disk: Arc::clone(&data_dir.disk),
         room: Room::new(Arc::clone(&data_dir.disk), data_dir.path.clone()),
+        producers: Arc::default(),
         sync_fs: SyncFs::open(&data_dir.path).map_err(failed)?,
         foreign_writes: options.foreign_writes.clone(),
         files: FileCache::new(OPEN_FILES),

@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 use crate::Observer;
 use crate::checkpoints::CheckpointFiles;
 use crate::options::ForeignWrites;
+use crate::producer_room::ProducerRoom;
 use crate::replica::{Decided, Replica};
 use crate::room::Room;
 use crate::shell::clock::Clock;
@@ -35,6 +36,8 @@ pub(crate) struct Core {
     pub(crate) disk: Arc<dyn Disk>,
     /// What clients may still take of it.
     pub(crate) room: Room,
+    /// What all partitions' producers take of the memory.
+    pub(crate) producers: Arc<ProducerRoom>,
     pub(crate) files: Arc<FileCache>,
     pub(crate) checkpoints: Arc<CheckpointFiles>,
     /// Told when some partition has grown so much that its recovery point shall follow.

@@ -49,6 +49,7 @@ mod marking;
 mod observer;
 mod options;
 mod producer_ids;
+mod producer_room;
 mod producers;
 mod quorum;
 mod quotas;

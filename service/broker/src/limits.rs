@@ -101,6 +101,13 @@ pub(crate) const ROOM_STEP: i64 = 8 * 1024 * 1024;
 /// What a new partition may take of the disk, bytes: its files and its metadata.
 pub(crate) const PARTITION_BYTES: usize = 16 * 1024;
 
+/// Memory of the producers that all partitions remember, bytes: some 16 partitions may have all that one may. What is beyond it is
+/// [`PRODUCERS_LEAST_BYTES`] of each partition, and those of open transactions, for each of which its coordinator has as much.
+pub(crate) const PRODUCERS_BUDGET_BYTES: usize = 256 * 1024 * 1024;
+
+/// What each partition has of it, whatever others take, bytes: some 50 producers at a time.
+pub(crate) const PRODUCERS_LEAST_BYTES: usize = 16 * 1024;
+
 /// Longest pause between two searches for logs to compact, whatever `log.cleaner.backoff.ms` says: a timer takes no longer one.
 pub(crate) const MAX_CLEANER_BACKOFF: Duration = Duration::from_secs(365 * 24 * 3_600);
 
@@ -194,6 +201,8 @@ const _: () = assert!(COORDINATOR_PATIENCE_LEAST.as_millis() <= COORDINATOR_PATI
 const _: () = assert!(COLD_BUDGET_BYTES >= 2 * MAX_COLD_READS * COLD_READ_BYTES);
 const _: () = assert!(
     MAX_DELEGATION_TOKENS_OF_ONE
+const _: () = assert!(PRODUCERS_BUDGET_BYTES / 2 >= tidelog_record::ProducerBounds::DEFAULT.most);
+const _: () = assert!(PRODUCERS_LEAST_BYTES <= tidelog_record::ProducerBounds::DEFAULT.silent);
         * (MAX_TOKEN_ID_BYTES + 64 + (MAX_TOKEN_RENEWERS + 2) * (MAX_USER_BYTES + "User:".len()))
         <= MAX_DESCRIBED_TOKEN_BYTES
 );

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use tidelog_model::{Deadline, KafkaError, LeaderEpoch, NodeId, Now, Offset, ProducerId};
-use tidelog_record::BatchSums;
+use tidelog_record::limits::PRODUCER_MAY_RETRY;
+use tidelog_record::{BatchSums, ProducerBounds};
 
 use crate::proposal::{Acks, Intent, Overlay, Placed, Proposal, Verdict};
 use crate::replicas::{InSync, ReplicaEnds};
@@ -66,6 +67,8 @@ pub struct Partition {
     waiting: Waiting,
     /// The log end that the proposal being written builds on; one at a time.
     writing: Option<Offset>,
+    /// Monotonic time of the last batch that was refused because there was no room for its producer.
+    crowded: Option<Duration>,
     /// Set when the log can take no more.
     offline: bool,
 }
@@ -95,6 +98,7 @@ impl Partition {
             verifications: Verifications::default(),
             waiting: Waiting::default(),
             writing: None,
+            crowded: None,
             offline: false,
         }
     }
@@ -127,19 +131,25 @@ impl Partition {
         self.sums.transactions.open_of(producer_id).is_some()
     }
 
+    /// What the partition's producers may take from now on: whoever hosts many partitions gives each its part of the memory.
+    pub fn set_producer_bounds(&mut self, bounds: ProducerBounds, now: Now) {
+        self.sums.producers.set_bounds(bounds, now);
+    }
+
     /// Forgets producers that were silent for `expiration` (`producer.id.expiration.ms`).
     pub fn expire_producers(&mut self, now: Now, expiration: Duration) {
         self.sums.producers.expire(now, expiration);
         self.verifications.expire(now, expiration);
     }
 
-    /// Decides offsets for everything that waits. Nothing moves; exactly one of [`written`](Self::written) and
+    /// Decides offsets for everything that waits. Nothing of the log moves; exactly one of [`written`](Self::written) and
     /// [`write_failed`](Self::write_failed) must follow before the next proposal.
     pub fn propose(&mut self, now: Now, intents: &[Intent]) -> Proposal {
         debug_assert!(self.writing.is_none(), "one proposal at a time");
         let first = self.in_sync.own().written;
         let mut end = first;
-        let mut overlay = Overlay::new(&self.sums, &self.verifications);
+        let is_crowded = self.crowded.is_some_and(|last| last.saturating_add(PRODUCER_MAY_RETRY) > now.monotonic);
+        let mut overlay = Overlay::new(&self.sums, &self.verifications, is_crowded);
         let placed = intents
             .iter()
             .map(|intent| {
@@ -153,8 +163,11 @@ impl Partition {
                 Placed { intent: *intent, verdict }
             })
             .collect();
-        let (aborted, crowded_out) = (overlay.aborted, overlay.crowded_out);
+        let (aborted, crowded_out, is_full) = (overlay.aborted, overlay.crowded_out, overlay.is_full);
         self.writing = Some(first);
+        if is_full {
+            self.crowded = Some(now.monotonic);
+        }
         Proposal { epoch: self.epoch, first, end, placed, aborted, crowded_out }
     }
 
@@ -324,11 +337,6 @@ impl Partition {
     /// The leader epoch.
     pub fn epoch(&self) -> LeaderEpoch {
         self.epoch
-    }
-
-    /// Producers that were forgotten so far because they took more than their room.
-    pub fn forgotten_producers(&self) -> u64 {
-        self.sums.producers.evicted()
     }
 
     /// Producer states, leader epochs and transactions: what snapshots and lookups are made from.

@@ -131,12 +131,17 @@ pub(crate) struct Overlay<'a> {
     settled: BTreeSet<ProducerId>,
     pub(crate) aborted: Vec<AbortedTransaction>,
     pub(crate) crowded_out: usize,
+    /// Was a new producer refused a moment ago?
+    is_crowded: bool,
+    /// Was one refused now, for want of room?
+    pub(crate) is_full: bool,
 }
 
 impl<'a> Overlay<'a> {
-    pub(crate) fn new(sums: &'a BatchSums, verifications: &'a Verifications) -> Self {
+    pub(crate) fn new(sums: &'a BatchSums, verifications: &'a Verifications, is_crowded: bool) -> Self {
         let (pending, settled) = (BTreeMap::new(), BTreeSet::new());
-        Overlay { sums, verifications, pending, settled, aborted: Vec::new(), crowded_out: 0 }
+        let (aborted, crowded_out, is_full) = (Vec::new(), 0, false);
+        Overlay { sums, verifications, pending, settled, aborted, crowded_out, is_crowded, is_full }
     }
 
     /// Places one batch at `base_offset` if its producer may write it there.
@@ -171,7 +176,7 @@ impl<'a> Overlay<'a> {
             self.check_verified(header, verified)?;
         }
         judged?;
-        self.check_room(producer_id, origin, now)?;
+        self.check_room(header, origin, now)?;
         if transactional && origin == Origin::Client {
             self.check_first_sequence(header)?;
         }
@@ -183,10 +188,16 @@ impl<'a> Overlay<'a> {
     }
 
     /// NOT_ENOUGH_REPLICAS, which every client tries again later and knows that nothing was written: the partition cannot remember another
-    /// producer without forgetting one that may still send a batch again.
-    fn check_room(&mut self, producer_id: ProducerId, origin: Origin, now: Now) -> Result<(), KafkaError> {
-        let is_new = origin == Origin::Client && self.known(producer_id).is_none();
-        if is_new && !self.sums.producers.has_room(self.pending.len(), now) {
+    /// producer without forgetting one that may still send a batch again. Or it could not a moment ago, and the batch is not its producer's
+    /// first: that one may have been refused then, and would be out of order behind this one. Who was known once, and was forgotten, waits
+    /// with the new ones, or begins a new epoch.
+    fn check_room(&mut self, header: &BatchHeader, origin: Origin, now: Now) -> Result<(), KafkaError> {
+        if origin != Origin::Client || self.known(header.producer_id).is_some() {
+            return Ok(());
+        }
+        let is_full = !self.sums.producers.has_room(self.pending.len(), now);
+        self.is_full |= is_full;
+        if is_full || (self.is_crowded && header.base_sequence != Sequence(0)) {
             self.crowded_out += 1;
             return Err(KafkaError::NotEnoughReplicas);
         }

@@ -96,6 +96,27 @@ fn new_producers_wait_rather_than_that_others_are_forgotten_who_may_send_again()
     assert_eq!(error, Verdict::Reject(KafkaError::NotEnoughReplicas));
 }
 
+/// A new producer sends its batches one behind the other. The first is refused, and meanwhile there is room.
+#[test]
+fn a_new_producers_second_batch_is_not_taken_before_its_first() {
+    let sums = BatchSums { producers: ProducerStates::with_max_bytes(1), ..BatchSums::default() };
+    let zero = Offset::ZERO;
+    let mut partition = Partition::lead(NodeId(0), LeaderEpoch(3), Durability::PageCache, sums, zero, zero);
+    let mut append = |at: u64, producer: i64, sequence: i32| {
+        let proposal = partition.propose(now(at), &[intent(1, idempotent(1, producer, sequence), Acks::Leader)]);
+        partition.written(now(at), &proposal).replies[0].result.map(|offset| offset.0)
+    };
+    assert_eq!(append(0, 1, 0), Ok(0));
+    assert_eq!(append(119_999, 2, 0), Err(KafkaError::NotEnoughReplicas));
+    assert_eq!(append(120_000, 2, 1), Err(KafkaError::NotEnoughReplicas));
+    assert_eq!(append(120_000, 2, 0), Ok(1));
+    assert_eq!(append(120_000, 2, 1), Ok(2));
+    // Two minutes after the last one was refused nobody's first batch is under way: who was forgotten goes on where it was.
+    assert_eq!(append(239_999, 3, 7), Err(KafkaError::NotEnoughReplicas), "the second one may still send again");
+    assert_eq!(append(240_000, 3, 7), Err(KafkaError::NotEnoughReplicas), "there is room, since a moment");
+    assert_eq!(append(359_999, 3, 7), Ok(3));
+}
+
 #[test]
 fn page_cache_answers_when_written() {
     let mut partition = leader(Durability::PageCache);

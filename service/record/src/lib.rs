@@ -39,7 +39,7 @@ pub use control::{ControlRecord, EndTransactionMarker, MarkerKind};
 pub use epochs::{EpochEntry, InvalidEpochCheckpoint, LeaderEpochs};
 pub use error::{BatchError, RecordFault, RecordRefusal};
 pub use header::{Attributes, BatchHeader, TimestampType};
-pub use producer::{Origin, ProducerBatch, ProducerEntry, ProducerStates, Verdict};
+pub use producer::{Origin, ProducerBatch, ProducerBounds, ProducerEntry, ProducerStates, Verdict};
 pub use read::{Header, HeaderViews, Record, RecordView, RecordViews, Records};
 pub use rebuild::{Retained, recompress, retain};
 pub use snapshot::SnapshotError;

@@ -87,7 +87,8 @@ pub struct ProducerEntry {
     pub last_timestamp: Timestamp,
     /// First offset of its open transaction.
     pub open_transaction: Option<Offset>,
-    /// Monotonic time of its last append (or of loading): what expiration counts from.
+    /// Monotonic time of its last append (or of loading): what expiration counts from. Whoever is loaded may send a batch again for as long
+    /// as somebody who wrote just now: it is a restart that takes answers away, and the timestamps of batches are their clients'.
     pub last_seen: Duration,
     /// Oldest first; the first `batch_count` are in use.
     batches: [ProducerBatch; BATCHES_PER_PRODUCER],
@@ -274,8 +275,27 @@ fn at_or_before(sequence: Sequence, last: Sequence) -> bool {
 /// What one entry is counted as, bytes: itself, its keys in two maps, and the maps' own share.
 pub(crate) const ENTRY_BYTES: usize = size_of::<ProducerEntry>() + 96;
 
+/// What the producers of one partition may take, bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ProducerBounds {
+    /// With those that may be forgotten.
+    pub silent: usize,
+    /// With those that may still send a batch again ([`PRODUCER_MAY_RETRY`]).
+    pub most: usize,
+}
+
+impl ProducerBounds {
+    /// Those of a partition that is alone.
+    pub const DEFAULT: ProducerBounds = ProducerBounds::of(MAX_PRODUCER_STATE_BYTES);
+
+    /// [`MOST_PRODUCER_STATE_FACTOR`] times `silent` in all.
+    const fn of(silent: usize) -> Self {
+        ProducerBounds { silent, most: silent.saturating_mul(MOST_PRODUCER_STATE_FACTOR) }
+    }
+}
+
 /// The producers of one partition, bounded in bytes: over the limit those go that were silent longest, unless their transaction is open or
-/// they may still send a batch again ([`PRODUCER_MAY_RETRY`]). Of these there are at most [`MOST_PRODUCER_STATE_FACTOR`] times as many: then
+/// they may still send a batch again ([`PRODUCER_MAY_RETRY`]). With these there are at most so many as [`ProducerBounds::most`] allows: then
 /// clients' new producers have to wait ([`ProducerStates::has_room`]), and what cannot wait (a marker, what recovery reads) takes the place
 /// of whoever was silent longest.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -283,7 +303,7 @@ pub struct ProducerStates {
     entries: BTreeMap<ProducerId, ProducerEntry>,
     /// Those without an open transaction: these may expire or be forgotten.
     idle: BTreeSet<Idle>,
-    max_bytes: usize,
+    bounds: ProducerBounds,
     evicted: u64,
 }
 
@@ -313,7 +333,14 @@ impl ProducerStates {
 
     /// No producers; bounded by `max_bytes`, but always one.
     pub const fn with_max_bytes(max_bytes: usize) -> Self {
-        ProducerStates { entries: BTreeMap::new(), idle: BTreeSet::new(), max_bytes, evicted: 0 }
+        let bounds = ProducerBounds::of(max_bytes);
+        ProducerStates { entries: BTreeMap::new(), idle: BTreeSet::new(), bounds, evicted: 0 }
+    }
+
+    /// Other bounds from now on: who is beyond them is forgotten at once.
+    pub fn set_bounds(&mut self, bounds: ProducerBounds, now: Now) {
+        self.bounds = bounds;
+        self.make_room(None, now.monotonic);
     }
 
     /// What is known of the producer.
@@ -405,7 +432,7 @@ impl ProducerStates {
     /// Is there room for another producer, beside `moving` ones that are about to write? Not if all the room is taken by producers that may
     /// still send a batch again.
     pub fn has_room(&self, moving: usize, now: Now) -> bool {
-        let room = self.max_bytes.saturating_mul(MOST_PRODUCER_STATE_FACTOR) / ENTRY_BYTES;
+        let room = self.bounds.most / ENTRY_BYTES;
         let wanted = self.entries.len() + moving + 1;
         let Some(last_to_go) = wanted.saturating_sub(room.max(1)).checked_sub(1) else { return true };
         // Who of the silent ones is about to write is one that stays, and one that needs no new place.
@@ -424,10 +451,9 @@ impl ProducerStates {
     }
 
     fn make_room(&mut self, newest: Option<ProducerId>, now: Duration) {
-        let most = self.max_bytes.saturating_mul(MOST_PRODUCER_STATE_FACTOR);
-        while self.bytes() > self.max_bytes {
+        while self.bytes() > self.bounds.silent {
             let Some(oldest) = self.idle.iter().find(|idle| Some(idle.2) != newest).copied() else { return };
-            if may_retry(oldest.0, now) && self.bytes() <= most {
+            if may_retry(oldest.0, now) && self.bytes() <= self.bounds.most {
                 return;
             }
             self.idle.remove(&oldest);

@@ -143,7 +143,10 @@ impl Replica {
         batches: &[Batch],
         now: Now,
     ) -> Result<Proposal, KafkaError> {
-        let proposal = self.machine.lock().propose(now, intents);
+        let proposal = self.with_machine(|machine| {
+            machine.set_producer_bounds(self.producers.bounds(), now);
+            machine.propose(now, intents)
+        });
         for placed in &proposal.placed {
             if let Verdict::Duplicate { timestamp, .. } = placed.verdict {
                 self.answers.set_append_time(placed.intent.token, timestamp);
@@ -166,13 +169,13 @@ impl Replica {
         };
         match written {
             Ok(appended) => {
-                let (effects, forgotten) = self.with_machine(|machine| {
-                    let before = machine.forgotten_producers();
-                    (machine.written(now, &proposal), machine.forgotten_producers() - before)
+                let effects = self.with_machine(|machine| {
+                    let effects = machine.written(now, &proposal);
+                    self.producers.settle(&machine.sums().producers);
+                    effects
                 });
                 self.carry_out(effects);
                 self.count(&proposal, &stamped);
-                count_forgotten(forgotten);
                 if appended.is_some()
                     && let Some(batches) = writer.refusals.written()
                 {
@@ -211,11 +214,6 @@ impl Replica {
             .increment(proposal.placed.iter().filter(duplicates).count() as u64);
         metrics::counter!("tidelog_producers_refused_total").increment(proposal.crowded_out as u64);
     }
-}
-
-/// Takes note of producers that were forgotten because the partition remembers too many.
-pub(super) fn count_forgotten(producers: u64) {
-    metrics::counter!("tidelog_producers_forgotten_total").increment(producers);
 }
 
 /// Up to when time-outs may act: those that were due before the next piece of work came. What came in time is served first, however long

@@ -10,7 +10,6 @@ use tidelog_model::{Deadline, KafkaError, Now, Offset, Timestamp};
 use tokio::sync::oneshot;
 use tracing::{error, info};
 
-use super::drain::count_forgotten;
 use super::{Replica, TierSource, Writer, may_be_remote};
 use crate::limits::{ROLL_LEAST, ROLL_RETRY, ROLL_TIMER_MOST};
 use crate::replicas::log_config;
@@ -38,12 +37,11 @@ impl Replica {
         match maintenance {
             Maintenance::Settings => self.take_settings(|config| self.set_config(writer, config)),
             Maintenance::Tidy { producer_expiration } => {
-                let forgotten = self.with_machine(|machine| {
-                    let before = machine.forgotten_producers();
+                self.with_machine(|machine| {
+                    machine.set_producer_bounds(self.producers.bounds(), now);
                     machine.expire_producers(now, producer_expiration);
-                    machine.forgotten_producers() - before
+                    self.producers.settle(&machine.sums().producers);
                 });
-                count_forgotten(forgotten);
                 self.roll_if_old(writer, now);
                 self.retain(writer, now);
             }

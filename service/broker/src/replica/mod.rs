@@ -43,6 +43,7 @@ pub(crate) use traffic::Counted;
 pub(crate) use transactions::{Decided, TransactionHost, TransactionWork};
 
 use crate::core::Core;
+use crate::producer_room::ProducerShare;
 use crate::shell::pool::Slot;
 use crate::shell::timers::TimerKey;
 use answers::{Answer, Answers};
@@ -79,6 +80,7 @@ pub(crate) struct Replica {
     machine: Mutex<Partition>,
     /// `None` once the replica has ended.
     writer: Mutex<Option<Writer>>,
+    producers: ProducerShare,
     queue: Queue,
     answers: Answers,
     pub(crate) waiters: Waiters,
@@ -130,10 +132,13 @@ impl Replica {
         key: TimerKey,
         core: Arc<Core>,
         log: Log,
-        machine: Partition,
+        mut machine: Partition,
         config: Arc<TopicConfig>,
         cleaned: Offset,
     ) -> Arc<Self> {
+        let producers = ProducerShare::new(&core.producers);
+        machine.set_producer_bounds(producers.bounds(), core.clock.now());
+        producers.settle(&machine.sums().producers);
         Arc::new(Replica {
             id,
             key,
@@ -150,6 +155,7 @@ impl Replica {
                 refusals: Refusals::default(),
                 roll: None,
             })),
+            producers,
             queue: Queue::new(),
             answers: Answers::default(),
             waiters: Waiters::default(),

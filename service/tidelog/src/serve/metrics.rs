@@ -195,7 +195,7 @@ const TABLE: &[(&str, Kind, Unit, &str)] = &[
         "tidelog_producers_refused_total",
         Counter,
         Unit::Count,
-        "Batches of new idempotent producers that were refused because their partition remembers as many others as it can.",
+        "Batches of new idempotent producers that were refused because their partition remembers as many others as it can, or did a moment ago.",
     ),
     ("tidelog_table_bytes_total", Counter, Unit::Bytes, "Bytes of Parquet files, by topic."),
     ("tidelog_table_commits_total", Counter, Unit::Count, "Commits of tables, by topic."),
