@@ -105,7 +105,7 @@ fn report(epoch: Epoch) -> ConsumerHeartbeat {
         client_host: Arc::from("/127.0.0.1"),
         fresh_member_id: Arc::from("fresh"),
         makes_ids: true,
-        hidden: Default::default(),
+        meant: None,
     }
 }
 

@@ -5,34 +5,42 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use tidelog_coordinator::group::{
-    AnyDescription, ConsumerDescription, ConsumerHeartbeat, GroupCall, GroupId, GroupReply, OwnTimes, TopicDirectory,
+    AnyDescription, ConsumerDescription, ConsumerHeartbeat, GroupCall, GroupId, GroupReply, Meant, OwnTimes,
+    TopicDirectory,
 };
 use tidelog_model::{Caller, KafkaError, TopicId, TopicName};
 use tidelog_security::{Operation, Resource};
 
 use crate::BrokerError;
 use crate::broker::Broker;
+use crate::fair_places::Sharer;
 use crate::groups::{GroupTicket, milliseconds};
+use crate::limits::MAX_RESOLUTIONS;
 
 /// The waiting stage of ConsumerGroupHeartbeat.
 pub struct HeartbeatTicket {
     broker: Broker,
     caller: Caller,
     group: GroupId,
-    /// What is asked once more if it matters what the member may see.
+    /// What is asked once more if it matters what an expression means.
     again: Option<Box<ConsumerHeartbeat>>,
     rest: GroupTicket<GroupReply>,
 }
 
 impl HeartbeatTicket {
     async fn result(self) -> Result<GroupReply, BrokerError> {
-        match (self.rest.await?, self.again) {
-            (GroupReply::NeedsSight, Some(mut beat)) => {
-                let topics = self.broker.topic_directory();
-                beat.hidden = Some(self.broker.hidden(&self.caller, &topics));
-                self.broker.call_group(self.group, topics, GroupCall::Consumer(beat)).await.await
-            }
-            (reply, _) => Ok(reply),
+        let mut reply = self.rest.await?;
+        let Some(beat) = self.again else { return Ok(reply) };
+        for _ in 0..MAX_RESOLUTIONS {
+            let GroupReply::Unresolved(expressions) = reply else { return Ok(reply) };
+            let (topics, meant) = self.broker.meant(&self.caller, expressions).await?;
+            let beat = Box::new(ConsumerHeartbeat { meant: Some(meant), ..(*beat).clone() });
+            reply = self.broker.call_group(self.group.clone(), topics, GroupCall::Consumer(beat)).await.await?;
+        }
+        match reply {
+            // Others bring new expressions faster than theirs are looked up, or topics come and go.
+            GroupReply::Unresolved(_) => Err(KafkaError::CoordinatorLoadInProgress.into()),
+            reply => Ok(reply),
         }
     }
 }
@@ -111,6 +119,28 @@ impl Broker {
         topics.names().filter(is_hidden).cloned().collect()
     }
 
+    /// What these expressions mean to the caller, among the topics that there are. The caller has to wait for one of the few places: an
+    /// expression of the worst kind takes seconds to match many names.
+    async fn meant(
+        &self,
+        caller: &Caller,
+        expressions: Vec<Arc<str>>,
+    ) -> Result<(Arc<TopicDirectory>, Meant), BrokerError> {
+        // The one error that lets every client come again.
+        let refused = || BrokerError::from(KafkaError::CoordinatorLoadInProgress);
+        let place = self.expressions().place(Sharer::from(caller)).await.ok_or_else(refused)?;
+        let (broker, caller) = (self.clone(), caller.clone());
+        let look = move || {
+            let _place = place;
+            let topics = broker.topic_directory();
+            // Without rules whoever gets here sees everything.
+            let hidden = if broker.has_acls() { broker.hidden(&caller, &topics) } else { BTreeSet::new() };
+            let meant = Meant::of(&expressions, &topics, &hidden);
+            (topics, meant)
+        };
+        tokio::task::spawn_blocking(look).await.map_err(|_| KafkaError::UnknownServerError.into())
+    }
+
     /// What the group sets of its own, and what was changed for all of them since the start.
     pub(crate) fn own_times(&self, group: &GroupId) -> OwnTimes {
         let image = self.image();
@@ -127,13 +157,13 @@ impl Broker {
         }
     }
 
-    /// Enqueues the report of a member of the consumer protocol. What the member may not see is looked up only if the coordinator asks:
+    /// Enqueues the report of a member of the consumer protocol. What its group's expressions mean is looked up only if the coordinator asks:
     /// that is a question for each topic, and hardly any report needs it.
     pub async fn consumer_heartbeat(
         &self,
         caller: &Caller,
         group: GroupId,
-        mut beat: ConsumerHeartbeat,
+        beat: ConsumerHeartbeat,
     ) -> HeartbeatTicket {
         let ticket = |again, rest| HeartbeatTicket {
             broker: self.clone(),
@@ -149,10 +179,8 @@ impl Broker {
         if named.any(|name| !self.may(caller, Operation::Describe, Resource::Topic(name))) {
             return ticket(None, GroupTicket::ready(Err(KafkaError::TopicAuthorizationFailed)));
         }
-        // Without rules whoever gets here sees everything.
-        beat.hidden = (!self.has_acls()).then(BTreeSet::new);
         let beat = Box::new(beat);
-        let again = self.has_acls().then(|| beat.clone());
+        let again = Some(beat.clone());
         ticket(again, self.group(caller, group.clone(), GroupCall::Consumer(beat)).await)
     }
 

@@ -173,9 +173,12 @@ pub(crate) const ADD_PARTITION_RETRY: Duration = Duration::from_millis(20);
 /// Memory of one compiled regular expression of a client, bytes: patterns of a few hundred characters take a few KiB.
 pub(crate) const MAX_PATTERN_BYTES: usize = 1024 * 1024;
 
-/// Clients' expressions that are compiled and matched at once: the tree of a long one takes many times its text, and the thread is one that
-/// reads of the disk want too. One principal leaves a place to the others.
-pub(crate) const EXPRESSIONS: FairLimits = FairLimits { places: 2, places_of_one: 1, of_one: 32, of_all: 1_024 };
+/// Clients' expressions that are compiled and matched at once, of lists and of subscriptions: while it is compiled one takes up to 15 MiB, and
+/// the worst take seconds to match 10,000 long names on a thread that reads of the disk want too. One principal leaves a place to the others.
+pub(crate) const EXPRESSIONS: FairLimits = FairLimits { places: 2, places_of_one: 1, of_one: 256, of_all: 1_024 };
+
+/// How often a report of a member is asked what expressions mean: once, and again if topics, rules or other members came between.
+pub(crate) const MAX_RESOLUTIONS: usize = 8;
 
 /// Longest long poll, whatever the client asks for: a fetch holds its partitions.
 pub(crate) const MAX_FETCH_WAIT: Duration = Duration::from_secs(300);
@@ -198,11 +201,11 @@ pub(crate) const MAX_HELD_CONNECTIONS: usize = 1_000;
 pub(crate) const HOST_PATIENCE: Duration = Duration::from_secs(5);
 
 const _: () = assert!(COORDINATOR_PATIENCE_LEAST.as_millis() <= COORDINATOR_PATIENCE.as_millis());
+const _: () = assert!(PRODUCERS_BUDGET_BYTES / 2 >= tidelog_record::ProducerBounds::DEFAULT.most);
+const _: () = assert!(PRODUCERS_LEAST_BYTES <= tidelog_record::ProducerBounds::DEFAULT.silent);
 const _: () = assert!(COLD_BUDGET_BYTES >= 2 * MAX_COLD_READS * COLD_READ_BYTES);
 const _: () = assert!(
     MAX_DELEGATION_TOKENS_OF_ONE
-const _: () = assert!(PRODUCERS_BUDGET_BYTES / 2 >= tidelog_record::ProducerBounds::DEFAULT.most);
-const _: () = assert!(PRODUCERS_LEAST_BYTES <= tidelog_record::ProducerBounds::DEFAULT.silent);
         * (MAX_TOKEN_ID_BYTES + 64 + (MAX_TOKEN_RENEWERS + 2) * (MAX_USER_BYTES + "User:".len()))
         <= MAX_DESCRIBED_TOKEN_BYTES
 );

@@ -47,6 +47,10 @@ pub const TRANSACTION_RETRY: Duration = Duration::from_secs(5);
 /// What a partition of a member or of a target assignment costs, bytes: a map's entry, rounded up.
 pub const PARTITION_BYTES: usize = 64;
 
+/// Most classes of characters in one expression, one of Unicode's counting as 16: its tree holds their ranges, which are up to 8 KiB of one
+/// of Unicode's. Nobody needs a hundred, and with 8,000 of them the tree of 32 KiB of text was 94 MiB.
+pub const MAX_EXPRESSION_CLASSES: usize = 4_096;
+
 /// Largest compiled regular expression of a subscription, bytes: topic names are short, and every new topic is tried.
 pub const MAX_EXPRESSION_BYTES: usize = 256 * 1024;
 

@@ -32,7 +32,7 @@ fn beat() -> ConsumerHeartbeat {
         client_host: "".into(),
         fresh_member_id: "f".into(),
         makes_ids: true,
-        hidden: None,
+        meant: None,
     }
 }
 

@@ -15,6 +15,8 @@ use tidelog_security::scram::{fits_password, salted_password};
 use std::net::IpAddr;
 
 use super::*;
+use crate::fair_places::Sharer;
+use crate::limits::EXPRESSIONS;
 
 pub(super) fn alice() -> Caller {
     Caller {
@@ -251,26 +253,32 @@ async fn a_rule_holds_when_it_is_answered_and_no_longer_than_it_exists() {
     assert_eq!(fixture.broker.describe_acls(&fixture.caller, &AclFilter::ALL), Ok(vec![rule]));
 }
 
+/// A report of the member `m` that subscribes to nothing.
+fn report(epoch: Epoch) -> ConsumerHeartbeat {
+    ConsumerHeartbeat {
+        member_id: MemberId::from("m"),
+        epoch,
+        instance_id: None,
+        rack_id: None,
+        rebalance_timeout_ms: Some(10_000),
+        topics: None,
+        regex: None,
+        assignor: None,
+        owned: Some(Vec::new()),
+        client_id: "test".into(),
+        client_host: "/10.0.0.1".into(),
+        fresh_member_id: "fresh".into(),
+        makes_ids: true,
+        meant: None,
+    }
+}
+
 /// What a member of the group reads after a report.
 async fn reads(fixture: &Fixture, epoch: &mut Epoch, owned: &[TopicPartitions]) -> Vec<TopicPartitions> {
     let joins = *epoch == Epoch::JOIN;
     loop {
-        let beat = ConsumerHeartbeat {
-            member_id: MemberId::from("m"),
-            epoch: *epoch,
-            instance_id: None,
-            rack_id: None,
-            rebalance_timeout_ms: Some(10_000),
-            topics: None,
-            regex: joins.then(|| "in-.*".into()),
-            assignor: None,
-            owned: Some(owned.to_vec()),
-            client_id: "test".into(),
-            client_host: "/10.0.0.1".into(),
-            fresh_member_id: "fresh".into(),
-            makes_ids: true,
-            hidden: None,
-        };
+        let regex = joins.then(|| "in-.*".into());
+        let beat = ConsumerHeartbeat { regex, owned: Some(owned.to_vec()), ..report(*epoch) };
         match fixture.broker.consumer_heartbeat(&alice(), GroupId::from("g"), beat).await.await {
             Ok(GroupReply::Consumer(Ok(beat))) => {
                 *epoch = beat.epoch;
@@ -305,6 +313,36 @@ async fn an_expression_is_resolved_again_when_access_rules_change() {
     let filter = AclFilter { name: Some("in-a".into()), ..AclFilter::ALL };
     assert_eq!(fixture.broker.delete_acls(&fixture.caller, vec![filter]).await.unwrap(), [vec![describe("in-a")]]);
     assert_eq!(reads(&fixture, &mut epoch, &both).await, [partition("in-b")], "what it may not see any more goes");
+}
+
+/// Neither the log thread nor another group has anything to do with how long an expression takes.
+#[tokio::test]
+async fn an_expression_waits_for_its_place_and_other_groups_do_not() {
+    let fixture = with_acls().await;
+    fixture.create("in-a", 1, &[]).await;
+    fixture.broker.group_coordinator(&fixture.caller, "g").await.unwrap();
+    let ask = async |group: &str, beat: ConsumerHeartbeat| loop {
+        let asked = fixture.broker.consumer_heartbeat(&fixture.caller, GroupId::from(group), beat.clone()).await.await;
+        match asked {
+            Ok(GroupReply::Consumer(Ok(beat))) => break beat,
+            Err(BrokerError { error: KafkaError::CoordinatorLoadInProgress, .. }) => tokio::task::yield_now().await,
+            other => panic!("{other:?}"),
+        }
+    };
+    let joined = ask("other", ConsumerHeartbeat { topics: Some(vec!["in-a".into()]), ..report(Epoch::JOIN) }).await;
+    let mut places = Vec::new();
+    for user in 0..EXPRESSIONS.places {
+        let other = Caller { principal: Principal::user(&user.to_string()), ..fixture.caller.clone() };
+        places.push(fixture.broker.expressions().place(Sharer::from(&other)).await.unwrap());
+    }
+    let beat = ConsumerHeartbeat { regex: Some("in-.*".into()), ..report(Epoch::JOIN) };
+    let mut waits = std::pin::pin!(ask("g", beat));
+    for _ in 0..3 {
+        assert!(futures::poll!(waits.as_mut()).is_pending());
+        ask("other", report(joined.epoch)).await;
+    }
+    drop(places);
+    assert_eq!(waits.await.assignment.unwrap().len(), 1);
 }
 
 #[tokio::test]

@@ -4,6 +4,8 @@
 use std::iter::Peekable;
 use std::str::Chars;
 
+use crate::limits::MAX_EXPRESSION_CLASSES;
+
 /// Most repetitions that one operator may ask for, as RE2.
 const MAX_REPEAT: u32 = 1000;
 
@@ -13,6 +15,9 @@ const MAX_FOLDED: u32 = 8 * ALL;
 
 /// Characters that there are.
 const ALL: u32 = 0x11_0000;
+
+/// As how many classes one of Unicode's counts: it has hundreds of ranges.
+const UNICODE_CLASS: usize = 16;
 
 /// What ends the name of one of POSIX's classes.
 const POSIX_END: &str = ":]";
@@ -35,6 +40,9 @@ pub enum SyntaxError {
     /// A class of characters that is not one.
     #[error("a class of characters is not well-formed")]
     Class,
+    /// More classes than anybody needs.
+    #[error("it has too many classes of characters")]
+    Classes,
     /// More characters in classes, while case is disregarded, than anybody means.
     #[error("its classes have too many characters to disregard their case")]
     Wide,
@@ -57,6 +65,7 @@ pub(super) fn translate(expression: &str) -> Result<String, SyntaxError> {
         posix: true,
         folds: false,
         folded: 0,
+        classes: 0,
     };
     let mut rest = expression;
     while !rest.is_empty() {
@@ -76,6 +85,8 @@ struct Translation {
     folds: bool,
     /// Characters of classes whose case is, so far.
     folded: u32,
+    /// Classes so far, one of Unicode's being several.
+    classes: usize,
 }
 
 impl Translation {
@@ -224,6 +235,7 @@ impl Translation {
 
     /// A class, behind its bracket: what is inside of it stands for itself but for escapes, ranges and POSIX's names.
     fn class<'a>(&mut self, text: &'a str) -> Result<&'a str, SyntaxError> {
+        self.count_class(1)?;
         let mut rest = text.strip_prefix('^').unwrap_or(text);
         self.out.push('[');
         if rest.len() < text.len() {
@@ -307,12 +319,19 @@ impl Translation {
                     return Err(SyntaxError::Class);
                 }
                 self.fold(ALL)?;
+                self.count_class(UNICODE_CLASS)?;
                 let kind = if inverted == (kind == 'p') { 'P' } else { 'p' };
                 return Ok(Some((format!(r"\{kind}{{{name}}}"), rest)));
             }
             _ => return Ok(None),
         };
+        self.count_class(1)?;
         Ok(Some((plain.to_owned(), chars.as_str())))
+    }
+
+    fn count_class(&mut self, weight: usize) -> Result<(), SyntaxError> {
+        self.classes += weight;
+        if self.classes > MAX_EXPRESSION_CLASSES { Err(SyntaxError::Classes) } else { Ok(()) }
     }
 
     /// So many characters more whose case may be disregarded.
@@ -490,14 +509,23 @@ mod tests {
     #[test]
     fn what_takes_long_to_disregard_the_case_of_has_a_limit() {
         for piece in [r"\pL", r"\P{Greek}", r"[a\pN]", r"[ -\x{10ffff}]", r"[\Wa]", "[[:^alpha:]a]"] {
-            assert!(translate(&piece.repeat(5_000)).is_ok(), "{piece}");
+            assert!(translate(&piece.repeat(200)).is_ok(), "{piece}");
             assert!(translate(&format!("(?i){}", piece.repeat(8))).is_ok(), "{piece}");
             assert_eq!(translate(&format!("(?i){}", piece.repeat(9))), Err(SyntaxError::Wide), "{piece}");
             assert_eq!(translate(&format!("(?s-i:a(?mi:{}))", piece.repeat(9))), Err(SyntaxError::Wide), "{piece}");
         }
         for piece in ["[a-z]", r"\W", r"[\w.-]", "[^a]", "a", "[[:alpha:]]"] {
-            assert!(translate(&format!("(?i){}", piece.repeat(5_000))).is_ok(), "{piece}");
+            assert!(translate(&format!("(?i){}", piece.repeat(2_000))).is_ok(), "{piece}");
         }
+    }
+
+    #[test]
+    fn classes_are_counted() {
+        for (piece, most) in [("[a]", 4_096), (r"\W", 4_096), (r"[\wb]", 2_048), (r"\pL", 256), (r"[\pL\PN]", 124)] {
+            assert!(translate(&piece.repeat(most)).is_ok(), "{piece}");
+            assert_eq!(translate(&piece.repeat(most + 1)), Err(SyntaxError::Classes), "{piece}");
+        }
+        assert!(translate(&"a.(b)[[:alpha:]]?".repeat(1_900)).is_ok());
     }
 
     #[test]

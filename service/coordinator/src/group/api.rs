@@ -1,6 +1,5 @@
 //! What doors ask of a group and what they hear: no wire format, no versions beyond the facts that change an answer.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -9,6 +8,7 @@ use tidelog_model::{KafkaError, LeaderEpoch, Offset, PartitionIndex, Timestamp, 
 use super::config::OwnTimes;
 use super::directory::TopicDirectory;
 use super::ids::{Epoch, Generation, GroupId, InstanceId, MemberId};
+use super::meant::Meant;
 use crate::ReplyToken;
 
 /// One request to one group. Exactly one [`GroupReply`] with the same token comes out, now or later.
@@ -187,9 +187,8 @@ pub struct ConsumerHeartbeat {
     pub fresh_member_id: Arc<str>,
     /// Version 1 and later: the client makes its id.
     pub makes_ids: bool,
-    /// The topics that the caller may not see: no regular expression of its means them. `None` if nobody has looked: the answer may be
-    /// [`GroupReply::NeedsSight`] then.
-    pub hidden: Option<BTreeSet<TopicName>>,
+    /// What regular expressions mean; `None` if nobody has looked: the answer may be [`GroupReply::Unresolved`] then.
+    pub meant: Option<Meant>,
 }
 
 /// Partitions of one topic.
@@ -241,9 +240,9 @@ pub enum GroupReply {
     Delete(Result<(), KafkaError>),
     /// To ConsumerGroupHeartbeat.
     Consumer(Result<ConsumerBeat, ConsumerRefused>),
-    /// To ConsumerGroupHeartbeat that does not tell what the member may not see, where that matters now: ask once more and tell it.
-    /// Nothing has happened.
-    NeedsSight,
+    /// To ConsumerGroupHeartbeat that does not tell what these expressions mean, where that matters now: ask once more and tell it. Nothing
+    /// has happened.
+    Unresolved(Vec<Arc<str>>),
     /// To OffsetDelete: the group's error, or one result per partition in the request's order.
     DeleteOffsets(Result<Vec<Result<(), KafkaError>>, KafkaError>),
 }

@@ -14,7 +14,7 @@ pub struct TopicFacts {
 /// All topics by name. Copies are cheap, as is what a change copies.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct TopicDirectory {
-    /// Another number whenever something in it differs, or somebody may see something else; never 0 but for the empty directory of tests.
+    /// A higher number whenever something in it differs, or somebody may see something else; never 0 but for the empty directory of tests.
     pub revision: u64,
     topics: SharedMap<TopicName, TopicFacts>,
     names: SharedMap<TopicId, TopicName>,

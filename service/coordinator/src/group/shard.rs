@@ -133,7 +133,10 @@ impl GroupShard {
     /// Decides about one request.
     pub fn handle(&mut self, now: Now, request: GroupRequest) -> Outcome {
         let GroupRequest { token, group: id, topics, own, call } = request;
-        self.topics = topics;
+        // A report may have waited for what its expressions mean: others have seen more by then.
+        if topics.revision >= self.topics.revision {
+            self.topics = topics;
+        }
         let mut out = Outcome::default();
         if self.loading {
             let reply = refusal::refusal(&call, KafkaError::CoordinatorLoadInProgress);
@@ -150,12 +153,12 @@ impl GroupShard {
             out.replies.push((token, refusal::refusal(&call, error)));
             return out;
         }
-        if let GroupCall::Consumer(beat) = &call
-            && beat.hidden.is_none()
-            && self.needs_sight(&id, beat)
-        {
-            out.replies.push((token, GroupReply::NeedsSight));
-            return out;
+        if let GroupCall::Consumer(beat) = &call {
+            let unresolved = self.unresolved(&id, beat);
+            if !unresolved.is_empty() {
+                out.replies.push((token, GroupReply::Unresolved(unresolved)));
+                return out;
+            }
         }
         let room = self.room();
         let removes = matches!(call, GroupCall::Delete | GroupCall::DeleteOffsets(_));
@@ -336,10 +339,10 @@ impl GroupShard {
         }
     }
 
-    fn needs_sight(&self, id: &GroupId, beat: &ConsumerHeartbeat) -> bool {
-        let is_new = || consumer::Consumer::new(id.clone()).needs_sight(beat, &self.topics);
+    fn unresolved(&self, id: &GroupId, beat: &ConsumerHeartbeat) -> Vec<Arc<str>> {
+        let of_new = || consumer::Consumer::new(id.clone()).unresolved(beat, &self.topics);
         let group = self.groups.get(id).and_then(|group| group.consumer.as_ref());
-        group.map_or_else(is_new, |group| group.needs_sight(beat, &self.topics))
+        group.map_or_else(of_new, |group| group.unresolved(beat, &self.topics))
     }
 
     fn admit_join(&self, id: &GroupId, join: &JoinGroup) -> Result<(), KafkaError> {

@@ -33,7 +33,7 @@ pub(crate) async fn handle(request: Request<'_>, message: ConsumerGroupHeartbeat
         client_host: Arc::from(format!("/{}", request.caller.host)),
         fresh_member_id: broker.fresh_member_id(),
         makes_ids: to.version >= 1,
-        hidden: None,
+        meant: None,
     };
     let ticket = broker.consumer_heartbeat(&request.caller, group, beat).await;
     drop(request);

@@ -434,6 +434,6 @@ fn beat(member: &Member, epoch: Epoch) -> GroupCall {
         client_host: Arc::from("/127.0.0.1"),
         fresh_member_id: Arc::from("fresh"),
         makes_ids: true,
-        hidden: Some(BTreeSet::new()),
+        meant: None,
     }))
 }

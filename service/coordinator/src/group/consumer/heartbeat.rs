@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use tidelog_model::{KafkaError, TopicId, TopicName};
+use tidelog_model::{KafkaError, TopicId};
 
 use super::assign::{Assignor, Reader};
 use super::reconcile::Step;
@@ -13,6 +13,7 @@ use crate::group::api::*;
 use crate::group::classic::Context;
 use crate::group::config::GroupConfig;
 use crate::group::ids::{Epoch, GroupId, MemberId};
+use crate::group::meant::Meant;
 use crate::group::records::{
     ConsumerRecord, Current, GroupEpoch, MemberState, Owned, Partitions, Subscriber, TargetEpoch,
 };
@@ -115,7 +116,7 @@ impl Consumer {
         let owned = beat.owned.as_deref().map(partitions);
         let found = self.find(ctx.config, &id, beat, owned.as_ref())?;
         let subscriber = told(&found.member.subscriber, beat);
-        let current = self.move_on(ctx, &id, &found, &subscriber, owned.as_ref(), beat.hidden.as_ref())?;
+        let current = self.move_on(ctx, &id, &found, &subscriber, owned.as_ref(), beat.meant.as_ref())?;
         self.seen = Some(Arc::clone(ctx.topics));
         self.sessions.insert(id.clone(), ctx.after_ms(ctx.config.consumer_session_timeout_ms));
         let is_full = beat.rebalance_timeout_ms.is_some()
@@ -130,8 +131,8 @@ impl Consumer {
         })
     }
 
-    /// A member has described itself as it is now: what that makes of the group, and the member's next step. Without `hidden`, the topics
-    /// that it may not see, no expression is resolved anew.
+    /// A member has described itself as it is now: what that makes of the group, and the member's next step. An
+    /// expression of which `meant` does not tell keeps its meaning.
     pub(super) fn move_on(
         &mut self,
         ctx: &mut Context<'_>,
@@ -139,7 +140,7 @@ impl Consumer {
         found: &Found,
         subscriber: &Subscriber,
         owned: Option<&Partitions>,
-        hidden: Option<&BTreeSet<TopicName>>,
+        meant: Option<&Meant>,
     ) -> Result<Current, ConsumerRefused> {
         let mut records = Vec::new();
         if let Some(old) = &found.replaces {
@@ -152,7 +153,7 @@ impl Consumer {
         let draft = Draft { changed: Some((id, subscriber)), without: &without };
         let resubscribed = subscriber.topics != found.member.subscriber.topics
             || subscriber.expression() != found.member.subscriber.expression();
-        let meanings = self.resolve(draft, ctx.topics, hidden, &mut records, ctx.now.wall)?;
+        let meanings = self.resolve(draft, ctx.topics, meant, &mut records, ctx.now.wall)?;
         let epoch = self.next_epoch(ctx, draft, &meanings, resubscribed, &mut records);
         let (target_epoch, target) = self.aim(ctx, draft, &meanings, epoch, &mut records);
         let step = Step {

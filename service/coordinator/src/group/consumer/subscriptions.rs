@@ -3,16 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use tidelog_model::{KafkaError, TopicId, TopicName};
+use tidelog_model::{KafkaError, TopicId};
 
 use super::Consumer;
 use super::heartbeat::refused;
-use crate::expression::whole;
 use crate::group::api::{ConsumerHeartbeat, ConsumerRefused};
 use crate::group::directory::TopicDirectory;
 use crate::group::ids::{Epoch, InstanceId, MemberId};
+use crate::group::meant::Meant;
 use crate::group::records::{ConsumerRecord, Resolved, Subscriber};
-use crate::limits::MAX_EXPRESSION_BYTES;
 
 /// Everybody as the group will be once a decision counts: one member as it is now, one without which it is.
 #[derive(Clone, Copy, Default)]
@@ -70,14 +69,18 @@ impl Consumer {
             .any(|member| member.subscriber.topics.contains(topic) || member.subscriber.expression().is_some_and(means))
     }
 
-    /// Does this report make the group resolve an expression, so that it matters what the member may see?
-    pub(crate) fn needs_sight(&self, beat: &ConsumerHeartbeat, directory: &TopicDirectory) -> bool {
+    /// The expressions that this report makes the group resolve, if it does not tell what each of them means: a new one, or all of them when
+    /// topics or access rules have changed.
+    pub(crate) fn unresolved(&self, beat: &ConsumerHeartbeat, directory: &TopicDirectory) -> Vec<Arc<str>> {
         if beat.epoch < Epoch::JOIN {
-            return false;
+            return Vec::new();
         }
-        let brings = beat.regex.as_ref().filter(|expression| !expression.is_empty());
-        brings.is_some_and(|expression| !self.regexes.contains_key(expression))
-            || (!self.regexes.is_empty() && self.is_fresh(directory))
+        let fresh = self.is_fresh(directory);
+        let brought = beat.regex.as_ref().filter(|expression| !expression.is_empty());
+        let used = self.members.values().filter_map(|member| member.subscriber.expression()).chain(brought);
+        let wanted: BTreeSet<&Arc<str>> = used.filter(|used| fresh || !self.regexes.contains_key(*used)).collect();
+        let told = |wanted: &&Arc<str>| beat.meant.as_ref().is_some_and(|meant| meant.tells(wanted, directory));
+        if wanted.iter().all(told) { Vec::new() } else { wanted.into_iter().cloned().collect() }
     }
 
     /// Has something changed since a member of the consumer protocol last reported?
@@ -86,13 +89,12 @@ impl Consumer {
     }
 
     /// What the expressions of the draft mean, and the records of what differs from before. One that is new must be valid; one that is
-    /// stored (by Kafka, in a dialect that differs a little) and is not keeps its meaning. All keep theirs if it is not known what is
-    /// hidden from whom.
+    /// stored (by Kafka, in a dialect that differs a little) and is not keeps its meaning, as does one of which `meant` does not tell.
     pub(super) fn resolve(
         &self,
         draft: Draft<'_>,
         directory: &TopicDirectory,
-        hidden: Option<&BTreeSet<TopicName>>,
+        meant: Option<&Meant>,
         records: &mut Vec<ConsumerRecord>,
         now: tidelog_model::Timestamp,
     ) -> Result<Meanings, ConsumerRefused> {
@@ -102,14 +104,15 @@ impl Consumer {
         let mut meanings = Meanings::new();
         for expression in used {
             let stored = self.regexes.get(expression);
-            let topics = match (stored, hidden) {
-                (Some(stored), hidden) if !fresh || hidden.is_none() => stored.topics.clone(),
-                (_, None) => BTreeSet::new(),
-                (_, Some(hidden)) => match (matches(expression, directory, hidden), stored) {
-                    (Ok(topics), _) => topics,
-                    (Err(_), Some(stored)) => stored.topics.clone(),
-                    (Err(refusal), None) => return Err(refusal),
-                },
+            let topics = match (meant.and_then(|meant| meant.get(expression)), stored) {
+                (_, Some(stored)) if !fresh => stored.topics.clone(),
+                (Some(Some(topics)), _) => topics.clone(),
+                (_, Some(stored)) => stored.topics.clone(),
+                (Some(None), None) => {
+                    let message = format!("the regular expression '{expression}' is not valid, or too large");
+                    return Err(refused(KafkaError::InvalidRegularExpression, message));
+                }
+                (None, None) => BTreeSet::new(),
             };
             if stored.is_none_or(|stored| stored.topics != topics) {
                 let version = i64::try_from(directory.revision).unwrap_or(i64::MAX);
@@ -127,19 +130,4 @@ impl Consumer {
     pub(super) fn static_member(&self, instance: &InstanceId) -> Option<&MemberId> {
         self.statics.get(instance).filter(|id| self.members.contains_key(*id))
     }
-}
-
-/// The topics whose whole name matches.
-fn matches(
-    expression: &str,
-    directory: &TopicDirectory,
-    hidden: &BTreeSet<TopicName>,
-) -> Result<BTreeSet<Arc<str>>, ConsumerRefused> {
-    let invalid = || {
-        let message = format!("the regular expression '{expression}' is not valid, or too large");
-        refused(KafkaError::InvalidRegularExpression, message)
-    };
-    let regex = whole(expression, MAX_EXPRESSION_BYTES).map_err(|_| invalid())?;
-    let fits = |name: &&TopicName| !name.is_internal() && !hidden.contains(*name) && regex.is_match(name.as_str());
-    Ok(directory.names().filter(fits).map(|name| Arc::from(name.as_str())).collect())
 }

@@ -26,6 +26,8 @@ pub(super) struct Driver {
     pub(super) topics: Arc<TopicDirectory>,
     pub(super) now: Now,
     pub(super) log: Vec<CoordinatorRecord>,
+    /// What members may not see; `None` if nobody is to look for them what their expressions mean.
+    pub(super) hidden: Option<BTreeSet<TopicName>>,
     /// Refuse the next appends for this reason.
     pub(super) refuse: Option<KafkaError>,
     /// Requests and their answers.
@@ -42,6 +44,7 @@ impl Driver {
             topics: directory(1, &[]),
             now: Now { monotonic: Duration::from_secs(1_000), wall: Timestamp(1_700_000_000_000) },
             log: Vec::new(),
+            hidden: Some(BTreeSet::new()),
             refuse: None,
             answers: BTreeMap::new(),
             next: 1,
@@ -57,12 +60,23 @@ impl Driver {
     pub(super) fn call(&mut self, group: &str, call: GroupCall) -> (ReplyToken, Done) {
         let token = ReplyToken(self.next);
         self.next += 1;
+        let done = self.ask(token, group, call.clone());
+        let (Some(GroupReply::Unresolved(expressions)), GroupCall::Consumer(mut beat)) = (&self.answers[&token], call)
+        else {
+            return (token, done);
+        };
+        let Some(hidden) = &self.hidden else { return (token, done) };
+        beat.meant = Some(Meant::of(expressions, &self.topics, hidden));
+        (token, self.ask(token, group, GroupCall::Consumer(beat)))
+    }
+
+    fn ask(&mut self, token: ReplyToken, group: &str, call: GroupCall) -> Done {
         self.answers.insert(token, None);
         let outcome = self.shard.handle(
             self.now,
             GroupRequest { token, group: GroupId::from(group), topics: Arc::clone(&self.topics), own: self.own, call },
         );
-        (token, self.carry_out(outcome))
+        self.carry_out(outcome)
     }
 
     pub(super) fn delete_topic(&mut self, topic: &str) -> Done {
@@ -202,6 +216,6 @@ pub(super) fn report(member: &str, epoch: Epoch) -> ConsumerHeartbeat {
         client_host: "/127.0.0.1".into(),
         fresh_member_id: "fresh".into(),
         makes_ids: true,
-        hidden: Some(BTreeSet::new()),
+        meant: None,
     }
 }

@@ -97,6 +97,9 @@ impl Scenario {
             "beat" => {
                 self.driver.own.session_timeout_ms = words.number("session");
                 self.driver.own.heartbeat_interval_ms = words.number("interval");
+                let hidden = words.get("hidden");
+                self.driver.hidden = (hidden != Some("?"))
+                    .then(|| hidden.into_iter().map(|name| TopicName::new(name).unwrap()).collect());
                 GroupCall::Consumer(Box::new(self.beat(&words, member, instance_id)))
             }
             "delete-topic" => {
@@ -172,8 +175,6 @@ impl Scenario {
             assignor: words.get("assignor").map(Into::into),
             owned: words.get("owned").or(default).map(owned),
             makes_ids: words.number("v").unwrap_or(1) >= 1,
-            hidden: (words.get("hidden") != Some("?"))
-                .then(|| words.get("hidden").into_iter().map(|name| TopicName::new(name).unwrap()).collect()),
             ..report(member_id.as_str(), epoch)
         }
     }
@@ -546,7 +547,7 @@ fn show_reply(reply: &GroupReply) -> String {
         }
         GroupReply::Delete(result) => format!("delete {}", show_result(result)),
         GroupReply::Consumer(_) => "beat".to_owned(),
-        GroupReply::NeedsSight => "beat: what may it see?".to_owned(),
+        GroupReply::Unresolved(expressions) => format!("beat: what means /{}/?", expressions.join("/, /")),
         GroupReply::DeleteOffsets(Ok(results)) => {
             let words: Vec<&str> = results.iter().map(show_result).collect();
             format!("deleted {}", words.join(" "))
