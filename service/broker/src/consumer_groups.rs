@@ -172,8 +172,13 @@ impl Broker {
             again,
             rest,
         };
+        // Before anybody's rights, as Kafka: it is no secret which features there are.
         if !self.has_consumer_protocol() {
             return ticket(None, GroupTicket::ready(Err(KafkaError::UnsupportedVersion)));
+        }
+        // The group before its topics, as Kafka asks.
+        if !self.may(caller, Operation::Read, Resource::Group(group.as_str())) {
+            return ticket(None, GroupTicket::ready(Err(KafkaError::GroupAuthorizationFailed)));
         }
         let mut named = beat.topics.iter().flatten();
         if named.any(|name| !self.may(caller, Operation::Describe, Resource::Topic(name))) {

@@ -345,6 +345,29 @@ async fn an_expression_waits_for_its_place_and_other_groups_do_not() {
     assert_eq!(waits.await.assignment.unwrap().len(), 1);
 }
 
+/// As Kafka: whoever may not read the group is told so, whatever topics he names.
+#[tokio::test]
+async fn a_member_is_asked_for_its_group_before_its_topics() {
+    let fixture = with_acls().await;
+    fixture.create("t", 1, &[]).await;
+    let refused = async || {
+        let beat = ConsumerHeartbeat { topics: Some(vec!["t".into()]), ..report(Epoch::JOIN) };
+        let asked = fixture.broker.consumer_heartbeat(&alice(), GroupId::from("g"), beat).await.await;
+        asked.map(drop).unwrap_err().error
+    };
+    let described = async || {
+        let asked = fixture.broker.describe_consumer_group(&alice(), GroupId::from("g")).await.await;
+        asked.map(drop).unwrap_err().error
+    };
+    assert_eq!(
+        (refused().await, described().await),
+        (KafkaError::GroupAuthorizationFailed, KafkaError::GroupAuthorizationFailed)
+    );
+    let rule = allow(ResourceType::Group, "g", Operation::Read);
+    fixture.broker.create_acls(&fixture.caller, vec![rule]).await.unwrap().remove(0).unwrap();
+    assert_eq!(refused().await, KafkaError::TopicAuthorizationFailed);
+}
+
 #[tokio::test]
 async fn without_an_authorizer_rules_are_refused_as_kafka_refuses_them() {
     let fixture = Fixture::new().await;
