@@ -90,6 +90,37 @@ fn transactions_are_listed_described_and_aborted_by_the_command_line() {
     assert_eq!(idle.end(false), End::Aborted);
 }
 
+/// As Kafka's `kafka-transactions.sh forceTerminateTransaction`: by the coordinator, in all partitions.
+#[test]
+fn an_open_transaction_is_terminated_and_its_producer_fenced() {
+    let server = Server::start(tidelog_harness::options!());
+    server.run(&["topic", "create", "t", "--partitions", "2"]).expect(0);
+    let terminate = ["txn", "terminate", "orders", "--output", "json"];
+    server.run(&terminate).expect(4);
+    let producer = Transactional::new(server.kafka(), "orders");
+    let idle = server.run(&terminate).expect(4).stderr;
+    assert!(idle.contains("no transaction is open") && idle.contains("Empty"), "{idle}");
+    producer.inner.begin_transaction().unwrap();
+    for partition in [0, 1] {
+        producer.send("t", partition, "never seen").unwrap();
+    }
+    producer.inner.flush(CALL).unwrap();
+    let open = server.run(&["txn", "describe", "orders", "--output", "json"]).expect(0).json();
+    let ended = server.run(&terminate).expect(0).json();
+    assert_eq!((&ended["terminated"], &ended["producer_id"]), (&json!(true), &open["producer_id"]), "{ended}");
+    let now = server.run(&["txn", "describe", "orders", "--output", "json"]).expect(0).json();
+    assert_eq!((&now["partitions"], &now["timeout_ms"]), (&json!([]), &open["timeout_ms"]), "{now}");
+    assert_eq!(now["producer_epoch"], ended["producer_epoch"], "{now}");
+    for partition in [0, 1] {
+        let seen = || values(server.kafka(), "t", partition, "read_committed");
+        assert_eq!(seen(), [""; 0]);
+    }
+    let shown = server.run(&["txn", "describe-producers", "t", "-p", "1", "--output", "json"]).expect(0).json();
+    assert_eq!(shown[0]["start_offset"], json!(null), "{shown}");
+    assert!(producer.inner.commit_transaction(CALL).is_err(), "it is fenced");
+    server.run(&terminate).expect(4);
+}
+
 /// Offsets are not records: each transaction ends with a marker, which has an offset too.
 #[test]
 fn the_last_records_are_records() {

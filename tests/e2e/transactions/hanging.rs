@@ -110,3 +110,51 @@ fn the_epoch_of_an_abort_is_held_against_the_producers_own_coordinator() {
     assert!(newer.contains(&format!("whose epoch is {own}")), "{newer}");
     assert!(abort(own).expect(0).stdout.starts_with("aborted"));
 }
+
+/// Lists leave out what somebody may not see: to him a transaction that its coordinator will end looks like one that hangs.
+#[test]
+fn who_may_not_see_a_transactional_id_does_not_abort_its_living_transaction() {
+    let password = "correct horse";
+    let args = ["--kafka-listen", "SASL_PLAINTEXT://127.0.0.1:0", "--kafka-sasl-mechanism", "PLAIN"];
+    let rules = ["--authorizer", "acl", "--super-user", "User:ANONYMOUS"];
+    let options = tidelog_harness::options!().env("TIDELOG_NEW_PASSWORD", password);
+    let server = Server::start(options.args(args).args(rules));
+    server.run(&["topic", "create", "t"]).expect(0);
+    server.run(&["user", "create", "alice"]).expect(0);
+    let allow = |what: &[&str]| {
+        server.run(&[&["acl", "add", "--allow", "User:alice", "--operation"], what].concat()).expect(0);
+    };
+    allow(&["all", "--topic", "t"]);
+    allow(&["all", "--cluster"]);
+    let endpoints = std::fs::read_to_string(server.data_dir().join("endpoints.json")).unwrap();
+    let endpoints: Value = tidelog_harness::serde_json::from_str(&endpoints).unwrap();
+    let listener = endpoints["listeners"]["SASL_PLAINTEXT"].as_str().unwrap();
+    let alice = |args: &[&str]| {
+        let mut command = server.command(&[&["txn"], args].concat());
+        command.env("TIDELOG_BROKERS", listener).env("TIDELOG_USER", "alice");
+        command.env("TIDELOG_PASSWORD", password).env("TIDELOG_SASL_MECHANISM", "PLAIN");
+        run(&mut command, b"", CALL)
+    };
+    let producer = Transactional::new(server.kafka(), "orders");
+    producer.inner.begin_transaction().unwrap();
+    producer.send("t", 0, "lives").unwrap();
+    producer.inner.flush(CALL).unwrap();
+
+    let abort = ["abort", "t", "-p", "0", "--start-offset", "0"];
+    let told = alice(&abort).expect(5).stderr;
+    assert!(told.contains("DESCRIBE") && told.contains("--force"), "{told}");
+    let told = alice(&["find-hanging", "--topic", "t", "--max-transaction-timeout", "0s"]).expect(5).stderr;
+    assert!(told.contains("DESCRIBE") && !told.contains("--force"), "{told}");
+    // Not by an epoch either that would shut its coordinator out.
+    let shown = alice(&["describe-producers", "t", "-p", "0", "--output", "json"]).expect(0).json();
+    let (id, epoch) = (shown[0]["producer_id"].to_string(), shown[0]["producer_epoch"].to_string());
+    let by_epoch = ["--producer-id", &id, "--producer-epoch", &epoch, "--coordinator-epoch", "9", "--force"];
+    alice(&[&abort[..4], &by_epoch[..]].concat()).expect(5);
+    // Whoever sees this one hears that it lives.
+    allow(&["describe", "--transactional-id", "orders"]);
+    assert!(alice(&abort).expect(1).stderr.contains("does not hang"));
+    alice(&["terminate", "orders"]).expect(5);
+    assert_eq!(producer.end(true), End::Committed);
+    let seen = || values(server.kafka(), "t", 0, "read_committed") == ["lives"];
+    wait_until(seen, PATIENCE, "nobody has aborted it");
+}

@@ -1,13 +1,13 @@
-//! Transactions (KIP-664): list, describe, and end one in a partition by its marker. A transactional id is its coordinator's; a list is
-//! every broker's; producers and markers are the partition's leader's.
+//! Transactions (KIP-664): list, describe, and end one by its coordinator, or in a partition by its marker. A transactional id is its
+//! coordinator's; a list is every broker's; producers and markers are the partition's leader's.
 
 use std::collections::BTreeMap;
 
 use tidelog_model::{KafkaError, LeaderEpoch, NodeId, Offset, PartitionIndex, TRANSACTIONS_TOPIC};
 use tidelog_protocol::Str;
 use tidelog_protocol::messages::{
-    DescribeProducersRequest, DescribeProducersTopic, DescribeTransactionsRequest, ListTransactionsRequest,
-    WritableTxnMarker, WritableTxnMarkerTopic, WriteTxnMarkersRequest,
+    DescribeProducersRequest, DescribeProducersTopic, DescribeTransactionsRequest, InitProducerIdRequest,
+    ListTransactionsRequest, WritableTxnMarker, WritableTxnMarkerTopic, WriteTxnMarkersRequest,
 };
 use tokio::time::Instant;
 
@@ -15,6 +15,9 @@ use crate::client::Backoff;
 use crate::connection::Connection;
 use crate::offsets::no_leader;
 use crate::{Client, ClientError};
+
+/// A transactional id that nobody has, and that no access rule names but one for all of them.
+const NOBODYS_ID: &str = "?are-all-transactional-ids-seen";
 
 /// Which transactions to list; what is not set lists all.
 #[derive(Debug, Clone, Default)]
@@ -139,6 +142,36 @@ impl Client {
             started_ms: Some(found.transaction_start_time_ms).filter(|time| *time >= 0),
             partitions: found.topics.into_iter().flat_map(of_topic).collect(),
         })
+    }
+
+    /// May the caller see every transactional id? What he may not see is left out of lists, without a word.
+    pub async fn sees_all_transactions(&self) -> Result<bool, ClientError> {
+        match self.describe_transaction(NOBODYS_ID).await {
+            Ok(_) => Ok(true),
+            Err(ClientError::Kafka { error: KafkaError::TransactionalIdNotFound, .. }) => Ok(true),
+            Err(ClientError::Kafka { error: KafkaError::TransactionalIdAuthorizationFailed, .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Takes the transactional id over as a new instance of its producer would: what was open is aborted everywhere when this answers, and
+    /// who had the id before is fenced (Kafka's `fenceProducers`). Answers the next producer id and its epoch.
+    pub async fn fence_producer(&self, id: &str, timeout_ms: i32) -> Result<(i64, i16), ClientError> {
+        let request = InitProducerIdRequest {
+            transactional_id: Some(Str::from(id)),
+            transaction_timeout_ms: timeout_ms,
+            ..Default::default()
+        };
+        let mut backoff = Backoff::until(Instant::now() + self.timeout());
+        loop {
+            let response = self.transaction_coordinator(id).await?.call(&request).await?;
+            match ClientError::check(response.error_code, || format!("transactional id `{id}`"), None) {
+                // Also while what was open is being aborted.
+                Err(error) if error.is_retriable() && backoff.wait().await => {}
+                Err(error) => return Err(error),
+                Ok(()) => return Ok((response.producer_id, response.producer_epoch)),
+            }
+        }
     }
 
     /// The producers that a partition remembers.

@@ -1,4 +1,4 @@
-//! `tidelog txn`: transactional ids, and transactions that hang (KIP-664).
+//! `tidelog txn`: transactional ids, the end of their transactions, and transactions that hang (KIP-664).
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,7 +12,9 @@ use tidelog_model::{KafkaError, LeaderEpoch, Offset, PartitionIndex};
 
 use super::connect;
 use super::parse::{duration, one_of};
-use super::txn_producers::{HangingArgs, ProducersArgs, describe_producers, ended_by_coordinator, find_hanging};
+use super::txn_producers::{
+    HangingArgs, ProducersArgs, describe_producers, ended_by_coordinator, find_hanging, must_see_all,
+};
 use crate::cli::{KafkaArgs, OutputArgs};
 use crate::output::{Table, show, time_for_people};
 
@@ -37,9 +39,14 @@ enum TxnCommand {
     FindHanging(HangingArgs),
     /// Abort a transaction that hangs, in one partition.
     ///
-    /// `find-hanging` finds such transactions. One that its coordinator knows and will end is refused without --force; with it, the
-    /// coordinator goes on showing the transaction as Ongoing until the producer ends it or it times out.
+    /// `find-hanging` finds such transactions. One that its coordinator knows and will end is refused without --force (`terminate` ends
+    /// that); with it, the coordinator goes on showing the transaction as Ongoing until the producer ends it or it times out. Who may not
+    /// see every transactional id is refused, too: a living transaction would look like one that hangs.
     Abort(AbortArgs),
+    /// Abort the open transaction of a transactional id, in all its partitions, and fence its producer.
+    ///
+    /// Its coordinator does both, as when another instance of the producer begins.
+    Terminate(TerminateArgs),
 }
 
 #[derive(Debug, Args)]
@@ -98,6 +105,17 @@ struct AbortArgs {
 }
 
 #[derive(Debug, Args)]
+struct TerminateArgs {
+    /// The transactional id.
+    #[arg(value_name = "ID")]
+    id: String,
+    #[command(flatten)]
+    kafka: KafkaArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+#[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 struct WhichArgs {
     /// The one that begins at this offset.
@@ -115,6 +133,7 @@ pub(crate) async fn run(args: TxnArgs) -> anyhow::Result<()> {
         TxnCommand::DescribeProducers(args) => describe_producers(args).await,
         TxnCommand::FindHanging(args) => find_hanging(args).await,
         TxnCommand::Abort(args) => abort(args).await,
+        TxnCommand::Terminate(args) => terminate(args).await,
     }
 }
 
@@ -186,6 +205,9 @@ async fn abort(args: AbortArgs) -> anyhow::Result<()> {
         ..found
     };
     let own = own_coordinator_epoch(&client, &producer).await?.map(|own| own.max(found.coordinator_epoch));
+    if own.is_none() && producer.coordinator_epoch > found.coordinator_epoch {
+        must_see_all(&client, producer.id, ", and which epoch its coordinator has").await?;
+    }
     anyhow::ensure!(
         own.is_none_or(|own| producer.coordinator_epoch <= own),
         "with the epoch {} the partition would refuse the producer's coordinator from then on, whose epoch is {}",
@@ -197,7 +219,7 @@ async fn abort(args: AbortArgs) -> anyhow::Result<()> {
     {
         anyhow::bail!(
             "this transaction does not hang: its coordinator knows it as {} of the transactional id {} and ends it {} ms after it began \
-             at the latest; --force aborts it here and now, behind the back of both",
+             at the latest; `tidelog txn terminate` has it ended now, --force aborts it here behind the back of both",
             known.state,
             known.id,
             known.timeout_ms
@@ -210,6 +232,24 @@ async fn abort(args: AbortArgs) -> anyhow::Result<()> {
     });
     show(args.output.output, &shown, || {
         format!("aborted the transaction of producer {} in {}-{partition}\n", producer.id, args.topic)
+    })
+}
+
+async fn terminate(args: TerminateArgs) -> anyhow::Result<()> {
+    let client = connect(&args.kafka, "tidelog-txn").await?;
+    let found = client.describe_transaction(&args.id).await?;
+    if found.state != TransactionState::Ongoing.name() {
+        let error = KafkaError::ResourceNotFound;
+        let message = format!("no transaction is open, its state is {}", found.state);
+        return Err(ClientError::Kafka { error, what: format!("transactional id `{}`", args.id), message }.into());
+    }
+    // A new instance says how long its transactions may take: what the fenced one said goes on to hold.
+    let (producer_id, epoch) = client.fence_producer(&args.id, found.timeout_ms).await?;
+    let shown = json!({
+        "id": args.id, "producer_id": producer_id, "producer_epoch": epoch, "terminated": true,
+    });
+    show(args.output.output, &shown, || {
+        format!("aborted the transaction of {} and fenced its producer {}\n", args.id, found.producer_id)
     })
 }
 

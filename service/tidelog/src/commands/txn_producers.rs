@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::json;
 use tidelog_client::{ActiveProducer, Client, ClientError, TransactionDescription, TransactionQuery};
-use tidelog_model::PartitionIndex;
+use tidelog_model::{KafkaError, PartitionIndex};
 
 use super::connect;
 use super::parse::duration;
@@ -93,6 +93,9 @@ pub(super) async fn find_hanging(args: HangingArgs) -> anyhow::Result<()> {
     let mut open = open_since(&client, args.topic.as_deref(), args.partition.map(PartitionIndex), latest).await?;
     let known = known_to_coordinators(&client, &open).await?;
     open.retain(|open| !known.get(&open.producer.id).is_some_and(|known| will_end(known, open)));
+    if let Some(open) = open.iter().find(|open| !known.contains_key(&open.producer.id)) {
+        must_see_all(&client, open.producer.id, "").await?;
+    }
     let rows: Vec<_> = open
         .iter()
         .map(|Open { topic, partition, producer }| {
@@ -169,6 +172,19 @@ async fn known_to_coordinators(
     Ok(known)
 }
 
+/// TRANSACTIONAL_ID_AUTHORIZATION_FAILED if a coordinator may know this producer and not show it to the caller, to whom a living
+/// transaction would look like one that hangs.
+pub(super) async fn must_see_all(client: &Client, producer: i64, otherwise: &str) -> Result<(), ClientError> {
+    if client.sees_all_transactions().await? {
+        return Ok(());
+    }
+    Err(ClientError::Kafka {
+        error: KafkaError::TransactionalIdAuthorizationFailed,
+        what: format!("the transaction of producer {producer}"),
+        message: format!("whether it hangs is known to who may see (DESCRIBE) every transactional id{otherwise}"),
+    })
+}
+
 /// What its coordinator knows of a producer whose transaction in this partition it will end; `None` if that one hangs.
 pub(super) async fn ended_by_coordinator(
     client: &Client,
@@ -178,6 +194,9 @@ pub(super) async fn ended_by_coordinator(
 ) -> Result<Option<TransactionDescription>, ClientError> {
     let open = Open { topic: topic.to_owned(), partition, producer: *producer };
     let mut known = known_to_coordinators(client, std::slice::from_ref(&open)).await?;
+    if known.is_empty() {
+        must_see_all(client, producer.id, "; --force aborts it all the same").await?;
+    }
     Ok(known.remove(&producer.id).filter(|known| will_end(known, &open)))
 }
 
