@@ -1,95 +1,51 @@
 //! Batches that are decoded here are checked first: decides what of a read is as it was written, and what lies where it is not. Whoever
 //! decodes reads through [`crate::Broker::read`]; Kafka's clients check what they fetch themselves.
 
+use std::fmt::Display;
+
 use bytes::Bytes;
 use tidelog_model::{Offset, TopicIdPartition};
-use tidelog_record::{Batch, BatchError, Batches, check_crc};
-use tracing::error;
+use tidelog_record::{BatchError, Batches, check_crc};
 
-use crate::limits::MAX_TOLD_DAMAGES;
-use crate::replica::Replica;
-use crate::types::DamagedBatch;
-
-/// What a read has found.
-#[derive(Debug)]
-pub(crate) struct Sound {
-    /// Batches whose checksum holds, up to the first one of which it does not; nothing lies in front of them that is not below the offset.
-    pub(crate) batches: Bytes,
-    /// Only where the batch with the offset that was asked for is damaged; then there is nothing else.
-    pub(crate) damaged: Option<DamagedBatch>,
-}
-
-/// Where a read met what is no batch, so that nobody can tell where the next one begins.
+/// Where a read met what is no batch as it was written.
 #[derive(Debug)]
 pub(crate) struct NoBatch {
     pub(crate) offset: Offset,
     pub(crate) reason: BatchError,
 }
 
-/// The sound batches of a read from `offset` on, none of which may be seen from `end` on.
-pub(crate) fn sound(read: Bytes, offset: Offset, end: Offset) -> Result<Sound, NoBatch> {
-    let mut from = 0;
-    let mut next = offset;
+/// The batches of a read from `offset` on up to the first one whose checksum does not hold; if that is the first, its error. It is believed
+/// nothing, so that only the log can tell what comes behind it.
+pub(crate) fn sound(read: Bytes, offset: Offset) -> Result<Bytes, NoBatch> {
     let mut batches = Batches::strict(read.clone());
     loop {
         let at = batches.position();
         let batch = match batches.next() {
-            None => return Ok(Sound { batches: read.slice(from..), damaged: None }),
-            Some(Ok(batch)) => batch,
-            Some(Err(_)) if at > from => return Ok(Sound { batches: read.slice(from..at), damaged: None }),
-            Some(Err(reason)) => return Err(NoBatch { offset: next, reason }),
+            None => return Ok(read),
+            Some(batch) => batch.and_then(|batch| check_crc(&batch)),
         };
-        let Err(reason) = check_crc(&batch) else {
-            next = next.max(batch.header().next_offset());
-            continue;
-        };
-        if at > from {
-            return Ok(Sound { batches: read.slice(from..at), damaged: None });
+        match batch {
+            Ok(()) => {}
+            Err(_) if at > 0 => return Ok(read.slice(..at)),
+            Err(reason) => return Err(NoBatch { offset, reason }),
         }
-        let base = batch.header().base_offset;
-        let Some(behind) = behind(&batch, batches.clone().next(), end) else {
-            return Err(NoBatch { offset: base, reason });
-        };
-        if behind > offset {
-            let damaged = DamagedBatch { base, start: next.max(base), end: behind, reason: reason.to_string() };
-            return Ok(Sound { batches: Bytes::new(), damaged: Some(damaged) });
-        }
-        from = batches.position();
     }
 }
 
-/// The offset behind a damaged batch, whose own word on it may be what is damaged: the next batch's is better.
-fn behind(batch: &Batch, following: Option<Result<Batch, BatchError>>, end: Offset) -> Option<Offset> {
-    let header = batch.header();
-    let following = following.and_then(Result::ok).filter(|following| check_crc(following).is_ok());
-    let limit = following.map(|following| following.header().base_offset).filter(|next| *next <= end);
-    let own = Some(header.next_offset()).filter(|next| *next <= limit.unwrap_or(end));
-    own.or(limit).filter(|behind| *behind > header.base_offset)
-}
-
-/// What a caller reads of a place that is damaged.
-pub(crate) fn words(partition: &TopicIdPartition, offset: Offset, reason: &impl std::fmt::Display) -> String {
+/// What a caller reads of a place that is damaged; with the offset behind it, if that is known.
+pub(crate) fn words(
+    partition: &TopicIdPartition,
+    offset: Offset,
+    end: Option<Offset>,
+    reason: &impl Display,
+) -> String {
     let (topic, index) = (&partition.topic, partition.partition);
+    let goes_on =
+        end.map(|end| format!(" What is lost ends before offset {end}: reading goes on there.")).unwrap_or_default();
     format!(
-        "Topic {topic}, partition {index}: the batch at offset {offset} is damaged on the disk ({reason}). `tidelog log dump` of the \
-         folder {topic}-{index} in the data directory shows the place."
+        "Topic {topic}, partition {index}: the batch at offset {offset} is damaged on the disk ({reason}).{goes_on} `tidelog log dump` of \
+         the folder {topic}-{index} in the data directory shows the place."
     )
-}
-
-/// Tells a person, once for each place.
-pub(crate) fn tell(replica: &Replica, offset: Offset, reason: &impl std::fmt::Display) {
-    {
-        let mut told = replica.told_damages.lock();
-        if told.len() >= MAX_TOLD_DAMAGES || !told.insert(offset) {
-            return;
-        }
-    }
-    metrics::counter!("tidelog_log_damaged_batches_total").increment(1);
-    let (topic, partition) = (&replica.id.topic, replica.id.partition);
-    error!(
-        %topic, %partition, %offset, %reason,
-        "a reader met a damaged record batch and gets none of its records; `tidelog log dump` of the partition's folder shows the place"
-    );
 }
 
 #[cfg(test)]
@@ -116,47 +72,30 @@ mod tests {
         bytes
     }
 
-    /// The base offsets of what is sound, or what is damaged.
-    fn read(batches: &[Vec<u8>], offset: i64, end: i64) -> Result<Vec<i64>, (i64, i64)> {
-        let found = sound(batches.concat().into(), Offset(offset), Offset(end)).unwrap();
-        match found.damaged {
-            Some(damaged) => {
-                assert!(found.batches.is_empty() && damaged.reason.contains("CRC32C"), "{damaged:?}");
-                Err((damaged.start.get(), damaged.end.get()))
-            }
-            None => Ok(Batches::strict(found.batches).map(|batch| batch.unwrap().header().base_offset.get()).collect()),
-        }
+    /// The base offsets of what is sound, or where nothing is.
+    fn read(batches: &[Vec<u8>], offset: i64) -> Result<Vec<i64>, i64> {
+        let found = sound(batches.concat().into(), Offset(offset)).map_err(|found| found.offset.get())?;
+        Ok(Batches::strict(found).map(|batch| batch.unwrap().header().base_offset.get()).collect())
     }
 
     #[test]
-    fn what_lies_before_damage_is_read_and_then_the_damage_is_told() {
+    fn what_lies_before_damage_is_read_and_nothing_of_it() {
         let log = [batch(0, 2), batch(2, 3), damaged(5, 4), batch(9, 1)];
-        assert_eq!(read(&log[..2], 0, 10), Ok(vec![0, 2]));
-        assert_eq!(read(&log, 0, 10), Ok(vec![0, 2]));
-        assert_eq!(read(&log[2..], 5, 10), Err((5, 9)));
-        assert_eq!(read(&log[2..3], 7, 10), Err((7, 9)), "the reader begins inside of it");
-        assert_eq!(read(&log[3..], 9, 10), Ok(vec![9]));
-        assert_eq!(read(&[], 9, 10), Ok(vec![]));
-    }
-
-    #[test]
-    fn a_batch_that_lies_about_its_end_costs_no_record_behind_it() {
-        let mut far = damaged(5, 4);
-        far[23..27].copy_from_slice(&900_i32.to_be_bytes());
-        let log = [far, batch(9, 1), damaged(10, 1)];
-        assert_eq!(read(&log, 5, 11), Err((5, 9)), "the next batch tells");
-        // The log finds it again for every offset that it claims.
-        assert_eq!(read(&log, 9, 11), Ok(vec![9]));
-        assert_eq!(sound(log[0].clone().into(), Offset(5), Offset(11)).unwrap_err().offset, Offset(5), "nobody knows");
+        assert_eq!(read(&log[..2], 0), Ok(vec![0, 2]));
+        assert_eq!(read(&log, 0), Ok(vec![0, 2]));
+        assert_eq!(read(&log[2..], 5), Err(5));
+        assert_eq!(read(&log[2..3], 7), Err(7), "the reader begins inside of it");
+        assert_eq!(read(&log[3..], 9), Ok(vec![9]));
+        assert_eq!(read(&[], 9), Ok(vec![]));
     }
 
     #[test]
     fn what_is_no_batch_is_an_error_where_nothing_lies_before_it() {
         let log = [batch(0, 2), vec![7; 100]];
-        assert_eq!(read(&log, 0, 10), Ok(vec![0]));
-        let found = sound(log[1].clone().into(), Offset(2), Offset(10)).unwrap_err();
+        assert_eq!(read(&log, 0), Ok(vec![0]));
+        let found = sound(log[1].clone().into(), Offset(2)).unwrap_err();
         assert!(found.offset == Offset(2) && !matches!(found.reason, BatchError::Crc { .. }), "{found:?}");
         // Cut off: its length is damaged.
-        assert!(sound(batch(0, 2)[..70].to_vec().into(), Offset(0), Offset(10)).is_err());
+        assert_eq!(read(&[batch(0, 2)[..70].to_vec()], 0), Err(0));
     }
 }

@@ -13,12 +13,13 @@ use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tokio::time::Instant;
 
 use crate::broker::Broker;
-use crate::damage::{NoBatch, Sound, sound, tell, words};
+use crate::damage::{NoBatch, sound, words};
 use crate::limits::{COLD_BESIDE_HOT, COLD_LEAST_BYTES, COLD_READ_BYTES, MAX_COLD_READS, MAX_FETCH_WAIT};
 use crate::lookup::nameless;
-use crate::replica::{HotRead, Replica};
+use crate::replica::{HotRead, Past, Replica};
 use crate::{
-    BrokerError, FetchPartition, FetchRequest, FetchedPartition, FilePart, Isolation, Piece, ReadBatches, TopicRef,
+    BrokerError, DamagedBatch, FetchPartition, FetchRequest, FetchedPartition, FilePart, Isolation, Piece, ReadBatches,
+    TopicRef,
 };
 
 /// One partition of a fetch while it runs.
@@ -248,54 +249,72 @@ impl Broker {
         let Some(fetched) = self.fetch_for(caller, request, false).await.pop() else {
             return Err(KafkaError::UnknownServerError.into());
         };
-        if let Some(error) = fetched.error {
-            return Err(error);
+        let visible_end = match isolation {
+            Isolation::ReadUncommitted => fetched.high_watermark,
+            Isolation::ReadCommitted => fetched.last_stable_offset,
+        };
+        let read = ReadBatches {
+            batches: Bytes::new(),
+            aborted: Vec::new(),
+            high_watermark: fetched.high_watermark,
+            visible_end,
+            log_start: fetched.log_start_offset,
+            damaged: None,
+        };
+        match fetched.error {
+            None => {}
+            // The log may be damaged where the offset is, so that it cannot be found there.
+            Some(error) if error.error == KafkaError::KafkaStorageError => {
+                return self.past_damage(topic, partition, offset, read, error).await;
+            }
+            Some(error) => return Err(error),
         }
         self.charge_door(caller, QuotaKind::ConsumerByteRate, fetched.size());
         if caller.door != Door::Internal {
             fetched.sent();
         }
-        let visible_end = match isolation {
-            Isolation::ReadUncommitted => fetched.high_watermark,
-            Isolation::ReadCommitted => fetched.last_stable_offset,
-        };
-        let batches = in_memory(fetched.records).await?;
-        let Sound { batches, damaged } = self.sound(topic, partition, offset, batches, visible_end)?;
-        Ok(ReadBatches {
-            batches,
-            aborted: fetched.aborted,
-            high_watermark: fetched.high_watermark,
-            visible_end,
-            log_start: fetched.log_start_offset,
-            damaged,
-        })
+        match sound(in_memory(fetched.records).await?, offset) {
+            Ok(batches) => Ok(ReadBatches { batches, aborted: fetched.aborted, ..read }),
+            Err(NoBatch { offset: at, reason }) => {
+                let replica = self.led(topic, partition)?;
+                let error = BrokerError::new(KafkaError::CorruptMessage, words(&replica.id, at, None, &reason));
+                self.past_damage(topic, partition, offset, read, error).await
+            }
+        }
     }
 
-    /// Checks what was read, and tells where it is damaged.
-    fn sound(
+    fn led(&self, topic: &TopicRef, partition: PartitionIndex) -> Result<Arc<Replica>, BrokerError> {
+        let topic = self.known_topic(&self.image(), topic)?;
+        self.find_replica(&topic, partition)
+    }
+
+    /// What a read brings that met damage in the local log: the sound batch with the offset, however it is found, or where to read on. Its
+    /// own error if that is not known, or something else is wrong.
+    async fn past_damage(
         &self,
         topic: &TopicRef,
         partition: PartitionIndex,
         offset: Offset,
-        batches: Bytes,
-        end: Offset,
-    ) -> Result<Sound, BrokerError> {
-        let replica = || {
-            let topic = self.known_topic(&self.image(), topic)?;
-            self.find_replica(&topic, partition)
-        };
-        match sound(batches, offset, end) {
-            Ok(Sound { batches, damaged: Some(mut damaged) }) => {
-                let replica = replica()?;
-                tell(&replica, damaged.base, &damaged.reason);
-                damaged.reason = words(&replica.id, damaged.base, &damaged.reason);
-                Ok(Sound { batches, damaged: Some(damaged) })
+        read: ReadBatches,
+        error: BrokerError,
+    ) -> Result<ReadBatches, BrokerError> {
+        let replica = self.led(topic, partition)?;
+        let (searched, end) = (Arc::clone(&replica), read.visible_end);
+        let search = tokio::task::spawn_blocking(move || searched.past_damage(offset, end));
+        match search.await.map_err(|_| KafkaError::UnknownServerError)? {
+            None => {
+                // Of all else that is wrong somebody has been told.
+                if error.error == KafkaError::CorruptMessage {
+                    replica.tell_damage(offset, &error);
+                }
+                Err(error)
             }
-            Ok(sound) => Ok(sound),
-            Err(NoBatch { offset, reason }) => {
-                let replica = replica()?;
-                tell(&replica, offset, &reason);
-                Err(BrokerError::new(KafkaError::CorruptMessage, words(&replica.id, offset, &reason)))
+            Some(Past::Sound { batches, aborted }) => Ok(ReadBatches { batches, aborted, ..read }),
+            Some(Past::Lost { base, end, reason }) => {
+                replica.tell_damage(base, &reason);
+                let reason = words(&replica.id, base, Some(end), &reason);
+                let damaged = DamagedBatch { base, start: offset, end, reason };
+                Ok(ReadBatches { damaged: Some(damaged), ..read })
             }
         }
     }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidelog_log::{ReadError, Scrubbed};
+use tidelog_log::{ReadError, ScrubFrom, Scrubbed};
 use tidelog_model::Offset;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -32,7 +32,7 @@ impl Broker {
         let mut damaged = 0;
         // The order is another one at each call, so that frequent restarts do not keep it from the same logs each time.
         for replica in self.replicas().all() {
-            let mut from = Offset::ZERO;
+            let mut from = ScrubFrom::from(Offset::ZERO);
             while let Some(seen) = look(&replica, from).await {
                 damaged += seen.damaged.len();
                 from = seen.next;
@@ -44,7 +44,7 @@ impl Broker {
 }
 
 /// Looks at the log's next piece and tells what is damaged; `None` at the log's end.
-async fn look(replica: &Arc<Replica>, from: Offset) -> Option<Scrubbed> {
+async fn look(replica: &Arc<Replica>, from: ScrubFrom) -> Option<Scrubbed> {
     if replica.is_gone() {
         return None;
     }
@@ -70,7 +70,7 @@ async fn look(replica: &Arc<Replica>, from: Offset) -> Option<Scrubbed> {
         }
         Err(failure) => {
             metrics::counter!("tidelog_log_damaged_batches_total").increment(1);
-            error!(%topic, %partition, offset = %from, error = %failure, "a segment on the disk cannot be read");
+            error!(%topic, %partition, offset = %from.offset(), error = %failure, "a segment on the disk cannot be read");
             None
         }
     }

@@ -349,14 +349,14 @@ pub struct ReadBatches {
     pub damaged: Option<DamagedBatch>,
 }
 
-/// A batch whose checksum does not fit it: nothing that it says is believed.
+/// What is not as it was written: nothing that it says of itself is believed.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct DamagedBatch {
     /// Its first offset.
     pub base: Offset,
     /// The same, or the one that was asked for if that lies inside.
     pub start: Offset,
-    /// Where to read on: the offset behind it. Above `start`.
+    /// Where to read on: the next sound batch's first offset, or the end of what may be read. Above `start`.
     pub end: Offset,
     /// What is wrong, where, and what can be done, for whoever wanted to read it.
     pub reason: String,

@@ -124,7 +124,7 @@ impl LogView {
             let state = shared.state.read();
             let first = state.closed.partition_point(|segment| segment.end <= from);
             match state.closed.get(first) {
-                Some(segment) if segment.end <= up_to => (Arc::clone(segment), shared.reader(segment)?),
+                Some(segment) if segment.end <= up_to => (Arc::clone(segment), shared.reader(&state, segment)?),
                 _ => return Ok(None),
             }
         };

@@ -65,7 +65,7 @@ pub const RESERVE_SHARE: u64 = 8;
 /// Longest name of a file or directory, bytes: what Linux file systems allow.
 pub const MAX_FILE_NAME_BYTES: usize = 255;
 
-/// Damaged batches of a segment that one look of the scrub tells: an offset that was changed upwards makes all that follow look wrong.
+/// Damaged batches of a segment that one look of the scrub tells: whoever reads of so many knows that the disk is at its end.
 pub const MAX_DAMAGED_TOLD: usize = 64;
 
 const _: () = assert!(MIN_SEGMENT_BYTES <= DEFAULT_SEGMENT_BYTES && DEFAULT_SEGMENT_BYTES <= MAX_SEGMENT_BYTES);

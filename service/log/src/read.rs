@@ -44,7 +44,12 @@ impl LogRead {
     fn fill(&mut self, readers: &[Reader], up_to: Offset, max_bytes: usize, min_one: bool) -> Result<bool, ReadError> {
         let mut left = max_bytes as u64;
         for reader in readers {
-            let Some(first) = reader.locate(self.next)? else { continue };
+            let first = match reader.locate(self.next) {
+                // What lies before damage is read first.
+                Err(ReadError::Damaged { .. }) if !self.is_empty() => return Ok(true),
+                first => first?,
+            };
+            let Some(first) = first else { continue };
             let size = first.header.size() as u64;
             if first.header.next_offset() > up_to || (size > left && !(min_one && self.is_empty())) {
                 return Ok(true);
@@ -72,6 +77,8 @@ pub(crate) struct Reader {
     pub(crate) size: u64,
     pub(crate) log: Arc<dyn DiskFile>,
     pub(crate) path: PathBuf,
+    /// May offsets be missing because compaction has taken them?
+    thinned: bool,
     lookup: Lookup,
 }
 
@@ -97,14 +104,15 @@ impl Shared {
     }
 
     /// A reader of a closed segment. Call under the lock, so that compaction cannot swap files in between.
-    pub(crate) fn reader(&self, segment: &Arc<Segment>) -> Result<Reader, ReadError> {
+    pub(crate) fn reader(&self, state: &State, segment: &Arc<Segment>) -> Result<Reader, ReadError> {
         let path = self.path(segment.base, Kind::Log, segment.stage);
         let log = self.open(segment, Kind::Log).map_err(ReadError::io(&path))?;
         // Without its index a segment is slower to read, not unreadable.
         let index =
             if segment.index_refuted.load(Ordering::Relaxed) { None } else { self.open(segment, Kind::Index).ok() };
         let (base, end, size) = (segment.base, segment.end, segment.size);
-        Ok(Reader { base, end, size, log, path, lookup: Lookup::OnDisk(Arc::clone(segment), index) })
+        let (thinned, lookup) = (state.thinned, Lookup::OnDisk(Arc::clone(segment), index));
+        Ok(Reader { base, end, size, log, path, thinned, lookup })
     }
 
     /// A reader of the active segment that will look for `from`, `up_to` and, from there, `max_bytes`.
@@ -117,6 +125,7 @@ impl Shared {
             size: active.size,
             log: Arc::clone(&active.file),
             path: self.path(active.base, Kind::Log, Stage::Live),
+            thinned: state.thinned,
             lookup: Lookup::Known {
                 from,
                 up_to: active.index.position_of(up_to),
@@ -128,13 +137,13 @@ impl Shared {
 
 impl Reader {
     /// Bytes `[start, end)` of this segment.
-    fn slice(&self, start: u64, end: u64) -> FileSlice {
+    pub(crate) fn slice(&self, start: u64, end: u64) -> FileSlice {
         FileSlice { file: Arc::clone(&self.log), position: start, len: end.saturating_sub(start) as usize }
     }
 
-    /// The first batch that ends after `target`; `None` if this segment has none.
-    pub(crate) fn locate(&self, target: Offset) -> Result<Option<Located>, ReadError> {
-        let hint = match &self.lookup {
+    /// A position from which a scan finds the batch that contains `target`.
+    pub(crate) fn hint(&self, target: Offset) -> u64 {
+        match &self.lookup {
             Lookup::Known { from, .. } => *from,
             Lookup::OnDisk(segment, index) => {
                 let found = index.as_ref().and_then(|index| {
@@ -142,14 +151,38 @@ impl Reader {
                 });
                 self.trusted(found.unwrap_or(0), |base| base <= target)
             }
+        }
+    }
+
+    /// The first batch that ends after `target`; `None` if this segment has none. Where headers do not lead to it checksums are looked at.
+    pub(crate) fn locate(&self, target: Offset) -> Result<Option<Located>, ReadError> {
+        let (before, found) = self.approach(target);
+        let is_doubtful = match &found {
+            // A length that was changed may lead from batch to batch.
+            Ok(Some(located)) => !self.thinned && located.header.base_offset > target,
+            Ok(None) | Err(ScanError::Io(_)) => false,
+            Err(ScanError::Batch { .. }) => true,
         };
-        let mut scan = Scan::headers(&*self.log, hint, self.size);
-        while let Some(located) = self.step(&mut scan)? {
-            if located.header.last_offset() >= target {
-                return Ok(Some(located));
+        if is_doubtful {
+            // From there on a header is damaged: the target lies before that, in it, or behind it.
+            let sound = self.sound_from(before, target)?.sound;
+            if let Some(sound) = sound.filter(|sound| sound.header.base_offset <= target) {
+                return Ok(Some(sound));
             }
         }
-        Ok(None)
+        found.map_err(|error| self.error(error))
+    }
+
+    /// Goes by headers towards the first batch that ends after `target`; with the last batch that was passed before it.
+    pub(crate) fn approach(&self, target: Offset) -> (u64, Result<Option<Located>, ScanError>) {
+        let mut before = self.hint(target);
+        let mut scan = Scan::headers(&*self.log, before, self.size);
+        loop {
+            match scan.next_header() {
+                Ok(Some(located)) if located.header.last_offset() < target => before = located.position,
+                found => return (before, found),
+            }
+        }
     }
 
     /// The end of the batches that follow `first` within `max_bytes` and below `up_to`, and the offset after them.
@@ -171,7 +204,13 @@ impl Reader {
         // Everything before a known boundary at or below both limits is wanted: no need to look at it.
         let (mut end, mut next) = (first.end(), first.header.next_offset());
         let mut scan = Scan::headers(&*self.log, known.max(end), self.size);
-        while let Some(located) = self.step(&mut scan)? {
+        loop {
+            let located = match scan.next_header() {
+                Ok(Some(located)) => located,
+                // What lies before damage is read first.
+                Ok(None) | Err(ScanError::Batch { .. }) => break,
+                Err(error) => return Err(self.error(error)),
+            };
             if located.position > end {
                 (end, next) = (located.position, located.header.base_offset);
             }
@@ -262,7 +301,7 @@ impl LogView {
             }
             // The first segment may be wanted only from its last batch on: its size says nothing about what is left.
             before += if readers.is_empty() { 0 } else { segment.size };
-            readers.push(shared.reader(segment)?);
+            readers.push(shared.reader(&state, segment)?);
         }
         if state.active.base < up_to && readers.len() < MAX_SEGMENTS_PER_READ && before <= max_bytes as u64 {
             let first = readers.first().map_or(0, |reader: &Reader| reader.size);

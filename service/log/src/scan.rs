@@ -3,7 +3,6 @@
 use std::io;
 
 use bytes::Bytes;
-use tidelog_model::Offset;
 use tidelog_record::{Batch, BatchError, BatchHeader, check_crc_of};
 
 use crate::disk::{DiskFile, read_exact};
@@ -88,14 +87,9 @@ impl<'a> Scan<'a> {
         Ok(Some(Located { position, header }))
     }
 
-    /// Goes back to a batch that was just passed.
-    pub(crate) const fn rewind(&mut self, located: &Located) {
-        self.position = located.position;
-    }
-
-    /// Goes on behind a batch, whatever is in it.
-    pub(crate) const fn skip(&mut self, located: &Located) {
-        self.position = located.end();
+    /// Goes on at this byte.
+    pub(crate) const fn seek(&mut self, position: u64) {
+        self.position = position;
     }
 
     /// The next whole batch; `None` at the limit. Its checksum is not looked at.
@@ -149,10 +143,22 @@ impl<'a> Scan<'a> {
     }
 }
 
-/// May there be a valid batch in `[from, limit)`, at any byte, with offsets from `least` on? Asked after damage only.
-///
-/// Records may hold what looks like batches, one within the other: after [`MAX_SEARCHED_BYTES`] of checksums the answer is yes.
-pub(crate) fn finds_valid_batch(file: &dyn DiskFile, from: u64, limit: u64, least: Offset) -> io::Result<bool> {
+/// What a search for a valid batch has come to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Searched {
+    Found(Located),
+    Nothing,
+    /// Records may hold what looks like batches, one within the other: after [`MAX_SEARCHED_BYTES`] of checksums nobody goes on.
+    GivenUp,
+}
+
+/// The first batch in `[from, limit)`, at any byte, that fits and whose checksum holds. Asked after damage only.
+pub(crate) fn find_valid_batch(
+    file: &dyn DiskFile,
+    from: u64,
+    limit: u64,
+    fits: impl Fn(&BatchHeader) -> bool,
+) -> io::Result<Searched> {
     let mut left = MAX_SEARCHED_BYTES;
     let mut at = from;
     while at + (BatchHeader::LEN as u64) <= limit {
@@ -162,21 +168,22 @@ pub(crate) fn finds_valid_batch(file: &dyn DiskFile, from: u64, limit: u64, leas
         for (position, header) in (at..).zip(headers) {
             let Ok(header) = header else { continue };
             let size = header.size() as u64;
-            if header.base_offset < least || size > limit - position {
+            if size > (limit - position).min(MAX_BATCH_BYTES as u64) || !fits(&header) {
                 continue;
             }
-            match Scan::headers(file, position, limit).verify(&Located { position, header }) {
-                Ok(()) => return Ok(true),
+            let located = Located { position, header };
+            match Scan::headers(file, position, limit).verify(&located) {
+                Ok(()) => return Ok(Searched::Found(located)),
                 Err(ScanError::Batch { .. }) => {}
                 Err(ScanError::Io(error)) => return Err(error),
             }
             // No candidate costs less than one window.
             left = match left.checked_sub(size.max(SCAN_WINDOW_BYTES as u64)) {
                 Some(left) => left,
-                None => return Ok(true),
+                None => return Ok(Searched::GivenUp),
             };
         }
         at += starts;
     }
-    Ok(false)
+    Ok(Searched::Nothing)
 }

@@ -1,4 +1,4 @@
-//! A look at closed segments as they lie on the disk: decides which batches are no longer what was written. It changes nothing and holds
+//! A look at closed segments as they lie on the disk: tells which batches are no longer what was written. It changes nothing and holds
 //! nobody up.
 
 use std::path::PathBuf;
@@ -6,11 +6,12 @@ use std::path::PathBuf;
 use tidelog_model::Offset;
 
 use crate::ReadError;
+use crate::cache::SegmentId;
 use crate::limits::MAX_DAMAGED_TOLD;
-use crate::scan::{Scan, ScanError};
+use crate::survey::{Damaged, Piece, Survey};
 use crate::view::LogView;
 
-/// A batch that is damaged.
+/// A place that is damaged: a batch, or several of which nobody can tell where one ends.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct DamagedBatch {
     /// Its first offset, or the first one that cannot be found for it.
@@ -23,85 +24,70 @@ pub struct DamagedBatch {
     pub reason: String,
 }
 
+/// Where a look begins: an offset, or where another one has stopped.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ScrubFrom {
+    offset: Offset,
+    /// Offsets may be what is damaged, so that no offset leads back there.
+    within: Option<(SegmentId, u64)>,
+}
+
+impl ScrubFrom {
+    /// The offset behind what was found sound.
+    pub const fn offset(&self) -> Offset {
+        self.offset
+    }
+}
+
+impl From<Offset> for ScrubFrom {
+    fn from(offset: Offset) -> Self {
+        ScrubFrom { offset, within: None }
+    }
+}
+
 /// What a look has shown.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Scrubbed {
     /// Here the next look goes on.
-    pub next: Offset,
-    /// Bytes that were read.
+    pub next: ScrubFrom,
+    /// Bytes that were looked at.
     pub bytes: u64,
-    /// What is damaged, in order. Behind a batch whose header is damaged the rest of its segment cannot be looked at, and behind
-    /// [`MAX_DAMAGED_TOLD`](crate::limits::MAX_DAMAGED_TOLD) of them it is not: it is known to be damaged.
+    /// What is damaged, in order. Behind [`MAX_DAMAGED_TOLD`](crate::limits::MAX_DAMAGED_TOLD) of them the rest of a segment is not looked
+    /// at: it is known to be damaged.
     pub damaged: Vec<DamagedBatch>,
 }
 
 impl LogView {
-    /// Verifies closed batches from `from` on, some `most` bytes of one segment; `None` if no closed segment ends after `from`. The next look
-    /// begins further on: where offsets are damaged, by which it would find its place, this one takes more.
-    pub fn scrub(&self, from: Offset, most: u64) -> Result<Option<Scrubbed>, ReadError> {
-        let reader = {
+    /// Verifies closed batches from `from` on, some `most` bytes of one segment; `None` if no closed segment ends after `from`.
+    pub fn scrub(&self, from: ScrubFrom, most: u64) -> Result<Option<Scrubbed>, ReadError> {
+        let (segment, reader) = {
             let state = self.shared.state.read();
-            let at = state.closed.partition_point(|segment| segment.end <= from);
+            let at = state.closed.partition_point(|segment| segment.end <= from.offset);
             let Some(segment) = state.closed.get(at) else { return Ok(None) };
-            self.shared.reader(segment)?
+            (segment.id, self.shared.reader(&state, segment)?)
         };
-        let mut seen = Scrubbed { next: reader.end, bytes: 0, damaged: Vec::new() };
-        let damaged = |offset, position, reason| DamagedBatch { offset, file: reader.path.clone(), position, reason };
-        let from = from.max(reader.base);
-        let start = match reader.locate(from) {
-            Ok(Some(located)) => located.position,
-            Ok(None) => return Ok(Some(seen)),
-            Err(ReadError::Damaged { position, reason, .. }) => {
-                seen.damaged.push(damaged(from, position, reason));
-                return Ok(Some(seen));
-            }
-            Err(error) => return Err(error),
+        let (start, expected) = match from.within {
+            Some((id, position)) if id == segment => (position, from.offset),
+            // Compaction has put another in its place, or nobody was there yet.
+            _ => (reader.hint(from.offset), reader.base),
         };
-        let mut scan = Scan::batches(&*reader.log, start, reader.size);
-        let mut expected = from;
-        // The look that ended here has told of those that stand before a batch in order; they may look like the one to begin with.
-        let mut was_told = from > reader.base;
-        loop {
-            if seen.damaged.len() >= MAX_DAMAGED_TOLD {
-                return Ok(Some(seen));
-            }
-            let located = match scan.next_header() {
-                Ok(Some(located)) => located,
-                Ok(None) => return Ok(Some(seen)),
-                Err(ScanError::Batch { position, error }) => {
-                    seen.damaged.push(damaged(expected, position, error.to_string()));
-                    return Ok(Some(seen));
+        let mut survey = Survey::new(&*reader.log, start, reader.size, expected..reader.end);
+        let mut seen = Scrubbed { next: reader.end.into(), bytes: 0, damaged: Vec::new() };
+        while seen.damaged.len() < MAX_DAMAGED_TOLD {
+            let piece = survey.next().map_err(|source| ReadError::Io { path: reader.path.clone(), source })?;
+            seen.bytes = survey.position() - start;
+            match piece {
+                Some(Piece::Sound(_)) => {}
+                Some(Piece::Damaged(Damaged { position, offset, reason })) => {
+                    seen.damaged.push(DamagedBatch { offset, file: reader.path.clone(), position, reason });
                 }
-                Err(error) => return Err(reader.error(error)),
-            };
-            let header = located.header;
-            // No checksum covers the offset.
-            let is_in_order = header.last_offset() >= expected && header.next_offset() <= reader.end;
-            was_told &= !is_in_order;
-            if was_told {
-                continue;
+                None => break,
             }
-            if seen.bytes >= most && expected > from && is_in_order {
-                seen.next = expected;
-                return Ok(Some(seen));
-            }
-            seen.bytes += header.size() as u64;
-            match scan.verify(&located) {
-                Ok(()) if !is_in_order => {
-                    seen.damaged.push(damaged(
-                        expected,
-                        located.position,
-                        format!("it says offset {}", header.base_offset),
-                    ));
-                }
-                Ok(()) => expected = header.next_offset(),
-                Err(ScanError::Batch { position, error }) => {
-                    seen.damaged.push(damaged(header.base_offset, position, error.to_string()));
-                    expected = header.next_offset().clamp(expected, reader.end);
-                    scan.skip(&located);
-                }
-                Err(error) => return Err(reader.error(error)),
+            if seen.bytes >= most && survey.offset() < reader.end {
+                seen.next = ScrubFrom { offset: survey.offset(), within: Some((segment, survey.position())) };
+                break;
             }
         }
+        Ok(Some(seen))
     }
 }

@@ -2,6 +2,7 @@
 
 mod append;
 mod compaction;
+mod damage;
 mod kafka;
 mod kraft;
 mod modified;

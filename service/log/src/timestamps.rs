@@ -53,7 +53,7 @@ impl LogView {
             if segment.base >= up_to {
                 return Ok(None);
             }
-            let reader = shared.reader(segment)?;
+            let reader = shared.reader(&state, segment)?;
             let times = shared.open(segment, Kind::TimeIndex).and_then(TimeIndexFile::open);
             // Without a usable time index the whole segment is looked through.
             let from = times.and_then(|mut times| times.offset_before(segment.base, at)).unwrap_or(segment.base);
@@ -163,7 +163,7 @@ fn first_record(
 
 /// The records of a batch that the scan has just passed; `None` if they cannot be inflated.
 fn records(reader: &Reader, scan: &mut Scan<'_>, located: &Located) -> Result<Option<Records>, ReadError> {
-    scan.rewind(located);
+    scan.seek(located.position);
     let batch = scan.next_batch().map_err(|error| reader.error(error))?.map(|(_, batch)| batch);
     Ok(batch.and_then(|batch| batch.records(MAX_INFLATED_BATCH_BYTES).ok()))
 }

@@ -38,7 +38,7 @@ pub(crate) use groups::{GroupHost, GroupWork};
 pub(crate) use local_log::TierSource;
 pub(crate) use maintain::Maintenance;
 pub(crate) use queue::{AppendWork, Work};
-pub(crate) use read::HotRead;
+pub(crate) use read::{HotRead, Past};
 pub(crate) use traffic::Counted;
 pub(crate) use transactions::{Decided, TransactionHost, TransactionWork};
 

@@ -1,11 +1,14 @@
 //! Reads of the local log within what a reader may see. Everything older is the cold tier's.
 
-use tidelog_log::{LogRead, ReadError};
+use bytes::Bytes;
+use tidelog_log::{LogRead, PastDamage, ReadError};
 use tidelog_model::{KafkaError, LeaderEpoch, Offset};
 use tidelog_partition::Offsets;
 use tidelog_record::AbortedTransaction;
 
 use super::Replica;
+use crate::damage::sound;
+use crate::limits::MAX_TOLD_DAMAGES;
 use crate::{BrokerError, Isolation};
 
 /// What the local log has to say to a read.
@@ -26,6 +29,18 @@ pub(crate) enum HotRead {
         /// Where the partition stood.
         offsets: Offsets,
     },
+}
+
+/// What the local log has where a read met damage.
+pub(crate) enum Past {
+    /// The batch with the offset, its checksum right.
+    Sound {
+        batches: Bytes,
+        /// As of a read.
+        aborted: Vec<AbortedTransaction>,
+    },
+    /// What had the offset is lost, from `base` up to `end`.
+    Lost { base: Offset, end: Offset, reason: String },
 }
 
 impl Replica {
@@ -79,8 +94,10 @@ impl Replica {
             Ok(read) => read,
             Err(ReadError::NotLocal { .. }) => return Ok(HotRead::Remote { offsets }),
             Err(failure) => {
-                if !matches!(failure, ReadError::OutOfRange { .. }) {
-                    tracing::error!(partition = %self.id, error = %failure, "cannot read");
+                match &failure {
+                    ReadError::OutOfRange { .. } => {}
+                    ReadError::Damaged { .. } => self.tell_damage(offset, &failure),
+                    _ => tracing::error!(partition = %self.id, error = %failure, "cannot read"),
                 }
                 return Err((offsets, failure.kafka().into()));
             }
@@ -93,5 +110,38 @@ impl Replica {
             _ => Vec::new(),
         };
         Ok(HotRead::Local { offsets, read, aborted, recent })
+    }
+
+    /// What lies at `offset`, where a read met damage, and may be seen below `up_to`; `None` if nobody can tell, or if damage is not what is
+    /// wrong. Blocks.
+    pub(crate) fn past_damage(&self, offset: Offset, up_to: Offset) -> Option<Past> {
+        if self.is_gone() || self.with_machine(|machine| machine.is_offline()) {
+            return None;
+        }
+        match self.view.past_damage(offset, up_to).ok()? {
+            PastDamage::Sound { slice, base, next } => {
+                let aborted = self.view.aborted_transactions(base, next).ok()?;
+                let batches = sound(slice.read().ok()?, offset).ok()?;
+                Some(Past::Sound { batches, aborted })
+            }
+            PastDamage::Lost { start, end, reason } => Some(Past::Lost { base: start, end, reason }),
+            PastDamage::Unknown => None,
+        }
+    }
+
+    /// Tells a person, once for each place.
+    pub(crate) fn tell_damage(&self, offset: Offset, reason: &impl std::fmt::Display) {
+        {
+            let mut told = self.told_damages.lock();
+            if told.len() >= MAX_TOLD_DAMAGES || !told.insert(offset) {
+                return;
+            }
+        }
+        metrics::counter!("tidelog_log_damaged_batches_total").increment(1);
+        let (topic, partition) = (&self.id.topic, self.id.partition);
+        tracing::error!(
+            %topic, %partition, %offset, %reason,
+            "a reader met a damaged record batch and gets none of its records; `tidelog log dump` of the partition's folder shows the place"
+        );
     }
 }

@@ -13,6 +13,15 @@ fn bases(read: &ReadBatches) -> Vec<i64> {
     Batches::strict(read.batches.clone()).map(|batch| batch.unwrap().header().base_offset.get()).collect()
 }
 
+fn segment(fixture: &Fixture) -> std::path::PathBuf {
+    fixture.directory.path().join("data/events-0/00000000000000000000.log")
+}
+
+/// Bytes of the segment at a place are other ones from now on.
+fn change(fixture: &Fixture, at: u64, bytes: &[u8]) {
+    std::fs::OpenOptions::new().write(true).open(segment(fixture)).unwrap().write_all_at(bytes, at).unwrap();
+}
+
 #[tokio::test]
 async fn a_digit_that_changed_on_the_disk_reaches_no_reader_that_decodes() {
     let fixture = Fixture::new().await;
@@ -22,11 +31,9 @@ async fn a_digit_that_changed_on_the_disk_reaches_no_reader_that_decodes() {
     }
     assert_eq!(bases(&read(&fixture, 0).await.unwrap()), [0, 2, 4]);
 
-    let path = fixture.directory.path().join("data/events-0/00000000000000000000.log");
-    let bytes = std::fs::read(&path).unwrap();
+    let bytes = std::fs::read(segment(&fixture)).unwrap();
     let at = bytes.windows(5).position(|window| window == b"27150").unwrap() as u64;
-    let file = std::fs::OpenOptions::new().write(true).open(path).unwrap();
-    file.write_all_at(b"9", at).unwrap();
+    change(&fixture, at, b"9");
 
     let before = read(&fixture, 0).await.unwrap();
     assert_eq!((bases(&before), before.damaged), (vec![0], None), "what lies before it comes first");
@@ -39,4 +46,41 @@ async fn a_digit_that_changed_on_the_disk_reaches_no_reader_that_decodes() {
         }
     }
     assert_eq!(bases(&read(&fixture, 4).await.unwrap()), [4]);
+}
+
+#[tokio::test]
+async fn a_header_that_is_gone_or_lies_costs_no_other_batch() {
+    let fixture = Fixture::new().await;
+    fixture.create("events", 1, &[]).await;
+    let mut places = Vec::new();
+    for value in ["a", "b", "c", "d"] {
+        places.push(std::fs::metadata(segment(&fixture)).map_or(0, |file| file.len()));
+        fixture.produce("events", &[value, value], Acks::All).await.unwrap();
+    }
+    let whole = std::fs::read(segment(&fixture)).unwrap();
+    // Nothing of it is left; it claims the offsets of those behind it; its length leads nowhere.
+    for (byte, wrong) in [(0, &[0; 61][..]), (23, &5_i32.to_be_bytes()), (8, &i32::MAX.to_be_bytes())] {
+        change(&fixture, places[1] + byte, wrong);
+        for max_bytes in [1, 1 << 20] {
+            let (topic, zero, isolation) = (TopicRef::from("events"), PartitionIndex(0), Isolation::ReadCommitted);
+            let read = |from| {
+                fixture.broker.read(&fixture.caller, &topic, zero, Offset(from), max_bytes, Duration::ZERO, isolation)
+            };
+            assert_eq!(bases(&read(0).await.unwrap())[0], 0, "what lies before it comes");
+            let damaged = read(2).await.unwrap().damaged.unwrap();
+            assert_eq!((damaged.base, damaged.start, damaged.end), (Offset(2), Offset(2), Offset(4)), "byte {byte}");
+            for part in ["batch at offset 2 ", "offset 4: reading goes on there"] {
+                assert!(damaged.reason.contains(part), "{part}: {}", damaged.reason);
+            }
+            for from in [4, 5, 6] {
+                let found = read(from).await.unwrap();
+                assert_eq!((bases(&found)[0], found.damaged), (from / 2 * 2, None), "byte {byte}");
+            }
+        }
+        change(&fixture, 0, &whole);
+    }
+    // The last one of the log.
+    change(&fixture, places[3], &[0; 61]);
+    let damaged = read(&fixture, 7).await.unwrap().damaged.unwrap();
+    assert_eq!((damaged.base, damaged.start, damaged.end), (Offset(6), Offset(7), Offset(8)));
 }

@@ -10,7 +10,7 @@ use crate::disk::{DiskFile, unlink_if_there};
 use crate::flush::mark_unsettled;
 use crate::names::{self, Kind, Stage};
 use crate::open::Cut;
-use crate::scan::finds_valid_batch;
+use crate::scan::{Searched, find_valid_batch};
 
 impl Recovery<'_> {
     /// Ends the log where it broke. The cut bytes are kept in `.log.cut` files, and everything is durable on return.
@@ -24,8 +24,11 @@ impl Recovery<'_> {
             let path = self.path(base, Kind::Log);
             let from = if base == stop.base { stop.position } else { 0 };
             bytes += size.saturating_sub(from);
+            // Where the search was given up some may lie.
             batches_followed = batches_followed
-                || finds_valid_batch(&*file, from, size, end).map_err(LogError::io("cannot read", &path))?;
+                || find_valid_batch(&*file, from, size, |header| header.base_offset >= end)
+                    .map_err(LogError::io("cannot read", &path))?
+                    != Searched::Nothing;
             if base == stop.base && !stop.whole {
                 self.cut_tail(&*file, base, from, size)?;
             } else {

@@ -187,7 +187,7 @@ impl Walk<'_> {
             scan.verify(&located).map_err(failed)?;
         }
         if replay && header.attributes.is_control() {
-            scan.rewind(&located);
+            scan.seek(located.position);
             let batch = scan.next_batch().map_err(failed)?.map(|(_, batch)| batch);
             marker = batch.and_then(|batch| EndTransactionMarker::of_batch(&batch).unwrap_or_default());
         }

@@ -57,8 +57,13 @@ pub(crate) fn keyed(base: Offset, time: i64, records: &[(&str, Option<&str>)]) -
 
 /// A batch of one record of `size` bytes.
 pub(crate) fn filled(base: Offset, size: usize) -> Batch {
+    holding(base, &vec![b'x'; size])
+}
+
+/// A batch of one record with this value.
+pub(crate) fn holding(base: Offset, value: &[u8]) -> Batch {
     let mut builder = BatchBuilder::new(base).leader_epoch(LeaderEpoch(0));
-    builder.push(NOW.wall, None, Some(&vec![b'x'; size]), &[]).unwrap();
+    builder.push(NOW.wall, None, Some(value), &[]).unwrap();
     builder.build().unwrap()
 }
 
