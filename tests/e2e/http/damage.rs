@@ -1,5 +1,6 @@
 //! What the disk has changed: nobody gets it as a good event, and a person hears of it.
 
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use tidelog_harness::serde_json::{self, Value, json};
@@ -66,6 +67,59 @@ async fn what_the_disk_has_changed_is_given_out_by_nobody() {
     assert_eq!(status()["skipped_records"], 1, "{}", status());
     let rows = server.run(&["query", "SELECT id FROM t ORDER BY id", "--output", "json"]).expect(0).stdout;
     assert!(rows.contains('3') && !rows.contains("7150"), "{rows}");
+    server.stop();
+}
+
+/// Where the batches of a segment begin.
+fn places(bytes: &[u8]) -> Vec<u64> {
+    let (mut places, mut at) = (Vec::new(), 0);
+    while at < bytes.len() {
+        places.push(at as u64);
+        at += 12 + u32::from_be_bytes(bytes[at + 8..at + 12].try_into().unwrap()) as usize;
+    }
+    places
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_header_that_is_gone_ends_nobodys_way() {
+    let mut server = server();
+    server.run(&["topic", "create", "t", "-p", "1"]).expect(0);
+    for id in 0..5 {
+        server.run_with(&["produce", "t"], format!("{{\"id\":{id}}}\n").as_bytes()).expect(0);
+    }
+    let path = segment(&server, "t-0");
+    let second = places(&std::fs::read(&path).unwrap())[1];
+    std::fs::OpenOptions::new().write(true).open(&path).unwrap().write_all_at(&[0; 61], second).unwrap();
+
+    let found = lines(&server, 0).await;
+    assert_eq!(
+        found.iter().map(|line| line["offset"].as_i64().unwrap()).collect::<Vec<_>>(),
+        [0, 1, 2, 3, 4],
+        "{found:?}"
+    );
+    assert_eq!(
+        (&found[1]["error_code"], &found[1]["last_offset"]),
+        (&json!("CORRUPT_MESSAGE"), &json!(1)),
+        "{found:?}"
+    );
+    assert!(found[1]["message"].as_str().unwrap().contains("offset 2: reading goes on there"), "{found:?}");
+    assert_eq!(lines(&server, 3).await[..], found[3..]);
+    let told = || server.log().lines().filter(|line| line.contains("damaged record batch")).count();
+    assert_eq!(told(), 1, "{}", server.log());
+
+    // SQL does not wait for the export, which lacks the same.
+    let set = |value: &str| server.run(&["topic", "config", "t", "--set", value]).expect(0);
+    set("tidelog.table.flush.interval.ms=3600000");
+    set("tidelog.table.enable=true");
+    let rows = || server.run(&["query", "SELECT id FROM t ORDER BY id", "--output", "json"]);
+    wait_until(|| rows().code == Some(0), tidelog_harness::kafka::PATIENCE, "the table is there");
+    let before = rows().expect(0).json()["rows"].clone();
+    assert_eq!(before, json!([{"id": 0.0}, {"id": 2.0}, {"id": 3.0}, {"id": 4.0}]));
+    set("tidelog.table.flush.interval.ms=100");
+    let status = || server.run(&["table", "status", "--output", "json"]).expect(0).json()["tables"][0].clone();
+    wait_until(|| status()["rows"] == 4, tidelog_harness::kafka::PATIENCE, "the others are exported");
+    assert_eq!(status()["skipped_records"], 1, "{}", status());
+    assert_eq!(rows().expect(0).json()["rows"], before);
     server.stop();
 }
 

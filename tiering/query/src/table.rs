@@ -191,8 +191,11 @@ impl Tail {
     /// Reads and converts what one read of the log returns: bounded by one chunk of batches.
     async fn read(&self, from: Offset) -> Result<(Offset, VecDeque<RecordBatch>)> {
         let external = |error: SourceError| DataFusionError::External(Box::new(error));
-        let batches = self.log.read(&self.partition, from, READ_BYTES).await.map_err(external)?;
         let mut ready = VecDeque::new();
+        let batches = match self.log.read(&self.partition, from, READ_BYTES).await {
+            Ok(batches) => batches,
+            Err(error) => return Ok((behind_damage(error, from).map_err(external)?, ready)),
+        };
         let mut chunk = RowBuilder::new(&self.columns, self.partition.partition);
         let decoded = decode::<TailError>(&batches, from..self.range.end, |shown| {
             match shown {
@@ -225,7 +228,13 @@ async fn show(
 ) -> std::result::Result<(), SourceError> {
     let mut next = range.start;
     while next < range.end {
-        let batches = log.read(partition, next, READ_BYTES).await?;
+        let batches = match log.read(partition, next, READ_BYTES).await {
+            Ok(batches) => batches,
+            Err(error) => {
+                next = behind_damage(error, next)?;
+                continue;
+            }
+        };
         let mut inference = Inference::new(columns, integers);
         let decoded = decode::<BatchError>(&batches, next..range.end, |shown| {
             if let Shown::Record(row) = shown
@@ -242,6 +251,14 @@ async fn show(
         next = decoded.next;
     }
     Ok(())
+}
+
+/// Where to read on if what was read at an offset is damaged: its records are lost, as they will be to the table's files. The log has told.
+fn behind_damage(error: SourceError, at: Offset) -> std::result::Result<Offset, SourceError> {
+    match error {
+        SourceError::Damaged { end, .. } if end > at => Ok(end),
+        error => Err(error),
+    }
 }
 
 fn stuck(at: Offset) -> SourceError {

@@ -57,6 +57,25 @@ async fn an_answer_has_every_committed_record() {
     assert_eq!(both[0][0]["events"], json!(us));
 }
 
+/// Files will lack the same rows: no query waits for them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn damaged_batches_are_passed_over_before_they_are_exported_and_after() {
+    let bench = bench(QueryLimits::default(), |log| {
+        log.create("t", 1, Some(patient()));
+        for n in 0..6 {
+            log.append("t", 0, &[&format!("{{\"n\":{n}}}")]);
+        }
+        for base in [0, 3, 5] {
+            log.damage("t", 0, base);
+        }
+    })
+    .await;
+    let rows = json!([{"n": 1.0}, {"n": 2.0}, {"n": 4.0}]);
+    assert_eq!(bench.ask("SELECT n FROM t ORDER BY n").await, rows);
+    bench.exporter.flush(&name("t")).await.unwrap();
+    assert_eq!(bench.ask("SELECT n FROM t ORDER BY n").await, rows);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tables_and_their_columns_can_be_asked_for() {
     let bench = bench(QueryLimits::default(), |log| {
