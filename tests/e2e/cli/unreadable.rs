@@ -95,6 +95,17 @@ fn a_coordinators_log_that_cannot_be_read_as_a_whole_keeps_no_other_partition_fr
     let told = format!("{partition}: the coordinator cannot load the batch at offset {}: ", bad.offset);
     assert!(would.stdout.starts_with(&told) && would.stderr.contains("--forget-unreadable"), "{would:?}");
     assert!(would.stdout.contains("t-0: would end at offset 1: "), "{would:?}");
+    // Nor does one that cannot be looked at, but it is told.
+    let stray = Path::new(data).join("a-0");
+    std::fs::create_dir(&stray).unwrap();
+    let would = alone(&["log", "repair", data]).expect(1);
+    assert!(would.stdout.starts_with(&told) && would.stdout.contains("t-0: would end at offset 1: "), "{would:?}");
+    for part in ["a-0 was not looked at to its end: there is no topic a", "--yes", "1 partition could not be looked at"]
+    {
+        assert!(would.stderr.contains(part), "{part}: {would:?}");
+    }
+    assert!(alone(&["log", "repair", stray.to_str().unwrap()]).expect(1).stderr.contains("there is no topic a"));
+    std::fs::remove_dir(&stray).unwrap();
     let done = alone(&["log", "repair", data, "--yes", "--output", "json"]).expect(0).json();
     assert_eq!((&done[1]["partition"], &done[1]["repaired"]), (&json!("t-0"), &json!(true)), "{done}");
     assert_eq!((&done[0]["repaired"], &done[0]["unloadable"]["cut"]), (&json!(false), &json!(false)), "{done}");

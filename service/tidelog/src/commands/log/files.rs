@@ -11,6 +11,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use tidelog_log::datadir::{self, OffsetCheckpoint};
 use tidelog_log::limits::{MAX_BATCH_BYTES, MAX_SMALL_FILE_BYTES};
+use tidelog_log::{OsDisk, find_batch};
 use tidelog_model::{Now, Offset, Timestamp};
 use tidelog_record::limits::MAX_PRODUCER_STATE_BYTES;
 use tidelog_record::{
@@ -281,8 +282,9 @@ fn batches(file: &mut impl Read, size: u64, with_records: bool, show: &mut Show<
     Ok(())
 }
 
-/// The offset behind the last batch from `position` on, as far as the batches' headers tell: what lies there may be damaged.
-pub(super) fn last_end(path: &Path, position: u64) -> io::Result<Option<Offset>> {
+/// The offset behind the last batch from `position` on, as far as the batches' headers tell: what lies there may be damaged, and where no
+/// header is, the next sound batch is looked for. No batch there has an offset below `least`.
+pub(super) fn last_end(path: &Path, position: u64, least: Offset) -> io::Result<Option<Offset>> {
     let mut file = File::open(path)?;
     let size = file.metadata()?.len();
     let (mut position, mut end): (u64, Option<Offset>) = (position, None);
@@ -290,13 +292,18 @@ pub(super) fn last_end(path: &Path, position: u64) -> io::Result<Option<Offset>>
         file.seek(SeekFrom::Start(position))?;
         let mut bytes = Vec::new();
         file.by_ref().take(BatchHeader::LEN as u64).read_to_end(&mut bytes)?;
-        let Ok(header) = BatchHeader::parse(&bytes) else { break };
-        let follows = end.is_none_or(|end| header.base_offset >= end);
-        if !follows || header.size() > MAX_BATCH_BYTES || header.size() as u64 > size.saturating_sub(position) {
-            break;
+        let most = size.saturating_sub(position).min(MAX_BATCH_BYTES as u64);
+        let header = BatchHeader::parse(&bytes).ok().filter(|header| header.size() as u64 <= most);
+        match header.filter(|header| header.base_offset >= end.unwrap_or(least)) {
+            Some(header) => {
+                end = Some(header.next_offset());
+                position = position.saturating_add(header.size() as u64);
+            }
+            None => match find_batch(&OsDisk, path, position.saturating_add(1), end.unwrap_or(least))? {
+                Some(next) => position = next,
+                None => break,
+            },
         }
-        end = Some(header.next_offset());
-        position = position.saturating_add(header.size() as u64);
     }
     Ok(end)
 }
@@ -449,5 +456,25 @@ mod tests {
         {
             assert_eq!(kind(other), None, "{other}");
         }
+    }
+
+    #[test]
+    fn the_end_of_what_is_lost_is_found_behind_headers_that_are_gone() {
+        let batch = |base: i64| {
+            let mut builder = tidelog_record::BatchBuilder::new(Offset(base));
+            builder.push(Timestamp(1), None, Some(b"value"), &[]).unwrap();
+            builder.build().unwrap().into_bytes().to_vec()
+        };
+        let path = std::env::temp_dir().join(format!("tidelog-last-end-{}.log", std::process::id()));
+        let end = |batches: &[Vec<u8>]| {
+            std::fs::write(&path, batches.concat()).unwrap();
+            last_end(&path, 0, Offset(7)).unwrap().map(Offset::get)
+        };
+        let gone = || vec![0; 80];
+        assert_eq!(end(&[batch(7), batch(8)]), Some(9));
+        assert_eq!(end(&[gone(), batch(8), gone(), batch(10), batch(11)]), Some(12));
+        assert_eq!(end(&[gone(), batch(8), gone()]), Some(9));
+        assert_eq!(end(&[gone(), batch(3)]), None, "what was there before has no such offset");
+        std::fs::remove_file(&path).unwrap();
     }
 }

@@ -82,27 +82,84 @@ struct Removed {
 pub(super) async fn run(args: RepairArgs) -> Result<()> {
     let (root, partitions) = place(&args.path)?;
     let _lock = DirectoryLock::take(&root)?;
-    let mut recovery_points = OffsetCheckpoint::read(&OsDisk, &root, datadir::RECOVERY_POINTS)?;
-    let mut watermarks = OffsetCheckpoint::read(&OsDisk, &root, datadir::HIGH_WATERMARKS)?;
-    let starts = OffsetCheckpoint::read(&OsDisk, &root, datadir::LOG_STARTS)?;
-    let cleaned = OffsetCheckpoint::read(&OsDisk, &root, datadir::CLEANED)?;
-    let adopted = OffsetCheckpoint::read(&OsDisk, &root, datadir::GAPS)?;
     let image = image(&root).await?;
-    let mut repairs = Vec::new();
+    let mut directory = DataDirectory::read(root, image)?;
+    let (mut repairs, mut failures) = (Vec::new(), Vec::new());
     for partition in &partitions {
-        let config = log_config(&image, partition)?;
+        match directory.repair(partition, &args) {
+            Ok(repair) => repairs.extend(repair),
+            Err(error) => failures.push((partition, error)),
+        }
+    }
+    // Of one that is asked for alone there is nothing else to say.
+    if partitions.len() == 1
+        && let Some((_, error)) = failures.pop()
+    {
+        return Err(error);
+    }
+    show(args.output.output, &repairs, || match repairs.is_empty() {
+        true => format!("nothing to repair in {}\n", counted(partitions.len() - failures.len(), "partition")),
+        false => repairs.iter().map(Repair::render).collect(),
+    })?;
+    let unread = repairs.iter().flat_map(|repair| &repair.unreadable).any(|entry| !entry.forgotten);
+    if unread && !args.forget_unreadable {
+        note("a newer version may be able to read such records; --forget-unreadable passes over them");
+    }
+    if repairs.iter().filter_map(|repair| repair.unloadable.as_ref()).any(|log| log.offset.is_some() && !log.cut) {
+        note("--forget-unreadable ends such a log before the batch: what its coordinator heard later is lost too");
+    }
+    if !args.yes && (args.forget_unreadable || repairs.iter().any(Repair::is_damaged)) && !repairs.is_empty() {
+        note("nothing has been changed; --yes carries it out");
+    }
+    for (partition, error) in &failures {
+        note(&format!("{}-{} was not looked at to its end: {error:#}", partition.topic, partition.partition));
+    }
+    match failures.is_empty() {
+        true => Ok(()),
+        false => bail!("{} could not be looked at", counted(failures.len(), "partition")),
+    }
+}
+
+/// What is known of all partitions of a data directory.
+struct DataDirectory {
+    root: PathBuf,
+    image: Option<ClusterImage>,
+    recovery_points: OffsetCheckpoint,
+    watermarks: OffsetCheckpoint,
+    starts: OffsetCheckpoint,
+    cleaned: OffsetCheckpoint,
+    adopted: OffsetCheckpoint,
+}
+
+impl DataDirectory {
+    fn read(root: PathBuf, image: Option<ClusterImage>) -> Result<Self> {
+        let read = |name| OffsetCheckpoint::read(&OsDisk, &root, name);
+        Ok(DataDirectory {
+            image,
+            recovery_points: read(datadir::RECOVERY_POINTS)?,
+            watermarks: read(datadir::HIGH_WATERMARKS)?,
+            starts: read(datadir::LOG_STARTS)?,
+            cleaned: read(datadir::CLEANED)?,
+            adopted: read(datadir::GAPS)?,
+            root,
+        })
+    }
+
+    /// Says what has to be done to a partition, and does it if that is asked for; `None` if there is nothing to do.
+    fn repair(&mut self, partition: &TopicPartition, args: &RepairArgs) -> Result<Option<Repair>> {
+        let config = log_config(&self.image, partition)?;
         let of = |file: &OffsetCheckpoint| file.offsets.get(partition).copied().unwrap_or(Offset::ZERO);
         // What compaction has taken is not missing.
-        let gaps_below = of(&cleaned).max(of(&adopted));
-        let checkpoints = Checkpoints { log_start: of(&starts), gaps_below, ..Checkpoints::default() };
-        let flushed = recovery_points.offsets.get(partition).copied().unwrap_or(Offset::ZERO);
-        let folder = root.join(format!("{}-{}", partition.topic, partition.partition));
+        let gaps_below = of(&self.cleaned).max(of(&self.adopted));
+        let checkpoints = Checkpoints { log_start: of(&self.starts), gaps_below, ..Checkpoints::default() };
+        let flushed = of(&self.recovery_points);
+        let folder = self.root.join(format!("{}-{}", partition.topic, partition.partition));
         let (log, tried) = open(Arc::new(DryDisk::default()), &folder, &config, checkpoints)?;
         let found = unreadable::find(&log, partition);
         drop(log);
         let lost_end = lost_end(&folder, &tried)?.max(flushed);
         let Some(mut repair) = needed(partition, &tried, (flushed, lost_end), damaged(&folder)?, found) else {
-            continue;
+            return Ok(None);
         };
         if args.yes {
             remove(&folder, &repair.removed)?;
@@ -116,8 +173,7 @@ pub(super) async fn run(args: RepairArgs) -> Result<()> {
             if let Some((at, unloadable)) = batch {
                 // Lowered first: whatever comes in between, the log never ends before it.
                 let end = log.truncation_point(at)?;
-                recovery_points.offsets.insert(partition.clone(), end.min(flushed));
-                recovery_points.write(&OsDisk, &root, datadir::RECOVERY_POINTS)?;
+                self.flushed_up_to(partition, end.min(flushed))?;
                 log.cut_to(end)?;
                 drop(log);
                 unloadable.cut = true;
@@ -129,30 +185,19 @@ pub(super) async fn run(args: RepairArgs) -> Result<()> {
                 unreadable::forget(&mut log, &recovered, &mut repair.unreadable, now()?)?;
             }
             let end = log.close(&recovered.sums.producers.encode_snapshot().into())?;
-            recovery_points.offsets.insert(partition.clone(), end);
-            recovery_points.write(&OsDisk, &root, datadir::RECOVERY_POINTS)?;
-            if let Some(watermark) = watermarks.offsets.get_mut(partition).filter(|watermark| **watermark > end) {
+            self.flushed_up_to(partition, end)?;
+            if let Some(watermark) = self.watermarks.offsets.get_mut(partition).filter(|watermark| **watermark > end) {
                 *watermark = end;
-                watermarks.write(&OsDisk, &root, datadir::HIGH_WATERMARKS)?;
+                self.watermarks.write(&OsDisk, &self.root, datadir::HIGH_WATERMARKS)?;
             }
         }
-        repairs.push(repair);
+        Ok(Some(repair))
     }
-    show(args.output.output, &repairs, || match repairs.is_empty() {
-        true => format!("nothing to repair in {}\n", counted(partitions.len(), "partition")),
-        false => repairs.iter().map(Repair::render).collect(),
-    })?;
-    let unread = repairs.iter().flat_map(|repair| &repair.unreadable).any(|entry| !entry.forgotten);
-    if unread && !args.forget_unreadable {
-        note("a newer version may be able to read such records; --forget-unreadable passes over them");
+
+    fn flushed_up_to(&mut self, partition: &TopicPartition, end: Offset) -> Result<()> {
+        self.recovery_points.offsets.insert(partition.clone(), end);
+        Ok(self.recovery_points.write(&OsDisk, &self.root, datadir::RECOVERY_POINTS)?)
     }
-    if repairs.iter().filter_map(|repair| repair.unloadable.as_ref()).any(|log| log.offset.is_some() && !log.cut) {
-        note("--forget-unreadable ends such a log before the batch: what its coordinator heard later is lost too");
-    }
-    if !args.yes && (args.forget_unreadable || repairs.iter().any(Repair::is_damaged)) && !repairs.is_empty() {
-        note("nothing has been changed; --yes carries it out");
-    }
-    Ok(())
 }
 
 /// The data directory, and the partitions in it that are asked for.
@@ -259,7 +304,8 @@ fn lost_end(folder: &Path, found: &Recovered) -> Result<Offset> {
             continue;
         }
         let from = if file == cut.file { cut.position } else { 0 };
-        let last = files::last_end(&entry.path(), from).with_context(|| format!("cannot read {file}"))?;
+        let last =
+            files::last_end(&entry.path(), from, found.log_end).with_context(|| format!("cannot read {file}"))?;
         end = last.map_or(end, |last| end.max(last));
     }
     Ok(end)
