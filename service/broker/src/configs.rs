@@ -154,11 +154,13 @@ impl Broker {
         }
         let alter = async {
             // What has no name has words of its own.
-            if !topic.is_empty() {
-                self.known_topic(&self.image(), &TopicRef::from(topic))?;
-            }
+            let known = match topic.is_empty() {
+                true => None,
+                false => Some(self.known_topic(&self.image(), &TopicRef::from(topic))?.id),
+            };
+            let key_in_files = known.and_then(|id| self.observer()?.key_in_files(id));
             let decide = |image: &ClusterImage, settings: Settings<'_>| {
-                decide::alter_topic_configs(image, settings, topic, &edit)
+                decide::alter_topic_configs(image, settings, topic, &edit, key_in_files)
             };
             self.alter_settings(validate_only, decide).await
         };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidelog_log::BoxFuture;
-use tidelog_metadata::TopicConfig;
+use tidelog_metadata::{KeyFormat, TopicConfig};
 use tidelog_model::{
     Caller, KafkaError, LeaderEpoch, Now, Offset, PartitionIndex, ResourceType, TopicId, TopicIdPartition, TopicName,
 };
@@ -35,6 +35,9 @@ pub trait Observer: Send + Sync {
 
     /// Below this the topic's table holds every record, so compaction may take some; `None` if the topic is no table.
     fn exported_below(&self, partition: &TopicIdPartition) -> Option<Offset>;
+
+    /// What the column of the key is in the files of a topic's table; `None` if it has none, or nobody knows.
+    fn key_in_files(&self, topic: TopicId) -> Option<KeyFormat>;
 
     /// A client wants the records below `wanted` gone: true once the topic's table, if it has one, holds them all. A table that lacks
     /// some is asked to take them now; false if it cannot.

@@ -176,6 +176,16 @@ pub enum KeyFormat {
     String,
 }
 
+impl KeyFormat {
+    /// The setting's value.
+    pub const fn name(self) -> &'static str {
+        match self {
+            KeyFormat::Binary => "binary",
+            KeyFormat::String => "string",
+        }
+    }
+}
+
 /// How a topic's records become rows.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct TableConfig {

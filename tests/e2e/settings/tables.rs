@@ -115,6 +115,17 @@ fn tidelog_table_key_format_of_a_table_without_files() {
 }
 
 #[test]
+fn tidelog_table_key_format_of_a_table_with_files() {
+    said_by_topic("tidelog.table.key.format", &[TABLE, "tidelog.table.flush.interval.ms=100"], |case| {
+        put(case, 1, "{\"n\":12}");
+        case.wait(|| exported(case.server, case.topic) == Some(1), "it is exported");
+        let change = ["topic", "config", case.topic, "--set", "tidelog.table.key.format=string"];
+        let refused = case.server.run(&change).expect(1).stderr;
+        assert!(refused.contains("can only be binary") && refused.contains("new topic"), "{refused}");
+    });
+}
+
+#[test]
 fn tidelog_table_retention_grace_ms() {
     said_by_topic("tidelog.table.retention.grace.ms", &[TABLE, LATE, "retention.ms=1000000"], |case| {
         create(case.server, "control", &["retention.ms=1000000"]);

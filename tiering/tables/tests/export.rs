@@ -307,7 +307,9 @@ async fn what_columns_are_may_change_until_a_file_has_them() {
     log.set("t", Some(text.clone()));
     exporter.refresh();
     until("a query sees it", || exporter.view(&topic).unwrap().schema.key == KeyFormat::String).await;
+    assert_eq!(exporter.key_in_files(topic.id), None);
     exporter.flush(&name("t")).await.unwrap();
+    assert_eq!(exporter.key_in_files(topic.id), Some(KeyFormat::String));
     let first = files(folder.path()).remove(0);
     assert_eq!((kind(&first, "_key"), kind(&first, "n")), (DataType::Utf8, DataType::Int64));
     // Now it is fixed, and whoever looks at the table is told.

@@ -3,7 +3,8 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tidelog_log::{BoxFuture, RemoteLog};
-use tidelog_model::{Now, ProducerEpoch, ProducerId, Sequence, TopicIdPartition};
+use tidelog_metadata::KeyFormat;
+use tidelog_model::{Now, ProducerEpoch, ProducerId, Sequence, TopicId, TopicIdPartition};
 
 use super::tiering::{MemoryTier, PAYLOAD, tiered};
 use super::*;
@@ -150,6 +151,10 @@ impl Observer for Table {
         (!self.has_all.load(Ordering::Acquire)).then_some(Offset(2))
     }
 
+    fn key_in_files(&self, _: TopicId) -> Option<KeyFormat> {
+        self.has_all.load(Ordering::Acquire).then_some(KeyFormat::Binary)
+    }
+
     fn export_below(&self, _: &TopicIdPartition, _: Offset) -> BoxFuture<'static, bool> {
         Box::pin(std::future::ready(self.has_all.load(Ordering::Acquire)))
     }
@@ -168,6 +173,16 @@ async fn a_table_never_loses_records_to_a_client_that_deletes_them() {
     assert_eq!(fixture.read_all("events").await, ["a", "b"], "nothing was deleted");
     table.has_all.store(true, Ordering::Release);
     assert_eq!(delete(&fixture, "events", below(1)).await, Ok(Offset(1)));
+    // It has files, so that what its key is in them stays so.
+    let text = vec![ConfigChange {
+        name: "tidelog.table.key.format".to_owned(),
+        operation: ConfigOperation::Set,
+        value: Some("string".to_owned()),
+    }];
+    for validate_only in [true, false] {
+        let refused = fixture.broker.alter_topic_configs(&fixture.caller, "events", text.clone(), validate_only).await;
+        assert_eq!(refused.unwrap_err().error, KafkaError::InvalidConfig);
+    }
 }
 
 /// Retention does not wait for an upload of what is too old anyway; but what the table lacks is not too old.

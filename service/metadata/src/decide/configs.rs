@@ -15,7 +15,7 @@ use crate::keys::{Key, TopicValue, is_configurable};
 use crate::limits::{MAX_CLIENT_METRICS, MAX_CONFIGURED_NAME_BYTES, MAX_GROUP_CONFIGS};
 use crate::overrides::{self, Overrides};
 use crate::port::{Compare, Transaction, Write};
-use crate::topic_config::{TopicConfig, TopicOverrides};
+use crate::topic_config::{KeyFormat, TopicConfig, TopicOverrides};
 
 /// What to do with one setting; the numbers are IncrementalAlterConfigs' codes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -90,12 +90,14 @@ impl From<Vec<ConfigChange>> for ConfigEdit {
     }
 }
 
-/// Changes a topic's settings: all of them or, with an error, none. `None` = nothing differs, so there is nothing to write.
+/// Changes a topic's settings: all of them or, with an error, none. `None` = nothing differs, so there is nothing to write. `key_in_files` is
+/// what the files of the topic's table have, if it has any.
 pub fn alter_topic_configs(
     image: &ClusterImage,
     settings: Settings<'_>,
     name: &str,
     edit: &ConfigEdit,
+    key_in_files: Option<KeyFormat>,
 ) -> Result<Option<Transaction>, Refusal> {
     if name.is_empty() {
         return Err(Refusal::new(KafkaError::InvalidRequest, "Default topic resources are not allowed."));
@@ -107,7 +109,7 @@ pub fn alter_topic_configs(
     let after = edited(before, edit, Refusal::from)?;
     after.check(settings.defaults)?;
     check_remote(settings, before, &after)?;
-    check_table(settings, before, &after)?;
+    check_table(settings, before, &after, key_in_files)?;
     if after == *before {
         return Ok(None);
     }
@@ -356,7 +358,12 @@ fn merged(
 }
 
 /// A column keeps its type, so what decides types cannot change under a table.
-fn check_table(settings: Settings<'_>, before: &TopicOverrides, after: &TopicOverrides) -> Result<(), Refusal> {
+fn check_table(
+    settings: Settings<'_>,
+    before: &TopicOverrides,
+    after: &TopicOverrides,
+    key_in_files: Option<KeyFormat>,
+) -> Result<(), Refusal> {
     let old = TopicConfig::effective(before, settings.defaults).table;
     let new = TopicConfig::effective(after, settings.defaults).table;
     if old.enable && old.json_integers != new.json_integers {
@@ -364,6 +371,17 @@ fn check_table(settings: Settings<'_>, before: &TopicOverrides, after: &TopicOve
             KafkaError::InvalidConfig,
             "The topic is a table (tidelog.table.enable) whose columns have their types already, so its \
              tidelog.table.json.integers cannot change.",
+        ));
+    }
+    // What was set already, and does not count, keeps no other setting from being changed.
+    if let Some(fixed) = key_in_files.filter(|fixed| *fixed != new.key_format && old.key_format != new.key_format) {
+        let fixed = fixed.name();
+        return Err(Refusal::new(
+            KafkaError::InvalidConfig,
+            format!(
+                "The topic's table has files, in which the column _key is {fixed}, and a column keeps its type: \
+                 tidelog.table.key.format can only be {fixed}. For the other write to a new topic that has it from the beginning."
+            ),
         ));
     }
     Ok(())

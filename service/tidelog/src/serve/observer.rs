@@ -7,6 +7,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tidelog_broker::{Broker, Observer};
 use tidelog_log::BoxFuture;
+use tidelog_metadata::KeyFormat;
 use tidelog_model::{Now, Offset, TopicId, TopicIdPartition};
 use tidelog_segments::{Tier, TopicDescription};
 use tidelog_tables::{Exported, Exporter, RetentionHold};
@@ -91,6 +92,13 @@ impl Observer for Events {
             // While the server is being assembled nobody knows.
             Some(Exported::Unknown) | None => Some(Offset::ZERO),
         }
+    }
+
+    fn key_in_files(&self, topic: TopicId) -> Option<KeyFormat> {
+        self.exporter.get()?.key_in_files(topic).map(|key| match key {
+            tidelog_tables::KeyFormat::Binary => KeyFormat::Binary,
+            tidelog_tables::KeyFormat::String => KeyFormat::String,
+        })
     }
 
     fn export_below(&self, partition: &TopicIdPartition, wanted: Offset) -> BoxFuture<'static, bool> {

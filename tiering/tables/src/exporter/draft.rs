@@ -43,7 +43,7 @@ pub(super) fn begin(state: &TableState, settings: &TableSettings) -> Begun {
 }
 
 /// Does a commit name a file, whether it is in the store yet or not?
-fn has_file(state: &TableState) -> bool {
+pub(super) fn has_file(state: &TableState) -> bool {
     state.partitions.values().any(|partition| partition.ranges.iter().any(|range| range.rows > 0))
 }
 

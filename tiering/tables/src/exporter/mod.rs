@@ -26,6 +26,7 @@ pub use status::{
 use crate::commit::{PartitionState, file_key, table_folder};
 use crate::infer::Schema;
 use crate::limits::FILES_IN_WRITING;
+use crate::settings::KeyFormat;
 use crate::source::{CommittedLog, TableTopic};
 use shared::{Published, Shared};
 use task::Surroundings;
@@ -153,6 +154,12 @@ impl Exporter {
             Some(end) => Exported::Below(end),
             None => Exported::Unknown,
         }
+    }
+
+    /// What the column of the key is in a table's files; `None` if it has none, or nobody knows. Not to be called under locks.
+    pub fn key_in_files(&self, topic: TopicId) -> Option<KeyFormat> {
+        let state = self.inner.table(topic)?.state()?;
+        draft::has_file(&state).then_some(state.schema.key)
     }
 
     /// Every table, by topic name.

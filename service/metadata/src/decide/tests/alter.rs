@@ -5,7 +5,7 @@ use crate::decide::*;
 use crate::image::ImageChange;
 use crate::keys::{Key, TopicValue};
 use crate::port::{Outcome, Transaction, Write};
-use crate::topic_config::{TopicConfig, TopicOverrides};
+use crate::topic_config::{KeyFormat, TopicConfig, TopicOverrides};
 
 fn change(operation: ConfigOperation, name: &str, value: Option<&str>) -> ConfigChange {
     ConfigChange { name: name.into(), operation, value: value.map(str::to_string) }
@@ -16,7 +16,7 @@ fn alter(world: &mut World, changes: &[ConfigChange]) -> Result<bool, Refusal> {
 }
 
 fn edit(world: &mut World, edit: &ConfigEdit) -> Result<bool, Refusal> {
-    let transaction = alter_topic_configs(&world.image, world.settings(), "t", edit)?;
+    let transaction = alter_topic_configs(&world.image, world.settings(), "t", edit, None)?;
     let Some(transaction) = transaction else { return Ok(false) };
     assert!(matches!(world.txn(&transaction), Outcome::Committed { .. }));
     Ok(true)
@@ -96,7 +96,8 @@ fn a_refused_change_changes_nothing() {
     }
     assert_eq!(configs(&world), "");
     for (name, error) in [("u", KafkaError::UnknownTopicOrPartition), ("", KafkaError::InvalidRequest)] {
-        let refused = alter_topic_configs(&world.image, world.settings(), name, &vec![good()].into()).unwrap_err();
+        let refused =
+            alter_topic_configs(&world.image, world.settings(), name, &vec![good()].into(), None).unwrap_err();
         assert_eq!(refused.error, error);
     }
     assert_eq!(alter(&mut world, &[change(Delete, "retention.mss", None)]), Ok(false), "nobody has set it");
@@ -153,6 +154,33 @@ fn what_decides_types_of_columns_cannot_change_under_a_table() {
 }
 
 #[test]
+fn the_key_of_a_table_that_has_files_stays_what_it_is() {
+    use ConfigOperation::*;
+    let mut world = World::with_brokers(1);
+    world.create(new_topic("t", 1));
+    let key = |value| change(Set, "tidelog.table.key.format", Some(value));
+    let enable = change(Set, "tidelog.table.enable", Some("true"));
+    alter(&mut world, &[enable]).unwrap();
+    let would = |world: &World, edit: &[ConfigChange], fixed| {
+        let edited = alter_topic_configs(&world.image, world.settings(), "t", &edit.to_vec().into(), fixed);
+        edited.map(|transaction| transaction.is_some())
+    };
+    assert_eq!(would(&world, &[key("string")], None), Ok(true), "it has no file");
+    let refused = would(&world, &[key("string")], Some(KeyFormat::Binary)).unwrap_err();
+    assert_eq!(refused.error, KafkaError::InvalidConfig);
+    assert!(
+        refused.message.contains("can only be binary") && refused.message.contains("new topic"),
+        "{}",
+        refused.message
+    );
+    assert_eq!(would(&world, &[change(Set, "retention.ms", Some("5"))], Some(KeyFormat::Binary)), Ok(true));
+    // Set before it could be refused: it may stay, and be taken back.
+    alter(&mut world, &[key("string")]).unwrap();
+    assert_eq!(would(&world, &[change(Set, "retention.ms", Some("5"))], Some(KeyFormat::Binary)), Ok(true));
+    assert_eq!(would(&world, &[key("binary")], Some(KeyFormat::Binary)), Ok(true));
+}
+
+#[test]
 fn a_tiered_topic_stays_deletable_and_its_remote_part_is_not_forgotten() {
     use ConfigOperation::*;
     for by_default in [true, false] {
@@ -165,7 +193,7 @@ fn a_tiered_topic_stays_deletable_and_its_remote_part_is_not_forgotten() {
         }
         world.create(request);
         let would = |world: &World, edit: &[ConfigChange]| {
-            let edited = alter_topic_configs(&world.image, world.settings(), "t", &edit.to_vec().into());
+            let edited = alter_topic_configs(&world.image, world.settings(), "t", &edit.to_vec().into(), None);
             edited.map(|transaction| transaction.is_some()).map_err(|refusal| refusal.error)
         };
         let given_up = |world: &World| {

@@ -69,7 +69,7 @@ fn a_topics_life() {
         operation: ConfigOperation::Append,
         value: Some("compact".into()),
     };
-    let altered = alter_topic_configs(&world.image, world.settings(), "orders", &vec![change].into());
+    let altered = alter_topic_configs(&world.image, world.settings(), "orders", &vec![change].into(), None);
     text.run(&mut world, "append compact to cleanup.policy", altered.map(|txn| txn.map(Plan::of).unwrap_or_default()));
     let more = create_partitions(&world.image, "orders", 3, None);
     text.run(&mut world, "3 partitions", more);
