@@ -1,5 +1,5 @@
-//! The files of a log, read one by one. Decides what a file's name means and where its bytes are no longer what they should be; a
-//! damage ends the file, as it ends a recovery.
+//! The files of a log, read one by one. Decides what a file's name means and where its bytes are no longer what they should be; of
+//! batches, what lies behind damage is read again from the next sound one on.
 
 use std::fmt;
 use std::fs::File;
@@ -123,7 +123,7 @@ pub(super) enum Line {
     Text {
         text: String,
     },
-    /// The rest of the file is not looked at.
+    /// What is there ends where the next line begins.
     Damage {
         position: u64,
         reason: String,
@@ -217,7 +217,7 @@ pub(super) fn read(path: &Path, kind: Kind, records: bool, show: &mut Show<'_>) 
     match kind {
         Kind::Log => {
             let size = file.metadata()?.len();
-            batches(&mut BufReader::with_capacity(256 * 1024, file), size, records, show)
+            batches(path, &mut BufReader::with_capacity(256 * 1024, file), size, records, show)
         }
         Kind::OffsetIndex(base) => {
             // The segment beside it, if it is there: behind its end there is nothing to point to.
@@ -264,19 +264,31 @@ pub(super) fn read(path: &Path, kind: Kind, records: bool, show: &mut Show<'_>) 
     }
 }
 
-fn batches(file: &mut impl Read, size: u64, with_records: bool, show: &mut Show<'_>) -> io::Result<()> {
-    let mut position = 0u64;
+fn batches(
+    path: &Path,
+    file: &mut (impl Read + Seek),
+    size: u64,
+    with_records: bool,
+    show: &mut Show<'_>,
+) -> io::Result<()> {
+    let (mut position, mut end) = (0u64, Offset::ZERO);
     while position < size {
         match batch(file, size.saturating_sub(position))? {
             Ok(batch) => {
                 show(Found::Line(line_of(position, &batch)))?;
                 position = position.saturating_add(batch.size() as u64);
+                end = batch.header().next_offset();
                 if with_records {
                     show_records(position, &batch, show)?;
                 }
             }
-            // Where the next batch begins nobody knows.
-            Err(reason) => return show(Found::Line(Line::Damage { position, reason })),
+            Err(reason) => {
+                show(Found::Line(Line::Damage { position, reason }))?;
+                match find_batch(&OsDisk, path, position.saturating_add(1), end)? {
+                    Some(next) => position = file.seek(SeekFrom::Start(next))?,
+                    None => break,
+                }
+            }
         }
     }
     Ok(())
@@ -458,23 +470,50 @@ mod tests {
         }
     }
 
+    fn batch(base: i64) -> Vec<u8> {
+        let mut builder = tidelog_record::BatchBuilder::new(Offset(base));
+        builder.push(Timestamp(1), None, Some(b"value"), &[]).unwrap();
+        builder.build().unwrap().into_bytes().to_vec()
+    }
+
+    fn written(name: &str, batches: &[Vec<u8>]) -> std::path::PathBuf {
+        let path = std::env::temp_dir().join(format!("tidelog-{name}-{}.log", std::process::id()));
+        std::fs::write(&path, batches.concat()).unwrap();
+        path
+    }
+
+    /// A file of what was cut off begins with the damage.
+    #[test]
+    fn what_lies_behind_damage_is_read() {
+        let mut changed = batch(9);
+        *changed.last_mut().unwrap() ^= 1;
+        let path = written("behind", &[vec![0; 80], batch(7), batch(8), changed, batch(10), vec![0; 80]]);
+        let mut seen = Vec::new();
+        let mut look = |found| {
+            seen.push(match found {
+                Found::Line(Line::Batch { base_offset, .. }) => Some(base_offset),
+                Found::Line(Line::Damage { .. }) => None,
+                _ => return Ok(()),
+            });
+            Ok(())
+        };
+        read(&path, Kind::Log, true, &mut look).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(seen, [None, Some(7), Some(8), None, Some(10), None]);
+    }
+
     #[test]
     fn the_end_of_what_is_lost_is_found_behind_headers_that_are_gone() {
-        let batch = |base: i64| {
-            let mut builder = tidelog_record::BatchBuilder::new(Offset(base));
-            builder.push(Timestamp(1), None, Some(b"value"), &[]).unwrap();
-            builder.build().unwrap().into_bytes().to_vec()
-        };
-        let path = std::env::temp_dir().join(format!("tidelog-last-end-{}.log", std::process::id()));
         let end = |batches: &[Vec<u8>]| {
-            std::fs::write(&path, batches.concat()).unwrap();
-            last_end(&path, 0, Offset(7)).unwrap().map(Offset::get)
+            let path = written("last-end", batches);
+            let end = last_end(&path, 0, Offset(7)).unwrap().map(Offset::get);
+            std::fs::remove_file(&path).unwrap();
+            end
         };
         let gone = || vec![0; 80];
         assert_eq!(end(&[batch(7), batch(8)]), Some(9));
         assert_eq!(end(&[gone(), batch(8), gone(), batch(10), batch(11)]), Some(12));
         assert_eq!(end(&[gone(), batch(8), gone()]), Some(9));
         assert_eq!(end(&[gone(), batch(3)]), None, "what was there before has no such offset");
-        std::fs::remove_file(&path).unwrap();
     }
 }
