@@ -77,8 +77,8 @@ pub enum ClientError {
     Batch(#[from] BatchError),
     /// What the server has there is no sound batch; it sends batches as they lie on its disk.
     #[error(
-        "{topic}-{partition} is damaged at offset {offset}: {error}. `tidelog log dump` shows where in its files; `tidelog log repair` \
-         ends the log before that, while the server does not run"
+        "{topic}-{partition} is damaged at offset {offset}: {error}. `tidelog log dump` shows where in its files, and at which offset sound \
+         records follow, from where they can be read; `tidelog log repair` ends the log before that, while the server does not run"
     )]
     Damaged {
         /// The topic.
