@@ -167,7 +167,14 @@ fn a_listener_gets_another_certificate_while_the_server_runs() {
     assert!(trusts(&server, "IN", old) && !trusts(&server, "IN", new));
     renew(&fixture.new);
     wait_until(|| trusts(&server, "IN", new), QUICK, "the renewed file holds");
-    set(&server, &[("ssl.keystore.location", None), ("ssl.keystore.type", None)]);
+    set(&server, &[("ssl.keystore.location", None)]);
+    assert!(trusts(&server, "IN", old));
+    set(&server, &[("ssl.keystore.location", Some(&path))]);
+    assert!(trusts(&server, "IN", new));
+    // AlterConfigs takes away what it does not name.
+    let resource = ReplacedConfigsResource { resource_type: 4, resource_name: "1".into(), ..Default::default() };
+    let request = AlterConfigsRequest { resources: vec![resource], ..Default::default() };
+    assert_eq!(Raw::connect(server.kafka()).call(2, &request).responses[0].error_code, 0);
     assert!(trusts(&server, "IN", old) && described(&server).is_empty());
 
     let secret = key.lines().nth(1).unwrap();
