@@ -1,6 +1,7 @@
 //! Reading whole batches by offset: index lookup, a short scan, file slices. It never returns half a batch, nothing at or
 //! after `up_to`, and holds no lock while it reads from the disk.
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -17,6 +18,10 @@ use crate::{FileSlice, ReadError};
 
 /// Most segments that one read touches: each costs descriptors and lookups, and a fetch comes again.
 const MAX_SEGMENTS_PER_READ: usize = 8;
+
+/// Entries of an index file, backwards, that are tried before nobody believes it any more: where a disk has lost a page or two of the log, the
+/// index is still right.
+const MAX_ENTRIES_TRIED: usize = 8;
 
 /// Whole batches, ready to be sent.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -146,10 +151,8 @@ impl Reader {
         match &self.lookup {
             Lookup::Known { from, .. } => *from,
             Lookup::OnDisk(segment, index) => {
-                let found = index.as_ref().and_then(|index| {
-                    OffsetIndexFile::open(Arc::clone(index)).ok()?.position_of(segment.base, target).ok()
-                });
-                self.trusted(found.unwrap_or(0), |base| base <= target)
+                let look = |index: &mut OffsetIndexFile| index.position_of(segment.base, target);
+                self.in_index(segment, index, look, |base| base <= target)
             }
         }
     }
@@ -194,11 +197,10 @@ impl Reader {
         let known = match &self.lookup {
             Lookup::Known { up_to, limit, .. } => (*up_to).min(*limit),
             Lookup::OnDisk(segment, index) => {
-                let found = index.as_ref().and_then(|index| {
-                    let mut index = OffsetIndexFile::open(Arc::clone(index)).ok()?;
-                    Some(index.position_of(segment.base, up_to).ok()?.min(index.boundary_before(limit).ok()?))
-                });
-                self.trusted(found.unwrap_or(0), |base| base <= up_to)
+                let look = |index: &mut OffsetIndexFile| {
+                    Ok(index.position_of(segment.base, up_to)?.min(index.boundary_before(limit)?))
+                };
+                self.in_index(segment, index, look, |base| base <= up_to)
             }
         };
         // Everything before a known boundary at or below both limits is wanted: no need to look at it.
@@ -222,22 +224,36 @@ impl Reader {
         Ok((end, next))
     }
 
-    /// A position from an index file, if a fitting batch really begins there; otherwise the front of the segment.
-    fn trusted(&self, position: u64, fits: impl Fn(Offset) -> bool) -> u64 {
-        if position == 0 {
+    /// A position that an index file tells, if a fitting batch really begins there, or else that of an entry before it; otherwise the front of
+    /// the segment.
+    fn in_index(
+        &self,
+        segment: &Segment,
+        index: &Option<Arc<dyn DiskFile>>,
+        look: impl FnOnce(&mut OffsetIndexFile) -> io::Result<u64>,
+        fits: impl Fn(Offset) -> bool,
+    ) -> u64 {
+        let Some(mut index) = index.as_ref().and_then(|index| OffsetIndexFile::open(Arc::clone(index)).ok()) else {
             return 0;
+        };
+        let Ok(told) = look(&mut index) else { return 0 };
+        let mut position = told;
+        for _ in 0..MAX_ENTRIES_TRIED {
+            // The front needs no index.
+            let Some(before) = position.checked_sub(1) else { return 0 };
+            let found = Scan::headers(&*self.log, position, self.size).next_header();
+            if let Ok(Some(located)) = found
+                && located.header.base_offset >= self.base
+                && fits(located.header.base_offset)
+            {
+                return position;
+            }
+            // The index is wrong, or it is the log that is damaged there.
+            let Ok(earlier) = index.boundary_before(before) else { return 0 };
+            position = earlier;
         }
-        let found = Scan::headers(&*self.log, position, self.size).next_header();
-        if let Ok(Some(located)) = found
-            && located.header.base_offset >= self.base
-            && fits(located.header.base_offset)
-        {
-            return position;
-        }
-        if let Lookup::OnDisk(segment, _) = &self.lookup
-            && !segment.index_refuted.swap(true, Ordering::Relaxed)
-        {
-            tracing::warn!(segment = %self.path.display(), position, "the offset index is wrong and no longer used");
+        if !segment.index_refuted.swap(true, Ordering::Relaxed) {
+            tracing::warn!(segment = %self.path.display(), position = told, "the offset index is wrong and no longer used");
         }
         0
     }

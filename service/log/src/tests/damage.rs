@@ -1,12 +1,15 @@
 //! Damage that headers do not lead past: what lies before it and behind it is read, what lies in it is told, and nothing else is lost.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use tidelog_model::Offset;
 use tidelog_record::{Batches, check_crc};
 
 use super::support::*;
 use crate::sim::SimDisk;
+use crate::state::Segment;
 use crate::{Disk, LogView, PastDamage, ReadError};
 
 /// The segment's file, the offset of its first batch and the size of each.
@@ -73,6 +76,9 @@ fn read_with(size: usize, in_segment: usize, places: &[Place<'_>], lost: &[(i64,
     for max_bytes in [1, batch as usize * 3, usize::MAX] {
         assert_eq!(read(&view, max_bytes), (sound.clone(), lost.clone()), "{max_bytes} bytes at once, {changed:?}");
     }
+    // It is not the index that is wrong.
+    let refuted = |segment: &Arc<Segment>| segment.index_refuted.load(Ordering::Relaxed);
+    assert!(!view.shared.state.read().closed.iter().any(refuted), "{changed:?}");
 }
 
 #[test]
