@@ -39,8 +39,10 @@ impl Broker {
                 let start = match remote {
                     // What the manifest no longer has cannot be read; it begins where it ends once all of it has expired.
                     Some((start, end)) if end >= local_start => offsets.log_start.max(start.min(local_start)),
-                    // What lies between the two is gone, and so was meant to be all that lies before.
-                    Some(_) => local_start,
+                    // What lies between the two was never left to the store: retention took it, and so was meant to be all that lies before.
+                    Some(_) if !replica.view.is_tiered() => local_start,
+                    // It is another store than the one that had it.
+                    Some(_) => return Err(unknown_extent()),
                     None => offsets.log_start,
                 };
                 Ok(at(&replica, start))
@@ -64,10 +66,7 @@ impl Broker {
         let Some(remote) = self.remote().filter(|_| replica.has_remote_part()) else { return Ok(None) };
         match remote.extent(&replica.id) {
             RemoteExtent::Known { start, end } => Ok(Some((start, end))),
-            RemoteExtent::Unknown => Err(BrokerError::new(
-                KafkaError::OffsetNotAvailable,
-                "the remote part of the log is not known yet; try again",
-            )),
+            RemoteExtent::Unknown => Err(unknown_extent()),
         }
     }
 
@@ -94,6 +93,10 @@ impl Broker {
     async fn youngest(&self, replica: Arc<Replica>, visible: Offset) -> Result<ListedOffset, BrokerError> {
         blocking(move || replica.view.max_timestamp(visible)).await
     }
+}
+
+fn unknown_extent() -> BrokerError {
+    BrokerError::new(KafkaError::OffsetNotAvailable, "the remote part of the log is not known yet; try again")
 }
 
 /// An offset without a time; the epoch is that of the record before or at it.

@@ -35,6 +35,7 @@ pub mod sim;
 mod slice;
 mod state;
 mod survey;
+mod tiered;
 mod timestamps;
 mod truncate;
 mod view;

@@ -33,7 +33,8 @@ impl LogView {
         state.log_start
     }
 
-    /// Carries out what retention decided; returns the segments that went. Slices that were handed out stay readable.
+    /// Carries out what retention decided; returns the segments that went. Slices that were handed out stay readable. What goes behind the
+    /// log start goes because the store has it, and the log is [marked](LogView::is_tiered) first.
     pub fn apply_retention(&self, plan: &RetentionPlan) -> Result<Vec<SegmentInfo>, LogError> {
         self.advance_log_start(plan.log_start);
         self.delete_before(plan.delete_before)
@@ -53,17 +54,21 @@ impl LogView {
         self.check_online()?;
         // What a compacted segment stands for would come back, with a hole behind it.
         self.finish_swaps()?;
-        let (any, dirty) = {
+        let (any, dirty, readable) = {
             let state = shared.state.read();
-            let any = state.closed.first().is_some_and(|segment| segment.end <= offset);
-            (any, !state.unflushed.files.is_empty())
+            let going = state.closed.partition_point(|segment| segment.end <= offset);
+            let last = going.checked_sub(1).and_then(|last| state.closed.get(last));
+            (last.is_some(), !state.unflushed.files.is_empty(), last.is_some_and(|last| last.end > state.log_start))
         };
         if any && dirty {
             self.flush()?;
         }
         let mut gone = Vec::new();
+        if readable {
+            self.mark()?;
+        }
         if any {
-            // A removal that failed before must be durable before a later one: no power cut may leave a hole.
+            // A removal that failed before must be durable before a later one: no power cut may leave a hole. The mark is durable with it.
             shared.disk.flush_dir(&shared.directory).map_err(LogError::io("cannot flush", &shared.directory))?;
         }
         while let Some(segment) = self.delete_first(offset)? {
@@ -97,7 +102,8 @@ impl LogView {
         result.map(|()| Some(segment.info()))
     }
 
-    fn first_base(&self) -> Offset {
+    /// First offset of the first segment on this disk.
+    pub fn first_base(&self) -> Offset {
         let state = self.shared.state.read();
         state.closed.first().map_or(state.active.base, |segment| segment.base)
     }

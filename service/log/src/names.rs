@@ -14,6 +14,9 @@ pub(crate) const PARTITION_METADATA: &str = "partition.metadata";
 /// flushed. The file need not be durable: a power cut takes the page cache too.
 pub(crate) const UNSETTLED: &str = "unsettled";
 
+/// Says that segments have left the disk because the store has them.
+pub(crate) const TIERED: &str = "tiered";
+
 /// What belongs to an offset.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub(crate) enum Kind {

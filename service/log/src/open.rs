@@ -17,7 +17,7 @@ use crate::limits::MAX_SMALL_FILE_BYTES;
 use crate::names::{self, Kind, LEADER_EPOCHS, PARTITION_METADATA, Stage};
 use crate::recover::{Recovery, Walked};
 use crate::state::{Active, Shared, State, Unflushed};
-use crate::{LogConfig, LogError, datadir};
+use crate::{LogConfig, LogError, datadir, tiered};
 
 /// What the data directory's checkpoints say about one partition.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -107,6 +107,7 @@ impl Log {
             epochs,
             epochs_dirty: true,
             thinned: config.compacted,
+            tiered: false,
             start,
             flushed: start,
         };
@@ -161,8 +162,9 @@ impl Log {
         // Epochs found in the log but not flushed with it go into the file with the next flush.
         let epochs_dirty = read_epochs(&*disk, directory).as_ref() != Some(&epochs);
         let thinned = config.compacted || checkpoints.gaps_below > Offset::ZERO;
-        let parts =
-            Parts { closed, active, unflushed, epochs, epochs_dirty, thinned, start: log_start, flushed: flushed_end };
+        let tiered = tiered::is_marked(&*disk, directory)?;
+        let (start, flushed) = (log_start, flushed_end);
+        let parts = Parts { closed, active, unflushed, epochs, epochs_dirty, thinned, tiered, start, flushed };
         let log = assemble(Arc::clone(&disk), Arc::clone(&cache), directory, config, parts);
         Ok((log, Recovered { sums, log_start, log_end, flushed_end, topic_id, verified_bytes, cut }))
     }
@@ -183,6 +185,7 @@ struct Parts {
     epochs: LeaderEpochs,
     epochs_dirty: bool,
     thinned: bool,
+    tiered: bool,
     start: Offset,
     flushed: Offset,
 }
@@ -198,6 +201,7 @@ fn assemble(disk: Arc<dyn Disk>, cache: Arc<FileCache>, directory: &Path, config
         epochs_version: u64::from(parts.epochs_dirty),
         epochs_written: 0,
         thinned: parts.thinned,
+        tiered: parts.tiered,
         unflushed: parts.unflushed,
         truncations: 0,
         offline: None,
@@ -235,6 +239,15 @@ pub(crate) fn new_segment(
         aborted: Default::default(),
         txn_file: None,
     })
+}
+
+/// Is the file there? Only a disk that says "not found" proves that it is not.
+pub(crate) fn is_there(disk: &dyn Disk, path: &Path) -> Result<bool, LogError> {
+    match disk.open(path, false) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(LogError::io("cannot open", path)(error)),
+    }
 }
 
 fn read_topic_id(disk: &dyn Disk, directory: &Path) -> Option<TopicId> {

@@ -148,8 +148,9 @@ pub trait LocalLog: Send + Sync {
     /// First offset that is still on the local disk.
     fn local_start(&self) -> Offset;
 
-    /// Does the log begin before its local part, so that only the store can have what is between? Does not block.
-    fn needs_remote(&self) -> bool;
+    /// If readers may ask for what left the local disk because the store has it: where that ends. A store that has less is not the one that
+    /// had it. Does not block.
+    fn needs_remote(&self) -> Option<Offset>;
 
     /// Is the whole log, from offset 0 on, in the active segment? Then nothing of it was ever closed, so nothing of it is remote. Does
     /// not block.

@@ -54,6 +54,8 @@ pub(crate) struct State {
     pub(crate) epochs_written: u64,
     /// Compaction has been at work here, or another broker's has.
     pub(crate) thinned: bool,
+    /// The directory has the mark of a log of which the store has a part that is not local.
+    pub(crate) tiered: bool,
     pub(crate) unflushed: Unflushed,
     /// Counts truncations: a flush that began before one proves nothing about the end after it.
     pub(crate) truncations: u64,

@@ -10,4 +10,5 @@ mod recovery;
 mod scrub;
 mod seeds;
 pub(crate) mod support;
+mod tiered;
 mod times;

@@ -28,14 +28,18 @@ fn value(n: usize) -> String {
     format!("{n} {}", "y".repeat(300))
 }
 
-fn start(s3: &S3Server) -> Server {
+fn serve(s3: &S3Server) -> Server {
     let url = format!("s3://{BUCKET}/some/prefix");
     let options = tidelog_harness::options!()
         .args(["--object-store", &url, "--s3-endpoint", s3.endpoint(), "--s3-region", "us-east-1", "--s3-allow-http"])
         .env("AWS_ACCESS_KEY_ID", ACCESS_KEY_ID)
         .env("AWS_SECRET_ACCESS_KEY", SECRET_ACCESS_KEY)
         .env("AWS_EC2_METADATA_DISABLED", "true");
-    let server = Server::start(options);
+    Server::start(options)
+}
+
+fn start(s3: &S3Server) -> Server {
+    let server = serve(s3);
     let configs = ["internal.segment.bytes=16384", "local.retention.bytes=1"];
     server.run(&["topic", "create", TOPIC, "--config", configs[0], "--config", configs[1]]).expect(0);
     server
@@ -244,5 +248,49 @@ async fn what_was_given_up_goes_when_the_store_is_back_whoever_died_meanwhile() 
     server.start_again();
     let read = take(&assigned(server.kafka(), TOPIC, &[0], Offset::Beginning), 600 - begins as usize, WORK);
     assert!(texts(&read) == (begins as usize..600).map(value).collect::<Vec<_>>());
+    server.stop();
+}
+
+/// Bases of the topic's local segments.
+fn local_segments(server: &Server) -> Vec<i64> {
+    let names = std::fs::read_dir(server.data_dir().join("t-0")).unwrap().map(|entry| entry.unwrap().file_name());
+    let mut bases: Vec<i64> = names
+        .filter_map(|name| name.to_str().unwrap().strip_suffix(".log").and_then(|base| base.parse().ok()))
+        .collect();
+    bases.sort_unstable();
+    bases
+}
+
+/// The store was never reached for the partition, retention had removed its first segment, and a kill came before the checkpoint of the log
+/// start: nobody must take the store for another one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_start_that_a_crash_took_proves_no_manifest() {
+    let s3 = S3Server::start().await.unwrap();
+    let mut server = serve(&s3);
+    let configs = ["internal.segment.bytes=16384", "remote.storage.enable=false"];
+    server.run(&["topic", "create", TOPIC, "--config", configs[0], "--config", configs[1]]).expect(0);
+    produce(&server, 0, 400);
+    server.kill();
+    for entry in std::fs::read_dir(server.data_dir().join("t-0")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.file_name().unwrap().to_str().unwrap().starts_with("00000000000000000000.") {
+            std::fs::remove_file(path).unwrap();
+        }
+    }
+    let begins = local_segments(&server)[0] as usize;
+    s3.set_away(true);
+    server.start_again();
+    let on = ["--set", "remote.storage.enable=true", "--set", "local.retention.bytes=1"];
+    server.run(&[&["topic", "config", TOPIC], &on[..]].concat()).expect(0);
+    server.kill();
+    server.start_again();
+    s3.set_away(false);
+    wait_cold(&server, 300);
+    wait_until(|| reasons(&server).is_empty(), WORK, "it is the store that it should be");
+    assert_eq!(watermarks(server.kafka(), TOPIC, 0), (begins as i64, 400));
+    let [asks, knows] = readers(&server);
+    assert!(texts(&take(&asks, 400 - begins, WORK)) == (begins..400).map(value).collect::<Vec<_>>());
+    let told = || matches!(knows.poll(Duration::from_millis(100)), Some(Err(error)) if !is_transport(&error));
+    wait_until(told, PATIENCE, "who knows better hears that the log begins later");
     server.stop();
 }

@@ -158,7 +158,7 @@ impl Tier {
         }
     }
 
-    /// Is there a partition of which the store has no manifest any more, and had one? It is another store then, or one that was emptied.
+    /// Is there a partition of which the store lacks what it had? It is another store then, or one that was emptied or set back.
     pub fn misses_manifests(&self) -> bool {
         let partitions = self.inner.partitions.read();
         partitions.values().any(|known| known.progress.lock().stopped == Some(Stop::Gone))

@@ -1,6 +1,7 @@
 //! Whether a compacted topic's log is worth compacting now, and how far. Decides from segments, settings and the clock; never reads a
 //! record.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tidelog_log::retention::newest_times;
@@ -61,7 +62,7 @@ impl Replica {
     }
 
     /// Compacts closed segments of a compacted topic; true if it came further. Runs beside appends and reads, on a thread that may block.
-    pub(crate) fn compact(&self, now: Now) -> bool {
+    pub(crate) fn compact(self: &Arc<Self>, now: Now) -> bool {
         if self.is_gone() {
             return false;
         }

@@ -11,17 +11,25 @@ pub(crate) struct TierSource(pub(crate) std::sync::Weak<Replica>);
 
 impl Replica {
     /// A crash may have taken the log start's last checkpoint: what the manifest no longer has cannot be read, so the log begins
-    /// after it. One that uploads nothing and has nothing remote begins where it is local.
+    /// after it. If nothing was ever left to the store, what lies between the manifest and the local part is gone too, by retention.
     fn follow_remote_start(&self) {
         let Some(remote) = &self.core.remote else { return };
         // First the local log: what leaves it after this is in the manifest by then.
-        let local_start = self.view.local_start();
-        match remote.extent(&self.id) {
-            RemoteExtent::Known { start, end } if start == end && !self.config().remote_storage_enable => {
-                self.move_log_start(local_start);
-            }
-            RemoteExtent::Known { start, .. } if start <= local_start => self.move_log_start(start),
+        let (log_start, local_start) = (self.offsets().log_start, self.view.local_start());
+        let RemoteExtent::Known { start, end } = remote.extent(&self.id) else { return };
+        let reaches = end >= local_start;
+        match self.view.is_tiered() {
+            true if !reaches => return,
+            false if reaches && log_start.max(start) < local_start => self.mark_tiered(),
             _ => {}
+        }
+        self.move_log_start(if reaches { start.min(local_start) } else { local_start });
+    }
+
+    /// It was left to the store by one that kept no mark of it.
+    fn mark_tiered(&self) {
+        if let Err(failure) = self.view.mark_tiered() {
+            tracing::error!(partition = %self.id, error = %failure, "cannot write down that a part of the log is remote");
         }
     }
 }
@@ -44,13 +52,12 @@ impl LocalLog for TierSource {
         self.0.upgrade().map_or(Offset::ZERO, |replica| replica.view.local_start())
     }
 
-    fn needs_remote(&self) -> bool {
-        // One that uploads nothing may be of a Kafka that did not write down where it begins; it begins where it is local.
-        self.0.upgrade().is_some_and(|replica| {
-            // First the local log: retention moves the log start before it.
-            let local_start = replica.view.local_start();
-            replica.config().remote_storage_enable && replica.offsets().log_start < local_start
-        })
+    fn needs_remote(&self) -> Option<Offset> {
+        // A log start before the first segment is no proof by itself: a crash may have taken its checkpoint, and Kafka writes it late.
+        let replica = self.0.upgrade().filter(|replica| replica.view.is_tiered())?;
+        // First the local log: retention moves the log start before it.
+        let local_start = replica.view.local_start();
+        (replica.offsets().log_start < local_start).then_some(local_start)
     }
 
     fn is_all_active(&self) -> bool {

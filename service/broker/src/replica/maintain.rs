@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use tidelog_log::LogError;
 use tidelog_log::retention::{RemoteCopy, RetentionPlan, RetentionPolicy, RetentionState, decide};
 use tidelog_metadata::TopicConfig;
 use tidelog_model::{Deadline, KafkaError, Now, Offset, Timestamp};
@@ -11,6 +12,7 @@ use tokio::sync::oneshot;
 use tracing::{error, info};
 
 use super::{Replica, TierSource, Writer, may_be_remote};
+use crate::checkpoints::Line;
 use crate::limits::{ROLL_LEAST, ROLL_RETRY, ROLL_TIMER_MOST};
 use crate::replicas::log_config;
 
@@ -89,7 +91,7 @@ impl Replica {
     }
 
     /// The topic itself has given its remote part up ([`TopicConfig::remote_log_given_up`]): it goes, and the log begins where it is local.
-    fn leave_remote(&self) {
+    fn leave_remote(self: &Arc<Self>) {
         let Some(remote) = &self.core.remote else { return };
         remote.resign(&self.id);
         self.move_log_start(self.view.local_start());
@@ -97,10 +99,16 @@ impl Replica {
     }
 
     /// Everything remote goes, as soon as the store answers. Not tried again here: a topic may be tiered anew by then.
-    fn delete_remote(&self) {
+    fn delete_remote(self: &Arc<Self>) {
         let Some(remote) = &self.core.remote else { return };
-        let (deleted, id) = (remote.delete(&self.id), self.id.clone());
+        let (deleted, replica) = (remote.delete(&self.id), Arc::clone(self));
         self.core.runtime.spawn(async move {
+            let id = replica.id.clone();
+            // Tiered anew it must not be asked for what is deleted now.
+            let kept = tokio::task::spawn_blocking(move || replica.keep_start(replica.offsets().log_start)).await;
+            if let Ok(Err(failure)) = kept {
+                error!(partition = %id, error = %failure, "cannot write down where the log starts");
+            }
             if let Err(failure) = deleted.await {
                 info!(partition = %id, error = %failure, "the remote part that was given up is deleted at the next start");
             }
@@ -149,15 +157,22 @@ impl Replica {
 
     /// Removes what retention keeps no longer, and local copies that the cold tier has, as far as the local limits want it. Called from any
     /// thread; one that is at it already looks once more.
-    pub(crate) fn trim_local(&self, now: Now) {
+    pub(crate) fn trim_local(self: &Arc<Self>, now: Now) {
         if self.is_gone() {
             return;
         }
         self.trimming.run(|| self.apply_retention(&self.retention(now)));
     }
 
-    fn apply_retention(&self, plan: &RetentionPlan) {
-        self.begin_at(plan.log_start);
+    fn apply_retention(self: &Arc<Self>, plan: &RetentionPlan) {
+        let start = self.begin_at(plan.log_start);
+        let below = plan.delete_before.min(start);
+        if below > self.view.first_base()
+            && let Err(failure) = self.keep_start(below)
+        {
+            error!(partition = %self.id, error = %failure, "cannot write down where the log starts: its old segments stay");
+            return;
+        }
         match self.view.apply_retention(plan) {
             Ok(removed) if removed.is_empty() => {}
             Ok(removed) => {
@@ -167,6 +182,29 @@ impl Replica {
             }
             Err(failure) => error!(partition = %self.id, error = %failure, "cannot remove old segments"),
         }
+    }
+
+    /// Of a log of which a part was left to the store, the log start is durably at `below` or behind it before what lies below goes, so that
+    /// after a crash nobody looks for it in the store. Others find their start where they are local. Blocks.
+    fn keep_start(self: &Arc<Self>, below: Offset) -> Result<(), LogError> {
+        let name = self.id.topic_partition();
+        if !self.view.is_tiered() || self.core.checkpoints.of(&name).log_start >= below {
+            return Ok(());
+        }
+        if self.view.flushed_end() < below {
+            // Without fsync durability; a log start above what is flushed cannot be written down.
+            self.flush();
+        }
+        self.begin_checkpoint();
+        let line = Line::of(&self.offsets(), self.view.flushed_end(), self.cleaned());
+        self.core.checkpoints.write(|written| {
+            let mut lines = written.clone();
+            // A deleted one is to have none.
+            if !self.is_gone() {
+                lines.insert(name, line);
+            }
+            lines
+        })
     }
 
     /// Readers begin at `offset` from now on, or where they begin already; the cold tier and the export hear of it. Answers where.

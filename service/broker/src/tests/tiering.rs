@@ -279,9 +279,68 @@ async fn a_log_start_that_a_crash_took_is_found_again_without_a_remote_part() {
     let fixture = tiering(directory, &tier, &[]).await;
     until("the tier is asked", || tier.state.lock().unwrap().led.contains_key(&id)).await;
     assert_eq!(fixture.offset("events", OffsetSpec::Earliest).await, Offset(1));
+    // Tiered from now on, with what was lost before: no store must have that.
+    fixture.alter("events", &[("remote.storage.enable", "true")]).await;
+    let replica = fixture.replica("events", 0);
+    until("the setting holds", || replica.config().remote_storage_enable).await;
+    assert_eq!(replica.offsets().log_start, Offset(0));
+    assert_eq!(tier.source(&id).needs_remote(), None);
+    tier.source(&id).remote_committed(Offset(0));
+    assert_eq!(replica.offsets().log_start, Offset(1));
+    let error = cold::fetch_one(&fixture, "events", Offset(0)).await.error.unwrap();
+    assert_eq!(error.error, KafkaError::OffsetOutOfRange, "it is sent where the log begins");
+    assert_eq!(fixture.offset("events", OffsetSpec::Earliest).await, Offset(1));
     tier.upload(&id);
-    assert_eq!(fixture.replica("events", 0).offsets().log_start, Offset(1));
-    assert_eq!(tier.end(&id), Offset(0));
+    assert_eq!((tier.end(&id), replica.offsets().log_start), (Offset(2), Offset(1)));
+}
+
+/// A store that lacks what was left to it is another one: readers wait, wherever they ask, and the log start stays.
+#[tokio::test]
+async fn nobody_is_sent_over_a_hole_in_what_was_left_to_the_store() {
+    let tier = MemoryTier::new();
+    let fixture = tiering(tempfile::tempdir().unwrap(), &tier, &[]).await;
+    let id = tiered_by_default(&fixture, &tier).await;
+    let right = tier.state.lock().unwrap().uploaded.remove(&id).unwrap();
+    tier.state.lock().unwrap().uploaded.insert(id.clone(), right[..1].to_vec());
+    let fixture = tiering(fixture.stop().await, &tier, &[]).await;
+    until("the tier is asked", || tier.state.lock().unwrap().led.contains_key(&id)).await;
+    tier.source(&id).remote_committed(Offset(1));
+    assert_eq!(tier.source(&id).needs_remote(), Some(Offset(2)));
+    assert_eq!(fixture.replica("events", 0).offsets().log_start, Offset(0));
+    let (topic, none) = (TopicRef::from("events"), LeaderEpoch::NONE);
+    let isolation = Some(Isolation::ReadUncommitted);
+    let asked =
+        fixture.broker.list_offsets(&fixture.caller, &topic, PartitionIndex(0), OffsetSpec::Earliest, isolation, none);
+    assert_eq!(asked.await.unwrap_err().error, KafkaError::OffsetNotAvailable);
+    tier.state.lock().unwrap().uploaded.insert(id, right);
+    nothing_is_lost(&fixture, &tier, 3).await;
+}
+
+/// What is past retention before it was uploaded goes only when the log start is written down: after a kill nobody looks for it in the store.
+#[tokio::test]
+async fn where_a_tiered_log_starts_is_durable_before_what_the_store_has_not_goes() {
+    let tier = MemoryTier::new();
+    let remote: Arc<dyn RemoteLog> = Arc::clone(&tier) as _;
+    let fixture = Fixture::start_with(tempfile::tempdir().unwrap(), |options| {
+        options.remote = Some(remote);
+        options.tier_by_default = true;
+        options.checkpoint_interval = Duration::from_secs(3_600);
+    })
+    .await;
+    let id = tiered_by_default(&fixture, &tier).await;
+    let replica = fixture.replica("events", 0);
+    fixture.alter("events", &[("remote.log.copy.disable", "true"), ("local.retention.bytes", "-1")]).await;
+    for _ in 0..2 {
+        fixture.produce("events", &[&"x".repeat(PAYLOAD)], Acks::All).await.unwrap();
+    }
+    let written = || fixture.broker.checkpoints().of(&id.topic_partition()).log_start;
+    assert_eq!(written(), Offset(0));
+    fixture.alter("events", &[("retention.bytes", "9500"), ("local.retention.bytes", "9500")]).await;
+    until("the setting holds", || replica.config().retention_bytes == Some(9_500)).await;
+    replica.trim_local(replica.core.clock.now());
+    let start = replica.offsets().log_start;
+    assert!(start > Offset(2) && start == replica.view.first_base(), "{start}");
+    assert_eq!(written(), start);
 }
 
 /// Offsets 0 to 2 in partition 0, each in a segment of its own; the last one is active.
@@ -449,7 +508,7 @@ async fn the_log_start_follows_the_manifest_after_a_crash() {
     until("the tier is told", || tier.state.lock().unwrap().led.contains_key(&id)).await;
     let replica = fixture.replica("events", 0);
     assert_eq!(replica.offsets().log_start, Offset(0));
-    assert!(tier.source(&id).needs_remote(), "an empty store would not be believed");
+    assert_eq!(tier.source(&id).needs_remote(), Some(Offset(2)), "an empty store would not be believed");
     assert_eq!(fixture.offset("events", OffsetSpec::Earliest).await, Offset(1), "nobody is sent to what is gone");
     tier.upload(&id);
     assert_eq!(replica.offsets().log_start, Offset(1));

@@ -8,7 +8,7 @@ use tidelog_model::{Offset, Timestamp};
 use crate::LogError;
 use crate::disk::{Disk, unlink_if_there, write_file};
 use crate::names::{self, Kind, LEADER_EPOCHS, PARTITION_METADATA, Stage, UNSETTLED};
-use crate::open::unlink_segment;
+use crate::open::{is_there, unlink_segment};
 use crate::scan::{Scan, ScanError};
 
 /// The live files of a log's directory.
@@ -87,15 +87,6 @@ pub(super) fn tidy(disk: &dyn Disk, directory: &Path) -> Result<Folder, LogError
         }
     }
     Ok(folder)
-}
-
-/// Is the file there? Only a disk that says "not found" proves that it is not.
-fn is_there(disk: &dyn Disk, path: &Path) -> Result<bool, LogError> {
-    match disk.open(path, false) {
-        Ok(_) => Ok(true),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(LogError::io("cannot open", path)(error)),
-    }
 }
 
 /// One file that belongs to an offset.

@@ -17,8 +17,8 @@ pub enum Event {
         log_start: Offset,
         /// Leader epochs of the local log and where they begin.
         epochs: Vec<(LeaderEpoch, Offset)>,
-        /// Consumers may read records that are not in the local log any more: only the store can have them.
-        needs_remote: bool,
+        /// Consumers may read records that left the local log because the store has them: where those end.
+        needs_remote: Option<Offset>,
     },
     /// Answer to [`Effect::ListVersions`]: the numbers found, ascending.
     Listed(Vec<u64>),
@@ -108,7 +108,7 @@ pub enum Stop {
     Fenced,
     /// The topic was deleted.
     Dropped,
-    /// The whole manifest vanished under a writer that knew it, or whose log cannot be without it.
+    /// The store has less than it had: it is another one, or was emptied or set back.
     Gone,
 }
 

@@ -103,8 +103,8 @@ pub struct Manifest {
     /// Nothing is closed behind the last entry, as far as we know.
     quiet: bool,
     log_start: Offset,
-    /// The local log begins behind the log start: there must be a manifest.
-    needs_remote: bool,
+    /// Up to here the manifest must reach, because the local log has left that to the store.
+    needs_remote: Option<Offset>,
     local_epochs: Vec<(LeaderEpoch, Offset)>,
     dropping: bool,
     collected: bool,
@@ -135,8 +135,8 @@ impl std::fmt::Debug for Manifest {
 
 impl Manifest {
     /// A machine for the leader of `epoch`, and its first effects. `cached` is the last image that this machine knew, never trusted
-    /// without reading the store. But a store without any version where there was one is another store, or one whose volume is not
-    /// there: it is not believed either. Nor is one without any version for a log whose older part can only be there.
+    /// without reading the store. But a store without it or a later one is another store, or one whose volume is not there: it is not
+    /// believed either. Nor is one that lacks what the log has left to it.
     pub fn lead(
         epoch: LeaderEpoch,
         writer: Uuid,
@@ -158,7 +158,7 @@ impl Manifest {
             upload: Upload::None,
             quiet: false,
             log_start: Offset::ZERO,
-            needs_remote: false,
+            needs_remote: None,
             local_epochs: Vec::new(),
             dropping: false,
             collected: false,
@@ -300,7 +300,8 @@ impl Manifest {
             load::Step::More(effects) => effects,
             load::Step::Loaded { image, snapshot } => {
                 let known = self.image.as_ref().map_or(self.known, |image| image.number);
-                if image.number == 0 && (known > 0 || self.needs_remote) && !self.dropping {
+                let lacks = image.number < known || self.needs_remote.is_some_and(|end| image.next < end);
+                if lacks && !image.dropped && !self.dropping {
                     return self.stop(Stop::Gone);
                 }
                 if self.snapshots.0 < snapshot {

@@ -140,7 +140,7 @@ impl Sim {
         let writer = Uuid::from_u128(self.rng.random());
         let cached = if self.rng.random_bool(0.5) { self.cached.clone() } else { None };
         let (mut machine, effects) = Manifest::lead(epoch, writer, RULES, cached, ids);
-        let event = Event::Observed { log_start: self.log_start, epochs: log.epochs.clone(), needs_remote: false };
+        let event = Event::Observed { log_start: self.log_start, epochs: log.epochs.clone(), needs_remote: None };
         assert!(machine.apply(event).is_empty(), "nothing before the manifest is known");
         let effects = effects.into();
         let writer = Writer { epoch, machine, effects, log, paused: false, released: Offset::ZERO, collect_at: None };
@@ -224,7 +224,7 @@ impl Sim {
         }
         let Some(effect) = writer.effects.pop_front() else {
             let event =
-                Event::Observed { log_start: self.log_start, epochs: writer.log.epochs.clone(), needs_remote: false };
+                Event::Observed { log_start: self.log_start, epochs: writer.log.epochs.clone(), needs_remote: None };
             writer.effects.extend(writer.machine.apply(event));
             return;
         };
@@ -243,7 +243,7 @@ impl Sim {
             // The shell looks at the log again before each upload.
             let writer = &mut self.writers[at];
             let event =
-                Event::Observed { log_start: self.log_start, epochs: writer.log.epochs.clone(), needs_remote: false };
+                Event::Observed { log_start: self.log_start, epochs: writer.log.epochs.clone(), needs_remote: None };
             assert!(writer.machine.apply(event).is_empty(), "an observation interrupts");
         }
         self.note(format!("{epoch}: {}{}", short(&effect), if lost { " (answer lost)" } else { "" }));
@@ -354,7 +354,7 @@ impl Sim {
                 let event = Event::Observed {
                     log_start: self.log_start,
                     epochs: writer.log.epochs.clone(),
-                    needs_remote: false,
+                    needs_remote: None,
                 };
                 writer.effects.extend(writer.machine.apply(event));
                 let quiet = writer.log.closed_after(self.store.chain.next.max(self.log_start)).is_none();

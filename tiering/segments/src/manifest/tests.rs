@@ -208,7 +208,7 @@ fn rested() -> Manifest {
 }
 
 fn observed(log_start: i64) -> Event {
-    Event::Observed { log_start: Offset(log_start), epochs: epochs(&[(1, 0)]), needs_remote: false }
+    Event::Observed { log_start: Offset(log_start), epochs: epochs(&[(1, 0)]), needs_remote: None }
 }
 
 #[test]
@@ -250,7 +250,7 @@ fn an_empty_store_where_a_manifest_was_known_is_not_believed() {
 
 #[test]
 fn an_empty_store_is_not_believed_for_a_log_whose_older_part_is_not_local() {
-    for (needs_remote, stopped) in [(true, Some(Stop::Gone)), (false, None)] {
+    for (needs_remote, stopped) in [(Some(Offset(7)), Some(Stop::Gone)), (None, None)] {
         let ids: Ids = Box::new(|| Uuid::from_u128(1));
         let (mut machine, effects) = Manifest::lead(LeaderEpoch(2), Uuid::from_u128(9), Rules::default(), None, ids);
         assert_eq!(effects, [Effect::ListVersions { after: 0 }]);
@@ -258,6 +258,34 @@ fn an_empty_store_is_not_believed_for_a_log_whose_older_part_is_not_local() {
         assert_eq!(machine.apply(Event::Observed { log_start: Offset(0), epochs, needs_remote }), []);
         let effects = machine.apply(Event::Listed(vec![]));
         assert_eq!(machine.stopped(), stopped);
-        assert_eq!(effects.is_empty(), needs_remote, "nobody begins anew over a hole: {effects:?}");
+        assert_eq!(effects.is_empty(), needs_remote.is_some(), "nobody begins anew over a hole: {effects:?}");
+    }
+}
+
+/// A manifest was written into a wrong store before, or a right one was set back: versions are there, but not those that were.
+#[test]
+fn a_store_that_has_less_than_it_had_is_not_believed() {
+    let there = version(1, 0, vec![Change::Add(entry(0, 10, &[(1, 0)]))]);
+    let known = Image { number: 5, ..image_of(vec![entry(0, 10, &[(1, 0)])]) };
+    let cases = [
+        (Some(Offset(11)), None, Some(Stop::Gone)),
+        (Some(Offset(10)), None, None),
+        (None, None, None),
+        (None, Some(known), Some(Stop::Gone)),
+    ];
+    for (needs_remote, cached, stopped) in cases {
+        let ids: Ids = Box::new(|| Uuid::from_u128(1));
+        let cached_number = cached.as_ref().map(|image: &Image| image.number);
+        let (mut machine, effects) = Manifest::lead(LeaderEpoch(2), Uuid::from_u128(9), Rules::default(), cached, ids);
+        assert_eq!(effects, [Effect::ListVersions { after: cached_number.unwrap_or(0) }]);
+        machine.apply(Event::Observed { log_start: Offset(0), epochs: epochs(&[(1, 0)]), needs_remote });
+        if cached_number.is_some() {
+            machine.apply(Event::Listed(vec![]));
+            machine.apply(Event::VersionsRead(vec![]));
+        }
+        machine.apply(Event::Listed(vec![1]));
+        machine.apply(Event::VersionsRead(vec![(1, Ok(there.clone()))]));
+        let effects = machine.apply(Event::Listed(vec![]));
+        assert_eq!(machine.stopped(), stopped, "{needs_remote:?} {cached_number:?}: {effects:?}");
     }
 }

@@ -136,7 +136,7 @@ impl Runner {
                 partition = %id,
                 store = self.shared.objects.url(),
                 known = %self.partition.cache_file(&self.shared).display(),
-                "the store has no manifest of this partition any more, and had one: is this the right store, and is its volume mounted? \
+                "the store lacks what it had of this partition: is this the right store, and is its volume mounted? \
                  Nothing is uploaded or removed until a restart finds it again; to begin anew, remove the file of the known manifest and delete \
                  the records before the local part (`tidelog records delete`)"
             ),

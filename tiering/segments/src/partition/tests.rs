@@ -22,8 +22,8 @@ impl LocalLog for EmptyLog {
         Offset::ZERO
     }
 
-    fn needs_remote(&self) -> bool {
-        false
+    fn needs_remote(&self) -> Option<Offset> {
+        None
     }
 
     fn is_all_active(&self) -> bool {

@@ -210,8 +210,9 @@ impl LocalLog for TestLog {
         self.state.lock().segments.values().next().map_or(Offset::ZERO, |segment| segment.base)
     }
 
-    fn needs_remote(&self) -> bool {
-        self.log_start() < self.local_start()
+    fn needs_remote(&self) -> Option<Offset> {
+        let local_start = self.local_start();
+        (self.log_start() < local_start).then_some(local_start)
     }
 
     fn is_all_active(&self) -> bool {
