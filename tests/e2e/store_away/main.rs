@@ -294,3 +294,21 @@ async fn a_log_start_that_a_crash_took_proves_no_manifest() {
     wait_until(told, PATIENCE, "who knows better hears that the log begins later");
     server.stop();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bucket_that_was_deleted_is_waited_for() {
+    let s3 = S3Server::start().await.unwrap();
+    let mut server = start(&s3);
+    produce(&server, 0, 400);
+    wait_cold(&server, 200);
+    let (bucket, elsewhere) = (s3.folder().join(BUCKET), s3.folder().join("elsewhere"));
+    std::fs::rename(&bucket, &elsewhere).unwrap();
+    is_away(&server).await;
+    let waiting = readers(&server);
+    let mut written = 400;
+    wait_while_hot_goes_on(&waiting, &server, &mut written);
+    std::fs::rename(&elsewhere, &bucket).unwrap();
+    read_from_0(&waiting, written);
+    wait_until(|| reasons(&server).is_empty(), WORK, "it is back");
+    server.stop();
+}

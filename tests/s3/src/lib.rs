@@ -7,7 +7,7 @@ mod hold;
 
 use std::collections::HashMap;
 use std::convert::Infallible;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -46,7 +46,9 @@ pub struct S3Server {
 
 struct Shared {
     service: S3Service,
+    folder: PathBuf,
     away: AtomicBool,
+    forbidden: Mutex<Vec<String>>,
     requests: Mutex<Vec<String>>,
     locks: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
     traps: Traps,
@@ -62,7 +64,9 @@ impl S3Server {
         builder.set_auth(SimpleAuth::from_single(ACCESS_KEY_ID, SECRET_ACCESS_KEY));
         let shared = Arc::new(Shared {
             service: builder.build(),
+            folder: folder.path().to_owned(),
             away: AtomicBool::new(false),
+            forbidden: Mutex::default(),
             requests: Mutex::default(),
             locks: Mutex::default(),
             traps: Traps::default(),
@@ -86,6 +90,11 @@ impl S3Server {
     /// While away every request gets 503.
     pub fn set_away(&self, away: bool) {
         self.shared.away.store(away, Ordering::SeqCst);
+    }
+
+    /// From now on the server denies each request whose line (`METHOD /path?query`) begins with one of these.
+    pub fn forbid(&self, lines: &[&str]) {
+        *self.shared.forbidden.lock() = lines.iter().map(|line| (*line).to_owned()).collect();
     }
 
     /// The next request whose line (`METHOD /path?query`), or whose body if it is a bulk deletion, contains all these parts waits there.
@@ -137,6 +146,12 @@ async fn answer(shared: &Arc<Shared>, request: http::Request<Incoming>) -> http:
     if shared.away.load(Ordering::SeqCst) {
         return status(http::StatusCode::SERVICE_UNAVAILABLE);
     }
+    if shared.forbidden.lock().iter().any(|line| known.starts_with(line.as_str())) {
+        return refused(http::StatusCode::FORBIDDEN, "AccessDenied", request.method());
+    }
+    if shared.lacks_bucket(&request) {
+        return refused(http::StatusCode::NOT_FOUND, "NoSuchBucket", request.method());
+    }
     let mut request = request.map(s3s::Body::from);
     // A bulk deletion names its keys in the body.
     if request.method() == http::Method::POST
@@ -185,6 +200,28 @@ async fn carry_out(shared: &Shared, request: s3s::HttpRequest) -> http::Response
         Ok(response) => response,
         Err(_) => status(http::StatusCode::INTERNAL_SERVER_ERROR),
     }
+}
+
+impl Shared {
+    /// Is it about something in a bucket that is not there? s3s-fs takes some such requests for ones about absent objects.
+    fn lacks_bucket<B>(&self, request: &http::Request<B>) -> bool {
+        let path = request.uri().path().trim_start_matches('/');
+        let (bucket, key) = path.split_once('/').unwrap_or((path, ""));
+        let of_the_bucket_itself = key.is_empty() && request.uri().query().is_none();
+        !of_the_bucket_itself && !self.folder.join(bucket).is_dir()
+    }
+}
+
+/// As S3 refuses: with its reason as XML, but for a HEAD.
+fn refused(code: http::StatusCode, reason: &str, method: &http::Method) -> http::Response<s3s::Body> {
+    let mut response = status(code);
+    if method != http::Method::HEAD {
+        let text = format!(
+            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>{reason}</Code><Message>no</Message></Error>"
+        );
+        *response.body_mut() = s3s::Body::from(text);
+    }
+    response
 }
 
 fn status(code: http::StatusCode) -> http::Response<s3s::Body> {

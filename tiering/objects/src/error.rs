@@ -38,13 +38,20 @@ impl ObjectsError {
     pub(crate) fn from_store(key: &str, error: object_store::Error) -> Self {
         use object_store::Error;
         match error {
-            Error::NotFound { .. } => ObjectsError::NotFound { key: key.to_owned() },
+            Error::NotFound { .. } if is_absent_object(&error) => ObjectsError::NotFound { key: key.to_owned() },
+            Error::NotFound { .. } => no_bucket(),
             Error::AlreadyExists { .. } => ObjectsError::AlreadyExists { key: key.to_owned() },
             Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => ObjectsError::Denied(chain(&error)),
             Error::Generic { .. } | Error::JoinError { .. } => {
                 let text = chain(&error);
-                // The client reports a refused request (4xx) only in its text; everything else generic is the way to the store.
-                if text.contains("status code: 4") && !text.contains("status code: 408") && !text.contains(" 429") {
+                // The client reports a refused request (4xx), and a refused LIST of any kind, only in its text; everything else generic is
+                // the way to the store.
+                let status = |code: &str| text.contains(&format!("status code: {code}"));
+                if text.contains(NO_BUCKET) {
+                    no_bucket()
+                } else if status("401") || status("403") {
+                    ObjectsError::Denied(text)
+                } else if status("4") && !status("408") && !text.contains(" 429") {
                     ObjectsError::Other(text)
                 } else {
                     ObjectsError::Unavailable(text)
@@ -53,6 +60,19 @@ impl ObjectsError {
             other => ObjectsError::Other(chain(&other)),
         }
     }
+}
+
+/// S3's word for a bucket that is not there, in the body of a 404 that says of an absent object `NoSuchKey`.
+const NO_BUCKET: &str = "<Code>NoSuchBucket</Code>";
+
+/// Somebody deleted it while we ran. Nothing in it may be taken for absent, and it may come back.
+fn no_bucket() -> ObjectsError {
+    ObjectsError::Unavailable("its bucket does not exist any more".to_owned())
+}
+
+/// Is there no such object, in a store that is there?
+pub(crate) fn is_absent_object(error: &object_store::Error) -> bool {
+    matches!(error, object_store::Error::NotFound { source, .. } if !source.to_string().contains(NO_BUCKET))
 }
 
 /// The error with its sources, each once, as one line.

@@ -14,12 +14,13 @@ use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions,
 use tidelog_model::Timestamp;
 
 use crate::counted::{Counted, Counts};
+use crate::error::is_absent_object;
 use crate::faulty::{Faults, Faulty};
 use crate::limits::{Limits, PAGE};
 use crate::{ObjectsError, upload};
 
-/// A key that nobody puts.
-const NO_OBJECT: &str = "is-the-store-there";
+/// A folder in which nobody puts anything.
+const NO_FOLDER: &str = "is-the-store-there";
 
 /// An opened object store. Cheap to clone; keys are UTF-8 paths without a leading slash.
 #[derive(Clone)]
@@ -121,11 +122,17 @@ impl Objects {
         self.away.load(Ordering::Relaxed)
     }
 
-    /// Asks the store for an object that it has not, so that [`Objects::is_away`] tells something where nobody else asks: one HEAD.
+    /// Asks the store for something that it has not, so that [`Objects::is_away`] tells something where nobody else asks: one LIST. Who may
+    /// not list hears of an object that is not there that he may not read it, and of a bucket that is not there a HEAD tells nothing.
     pub async fn look(&self) {
-        if let Err(error) = self.head(NO_OBJECT).await {
+        if let Err(error) = self.there().await {
             tracing::debug!(%error, "looked at the object store");
         }
+    }
+
+    /// An error unless the store is there.
+    async fn there(&self) -> Result<(), ObjectsError> {
+        self.list(NO_FOLDER, None, 1).await.map(drop)
     }
 
     /// Takes from an answer whether the store is there. Errors of other kinds tell nothing of it.
@@ -248,7 +255,11 @@ impl Objects {
     /// Size and age of an object.
     pub async fn head(&self, key: &str) -> Result<ObjectInfo, ObjectsError> {
         let path = self.path(key)?;
-        self.repeat(key, || self.store.head(&path)).await.map(|meta| self.info(meta))
+        match self.repeat(key, || self.store.head(&path)).await {
+            // The answer has no body that would tell an absent object from an absent bucket.
+            Err(absent @ ObjectsError::NotFound { .. }) => self.there().await.and(Err(absent)),
+            found => found.map(|meta| self.info(meta)),
+        }
     }
 
     /// Deletes an object; one that is gone already is a success.
@@ -266,7 +277,8 @@ impl Objects {
                 let mut done = self.store.delete_stream(futures::stream::iter(paths).boxed());
                 while let Some(one) = done.next().await {
                     match one {
-                        Ok(_) | Err(object_store::Error::NotFound { .. }) => {}
+                        Ok(_) => {}
+                        Err(error) if is_absent_object(&error) => {}
                         Err(error) => return Err(error),
                     }
                 }

@@ -94,3 +94,48 @@ async fn a_store_that_goes_and_comes_back() {
     assert_eq!(objects.get("a").await.unwrap(), b"1".as_slice());
     objects.create("b", Bytes::from_static(b"1")).await.unwrap();
 }
+
+/// A policy may let list the bucket and read only what the service puts: of all other keys S3 says that they may not be read.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_hides_what_it_has_not_is_there() {
+    let server = S3Server::start().await.unwrap();
+    let objects = Objects::open(&format!("s3://{BUCKET}/p"), &options(&server)).await.unwrap();
+    let (head, get, all) = (format!("HEAD /{BUCKET}/p/"), format!("GET /{BUCKET}/p/"), format!("/{BUCKET}"));
+    server.forbid(&[&head, &get]);
+    objects.look().await;
+    assert!(!objects.is_away());
+    server.forbid(&[&format!("GET {all}"), &format!("HEAD {all}")]);
+    objects.look().await;
+    assert!(objects.is_away(), "nobody is let in");
+    server.forbid(&[]);
+    objects.look().await;
+    assert!(!objects.is_away());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bucket_that_was_deleted_is_away_and_not_empty() {
+    let server = S3Server::start().await.unwrap();
+    let objects = Objects::open(&format!("s3://{BUCKET}/p"), &options(&server)).await.unwrap();
+    objects.put("a/b", Bytes::from_static(b"x")).await.unwrap();
+    let (bucket, elsewhere) = (server.folder().join(BUCKET), server.folder().join("elsewhere"));
+    std::fs::rename(&bucket, &elsewhere).unwrap();
+    let away = |what: &str, error: Option<ObjectsError>| {
+        let told = matches!(&error, Some(ObjectsError::Unavailable(text)) if text.contains("bucket"));
+        assert!(told && objects.is_away(), "{what}: {error:?}");
+    };
+    away("get", objects.get("a/b").await.err());
+    away("range", objects.get_range("a/b", 0..1).await.err());
+    away("ranges", objects.get_ranges("a/b", &[0..1, 0..1]).await.err());
+    away("head", objects.head("a/b").await.err());
+    away("list", objects.list("a", None, 10).await.err());
+    away("put", objects.put("a/c", Bytes::from_static(b"y")).await.err());
+    away("create", objects.create("a/c", Bytes::from_static(b"y")).await.err());
+    let large = || futures::stream::iter([Ok(Bytes::from(vec![7u8; 50 << 20]))]);
+    away("stream", objects.put_stream("a/c", 50 << 20, large()).await.err());
+    away("delete", objects.delete("a/b").await.err());
+    std::fs::rename(&elsewhere, &bucket).unwrap();
+    objects.look().await;
+    assert!(!objects.is_away(), "it is back");
+    assert!(matches!(objects.head("a/c").await.unwrap_err(), ObjectsError::NotFound { .. }));
+    assert_eq!(objects.get("a/b").await.unwrap(), b"x".as_slice());
+}
