@@ -5,6 +5,7 @@ use std::pin::Pin;
 
 use serde::Serialize;
 use serde_json::value::RawValue;
+use tidelog_broker::Trouble;
 use tidelog_model::{Caller, KafkaError};
 use utoipa::ToSchema;
 
@@ -60,6 +61,6 @@ pub trait StatusPort: Send + Sync {
     fn tier<'a>(&'a self, caller: &'a Caller) -> PortFuture<'a, serde_json::Value>;
     /// Per exported topic: what is in files, how far behind the export is.
     fn tables<'a>(&'a self, caller: &'a Caller) -> PortFuture<'a, serde_json::Value>;
-    /// Is the object store away, as far as the last request to it told, or another one than before?
-    fn store_is_away(&self) -> bool;
+    /// What of the cold tier the broker does not know: is its store away or another one, do uploads not come further?
+    fn troubles(&self) -> Vec<Trouble>;
 }

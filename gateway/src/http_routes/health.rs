@@ -45,7 +45,7 @@ pub(crate) struct Readiness {
     #[schema(example = "degraded")]
     status: &'static str,
     /// Why; absent if nothing is wrong. `unavailable` because of `starting`, `stopping`, `data_directory_failed` or `metadata_lost`;
-    /// `degraded` because of `disk_full`, `offline_partitions`, `metadata_refuses_changes` or `object_store_away`.
+    /// `degraded` because of `disk_full`, `offline_partitions`, `metadata_refuses_changes`, `object_store_away` or `uploads_blocked`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     reasons: Vec<&'static str>,
 }
@@ -74,9 +74,7 @@ pub(crate) async fn readyz(State(context): State<Shared>) -> Response {
     if context.shutdown.is_cancelled() && !troubles.contains(&Trouble::Stopping) {
         troubles.push(Trouble::Stopping);
     }
-    if context.status.as_ref().is_some_and(|status| status.store_is_away()) {
-        troubles.push(Trouble::ObjectStoreAway);
-    }
+    troubles.extend(context.status.iter().flat_map(|status| status.troubles()));
     let (code, status) = match troubles.iter().map(|trouble| trouble.is_fatal()).max() {
         None => (StatusCode::OK, "ok"),
         Some(false) => (StatusCode::OK, "degraded"),

@@ -7,7 +7,7 @@ use axum::response::Response;
 use http::{Request, StatusCode, header};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
-use tidelog_broker::{Broker, BrokerOptions, DataDir};
+use tidelog_broker::{Broker, BrokerOptions, DataDir, Trouble};
 use tidelog_gateway::{
     Gateway, GatewayInfo, GatewayOptions, GatewayParts, PortError, PortFuture, SqlAnswer, SqlColumn, SqlPort,
     StatusPort,
@@ -90,8 +90,8 @@ impl StatusPort for FixedStatus {
         Box::pin(async { Ok(json!({ "tables": [] })) })
     }
 
-    fn store_is_away(&self) -> bool {
-        false
+    fn troubles(&self) -> Vec<Trouble> {
+        Vec::new()
     }
 }
 

@@ -52,11 +52,13 @@ pub enum Trouble {
     MetadataRefusesChanges,
     /// The object store does not answer, or is not the one that was used: what is on the disk goes on, older records have to wait.
     ObjectStoreAway,
+    /// A local segment is damaged and cannot be uploaded, nor what follows in its partition: that stays on the disk.
+    UploadsBlocked,
 }
 
 impl Trouble {
     /// Each of them.
-    pub const ALL: [Trouble; 8] = [
+    pub const ALL: [Trouble; 9] = [
         Trouble::Starting,
         Trouble::Stopping,
         Trouble::DataDirectoryFailed,
@@ -65,6 +67,7 @@ impl Trouble {
         Trouble::OfflinePartitions,
         Trouble::MetadataRefusesChanges,
         Trouble::ObjectStoreAway,
+        Trouble::UploadsBlocked,
     ];
 
     /// As programs read it.
@@ -78,6 +81,7 @@ impl Trouble {
             Trouble::OfflinePartitions => "offline_partitions",
             Trouble::MetadataRefusesChanges => "metadata_refuses_changes",
             Trouble::ObjectStoreAway => "object_store_away",
+            Trouble::UploadsBlocked => "uploads_blocked",
         }
     }
 
@@ -88,13 +92,14 @@ impl Trouble {
             Trouble::DiskFull
             | Trouble::OfflinePartitions
             | Trouble::MetadataRefusesChanges
-            | Trouble::ObjectStoreAway => false,
+            | Trouble::ObjectStoreAway
+            | Trouble::UploadsBlocked => false,
         }
     }
 }
 
 impl Broker {
-    /// What keeps this broker from its work, in the order of [`Trouble::ALL`]; what it does not know of (the object store) is not in it.
+    /// What keeps this broker from its work, in the order of [`Trouble::ALL`]; what it does not know of (the cold tier) is not in it.
     pub fn troubles(&self) -> Vec<Trouble> {
         let image = self.image();
         let leaderless =

@@ -312,3 +312,22 @@ async fn a_bucket_that_was_deleted_is_waited_for() {
     wait_until(|| reasons(&server).is_empty(), WORK, "it is back");
     server.stop();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_segment_that_cannot_be_uploaded_is_told() {
+    let s3 = S3Server::start().await.unwrap();
+    let mut server = start(&s3);
+    s3.set_away(true);
+    produce(&server, 0, 400);
+    let segment = server.data_dir().join("t-0/00000000000000000000.log");
+    let mut bytes = std::fs::read(&segment).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&segment, bytes).unwrap();
+    s3.set_away(false);
+    wait_until(|| reasons(&server) == ["uploads_blocked"], WORK, "the status says so");
+    assert!(metrics(&server).await.contains("tidelog_trouble{reason=\"uploads_blocked\"} 1\n"));
+    assert!(server.is_ready(), "clients are served");
+    assert!(server.run(&["status"]).expect(0).stdout.contains("a local segment is damaged and cannot be uploaded"));
+    server.stop();
+}

@@ -164,6 +164,11 @@ impl Tier {
         partitions.values().any(|known| known.progress.lock().stopped == Some(Stop::Gone))
     }
 
+    /// Is there a partition whose next segment is damaged, so that nothing of it is uploaded any more?
+    pub fn is_blocked(&self) -> bool {
+        self.inner.partitions.read().values().any(|known| known.progress.lock().blocked)
+    }
+
     fn find(&self, partition: &TopicIdPartition) -> Option<Arc<Partition>> {
         self.inner.partitions.read().get(partition).cloned()
     }

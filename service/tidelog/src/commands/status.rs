@@ -181,6 +181,9 @@ fn sentence(reason: &str) -> &str {
         "object_store_away" => {
             "the object store does not answer, or is another one (see `tidelog tier status`): what is on the disk goes on, older records wait"
         }
+        "uploads_blocked" => {
+            "a local segment is damaged and cannot be uploaded, nor what follows in its partition (see `tidelog tier status`)"
+        }
         other => other,
     }
 }

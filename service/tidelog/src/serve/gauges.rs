@@ -147,8 +147,8 @@ pub(super) fn heads() -> String {
     text(&[], &Health::default()) + &of_topics(&[], 0) + &of_broker(None, &[])
 }
 
-/// Every gauge of every partition, of topics and of the broker. `store_is_away` is what the broker does not know.
-pub(crate) fn render(broker: &Broker, store_is_away: bool) -> String {
+/// Every gauge of every partition, of topics and of the broker. `others` are troubles that the broker does not know of.
+pub(crate) fn render(broker: &Broker, others: Vec<Trouble>) -> String {
     let caller = Caller::internal("metrics");
     let topics: Vec<(String, Vec<PartitionStatus>)> = broker
         .topics(&caller)
@@ -159,7 +159,7 @@ pub(crate) fn render(broker: &Broker, store_is_away: bool) -> String {
         })
         .collect();
     let mut troubles = broker.troubles();
-    troubles.extend(store_is_away.then_some(Trouble::ObjectStoreAway));
+    troubles.extend(others);
     text(&topics, &broker.health()) + &of_topics(&topics, MOST_TOPICS) + &of_broker(broker.disk_space(), &troubles)
 }
 

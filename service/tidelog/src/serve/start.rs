@@ -28,7 +28,7 @@ use super::audit::AuditLog;
 use super::committed::Committed;
 use super::config::{KafkaListener, ServeConfig};
 use super::observer::Events;
-use super::status::{Status, store_is_away};
+use super::status::{Status, troubles};
 use super::tls::Certificates;
 use super::{api_gauges, endpoints, facts, gauges, group_gauges, metrics, process_gauges, safety, tls, tokens};
 
@@ -197,8 +197,8 @@ pub(crate) async fn start(config: ServeConfig, log: Option<Arc<dyn LogLevels>>) 
                 let (counted, broker, objects) = (Arc::clone(&counted), broker.clone(), objects.clone());
                 let tier = Arc::clone(&tier);
                 Box::pin(async move {
-                    let away = store_is_away(&objects, &tier);
-                    let mut text = counted() + &api_gauges::render() + &gauges::render(&broker, away);
+                    let troubles = troubles(&objects, &tier);
+                    let mut text = counted() + &api_gauges::render() + &gauges::render(&broker, troubles);
                     text += &process_gauges::render(VERSION, COMMIT);
                     text + &group_gauges::render(&broker).await
                 })

@@ -4,16 +4,18 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use tidelog_broker::{Broker, TopicRef};
+use tidelog_broker::{Broker, TopicRef, Trouble};
 use tidelog_gateway::{PortError, PortFuture, StatusPort};
 use tidelog_model::{Caller, KafkaError};
 use tidelog_objects::Objects;
 use tidelog_segments::Tier;
 use tidelog_tables::Exporter;
 
-/// Does the store not answer, or is it another one than before? What is in it cannot be read in either case.
-pub(super) fn store_is_away(objects: &Objects, tier: &Tier) -> bool {
-    objects.is_away() || tier.misses_manifests()
+/// Does the store not answer, or is it another one than before? What is in it cannot be read in either case. And does damage keep anything
+/// from it?
+pub(super) fn troubles(objects: &Objects, tier: &Tier) -> Vec<Trouble> {
+    let away = (objects.is_away() || tier.misses_manifests()).then_some(Trouble::ObjectStoreAway);
+    away.into_iter().chain(tier.is_blocked().then_some(Trouble::UploadsBlocked)).collect()
 }
 
 /// The tier and the export behind the gateway's port.
@@ -79,7 +81,7 @@ impl StatusPort for Status {
         })
     }
 
-    fn store_is_away(&self) -> bool {
-        store_is_away(&self.objects, &self.tier)
+    fn troubles(&self) -> Vec<Trouble> {
+        troubles(&self.objects, &self.tier)
     }
 }

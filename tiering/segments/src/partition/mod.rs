@@ -42,6 +42,8 @@ pub(crate) struct Shared {
 pub(crate) struct Progress {
     pub(crate) uploading: Option<Offset>,
     pub(crate) last_error: Option<String>,
+    /// The last upload failed because of the local segment: it is in the way of what follows.
+    pub(crate) blocked: bool,
     pub(crate) stopped: Option<Stop>,
 }
 

@@ -205,10 +205,13 @@ impl Runner {
         let find = move || source.closed_segment(from);
         let segment = match tokio::task::spawn_blocking(find).await {
             Ok(Ok(Some(segment))) => segment,
-            Ok(Ok(None)) => return Event::NothingClosed,
+            Ok(Ok(None)) => {
+                self.damaged(lead, false);
+                return Event::NothingClosed;
+            }
             // Nobody wakes us for it once more.
             Ok(Err(error)) => {
-                lead.damaged.store(matches!(error, ReadError::Damaged { .. }), Ordering::Release);
+                self.damaged(lead, matches!(error, ReadError::Damaged { .. }));
                 (store.report)(Some(error.to_string()));
                 return Event::UploadFailed;
             }
@@ -223,17 +226,23 @@ impl Runner {
         let ended = || UploadError::Store(ObjectsError::Unavailable("the upload ended without an answer".to_owned()));
         let outcome = putting.await.unwrap_or_else(|| Err(ended()));
         self.partition.progress.lock().uploading = None;
+        self.damaged(lead, matches!(outcome, Err(UploadError::Segment { .. })));
         match outcome {
             Ok(entry) => {
                 (store.report)(None);
                 Event::Uploaded(entry)
             }
             Err(error) => {
-                lead.damaged.store(matches!(error, UploadError::Segment { .. }), Ordering::Release);
                 (store.report)(Some(error.to_string()));
                 Event::UploadFailed
             }
         }
+    }
+
+    /// Is the local segment to be uploaded next damaged?
+    fn damaged(&self, lead: &Lead, damaged: bool) {
+        lead.damaged.store(damaged, Ordering::Release);
+        self.partition.progress.lock().blocked = damaged;
     }
 
     /// The manifest says it: readers may use it, and the local copy is no longer the only one.

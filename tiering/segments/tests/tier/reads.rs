@@ -153,6 +153,7 @@ async fn a_damaged_local_segment_is_not_uploaded() {
     let told = || tier.status().partitions[0].last_error.clone().filter(|error| error.contains("damaged"));
     until("it says so", || told().is_some()).await;
     let told = told().unwrap();
+    assert!(tier.is_blocked() && !tier.misses_manifests());
     for part in ["00000000000000000000.log", &format!("at byte {position}:"), "tidelog log dump"] {
         assert!(told.contains(part), "{part}: {told}");
     }
