@@ -145,6 +145,13 @@ fn positions_are_forgotten_but_for_topics_that_are_read() {
     let left = consumer.committed_offsets(asked, PATIENCE).unwrap();
     let left: Vec<_> = left.elements().iter().map(|element| element.offset()).collect();
     assert_eq!(left, [Offset::Offset(5), Offset::Invalid]);
+    // Without a position left the group is there, empty, until it is deleted.
+    assert_eq!(delete_offsets(&mut raw, "stores", &[("t", &[0])]), (0, vec![0]));
+    let emptied = describe(&mut raw, 6, "stores");
+    assert_eq!((emptied.error_code, &*emptied.group_state), (0, "Empty"));
+    let request = DeleteGroupsRequest { groups_names: vec!["stores".into()], ..Default::default() };
+    assert_eq!(raw.call(2, &request).results[0].error_code, 0);
+    assert_eq!(describe(&mut raw, 6, "stores").error_code, GROUP_ID_NOT_FOUND);
 
     let reader = read(&server, "reads");
     let subscribed = (0, vec![GROUP_SUBSCRIBED_TO_TOPIC, 0]);

@@ -91,7 +91,11 @@ impl GroupShard {
     pub fn replay_transactional(&mut self, producer: ProducerId, record: &CoordinatorRecord) -> Replayed {
         let Ok(decoded) = records::decode(record) else { return Replayed::Undecodable };
         match decoded {
-            GroupRecord::Offset(key, Some(committed)) => self.undecided.add(producer, key, committed),
+            GroupRecord::Offset(key, Some(committed)) => {
+                // It makes the group, whatever becomes of the transaction.
+                self.with_group(&key.group, Group::keep);
+                self.undecided.add(producer, key, committed);
+            }
             // Kafka removes at once what a transaction removes.
             GroupRecord::Offset(key, None) => {
                 self.undecided.remove(&key);
@@ -270,7 +274,6 @@ impl GroupShard {
         }
         match self.groups.get(group) {
             Some(group) => Ok(group.describe(&self.config)),
-            None if self.undecided.has_group(group) => Ok(Group::new(group.clone()).describe(&self.config)),
             None => Err(KafkaError::GroupIdNotFound),
         }
     }
@@ -280,20 +283,7 @@ impl GroupShard {
         if self.loading {
             return Err(KafkaError::CoordinatorLoadInProgress);
         }
-        let mut listed: Vec<GroupListing> = self.groups.values().map(Group::listing).collect();
-        listed.extend(self.undecided_groups().map(|group| group.listing()));
-        listed.sort_by(|a, b| a.group.cmp(&b.group));
-        Ok(listed)
-    }
-
-    /// Groups of which there is nothing but offsets of transactions without a marker: in Kafka those make a group as others do.
-    pub(super) fn undecided_groups(&self) -> impl Iterator<Item = Group> {
-        let others = self.undecided.groups().filter(|id| !self.groups.contains_key(*id));
-        others.map(|id| Group::new(id.clone()))
-    }
-
-    pub(super) fn exists(&self, id: &GroupId) -> bool {
-        self.groups.contains_key(id) || self.undecided.has_group(id)
+        Ok(self.groups.values().map(Group::listing).collect())
     }
 
     /// Memory that the groups hold, bytes, as the limit counts it.
@@ -322,7 +312,7 @@ impl GroupShard {
             GroupCall::Consumer(beat) => self.admit_consumer(beat)?,
             _ => {}
         }
-        if self.exists(id) {
+        if self.groups.contains_key(id) {
             return Ok(());
         }
         match call {
@@ -381,7 +371,10 @@ impl GroupShard {
     fn replay_offset(&mut self, key: OffsetKey, committed: Option<CommittedOffset>) {
         let OffsetKey { group, topic, partition } = key;
         self.with_group(&group, |group| match committed {
-            Some(committed) => group.offsets.insert(topic, partition, committed),
+            Some(committed) => {
+                group.keep();
+                group.offsets.insert(topic, partition, committed);
+            }
             None => group.offsets.remove(&topic, partition),
         });
     }

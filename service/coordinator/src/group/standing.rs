@@ -52,10 +52,6 @@ impl GroupShard {
         if self.is_loading() {
             return Err(KafkaError::CoordinatorLoadInProgress);
         }
-        for group in self.undecided_groups() {
-            let listing = group.listing();
-            *standings.counts.entry((listing.kind, listing.state)).or_default() += 1;
-        }
         for group in self.groups.values() {
             let listing = group.listing();
             *standings.counts.entry((listing.kind, listing.state)).or_default() += 1;

@@ -29,6 +29,9 @@ pub(crate) struct Group {
     pub(crate) offsets: Offsets,
     /// What it becomes when its record is replayed: it has just stopped being one of the consumer protocol.
     turned: Option<Box<Classic>>,
+    /// A position was written for it, be it in a transaction: it is there from then on until its tombstone, whatever becomes of the
+    /// position. Kafka's administrators find it empty and delete it; else the next look for what has expired does.
+    kept: bool,
 }
 
 impl Group {
@@ -40,12 +43,19 @@ impl Group {
             stored: None,
             offsets: Offsets::default(),
             turned: None,
+            kept: false,
         }
+    }
+
+    /// A position of it has been written, or is being loaded.
+    pub(crate) fn keep(&mut self) {
+        self.kept = true;
     }
 
     /// The group's record, or its tombstone, has been written (`running`) or is being loaded.
     pub(crate) fn replay(&mut self, stored: Option<StoredGroup>, running: bool) {
         let turned = self.turned.take();
+        self.kept &= stored.is_some();
         match &stored {
             Some(stored) if turned.as_ref().is_some_and(|group| group.generation() == stored.generation) => {
                 self.classic = turned.map_or_else(|| Classic::new(self.id.clone()), |group| *group);
@@ -144,7 +154,7 @@ impl Group {
     pub(crate) fn tombstones(&self) -> Vec<CoordinatorRecord> {
         let consumer = self.consumer.iter().flat_map(|consumer| consumer.tombstones());
         let mut records: Vec<CoordinatorRecord> = consumer.filter_map(|record| record.encode(&self.id).ok()).collect();
-        if self.stored.is_some() {
+        if self.stored.is_some() || self.kept {
             records.extend(group_tombstone(&self.id));
         }
         records
@@ -163,6 +173,7 @@ impl Group {
     /// Nothing is stored of it and nobody is in it: it need not exist.
     pub(crate) fn is_vacant(&self) -> bool {
         self.stored.is_none()
+            && !self.kept
             && self.consumer.is_none()
             && self.turned.is_none()
             && self.offsets.is_empty()

@@ -59,7 +59,7 @@ impl GroupShard {
         if id.is_empty() || id.len() > MAX_ID_BYTES {
             return Err(KafkaError::InvalidGroupId);
         }
-        if commit.generation >= Generation(0) && !self.exists(id) {
+        if commit.generation >= Generation(0) && !self.groups.contains_key(id) {
             return Err(KafkaError::IllegalGeneration);
         }
         Ok(())

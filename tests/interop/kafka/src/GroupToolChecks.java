@@ -95,6 +95,12 @@ final class GroupToolChecks {
         Tool.run(GROUPS, "--delete --group " + group).ok().prints("Deletion of requested consumer groups ('" + group
                 + "') was successful.");
         Tool.run(GROUPS, "--list").ok().lacks(group);
+        // A group that has lost its last position can still be deleted.
+        String emptied = Checks.unique("tool-emptied");
+        Tool.run(GROUPS, "--reset-offsets --to-latest --execute --group " + emptied + " --topic " + topic).ok();
+        Tool.run(GROUPS, "--delete-offsets --group " + emptied + " --topic " + topic).ok();
+        Tool.run(GROUPS, "--delete --group " + emptied).ok().prints("Deletion of requested consumer groups ('" + emptied
+                + "') was successful.");
     }
 
     private static void refusals() throws Exception {
