@@ -119,7 +119,7 @@ impl Broker {
                     None => continue,
                 }
             }
-            let nothing_to_wait_for = wanted.is_empty() || round.failed || Instant::now() >= deadline;
+            let nothing_to_wait_for = wanted.is_empty() || round.at_once || Instant::now() >= deadline;
             if round.bytes >= limits.min_bytes || nothing_to_wait_for {
                 return round.answers;
             }
@@ -243,8 +243,14 @@ impl Broker {
         isolation: Isolation,
     ) -> Result<ReadBatches, BrokerError> {
         self.wait_admitted(caller, QuotaKind::ConsumerByteRate, max_wait).await?;
-        let asked =
-            FetchPartition { topic: topic.clone(), partition, offset, leader_epoch: LeaderEpoch::NONE, max_bytes };
+        let asked = FetchPartition {
+            topic: topic.clone(),
+            partition,
+            offset,
+            leader_epoch: LeaderEpoch::NONE,
+            last_fetched_epoch: LeaderEpoch::NONE,
+            max_bytes,
+        };
         let request = FetchRequest { partitions: vec![asked], max_wait, min_bytes: 1, max_bytes, isolation };
         let Some(fetched) = self.fetch_for(caller, request, false).await.pop() else {
             return Err(KafkaError::UnknownServerError.into());
@@ -351,13 +357,14 @@ async fn in_memory(mut pieces: Vec<Piece>) -> Result<Bytes, BrokerError> {
 struct Round {
     answers: Vec<FetchedPartition>,
     bytes: usize,
-    failed: bool,
+    /// A partition failed, or its reader must go back first.
+    at_once: bool,
     /// Indexes of partitions whose offset lies in the cold tier.
     cold: Vec<usize>,
 }
 
 async fn read_round(wanted: &[Wanted], isolation: Isolation, max_bytes: usize) -> Round {
-    let mut round = Round { answers: Vec::with_capacity(wanted.len()), bytes: 0, failed: false, cold: Vec::new() };
+    let mut round = Round { answers: Vec::with_capacity(wanted.len()), bytes: 0, at_once: false, cold: Vec::new() };
     for (index, Wanted { asked, replica }) in wanted.iter().enumerate() {
         let left = max_bytes.saturating_sub(round.bytes);
         let read = match replica {
@@ -373,8 +380,13 @@ async fn read_round(wanted: &[Wanted], isolation: Isolation, max_bytes: usize) -
                 round.cold.push(index);
                 blank(Some(offsets))
             }
+            Ok(HotRead::Diverging { offsets, end }) => {
+                // Nobody waits for records that are none of the reader's.
+                round.at_once = true;
+                FetchedPartition { diverging: Some(end), ..blank(Some(offsets)) }
+            }
             Err((offsets, error)) => {
-                round.failed = true;
+                round.at_once = true;
                 FetchedPartition { error: Some(error), ..blank(offsets) }
             }
         };
@@ -391,13 +403,13 @@ async fn read_one(
     left: usize,
     first: bool,
 ) -> Result<HotRead, (Option<Offsets>, BrokerError)> {
-    let (offset, max_bytes) = (asked.offset, asked.max_bytes.min(left));
+    let max_bytes = asked.max_bytes.min(left);
     // Only the first batch of the whole answer may exceed the limits.
-    let result = if replica.is_recent(offset) {
-        replica.read_hot(offset, isolation, max_bytes, first)
+    let result = if replica.is_recent(asked.offset) {
+        replica.read_hot(asked, isolation, max_bytes, first)
     } else {
-        let replica = Arc::clone(replica);
-        let read = tokio::task::spawn_blocking(move || replica.read_hot(offset, isolation, max_bytes, first));
+        let (replica, asked) = (Arc::clone(replica), asked.clone());
+        let read = tokio::task::spawn_blocking(move || replica.read_hot(&asked, isolation, max_bytes, first));
         match read.await {
             Ok(result) => result,
             Err(_) => return Err((None, KafkaError::UnknownServerError.into())),
@@ -414,6 +426,7 @@ fn blank(offsets: Option<Offsets>) -> FetchedPartition {
         last_stable_offset: offsets.map_or(Offset::NONE, |o| o.last_stable),
         log_start_offset: offsets.map_or(Offset::NONE, |o| o.log_start),
         aborted: Vec::new(),
+        diverging: None,
         records: Vec::new(),
         traffic: None,
     }

@@ -291,6 +291,7 @@ async fn fetch_with_told_epoch(fixture: &Fixture, topic: &str) -> Option<KafkaEr
         partition: PartitionIndex(0),
         offset: Offset(0),
         leader_epoch: told,
+        last_fetched_epoch: LeaderEpoch::NONE,
         max_bytes: 1_000,
     };
     let request = FetchRequest {

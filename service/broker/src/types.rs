@@ -101,6 +101,8 @@ pub struct FetchPartition {
     pub offset: Offset,
     /// The leader epoch the reader believes in; −1 if it does not say.
     pub leader_epoch: LeaderEpoch,
+    /// The epoch of the last record that it has; −1 if it does not say.
+    pub last_fetched_epoch: LeaderEpoch,
     /// Most bytes of this partition; the first batch comes whole whatever its size.
     pub max_bytes: usize,
 }
@@ -169,6 +171,8 @@ pub struct FetchedPartition {
     pub log_start_offset: Offset,
     /// For read_committed: aborted transactions that touch the records.
     pub aborted: Vec<AbortedTransaction>,
+    /// There are no records, since what the reader has is not of this log from here on (KIP-595).
+    pub diverging: Option<EpochEnd>,
     /// Whole record batches; the first may begin below the offset asked for.
     pub records: Vec<Piece>,
     /// Whose records they are; `None` if there are none.

@@ -1,7 +1,10 @@
 //! What was acknowledged is there after a stop and after a kill, also for clients that stay connected.
 
 use tidelog_harness::kafka::{PATIENCE, Producer, assigned, read_all, take, texts};
+use tidelog_harness::protocol::messages::{FetchPartition, FetchRequest, FetchResponse, FetchTopic};
+use tidelog_harness::raw::Raw;
 use tidelog_harness::rdkafka::Offset;
+use tidelog_harness::wait_for;
 
 use crate::{create, server};
 
@@ -36,4 +39,46 @@ fn records_survive_stops_and_kills_and_clients_come_back() {
     }
     let log = server.log();
     assert_eq!(log.matches(" ERROR ").count(), 0, "{log}");
+}
+
+/// A start begins a new leader epoch. Who says that its last record, behind the end of the old one, is of the old one, hears where that
+/// ended, again and again while it asks so.
+#[test]
+fn a_reader_of_more_than_the_old_epoch_had_hears_where_that_ended() {
+    let mut server = server();
+    create(&server, "t", 1, &[]);
+    let producer = Producer::new(server.kafka(), &[]);
+    let send = |values: &[&str]| {
+        values.iter().for_each(|value| producer.send_value("t", 0, value.as_bytes()));
+        producer.finish_well();
+    };
+    send(&["a", "b"]);
+    server.stop();
+    server.start_again();
+    send(&["c"]);
+    let mut raw = Raw::connect(server.kafka());
+    let partition = FetchPartition { last_fetched_epoch: 0, partition_max_bytes: 1_000_000, ..Default::default() };
+    let mut fetch = |offset, session_id, session_epoch| -> FetchResponse {
+        let partitions = vec![FetchPartition { fetch_offset: offset, ..partition.clone() }];
+        let topics = vec![FetchTopic { topic: "t".into(), partitions, ..Default::default() }];
+        let request = FetchRequest {
+            topics: if session_id == 0 { topics } else { Vec::new() },
+            max_wait_ms: 60_000,
+            min_bytes: 1,
+            session_id,
+            session_epoch,
+            ..Default::default()
+        };
+        raw.call(12, &request)
+    };
+    let found = |answer: &FetchResponse| {
+        let answer = &answer.responses[0].partitions[0];
+        let read = answer.records.as_ref().is_some_and(|records| !records.is_empty());
+        (answer.error_code, answer.diverging_epoch.epoch, answer.diverging_epoch.end_offset, read)
+    };
+    let served = || Some(fetch(2, 0, -1)).filter(|answer| answer.responses[0].partitions[0].error_code == 0);
+    assert_eq!(found(&wait_for(served, PATIENCE, "the partition is served")), (0, -1, -1, true));
+    let first = fetch(3, 0, 0);
+    assert_eq!(found(&first), (0, 0, 2, false));
+    assert_eq!(found(&fetch(3, first.session_id, 1)), (0, 0, 2, false));
 }

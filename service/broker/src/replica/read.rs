@@ -9,7 +9,7 @@ use tidelog_record::AbortedTransaction;
 use super::Replica;
 use crate::damage::sound;
 use crate::limits::MAX_TOLD_DAMAGES;
-use crate::{BrokerError, Isolation};
+use crate::{BrokerError, EpochEnd, FetchPartition, Isolation};
 
 /// What the local log has to say to a read.
 pub(crate) enum HotRead {
@@ -28,6 +28,13 @@ pub(crate) enum HotRead {
     Remote {
         /// Where the partition stood.
         offsets: Offsets,
+    },
+    /// What the reader has before the offset is not of this log.
+    Diverging {
+        /// Where the partition stood.
+        offsets: Offsets,
+        /// Up to where it may be.
+        end: EpochEnd,
     },
 }
 
@@ -68,20 +75,26 @@ impl Replica {
         offset >= self.view.active_base()
     }
 
-    /// Reads from `offset` on. Looks indexes up on the disk if the offset is not recent: then call it where blocking is allowed.
+    /// Reads what is asked for. Looks indexes up on the disk if the offset is not recent: then call it where blocking is allowed.
     pub(crate) fn read_hot(
         &self,
-        offset: Offset,
+        asked: &FetchPartition,
         isolation: Isolation,
         max_bytes: usize,
         min_one: bool,
     ) -> Result<HotRead, (Offsets, BrokerError)> {
+        let offset = asked.offset;
         let (offsets, offline) = self.with_machine(|machine| (machine.offsets(), machine.is_offline()));
         if self.is_gone() {
             return Err((offsets, KafkaError::NotLeaderOrFollower.into()));
         }
         if offline {
             return Err((offsets, KafkaError::KafkaStorageError.into()));
+        }
+        let diverging = self.divergence(asked, &offsets).map_err(|error| (offsets, error))?;
+        // Below the log's start there is nothing to compare with.
+        if let Some(end) = diverging.filter(|_| offset >= offsets.log_start) {
+            return Ok(HotRead::Diverging { offsets, end });
         }
         if offset < offsets.log_start || offset > offsets.log_end {
             let (start, end) = (offsets.log_start, offsets.log_end);
@@ -110,6 +123,20 @@ impl Replica {
             _ => Vec::new(),
         };
         Ok(HotRead::Local { offsets, read, aborted, recent })
+    }
+
+    /// Where the last epoch of the reader's records ended here, if the reader is beyond it (KIP-595).
+    fn divergence(&self, asked: &FetchPartition, offsets: &Offsets) -> Result<Option<EpochEnd>, BrokerError> {
+        let last = asked.last_fetched_epoch;
+        if last < LeaderEpoch(0) {
+            return Ok(None);
+        }
+        let (epoch, end) = self.view.leader_epochs().end_offset_for(last, offsets.log_end);
+        if epoch == LeaderEpoch::NONE {
+            let message = format!("nothing is known of the end of epoch {last}");
+            return Err(BrokerError::new(KafkaError::OffsetOutOfRange, message));
+        }
+        Ok((epoch < last || end < asked.offset).then_some(EpochEnd { epoch, end }))
     }
 
     /// What lies at `offset`, where a read met damage, and may be seen below `up_to`; `None` if nobody can tell, or if damage is not what is

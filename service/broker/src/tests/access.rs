@@ -46,6 +46,7 @@ async fn hears_of_topics(broker: &Broker, caller: &Caller) -> Vec<(&'static str,
         partition: zero,
         offset: Offset::ZERO,
         leader_epoch: none,
+        last_fetched_epoch: LeaderEpoch::NONE,
         max_bytes: 1,
     };
     let as_follower = broker.refuse_follower(caller, vec![asked.clone()]).remove(0).error;

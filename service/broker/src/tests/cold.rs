@@ -38,6 +38,7 @@ async fn fetch(fixture: &Fixture, each: usize, all: usize) -> Vec<FetchedPartiti
         partition: PartitionIndex(partition),
         offset: Offset(0),
         leader_epoch: LeaderEpoch::NONE,
+        last_fetched_epoch: LeaderEpoch::NONE,
         max_bytes: each,
     };
     let request = FetchRequest {
@@ -57,6 +58,7 @@ pub(super) async fn fetch_one(fixture: &Fixture, topic: &str, offset: Offset) ->
         partition: PartitionIndex(0),
         offset,
         leader_epoch: LeaderEpoch::NONE,
+        last_fetched_epoch: LeaderEpoch::NONE,
         max_bytes: 1 << 20,
     };
     let request = FetchRequest {
@@ -144,6 +146,7 @@ async fn a_fetch_brings_cold_records_beside_hot_ones() {
         partition: PartitionIndex(0),
         offset: Offset(0),
         leader_epoch: LeaderEpoch::NONE,
+        last_fetched_epoch: LeaderEpoch::NONE,
         max_bytes: 1 << 20,
     };
     let fetch = |max_bytes| {

@@ -27,6 +27,7 @@ async fn consume(fixture: &Fixture, isolation: Isolation, max_bytes: usize) -> V
             partition: PartitionIndex(0),
             offset: next,
             leader_epoch: LeaderEpoch::NONE,
+            last_fetched_epoch: LeaderEpoch::NONE,
             max_bytes,
         };
         let request =

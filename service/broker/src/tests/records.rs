@@ -252,6 +252,32 @@ fn epoch_end(fixture: &Fixture, believed: i32, asked: i32) -> Result<(i32, i64),
     found.map(|found| (found.epoch.0, found.end.0)).map_err(|error| error.error)
 }
 
+/// What a fetch hears that says of which epoch its last record is.
+async fn diverging(fixture: &Fixture, last: i32, offset: i64) -> Result<Option<(i32, i64)>, KafkaError> {
+    let asked = FetchPartition {
+        topic: TopicRef::from("events"),
+        partition: PartitionIndex(0),
+        offset: Offset(offset),
+        leader_epoch: LeaderEpoch::NONE,
+        last_fetched_epoch: LeaderEpoch(last),
+        max_bytes: 1_000_000,
+    };
+    let request = FetchRequest {
+        partitions: vec![asked],
+        // Whoever has to go back hears it at once.
+        max_wait: Duration::from_secs(600),
+        min_bytes: 1,
+        max_bytes: 1_000_000,
+        isolation: Isolation::ReadUncommitted,
+    };
+    let fetched = fixture.broker.fetch(&fixture.caller, request).await.remove(0);
+    assert!(fetched.diverging.is_none() || fetched.records.is_empty());
+    match fetched.error {
+        Some(error) => Err(error.error),
+        None => Ok(fetched.diverging.map(|end| (end.epoch.0, end.end.0))),
+    }
+}
+
 #[tokio::test]
 async fn leader_epochs_end_where_the_next_one_began() {
     let fixture = Fixture::new().await;
@@ -276,6 +302,20 @@ async fn leader_epochs_end_where_the_next_one_began() {
         assert_eq!(epoch_end(&fixture, -1, asked), expected, "epoch {asked}");
         assert_eq!(epoch_end(&fixture, 3, asked), expected, "epoch {asked}, told by one who knows the leader");
     }
+    for (last, offset, expected) in [
+        (-1, 1, Ok(None)),
+        (0, 2, Ok(None)),
+        (1, 5, Ok(None)),
+        (3, 5, Ok(None)),
+        // The reader has more of the epoch than the log, or has an epoch that the log has not.
+        (0, 3, Ok(Some((0, 2)))),
+        (2, 5, Ok(Some((1, 5)))),
+        (3, 7, Ok(Some((3, 6)))),
+        (4, 1, Err(KafkaError::OffsetOutOfRange)),
+        (-1, 7, Err(KafkaError::OffsetOutOfRange)),
+    ] {
+        assert_eq!(diverging(&fixture, last, offset).await, expected, "epoch {last}, offset {offset}");
+    }
     assert_eq!(epoch_end(&fixture, 2, 0), Err(KafkaError::FencedLeaderEpoch));
     assert_eq!(epoch_end(&fixture, 4, 0), Err(KafkaError::UnknownLeaderEpoch));
 
@@ -283,6 +323,8 @@ async fn leader_epochs_end_where_the_next_one_began() {
     assert_eq!(delete(&fixture, "events", below(3)).await, Ok(Offset(3)));
     assert_eq!(epoch_end(&fixture, -1, 0), Ok((0, 3)));
     assert_eq!(epoch_end(&fixture, -1, 1), Ok((1, 5)));
+    assert_eq!(diverging(&fixture, 0, 4).await, Ok(Some((0, 3))));
+    assert_eq!(diverging(&fixture, 0, 2).await, Err(KafkaError::OffsetOutOfRange), "it has been deleted");
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@ use tidelog_protocol::messages::FetchPartition;
 pub(crate) struct Asked {
     pub(crate) offset: i64,
     pub(crate) leader_epoch: i32,
+    pub(crate) last_fetched_epoch: i32,
     pub(crate) max_bytes: i32,
 }
 
@@ -20,6 +21,7 @@ impl Asked {
         Asked {
             offset: partition.fetch_offset,
             leader_epoch: partition.current_leader_epoch,
+            last_fetched_epoch: partition.last_fetched_epoch,
             max_bytes: partition.partition_max_bytes,
         }
     }
@@ -38,6 +40,8 @@ pub(crate) struct Answered {
     pub(crate) known: Known,
     pub(crate) has_records: bool,
     pub(crate) failed: bool,
+    /// The client must go back before it gets records.
+    pub(crate) diverges: bool,
 }
 
 impl Answered {
@@ -183,7 +187,7 @@ impl FetchSession {
         let mut news = Vec::with_capacity(self.entries.len());
         let mut served = Vec::new();
         for ((place, entry), answer) in self.entries.iter_mut().zip(answers) {
-            news.push(answer.has_records || answer.failed || answer.known != entry.known);
+            news.push(answer.has_records || answer.failed || answer.diverges || answer.known != entry.known);
             entry.known = answer.known();
             if answer.has_records {
                 served.push(*place);

@@ -7,7 +7,7 @@ use super::*;
 const WATERMARK: i64 = 10;
 
 fn named(topic: &str, partition: i32, offset: i64) -> Named {
-    let asked = Asked { offset, leader_epoch: 0, max_bytes: 100 };
+    let asked = Asked { offset, leader_epoch: 0, last_fetched_epoch: -1, max_bytes: 100 };
     Named { topic: TopicRef::from(topic), name: None, partition, asked }
 }
 
@@ -16,7 +16,7 @@ fn known(high_watermark: i64) -> Known {
 }
 
 fn quiet(high_watermark: i64) -> Answered {
-    Answered { known: known(high_watermark), has_records: false, failed: false }
+    Answered { known: known(high_watermark), has_records: false, failed: false, diverges: false }
 }
 
 /// Partitions 0 to `count`, all told the same.
@@ -57,21 +57,23 @@ fn epochs_begin_again_behind_the_largest() {
 
 #[test]
 fn an_answer_has_only_news() {
-    let mut session = session(4);
-    session.advance(1, false, asks(vec![named("t", 4, 0)])).unwrap();
+    let mut session = session(5);
+    session.advance(1, false, asks(vec![named("t", 5, 0)])).unwrap();
     let moved_start = Known { log_start: Offset(3), ..known(WATERMARK) };
     let answers = [
         quiet(WATERMARK),
         quiet(WATERMARK + 1),
-        Answered { known: moved_start, has_records: false, failed: false },
+        Answered { known: moved_start, has_records: false, failed: false, diverges: false },
         Answered { has_records: true, ..quiet(WATERMARK) },
+        Answered { diverges: true, ..quiet(WATERMARK) },
         quiet(WATERMARK),
     ];
     let news = session.select(2, answers.into_iter());
-    assert_eq!(news, Ok(vec![false, true, true, true, true]), "a partition that is new to the session is news");
+    assert_eq!(news, Ok(vec![false, true, true, true, true, true]), "a partition that is new to the session is news");
     session.advance(2, false, Changes::default()).unwrap();
-    let again = [quiet(WATERMARK), quiet(WATERMARK + 1), answers[2], quiet(WATERMARK), quiet(WATERMARK)];
-    assert_eq!(session.select(3, again.into_iter()), Ok(vec![false; 5]));
+    let same = quiet(WATERMARK);
+    let again = [same, quiet(WATERMARK + 1), answers[2], same, same, same];
+    assert_eq!(session.select(3, again.into_iter()), Ok(vec![false; 6]));
 }
 
 #[test]
@@ -169,7 +171,7 @@ proptest! {
 
             let answer = |partition: i32| {
                 let (_, high_watermark, has_records, failed) = round[partition as usize];
-                Answered { known: known(high_watermark), has_records: has_records && !failed, failed }
+                Answered { known: known(high_watermark), has_records: has_records && !failed, failed, diverges: false }
             };
             let news = session.select(epoch + 1, read.iter().map(|(partition, _)| answer(*partition))).unwrap();
             for ((partition, _), is_news) in read.iter().zip(news) {

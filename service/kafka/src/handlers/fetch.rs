@@ -11,7 +11,7 @@ use tidelog_broker::{
 use tidelog_model::{Caller, KafkaError, LeaderEpoch, Offset, PartitionIndex, QuotaKind, TopicId};
 use tidelog_protocol::Str;
 use tidelog_protocol::messages::{
-    AbortedTransaction, FetchLeader, FetchNodeEndpoint, FetchRequest, FetchResponse, FetchTopic,
+    AbortedTransaction, FetchEpochEndOffset, FetchLeader, FetchNodeEndpoint, FetchRequest, FetchResponse, FetchTopic,
     FetchableTopicResponse, PartitionData,
 };
 use tokio::sync::OwnedSemaphorePermit;
@@ -161,6 +161,7 @@ fn want(topic: &TopicRef, partition: i32, asked: &Asked) -> Wanted {
         partition: PartitionIndex(partition),
         offset: Offset(asked.offset),
         leader_epoch: LeaderEpoch(asked.leader_epoch),
+        last_fetched_epoch: LeaderEpoch(asked.last_fetched_epoch),
         max_bytes: size(asked.max_bytes),
     }
 }
@@ -303,6 +304,11 @@ impl Reply {
                 leader_epoch: leader.epoch.get(),
                 ..Default::default()
             }),
+            diverging_epoch: fetched.diverging.map_or_else(FetchEpochEndOffset::default, |end| FetchEpochEndOffset {
+                epoch: end.epoch.get(),
+                end_offset: end.end.get(),
+                ..Default::default()
+            }),
             records: Some(files.records(fetched.records)),
             ..Default::default()
         }
@@ -315,5 +321,6 @@ fn answered(fetched: &FetchedPartition) -> Answered {
         known: Known { high_watermark: fetched.high_watermark, log_start: fetched.log_start_offset },
         has_records: fetched.size() > 0,
         failed: fetched.error.is_some(),
+        diverges: fetched.diverging.is_some(),
     }
 }
