@@ -258,9 +258,8 @@ fn check_configs(settings: Settings<'_>, configs: &[(String, Option<String>)]) -
                 format!("Null value not supported for topic configs: {name}"),
             ));
         };
-        if given.insert(name.clone(), value.clone()).is_some() {
-            return Err(Refusal::new(KafkaError::InvalidRequest, format!("The setting {name} is given twice.")));
-        }
+        // Of a name that is given twice the last value counts, as in Kafka.
+        given.insert(name.clone(), value.clone());
     }
     let overrides = TopicOverrides::new(given)?;
     overrides.check(settings.defaults)?;
