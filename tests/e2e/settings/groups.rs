@@ -58,11 +58,21 @@ fn coordinator(server: &Server) -> Raw {
     raw
 }
 
-/// A report of a member of the consumer protocol, once the group is loaded.
+/// A report of a member of the consumer protocol in the group `g`, once it is loaded.
 fn report(server: &Server, member: &str, epoch: i32, assignor: Option<&str>) -> ConsumerGroupHeartbeatResponse {
+    report_to(server, "g", member, epoch, assignor)
+}
+
+fn report_to(
+    server: &Server,
+    group: &str,
+    member: &str,
+    epoch: i32,
+    assignor: Option<&str>,
+) -> ConsumerGroupHeartbeatResponse {
     let joins = epoch == 0;
     let request = ConsumerGroupHeartbeatRequest {
-        group_id: "g".into(),
+        group_id: group.into(),
         member_id: member.into(),
         member_epoch: epoch,
         rebalance_timeout_ms: if joins { 10_000 } else { -1 },
@@ -80,7 +90,11 @@ fn report(server: &Server, member: &str, epoch: i32, assignor: Option<&str>) -> 
 }
 
 fn describe(server: &Server) -> DescribedConsumerGroup {
-    let request = ConsumerGroupDescribeRequest { group_ids: vec!["g".into()], ..Default::default() };
+    describe_group(server, "g")
+}
+
+fn describe_group(server: &Server, group: &str) -> DescribedConsumerGroup {
+    let request = ConsumerGroupDescribeRequest { group_ids: vec![group.into()], ..Default::default() };
     Raw::connect(server.kafka()).call(1, &request).groups.remove(0)
 }
 
@@ -110,7 +124,7 @@ fn group_consumer_heartbeat_interval_ms() {
     assert_eq!(report(&server, "a", joined.member_epoch, None).heartbeat_interval_ms, 4_321);
 }
 
-/// The default is 45 s.
+/// The default is 45 s. A member that has as long, and is silent for longer, is still there when the other one is removed.
 #[test]
 fn group_consumer_session_timeout_ms() {
     let times = [
@@ -119,11 +133,14 @@ fn group_consumer_session_timeout_ms() {
         ("group.consumer.heartbeat.interval.ms", "100"),
     ];
     let for_all = server(&[&times[..], &[("group.consumer.session.timeout.ms", "500")]].concat());
+    assert_eq!(set_for_group(&for_all, "patient", "consumer.session.timeout.ms", "45000"), 0);
     let own = server(&times);
     assert_eq!(set_for_group(&own, "g", "consumer.session.timeout.ms", "500"), 0);
     for server in [for_all, own] {
+        assert_eq!(report_to(&server, "patient", "a", 0, None).error_code, 0);
         assert_eq!(report(&server, "a", 0, None).error_code, 0);
         wait_until(|| describe(&server).members.is_empty(), PATIENCE, "the silent member is removed");
+        assert_eq!(describe_group(&server, "patient").members.len(), 1);
     }
 }
 
