@@ -12,7 +12,6 @@ pub(crate) const TABLES: &[&str] = &[
 /// A file, a test in it, and the settings that it proves.
 pub(crate) const CASES: &[(&str, &str, &[&str])] = &[
     ("tests/e2e/settings/appends.rs", "max_message_bytes", &["max.message.bytes", "message.max.bytes"]),
-    ("tests/e2e/settings/appends.rs", "min_insync_replicas", &["min.insync.replicas"]),
     (
         "tests/e2e/settings/appends.rs",
         "message_timestamp_after_max_ms",
@@ -68,6 +67,7 @@ pub(crate) const CASES: &[(&str, &str, &[&str])] = &[
             "log.roll.jitter.hours",
             "log.roll.jitter.ms",
             "log.segment.delete.delay.ms",
+            "min.insync.replicas",
             "preallocate",
             "replica.alter.log.dirs.io.max.bytes.per.second",
             "segment.jitter.ms",

@@ -17,17 +17,6 @@ fn max_message_bytes() {
 }
 
 #[test]
-fn min_insync_replicas() {
-    said_by_topic_and_broker("min.insync.replicas", "min.insync.replicas", &[], |case| {
-        // More than the partition has replicas asks for all of them, and that is one here.
-        for count in ["1", "2", "3"] {
-            case.set(count);
-            case.put(count).unwrap();
-        }
-    });
-}
-
-#[test]
 fn message_timestamp_after_max_ms() {
     said_by_topic_and_broker("message.timestamp.after.max.ms", "log.message.timestamp.after.max.ms", &[], |case| {
         let ahead = || case.append(now() + HOUR / 2, None, Some("ahead"));

@@ -3,7 +3,7 @@
 use tidelog_harness::Server;
 use tidelog_harness::model::KafkaError;
 use tidelog_harness::protocol::messages::*;
-use tidelog_harness::raw::Raw;
+use tidelog_harness::raw::{Raw, batch, produce};
 
 use crate::case::{create, set_for_brokers};
 
@@ -136,6 +136,7 @@ fn what_has_no_meaning_is_kept() {
         ("file.delete.delay.ms", "5"),
         ("follower.replication.throttled.replicas", "0:1"),
         ("leader.replication.throttled.replicas", "*"),
+        ("min.insync.replicas", "3"),
         ("preallocate", "true"),
         ("segment.jitter.ms", "7"),
         ("unclean.leader.election.enable", "true"),
@@ -147,6 +148,7 @@ fn what_has_no_meaning_is_kept() {
         ("log.preallocate", "true"),
         ("log.roll.jitter.ms", "7"),
         ("log.segment.delete.delay.ms", "5"),
+        ("min.insync.replicas", "3"),
         ("replica.alter.log.dirs.io.max.bytes.per.second", "1000"),
         ("unclean.leader.election.enable", "true"),
     ];
@@ -157,6 +159,9 @@ fn what_has_no_meaning_is_kept() {
     for (name, value) in of_brokers {
         assert_eq!(set_for_brokers(&server, name, value), 0, "{name}");
     }
+    let all_replicas = produce("t", 0, -1, batch(&[b"x"]));
+    let written = Raw::connect(server.kafka()).call(7, &all_replicas).responses[0].partition_responses[0].error_code;
+    assert_eq!(written, 0, "more replicas than there are is not asked for");
     for _ in 0..2 {
         let (topic, broker) = (describe(&server, 2, "t"), describe(&server, 4, "1"));
         for (all, wanted) in

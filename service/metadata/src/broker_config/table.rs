@@ -360,7 +360,9 @@ pub static BROKER_CONFIGS: &[ConfigDef] = &[
         "Most fetch sessions at once; a consumer without one names all its partitions in every fetch.",
     ),
     ConfigDef::int("message.max.bytes", "1048588", 0, MAX_INT, "Topics' default of max.message.bytes.").dynamic(),
-    ConfigDef::int("min.insync.replicas", "1", 1, MAX_INT, "Topics' default of min.insync.replicas.").dynamic(),
+    ConfigDef::int("min.insync.replicas", "1", 1, MAX_INT, "Topics' default of min.insync.replicas.")
+        .dynamic()
+        .inert("a partition has one replica, and no append asks for more than there are"),
     ConfigDef::int(
         "num.partitions",
         "1",

@@ -259,7 +259,10 @@ fn every_setting_changes_something_or_says_why_not() {
     let effect = |config: &BrokerConfig| {
         let topics = config.topic_defaults(&none, &none).unwrap();
         let own = BrokerConfig { explicit: Values::new(), ..config.clone() };
-        (own, TopicConfig::effective(&TopicOverrides::default(), &topics), config.connection_limits(&none, &none))
+        // How many replicas an append needs is known, but there is one.
+        let topic =
+            TopicConfig { min_insync_replicas: 1, ..TopicConfig::effective(&TopicOverrides::default(), &topics) };
+        (own, topic, config.connection_limits(&none, &none))
     };
     let unset = effect(&BrokerConfig::default());
     for def in settable().filter(|def| !matches!(def.check, Check::Only(..))) {
@@ -278,6 +281,7 @@ fn every_setting_changes_something_or_says_why_not() {
         "log.roll.jitter.hours",
         "log.roll.jitter.ms",
         "log.segment.delete.delay.ms",
+        "min.insync.replicas",
         "replica.alter.log.dirs.io.max.bytes.per.second",
         "unclean.leader.election.enable",
     ];

@@ -118,7 +118,8 @@ pub static TOPIC_CONFIGS: &[ConfigDef] = &[
     ConfigDef::long("min.compaction.lag.ms", "0", 0, MAX, "A record stays uncompacted at least this long, ms.")
         .from_broker("log.cleaner.min.compaction.lag.ms"),
     ConfigDef::int("min.insync.replicas", "1", 1, MAX_INT, "In-sync replicas that an append with acks=all needs.")
-        .from_broker("min.insync.replicas"),
+        .from_broker("min.insync.replicas")
+        .inert("a partition has one replica, and no append asks for more than there are"),
     ConfigDef::boolean("preallocate", "false", "Allocate a segment's file whole when it is created.")
         .from_broker("log.preallocate")
         .inert("segments grow as they are written"),
