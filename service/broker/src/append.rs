@@ -11,7 +11,7 @@ use tidelog_metadata::{Compression, TimestampType, TopicConfig};
 use tidelog_model::limits::MAX_INFLATED_BATCH_BYTES;
 use tidelog_model::{Caller, Deadline, KafkaError, Now, ProducerEpoch, ProducerId, QuotaKind, Sequence, Timestamp};
 use tidelog_partition::Content;
-use tidelog_record::{AppendRules, Batch, Codec, Origin, check_append};
+use tidelog_record::{AppendRules, Batch, BatchHeader, Codec, Origin, check_append};
 use tidelog_security::Operation;
 use tokio::sync::oneshot;
 
@@ -81,12 +81,14 @@ impl Broker {
     }
 
     async fn try_enqueue(&self, caller: &Caller, request: AppendRequest) -> Result<AppendTicket, AppendError> {
-        let append = self.prepare(caller, request)?;
-        if append.is_transactional() {
+        // Before anything else of the batch is looked at, as in Kafka.
+        if BatchHeader::parse(&request.batch).is_ok_and(|header| header.attributes.is_transactional()) {
+            let (_, replica) = self.find_partition(caller, Operation::Write, &request.topic, request.partition)?;
             let message = "the batch is transactional, but the request names no transactional id";
             let error = BrokerError::new(KafkaError::TransactionalIdAuthorizationFailed, message);
-            return Ok(AppendTicket::refused_by(&append.replica, error));
+            return Ok(AppendTicket::refused_by(&replica, error));
         }
+        let append = self.prepare(caller, request)?;
         Ok(self.place(append, Content::PLAIN).await)
     }
 

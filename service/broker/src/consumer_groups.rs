@@ -192,7 +192,7 @@ impl Broker {
     /// Asks for one group of the consumer protocol. GROUP_ID_NOT_FOUND if there is none, or if it is a classic one.
     pub async fn describe_consumer_group(&self, caller: &Caller, group: GroupId) -> ConsumerGroupTicket {
         let rest = match self.has_consumer_protocol() {
-            true => self.describe_any_group(caller, group.clone()).await,
+            true => self.describe_any_group(caller, group.clone(), false).await,
             false => GroupTicket::ready(Err(KafkaError::UnsupportedVersion)),
         };
         ConsumerGroupTicket { broker: self.clone(), caller: caller.clone(), group, rest }

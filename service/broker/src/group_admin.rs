@@ -132,14 +132,22 @@ impl IntoFuture for GroupDescriptionTicket {
 impl Broker {
     /// Asks for one group of the classic protocol. GROUP_ID_NOT_FOUND if there is none, or if it is one of the consumer protocol.
     pub async fn describe_group(&self, caller: &Caller, group: GroupId) -> GroupDescriptionTicket {
-        let rest = self.describe_any_group(caller, group.clone()).await;
+        let rest = self.describe_any_group(caller, group.clone(), true).await;
         GroupDescriptionTicket { group, rest }
     }
 
-    /// Asks for one group, whatever it speaks.
-    pub(crate) async fn describe_any_group(&self, caller: &Caller, group: GroupId) -> GroupTicket<AnyDescription> {
+    /// Asks for one group, whatever it speaks. The group '' of old simple consumers is one for who may ask for the `nameless`.
+    pub(crate) async fn describe_any_group(
+        &self,
+        caller: &Caller,
+        group: GroupId,
+        nameless: bool,
+    ) -> GroupTicket<AnyDescription> {
         if !self.may(caller, Operation::Describe, Resource::Group(group.as_str())) {
             return GroupTicket::ready(Err(KafkaError::GroupAuthorizationFailed));
+        }
+        if group.is_empty() && !nameless {
+            return GroupTicket::ready(Err(KafkaError::InvalidGroupId));
         }
         self.ask(&group.clone(), |reply| GroupWork::Describe(group, reply)).await
     }

@@ -362,6 +362,7 @@ fn errors_are_kafkas() {
     assert_eq!((&*group.group_id, &*group.protocol_type, &*group.group_type), ("g", "consumer", "consumer"));
     let missing = describe(&server, "nobody");
     assert_eq!((missing.error_code, missing.error_message.as_deref()), (69, Some("Group nobody not found.")));
+    assert_eq!(describe(&server, "").error_code, 24, "INVALID_GROUP_ID");
     let delete = DeleteGroupsRequest { groups_names: vec!["g".into()], ..Default::default() };
     assert_eq!(raw.call(2, &delete).results[0].error_code, 68, "NON_EMPTY_GROUP");
 
@@ -385,18 +386,23 @@ fn errors_are_kafkas() {
     let nowhere = |epoch| OffsetCommitRequest { group_id: "nobody".into(), ..commit(epoch) };
     assert_eq!(raw.call(9, &nowhere(2)).topics[0].partitions[0].error_code, 69, "GROUP_ID_NOT_FOUND");
     assert_eq!(raw.call(8, &nowhere(2)).topics[0].partitions[0].error_code, 22, "ILLEGAL_GENERATION");
-    let fetch = |epoch| OffsetFetchRequest {
+    let fetch = |member: Option<&str>, epoch| OffsetFetchRequest {
         groups: vec![OffsetFetchRequestGroup {
             group_id: "g".into(),
-            member_id: Some("m".into()),
+            member_id: member.map(Into::into),
             member_epoch: epoch,
             topics: None,
             ..Default::default()
         }],
         ..Default::default()
     };
-    assert_eq!(raw.call(9, &fetch(2)).groups[0].topics[0].partitions[0].committed_offset, 1);
-    assert_eq!(raw.call(9, &fetch(1)).groups[0].error_code, 113, "STALE_MEMBER_EPOCH");
+    for (member, epoch) in [(Some("m"), 2), (None, -1)] {
+        assert_eq!(raw.call(9, &fetch(member, epoch)).groups[0].topics[0].partitions[0].committed_offset, 1);
+    }
+    assert_eq!(raw.call(9, &fetch(Some("m"), 1)).groups[0].error_code, 113, "STALE_MEMBER_EPOCH");
+    for (member, epoch) in [(Some(""), 0), (Some(""), -1), (None, 0)] {
+        assert_eq!(raw.call(9, &fetch(member, epoch)).groups[0].error_code, 25, "UNKNOWN_MEMBER_ID");
+    }
     let left = raw.call(1, &report("m", -1));
     assert_eq!((left.error_code, left.member_epoch, left.heartbeat_interval_ms), (0, -1, 0));
     assert_eq!(describe(&server, "g").group_state.as_str(), "Empty");

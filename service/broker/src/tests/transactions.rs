@@ -148,8 +148,13 @@ async fn a_transactional_batch_needs_a_transactional_id_and_an_open_transaction(
         builder.push(fixture.broker.clock().now().wall, None, Some(b"x"), &[]).unwrap();
         fixture.request("events", builder.build().unwrap().into_bytes(), Acks::All)
     };
-    let refused = fixture.broker.append(&fixture.caller, batch(7)).await.unwrap_err();
-    assert_eq!(refused.error, KafkaError::TransactionalIdAuthorizationFailed);
+    let mut nobody = BatchBuilder::new(Offset::ZERO).transactional(true);
+    nobody.push(fixture.broker.clock().now().wall, None, Some(b"x"), &[]).unwrap();
+    let nobody = fixture.request("events", nobody.build().unwrap().into_bytes(), Acks::All);
+    for request in [batch(7), nobody] {
+        let refused = fixture.broker.append(&fixture.caller, request).await.unwrap_err();
+        assert_eq!(refused.error, KafkaError::TransactionalIdAuthorizationFailed);
+    }
     let transaction = crate::Transaction { id: "t".into(), support: TransactionSupport::Implicit };
     let enqueue = |requests| fixture.broker.enqueue_in_transaction(&fixture.caller, &transaction, requests);
     for ticket in enqueue(vec![batch(7), batch(8)]).await {

@@ -29,11 +29,9 @@ pub(crate) async fn handle(request: Request<'_>, message: OffsetFetchRequest) ->
             group: GroupId::from(group.group_id.as_str()),
             topics: group.topics.as_ref().map(|topics| topics.iter().map(|t| wanted(t, version)).collect()),
             require_stable,
-            // Version 9 and later: a member of the consumer protocol says so.
-            member: group
-                .member_id
-                .filter(|id| !id.is_empty())
-                .map(|id| (MemberId::from(id.as_str()), Epoch(group.member_epoch))),
+            // Version 9 and later: a member of the consumer protocol says so. Who gives neither an id nor an epoch says nothing.
+            member: (group.member_id.is_some() || group.member_epoch >= 0)
+                .then(|| (MemberId::from(group.member_id.as_deref().unwrap_or_default()), Epoch(group.member_epoch))),
         };
         tickets.push((group.group_id, broker.fetch_offsets(&caller, asked).await));
     }
