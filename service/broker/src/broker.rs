@@ -320,7 +320,7 @@ impl Broker {
 
     /// May clients come? Coordinators may still load.
     pub fn is_ready(&self) -> bool {
-        !self.is_stopping() && self.inner.replicas.all_open(&self.image())
+        !self.is_stopping() && self.inner.replicas.have_started(&self.image())
     }
 
     pub(crate) fn is_stopping(&self) -> bool {

@@ -105,7 +105,7 @@ impl Broker {
         let leaderless =
             || image.topics().any(|topic| topic.partitions().any(|(_, found)| found.state.leader.is_none()));
         let found = [
-            (Trouble::Starting, !self.is_stopping() && !self.replicas().all_open(&image)),
+            (Trouble::Starting, !self.is_stopping() && !self.replicas().have_started(&image)),
             (Trouble::Stopping, self.is_stopping()),
             (Trouble::DataDirectoryFailed, self.disk_failed()),
             (Trouble::MetadataLost, self.is_blind()),

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use futures::future::join_all;
 use parking_lot::{Mutex, RwLock};
@@ -124,6 +124,8 @@ pub(crate) struct Replicas {
     full: Notify,
     /// Called with every replica that begins to serve.
     led: Led,
+    /// Set once all was open.
+    started: AtomicBool,
 }
 
 impl Replicas {
@@ -140,6 +142,7 @@ impl Replicas {
             version: watch::channel(0).0,
             full: Notify::new(),
             led,
+            started: AtomicBool::new(false),
         })
     }
 
@@ -208,8 +211,16 @@ impl Replicas {
         hosted.iter().any(|((id, _), hosted)| *id == topic && hosted.is_offline())
     }
 
-    /// Is everything open (or known to be broken) that the image gives to this broker?
-    pub(crate) fn all_open(&self, image: &ClusterImage) -> bool {
+    /// Has everything been open at once (or known to be broken) that the image gave to this broker? What is created later is waited for by
+    /// whoever creates it.
+    pub(crate) fn have_started(&self, image: &ClusterImage) -> bool {
+        if !self.started.load(Ordering::Relaxed) && self.all_open(image) {
+            self.started.store(true, Ordering::Relaxed);
+        }
+        self.started.load(Ordering::Relaxed)
+    }
+
+    fn all_open(&self, image: &ClusterImage) -> bool {
         let hosted = self.hosted.read();
         image
             .replicas_on(self.core.node)

@@ -29,11 +29,13 @@ async fn a_brokers_setting_reaches_the_topics_that_set_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_change_is_answered_when_a_partition_that_was_being_opened_has_it_too() {
     let (fixture, disk) = on_a_small_disk().await;
+    until("all has been open", || fixture.broker.is_ready()).await;
     let (waits, go) = disk.hold_flush(fixture.directory.path().join("data/events-0"));
     let (broker, caller) = (fixture.broker.clone(), fixture.caller.clone());
     let topic = NewTopic { name: "events".into(), ..NewTopic::default() };
     let created = tokio::spawn(async move { broker.create_topics(&caller, vec![topic], false).await.remove(0) });
     until("the topic's first flush waits", || waits.try_recv().is_ok()).await;
+    assert!(fixture.broker.is_ready(), "clients need not go because a topic is new");
     let set = (ConfigOperation::Set, Some("2000".into()));
     let change = ConfigChange { name: "max.message.bytes".into(), operation: set.0, value: set.1 };
     let (broker, caller) = (fixture.broker.clone(), fixture.caller.clone());
