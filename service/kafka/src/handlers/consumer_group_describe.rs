@@ -9,6 +9,7 @@ use tidelog_protocol::messages::{
     ConsumerGroupTopicPartitions, DescribedConsumerGroup,
 };
 
+use super::repeated::each_once;
 use crate::answer::{Hangup, Waiting};
 use crate::request::{Request, sentence};
 
@@ -19,13 +20,15 @@ const CONSUMER: i8 = 1;
 pub(crate) async fn handle(request: Request<'_>, message: ConsumerGroupDescribeRequest) -> Result<Waiting, Hangup> {
     let to = request.reply_to();
     let (broker, caller) = (request.session.broker.clone(), request.caller.clone());
-    let mut tickets = Vec::with_capacity(message.group_ids.len());
-    for group in message.group_ids {
-        let ticket = broker.describe_consumer_group(&caller, GroupId::from(group.as_str())).await;
-        tickets.push((group, ticket));
-    }
     drop(request);
     Ok(Box::pin(async move {
+        // Asked when the answer's turn has come: those that only wait for a slow reader would hold what nobody counts.
+        let named = each_once(message.group_ids);
+        let mut tickets = Vec::with_capacity(named.len());
+        for group in named {
+            let ticket = broker.describe_consumer_group(&caller, GroupId::from(group.as_str())).await;
+            tickets.push((group, ticket));
+        }
         let mut groups = Vec::with_capacity(tickets.len());
         for (group_id, ticket) in tickets {
             let mut group = described(group_id, ticket.await);

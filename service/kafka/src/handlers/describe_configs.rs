@@ -8,13 +8,13 @@ use tidelog_protocol::messages::{
     DescribeConfigsResult, DescribeConfigsSynonym,
 };
 
+use super::repeated::merged;
 use super::resource::ConfigResource;
 use crate::answer::{Hangup, Waiting};
 use crate::request::{Request, sentence};
 
 pub(crate) async fn handle(request: Request<'_>, message: DescribeConfigsRequest) -> Result<Waiting, Hangup> {
-    let results = message
-        .resources
+    let results = once(message.resources)
         .into_iter()
         .map(|resource| {
             let found = find(&request, &resource);
@@ -22,6 +22,23 @@ pub(crate) async fn handle(request: Request<'_>, message: DescribeConfigsRequest
         })
         .collect();
     request.ready(&DescribeConfigsResponse { results, ..Default::default() })
+}
+
+/// Each resource once, with all the keys that are asked for: what is told of one takes up to ten thousand times its name.
+fn once(resources: Vec<DescribeConfigsResource>) -> Vec<DescribeConfigsResource> {
+    merged(
+        resources,
+        |resource| (resource.resource_type, resource.resource_name.clone()),
+        |first, other| {
+            let both = some_keys(first.configuration_keys.take()).zip(some_keys(other.configuration_keys));
+            first.configuration_keys = both.map(|(keys, others)| keys.into_iter().chain(others).collect());
+        },
+    )
+}
+
+/// An empty list asks for all, as a missing one does.
+fn some_keys(keys: Option<Vec<Str>>) -> Option<Vec<Str>> {
+    keys.filter(|keys| !keys.is_empty())
 }
 
 fn find(request: &Request<'_>, resource: &DescribeConfigsResource) -> Result<Vec<Described>, BrokerError> {
@@ -50,8 +67,7 @@ fn result(
     match found {
         Err(error) => DescribeConfigsResult { error_code: error.error.code(), error_message: sentence(&error), ..base },
         Ok(configs) => {
-            // An empty list asks for all, as a missing one does.
-            let keys = resource.configuration_keys.filter(|keys| !keys.is_empty());
+            let keys = some_keys(resource.configuration_keys);
             let wanted = |name: &str| keys.as_ref().is_none_or(|keys| keys.iter().any(|key| *key == *name));
             let configs = configs.iter().filter(|config| wanted(&config.name));
             DescribeConfigsResult { configs: configs.map(|c| entry(c, synonyms, documentation)).collect(), ..base }
@@ -79,5 +95,27 @@ fn synonym(synonym: &Synonym) -> DescribeConfigsSynonym {
         value: synonym.value.as_ref().map(Str::from),
         source: synonym.source.code(),
         ..Default::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_resource_that_is_named_twice_is_described_once() {
+        let resource = |name: &'static str, keys: Option<&[&'static str]>| DescribeConfigsResource {
+            resource_type: 2,
+            resource_name: Str::from_static(name),
+            configuration_keys: keys.map(|keys| keys.iter().map(|key| Str::from_static(key)).collect()),
+            ..Default::default()
+        };
+        let asked = vec![
+            resource("t", Some(&["a"])),
+            resource("u", Some(&["a"])),
+            resource("t", Some(&["b"])),
+            resource("u", Some(&[])),
+        ];
+        assert_eq!(once(asked), [resource("t", Some(&["a", "b"])), resource("u", None)]);
     }
 }

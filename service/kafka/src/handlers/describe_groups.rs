@@ -7,6 +7,7 @@ use tidelog_model::KafkaError;
 use tidelog_protocol::Str;
 use tidelog_protocol::messages::{DescribeGroupsRequest, DescribeGroupsResponse, DescribedGroup, DescribedGroupMember};
 
+use super::repeated::each_once;
 use crate::answer::{Hangup, Waiting};
 use crate::request::{Request, sentence};
 
@@ -15,14 +16,15 @@ const DEAD: &str = "Dead";
 pub(crate) async fn handle(request: Request<'_>, message: DescribeGroupsRequest) -> Result<Waiting, Hangup> {
     let to = request.reply_to();
     let (broker, caller) = (request.session.broker.clone(), request.caller.clone());
-    // Ordered stage: each group's question enters its coordinator's queue now.
-    let mut tickets = Vec::with_capacity(message.groups.len());
-    for group in message.groups {
-        let ticket = broker.describe_group(&caller, GroupId::from(group.as_str())).await;
-        tickets.push((group, ticket));
-    }
     drop(request);
     Ok(Box::pin(async move {
+        // Asked when the answer's turn has come: those that only wait for a slow reader would hold what nobody counts.
+        let named = each_once(message.groups);
+        let mut tickets = Vec::with_capacity(named.len());
+        for group in named {
+            let ticket = broker.describe_group(&caller, GroupId::from(group.as_str())).await;
+            tickets.push((group, ticket));
+        }
         let mut groups = Vec::with_capacity(tickets.len());
         for (group_id, ticket) in tickets {
             let mut group = described(group_id, ticket.await, to.version);

@@ -11,11 +11,12 @@ pub(crate) async fn handle(request: Request<'_>, message: ListGroupsRequest) -> 
     let to = request.reply_to();
     let names = |names: Vec<Str>| names.iter().map(|name| name.as_str().to_owned()).collect();
     let filter = GroupFilter { states: names(message.states_filter), types: names(message.types_filter) };
-    let listed = request.session.broker.list_groups(&request.caller, filter).await;
+    let (broker, caller) = (request.session.broker.clone(), request.caller.clone());
     drop(request);
     Ok(Box::pin(async move {
         let mut response = ListGroupsResponse::default();
-        match listed.await {
+        // Asked when the answer's turn has come, as what is described.
+        match broker.list_groups(&caller, filter).await.await {
             Ok(groups) => {
                 let listed = groups.into_iter().map(|group| ListedGroup {
                     group_id: Str::from(group.group.as_str()),

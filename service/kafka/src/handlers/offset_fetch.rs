@@ -1,6 +1,5 @@
 //! OffsetFetch (key 9): positions of one group, from version 8 on of several.
 
-use futures::future::join_all;
 use tidelog_broker::{BrokerError, GroupOffset, OffsetsRequest, TopicRef};
 use tidelog_coordinator::group::{Epoch, GroupId, MemberId};
 use tidelog_model::{KafkaError, PartitionIndex, TopicId};
@@ -11,6 +10,7 @@ use tidelog_protocol::messages::{
     OffsetFetchResponseTopic, OffsetFetchResponseTopics,
 };
 
+use super::repeated::{each_once, merged};
 use crate::answer::{Hangup, Waiting};
 use crate::request::Request;
 
@@ -22,23 +22,28 @@ pub(crate) async fn handle(request: Request<'_>, message: OffsetFetchRequest) ->
     let asked = if version < 2 { message.topics.clone().unwrap_or_default() } else { Vec::new() };
     let groups = if version >= 8 { message.groups } else { vec![single(message)] };
     let (broker, caller) = (request.session.broker.clone(), request.caller.clone());
-    // Ordered stage: each group's question enters its coordinator's queue now.
-    let mut tickets = Vec::with_capacity(groups.len());
-    for group in groups {
-        let asked = OffsetsRequest {
-            group: GroupId::from(group.group_id.as_str()),
-            topics: group.topics.as_ref().map(|topics| topics.iter().map(|t| wanted(t, version)).collect()),
-            require_stable,
-            // Version 9 and later: a member of the consumer protocol says so. Who gives neither an id nor an epoch says nothing.
-            member: (group.member_id.is_some() || group.member_epoch >= 0)
-                .then(|| (MemberId::from(group.member_id.as_deref().unwrap_or_default()), Epoch(group.member_epoch))),
-        };
-        tickets.push((group.group_id, broker.fetch_offsets(&caller, asked).await));
-    }
     drop(request);
     Ok(Box::pin(async move {
-        let waits = tickets.into_iter().map(|(id, ticket)| async move { answer(id, ticket.await, version) });
-        let mut groups = join_all(waits).await;
+        // Asked when the answer's turn has come: those that only wait for a slow reader would hold what nobody counts. What is committed
+        // behind it on the same connection may be in it then, as what anybody commits meanwhile.
+        let groups = once(groups);
+        let mut tickets = Vec::with_capacity(groups.len());
+        for group in groups {
+            let asked = OffsetsRequest {
+                group: GroupId::from(group.group_id.as_str()),
+                topics: group.topics.as_ref().map(|topics| topics.iter().map(|t| wanted(t, version)).collect()),
+                require_stable,
+                // Version 9 and later: a member of the consumer protocol says so. Who gives neither an id nor an epoch says nothing.
+                member: (group.member_id.is_some() || group.member_epoch >= 0).then(|| {
+                    (MemberId::from(group.member_id.as_deref().unwrap_or_default()), Epoch(group.member_epoch))
+                }),
+            };
+            tickets.push((group.group_id, broker.fetch_offsets(&caller, asked).await));
+        }
+        let mut groups = Vec::with_capacity(tickets.len());
+        for (id, ticket) in tickets {
+            groups.push(answer(id, ticket.await, version));
+        }
         let response = if version >= 8 {
             OffsetFetchResponse { groups, ..Default::default() }
         } else {
@@ -46,6 +51,30 @@ pub(crate) async fn handle(request: Request<'_>, message: OffsetFetchRequest) ->
         };
         to.answer(&response)
     }))
+}
+
+/// Each group, topic and partition once: a position takes up to a thousand times as much as the partition that asks for it.
+fn once(groups: Vec<OffsetFetchRequestGroup>) -> Vec<OffsetFetchRequestGroup> {
+    let mut groups = merged(
+        groups,
+        |group| group.group_id.clone(),
+        |first, other| {
+            // Who asks for all asks for these too.
+            let all = first.topics.take().zip(other.topics);
+            first.topics = all.map(|(topics, others)| topics.into_iter().chain(others).collect());
+        },
+    );
+    for topics in groups.iter_mut().filter_map(|group| group.topics.as_mut()) {
+        *topics = merged(
+            std::mem::take(topics),
+            |topic| (topic.name.clone(), topic.topic_id),
+            |first, other| first.partition_indexes.extend(other.partition_indexes),
+        );
+        for topic in topics {
+            topic.partition_indexes = each_once(std::mem::take(&mut topic.partition_indexes));
+        }
+    }
+    groups
 }
 
 /// Versions before 8 ask for one group.
@@ -157,6 +186,29 @@ mod tests {
     use tidelog_protocol::header::{read_response, response_frame};
 
     use super::*;
+
+    #[test]
+    fn what_is_asked_for_twice_is_answered_once() {
+        let group = |id: &'static str, topics: Option<&[(&'static str, &[i32])]>| OffsetFetchRequestGroup {
+            group_id: Str::from_static(id),
+            topics: topics.map(|topics| {
+                let topic = |(name, indexes): &(&'static str, &[i32])| OffsetFetchRequestTopics {
+                    name: Str::from_static(name),
+                    partition_indexes: indexes.to_vec(),
+                    ..Default::default()
+                };
+                topics.iter().map(topic).collect()
+            }),
+            ..Default::default()
+        };
+        let asked = vec![
+            group("g", Some(&[("t", &[7, 0, 7]), ("u", &[1]), ("t", &[0, 3])])),
+            group("h", Some(&[("t", &[1])])),
+            group("g", Some(&[("u", &[1, 2])])),
+            group("h", None),
+        ];
+        assert_eq!(once(asked), [group("g", Some(&[("t", &[7, 0, 3]), ("u", &[1, 2])])), group("h", None)]);
+    }
 
     #[test]
     fn a_groups_error_is_heard_in_every_version() {

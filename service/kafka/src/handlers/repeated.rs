@@ -1,6 +1,8 @@
-//! Partitions that a request names more than once. Decides which of them are answered: each once, and none of them is looked at.
+//! What a request names more than once. Decides which of it is answered: each once. Of partitions to write or to look up none is looked at;
+//! of what is only described it is as if it were named once, for an answer may be a thousand times as long as a name.
 
-use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 
 /// What is named more than once, and whether it has been answered.
@@ -29,9 +31,48 @@ impl<Named: Eq + Hash + Clone> Repeated<Named> {
     }
 }
 
+/// Each of these once, in the order of their first places.
+pub(super) fn each_once<Named: Eq + Hash + Clone>(mut named: Vec<Named>) -> Vec<Named> {
+    let mut seen = HashSet::with_capacity(named.len());
+    named.retain(|one| seen.insert(one.clone()));
+    named
+}
+
+/// The same for what has parts of its own: they are `add`ed to those of the first.
+pub(super) fn merged<Named: Eq + Hash, Whole>(
+    wholes: Vec<Whole>,
+    name: impl Fn(&Whole) -> Named,
+    add: impl Fn(&mut Whole, Whole),
+) -> Vec<Whole> {
+    let mut places = HashMap::with_capacity(wholes.len());
+    let mut merged: Vec<Whole> = Vec::with_capacity(wholes.len());
+    for whole in wholes {
+        match places.entry(name(&whole)) {
+            Entry::Vacant(place) => {
+                place.insert(merged.len());
+                merged.push(whole);
+            }
+            Entry::Occupied(place) => {
+                if let Some(first) = merged.get_mut(*place.get()) {
+                    add(first, whole);
+                }
+            }
+        }
+    }
+    merged
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_only_described_is_named_once() {
+        assert_eq!(each_once(vec!["b", "a", "b", "c", "a"]), ["b", "a", "c"]);
+        let wholes = vec![("b", vec![1]), ("a", vec![2]), ("b", vec![1, 3])];
+        let merged = merged(wholes, |whole| whole.0, |first, other| first.1.extend(other.1));
+        assert_eq!(merged, [("b", vec![1, 1, 3]), ("a", vec![2])]);
+    }
 
     #[test]
     fn what_is_repeated_is_due_once() {
