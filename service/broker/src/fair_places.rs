@@ -1,13 +1,12 @@
 //! Places for what is dear and many want: the checks of logins, by network; statements of SQL and clients' expressions, by principal. Waits for a place; who is next
 //! is decided by the queue.
 
-use std::hash::Hash;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 use tidelog_model::{Caller, Principal};
-use tidelog_security::{Entered, FairLimits, FairQueue};
+use tidelog_security::{Entered, FairLimits, FairQueue, Share};
 use tokio::sync::oneshot;
 
 /// Who shares places of what callers ask for: each principal, and whoever is nobody by its network.
@@ -21,6 +20,13 @@ impl From<&Caller> for Sharer {
     }
 }
 
+/// A principal has its turns alone; networks of nobodies have them with those of their site.
+impl Share for Sharer {
+    fn site(&self) -> Self {
+        Sharer(self.0.clone(), self.1.as_ref().map(Share::site))
+    }
+}
+
 /// Places of one kind, that sharers have by `K`.
 pub struct FairPlaces<K>(Arc<Mutex<FairQueue<K, oneshot::Sender<()>>>>);
 
@@ -31,18 +37,18 @@ impl<K> Clone for FairPlaces<K> {
 }
 
 /// A place; given back when it is dropped.
-pub struct FairPlace<K: Clone + Eq + Hash> {
+pub struct FairPlace<K: Share> {
     places: FairPlaces<K>,
     sharer: K,
 }
 
-impl<K: Clone + Eq + Hash> Drop for FairPlace<K> {
+impl<K: Share> Drop for FairPlace<K> {
     fn drop(&mut self) {
         self.places.leave(self.sharer.clone());
     }
 }
 
-impl<K: Clone + Eq + Hash> FairPlaces<K> {
+impl<K: Share> FairPlaces<K> {
     /// All of them free.
     pub fn new(limits: FairLimits) -> Self {
         FairPlaces(Arc::new(Mutex::new(FairQueue::new(limits))))
@@ -74,14 +80,14 @@ impl<K: Clone + Eq + Hash> FairPlaces<K> {
 }
 
 /// Somebody who waits, and may stop doing so.
-struct Waiter<'a, K: Clone + Eq + Hash> {
+struct Waiter<'a, K: Share> {
     places: &'a FairPlaces<K>,
     sharer: K,
     number: u64,
     called: oneshot::Receiver<()>,
 }
 
-impl<K: Clone + Eq + Hash> Drop for Waiter<'_, K> {
+impl<K: Share> Drop for Waiter<'_, K> {
     fn drop(&mut self) {
         self.places.0.lock().cancel(&self.sharer, self.number);
         // Called in the same moment: the place is the next one's. Who has taken the call finds nothing here.
@@ -98,18 +104,27 @@ mod tests {
 
     use super::*;
 
+    #[derive(Clone, PartialEq, Eq, Hash)]
+    struct One(char);
+
+    impl Share for One {
+        fn site(&self) -> Self {
+            self.clone()
+        }
+    }
+
     const LIMITS: FairLimits = FairLimits { places: 1, places_of_one: 1, of_one: 2, of_all: 3 };
 
     #[tokio::test]
     async fn places_are_handed_on_and_who_does_not_fit_is_refused() {
         let places = FairPlaces::new(LIMITS);
-        let place = places.place('a').await.unwrap();
-        let (mut first, mut second) = (Box::pin(places.place('a')), Box::pin(places.place('a')));
+        let place = places.place(One('a')).await.unwrap();
+        let (mut first, mut second) = (Box::pin(places.place(One('a'))), Box::pin(places.place(One('a'))));
         assert!((&mut first).now_or_never().is_none() && (&mut second).now_or_never().is_none());
-        assert!(places.place('a').now_or_never().unwrap().is_none(), "it has enough that wait");
-        let mut other = Box::pin(places.place('b'));
+        assert!(places.place(One('a')).now_or_never().unwrap().is_none(), "it has enough that wait");
+        let mut other = Box::pin(places.place(One('b')));
         assert!((&mut other).now_or_never().is_none());
-        let mut third = Box::pin(places.place('c'));
+        let mut third = Box::pin(places.place(One('c')));
         assert!((&mut third).now_or_never().is_none());
         assert!(second.await.is_none(), "who had most gives way");
         drop(place);
@@ -123,16 +138,16 @@ mod tests {
     #[tokio::test]
     async fn who_goes_away_keeps_no_place() {
         let places = FairPlaces::new(LIMITS);
-        let place = places.place('a').await.unwrap();
-        let mut gone = Box::pin(places.place('a'));
+        let place = places.place(One('a')).await.unwrap();
+        let mut gone = Box::pin(places.place(One('a')));
         assert!((&mut gone).now_or_never().is_none());
         drop(gone);
-        let mut called = Box::pin(places.place('b'));
+        let mut called = Box::pin(places.place(One('b')));
         assert!((&mut called).now_or_never().is_none());
         drop(place);
         // It has been called, and goes away without having heard.
         drop(called);
-        assert!(places.place('c').now_or_never().unwrap().is_some());
-        assert!(places.place('c').now_or_never().unwrap().is_some(), "every place was given back");
+        assert!(places.place(One('c')).now_or_never().unwrap().is_some());
+        assert!(places.place(One('c')).now_or_never().unwrap().is_some(), "every place was given back");
     }
 }

@@ -76,6 +76,15 @@ pub fn network(address: IpAddr) -> IpAddr {
     }
 }
 
+/// The addresses that one customer of a network's owner usually has, and can call from any of: of IPv6 the 48 bits of a site, of IPv4 the
+/// 24 of the smallest part that is routed.
+pub fn site(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => IpAddr::V6((address.to_bits() & (u128::MAX << 80)).into()),
+        IpAddr::V4(address) => IpAddr::V4((address.to_bits() & (u32::MAX << 8)).into()),
+    }
+}
+
 impl Caller {
     /// The network it calls from, see [`network`].
     pub fn network(&self) -> IpAddr {
@@ -90,5 +99,21 @@ impl Caller {
             client_id: Arc::from(part),
             door: Door::Internal,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn networks_lie_in_sites() {
+        let of = |text: &str| {
+            let address: IpAddr = text.parse().unwrap();
+            [network(address).to_string(), site(address).to_string()]
+        };
+        assert_eq!(of("2001:db8:1:2:3::4"), ["2001:db8:1:2::", "2001:db8:1::"]);
+        assert_eq!(of("192.0.2.7"), ["192.0.2.7", "192.0.2.0"]);
+        assert_eq!(of("::ffff:192.0.2.7"), ["192.0.2.7", "192.0.2.0"]);
     }
 }

@@ -16,7 +16,7 @@ mod time;
 mod topic;
 
 pub use acl::{AclBinding, AclOperation, Operation, PatternType, Permission, ResourceType};
-pub use caller::{Caller, Door, Principal, network};
+pub use caller::{Caller, Door, Principal, network, site};
 pub use connections::{ConnectionBounds, ConnectionLimits, HTTP_LISTENER};
 pub use error::KafkaError;
 pub use ids::{

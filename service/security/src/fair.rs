@@ -1,11 +1,26 @@
 //! A queue for few places that is fair to those who share them: whoever has a thousand in it holds up others by one. Decides who is next
 //! and who is refused; never waits.
 //!
-//! The sharers' turns go round. Each may have so many places and so many waiting, and all together; a newcomer whose sharer has few
-//! waiting takes the room of one whose sharer has more.
+//! The turns of sites go round, and within each those of its sharers: whoever has many names, or many networks, has the turns of one site
+//! all the same. Each sharer may have so many places and so many waiting, and all together; a newcomer whose site has few waiting takes the
+//! room of one whose site has more, and in its own site it is so among the sharers.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
+use std::net::IpAddr;
+
+/// Somebody who shares places.
+pub trait Share: Clone + Eq + Hash {
+    /// All who have their turns together with this one: itself, if it is nobody but itself.
+    fn site(&self) -> Self;
+}
+
+/// A network, by its address.
+impl Share for IpAddr {
+    fn site(&self) -> Self {
+        tidelog_model::site(*self)
+    }
+}
 
 /// Places, and those who wait for one: `K` says who shares, `T` is what is called up.
 #[derive(Debug)]
@@ -18,8 +33,19 @@ pub struct FairQueue<K, T> {
     waiting: HashMap<K, VecDeque<(u64, T)>>,
     /// Sharers who have somebody waiting, each once.
     turns: VecDeque<K>,
+    /// Their sites.
+    sites: HashMap<K, Site>,
     count: usize,
     next: u64,
+}
+
+/// Sharers who have their turns together.
+#[derive(Debug)]
+struct Site {
+    /// How many wait.
+    waiting: usize,
+    /// Who came or was called first has its turn first.
+    turn: u64,
 }
 
 /// Bounds of a queue.
@@ -46,7 +72,7 @@ pub enum Entered<T> {
     Full,
 }
 
-impl<K: Clone + Eq + Hash, T> FairQueue<K, T> {
+impl<K: Share, T> FairQueue<K, T> {
     /// An empty one.
     pub fn new(limits: FairLimits) -> Self {
         FairQueue {
@@ -55,6 +81,7 @@ impl<K: Clone + Eq + Hash, T> FairQueue<K, T> {
             inside: 0,
             waiting: HashMap::new(),
             turns: VecDeque::new(),
+            sites: HashMap::new(),
             count: 0,
             next: 0,
         }
@@ -73,13 +100,12 @@ impl<K: Clone + Eq + Hash, T> FairQueue<K, T> {
         }
         let mut refused = None;
         if self.count >= self.limits.of_all {
-            let most = self.waiting.iter().max_by_key(|(_, calls)| calls.len());
-            let Some((most, _)) = most.filter(|(_, calls)| calls.len() > own + 1) else { return Entered::Full };
-            let most = most.clone();
+            let Some(most) = self.who_gives_way(sharer, own) else { return Entered::Full };
             refused = self.remove(&most, |calls| calls.pop_back());
         }
         let number = self.next;
         self.next += 1;
+        self.sites.entry(sharer.site()).or_insert(Site { waiting: 0, turn: number }).waiting += 1;
         let calls = self.waiting.entry(sharer.clone()).or_default();
         if calls.is_empty() {
             self.turns.push_back(sharer.clone());
@@ -97,15 +123,33 @@ impl<K: Clone + Eq + Hash, T> FairQueue<K, T> {
             None => return None,
         }
         self.inside -= 1;
-        let turn = self.turns.iter().position(|sharer| self.may_take(sharer))?;
-        let next = self.turns.get(turn)?.clone();
+        let may_be_called = self.turns.iter().enumerate().filter(|(_, sharer)| self.may_take(sharer));
+        let turn_of = |sharer: &K| self.sites.get(&sharer.site()).map(|site| site.turn);
+        let (turn, next) = may_be_called.min_by_key(|(_, sharer)| turn_of(sharer))?;
+        let next = next.clone();
         let called = self.remove(&next, VecDeque::pop_front)?;
         if self.waiting.contains_key(&next) {
             self.turns.remove(turn);
             self.turns.push_back(next.clone());
         }
+        if let Some(site) = self.sites.get_mut(&next.site()) {
+            site.turn = self.next;
+            self.next += 1;
+        }
         self.take(&next);
         Some((next, called))
+    }
+
+    /// Of whom somebody has to go for one of `sharer`, who has so many waiting: who has most of the site that has most, or of its own.
+    fn who_gives_way(&self, sharer: &K, own: usize) -> Option<K> {
+        let of_site = |site: &K| self.sites.get(site).map_or(0, |site| site.waiting);
+        let own_site = sharer.site();
+        let fullest = self.sites.iter().max_by_key(|(_, site)| site.waiting)?.0;
+        let other = of_site(fullest) > of_site(&own_site) + 1;
+        let site = if other { fullest } else { &own_site };
+        let rivals = self.waiting.iter().filter(|(rival, _)| rival.site() == *site);
+        let (most, calls) = rivals.max_by_key(|(_, calls)| calls.len())?;
+        (other || calls.len() > own + 1).then(|| most.clone())
     }
 
     fn may_take(&self, sharer: &K) -> bool {
@@ -131,6 +175,13 @@ impl<K: Clone + Eq + Hash, T> FairQueue<K, T> {
             self.waiting.remove(sharer);
             self.turns.retain(|turn| turn != sharer);
         }
+        let of_site = sharer.site();
+        if let Some(site) = self.sites.get_mut(&of_site) {
+            site.waiting -= 1;
+            if site.waiting == 0 {
+                self.sites.remove(&of_site);
+            }
+        }
         Some(call)
     }
 }
@@ -151,6 +202,30 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    /// Somebody who is nobody but itself.
+    impl Share for char {
+        fn site(&self) -> Self {
+            *self
+        }
+    }
+
+    /// Even ones have their turns with the odd one after them.
+    impl Share for u8 {
+        fn site(&self) -> Self {
+            self | 1
+        }
+    }
+
+    /// A network of a site.
+    #[derive(Clone, PartialEq, Eq, Hash, Debug)]
+    struct Network(char, usize);
+
+    impl Share for Network {
+        fn site(&self) -> Self {
+            Network(self.0, usize::MAX)
+        }
+    }
 
     fn queue(of_one: usize, of_all: usize) -> FairQueue<char, String> {
         FairQueue::new(FairLimits { places: 1, places_of_one: 1, of_one, of_all })
@@ -224,6 +299,39 @@ mod tests {
     }
 
     #[test]
+    fn many_networks_of_one_site_are_one_among_sites() {
+        let mut queue = FairQueue::new(FairLimits { places: 1, places_of_one: 1, of_one: 3, of_all: 6 });
+        let waits = |entered: Entered<usize>| matches!(entered, Entered::Waits(_, None));
+        assert_eq!(queue.enter(&Network('a', 0), 0), Entered::Now);
+        for network in 1..=6 {
+            assert!(waits(queue.enter(&Network('a', network), network)));
+        }
+        assert_eq!(queue.enter(&Network('a', 7), 7), Entered::Full, "none of its networks has more than it would have");
+        let Entered::Waits(_, Some(_)) = queue.enter(&Network('b', 1), 8) else { panic!("another site has room") };
+        let Entered::Waits(_, Some(_)) = queue.enter(&Network('b', 1), 9) else { panic!("and more of it") };
+        let mut called = Vec::new();
+        let mut inside = Network('a', 0);
+        while let Some((next, call)) = queue.leave(&inside) {
+            called.push((next.0, call));
+            inside = next;
+        }
+        let sites: String = called.iter().map(|(site, _)| site).collect();
+        assert_eq!(sites, "ababaa", "the turns of sites go round: {called:?}");
+        assert!(queue.sites.is_empty());
+    }
+
+    #[test]
+    fn within_a_site_who_has_most_gives_way() {
+        let mut queue = FairQueue::new(FairLimits { places: 1, places_of_one: 1, of_one: 3, of_all: 3 });
+        for call in 0..4 {
+            assert_ne!(queue.enter(&Network('a', 1), call), Entered::Full);
+        }
+        assert_eq!(queue.enter(&Network('a', 2), 9), Entered::Waits(3, Some(3)));
+        assert_eq!(queue.leave(&Network('a', 1)), Some((Network('a', 1), 1)));
+        assert_eq!(queue.leave(&Network('a', 1)), Some((Network('a', 2), 9)), "and their turns go round");
+    }
+
+    #[test]
     fn who_goes_away_leaves_no_trace() {
         let mut queue = queue(3, 5);
         come(&mut queue, 'a', 1);
@@ -233,6 +341,7 @@ mod tests {
         assert_eq!(queue.leave(&'a'), Some(('b', "second".to_owned())));
         assert!(!queue.cancel(&'b', second), "it has been called");
         assert_eq!((queue.leave(&'b'), queue.turns.len(), queue.waiting.len(), queue.taken.len()), (None, 0, 0, 0));
+        assert!(queue.sites.is_empty());
     }
 
     proptest! {
@@ -270,6 +379,8 @@ mod tests {
                 prop_assert_eq!(queue.waiting.values().map(VecDeque::len).sum::<usize>(), queue.len());
                 prop_assert!(queue.waiting.values().all(|calls| (1..=limits.of_one).contains(&calls.len())));
                 prop_assert_eq!(queue.turns.len(), queue.waiting.len());
+                prop_assert_eq!(queue.sites.values().map(|site| site.waiting).sum::<usize>(), queue.len());
+                prop_assert!(queue.sites.values().all(|site| site.waiting > 0));
             }
         }
     }
