@@ -11,6 +11,7 @@ use bytes::Bytes;
 use hyper::body::{Frame, SizeHint};
 use tidelog_broker::Stranger;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 /// One connection's requests.
 #[derive(Clone)]
@@ -23,6 +24,8 @@ struct Uses {
     last: Instant,
     /// Until somebody is known to use it.
     stranger: Option<Stranger>,
+    /// Of no use any more: what is still open has to end.
+    over: CancellationToken,
 }
 
 /// A request until its answer ends.
@@ -39,7 +42,7 @@ pub(crate) struct Asker(Weak<Asked>);
 
 impl Activity {
     pub(crate) fn new(stranger: Option<Stranger>) -> Self {
-        Activity(Arc::new(Mutex::new(Uses { open: 0, last: Instant::now(), stranger })))
+        Activity(Arc::new(Mutex::new(Uses { open: 0, last: Instant::now(), stranger, over: CancellationToken::new() })))
     }
 
     fn uses(&self) -> MutexGuard<'_, Uses> {
@@ -51,7 +54,7 @@ impl Activity {
         Use(Arc::new(Asked { activity: self.clone(), known: AtomicBool::new(false) }))
     }
 
-    /// Waits until nobody known has had anything open for so long. What strangers have open is no use: it costs them nothing.
+    /// Waits until nobody known has had anything open for so long. What strangers have open is no use: it costs them nothing. Then that ends.
     pub(crate) async fn unused_for(&self, limit: Duration) {
         loop {
             let left = {
@@ -59,6 +62,7 @@ impl Activity {
                 if uses.open > 0 { limit } else { limit.saturating_sub(uses.last.elapsed()) }
             };
             if left.is_zero() {
+                self.uses().over.cancel();
                 return;
             }
             tokio::time::sleep(left).await;
@@ -79,6 +83,11 @@ impl Use {
 }
 
 impl Asker {
+    /// Cancelled when its connection is of no use any more.
+    pub(crate) fn connection_over(&self) -> Option<CancellationToken> {
+        Some(self.0.upgrade()?.activity.uses().over.clone())
+    }
+
     /// It is somebody who may pass.
     pub(crate) fn is_known(&self) {
         // Otherwise the client has hung up meanwhile.

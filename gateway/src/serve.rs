@@ -345,6 +345,27 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_is_open_on_a_connection_of_no_use_hears_of_its_end() {
+        type Who = axum::Extension<crate::activity::Asker>;
+        let watched = |who: Who| async move {
+            let over = who.connection_over().unwrap();
+            axum::body::Body::from_stream(futures::stream::once(async move {
+                over.cancelled().await;
+                io::Result::Ok("it is over")
+            }))
+        };
+        let router = Router::new().route("/", axum::routing::get(watched));
+        let (mut client, served) = h2(router, Duration::from_millis(500)).await;
+        client.write_all(&h2_get(1)).await.unwrap();
+        let mut heard = Vec::new();
+        tokio::time::timeout(Duration::from_secs(60), client.read_to_end(&mut heard)).await.expect("it ends").unwrap();
+        served.await.unwrap();
+        let heard = |bytes: &[u8]| heard.windows(bytes.len()).any(|window| window == bytes);
+        assert!(heard(b"it is over"));
+        assert!(heard(&[0, 0, 8, 7, 0, 0, 0, 0, 0]), "GOAWAY");
+    }
+
+    #[tokio::test]
     async fn a_connection_of_no_use_to_anybody_known_is_closed() {
         use axum::routing::get;
 

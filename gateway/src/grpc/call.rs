@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use super::metered::{Held, Metered};
+use crate::activity::Asker;
 use crate::context::{Ended, Shared};
 use crate::error::{ApiError, grpc_error};
 use crate::limits::{OPEN_CALL_LIFE, TAKE_TIMEOUT};
@@ -32,21 +33,21 @@ pub(super) async fn guarded(State(context): State<Shared>, request: Request, nex
 
 /// Around health and reflection, whose streams would hold up a stop, and stay for ever.
 pub(super) async fn open(State(context): State<Shared>, request: Request, next: Next) -> Response {
-    let stop = end_of_open_call(context.shutdown.clone(), OPEN_CALL_LIFE);
+    let connection = request.extensions().get::<Asker>().and_then(Asker::connection_over);
+    let stop = end_of_open_call(context.shutdown.clone(), connection.unwrap_or_default(), OPEN_CALL_LIFE);
     call(&context, request, next, Some(Box::pin(stop))).await
 }
 
 /// Ends with the status of the stream that ends with it.
 type Stop = Pin<Box<dyn Future<Output = Status> + Send>>;
 
-async fn end_of_open_call(shutdown: CancellationToken, life: Duration) -> Status {
-    match tokio::time::timeout(life, shutdown.cancelled()).await {
-        Ok(()) => Ended::Stopping.status(),
-        Err(_) => grpc_error(
-            KafkaError::BrokerNotAvailable,
-            "A stream of this service ends after an hour: nobody has to say who he is. Open it again.",
-        ),
-    }
+async fn end_of_open_call(shutdown: CancellationToken, connection: CancellationToken, life: Duration) -> Status {
+    let why = tokio::select! {
+        () = shutdown.cancelled() => return Ended::Stopping.status(),
+        () = connection.cancelled() => "A connection on which nobody says who he is ends after ten minutes. Open the stream on another.",
+        () = tokio::time::sleep(life) => "A stream of this service ends after an hour: nobody has to say who he is. Open it again.",
+    };
+    grpc_error(KafkaError::BrokerNotAvailable, why)
 }
 
 async fn call(context: &Shared, request: Request, next: Next, stop: Option<Stop>) -> Response {
@@ -186,15 +187,20 @@ mod tests {
         use http_body_util::BodyExt;
 
         let shutdown = CancellationToken::new();
-        let open = |life| {
+        let open_on = |connection, life| {
             let body = Body::from_stream(futures::stream::pending::<Result<Bytes, axum::Error>>());
-            let stop: Stop = Box::pin(end_of_open_call(shutdown.clone(), life));
+            let stop: Stop = Box::pin(end_of_open_call(shutdown.clone(), connection, life));
             Body::new(Ending { body: Some(body), deadline: None, stop: Some(stop) }).collect()
         };
+        let open = |life| open_on(CancellationToken::new(), life);
         let status =
             |ended: http_body_util::Collected<Bytes>| Status::from_header_map(ended.trailers().unwrap()).unwrap();
         let ended = status(open(Duration::from_millis(10)).await.unwrap());
         assert!(ended.code() == tonic::Code::Unavailable && ended.message().contains("after an hour"), "{ended:?}");
+        let over = CancellationToken::new();
+        over.cancel();
+        let ended = status(open_on(over, OPEN_CALL_LIFE).await.unwrap());
+        assert!(ended.code() == tonic::Code::Unavailable && ended.message().contains("ten minutes"), "{ended:?}");
         shutdown.cancel();
         let ended = status(open(OPEN_CALL_LIFE).await.unwrap());
         assert!(ended.code() == tonic::Code::Unavailable && ended.message().contains("stops"), "{ended:?}");
