@@ -129,6 +129,11 @@ impl Auth {
         self.known.is_none().then(|| deadline.saturating_duration_since(now))
     }
 
+    /// Is it saying who it is? Until that is over nothing else of it is carried out.
+    pub(crate) fn is_logging_in(&self) -> bool {
+        matches!(self.state, State::Exchange { .. })
+    }
+
     /// Are frames bare messages of the mechanism (after version 0 of the handshake)?
     pub(crate) fn is_bare(&self) -> bool {
         matches!(self.state, State::Exchange { bare: true, .. })
@@ -247,7 +252,9 @@ mod tests {
         assert_eq!(auth.admits(ApiKey::ApiVersions, now), Admission::Granted);
         assert_eq!(auth.admits(ApiKey::Metadata, now), Admission::TooEarly);
         assert!(auth.exchange().is_none());
+        assert!(!auth.is_logging_in());
         auth.handshake("PLAIN", 1).unwrap();
+        assert!(auth.is_logging_in());
         assert_eq!(auth.admits(ApiKey::Produce, now), Admission::TooEarly);
         assert_eq!(auth.handshake("PLAIN", 1), Err(HandshakeError::IllegalState), "twice");
         assert_eq!(auth.succeeded(Principal::user("alice"), None, now), Some(Duration::ZERO));

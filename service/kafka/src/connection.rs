@@ -6,7 +6,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
@@ -168,13 +168,33 @@ async fn read(
                 return Err(Hangup::Malformed(error.to_string()));
             }
         };
-        let answer = dispatch(&mut session, frame).await?;
+        let leaves = has_to_go(session.auth.is_logging_in(), session.auth.patience(Instant::now()), gone);
+        let answer = tokio::select! {
+            answer = dispatch(&mut session, frame) => answer?,
+            end = leaves => return Ok(end),
+        };
         session.forget_stranger();
         unsent.add(answer.encoded);
         place.send(answer);
         if session.auth.is_over() {
             return Ok(End::Error);
         }
+    }
+}
+
+/// Waits until a connection has to go whatever its request came to. Of a login nothing is carried out, and its check may have to wait for many
+/// others': whoever has to go meanwhile leaves them its place.
+async fn has_to_go(is_login: bool, patience: Option<Duration>, gone: &CancellationToken) -> End {
+    if !is_login {
+        return std::future::pending().await;
+    }
+    let Some(patience) = patience else {
+        gone.cancelled().await;
+        return End::Client;
+    };
+    tokio::select! {
+        () = gone.cancelled() => End::Client,
+        () = tokio::time::sleep(patience) => End::Idle,
     }
 }
 
@@ -216,7 +236,6 @@ async fn write(
 #[cfg(test)]
 mod tests {
     use std::io::IoSlice;
-    use std::time::Duration;
 
     use bytes::Bytes;
     use tidelog_broker::FilePart;

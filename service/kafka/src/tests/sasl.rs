@@ -205,6 +205,58 @@ async fn a_wrong_password_and_an_unknown_user_hear_the_same() {
     assert_closed(&mut stream, "failed").await;
 }
 
+#[test]
+fn a_login_that_has_to_go_does_not_wait_for_its_turn() {
+    const THREADS: usize = 4;
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_all().max_blocking_threads(THREADS).build().unwrap();
+    runtime.block_on(async {
+        let fixture = fixture(Duration::ZERO).await;
+        // No check comes to its end.
+        let (begun, mut blocked) = tokio::sync::mpsc::channel(THREADS);
+        let mut held = Vec::new();
+        for _ in 0..THREADS {
+            let (until_dropped, dropped) = std::sync::mpsc::channel::<()>();
+            held.push(until_dropped);
+            let begun = begun.clone();
+            tokio::task::spawn_blocking(move || {
+                begun.blocking_send(()).unwrap();
+                assert!(dropped.recv().is_err(), "nothing is sent");
+            });
+        }
+        for _ in 0..THREADS {
+            timeout(PATIENCE, blocked.recv()).await.expect("a thread").unwrap();
+        }
+        let check = || Box::pin(fixture.broker.check_password("alice", "wrong", [127, 0, 0, 1].into()));
+        let mut checks = Vec::new();
+        for _ in 0..2 {
+            let mut place = check();
+            assert!(futures::poll!(&mut place).is_pending(), "it has a place");
+            checks.push(place);
+        }
+        let mut login = fixture.connect().await;
+        let choice = SaslHandshakeRequest { mechanism: Str::from("PLAIN"), ..Default::default() };
+        let message =
+            SaslAuthenticateRequest { auth_bytes: Bytes::from_static(b"\0alice\0pencil"), ..Default::default() };
+        let choice = request_frame(1, 7, None, &choice).unwrap().into_bytes().unwrap();
+        let message = request_frame(2, 8, None, &message).unwrap().into_bytes().unwrap();
+        login.write_all(&[choice, message].concat()).await.unwrap();
+        let mut chosen = vec![0; timeout(PATIENCE, login.read_u32()).await.expect("an answer").unwrap() as usize];
+        login.read_exact(&mut chosen).await.unwrap();
+        // All the room there is to wait in.
+        loop {
+            let mut waiting = check();
+            if futures::poll!(&mut waiting).is_ready() {
+                break;
+            }
+            checks.push(waiting);
+        }
+        tokio::join!(assert_closed(&mut login, "the service stops"), fixture._door.close(2 * PATIENCE));
+        assert!(futures::poll!(&mut check()).is_pending(), "its place in the queue is another's");
+        drop((checks, held));
+    });
+}
+
 #[tokio::test]
 async fn a_session_ends_and_begins_again() {
     let fixture = fixture(Duration::from_millis(5000)).await;
