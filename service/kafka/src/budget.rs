@@ -13,6 +13,7 @@ use crate::limits::{
     STRANGERS_SHARE_BYTES,
 };
 use crate::pool::{FrameId, FramePool};
+use crate::shares::Share;
 
 /// Bytes that all connections of one process may hold together, of one kind.
 #[derive(Clone)]
@@ -146,23 +147,32 @@ impl Drop for Loan {
     }
 }
 
-/// What a frame holds until its bytes are no longer needed. Nothing, if it is small and a stranger's, who has one at a time: that lies in
+/// What a request holds until its bytes are no longer needed. Nothing, if it is small and a stranger's, who has one at a time: that lies in
 /// its connection's own buffer.
 #[derive(Default)]
 pub(crate) struct Reserved {
     _small: Option<OwnedSemaphorePermit>,
     _large: Option<Loan>,
+    /// What its frame was decoded into, if that is much.
+    _decoded: Option<Share>,
+}
+
+impl Reserved {
+    /// And this beside it.
+    pub(crate) fn with_decoded(self, share: Share) -> Self {
+        Reserved { _decoded: Some(share), ..self }
+    }
 }
 
 impl From<OwnedSemaphorePermit> for Reserved {
     fn from(small: OwnedSemaphorePermit) -> Self {
-        Reserved { _small: Some(small), _large: None }
+        Reserved { _small: Some(small), ..Reserved::default() }
     }
 }
 
 impl From<Loan> for Reserved {
     fn from(large: Loan) -> Self {
-        Reserved { _small: None, _large: Some(large) }
+        Reserved { _large: Some(large), ..Reserved::default() }
     }
 }
 

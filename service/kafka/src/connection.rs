@@ -23,6 +23,7 @@ use crate::pace::Pace;
 use crate::sealed::Sealed;
 use crate::send::{Socket, send};
 use crate::session::Session;
+use crate::shares::Shares;
 use crate::unsent::Unsent;
 
 /// An accepted connection.
@@ -39,7 +40,9 @@ pub(crate) struct Budgets {
     /// Frames of requests.
     pub(crate) requests: FrameBudgets,
     /// Fetches that wait.
-    pub(crate) waiting_fetches: Budget,
+    pub(crate) waiting_fetches: Shares,
+    /// What large requests are decoded into, and are carried out with.
+    pub(crate) decoded: Shares,
     /// Parts of segment files on their way through TLS.
     pub(crate) sealed: Budget,
 }

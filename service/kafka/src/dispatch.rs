@@ -7,10 +7,11 @@ use std::time::Instant;
 
 use tidelog_protocol::header::HeaderError;
 use tidelog_protocol::messages::ApiVersionsRequest;
-use tidelog_protocol::{ApiKey, Decoder, Message, RequestHeader};
+use tidelog_protocol::{ApiKey, Decoder, RequestHeader};
 
 use crate::answer::{Hangup, Pending, Waiting};
 use crate::auth::Admission;
+use crate::decode::{decode, decode_strangers};
 use crate::frame::Frame;
 use crate::handlers;
 use crate::request::{ReplyTo, Request};
@@ -36,11 +37,11 @@ pub(crate) async fn dispatch(session: &mut Session, frame: Frame) -> Result<Pend
     let reply = ReplyTo::unmetered(header.version, header.correlation_id);
     match header.api {
         ApiKey::SaslHandshake => {
-            let message = decode_as(header.version, body)?;
+            let message = decode_strangers(header.version, body)?;
             return handlers::sasl_handshake::handle(session, reply, &message).map(Pending::from);
         }
         ApiKey::SaslAuthenticate => {
-            let message = decode_as(header.version, body)?;
+            let message = decode_strangers(header.version, body)?;
             return handlers::sasl_authenticate::handle(session, reply, &message).await.map(Pending::from);
         }
         api => match session.auth.admits(api, Instant::now()) {
@@ -64,20 +65,11 @@ pub(crate) async fn dispatch(session: &mut Session, frame: Frame) -> Result<Pend
     Ok(Pending { answer: Box::pin(Timed::new(Arc::clone(&meter), waiting)), meter: Some(meter), encoded })
 }
 
-/// Bytes behind the last field are ignored, as Kafka ignores them: librdkafka's Metadata request for all topics has three.
-fn decode<M: Message>(request: &Request<'_>, body: Decoder) -> Result<M, Hangup> {
-    decode_as(request.header.version, body)
-}
-
-fn decode_as<M: Message>(version: i16, mut body: Decoder) -> Result<M, Hangup> {
-    M::decode(&mut body, version).map_err(|error| Hangup::Malformed(format!("{} version {version}: {error}", M::NAME)))
-}
-
-async fn route(request: Request<'_>, body: Decoder) -> Result<Waiting, Hangup> {
+async fn route(mut request: Request<'_>, body: Decoder) -> Result<Waiting, Hangup> {
     use handlers as h;
     macro_rules! call {
         ($handler:ident) => {{
-            let message = decode(&request, body)?;
+            let message = decode(&mut request, body)?;
             h::$handler::handle(request, message).await
         }};
     }
@@ -96,7 +88,7 @@ async fn route(request: Request<'_>, body: Decoder) -> Result<Waiting, Hangup> {
         ApiKey::DescribeGroups => call!(describe_groups),
         ApiKey::ListGroups => call!(list_groups),
         ApiKey::ApiVersions => {
-            let message: ApiVersionsRequest = decode(&request, body)?;
+            let message: ApiVersionsRequest = decode(&mut request, body)?;
             h::api_versions::handle(&request, &message)
         }
         // They change who the caller is: `dispatch` has them before there is one.

@@ -8,6 +8,7 @@ mod auth;
 mod budget;
 mod connection;
 mod counters;
+mod decode;
 mod dispatch;
 mod fetch_sessions;
 mod frame;
@@ -20,6 +21,7 @@ mod request;
 mod sealed;
 mod send;
 mod session;
+mod shares;
 #[cfg(test)]
 mod tests;
 mod throttle;

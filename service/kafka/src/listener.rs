@@ -22,8 +22,9 @@ use crate::connection::{self, Budgets, Stream};
 use crate::counters;
 use crate::fetch_sessions::FetchSessions;
 use crate::frame::FrameLimits;
-use crate::limits::{SEALED_BUDGET_BYTES, WAITING_FETCHES_BYTES};
+use crate::limits::{DECODED_BUDGET_BYTES, SEALED_BUDGET_BYTES, WAITING_FETCHES_BYTES};
 use crate::session::{ListenerName, Session};
+use crate::shares::Shares;
 use crate::throttle::Mute;
 use crate::tls::{self, TlsOptions};
 
@@ -62,7 +63,8 @@ impl KafkaDoor {
             broker,
             budgets: Budgets {
                 requests: FrameBudgets::default(),
-                waiting_fetches: Budget::new(WAITING_FETCHES_BYTES),
+                waiting_fetches: Shares::new(WAITING_FETCHES_BYTES),
+                decoded: Shares::new(DECODED_BUDGET_BYTES),
                 sealed: Budget::new(SEALED_BUDGET_BYTES),
             },
             limits,
@@ -236,7 +238,7 @@ impl Accept {
                 }
             };
             let auth = Auth::new(sasl, principal, opened);
-            let waiting_fetches = budgets.waiting_fetches.clone();
+            let (waiting_fetches, decoded) = (budgets.waiting_fetches.clone(), budgets.decoded.clone());
             let mut session = Session {
                 broker,
                 listener,
@@ -247,6 +249,7 @@ impl Accept {
                 mute: Mute::new(),
                 fetch_sessions,
                 waiting_fetches,
+                decoded,
             };
             session.forget_stranger();
             connection::serve(session, stream, budgets, limits, stop).await;

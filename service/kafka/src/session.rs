@@ -8,9 +8,10 @@ use tidelog_broker::{Broker, Stranger};
 use tidelog_model::{Caller, Door, Principal};
 
 use crate::auth::Auth;
-use crate::budget::{Budget, Owner};
+use crate::budget::Owner;
 use crate::fetch_sessions::FetchSessions;
 use crate::frame::Allowance;
+use crate::shares::Shares;
 use crate::throttle::Mute;
 
 /// A listener's name and the address it gives to clients.
@@ -39,7 +40,9 @@ pub(crate) struct Session {
     /// Those of all connections of the door.
     pub(crate) fetch_sessions: Arc<FetchSessions>,
     /// Memory of fetches that wait, on all connections of the door.
-    pub(crate) waiting_fetches: Budget,
+    pub(crate) waiting_fetches: Shares,
+    /// Memory of what large requests are decoded into.
+    pub(crate) decoded: Shares,
 }
 
 /// Where clients of a connection should come back to.

@@ -20,7 +20,7 @@ use tidelog_model::{Caller, KafkaError, NodeId, Offset, PartitionIndex, Timestam
 use tidelog_protocol::header::{read_response, request_frame};
 use tidelog_protocol::messages::{
     ApiVersionsRequest, FetchPartition, FetchRequest, FetchResponse, FetchTopic, ForgottenTopic, ListOffsetsPartition,
-    ListOffsetsRequest, ListOffsetsTopic, MetadataRequest,
+    ListOffsetsRequest, ListOffsetsTopic, MetadataRequest, MetadataRequestTopic,
 };
 use tidelog_protocol::{Request, Str};
 use tidelog_record::BatchBuilder;
@@ -29,7 +29,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
-use crate::budget::Budget;
+use crate::shares::Shares;
 use crate::{KafkaDoor, ListenerName, ListenerSecurity};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -218,26 +218,27 @@ async fn a_fetch_that_finds_no_room_to_wait_in_is_answered_at_once() {
     let fixture = Fixture::start(&[("num.partitions", "10")]).await;
     let id = fixture.create("events").await;
     let mut door = KafkaDoor::new(fixture.broker.clone());
-    // For one of them.
-    door.budgets.waiting_fetches = Budget::new(8 * 1024);
+    // For one fetch of each of two addresses: nobody has more than is left.
+    door.budgets.waiting_fetches = Shares::new(16 * 1024);
     let name = ListenerName { name: Arc::from("OTHER"), advertised: None };
     let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = door.listen(socket, name, ListenerSecurity::default()).unwrap();
     let partitions: Vec<i32> = (0..10).collect();
     let begin = of_session(0, 0, fetch(12, id, &partitions));
     let patient = |request| FetchRequest { max_wait_ms: 300_000, ..request };
-    let mut streams = Vec::new();
-    for _ in 0..2 {
-        let mut stream = TcpStream::connect(address).await.unwrap();
+    let begin_waiting = async |from: &str| {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind(from.parse().unwrap()).unwrap();
+        let mut stream = socket.connect(address).await.unwrap();
         let session = call(&mut stream, 12, &begin).await.session_id;
         assert!(session > 0, "an answer that comes at once needs no room, or has it");
         // A request by its session names nothing, and waits for as many partitions.
         let request = patient(of_session(session, 1, fetch(12, id, &[])));
         let frame = request_frame(12, 7, None, &request).unwrap().into_bytes().unwrap();
         stream.write_all(&frame).await.unwrap();
-        streams.push(stream);
-    }
-    let [mut first, mut second] = <[TcpStream; 2]>::try_from(streams).unwrap();
+        stream
+    };
+    let (mut first, mut second) = (begin_waiting("127.0.0.1:0").await, begin_waiting("127.0.0.1:0").await);
     let answered = async {
         tokio::select! {
             length = first.read_u32() => (length.unwrap(), 1),
@@ -246,10 +247,38 @@ async fn a_fetch_that_finds_no_room_to_wait_in_is_answered_at_once() {
     };
     let (length, other) = timeout(PATIENCE, answered).await.expect("one is answered");
     assert!(length < 100, "it is empty");
-    // The other one waits for what comes.
+    // The other one waits for what comes, and so does one from elsewhere.
+    let mut elsewhere = begin_waiting("127.0.0.2:0").await;
     fixture.produce(3).await;
-    let waiting = if other == 0 { &mut first } else { &mut second };
-    assert!(timeout(PATIENCE, waiting.read_u32()).await.expect("an answer").unwrap() > 100);
+    for waiting in [if other == 0 { &mut first } else { &mut second }, &mut elsewhere] {
+        assert!(timeout(PATIENCE, waiting.read_u32()).await.expect("an answer").unwrap() > 100);
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_names_too_much_for_its_size_is_given_up() {
+    let fixture = Fixture::start(&[]).await;
+    let mut door = KafkaDoor::new(fixture.broker.clone());
+    door.budgets.decoded = Shares::new(1024 * 1024);
+    let name = ListenerName { name: Arc::from("OTHER"), advertised: None };
+    let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = door.listen(socket, name, ListenerSecurity::default()).unwrap();
+    let of = |count: usize| MetadataRequest {
+        topics: Some(vec![MetadataRequestTopic { name: Some("t".into()), ..Default::default() }; count]),
+        allow_auto_topic_creation: false,
+        ..Default::default()
+    };
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    // What the first ones held is given back.
+    for count in [1, 1_000, 1_000, 1_000, 1_000, 1] {
+        assert_eq!(call(&mut stream, 9, &of(count)).await.topics.len(), 1, "{count}");
+    }
+    let frame = request_frame(9, 7, None, &of(4_000)).unwrap().into_bytes().unwrap();
+    assert!(frame.len() < 16 * 1024);
+    stream.write_all(&frame).await.unwrap();
+    assert_closed(&mut stream, "more than its share").await;
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    assert_eq!(call(&mut stream, 9, &of(1_000)).await.topics.len(), 1, "others are served");
 }
 
 #[tokio::test]

@@ -32,6 +32,17 @@ impl Decoder {
         Decoder { frame, at: 0, end, budget: MAX_DECODED_BYTES }
     }
 
+    /// From here on array elements and unknown tags may occupy so many bytes, or [`MAX_DECODED_BYTES`] if that is less.
+    #[must_use]
+    pub fn granted(self, bytes: usize) -> Self {
+        Decoder { budget: bytes.min(MAX_DECODED_BYTES), ..self }
+    }
+
+    /// What array elements and unknown tags may still occupy, bytes.
+    pub fn room(&self) -> usize {
+        self.budget
+    }
+
     /// The position in the frame, bytes.
     pub fn position(&self) -> usize {
         self.at

@@ -65,7 +65,7 @@ pub enum DecodeError {
         /// How many bytes follow.
         left: usize,
     },
-    /// The elements would occupy more than [`MAX_DECODED_BYTES`](crate::limits::MAX_DECODED_BYTES).
+    /// The elements would occupy more than [`MAX_DECODED_BYTES`](crate::limits::MAX_DECODED_BYTES), or than was granted.
     #[error("at byte {at}: the message has too many elements")]
     TooManyElements {
         /// Position of the element that was too much.

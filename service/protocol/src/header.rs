@@ -7,6 +7,7 @@
 use bytes::Bytes;
 
 use crate::describe::{get_tags, put_unknown};
+use crate::limits::{MAX_DECODED_BYTES, MAX_HEADER_TAGS_BYTES};
 use crate::messages::ApiVersionsResponse;
 use crate::{
     ApiKey, Context, DecodeError, Decoder, EncodeError, Encoder, Message, Nullable, Pieces, RawTag, Request, Response,
@@ -70,7 +71,7 @@ impl RequestHeader {
         if length < 8 {
             return Err(HeaderError::TooShort { length });
         }
-        let mut from = Decoder::new(frame);
+        let mut from = Decoder::new(frame).granted(MAX_HEADER_TAGS_BYTES);
         let key = from.i16()?;
         let version = from.i16()?;
         let correlation_id = from.i32()?;
@@ -79,7 +80,8 @@ impl RequestHeader {
             return Err(HeaderError::UnsupportedVersion { api, version, correlation_id });
         }
         let (client_id, unknown_tags) = get_rest(&mut from, version >= api.row().first_flexible)?;
-        Ok((RequestHeader { api, version, correlation_id, client_id, unknown_tags }, from))
+        let header = RequestHeader { api, version, correlation_id, client_id, unknown_tags };
+        Ok((header, from.granted(MAX_DECODED_BYTES)))
     }
 }
 

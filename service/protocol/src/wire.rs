@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use tidelog_model::TopicId;
 
-use crate::limits::MAX_RESERVED_BYTES;
+use crate::limits::{MAX_RESERVED_BYTES, MIN_ELEMENT_BYTES};
 use crate::{DecodeError, Decoder, EncodeError, Encoder, Layout, Str};
 
 /// The version that is being read or written.
@@ -262,7 +262,7 @@ impl<T: Wire> Nullable for Vec<T> {
         let size = size_of::<T>().max(1);
         let mut elements = Vec::with_capacity(length.min(MAX_RESERVED_BYTES / size));
         for _ in 0..length {
-            from.charge(size)?;
+            from.charge(size.max(MIN_ELEMENT_BYTES))?;
             elements.push(T::get(from, cx)?);
         }
         Ok(Some(elements))

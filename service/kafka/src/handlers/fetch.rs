@@ -14,7 +14,6 @@ use tidelog_protocol::messages::{
     AbortedTransaction, FetchEpochEndOffset, FetchLeader, FetchNodeEndpoint, FetchRequest, FetchResponse, FetchTopic,
     FetchableTopicResponse, PartitionData,
 };
-use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::leaders::Leaders;
@@ -22,6 +21,7 @@ use crate::answer::{Answer, Files, Hangup, Waiting};
 use crate::fetch_sessions::{Answered, Asked, Continued, FetchSessions, Known, NO_SESSION, Named, Opened, topic_of};
 use crate::limits::{WAITING_FETCH_BYTES, WAITING_PARTITION_BYTES};
 use crate::request::{ReplyTo, Request, code};
+use crate::shares::Share;
 
 /// From here on topics go by id (KIP-516).
 const FIRST_BY_ID: i16 = 13;
@@ -58,7 +58,7 @@ pub(crate) async fn handle(request: Request<'_>, message: FetchRequest) -> Resul
     };
     let read_committed = message.isolation_level == 1;
     let patience = Duration::from_millis(u64::try_from(message.max_wait_ms).unwrap_or(0));
-    let waiting = request.session.waiting_fetches.reserve_now(memory(&shapes, &request.caller));
+    let waiting = request.session.waiting_fetches.take(request.session.owner(), memory(&shapes, &request.caller));
     let asking = Asking {
         partitions: wanted,
         max_wait: if waiting.is_some() { patience } else { Duration::ZERO },
@@ -183,7 +183,7 @@ struct Reply {
     broker: Broker,
     caller: Caller,
     /// What it takes of the memory for fetches that wait.
-    _waiting: Option<OwnedSemaphorePermit>,
+    _waiting: Option<Share>,
 }
 
 impl Reply {
