@@ -112,6 +112,12 @@ pub(super) fn told(shard: &mut GroupShard, open: impl Iterator<Item = Producer>)
     let failed = |error: tidelog_model::KafkaError| error.to_string();
     for listed in shard.list().map_err(failed)? {
         let described = shard.describe(&listed.group).map_err(failed)?;
+        // A group that was only committed to is there while the log has a position of it, be it one that counts no more; compaction, as
+        // Kafka's, takes that and the group. What positions it has is told below.
+        if matches!(&described, AnyDescription::Classic(group) if group.state == GroupState::Empty && group.generation == Generation(0))
+        {
+            continue;
+        }
         text.push_str(&format!("{described:?}\n"));
     }
     let mut tell_positions = |shard: &GroupShard| {
