@@ -33,6 +33,8 @@ async fn serves_after(topic: &str, kind: i16, values: &[Option<&[u8]>]) -> Resul
     fixture.broker.internal_topic(topic).await.unwrap();
     let partition = fixture.broker.image().topic(topic).unwrap().partitions().next().unwrap().0;
     let replica = fixture.replica(topic, partition.get());
+    // A load that is still under way would meet the first of them before the next one heals it.
+    until("the coordinator has loaded", || replica.has_coordinator()).await;
     for value in values {
         append(&replica, &[&kind.to_be_bytes()[..], &[0, 1, b'g']].concat(), *value).await;
     }
