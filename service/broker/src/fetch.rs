@@ -270,7 +270,7 @@ impl Broker {
         match fetched.error {
             None => {}
             // The log may be damaged where the offset is, so that it cannot be found there.
-            Some(error) if error.error == KafkaError::KafkaStorageError => {
+            Some(error) if error.error == KafkaError::CorruptMessage => {
                 return self.past_damage(topic, partition, offset, read, error).await;
             }
             Some(error) => return Err(error),

@@ -139,7 +139,8 @@ impl ReadError {
         match self {
             ReadError::OutOfRange { .. } => KafkaError::OffsetOutOfRange,
             ReadError::NotLocal { .. } => KafkaError::OffsetMovedToTieredStorage,
-            ReadError::Io { .. } | ReadError::Damaged { .. } => KafkaError::KafkaStorageError,
+            ReadError::Io { .. } => KafkaError::KafkaStorageError,
+            ReadError::Damaged { .. } => KafkaError::CorruptMessage,
         }
     }
 }

@@ -59,7 +59,10 @@ async fn a_header_that_is_gone_or_lies_costs_no_other_batch() {
     }
     let whole = std::fs::read(segment(&fixture)).unwrap();
     // Nothing of it is left; it claims the offsets of those behind it; its length leads nowhere.
-    for (byte, wrong) in [(0, &[0; 61][..]), (23, &5_i32.to_be_bytes()), (8, &i32::MAX.to_be_bytes())] {
+    let corrupt = Some(KafkaError::CorruptMessage);
+    for (byte, wrong, refused) in
+        [(0, &[0; 61][..], corrupt), (23, &5_i32.to_be_bytes(), None), (8, &i32::MAX.to_be_bytes(), corrupt)]
+    {
         change(&fixture, places[1] + byte, wrong);
         for max_bytes in [1, 1 << 20] {
             let (topic, zero, isolation) = (TopicRef::from("events"), PartitionIndex(0), Isolation::ReadCommitted);
@@ -67,6 +70,9 @@ async fn a_header_that_is_gone_or_lies_costs_no_other_batch() {
                 fixture.broker.read(&fixture.caller, &topic, zero, Offset(from), max_bytes, Duration::ZERO, isolation)
             };
             assert_eq!(bases(&read(0).await.unwrap())[0], 0, "what lies before it comes");
+            // Kafka's clients check what they get, and hear it where there is nothing to give: the disk is well.
+            let fetched = cold::fetch_one(&fixture, "events", Offset(2)).await;
+            assert_eq!(fetched.error.map(|error| error.error), refused, "byte {byte}");
             let damaged = read(2).await.unwrap().damaged.unwrap();
             assert_eq!((damaged.base, damaged.start, damaged.end), (Offset(2), Offset(2), Offset(4)), "byte {byte}");
             for part in ["batch at offset 2 ", "offset 4: reading goes on there"] {
