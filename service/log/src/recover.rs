@@ -212,7 +212,8 @@ impl<'a> Recovery<'a> {
             }
         }
         if chosen.is_none() && first > Offset::ZERO {
-            tracing::error!(log = %self.directory.display(), "no producer snapshot is left: producers before the first segment are forgotten");
+            // The records are all there: a producer of those days that is still alive gets its next sequence accepted.
+            tracing::warn!(log = %self.directory.display(), "no producer snapshot is left: producers before the first segment are forgotten");
         }
         let (replay_from, producers) = chosen.unwrap_or((first, ProducerStates::new()));
         let mut epochs = match read_epochs(self.disk, self.directory) {

@@ -116,6 +116,23 @@ fn topics_come_back_from_the_object_store_alone() {
     let end = wait_for(uploaded, PATIENCE, "closed segments are uploaded");
     let (_, log_end) = watermarks(server.kafka(), "quakes", 0);
     assert!(end < log_end, "something is only on the disk");
+    // One partition has had segments there, and they are gone; the one before it never had any.
+    server.run(&["topic", "create", "emptied", "-p", "2", "-c", "internal.segment.bytes=16384"]).expect(0);
+    let text: String = lines(0).map(|line| line + "\n").collect();
+    // Twice: what is full ends with the next batch.
+    for _ in 0..2 {
+        server.run_with(&["produce", "emptied", "-p", "1"], text.as_bytes()).expect(0);
+    }
+    let of_emptied = || {
+        let status = server.run(&["tier", "status", "--output", "json"]).expect(0).json();
+        let partitions = status["partitions"].as_array().unwrap().clone();
+        partitions.into_iter().find(|one| one["topic"] == "emptied" && one["partition"] == 1)
+    };
+    let has_some = || of_emptied().and_then(|one| one["remote_end"].as_i64()).filter(|end| *end > 0);
+    wait_for(has_some, PATIENCE, "closed segments are uploaded");
+    server.run(&["records", "delete", "emptied", "--all"]).expect(0);
+    let segments = || segment_in(&log_of(&server.data_dir(), "emptied-").join("1"));
+    wait_for(|| (!segments()).then_some(()), PATIENCE, "what was deleted is no longer in the store");
     server.kill();
 
     let folder = tempfile::tempdir().unwrap();
@@ -131,8 +148,19 @@ fn topics_come_back_from_the_object_store_alone() {
     let read = texts(&take(&assigned(server.kafka(), "quakes", &[0], Offset::Beginning), 3000, PATIENCE));
     assert!(read == (0..3).flat_map(lines).collect::<Vec<_>>(), "{} records came back: {:?}", read.len(), read.last());
     assert_eq!(watermarks(server.kafka(), "quakes", 0), (0, end), "the offsets are the same");
+    assert_eq!(watermarks(server.kafka(), "emptied", 0), (0, 0));
+    let (first, next) = watermarks(server.kafka(), "emptied", 1);
+    assert!(first == next && first > 900, "no offset is given twice: {first} to {next}");
     server.run_with(&["produce", "quakes"], b"{}\n").expect(0);
     server.stop();
+}
+
+/// The folder of a topic's log in the object store of this data directory.
+fn log_of(data_dir: &Path, topic: &str) -> PathBuf {
+    let clusters = std::fs::read_dir(data_dir.join("object-store")).unwrap().flatten();
+    let mut logs =
+        clusters.filter_map(|cluster| std::fs::read_dir(cluster.path().join("log")).ok()).flatten().flatten();
+    logs.find(|log| log.file_name().to_string_lossy().starts_with(topic)).expect("the topic is there").path()
 }
 
 /// A block that starts a server: a process group, so that the shell and the server end together.
