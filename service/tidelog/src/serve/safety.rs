@@ -39,6 +39,20 @@ fn reachable(address: &SocketAddr) -> bool {
     !address.ip().to_canonical().is_loopback()
 }
 
+/// Who does not say who he is.
+const UNNAMED: &str = "User:ANONYMOUS";
+
+/// Can clients of such a listener say who they are?
+fn can_say(config: &ServeConfig, protocol: Protocol) -> bool {
+    let asked = config.tls.as_ref().is_some_and(|tls| tls.client_auth != ClientAuth::None);
+    protocol.has_sasl() || protocol.has_tls() && asked
+}
+
+/// Does nobody have a right before there is an access rule, so that nobody can add one?
+pub(crate) fn needs_rules(config: &ServeConfig) -> bool {
+    config.acls.as_ref().is_some_and(|acls| acls.super_users.is_empty() && !acls.allow_everyone)
+}
+
 /// Refuses open listeners beyond loopback; returns warnings to log otherwise.
 pub(crate) fn check(config: &ServeConfig) -> Result<Vec<String>, Unsafe> {
     let mut warnings = Vec::new();
@@ -48,6 +62,10 @@ pub(crate) fn check(config: &ServeConfig) -> Result<Vec<String>, Unsafe> {
         !(protocol.has_sasl() || protocol.has_tls() && certified)
     };
     let open: Vec<&KafkaListener> = config.kafka.iter().filter(is_open).collect();
+    let has_http_users = config.jwt.is_some() || config.http_basic;
+    // Where access rules bind, an open door leads only to what they allow those without a name.
+    let unnamed_may_all =
+        config.acls.as_ref().is_none_or(|acls| acls.allow_everyone || acls.super_users.contains(UNNAMED));
     if let Some(listener) = open.iter().find(|listener| reachable(&listener.listen))
         && !config.allow_unauthenticated
     {
@@ -76,20 +94,34 @@ pub(crate) fn check(config: &ServeConfig) -> Result<Vec<String>, Unsafe> {
         warnings
             .push(format!("HTTP clients send their {sent}, and nothing is encrypted: pass --http-listen https://…"));
     }
-    if open.len() < config.kafka.len() && config.jwt.is_none() && !config.http_basic {
+    if open.len() < config.kafka.len() && !has_http_users && unnamed_may_all {
         warnings.push(format!(
             "Kafka clients authenticate, and the HTTP door on {} is open to whoever reaches it: pass --http-basic, or configure tokens \
              with --jwt-secret-env or --jwt-jwks",
             config.http
         ));
     }
+    if has_http_users && unnamed_may_all {
+        let by = if config.jwt.is_some() { "tokens protect" } else { "--http-basic protects" };
+        warnings.extend(open.iter().map(|listener| {
+            format!("{by} HTTP and gRPC only: the Kafka door on {} is open to whoever reaches it", listener.listen)
+        }));
+    }
+    if let Some(acls) = &config.acls
+        && !has_http_users
+        && !acls.allow_everyone
+        && !acls.super_users.is_empty()
+        && !acls.super_users.contains(UNNAMED)
+        && !config.kafka.iter().any(|listener| can_say(config, listener.protocol))
+    {
+        let users: Vec<&str> = acls.super_users.iter().map(String::as_str).collect();
+        warnings.push(format!(
+            "access rules bind, and no door asks clients who they are: all are {UNNAMED}, and nobody can be {}; let them say it with \
+             --kafka-listen SASL_SSL://…, --kafka-tls-client-ca, --http-basic or tokens",
+            users.join(" or ")
+        ));
+    }
     if let Some(jwt) = &config.jwt {
-        for listener in open {
-            warnings.push(format!(
-                "tokens protect HTTP and gRPC only: the Kafka door on {} is open to whoever reaches it",
-                listener.listen
-            ));
-        }
         let unnamed = (jwt.issuer.is_none(), jwt.audiences.is_empty());
         if unnamed == (true, true) && matches!(jwt.jwks, Some(JwksPlace::Url(_))) && !jwt.any_audience {
             return Err(Unsafe::AnyToken);
@@ -118,6 +150,7 @@ pub(crate) fn check(config: &ServeConfig) -> Result<Vec<String>, Unsafe> {
 mod tests {
     use tidelog_model::NodeId;
     use tidelog_partition::Durability;
+    use tidelog_security::AclDefaults;
 
     use super::*;
     use crate::serve::config::{JwtConfig, StoreConfig, TlsConfig};
@@ -214,6 +247,36 @@ mod tests {
         let mut open = config("0.0.0.0:9092", "0.0.0.0:8082");
         open.allow_unauthenticated = true;
         assert!(check(&open).is_ok());
+    }
+
+    #[test]
+    fn whom_access_rules_leave_outside_or_let_in_is_told() {
+        let acls = |users: &[&str], allow_everyone| {
+            Some(AclDefaults { super_users: users.iter().map(|&user| user.to_owned()).collect(), allow_everyone })
+        };
+        let told = |config: &ServeConfig| check(config).unwrap().join("; ");
+        let mut open = config("127.0.0.1:9092", "127.0.0.1:8082");
+        open.acls = acls(&["User:admin"], false);
+        assert!(told(&open).contains("nobody can be User:admin"), "{}", told(&open));
+        for fine in [acls(&["User:ANONYMOUS"], false), acls(&["User:admin"], true), acls(&[], false)] {
+            open.acls = fine;
+            assert_eq!(told(&open), "");
+        }
+        assert!(needs_rules(&open));
+        open.acls = acls(&["User:admin"], false);
+        assert!(!needs_rules(&open));
+        // Whoever comes in by the Kafka door has no name there, and no right.
+        open.http_basic = true;
+        assert_eq!(told(&open), "");
+        for all in [None, acls(&["User:ANONYMOUS"], false), acls(&[], true)] {
+            open.acls = all;
+            assert!(told(&open).contains("--http-basic protects HTTP and gRPC only"), "{}", told(&open));
+        }
+        open.http_basic = false;
+        open.kafka[0].protocol = Protocol::SaslPlaintext;
+        assert!(told(&open).contains("HTTP door"), "{}", told(&open));
+        open.acls = acls(&["User:admin"], false);
+        assert_eq!(told(&open), "");
     }
 
     /// An issuer behind an address makes tokens for many services; a file of keys or a shared secret is somebody's own.

@@ -164,9 +164,7 @@ pub(crate) async fn start(config: ServeConfig, log: Option<Arc<dyn LogLevels>>) 
             return Err(error);
         }
     }
-    if let Some(acls) = &config.acls
-        && acls.super_users.is_empty()
-        && !acls.allow_everyone
+    if safety::needs_rules(&config)
         && broker.describe_acls(&Caller::internal("start"), &AclFilter::ALL).is_ok_and(|rules| rules.is_empty())
     {
         warn!(

@@ -13,6 +13,14 @@ pub(crate) fn verify(config: &ServeConfig) -> (Vec<String>, Vec<Problem>) {
         problems.push(Problem::of_all(refused.to_string()));
         Vec::new()
     });
+    if safety::needs_rules(config) {
+        // A start looks: rules are in the data directory.
+        warnings.push(
+            "access rules bind and there is no super user: unless there are rules already, nobody may do anything, nor add a rule; \
+             --super-user User:NAME names one (User:ANONYMOUS is whoever comes without saying who he is)"
+                .into(),
+        );
+    }
     if let Some(files) = &config.tls {
         match tls::check(files) {
             Ok(told) => warnings.extend(told),
