@@ -91,6 +91,8 @@ fn a_password_opens_the_door_by_every_mechanism() {
             command(&server, "nobody", PASSWORD, mechanism, &["topic", "list"], b"").expect(5);
         }
     }
+    // The log says why, the client hears that it is refused.
+    assert!(server.log().contains("the token is malformed"), "{}", server.log());
     // Nobody gets in without saying who he is, and hears what to do.
     for args in
         [&["topic", "list"][..], &["status"], &["produce", "t"], &["consume", "t"], &["consume", "t", "-g", "g"]]

@@ -106,18 +106,11 @@ async fn step(session: &mut Session, message: &[u8]) -> Outcome {
                 Err(_) => return put_off(session),
             }
         }
-        Step::Token(Secret(token)) => {
-            let verified = tokens.map(|tokens| tokens.authenticate(&token, wall_clock()));
-            identity = match verified {
-                Some(Ok(identity)) => Some(identity),
-                Some(Err(error)) => {
-                    debug!(peer = %session.peer, %error, "a token was refused");
-                    None
-                }
-                None => None,
-            };
-            exchange.verified(identity.as_ref().map(|identity| identity.principal.name()))
-        }
+        Step::Token(Secret(token)) => match tokens.map(|tokens| tokens.authenticate(&token, wall_clock())) {
+            Some(Ok(named)) => exchange.verified(Ok(identity.insert(named).principal.name())),
+            Some(Err(error)) => exchange.verified(Err(error.to_string())),
+            None => exchange.verified(Err("nothing verifies tokens".to_owned())),
+        },
         step => step,
     };
     match step {
@@ -139,7 +132,7 @@ async fn step(session: &mut Session, message: &[u8]) -> Outcome {
                 None => fail(session, mechanism.name(), "the principal changed").await,
             }
         }
-        Step::Failed(reason) => fail(session, mechanism.name(), reason).await,
+        Step::Failed(reason) => fail(session, mechanism.name(), &reason).await,
         Step::Credential(..) | Step::TokenCredential(..) | Step::Password(..) | Step::Token(_) => {
             fail(session, mechanism.name(), "an exchange asked twice").await
         }

@@ -7,6 +7,7 @@ mod scram;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
 use std::fmt;
 
 use tidelog_model::{ScramCredential, ScramMechanism};
@@ -77,7 +78,7 @@ pub enum Step {
     /// Send this: the client is who it says.
     Done(Done),
     /// Send nothing of the mechanism: it is over. The reason is for the log, not for the client.
-    Failed(&'static str),
+    Failed(Cow<'static, str>),
 }
 
 /// The end of a successful exchange.
@@ -107,8 +108,8 @@ enum State {
     OAuth,
     /// Whom the client wants to act as.
     OAuthChecking(Option<String>),
-    /// The client was told why and owes one message (RFC 7628 §3.2.3).
-    OAuthRefused,
+    /// The token is refused for this reason; the client was told that it is, and owes one message (RFC 7628 §3.2.3).
+    OAuthRefused(String),
     Over,
 }
 
@@ -136,7 +137,7 @@ impl Exchange {
                     self.claimed = Some(user.clone());
                     (State::PlainChecking(user.clone()), Step::Password(user, password))
                 }
-                Err(reason) => (State::Over, Step::Failed(reason)),
+                Err(reason) => (State::Over, Step::Failed(reason.into())),
             },
             State::Scram(mechanism) => match ClientFirst::parse(message) {
                 Ok(first) => {
@@ -145,19 +146,19 @@ impl Exchange {
                     let step = if first.is_token { Step::TokenCredential } else { Step::Credential };
                     (State::ScramLooking(mechanism, first), step(mechanism, user))
                 }
-                Err(reason) => (State::Over, Step::Failed(reason)),
+                Err(reason) => (State::Over, Step::Failed(reason.into())),
             },
             State::ScramProof(server) => match server.finish(message) {
                 Ok(done) => (State::Over, Step::Done(done)),
-                Err(reason) => (State::Over, Step::Failed(reason)),
+                Err(reason) => (State::Over, Step::Failed(reason.into())),
             },
             State::OAuth => match oauth::token(message) {
                 Ok((token, acting)) => (State::OAuthChecking(acting), Step::Token(token)),
-                Err(reason) => (State::Over, Step::Failed(reason)),
+                Err(reason) => (State::Over, Step::Failed(reason.into())),
             },
-            State::OAuthRefused => (State::Over, Step::Failed("the token is not valid")),
+            State::OAuthRefused(reason) => (State::Over, Step::Failed(reason.into())),
             State::PlainChecking(_) | State::ScramLooking(..) | State::OAuthChecking(_) | State::Over => {
-                (State::Over, Step::Failed("a message out of turn"))
+                (State::Over, Step::Failed("a message out of turn".into()))
             }
         };
         self.state = next;
@@ -167,7 +168,7 @@ impl Exchange {
     /// The credential that [`Step::Credential`] or [`Step::TokenCredential`] asked for (a made-up one if there is none), and fresh printable chance.
     pub fn found(&mut self, credential: ScramCredential, nonce: &str) -> Step {
         let State::ScramLooking(mechanism, first) = std::mem::replace(&mut self.state, State::Over) else {
-            return Step::Failed("a credential that nobody asked for");
+            return Step::Failed("a credential that nobody asked for".into());
         };
         let server = ServerFirst::new(mechanism, first, credential, nonce);
         let challenge = server.message().to_vec();
@@ -179,26 +180,28 @@ impl Exchange {
     pub fn checked(&mut self, right: bool) -> Step {
         let (next, step) = match std::mem::replace(&mut self.state, State::Over) {
             State::PlainChecking(user) if right => (State::Over, Step::Done(Done { user, reply: Vec::new() })),
-            _ => (State::Over, Step::Failed("wrong user or password")),
+            _ => (State::Over, Step::Failed("wrong user or password".into())),
         };
         self.state = next;
         step
     }
 
-    /// Whom the token names; none: it is not valid.
-    pub fn verified(&mut self, subject: Option<&str>) -> Step {
+    /// Whom the token names, or the rule that it breaks.
+    pub fn verified(&mut self, subject: Result<&str, String>) -> Step {
         let (next, step) = match (std::mem::replace(&mut self.state, State::Over), subject) {
-            (State::OAuthChecking(None), Some(user)) => {
+            (State::OAuthChecking(None), Ok(user)) => {
                 (State::Over, Step::Done(Done { user: user.to_owned(), reply: Vec::new() }))
             }
-            (State::OAuthChecking(Some(acting)), Some(user)) if acting == user => {
+            (State::OAuthChecking(Some(acting)), Ok(user)) if acting == user => {
                 (State::Over, Step::Done(Done { user: acting, reply: Vec::new() }))
             }
-            (State::OAuthChecking(_), Some(_)) => {
-                (State::Over, Step::Failed("OAUTHBEARER: the client wants to act as somebody else"))
+            (State::OAuthChecking(_), Ok(_)) => {
+                (State::Over, Step::Failed("OAUTHBEARER: the client wants to act as somebody else".into()))
             }
-            (State::OAuthChecking(_), None) => (State::OAuthRefused, Step::Challenge(oauth::REFUSED.to_vec())),
-            _ => (State::Over, Step::Failed("a token that nobody asked for")),
+            (State::OAuthChecking(_), Err(reason)) => {
+                (State::OAuthRefused(reason), Step::Challenge(oauth::REFUSED.to_vec()))
+            }
+            _ => (State::Over, Step::Failed("a token that nobody asked for".into())),
         };
         self.state = next;
         step

@@ -181,8 +181,9 @@ fn a_refused_token_is_told_before_it_ends() {
     }
     let mut exchange = Exchange::new(Mechanism::OAuthBearer);
     exchange.received("n,,\u{1}auth=Bearer t\u{1}\u{1}".as_bytes());
-    assert_eq!(exchange.verified(None), Step::Challenge(br#"{"status":"invalid_token"}"#.to_vec()));
-    assert!(failed(&exchange.received(b"\x01")));
+    let told = Step::Challenge(br#"{"status":"invalid_token"}"#.to_vec());
+    assert_eq!(exchange.verified(Err("it is for another audience".into())), told, "the client hears no reason");
+    assert_eq!(exchange.received(b"\x01"), Step::Failed("it is for another audience".into()), "the log does");
 }
 
 /// RFC 7628 §3.1: a client may say whom it acts as; as with Kafka, only as whom its token names.
@@ -191,13 +192,13 @@ fn a_token_is_good_for_acting_as_its_owner_only() {
     let verified = |header: &str, subject: &str| {
         let mut exchange = Exchange::new(Mechanism::OAuthBearer);
         exchange.received(format!("n,{header},\u{1}auth=Bearer t\u{1}\u{1}").as_bytes());
-        exchange.verified(Some(subject))
+        exchange.verified(Ok(subject))
     };
     for header in ["", "a=", "a=al=2Ci=3Dce"] {
         assert_eq!(verified(header, "al,i=ce"), Step::Done(Done { user: "al,i=ce".into(), reply: Vec::new() }));
     }
     assert!(failed(&verified("a=bob", "alice")));
-    assert!(failed(&Exchange::new(Mechanism::OAuthBearer).verified(Some("alice"))), "nothing was asked");
+    assert!(failed(&Exchange::new(Mechanism::OAuthBearer).verified(Ok("alice"))), "nothing was asked");
 }
 
 proptest! {
@@ -212,7 +213,7 @@ proptest! {
                         exchange.found(nobodys_credential(b"secret", &user, shape), "nonce")
                     }
                     Step::Password(..) => exchange.checked(false),
-                    Step::Token(_) => exchange.verified(None),
+                    Step::Token(_) => exchange.verified(Err(String::new())),
                     other => other,
                 };
                 prop_assert!(!matches!(step, Step::Done(_)));
