@@ -101,6 +101,8 @@ struct State {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum End {
     Closed(String),
+    /// Nothing that came was an answer of Kafka's.
+    NoKafka(String),
     /// The server closed it before it answered anything but what everybody is told, and the client has not said who it is.
     Unasked,
     /// The server wants to know who the client is.
@@ -280,6 +282,9 @@ impl Shared {
         match &*self.state.ended.lock() {
             None => self.closed_because("it was closed"),
             Some(End::Closed(reason)) => self.closed_because(reason),
+            Some(End::NoKafka(reason)) => {
+                ClientError::Connect { address: self.address.clone(), reason: reason.clone() }
+            }
             Some(End::Unasked) => self.closed_because(CLOSED_BY_SERVER),
             Some(End::Unauthenticated(reason)) => {
                 ClientError::Unauthenticated { address: self.address.clone(), reason: reason.clone() }
@@ -376,7 +381,9 @@ impl Task {
     /// Reads and writes until one of them ends, then fails whoever still waits.
     async fn run(self, halves: (impl AsyncRead + Unpin, impl AsyncWrite + Unpin), queue: mpsc::Receiver<Outgoing>) {
         let state = &self.state;
-        let end = exchange(halves, queue, state, self.options.max_response_bytes).await;
+        // The queue outlives the exchange: who finds it gone finds the reason set.
+        let mut queue = queue;
+        let end = exchange(halves, &mut queue, state, self.options.max_response_bytes).await;
         let unasked = end == End::Unasked;
         *state.ended.lock() = Some(end);
         if unasked && let Some(mechanisms) = mechanisms_asked_for(&self.address, &self.options).await {
@@ -390,7 +397,7 @@ impl Task {
 /// Reads and writes until one of them ends; answers why.
 async fn exchange(
     (read, write): (impl AsyncRead + Unpin, impl AsyncWrite + Unpin),
-    queue: mpsc::Receiver<Outgoing>,
+    queue: &mut mpsc::Receiver<Outgoing>,
     state: &State,
     max_bytes: usize,
 ) -> End {
@@ -412,7 +419,7 @@ async fn exchange(
 /// Writes what is queued, many requests in one call; ends well when nobody can queue any more.
 async fn write_requests(
     mut to: impl AsyncWrite + Unpin,
-    mut queue: mpsc::Receiver<Outgoing>,
+    queue: &mut mpsc::Receiver<Outgoing>,
     state: &State,
 ) -> io::Result<()> {
     let mut batch = Vec::with_capacity(MAX_QUEUED_REQUESTS);
@@ -438,10 +445,13 @@ async fn read_answers(mut from: impl AsyncRead + Unpin, state: &State, max_bytes
         let frame = match read_frame(&mut from, max_bytes).await {
             Ok(frame) => frame,
             Err(error) if matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset) => {
-                // What nobody waits for has no reason worth a guess.
+                // What nobody waits for has no reason worth a guess, but the first question, which comes at once.
                 let waited_for = !state.waiting.lock().is_empty();
                 return match answers {
-                    0 if waited_for => End::Closed(format!("{CLOSED_BY_SERVER}{}", hints::of_silence(state.encrypted))),
+                    0 => {
+                        let hint = hints::of_silence(state.encrypted, state.has_certificate);
+                        End::NoKafka(format!("{CLOSED_BY_SERVER}{hint}"))
+                    }
                     // Every server tells its versions to everybody, once or in an older form again; then it wants to know whom.
                     1 | 2 if waited_for && state.asks && !state.serves_nobodies.load(Ordering::Relaxed) => End::Unasked,
                     _ => End::Closed(CLOSED_BY_SERVER.to_owned()),
@@ -449,7 +459,8 @@ async fn read_answers(mut from: impl AsyncRead + Unpin, state: &State, max_bytes
             }
             Err(error) => {
                 let refused = hints::of_alert(&error, state.has_certificate);
-                return refused.map_or_else(|| End::Closed(error.to_string()), End::Unauthenticated);
+                let end = if answers == 0 { End::NoKafka } else { End::Closed };
+                return refused.map_or_else(|| end(error.to_string()), End::Unauthenticated);
             }
         };
         answers = answers.saturating_add(1);

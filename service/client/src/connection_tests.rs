@@ -229,6 +229,22 @@ async fn a_server_that_hangs_up_before_its_first_answer_is_perhaps_no_kafka() {
     server.await.unwrap();
 }
 
+/// The first question may find the connection ended already.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_asks_a_connection_that_has_just_ended_hears_why() {
+    let (listener, address) = listener().await;
+    let server = tokio::spawn(async move {
+        for _ in 0..200 {
+            drop(listener.accept().await.unwrap());
+        }
+    });
+    for _ in 0..200 {
+        let error = Connection::open(&address, &ConnectionOptions::default()).await.unwrap_err();
+        assert!(!error.to_string().contains("it was closed"), "{error}");
+    }
+    server.await.unwrap();
+}
+
 #[tokio::test]
 async fn an_announced_length_alone_reserves_little() {
     // 190 MiB are announced and 10 bytes come.

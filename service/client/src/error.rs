@@ -57,7 +57,7 @@ pub enum ClientError {
         ours: Versions,
     },
     /// The server refused.
-    #[error("{what}: {} ({})", .message, .error.name())]
+    #[error("{} ({})", about(.what, .message), .error.name())]
     Kafka {
         /// Kafka's error.
         error: KafkaError,
@@ -117,6 +117,17 @@ pub enum ClientError {
     ProducerClosed,
 }
 
+/// The server's sentence, and before it what it is about, unless it says so itself.
+fn about(what: &str, message: &str) -> String {
+    let named = what.split_once(" `").and_then(|(kind, rest)| Some((kind, rest.strip_suffix('`')?)));
+    let says = |(kind, name): (&str, &str)| {
+        [format!("{kind} {name}"), format!("'{name}'"), format!("\"{name}\""), format!("`{name}`")]
+            .iter()
+            .any(|said| message.contains(said.as_str()))
+    };
+    if named.is_some_and(says) { message.to_owned() } else { format!("{what}: {message}") }
+}
+
 impl ClientError {
     /// The server's refusal with its own sentence if it gave one.
     pub(crate) fn kafka(error: KafkaError, what: impl Into<String>, message: Option<&str>) -> Self {
@@ -167,5 +178,19 @@ impl ClientError {
     /// True if no broker could be reached at all.
     pub fn is_unreachable(&self) -> bool {
         matches!(self, ClientError::Refused(_) | ClientError::Connect { .. })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_error_is_about_is_said_once() {
+        let told = |message: &str| about("topic `nope`", message);
+        assert_eq!(told("there is no topic nope"), "there is no topic nope");
+        assert_eq!(told("Topic 'nope' already exists"), "Topic 'nope' already exists");
+        assert_eq!(told("not authorized"), "topic `nope`: not authorized");
+        assert_eq!(about("the cluster", "it is busy"), "the cluster: it is busy");
     }
 }

@@ -18,10 +18,20 @@ pub(crate) fn of_size(announced: i32) -> Option<&'static str> {
 }
 
 /// The server has closed the connection without any answer.
-pub(crate) fn of_silence(encrypted: bool) -> &'static str {
-    match encrypted {
-        false => " without an answer: is that a Kafka port, and does it want TLS (--tls-ca FILE, TIDELOG_TLS_CA)?",
-        true => " without an answer: is that a Kafka port?",
+pub(crate) fn of_silence(encrypted: bool, has_certificate: bool) -> &'static str {
+    match (encrypted, has_certificate) {
+        (false, _) => {
+            " without an answer: is that a Kafka port, does it want TLS (--tls-ca FILE, TIDELOG_TLS_CA), and does it have room for \
+             another connection (max.connections.per.ip)?"
+        }
+        (true, false) => {
+            " without an answer: is that a Kafka port, and does it ask for certificates (--tls-client-cert FILE, \
+             TIDELOG_TLS_CLIENT_CERT)?"
+        }
+        (true, true) => {
+            " without an answer: it may have refused the certificate (--tls-client-cert, TIDELOG_TLS_CLIENT_CERT), whose reason is in \
+             its log"
+        }
     }
 }
 
@@ -64,6 +74,8 @@ pub(crate) fn of_alert(error: &io::Error, has_certificate: bool) -> Option<Strin
 /// A TLS handshake has failed.
 pub(crate) fn of_handshake(error: &io::Error) -> &'static str {
     const NO_TLS: &str = ": is that listener encrypted? For one that is not, leave --tls-ca (TIDELOG_TLS_CA) out";
+    const HUNG_UP: &str = ": is that listener encrypted (for one that is not, leave --tls-ca, TIDELOG_TLS_CA, out), and does it have \
+                           room for another connection (max.connections.per.ip)?";
     let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
     match tls {
         Some(Error::InvalidMessage(_)) => NO_TLS,
@@ -71,7 +83,7 @@ pub(crate) fn of_handshake(error: &io::Error) -> &'static str {
             ": --tls-ca (TIDELOG_TLS_CA) does not hold who signed the server's certificate"
         }
         Some(_) => "",
-        None if error.kind() == io::ErrorKind::UnexpectedEof => NO_TLS,
+        None if matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset) => HUNG_UP,
         None => "",
     }
 }
@@ -91,7 +103,10 @@ mod tests {
 
     #[test]
     fn a_server_that_says_nothing_may_want_tls_unless_it_has_it() {
-        assert!(of_silence(false).contains("--tls-ca") && !of_silence(true).contains("--tls-ca"));
+        let (open, encrypted, shown) = (of_silence(false, false), of_silence(true, false), of_silence(true, true));
+        assert!(open.contains("--tls-ca") && open.contains("max.connections.per.ip"));
+        assert!(!encrypted.contains("--tls-ca") && encrypted.contains("ask for certificates"));
+        assert!(shown.contains("refused the certificate"));
     }
 
     #[test]

@@ -30,7 +30,7 @@ fn other_ports_and_other_protocols_are_told_with_the_way_out() {
         let mut command = server.command(args);
         run(command.envs(envs.iter().copied()), b"", QUICK).expect(code).stderr
     };
-    let http = told(&["topic", "list", "-b", server.http()], &[], 1);
+    let http = told(&["topic", "list", "-b", server.http()], &[], 3);
     assert!(http.contains("HTTP port") && http.contains("--brokers"), "{http}");
     let login = [("TIDELOG_USER", "alice"), ("TIDELOG_PASSWORD", "x")];
     let open = told(&["topic", "list"], &login, 1);

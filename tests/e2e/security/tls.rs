@@ -87,7 +87,7 @@ fn passwords_and_records_go_encrypted_and_certificates_are_renewed() {
     assert!(refused.stderr.contains("does not hold who signed"), "{refused:?}");
     let mut plain = server.command(&["topic", "list"]);
     plain.env("TIDELOG_BROKERS", listener(&server, "SASL_SSL"));
-    let refused = run(&mut plain, b"", QUICK).expect(1);
+    let refused = run(&mut plain, b"", QUICK).expect(3);
     assert!(refused.stderr.contains("--tls-ca"), "{refused:?}");
     let told = "the client does not speak TLS";
     wait_until(|| server.log().lines().any(|line| line.contains(told)), QUICK, "plaintext is told in one line");
