@@ -105,6 +105,8 @@ pub enum Check {
     ThrottledReplicas,
     /// Kafka's connections by host: a list of `host:count`.
     ConnectionsByHost,
+    /// Fields of JSON objects: a list of names with dots between levels.
+    FieldPaths,
     /// Where a share group begins: `earliest`, `latest`, or `by_duration:` and a duration of ISO 8601.
     OffsetReset,
 }
@@ -331,6 +333,12 @@ impl ConfigDef {
             }
             Check::ConnectionsByHost if parse_hosts(value).is_some() => Ok(()),
             Check::ConnectionsByHost => fail("expected a list of host:count".into()),
+            Check::FieldPaths => match parse_list(value).into_iter().find(|path| path.split('.').any(str::is_empty)) {
+                Some(path) => {
+                    fail(format!("{path:?} has a level without a name; expected fields as id or properties.time"))
+                }
+                None => Ok(()),
+            },
             Check::OffsetReset
                 if matches!(value, "earliest" | "latest")
                     || value.strip_prefix("by_duration:").is_some_and(is_duration) =>

@@ -38,10 +38,16 @@ impl ConsumerTimes {
             ("assignment.interval.ms", self.assignment_interval, &bounds.assignment_interval),
         ] {
             if value < *bounds.start() {
-                return conflict(format!("{prefix}{name} must be greater than or equal to group.consumer.min.{name}"));
+                let least = bounds.start().as_millis();
+                return conflict(format!(
+                    "{prefix}{name} must be greater than or equal to group.consumer.min.{name} ({least})"
+                ));
             }
             if value > *bounds.end() {
-                return conflict(format!("{prefix}{name} must be less than or equal to group.consumer.max.{name}"));
+                let most = bounds.end().as_millis();
+                return conflict(format!(
+                    "{prefix}{name} must be less than or equal to group.consumer.max.{name} ({most})"
+                ));
             }
         }
         if self.session_timeout <= self.heartbeat_interval {

@@ -164,7 +164,7 @@ pub static TOPIC_CONFIGS: &[ConfigDef] = &[
     ConfigDef::list(
         "tidelog.table.json.integers",
         "",
-        Check::Any,
+        Check::FieldPaths,
         "Fields of plain JSON values (dots between levels) whose numbers are BIGINT instead of DOUBLE.",
     ),
     ConfigDef::one_of(
