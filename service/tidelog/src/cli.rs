@@ -1,8 +1,10 @@
 //! The command line as data: every command, option and help text. What a command does lives in `commands`.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::error::{ContextKind, ContextValue};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
     acl, bench, broker, completions, config, consume, group, http, log, produce, quota, records, status, table, tier,
@@ -20,6 +22,8 @@ Exit codes:
   4    the topic, partition or path does not exist
   5    not authenticated or not authorized
   130  interrupted before the work was done (Ctrl-C ends `consume --follow` and `demo`: 0)
+
+`serve` exits with 2 if flags or variables alone are wrong, as every command does, and with 1 if the file is.
 
 Every option that names an environment variable can be set by it; the command line wins.";
 
@@ -69,7 +73,7 @@ pub(crate) enum Command {
     Tier(tier::TierArgs),
     /// Show the topics that are exported as tables.
     Table(table::TableArgs),
-    /// Look into the files of a data directory.
+    /// Look into the files of a data directory, and mend damaged ones.
     Log(log::LogArgs),
     /// Check and show the configuration that `serve` would run with.
     Config(config::ConfigArgs),
@@ -152,11 +156,34 @@ pub(crate) struct HttpServerArgs {
     pub(crate) token: Option<String>,
 }
 
+/// The error with its command's own usage line: clap's would show options that come from the environment as if they had to be typed.
+pub(crate) fn with_plain_usage(mut error: clap::Error, args: impl Iterator<Item = OsString>) -> clap::Error {
+    if error.get(ContextKind::Usage).is_none() {
+        return error;
+    }
+    let mut root = Cli::command();
+    root.build();
+    let mut command = &root;
+    for arg in args.skip(1) {
+        command = command.find_subcommand(&arg).unwrap_or(command);
+    }
+    let usage = command.clone().render_usage();
+    error.insert(ContextKind::Usage, ContextValue::StyledStr(usage));
+    error
+}
+
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
+
+    #[test]
+    fn a_usage_line_has_no_options_that_nobody_must_type() {
+        let line = ["tidelog", "topic", "create", "--brokers", "h:1", "--tls-ca", "f"];
+        let error = Cli::try_parse_from(line).unwrap_err();
+        let told = with_plain_usage(error, line.iter().map(OsString::from)).to_string();
+        assert!(told.contains("Usage: tidelog topic create [OPTIONS] <TOPIC>..."), "{told}");
+        assert!(!told.contains("--tls-ca"), "{told}");
+    }
 
     #[test]
     fn the_command_line_is_consistent() {

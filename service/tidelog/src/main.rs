@@ -15,5 +15,8 @@ use clap::Parser;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    output::exit_code(commands::run(cli::Cli::parse()))
+    match cli::Cli::try_parse() {
+        Ok(cli) => output::exit_code(commands::run(cli)),
+        Err(error) => cli::with_plain_usage(error, std::env::args_os()).exit(),
+    }
 }

@@ -12,6 +12,7 @@ use tidelog_model::KafkaError;
 
 use crate::cli::Format;
 use crate::commands::http::HttpError;
+use crate::serve::origin::Problems;
 
 /// What columns are padded to at most, characters: a wider cell stands out of its column. Padding every row to one large record would need
 /// more memory than the rows, and `format!` refuses widths above 65,535.
@@ -82,6 +83,13 @@ fn code_of(error: &anyhow::Error) -> u8 {
         }
         if cause.is::<NoSuchPath>() {
             return 4;
+        }
+        if let Some(problems) = cause.downcast_ref::<Problems>() {
+            return match (problems.is_missing(), problems.is_usage()) {
+                (true, _) => 4,
+                (false, true) => 2,
+                (false, false) => 1,
+            };
         }
         if let Some(client) = cause.downcast_ref::<ClientError>() {
             return client_code(client);
@@ -169,6 +177,11 @@ impl Table {
         self.rows.push(cells.into_iter().map(Into::into).collect());
     }
 
+    /// The table, or this text if it has no rows.
+    pub(crate) fn render_or(&self, nothing: &str) -> String {
+        if self.rows.is_empty() { nothing.to_owned() } else { self.render() }
+    }
+
     /// The table as lines, each ended by a line break.
     pub(crate) fn render(&self) -> String {
         let columns = self.head.len();
@@ -200,13 +213,26 @@ impl Table {
     }
 }
 
+/// A cell without a value, in the answers of SQL: an empty text is one.
+pub(crate) const NULL: &str = "NULL";
+
 fn is_number(text: &str) -> bool {
-    text.is_empty() || text == "-" || text.trim_end_matches('%').parse::<f64>().is_ok_and(f64::is_finite)
+    text.is_empty()
+        || text == "-"
+        || text == NULL
+        || text.trim_end_matches('%').parse::<f64>().is_ok_and(f64::is_finite)
 }
 
-/// Control characters would break the table, or the terminal.
-fn one_line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+/// Control characters would break the table, or the terminal: they are shown as `\n` or `\u{1b}`.
+pub(crate) fn one_line(text: &str) -> String {
+    let mut line = String::with_capacity(text.len());
+    for letter in text.chars() {
+        match letter.is_control() {
+            true => line.extend(letter.escape_default()),
+            false => line.push(letter),
+        }
+    }
+    line
 }
 
 /// `1 partition`, `2 partitions`.
@@ -251,7 +277,7 @@ mod tests {
         assert_eq!(table.render(), "TOPIC        RECORDS\nearthquakes        5\nä               1707\n");
         let mut broken = Table::new(["A", "B"]);
         broken.row(["x\ny\u{1b}[31m"]);
-        assert_eq!(broken.render(), "A         B\nx\u{fffd}y\u{fffd}[31m\n");
+        assert_eq!(broken.render(), "A               B\nx\\ny\\u{1b}[31m\n");
         assert_eq!(Table::new(["ONLY"]).render(), "ONLY\n");
     }
 

@@ -1,6 +1,6 @@
 //! `tidelog config`: what `tidelog serve` would run with, from the same sources by the same code; starts nothing.
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use clap::{Args, CommandFactory, Subcommand};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -10,7 +10,7 @@ use tidelog_metadata::config::nearest;
 use tidelog_metadata::topic_config::TOPIC_CONFIGS;
 
 use crate::cli::{Cli, Format, OutputArgs};
-use crate::output::{Table, note, show};
+use crate::output::{Table, Usage, note, show};
 use crate::serve::args::ServeArgs;
 use crate::serve::origin::{Problem, Problems};
 use crate::serve::resolve::{Effective, Shown, resolve};
@@ -47,6 +47,9 @@ struct ShowArgs {
     /// Say where each value comes from: default, file and line, variable, flag.
     #[arg(long)]
     origin: bool,
+    /// Only settings whose keys begin so, such as kafka or broker.log.
+    #[arg(value_name = "PREFIX")]
+    prefix: Option<String>,
     #[command(flatten)]
     serve: Box<ServeArgs>,
     #[command(flatten)]
@@ -55,6 +58,9 @@ struct ShowArgs {
 
 #[derive(Debug, Args)]
 struct ReferenceArgs {
+    /// Only keys that begin so, such as kafka, broker.log or retention.
+    #[arg(value_name = "PREFIX")]
+    prefix: Option<String>,
     #[command(flatten)]
     output: OutputArgs,
 }
@@ -83,7 +89,8 @@ fn check(args: CheckArgs) -> Result<()> {
             show(Format::Table, &(), || "the configuration is usable\n".into())?;
         }
     }
-    if problems.0.is_empty() { Ok(()) } else { Err(problems.into()) }
+    // Whatever a start would exit with.
+    if problems.0.is_empty() { Ok(()) } else { Err(anyhow!("{problems}")) }
 }
 
 fn problem_json(problem: &Problem) -> Value {
@@ -133,8 +140,12 @@ struct Row<'a> {
 
 fn show_all(args: ShowArgs) -> Result<()> {
     let resolution = resolve(*args.serve)?;
-    let effective = resolution.effective.clone();
+    let mut effective = resolution.effective.clone();
     resolution.valid()?;
+    effective.retain(|setting| begins(&setting.key, args.prefix.as_deref()));
+    if effective.is_empty() {
+        return Err(nothing_begins(args.prefix.as_deref()));
+    }
     let row = |setting: &Effective| {
         let (source, at) = setting.origin.json();
         json!(Row { key: &setting.key, value: &setting.value, source, at })
@@ -148,6 +159,17 @@ fn show_all(args: ShowArgs) -> Result<()> {
         }
         table.render()
     })
+}
+
+/// `prefix` may leave out the table that holds Kafka's settings.
+fn begins(key: &str, prefix: Option<&str>) -> bool {
+    prefix.is_none_or(|prefix| {
+        key.starts_with(prefix) || key.strip_prefix("broker.").is_some_and(|name| name.starts_with(prefix))
+    })
+}
+
+fn nothing_begins(prefix: Option<&str>) -> anyhow::Error {
+    Usage(format!("no setting begins with {}", prefix.unwrap_or_default())).into()
 }
 
 fn value_cell(setting: &Effective) -> String {
@@ -232,17 +254,25 @@ fn keys() -> Vec<Key> {
     ALL.iter().map(Key::from).chain(broker).chain(topic).collect()
 }
 
+/// Whose keys, under which heading.
+const PARTS: &[(&str, &str)] = &[
+    ("server", "SETTINGS OF THE SERVER: file, variable or flag"),
+    ("broker", "KAFKA'S SETTINGS OF THE BROKER: [broker] in the file, or --set"),
+    ("topic", "SETTINGS OF A TOPIC: tidelog topic create|config"),
+];
+
 fn reference(args: &ReferenceArgs) -> Result<()> {
-    let keys = keys();
+    let mut keys = keys();
+    keys.retain(|key| begins(&key.key, args.prefix.as_deref()));
+    if keys.is_empty() {
+        return Err(nothing_begins(args.prefix.as_deref()));
+    }
     show(args.output.output, &keys, || {
-        let part = |of: &str| keys.iter().filter(|key| key.of == of).map(Key::render).collect::<Vec<_>>().join("\n");
-        format!(
-            "SETTINGS OF THE SERVER: file, variable or flag\n\n{}\nKAFKA'S SETTINGS OF THE BROKER: [broker] in the file, or --set\n\n{}\n\
-             SETTINGS OF A TOPIC: tidelog topic create|config\n\n{}",
-            part("server"),
-            part("broker"),
-            part("topic")
-        )
+        let part = |(of, title): &(&str, &str)| {
+            let keys: Vec<String> = keys.iter().filter(|key| key.of == *of).map(Key::render).collect();
+            (!keys.is_empty()).then(|| format!("{title}\n\n{}", keys.join("\n")))
+        };
+        PARTS.iter().filter_map(part).collect::<Vec<_>>().join("\n")
     })
 }
 
@@ -263,6 +293,19 @@ mod tests {
         };
         let told = misspelt(set.iter().map(ToString::to_string), &[named]);
         assert_eq!(told, ["TIDELOG_KAFKA_LISTN is set, but nothing reads it; did you mean TIDELOG_KAFKA_LISTEN?"]);
+    }
+
+    #[test]
+    fn keys_are_found_by_how_they_begin() {
+        for (prefix, key, fits) in [
+            (None, "kafka.listen", true),
+            (Some("kafka"), "kafka.listen", true),
+            (Some("broker.num"), "broker.num.partitions", true),
+            (Some("num"), "broker.num.partitions", true),
+            (Some("listen"), "kafka.listen", false),
+        ] {
+            assert_eq!(begins(key, prefix), fits, "{prefix:?} {key}");
+        }
     }
 
     #[test]

@@ -7,12 +7,13 @@ use anyhow::{Context, bail};
 use clap::Args;
 use serde_json::json;
 use tidelog_model::Timestamp;
-use tidelog_security::{TokenRequest, issue_token};
+use tidelog_security::{KeySet, TokenRequest, issue_token};
 
 use super::delegation_token::{self, TokenCommand};
 use super::parse::duration;
 use crate::cli::OutputArgs;
 use crate::output::{Usage, show};
+use crate::serve::WEAK_SECRET;
 
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
@@ -47,6 +48,9 @@ fn sign(args: &TokenArgs) -> anyhow::Result<()> {
     let Some(secret) = std::env::var_os(&args.secret_env) else {
         bail!(Usage(format!("the environment variable {} is not set; it holds the shared secret", args.secret_env)));
     };
+    if KeySet::default().with_secret(secret.as_encoded_bytes())?.has_weak_secret() {
+        bail!("{WEAK_SECRET} ({})", args.secret_env);
+    }
     let request = TokenRequest {
         subject: args.subject.clone().unwrap_or_default(),
         ttl: args.ttl,

@@ -35,6 +35,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 pub(crate) use log_levels::log_to_stderr;
 pub(crate) use start::start;
+pub(crate) use tokens::WEAK_SECRET;
 
 /// Serves until SIGINT or SIGTERM, then stops in order.
 pub(crate) async fn run(args: args::ServeArgs) -> Result<()> {

@@ -52,16 +52,24 @@ pub(crate) struct Problem {
     pub(crate) origin: Option<Origin>,
     /// What is wrong.
     pub(crate) message: String,
+    /// Is it that a path leads nowhere?
+    missing: bool,
 }
 
 impl Problem {
     pub(super) fn at(origin: Origin, message: impl Into<String>) -> Self {
-        Problem { origin: Some(origin), message: message.into() }
+        Problem { origin: Some(origin), message: message.into(), missing: false }
     }
 
     /// One that concerns several settings.
     pub(super) fn of_all(message: impl Into<String>) -> Self {
-        Problem { origin: None, message: message.into() }
+        Problem { origin: None, message: message.into(), missing: false }
+    }
+
+    /// A path that leads nowhere.
+    pub(super) fn missing(path: &Path) -> Self {
+        let message = format!("{} does not exist", path.display());
+        Problem { origin: None, message, missing: true }
     }
 }
 
@@ -77,6 +85,19 @@ impl fmt::Display for Problem {
 /// Everything that is wrong with the configuration: it is not used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) struct Problems(pub(crate) Vec<Problem>);
+
+impl Problems {
+    /// Is all of it wrong where the command was typed, in flags and variables?
+    pub(crate) fn is_usage(&self) -> bool {
+        let typed = |problem: &Problem| matches!(problem.origin, Some(Origin::Flag(_) | Origin::Environment(_)));
+        self.0.iter().all(typed)
+    }
+
+    /// Is all of it that paths lead nowhere?
+    pub(crate) fn is_missing(&self) -> bool {
+        self.0.iter().all(|problem| problem.missing)
+    }
+}
 
 impl fmt::Display for Problems {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {

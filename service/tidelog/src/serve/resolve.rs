@@ -3,6 +3,7 @@
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -98,6 +99,10 @@ pub(crate) fn resolve(args: ServeArgs) -> Result<Resolution> {
 fn read(path: &Path, problems: &mut Vec<Problem>) -> FileContents {
     let contents = match std::fs::read_to_string(path) {
         Ok(text) => file::parse(&text),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            problems.push(Problem::missing(path));
+            return FileContents::default();
+        }
         Err(error) => {
             problems.push(Problem::of_all(format!("cannot read {}: {error}", path.display())));
             return FileContents::default();
@@ -515,7 +520,7 @@ mod tests {
             "did you mean num.partitions?",
             "--set: Invalid value none",
             "log.retention.ms is given twice",
-            "cannot read /no/such/file",
+            "/no/such/file does not exist",
         ] {
             assert!(told.iter().any(|text| text.contains(part)), "{part} is not in {told:#?}");
         }

@@ -17,6 +17,7 @@ use tracing::{error, info};
 
 use super::config::{JwksPlace, JwtConfig};
 use super::tls::{Stamp, stamp};
+use crate::output::existing;
 
 /// How often a file, or whether an address must be asked, is looked at.
 const LOOK: Duration = Duration::from_secs(1);
@@ -28,6 +29,10 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// Least time between two questions because of unknown keys: anybody can make such tokens.
 const UNKNOWN_KEY_PAUSE: Duration = Duration::from_secs(10);
+
+/// Why a shared secret is not taken.
+pub(crate) const WEAK_SECRET: &str = "the shared secret for tokens is shorter than 32 bytes: whoever has a token can guess it and make any \
+                                      other (RFC 7518 §3.2); take a random one of 32 bytes or more";
 
 /// With the keys that are here: of a JWKS address there are none before [`Keeper`] has asked.
 pub(super) fn authenticator(jwt: &JwtConfig) -> Result<Authenticator> {
@@ -53,16 +58,13 @@ pub(super) fn authenticator(jwt: &JwtConfig) -> Result<Authenticator> {
         authenticator.publish(read(path)?)?;
     }
     if authenticator.has_weak_secret() {
-        bail!(
-            "the shared secret for tokens is shorter than 32 bytes: whoever has a token can guess it and make any other (RFC 7518 §3.2); \
-             take a random one of 32 bytes or more"
-        );
+        bail!(WEAK_SECRET);
     }
     Ok(authenticator)
 }
 
 fn read(path: &Path) -> Result<KeySet> {
-    let document = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let document = std::fs::read(existing(path)?).with_context(|| format!("cannot read {}", path.display()))?;
     KeySet::default().with_jwks(&document).with_context(|| format!("{} is no usable key set", path.display()))
 }
 
