@@ -14,7 +14,7 @@ pub enum QueryError {
     #[error("{0}")]
     Sql(String),
     /// Anything but SELECT, EXPLAIN, SHOW TABLES and DESCRIBE.
-    #[error("only SELECT, SHOW TABLES and DESCRIBE are possible: {0}")]
+    #[error("only SELECT, EXPLAIN, SHOW TABLES and DESCRIBE are possible: {0}")]
     ReadOnly(String),
     /// No topic has this name.
     #[error("there is no topic {name:?}{hint}")]
@@ -27,7 +27,8 @@ pub enum QueryError {
     /// The topic is not exported.
     #[error(
         "topic {name:?} is not a table: set its configuration tidelog.table.enable=true \
-         (PATCH /v1/topics/{name} with {{\"config\":{{\"tidelog.table.enable\":\"true\"}}}}) and ask again"
+         (`tidelog topic config {name} --set tidelog.table.enable=true`, or PATCH /v1/topics/{name} with \
+         {{\"config\":{{\"tidelog.table.enable\":\"true\"}}}}) and ask again"
     )]
     NotATable {
         /// The topic.
@@ -68,6 +69,9 @@ impl QueryError {
         match error.find_root() {
             DataFusionError::ResourcesExhausted(text) => QueryError::Memory(first_line(text)),
             DataFusionError::SQL(error, _) => text(error.to_string()),
+            DataFusionError::NotImplemented(text) if text.contains("single SQL statement") => {
+                QueryError::Sql("one statement at a time: there is a ; with another one behind it".to_owned())
+            }
             DataFusionError::Plan(text) | DataFusionError::NotImplemented(text) => {
                 QueryError::Sql(bounded(text.clone()))
             }

@@ -8,13 +8,14 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Args;
+use reqwest::header::{HeaderMap, WWW_AUTHENTICATE};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
 use super::trusting;
 use crate::cli::{Format, HttpArgs, HttpServerArgs, OutputArgs};
-use crate::output::{Table, Usage, existing, print};
+use crate::output::{NULL, Table, Usage, existing, one_line, print};
 
 /// Largest answer read, bytes: more than that nobody reads on a terminal, and memory stays bounded.
 const MAX_ANSWER_BYTES: usize = 256 * 1024 * 1024;
@@ -64,6 +65,31 @@ enum Credentials {
     Basic(String, String),
     /// There is a password, but everybody on the way could read it.
     Withheld,
+}
+
+/// An answer as it came.
+struct Received {
+    status: reqwest::StatusCode,
+    asks_for: AsksFor,
+    body: Vec<u8>,
+}
+
+/// The ways to say who one is that a refusal names (`WWW-Authenticate`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct AsksFor {
+    tokens: bool,
+    passwords: bool,
+}
+
+impl AsksFor {
+    fn of(headers: &HeaderMap) -> Self {
+        let asks = |scheme: &str| {
+            let mut challenges = headers.get_all(WWW_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok());
+            challenges
+                .any(|value| value.split_whitespace().next().is_some_and(|first| first.eq_ignore_ascii_case(scheme)))
+        };
+        AsksFor { tokens: asks("Bearer"), passwords: asks("Basic") }
+    }
 }
 
 /// A client of one server.
@@ -120,8 +146,8 @@ impl Http {
 
     /// Whatever the answer is, with its status.
     pub(crate) async fn get_any(&self, path: &str) -> anyhow::Result<(u16, Vec<u8>)> {
-        let (status, body) = self.exchange(self.client.get(self.url(path)?)).await?;
-        Ok((status.as_u16(), body))
+        let answer = self.exchange(self.client.get(self.url(path)?)).await?;
+        Ok((answer.status.as_u16(), answer.body))
     }
 
     pub(crate) async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Vec<u8>> {
@@ -133,14 +159,15 @@ impl Http {
     }
 
     async fn send(&self, request: reqwest::RequestBuilder) -> anyhow::Result<Vec<u8>> {
-        let (status, body) = self.exchange(request).await?;
-        if status.is_success() {
-            return Ok(body);
+        let answer = self.exchange(request).await?;
+        if answer.status.is_success() {
+            return Ok(answer.body);
         }
-        Err(self.problem(status.as_u16(), status.canonical_reason().unwrap_or("error"), &body).into())
+        let reason = answer.status.canonical_reason().unwrap_or("error");
+        Err(self.problem(answer.status.as_u16(), reason, &answer.body, answer.asks_for).into())
     }
 
-    async fn exchange(&self, mut request: reqwest::RequestBuilder) -> anyhow::Result<(reqwest::StatusCode, Vec<u8>)> {
+    async fn exchange(&self, mut request: reqwest::RequestBuilder) -> anyhow::Result<Received> {
         request = match &self.credentials {
             Credentials::Bearer(token) => request.bearer_auth(token),
             Credentials::Basic(user, password) => request.basic_auth(user, Some(password)),
@@ -163,7 +190,7 @@ impl Http {
                 });
             }
         };
-        let status = response.status();
+        let (status, asks_for) = (response.status(), AsksFor::of(response.headers()));
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.context("the answer was cut off")? {
             if body.len().saturating_add(chunk.len()) > MAX_ANSWER_BYTES {
@@ -171,20 +198,26 @@ impl Http {
             }
             body.extend_from_slice(&chunk);
         }
-        Ok((status, body))
+        Ok(Received { status, asks_for, body })
     }
 
-    fn problem(&self, status: u16, reason: &str, body: &[u8]) -> HttpError {
+    fn problem(&self, status: u16, reason: &str, body: &[u8], asks_for: AsksFor) -> HttpError {
         let mut problem = problem(status, reason, body);
         if let HttpError::Status { status, message, .. } = &mut problem {
             message.push_str(match (*status, &self.credentials) {
                 (401 | 403, Credentials::Withheld) => "; a password goes only over https:// or to this machine",
                 // They were wrong, not missing.
                 (401, Credentials::Basic(..)) => "",
-                (401, _) => {
-                    "; set TIDELOG_TOKEN or --token (`tidelog token NAME` makes one with the server's secret), or --user \
-                     with a password in TIDELOG_PASSWORD"
-                }
+                (401, _) => match asks_for {
+                    AsksFor { tokens: true, passwords: false } => {
+                        "; set TIDELOG_TOKEN or --token (`tidelog token NAME` makes one with the server's secret)"
+                    }
+                    AsksFor { tokens: false, passwords: true } => "; set TIDELOG_USER (or --user) and TIDELOG_PASSWORD",
+                    _ => {
+                        "; set TIDELOG_TOKEN or --token (`tidelog token NAME` makes one with the server's secret), or --user \
+                         with a password in TIDELOG_PASSWORD"
+                    }
+                },
                 (403, Credentials::None) => {
                     "; you have not said who you are: TIDELOG_TOKEN (--token), or TIDELOG_USER (--user) and TIDELOG_PASSWORD"
                 }
@@ -329,6 +362,11 @@ pub(crate) fn table_of(answer: &Value) -> anyhow::Result<String> {
 }
 
 fn render(answer: &Answer) -> String {
+    if let [kind, plan] = answer.columns.as_slice()
+        && (kind.name.as_str(), plan.name.as_str()) == ("plan_type", "plan")
+    {
+        return plans(answer);
+    }
     let mut table = Table::new(answer.columns.iter().map(|column| column.name.clone()));
     for row in &answer.rows {
         table.row(answer.columns.iter().map(|column| row.get(&column.name).map(cell).unwrap_or_default()));
@@ -336,10 +374,21 @@ fn render(answer: &Answer) -> String {
     table.render()
 }
 
-/// A value as a cell: text without quotes, null empty, the rest as JSON.
+/// The answer of EXPLAIN: each plan has many lines.
+fn plans(answer: &Answer) -> String {
+    let mut text = String::new();
+    for row in &answer.rows {
+        let of = |name: &str| row.get(name).map(cell).unwrap_or_default();
+        text.push_str(&format!("{}\n", one_line(&of("plan_type"))));
+        text.extend(of("plan").lines().map(|line| format!("  {}\n", one_line(line))));
+    }
+    text
+}
+
+/// A value as a cell: text without quotes, the rest as JSON.
 fn cell(value: &Value) -> String {
     match value {
-        Value::Null => String::new(),
+        Value::Null => NULL.to_owned(),
         Value::String(text) => text.clone(),
         other => other.to_string(),
     }
@@ -355,7 +404,9 @@ mod tests {
             r#"{"columns":[{"name":"net","type":"UTF8"},{"name":"n","type":"BIGINT"}],"rows":[{"net":"us","n":12},{"net":null,"n":3}]}"#,
         )
         .unwrap();
-        assert_eq!(render(&answer), "net   n\nus   12\n      3\n");
+        assert_eq!(render(&answer), "net    n\nus    12\nNULL   3\n");
+        let answer = r#"{"columns":[{"name":"plan_type"},{"name":"plan"}],"rows":[{"plan_type":"logical_plan","plan":"A\n  B\u001b"}]}"#;
+        assert_eq!(render(&serde_json::from_str(answer).unwrap()), "logical_plan\n  A\n    B\\u{1b}\n");
     }
 
     #[test]
@@ -366,23 +417,32 @@ mod tests {
         assert_eq!(error.exit_code(), 4);
         let args = HttpServerArgs { url: "http://h:1".into(), token: None };
         let mut http = Http::new(&args, None).unwrap();
-        let error = http.problem(401, "Unauthorized", b"<html>");
+        let both = AsksFor::default();
+        let error = http.problem(401, "Unauthorized", b"<html>", both);
         assert!(error.to_string().starts_with("Unauthorized; set TIDELOG_TOKEN or --token"), "{error}");
+        assert!(error.to_string().contains("--user"), "{error}");
+        let mut headers = HeaderMap::new();
+        headers.append(WWW_AUTHENTICATE, "Bearer realm=\"tidelog\"".parse().unwrap());
+        let tokens = http.problem(401, "Unauthorized", b"", AsksFor::of(&headers)).to_string();
+        assert!(tokens.contains("TIDELOG_TOKEN") && !tokens.contains("--user"), "{tokens}");
+        headers.insert(WWW_AUTHENTICATE, "Basic realm=\"tidelog\", charset=\"UTF-8\"".parse().unwrap());
+        let passwords = http.problem(401, "Unauthorized", b"", AsksFor::of(&headers)).to_string();
+        assert!(passwords.contains("--user") && !passwords.contains("TIDELOG_TOKEN"), "{passwords}");
         assert_eq!(error.exit_code(), 5);
-        let error = http.problem(403, "Forbidden", br#"{"detail":"Not authorized."}"#);
+        let error = http.problem(403, "Forbidden", br#"{"detail":"Not authorized."}"#, both);
         assert!(
             error.to_string().starts_with("Not authorized; you have not said who you are: TIDELOG_TOKEN"),
             "{error}"
         );
         assert_eq!(error.exit_code(), 5);
         http.credentials = Credentials::Bearer("x".into());
-        let error = http.problem(403, "Forbidden", br#"{"detail":"Not authorized."}"#).to_string();
+        let error = http.problem(403, "Forbidden", br#"{"detail":"Not authorized."}"#, both).to_string();
         assert!(error.starts_with("Not authorized (Forbidden"), "{error}");
         http.credentials = Credentials::Basic("alice".into(), "x".into());
-        let error = http.problem(401, "Unauthorized", br#"{"detail":"Wrong user or password."}"#).to_string();
+        let error = http.problem(401, "Unauthorized", br#"{"detail":"Wrong user or password."}"#, both).to_string();
         assert!(error.starts_with("Wrong user or password (Unauthorized"), "{error}");
         http.credentials = Credentials::Withheld;
-        let error = http.problem(401, "Unauthorized", b"<html>").to_string();
+        let error = http.problem(401, "Unauthorized", b"<html>", both).to_string();
         assert!(error.starts_with("Unauthorized; a password goes only over https://"), "{error}");
     }
 
