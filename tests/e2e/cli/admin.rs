@@ -80,7 +80,8 @@ fn quotas_are_set_listed_and_removed() {
     assert_eq!(left, json!([{"for": {"user": null}, "quotas": {"consumer_byte_rate": 1000.0}}]));
     server.run(&["quota", "remove", "--for", "client-id=app", "--for", "user=alice"]).expect(0);
     server.run(&["quota", "remove", "--for", "client-id=app", "--for", "user=alice"]).expect(4);
-    server.run(&["quota", "set", "--for", "user=a", "no_such_rate=1"]).expect(1);
+    let unknown = server.run(&["quota", "set", "--for", "user=a", "no_such_rate=1"]).expect(2);
+    assert!(unknown.stderr.contains("there are producer_byte_rate, "), "{}", unknown.stderr);
     server.run(&["quota", "set", "--for", "user=a", "--for", "ip=::1", "producer_byte_rate=1"]).expect(2);
     let both = server.run(&["quota", "set", "--for", "user=a,client-id=b", "producer_byte_rate=1"]).expect(2);
     assert!(both.stderr.contains("repeat --for"), "{}", both.stderr);

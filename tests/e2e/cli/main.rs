@@ -8,6 +8,7 @@ mod connections;
 mod demo;
 mod groups;
 mod members;
+mod slips;
 mod unreadable;
 mod words;
 
@@ -216,7 +217,7 @@ fn a_server_that_cannot_start_says_why() {
     }
     let mut setting = serve("z", free, free);
     setting.args(["-s", "num.partition=3"]);
-    let refused = ends(setting).expect(1);
+    let refused = ends(setting).expect(2);
     assert!(refused.stderr.contains("num.partitions"), "the nearest known key is not named: {}", refused.stderr);
     let mut store = serve("z", free, free);
     store.args(["--object-store", "ftp://example.org/x"]);
@@ -342,7 +343,7 @@ fn a_topic_that_nobody_creates() {
     let server = Server::start(tidelog_harness::options!().set("auto.create.topics.enable", false));
     let start = Instant::now();
     let refused = server.run_with(&["produce", "misspelt", "--delivery-timeout", "1h"], b"x\n").expect(4);
-    assert!(refused.stderr.contains("topic `misspelt`"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("misspelt"), "{}", refused.stderr);
     println!("a typing error took {:?} to learn", start.elapsed());
     assert!(!refused.stderr.contains("created"), "{}", refused.stderr);
     server.run(&["consume", "misspelt"]).expect(4);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::bail;
 use clap::{Args, Subcommand};
 use serde_json::json;
-use tidelog_client::{ConfigChange, ConfigResource};
+use tidelog_client::{ClientError, ConfigChange, ConfigResource};
 use tidelog_model::NodeId;
 
 use super::connect;
@@ -93,7 +93,21 @@ async fn config(args: ConfigArgs) -> anyhow::Result<()> {
         Whose::All => (ConfigResource::Broker(None), "all brokers".to_owned()),
         Whose::One(id) => (ConfigResource::Broker(Some(id)), format!("broker {id}")),
     };
-    entries::run(&client, &args.entries, &resource, &name, |entry| entry.source != "default").await
+    let run = entries::run(&client, &args.entries, &resource, &name, |entry| entry.source != "default").await;
+    run.map_err(|error| match error.downcast::<ClientError>() {
+        Ok(error) => in_our_words(error).into(),
+        Err(error) => error,
+    })
+}
+
+/// What is no number is the empty string on the wire, and `all` on the command line.
+fn in_our_words(error: ClientError) -> ClientError {
+    match error {
+        ClientError::Kafka { error, what, message } => {
+            ClientError::Kafka { error, what, message: message.replace("or empty string", "or all") }
+        }
+        other => other,
+    }
 }
 
 async fn loggers(args: LoggersArgs) -> anyhow::Result<()> {
@@ -128,6 +142,16 @@ async fn loggers(args: LoggersArgs) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_broker_that_is_not_there_is_told_as_it_would_be_typed() {
+        let error = ClientError::Kafka {
+            error: tidelog_model::KafkaError::InvalidRequest,
+            what: "broker 7".to_owned(),
+            message: "Unexpected broker id, expected 1 or empty string, but received 7".to_owned(),
+        };
+        assert!(in_our_words(error).to_string().contains("expected 1 or all, but received 7"));
+    }
 
     #[test]
     fn brokers_have_numbers() {

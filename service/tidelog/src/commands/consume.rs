@@ -31,7 +31,7 @@ pub(crate) struct ConsumeArgs {
     #[arg(long, default_value = "beginning", value_name = "POSITION", value_parser = position, allow_hyphen_values = true)]
     from: Position,
     /// Read only this partition; may be repeated.
-    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(i32).range(0..))]
+    #[arg(short, long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(i32).range(0..))]
     partition: Vec<i32>,
     /// Stop after this many records.
     #[arg(short = 'n', long, value_name = "N")]

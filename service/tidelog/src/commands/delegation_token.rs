@@ -101,8 +101,10 @@ pub(crate) async fn run(command: TokenCommand) -> anyhow::Result<()> {
         TokenCommand::Create(args) => create(args).await,
         TokenCommand::List(args) => {
             let of = (!args.owner.is_empty()).then_some(args.owner);
-            let tokens = open(&args.kafka).await?.delegation_tokens(of.as_deref()).await?;
-            print(args.output.output, &tokens.iter().map(shown).collect::<Vec<_>>())
+            let tokens = open(&args.kafka).await?.delegation_tokens(of.as_deref()).await.map_err(with_way_out)?;
+            let tokens: Vec<Shown> = tokens.iter().map(shown).collect();
+            let nothing = || "there are no delegation tokens that you may see\n".to_owned();
+            show(args.output.output, &tokens, || if tokens.is_empty() { nothing() } else { table(&tokens) })
         }
         TokenCommand::Renew(args) => {
             let client = open(&args.kafka).await?;
@@ -118,7 +120,10 @@ pub(crate) async fn run(command: TokenCommand) -> anyhow::Result<()> {
             expired.map_err(|error| by_whom(error, &token.owner, &token.renewers))?;
             // What is left of it.
             let left = client.delegation_tokens(None).await?.into_iter().filter(|left| left.id == token.id);
-            print(args.output.output, &left.map(|left| shown(&left)).collect::<Vec<_>>())
+            let left: Vec<Shown> = left.map(|left| shown(&left)).collect();
+            show(args.output.output, &left, || {
+                if left.is_empty() { format!("ended {}\n", token.id) } else { table(&left) }
+            })
         }
     }
 }
@@ -126,7 +131,8 @@ pub(crate) async fn run(command: TokenCommand) -> anyhow::Result<()> {
 async fn create(args: CreateArgs) -> anyhow::Result<()> {
     let client = open(&args.kafka).await?;
     let max_lifetime = args.max_lifetime.map(milliseconds);
-    let token = client.create_delegation_token(args.owner.as_deref(), &args.renewer, max_lifetime).await?;
+    let created = client.create_delegation_token(args.owner.as_deref(), &args.renewer, max_lifetime).await;
+    let token = created.map_err(with_way_out)?;
     let password = STANDARD.encode(token.secret());
     let shown = Shown { password: Some(password.clone()), ..shown(&token) };
     show(args.output.output, &shown, || {
@@ -142,7 +148,8 @@ async fn open(kafka: &KafkaArgs) -> anyhow::Result<Client> {
 
 /// The token with this id, if we may see it.
 async fn find(client: &Client, id: &str) -> anyhow::Result<DelegationToken> {
-    let found = client.delegation_tokens(None).await?.into_iter().find(|token| token.id == id);
+    let tokens = client.delegation_tokens(None).await.map_err(with_way_out)?;
+    let found = tokens.into_iter().find(|token| token.id == id);
     let error = KafkaError::DelegationTokenNotFound;
     let missing = || ClientError::Kafka {
         error,
@@ -150,6 +157,22 @@ async fn find(client: &Client, id: &str) -> anyhow::Result<DelegationToken> {
         message: "there is none with this id that we may see".into(),
     };
     Ok(found.ok_or_else(missing)?)
+}
+
+/// Kafka's codes say what is not possible, not how it becomes so.
+fn with_way_out(error: ClientError) -> ClientError {
+    let ClientError::Kafka { error, what, mut message } = error else { return error };
+    match error {
+        KafkaError::DelegationTokenRequestNotAllowed => message.push_str(
+            "; they are for who has come by SASL without one, or by SSL with a certificate, to a server with delegation.token.secret.key: \
+             name such a listener with --brokers, and say who you are with --user or --tls-client-cert",
+        ),
+        KafkaError::DelegationTokenAuthDisabled => message.push_str(
+            "; start the server with delegation.token.secret.key in the table [broker] of its configuration file, and log in by SASL or SSL",
+        ),
+        _ => {}
+    }
+    ClientError::Kafka { error, what, message }
 }
 
 /// Kafka's code for somebody else's token does not say who could do it.
@@ -203,6 +226,23 @@ fn table(tokens: &[Shown]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_delegation_token_needs_is_said() {
+        let told = |error: KafkaError| {
+            let error = ClientError::Kafka {
+                error,
+                what: "it".to_owned(),
+                message: error.message().trim_end_matches('.').to_owned(),
+            };
+            with_way_out(error).to_string()
+        };
+        for error in [KafkaError::DelegationTokenRequestNotAllowed, KafkaError::DelegationTokenAuthDisabled] {
+            let told = told(error);
+            assert!(told.contains("SASL") && told.contains("delegation.token.secret.key"), "{told}");
+        }
+        assert!(!told(KafkaError::DelegationTokenExpired).contains("SASL"));
+    }
 
     #[test]
     fn whoever_cannot_end_a_token_is_told_who_can() {

@@ -4,10 +4,14 @@ use clap::Args;
 use serde::Serialize;
 use serde_json::json;
 use tidelog_client::{Client, ClientError, ConfigChange, ConfigEntry, ConfigResource};
+use tidelog_metadata::config::nearest;
+use tidelog_metadata::group_config::group_config;
+use tidelog_metadata::topic_config::topic_config;
+use tidelog_model::KafkaError;
 
 use super::parse::key_value;
 use crate::cli::{KafkaArgs, OutputArgs};
-use crate::output::{Table, show};
+use crate::output::{Table, Usage, show};
 
 /// What is to change, and what is shown.
 #[derive(Debug, Args)]
@@ -73,6 +77,7 @@ pub(crate) async fn run(
 ) -> anyhow::Result<()> {
     let changes = args.changes();
     if !changes.is_empty() {
+        known_ones(client, resource, name, &args.delete).await?;
         client.alter_configs(resource, &changes, args.dry_run).await.map_err(at_the_start)?;
         // Programs get the bare name, as from `topic alter`.
         let bare = match resource {
@@ -104,9 +109,65 @@ pub(crate) async fn run(
         let mut table = Table::new(["CONFIG", "VALUE", "SOURCE", ""]);
         for row in &rows {
             let value = row.value.unwrap_or(if row.sensitive { "(hidden)" } else { "-" });
-            table.row([row.name, value, row.source, if row.read_only { "needs a restart" } else { "" }]);
+            let inert = match resource {
+                ConfigResource::Group(_) => group_config(row.name),
+                ConfigResource::Topic(_) => topic_config(row.name),
+                ConfigResource::Broker(_) | ConfigResource::Loggers(_) => None,
+            };
+            let remark = match inert.and_then(|def| def.inert) {
+                Some(why) => format!("without effect: {why}"),
+                None if row.read_only => "needs a restart".to_owned(),
+                None => String::new(),
+            };
+            table.row([row.name, value, row.source, &remark]);
         }
         table.render()
+    })
+}
+
+/// Refuses to delete what the resource has no setting of: a server takes that, as Kafka does, and a slip of the finger would go unseen. Of
+/// brokers not every name that can be set is listed.
+pub(crate) async fn known_ones(
+    client: &Client,
+    resource: &ConfigResource,
+    whose: &str,
+    deleted: &[String],
+) -> anyhow::Result<()> {
+    if deleted.is_empty() || !matches!(resource, ConfigResource::Topic(_) | ConfigResource::Group(_)) {
+        return Ok(());
+    }
+    let listed = match client.describe_configs(resource).await {
+        Ok(listed) => listed,
+        // Whoever may change settings need not be allowed to see them.
+        Err(error) if client_may_not(&error) => return Ok(()),
+        Err(error) => return Err(error.into()),
+    };
+    let names: Vec<&str> = listed.iter().map(|entry| entry.name.as_str()).collect();
+    match deleted.iter().find_map(|name| unknown(name, &names, whose)) {
+        Some(told) => Err(Usage(told).into()),
+        None => Ok(()),
+    }
+}
+
+fn client_may_not(error: &ClientError) -> bool {
+    matches!(
+        error.kafka_error(),
+        Some(
+            KafkaError::TopicAuthorizationFailed
+                | KafkaError::GroupAuthorizationFailed
+                | KafkaError::ClusterAuthorizationFailed
+        )
+    )
+}
+
+/// What is said of a name that is not listed. One of ours is shown only where it is set.
+fn unknown(name: &str, listed: &[&str], whose: &str) -> Option<String> {
+    if listed.contains(&name) || topic_config(name).is_some() {
+        return None;
+    }
+    Some(match nearest(name, listed.iter().copied()) {
+        Some(near) => format!("{whose} has no setting {name}; did you mean {near}?"),
+        None => format!("{whose} has no setting {name}; --defaults shows all that it has"),
     })
 }
 
@@ -126,9 +187,20 @@ fn at_the_start(error: ClientError) -> ClientError {
 
 #[cfg(test)]
 mod tests {
-    use tidelog_model::KafkaError;
-
     use super::*;
+
+    #[test]
+    fn a_name_that_is_no_setting_cannot_be_deleted() {
+        let told = |name: &str| unknown(name, &["retention.ms", "kept.from.another.version"], "topic t");
+        assert_eq!(
+            told("retention.mss").as_deref(),
+            Some("topic t has no setting retention.mss; did you mean retention.ms?")
+        );
+        assert!(told("zzz").is_some_and(|told| told.contains("--defaults")));
+        for known in ["retention.ms", "kept.from.another.version", "internal.segment.bytes"] {
+            assert_eq!(told(known), None, "{known}");
+        }
+    }
 
     #[test]
     fn who_cannot_change_a_setting_now_is_told_where_it_is_given() {

@@ -235,7 +235,7 @@ fn show_members(args: &DescribeArgs, group: &GroupDescription) -> anyhow::Result
             let parts = dash(&parts.join(" "));
             table.row([&member.id, &instance, &member.client_id, &member.host, &member.kind.to_owned(), &parts]);
         }
-        table.render()
+        table.render_or(&format!("group {} has no members\n", group.group))
     })
 }
 
@@ -337,6 +337,17 @@ async fn config(args: ConfigArgs) -> anyhow::Result<()> {
     entries::run(&client, &args.entries, &resource, &name, |entry| entry.source == "group").await
 }
 
+/// A group that is in use is told with the way out.
+fn with_members(error: ClientError) -> ClientError {
+    match error {
+        ClientError::Kafka { error: error @ KafkaError::NonEmptyGroup, what, message } => {
+            let message = format!("{message}; stop its members first (`tidelog group describe` names them)");
+            ClientError::Kafka { error, what, message }
+        }
+        other => other,
+    }
+}
+
 async fn delete(args: DeleteArgs) -> anyhow::Result<()> {
     let client = connect(&args.kafka, "tidelog-group").await?;
     let (mut done, mut failed) = (Vec::new(), None);
@@ -344,7 +355,7 @@ async fn delete(args: DeleteArgs) -> anyhow::Result<()> {
         match client.delete_group(name).await {
             Ok(()) => done.push(name),
             Err(error) if args.if_exists && error.kafka_error() == Some(KafkaError::GroupIdNotFound) => {}
-            Err(error) => failed = Some(topic::report(failed, error)),
+            Err(error) => failed = Some(topic::report(failed, with_members(error))),
         }
     }
     let deleted: Vec<_> = done.iter().map(|name| json!({ "group": name, "deleted": true })).collect();

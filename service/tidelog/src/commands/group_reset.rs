@@ -20,7 +20,7 @@ pub(crate) struct ResetArgs {
     #[arg(value_name = "GROUP")]
     group: String,
     /// A topic, or some of its partitions as `orders:0,3`; may be repeated.
-    #[arg(short, long, value_name = "TOPIC[:N,...]", required_unless_present = "all_topics", value_parser = selection)]
+    #[arg(short, long, value_name = "TOPIC[:N,...]", value_parser = selection)]
     topic: Vec<Selection>,
     /// Every partition of which the group has a position.
     #[arg(long, conflicts_with = "topic")]
@@ -49,7 +49,7 @@ struct TargetArgs {
     #[arg(long)]
     to_current: bool,
     /// To this offset, or as near as the partition reaches.
-    #[arg(long, value_name = "OFFSET", value_parser = clap::value_parser!(i64).range(0..))]
+    #[arg(long, value_name = "OFFSET", allow_negative_numbers = true, value_parser = clap::value_parser!(i64).range(0..))]
     to_offset: Option<i64>,
     /// By this many records, back if negative.
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
@@ -140,6 +140,11 @@ struct Row {
 }
 
 pub(crate) async fn reset(args: ResetArgs) -> anyhow::Result<()> {
+    if args.topic.is_empty() && !args.all_topics {
+        bail!(Usage(
+            "say what is to move: --topic TOPIC, --topic TOPIC:0,3 for some of its partitions, or --all-topics".into()
+        ));
+    }
     let target = args.target.target()?;
     let client = connect(&args.kafka, "tidelog-group").await?;
     match client.describe_group(&args.group).await {

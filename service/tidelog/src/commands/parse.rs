@@ -48,16 +48,19 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     Duration::try_from_secs_f64(number * seconds).map_err(|_| error())
 }
 
-/// A size in bytes: `100`, `16k`, `1MiB` (powers of 1024).
+/// A size in bytes: `100`, `16k`, `1MiB` (powers of 1024), `1MB` (of 1000).
 pub(crate) fn size(text: &str) -> Result<usize, String> {
-    let error = || "expected a size such as 100, 16k or 1MiB".to_owned();
+    let error = || "expected a size such as 100, 16k, 1MiB (powers of 1024) or 1MB (of 1000)".to_owned();
     let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at_checked(split).ok_or_else(error)?;
     let unit: usize = match unit.to_ascii_lowercase().as_str() {
         "" | "b" => 1,
-        "k" | "kb" | "kib" => 1024,
-        "m" | "mb" | "mib" => 1024 * 1024,
-        "g" | "gb" | "gib" => 1024 * 1024 * 1024,
+        "k" | "kib" => 1024,
+        "m" | "mib" => 1024 * 1024,
+        "g" | "gib" => 1024 * 1024 * 1024,
+        "kb" => 1000,
+        "mb" => 1000 * 1000,
+        "gb" => 1000 * 1000 * 1000,
         _ => return Err(error()),
     };
     number.parse::<usize>().ok().and_then(|number| number.checked_mul(unit)).ok_or_else(error)
@@ -145,6 +148,7 @@ mod tests {
             assert!(duration(bad).is_err(), "{bad}");
         }
         assert_eq!((size("100"), size("16k"), size("1MiB")), (Ok(100), Ok(16_384), Ok(1_048_576)));
+        assert_eq!((size("2kB"), size("10MB"), size("1gb")), (Ok(2_000), Ok(10_000_000), Ok(1_000_000_000)));
         for bad in ["", "k", "-1", "1.5k", "1t", "99999999999999999999", "9999999999999g"] {
             assert!(size(bad).is_err(), "{bad}");
         }

@@ -77,7 +77,7 @@ pub(crate) struct ProduceArgs {
     #[arg(long, value_name = "TEXT")]
     null_marker: Option<String>,
     /// Send to this partition [default: by key; without a key one partition per batch]
-    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(i32).range(0..))]
+    #[arg(short, long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(i32).range(0..))]
     partition: Option<i32>,
     /// Whose confirmation a record waits for.
     #[arg(long, value_enum, default_value = "all")]
@@ -153,6 +153,13 @@ pub(crate) async fn run(args: ProduceArgs) -> anyhow::Result<()> {
     }
     drop(producer);
     tally.finish().await?;
+    // Looking for the topic has made it, whether a record was stored or not.
+    if tally.sent > 0
+        && let Some(topic) = tally.created.take()
+        && client.refresh_topic(&topic, false).await.is_ok()
+    {
+        note(&format!("topic {topic} did not exist and was created"));
+    }
     match (tally.sent, &tally.created, &result) {
         (0, Some(topic), Ok(())) => {
             note(&format!("nothing was sent: no input; {topic} does not exist and was not made"))
@@ -199,8 +206,9 @@ async fn send_all(
                 let due = Duration::from_secs_f64(tally.sent as f64 / f64::from(rate));
                 tokio::time::sleep_until(start + due).await;
             }
-            let delivery = producer.send(&args.topic, args.record(line, tally.sent + 1)?).await?;
-            tally.add(delivery).await?;
+            let record = args.record(line, tally.sent + 1)?;
+            tally.sent += 1;
+            tally.add(producer.send(&args.topic, record).await?).await?;
             if tally.gave_up {
                 break;
             }
@@ -276,7 +284,6 @@ struct Tally {
 
 impl Tally {
     async fn add(&mut self, delivery: Delivery) -> anyhow::Result<()> {
-        self.sent += 1;
         self.open.push_back(delivery);
         self.settle_known().await
     }

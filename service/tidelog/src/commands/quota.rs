@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 use serde_json::json;
 use tidelog_client::{ClientError, EntityQuotas, QuotaEntity};
+use tidelog_metadata::config::nearest;
 use tidelog_model::{KafkaError, QuotaKind};
 
 use super::connect;
@@ -43,7 +44,7 @@ struct WhoArgs {
 struct SetArgs {
     #[command(flatten)]
     who: WhoArgs,
-    /// The quotas: producer_byte_rate and consumer_byte_rate (bytes per second; 10MiB too), request_percentage (of one thread's
+    /// The quotas: producer_byte_rate and consumer_byte_rate (bytes per second; 10MiB and 10MB too, powers of 1024 and of 1000), request_percentage (of one thread's
     /// time), controller_mutation_rate (partitions per second), connection_creation_rate (of an address, per second).
     #[arg(required = true, value_name = "QUOTA=VALUE", value_parser = limit)]
     quotas: Vec<(String, f64)>,
@@ -71,7 +72,7 @@ struct RemoveArgs {
     #[command(flatten)]
     who: WhoArgs,
     /// Which quotas [default: all they have]
-    #[arg(value_name = "QUOTA")]
+    #[arg(value_name = "QUOTA", value_parser = known)]
     quotas: Vec<String>,
     /// Only check whether that is possible.
     #[arg(long)]
@@ -97,10 +98,23 @@ fn part(text: &str) -> Result<(String, Option<String>), String> {
     Ok((kind, (name != "*").then_some(name)))
 }
 
+/// The name of a quota that there is.
+fn known(name: &str) -> Result<String, String> {
+    let names = || QuotaKind::ALL.iter().map(|kind| kind.name());
+    if names().any(|known| known == name) {
+        return Ok(name.to_owned());
+    }
+    Err(match nearest(name, names()) {
+        Some(near) => format!("there is no quota {name:?}; did you mean {near}?"),
+        None => format!("there is no quota {name:?}; there are {}", names().collect::<Vec<_>>().join(", ")),
+    })
+}
+
 /// `request_percentage=12.5`, `producer_byte_rate=10MiB`.
 fn limit(text: &str) -> Result<(String, f64), String> {
     let (name, value) = key_value(text)?;
-    let bytes = matches!(QuotaKind::from_name(&name), Some(QuotaKind::ProducerByteRate | QuotaKind::ConsumerByteRate));
+    let kind = QuotaKind::from_name(&known(&name)?);
+    let bytes = matches!(kind, Some(QuotaKind::ProducerByteRate | QuotaKind::ConsumerByteRate));
     let number = value.trim().parse::<f64>().ok().filter(|number| number.is_finite());
     // A rate of bytes beyond 2^53 is no limit to anything.
     let number = number.or_else(|| if bytes { size(&value).ok().map(|size| size as f64) } else { None });
@@ -219,7 +233,7 @@ fn print(output: &OutputArgs, found: &[EntityQuotas]) -> anyhow::Result<()> {
                 table.row([for_people(&has.entity), name.clone(), value.to_string()]);
             }
         }
-        table.render()
+        table.render_or("there are no quotas\n")
     })
 }
 
@@ -254,8 +268,10 @@ mod tests {
     fn limits_are_numbers_and_those_of_bytes_may_have_a_unit() {
         assert_eq!(limit("request_percentage=12.5"), Ok(("request_percentage".into(), 12.5)));
         assert_eq!(limit("producer_byte_rate=10MiB"), Ok(("producer_byte_rate".into(), 10_485_760.0)));
-        // Whether the name is known is for the server to say.
-        assert_eq!(limit("no_such=1"), Ok(("no_such".into(), 1.0)));
+        assert_eq!(limit("consumer_byte_rate=10MB"), Ok(("consumer_byte_rate".into(), 10_000_000.0)));
+        let told = limit("producer_byte_rat=10MiB").unwrap_err();
+        assert!(told.contains("did you mean producer_byte_rate?"), "{told}");
+        assert!(limit("no_such=1").unwrap_err().contains("there are producer_byte_rate, "));
         for bad in ["request_percentage=1k", "producer_byte_rate=", "producer_byte_rate=inf", "x"] {
             assert!(limit(bad).is_err(), "{bad}");
         }

@@ -30,7 +30,7 @@ struct DeleteArgs {
     /// Name of the topic.
     topic: String,
     /// Delete in this partition only; may be repeated.
-    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(i32).range(0..))]
+    #[arg(short, long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(i32).range(0..))]
     partition: Vec<i32>,
     #[command(flatten)]
     before: BeforeArgs,
@@ -47,7 +47,7 @@ struct DeleteArgs {
 #[group(required = true, multiple = false)]
 struct BeforeArgs {
     /// Everything before this offset; END is the end of each partition.
-    #[arg(long, value_name = "OFFSET", value_parser = offset)]
+    #[arg(long, value_name = "OFFSET", allow_negative_numbers = true, value_parser = offset)]
     before_offset: Option<Before>,
     /// Everything before the first record with this time or a later one, as 2026-11-21T10:00:00Z.
     #[arg(long, value_name = "TIME", value_parser = time)]

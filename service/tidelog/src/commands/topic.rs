@@ -345,14 +345,17 @@ impl Described {
 
 async fn alter(args: AlterArgs) -> anyhow::Result<()> {
     let set = args.config.into_iter().map(|(key, value)| ConfigChange::Set(key, value));
-    let changes: Vec<ConfigChange> = set.chain(args.delete_config.into_iter().map(ConfigChange::Delete)).collect();
+    let delete = args.delete_config.iter().cloned().map(ConfigChange::Delete);
+    let changes: Vec<ConfigChange> = set.chain(delete).collect();
     if changes.is_empty() && args.partitions.is_none() {
         bail!(Usage("nothing to change: give --partitions, --config or --delete-config".into()));
     }
     let client = connect(&args.kafka, "tidelog-topic").await?;
     // Configuration first: it can be refused without having changed anything.
     if !changes.is_empty() {
-        client.alter_configs(&ConfigResource::Topic(args.name.clone()), &changes, args.dry_run).await?;
+        let resource = ConfigResource::Topic(args.name.clone());
+        entries::known_ones(&client, &resource, &format!("topic {}", args.name), &args.delete_config).await?;
+        client.alter_configs(&resource, &changes, args.dry_run).await?;
     }
     if let Some(total) = args.partitions {
         client.create_partitions(&args.name, total, args.dry_run).await?;

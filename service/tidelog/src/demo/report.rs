@@ -59,7 +59,7 @@ impl Report {
                 figures.push(format!("{requests} store requests"));
             }
             self.say(&format!(
-                "{:<9} {:<44} {:<48} {:>6} ms",
+                "{:<9} {:<49} {:<48} {:>6} ms",
                 stage.stage,
                 stage.what,
                 figures.join(", "),

@@ -85,12 +85,12 @@ pub(crate) async fn run(args: AclArgs) -> anyhow::Result<()> {
         AclCommand::Add(args) => {
             let rules = args.rule.rules(args.resource_pattern_type)?;
             connect(&args.kafka, "tidelog-acl").await?.create_acls(&rules).await.map_err(explained)?;
-            print(args.output.output, &rules)
+            print(args.output.output, &rules, "")
         }
         AclCommand::List(args) => {
             let client = connect(&args.kafka, "tidelog-acl").await?;
             let queries = args.rule.queries(&args.principal, args.resource_pattern_type)?;
-            print(args.output.output, &found(&client, &queries).await?)
+            print(args.output.output, &found(&client, &queries).await?, "no access rule fits\n")
         }
         AclCommand::Remove(RemoveArgs { which: args, dry_run }) => {
             let WhichArgs { rule, principal, .. } = &args;
@@ -119,7 +119,7 @@ pub(crate) async fn run(args: AclArgs) -> anyhow::Result<()> {
                     )),
                 }
             }
-            print(args.output.output, &rules)
+            print(args.output.output, &rules, "")
         }
     }
 }
@@ -144,7 +144,8 @@ struct Shown<'a> {
     host: &'a str,
 }
 
-fn print(format: Format, rules: &[AclBinding]) -> anyhow::Result<()> {
+/// The rules, or for people `nothing` if there are none.
+fn print(format: Format, rules: &[AclBinding], nothing: &str) -> anyhow::Result<()> {
     let shown: Vec<Shown<'_>> = rules
         .iter()
         .map(|rule| Shown {
@@ -170,6 +171,6 @@ fn print(format: Format, rules: &[AclBinding]) -> anyhow::Result<()> {
                 rule.host,
             ]);
         }
-        table.render()
+        table.render_or(nothing)
     })
 }

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use anyhow::bail;
 use clap::{Args, ValueEnum};
 use tidelog_client::{AclPattern, AclQuery};
+use tidelog_metadata::config::nearest;
 use tidelog_model::{AclBinding, AclOperation, Operation, PatternType, Permission, ResourceType};
 
 use crate::output::Usage;
@@ -98,7 +99,16 @@ fn operation(text: &str) -> Result<AclOperation, String> {
     let plain = name.replace('_', "");
     let known = std::iter::once(AclOperation::All).chain(Operation::ALL.iter().copied().map(AclOperation::Only));
     let mut known = known.filter(|known| known.name() == name || known.name().replace('_', "") == plain);
-    known.next().ok_or_else(|| format!("{text:?} is no operation"))
+    known.next().ok_or_else(|| {
+        let all: Vec<String> = std::iter::once(AclOperation::All)
+            .chain(Operation::ALL.iter().copied().map(AclOperation::Only))
+            .map(|operation| for_people(operation.name()))
+            .collect();
+        match nearest(&for_people(text.trim()), all.iter().map(String::as_str)) {
+            Some(near) => format!("{text:?} is no operation; did you mean {near}?"),
+            None => format!("{text:?} is no operation; there are {}", all.join(", ")),
+        }
+    })
 }
 
 /// `TRANSACTIONAL_ID` as the command line writes it.

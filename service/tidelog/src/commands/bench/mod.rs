@@ -28,6 +28,9 @@ pub(crate) struct BenchArgs {
 #[derive(Debug, Subcommand)]
 enum BenchCommand {
     /// Send records as fast as they are accepted, or at a fixed rate.
+    ///
+    /// The topic stays with all that was sent, which may be many GiB: `tidelog topic delete tidelog-bench` gives the room back, and
+    /// `--config retention.bytes=1073741824` bounds a new one.
     Produce(produce::ProduceBenchArgs),
     /// Read records from the beginning as fast as they come.
     Fetch(fetch::FetchBenchArgs),

@@ -13,8 +13,8 @@ use tidelog_record::Record;
 
 use super::files::{self, Line};
 use crate::cli::{Format, OutputArgs};
-use crate::commands::record_line::{LineFormat, write_json};
-use crate::output::{counted, existing, note};
+use crate::commands::record_line::write_json;
+use crate::output::{counted, existing, note, one_line, time_for_people};
 
 #[derive(Debug, Args)]
 pub(crate) struct DumpArgs {
@@ -28,16 +28,20 @@ pub(crate) struct DumpArgs {
     output: OutputArgs,
 }
 
-/// How records look for people.
-const RECORD: &str = "    %o  %T  %k  %s\\n";
+/// A key or value for people: text as it is, but what would move the cursor; bytes that are none as escapes; `-` for null.
+fn for_people(bytes: Option<&[u8]>) -> String {
+    match bytes.map(std::str::from_utf8) {
+        None => "-".to_owned(),
+        Some(Ok(text)) => one_line(text),
+        Some(Err(_)) => bytes.unwrap_or_default().escape_ascii().to_string(),
+    }
+}
 
 pub(super) fn run(args: &DumpArgs) -> anyhow::Result<()> {
-    let format = LineFormat::parse(RECORD).map_err(anyhow::Error::msg)?;
     let mut out = Output {
         out: BufWriter::new(io::stdout().lock()),
         json: args.output.output == Format::Json,
         records: args.records,
-        format,
         buffer: Vec::new(),
         known: 0,
         damaged: 0,
@@ -73,7 +77,6 @@ struct Output<W> {
     out: W,
     json: bool,
     records: bool,
-    format: LineFormat,
     buffer: Vec<u8>,
     /// Files that were looked into.
     known: u64,
@@ -149,7 +152,11 @@ impl<W: Write> Output<W> {
         self.buffer.clear();
         match self.json {
             true => write_json(&mut self.buffer, topic, partition, record)?,
-            false => self.format.write(&mut self.buffer, topic, partition, record),
+            false => {
+                let (key, value) = (for_people(record.key.as_deref()), for_people(record.value.as_deref()));
+                let time = time_for_people(record.timestamp.get());
+                writeln!(self.buffer, "    {}  {time}  {key}  {value}", record.offset)?;
+            }
         }
         self.out.write_all(&self.buffer)
     }
