@@ -98,14 +98,16 @@ pub(crate) async fn run(args: DemoArgs) -> Result<()> {
 async fn show(server: &Running, report: &mut Report, args: &DemoArgs, started: Instant) -> Result<()> {
     let taken = |wanted: u16, got: SocketAddr| match got.port() == wanted {
         true => String::new(),
-        false => format!("{:<9} port {wanted} is taken", ""),
+        false => format!(" ({wanted} is taken)"),
     };
-    let what = format!("Kafka on {}, HTTP on {}", server.kafka, server.http);
+    let what = format!(
+        "Kafka on {}{}, HTTP on {}{}",
+        server.kafka,
+        taken(KAFKA_PORT, server.kafka),
+        server.http,
+        taken(HTTP_PORT, server.http)
+    );
     report.stage(started.elapsed(), Stage { stage: "start", what, ..Stage::default() })?;
-    for line in [taken(KAFKA_PORT, server.kafka), taken(HTTP_PORT, server.http)].iter().filter(|line| !line.is_empty())
-    {
-        report.say(line)?;
-    }
     let answers = stages(server, report).await?;
     finish(server, report, &answers, args.output.output, args.exit)
 }

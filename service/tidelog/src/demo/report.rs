@@ -58,13 +58,12 @@ impl Report {
             if let Some(requests) = stage.store_requests {
                 figures.push(format!("{requests} store requests"));
             }
-            self.say(&format!(
-                "{:<9} {:<49} {:<48} {:>6} ms",
-                stage.stage,
-                stage.what,
-                figures.join(", "),
-                stage.milliseconds
-            ))?;
+            // What has no figures may be as long as both columns.
+            let middle = match figures.is_empty() {
+                true => format!("{:<98}", stage.what),
+                false => format!("{:<49} {:<48}", stage.what, figures.join(", ")),
+            };
+            self.say(&format!("{:<9} {middle} {:>6} ms", stage.stage, stage.milliseconds))?;
         }
         self.stages.push(stage);
         Ok(())
