@@ -74,12 +74,6 @@ impl Transactional {
         self.inner.send(record).map_err(|(error, _)| error)
     }
 
-    /// The same with a key.
-    pub(crate) fn send_keyed(&self, topic: &str, partition: i32, key: &str, value: &str) -> KafkaResult<()> {
-        let record = BaseRecord::<str, str>::to(topic).partition(partition).key(key).payload(value);
-        self.inner.send(record).map_err(|(error, _)| error)
-    }
-
     /// Makes a position of the group in partition 0 part of the open transaction.
     pub(crate) fn send_position(&self, consumer: &BaseConsumer, topic: &str, offset: i64) -> KafkaResult<()> {
         let mut offsets = TopicPartitionList::new();

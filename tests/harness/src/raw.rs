@@ -23,11 +23,16 @@ pub struct Raw {
 impl Raw {
     /// Connects.
     pub fn connect(address: &str) -> Self {
-        let stream = TcpStream::connect(address).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.set_write_timeout(Some(PATIENCE)).unwrap();
-        stream.set_nodelay(true).unwrap();
-        Raw { stream, next: 1 }
+        Self::try_connect(address).unwrap()
+    }
+
+    /// Connects, if somebody listens.
+    pub fn try_connect(address: &str) -> io::Result<Self> {
+        let stream = TcpStream::connect(address)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(PATIENCE))?;
+        stream.set_nodelay(true)?;
+        Ok(Raw { stream, next: 1 })
     }
 
     /// The correlation id of the next request.
@@ -61,6 +66,14 @@ impl Raw {
         let (answered, response) = self.response::<R>(version);
         assert_eq!(answered, id, "correlation id");
         response
+    }
+
+    /// Sends a request and reads its answer; `None` if the connection ends instead.
+    pub fn try_call<R: Request>(&mut self, version: i16, request: &R) -> Option<R::Response> {
+        let id = self.request(version, request);
+        let (answered, response) = read_response::<R>(self.frame().ok()??, version).unwrap();
+        assert_eq!(answered, id, "correlation id");
+        Some(response)
     }
 
     /// Reads the answer to a request of this kind, with its correlation id.
