@@ -102,18 +102,22 @@ pub(crate) fn write_through(
         })
     };
     let writers: Vec<_> = courses.iter().enumerate().map(start).collect();
+    let reaches = |writer: usize, steps: usize| {
+        assert!(!writers[writer].is_finished(), "writer {writer} has failed");
+        courses[writer].steps() >= steps
+    };
     for kill in 1..=kills {
         // A random number of one writer's steps is a random moment of its transaction. One of all writers' would be the quickest one's.
         let writer = random.random_range(0..WRITERS);
         let goal = courses[writer].steps() + random.random_range(3..40);
         let what = format!("steps of writer {writer} before kill {kill}");
-        wait_until(|| courses[writer].steps() >= goal, PROGRESS, &what);
+        wait_until(|| reaches(writer, goal), PROGRESS, &what);
         server.kill();
         server.start_again();
     }
     for (writer, course) in courses.iter().enumerate() {
         let goal = course.steps() + 15;
-        wait_until(|| course.steps() >= goal, PROGRESS, &format!("steps of writer {writer} after the last kill"));
+        wait_until(|| reaches(writer, goal), PROGRESS, &format!("steps of writer {writer} after the last kill"));
     }
     courses.iter().for_each(|course| course.stop.store(true, Ordering::SeqCst));
     writers.into_iter().flat_map(|writer| writer.join().unwrap()).collect()

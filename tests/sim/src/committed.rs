@@ -13,8 +13,12 @@ use crate::ledger::{content, read_batches};
 
 /// The contents of all batches that may be seen. Everything in the log must be below the high watermark.
 pub(crate) fn visible(view: &LogView, offsets: &Offsets) -> Result<BTreeSet<Bytes>, String> {
-    let batches = read_batches(view)?;
-    let (expected, stable) = by_markers(&batches, offsets.high_watermark)?;
+    visible_of(&read_batches(view)?, view, offsets)
+}
+
+/// The same of a log whose `batches` have been read.
+pub(crate) fn visible_of(batches: &[Batch], view: &LogView, offsets: &Offsets) -> Result<BTreeSet<Bytes>, String> {
+    let (expected, stable) = by_markers(batches, offsets.high_watermark)?;
     // A transaction that began below the log start holds everything back, though its first records are gone.
     if offsets.last_stable != stable && offsets.last_stable != offsets.log_start {
         return Err(format!("the last stable offset is {}, the markers say {stable}", offsets.last_stable));

@@ -1,5 +1,6 @@
-//! One simulated life of two coordinators, of groups and of transactions, each on a partition of its own on one disk, driven as the broker's
-//! shell drives them: decide, append as one batch, replay, and let the answers go once what they depend on is flushed.
+//! One simulated life of two coordinators, of groups and of transactions, and of two partitions that transactions write to, each with a log of its
+//! own on one disk, driven as the broker's shell drives them: decide, append as one batch, replay, and let the answers go once what they depend
+//! on is flushed. The seed says which producers follow KIP-98 and which KIP-890.
 //!
 //! Processes stop, crash, die in the middle of a call, and the power goes. After every start:
 //!
@@ -7,12 +8,16 @@
 //! - no epoch of a group that a member has heard of is forgotten, and no partition is two members';
 //! - what EndTxn has answered stands, and what was added to an open transaction is still part of it;
 //! - no transaction is torn: whatever markers go out for it, before and after, say the same;
-//! - no position of a committed transaction is lost, and none of another is ever shown.
+//! - no position of a committed transaction is lost, and none of another is ever shown;
+//! - no committed transaction is partial, no record of another is seen, and readers wait for none that has ended.
 //!
-//! Both logs are compacted meanwhile, tombstones and markers go: nothing that a replay tells changes.
+//! The coordinators' logs are compacted meanwhile, tombstones and markers go: nothing that a replay tells changes.
 
+mod client;
+mod data;
 mod groups;
 mod positions;
+mod records;
 mod seat;
 mod transactions;
 
@@ -24,12 +29,13 @@ use tidelog_log::Disk;
 use tidelog_log::sim::{SimDisk, SimRandom};
 use tidelog_model::{Now, Timestamp};
 
+use self::data::Places;
 use self::groups::Groups;
 use self::transactions::Transactions;
 use crate::mortal::MortalDisk;
 
 /// Steps of one life.
-const STEPS: usize = 280;
+const STEPS: usize = 220;
 
 /// Rounds in which everything must come to rest once nothing goes wrong any more.
 const ROUNDS_TO_REST: usize = 400;
@@ -52,6 +58,8 @@ pub struct CoordinatorReport {
     pub markers: usize,
     /// Positions that were stored as part of a transaction.
     pub positions: usize,
+    /// Batches of records whose append was acknowledged.
+    pub batches: usize,
     /// Compactions that removed something.
     pub compactions: usize,
     /// Processes that ended, in any way.
@@ -71,6 +79,7 @@ impl CoordinatorReport {
             (&mut self.ends, other.ends),
             (&mut self.markers, other.markers),
             (&mut self.positions, other.positions),
+            (&mut self.batches, other.batches),
             (&mut self.compactions, other.compactions),
             (&mut self.restarts, other.restarts),
             (&mut self.power_cuts, other.power_cuts),
@@ -87,8 +96,10 @@ impl CoordinatorReport {
 pub enum Flaw {
     /// Nothing.
     None,
-    /// Answers leave before what they depend on is flushed.
+    /// A coordinator's answers leave before what they depend on is flushed.
     AnswersEarly,
+    /// A partition answers to a marker before it is flushed.
+    MarkedEarly,
     /// A load takes the abort of a transaction for its commit.
     CommitsAborted,
     /// A load passes over the commits of transactions.
@@ -119,12 +130,13 @@ impl World {
         let disk = SimDisk::new(seed);
         let made = disk.create_dir(Path::new("data")).and_then(|()| disk.flush_dir(Path::new("")));
         made.map_err(|error| format!("the data directory: {error}"))?;
+        let places = Places::new()?;
         let mut world = World {
             process: MortalDisk::new(&disk, seed),
             disk,
             random: SimRandom::new(seed ^ 0x636f_6f72),
-            groups: Groups::new(flaw)?,
-            transactions: Transactions::new(flaw)?,
+            groups: Groups::new(places.group.clone(), flaw)?,
+            transactions: Transactions::new(places, seed, flaw),
             time: Duration::ZERO,
             started: Duration::ZERO,
             report: CoordinatorReport::default(),
@@ -155,12 +167,16 @@ impl World {
         self.time += Duration::from_millis(self.random.below(60));
         let now = self.now();
         match self.random.below(100) {
-            0..25 => self.groups.act(&mut self.random, now, &mut self.report),
-            25..52 => self.transactions.act(&mut self.random, now, &mut self.groups, &mut self.report),
-            52..84 => self.flush(),
-            84..88 => self.groups.tidy(&mut self.random, now, &mut self.report)?,
-            88..92 => self.transactions.tidy(&mut self.random, now, &mut self.report)?,
-            92..95 => {
+            0..20 => self.groups.act(&mut self.random, now, &mut self.report),
+            20..52 => {
+                for _ in 0..=self.random.below(4) {
+                    self.transactions.act(&mut self.random, now, &mut self.groups, &mut self.report)?;
+                }
+            }
+            52..86 => self.flush(),
+            86..90 => self.groups.tidy(&mut self.random, now, &mut self.report)?,
+            90..94 => self.transactions.tidy(&mut self.random, now, &mut self.report)?,
+            94..97 => {
                 self.process.die_after(self.random.below(12));
             }
             _ => {
@@ -178,13 +194,17 @@ impl World {
         Ok(())
     }
 
+    /// Each log is flushed for itself: one may have all that depends on what another lacks.
     fn flush(&mut self) {
-        let steps = if self.random.chance(50) { 1 } else { 4 };
-        for _ in 0..steps {
-            if self.random.chance(50) {
-                self.groups.flush();
-            } else {
-                self.transactions.flush();
+        for _ in 0..=self.random.below(3) {
+            let steps = if self.random.chance(20) { 1 } else { 4 };
+            let log = self.random.below(4);
+            for _ in 0..steps {
+                match log {
+                    0 => self.groups.flush(),
+                    1 => self.transactions.flush(),
+                    log => self.transactions.flush_data(log as usize - 2),
+                }
             }
         }
     }
@@ -203,9 +223,9 @@ impl World {
     fn hear_all(&mut self) -> Result<(), String> {
         let now = self.now();
         for heard in self.groups.hear(&mut self.report)? {
-            self.transactions.hear_group(heard, now, &mut self.report)?;
+            self.transactions.hear_partition(heard, now, &mut self.report)?;
         }
-        self.transactions.hear(&mut self.report)?;
+        self.transactions.hear(now, &mut self.report)?;
         self.groups.check_transactional(self.transactions.ends(), false)
     }
 
@@ -236,7 +256,7 @@ impl World {
         self.groups.check_transactional(self.transactions.ends(), false)
     }
 
-    /// Nothing goes wrong any more: everybody is answered, and every decided transaction has all its markers.
+    /// Nothing goes wrong any more: everybody is answered, ends its transaction, and every one has all its markers.
     fn rest(&mut self) -> Result<(), String> {
         // A new process asks the partitions anew, at once.
         self.end(1)?;
@@ -244,9 +264,10 @@ impl World {
         for round in 0..ROUNDS_TO_REST {
             self.time += Duration::from_millis(50);
             let now = self.now();
-            self.transactions.come_to_rest(now, &mut self.groups, &mut self.report);
+            self.transactions.come_to_rest(&mut self.random, now, &mut self.groups, &mut self.report)?;
             (0..4).for_each(|_| self.groups.flush());
             (0..4).for_each(|_| self.transactions.flush());
+            (0..8).for_each(|step| self.transactions.flush_data(step % 2));
             self.hear()?;
             if round >= LEAST_ROUNDS && self.groups.is_quiet() && self.transactions.is_quiet() {
                 break;
@@ -254,7 +275,7 @@ impl World {
         }
         self.end(2)?;
         self.start()?;
-        self.transactions.check_markers()?;
+        self.transactions.check_whole()?;
         self.groups.check_transactional(self.transactions.ends(), true)
     }
 }

@@ -15,6 +15,7 @@ fn no_promise_of_a_coordinator_is_broken() {
         ends,
         markers,
         positions,
+        batches,
         compactions,
         restarts,
         power_cuts,
@@ -27,6 +28,7 @@ fn no_promise_of_a_coordinator_is_broken() {
         ("ends", ends, 2),
         ("markers", markers, 2),
         ("positions in transactions", positions, 1),
+        ("batches in transactions", batches, 2),
         ("compactions", compactions, 2),
         ("restarts", restarts, 5),
         ("power cuts", power_cuts, 2),
@@ -53,6 +55,12 @@ fn found_out(flaw: Flaw, lives: u64) -> usize {
 fn answering_before_the_flush_is_found_out() {
     let found = found_out(Flaw::AnswersEarly, 20);
     assert!(found >= 15, "only {found} of 20 lives lost something");
+}
+
+#[test]
+fn answering_to_a_marker_before_its_flush_is_found_out() {
+    let found = found_out(Flaw::MarkedEarly, 40);
+    assert!(found >= 4, "only {found} of 40 lives lost the end of a transaction");
 }
 
 #[test]

@@ -9,10 +9,14 @@ use tidelog_coordinator::transaction::{Producer, TransactionMarkers};
 use tidelog_coordinator::{CoordinatorRecord, GroupShard, Outcome, Replayed, ReplyToken};
 use tidelog_log::Disk;
 use tidelog_log::sim::SimRandom;
-use tidelog_model::{KafkaError, LeaderEpoch, Now, Offset, PartitionIndex, ProducerId, TopicId, TopicName};
-use tidelog_partition::Guard;
-use tidelog_record::MarkerKind;
+use tidelog_model::{
+    KafkaError, LeaderEpoch, Now, Offset, PartitionIndex, ProducerId, TopicId, TopicName, TopicPartition,
+};
+use tidelog_partition::{Guard, Question};
+use tidelog_record::EndTransactionMarker;
 
+use super::client::Transaction;
+use super::data::{Heard, version};
 use super::positions::{self, Positions, Sent};
 use super::seat::{Loads, Seat};
 use super::transactions::End;
@@ -37,16 +41,8 @@ enum Leaving {
     Reply(ReplyToken, GroupReply),
     /// A position of a transaction was stored, or not.
     Position(Sent, Result<(), KafkaError>),
-    /// The end of a transaction was written.
-    Marker(TransactionMarkers),
-}
-
-/// What the transactions' side hears.
-pub(super) enum Heard {
-    /// What this producer had sent was stored, or not.
-    Position(usize, Result<(), KafkaError>),
-    /// The end of a transaction is safe.
-    Marker(TransactionMarkers),
+    /// The marker with this ticket was written.
+    Marker(usize),
 }
 
 #[derive(Clone, Debug)]
@@ -59,6 +55,8 @@ struct Member {
 
 pub(super) struct Groups {
     seat: Seat<Leaving>,
+    /// The partition, as transactions name it.
+    place: TopicPartition,
     shard: GroupShard,
     positions: Positions,
     topics: Arc<TopicDirectory>,
@@ -75,12 +73,13 @@ pub(super) struct Groups {
 }
 
 impl Groups {
-    pub(super) fn new(flaw: Flaw) -> Result<Self, String> {
+    pub(super) fn new(place: TopicPartition, flaw: Flaw) -> Result<Self, String> {
         let name = TopicName::new("t").map_err(|error| error.to_string())?;
         let facts = TopicFacts { id: TOPIC, partitions: PARTITIONS };
         let member = |n| Member { id: format!("m{n}"), epoch: Epoch::JOIN, owned: BTreeSet::new(), waits: false };
         Ok(Groups {
             seat: Seat::new("groups", flaw),
+            place,
             shard: GroupShard::new(GroupConfig::default()),
             positions: Positions::default(),
             topics: Arc::new(TopicDirectory::new(1, [(name, facts)])),
@@ -159,20 +158,20 @@ impl Groups {
     }
 
     /// Before a transaction's coordinator is asked whether this partition belongs to it.
-    pub(super) fn guard(&mut self, producer: Producer, now: Now) -> Option<Guard> {
-        self.seat.ask(producer, now)
+    pub(super) fn guard(&mut self, question: &Question, now: Now) -> Option<Guard> {
+        self.seat.ask(question, now)
     }
 
     /// A producer commits a position in its open transaction.
     pub(super) fn commit_in_transaction(
         &mut self,
-        who: usize,
+        transaction: Transaction,
         producer: Producer,
         verified: Option<Guard>,
         now: Now,
         report: &mut CoordinatorReport,
     ) {
-        let (sent, request) = self.positions.send(who, producer);
+        let (sent, request) = self.positions.send(transaction, producer);
         let (records, mut results) = self.shard.commit_in_transaction(now, &Positions::group(), &request);
         let mut result = results.pop().unwrap_or(Err(KafkaError::UnknownServerError));
         if !records.is_empty() {
@@ -191,17 +190,22 @@ impl Groups {
         self.seat.park(Leaving::Position(sent, result));
     }
 
-    /// The end of a transaction that has positions here. `Err` if it cannot be written now.
-    pub(super) fn mark(&mut self, markers: &TransactionMarkers, now: Now) -> Result<(), KafkaError> {
-        let kind = if markers.commit { MarkerKind::Commit } else { MarkerKind::Abort };
-        match self.seat.append_marker(markers.producer, kind, now) {
+    /// The end of a transaction that has positions here; the answer names the ticket. `Err` if it cannot be written now.
+    pub(super) fn mark(
+        &mut self,
+        markers: &TransactionMarkers,
+        marker: EndTransactionMarker,
+        ticket: usize,
+        now: Now,
+    ) -> Result<(), KafkaError> {
+        match self.seat.append_marker(markers.producer, marker, version(markers), now) {
             Ok(()) => self.shard.replay_end_transaction(markers.producer.id, markers.commit),
             // Whoever has decided since has ended it.
             Err(KafkaError::InvalidProducerEpoch | KafkaError::TransactionCoordinatorFenced)
                 if !self.seat.has_open_transaction(markers.producer.id) => {}
             Err(error) => return Err(error),
         }
-        self.seat.park(Leaving::Marker(markers.clone()));
+        self.seat.park(Leaving::Marker(ticket));
         Ok(())
     }
 
@@ -234,8 +238,8 @@ impl Groups {
     }
 
     /// Are positions of transactions shown as they must be?
-    pub(super) fn check_transactional(&self, ends: &BTreeMap<Producer, End>, at_rest: bool) -> Result<(), String> {
-        self.positions.check(&self.shard, ends, at_rest)
+    pub(super) fn check_transactional(&self, ends: &BTreeMap<Transaction, End>, at_rest: bool) -> Result<(), String> {
+        self.positions.check(&self.place, &self.shard, ends, at_rest)
     }
 
     pub(super) fn timers(&mut self, now: Now, report: &mut CoordinatorReport) {
@@ -259,11 +263,11 @@ impl Groups {
                         report.positions += 1;
                         self.positions.acknowledged(&sent);
                     }
-                    others.push(Heard::Position(sent.who, result));
+                    others.push(Heard::Written(sent.transaction.who, self.place.clone(), result));
                     continue;
                 }
-                Leaving::Marker(markers) => {
-                    others.push(Heard::Marker(markers));
+                Leaving::Marker(ticket) => {
+                    others.push(Heard::Marked(ticket, self.place.clone(), Ok(())));
                     continue;
                 }
             };

@@ -8,41 +8,36 @@ use std::collections::BTreeMap;
 use tidelog_coordinator::GroupShard;
 use tidelog_coordinator::group::*;
 use tidelog_coordinator::transaction::Producer;
-use tidelog_model::{OFFSETS_TOPIC, PartitionIndex, ProducerEpoch, TopicName, TopicPartition};
+use tidelog_model::{PartitionIndex, ProducerId, TopicName, TopicPartition};
 
+use super::client::Transaction;
 use super::transactions::End;
 
 /// The group whose positions these are.
 const GROUP: &str = "x";
 
-/// Where its records lie, as transactions name it.
-pub(super) fn place() -> Option<TopicPartition> {
-    let topic = TopicName::new(OFFSETS_TOPIC).ok()?;
-    Some(TopicPartition { topic, partition: PartitionIndex(0) })
-}
-
 /// A position on its way, or further.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sent {
-    pub(super) who: usize,
+    pub(super) transaction: Transaction,
     pub(super) offset: i64,
-    /// Who ends its transaction: each has an epoch of its own (KIP-890).
-    end: Producer,
+    producer: ProducerId,
 }
 
 #[derive(Default)]
 pub(super) struct Positions {
     /// By producer and offset, and whether it was acknowledged.
-    sent: BTreeMap<(usize, i64), (Producer, bool)>,
+    sent: BTreeMap<(usize, i64), (Sent, bool)>,
     next: i64,
 }
 
 impl Positions {
     /// The next position of this producer, in its open transaction.
-    pub(super) fn send(&mut self, who: usize, producer: Producer) -> (Sent, CommitInTransaction) {
+    pub(super) fn send(&mut self, transaction: Transaction, producer: Producer) -> (Sent, CommitInTransaction) {
         self.next += 1;
-        let (offset, end) = (self.next, Producer { epoch: ProducerEpoch(producer.epoch.0 + 1), ..producer });
-        self.sent.insert((who, offset), (end, false));
+        let (who, offset) = (transaction.who, self.next);
+        let sent = Sent { transaction, offset, producer: producer.id };
+        self.sent.insert((who, offset), (sent, false));
         let request = CommitInTransaction {
             producer_id: producer.id,
             producer_epoch: producer.epoch,
@@ -51,11 +46,11 @@ impl Positions {
             instance_id: None,
             offsets: super::groups::position(who as i32, offset).into_iter().collect(),
         };
-        (Sent { who, offset, end }, request)
+        (sent, request)
     }
 
     pub(super) fn acknowledged(&mut self, sent: &Sent) {
-        self.sent.insert((sent.who, sent.offset), (sent.end, true));
+        self.sent.insert((sent.transaction.who, sent.offset), (*sent, true));
     }
 
     pub(super) fn group() -> GroupId {
@@ -63,34 +58,35 @@ impl Positions {
     }
 
     /// Every producer that has sent one.
-    pub(super) fn producers(&self) -> impl Iterator<Item = Producer> {
-        self.sent.values().map(|(end, _)| *end)
+    pub(super) fn producers(&self) -> impl Iterator<Item = ProducerId> {
+        self.sent.values().map(|(sent, _)| sent.producer)
     }
 
     /// What is shown is of a committed transaction, and no earlier than what a transaction has committed for certain: its marker is safe in
-    /// the group's partition, or (`at_rest`) its end was acknowledged.
+    /// `place`, the group's partition, or (`at_rest`) its end was acknowledged.
     pub(super) fn check(
         &self,
+        place: &TopicPartition,
         shard: &GroupShard,
-        ends: &BTreeMap<Producer, End>,
+        ends: &BTreeMap<Transaction, End>,
         at_rest: bool,
     ) -> Result<(), String> {
         let shown = shown(shard)?;
         for (who, offset) in &shown {
-            let Some((end, _)) = self.sent.get(&(*who, *offset)) else {
+            let Some((sent, _)) = self.sent.get(&(*who, *offset)) else {
                 return Err(format!("{who} shows {offset}, which nobody has sent"));
             };
-            match ends.get(end).and_then(|end| end.marked) {
+            match ends.get(&sent.transaction).and_then(|end| end.marked) {
                 Some(true) => {}
-                other => return Err(format!("{who} shows {offset} of {end:?}, which is decided {other:?}")),
+                other => return Err(format!("{who} shows {sent:?}, which is decided {other:?}")),
             }
         }
-        let safe = |end: &End| place().is_some_and(|place| end.marked == Some(true) && end.partitions.contains(&place));
+        let safe = |end: &End| end.marked == Some(true) && end.partitions.contains(place);
         let told = |end: &End| at_rest && end.acknowledged.as_ref().is_some_and(|(commit, _)| *commit);
-        for ((who, offset), (end, _)) in self.sent.iter().filter(|(_, (_, acknowledged))| *acknowledged) {
-            let counts = ends.get(end).is_some_and(|end| safe(end) || told(end));
+        for ((who, offset), (sent, _)) in self.sent.iter().filter(|(_, (_, acknowledged))| *acknowledged) {
+            let counts = ends.get(&sent.transaction).is_some_and(|end| safe(end) || told(end));
             if counts && shown.get(who).is_none_or(|shown| shown < offset) {
-                return Err(format!("{who} has committed {offset} with {end:?}, shown is {:?}", shown.get(who)));
+                return Err(format!("{who} has committed {sent:?}, shown is {:?}", shown.get(who)));
             }
         }
         Ok(())
@@ -107,7 +103,7 @@ fn shown(shard: &GroupShard) -> Result<BTreeMap<usize, i64>, String> {
 
 /// All that a shard tells of its groups, as text. `open` are producers whose transactions may be open: what would become of them tells what is
 /// kept of them.
-pub(super) fn told(shard: &mut GroupShard, open: impl Iterator<Item = Producer>) -> Result<String, String> {
+pub(super) fn told(shard: &mut GroupShard, open: impl Iterator<Item = ProducerId>) -> Result<String, String> {
     let mut text = String::new();
     let failed = |error: tidelog_model::KafkaError| error.to_string();
     for listed in shard.list().map_err(failed)? {
@@ -131,7 +127,7 @@ pub(super) fn told(shard: &mut GroupShard, open: impl Iterator<Item = Producer>)
     };
     tell_positions(shard);
     for producer in open {
-        shard.replay_end_transaction(producer.id, true);
+        shard.replay_end_transaction(producer, true);
     }
     tell_positions(shard);
     Ok(text)

@@ -85,14 +85,13 @@ impl<P> Seat<P> {
     }
 
     /// Under which guard the coordinator of a transaction is asked about this partition; none if the transaction is open here.
-    pub(super) fn ask(&mut self, producer: Producer, now: Now) -> Option<Guard> {
-        let question = Question {
-            producer_id: producer.id,
-            producer_epoch: producer.epoch,
-            sequence: Sequence::NONE,
-            epoch_per_transaction: true,
-        };
-        self.replica.as_mut()?.machine.ask(now, &question)
+    pub(super) fn ask(&mut self, question: &Question, now: Now) -> Option<Guard> {
+        self.replica.as_mut()?.machine.ask(now, question)
+    }
+
+    /// How often it has been opened.
+    pub(super) fn epoch(&self) -> LeaderEpoch {
+        self.epoch
     }
 
     pub(super) fn has_open_transaction(&self, producer: ProducerId) -> bool {
@@ -132,10 +131,15 @@ impl<P> Seat<P> {
     }
 
     /// Appends the end of a transaction.
-    pub(super) fn append_marker(&mut self, producer: Producer, kind: MarkerKind, now: Now) -> Result<(), KafkaError> {
-        let marker = EndTransactionMarker { kind, coordinator_epoch: self.epoch.0 };
+    pub(super) fn append_marker(
+        &mut self,
+        producer: Producer,
+        marker: EndTransactionMarker,
+        transaction_version: i16,
+        now: Now,
+    ) -> Result<(), KafkaError> {
         let batch = marker.batch(Offset::ZERO, LeaderEpoch(0), producer.id, producer.epoch, now.wall);
-        let content = Content::Marker { marker, transaction_version: 2 };
+        let content = Content::Marker { marker, transaction_version };
         self.append_batch(batch.map_err(|error| error.kafka())?, content, now)
     }
 

@@ -1,4 +1,4 @@
-//! The shard of transactions, its producers, and the partitions that get the markers.
+//! The shard of transactions, its producers, and the markers on their way to the partitions.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -7,12 +7,13 @@ use tidelog_coordinator::transaction::*;
 use tidelog_coordinator::{CoordinatorRecord, Replayed, TransactionShard};
 use tidelog_log::Disk;
 use tidelog_log::sim::SimRandom;
-use tidelog_model::{KafkaError, Now, PartitionIndex, ProducerId, TopicName, TopicPartition};
+use tidelog_model::{KafkaError, Now, ProducerId, Sequence, TopicPartition};
+use tidelog_partition::{Guard, Question};
+use tidelog_record::{EndTransactionMarker, MarkerKind};
 
-use tidelog_partition::Guard;
-
-use super::groups::{Groups, Heard};
-use super::positions::place;
+use super::client::{Client, Transaction, Wish};
+use super::data::{Data, Heard, Places};
+use super::groups::Groups;
 use super::seat::{Loads, Seat};
 use super::{CoordinatorReport, Flaw};
 
@@ -24,26 +25,7 @@ enum Leaving {
     Markers(TransactionMarkers),
 }
 
-/// What a producer does next.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Next {
-    Init,
-    Add,
-    End { commit: bool },
-}
-
-struct Client {
-    producer: Option<Producer>,
-    next: Next,
-    waits: bool,
-    /// What was added to the open transaction, as was acknowledged, and what it has asked for now.
-    added: BTreeSet<TopicPartition>,
-    asked: BTreeSet<TopicPartition>,
-    /// Under which the coordinator was asked about the group's partition.
-    guard: Option<Guard>,
-}
-
-/// The end of one transaction: the epoch that its markers carry belongs to it alone (KIP-890).
+/// The end of one transaction.
 #[derive(Default)]
 pub(super) struct End {
     /// What was acknowledged, and for which partitions at least.
@@ -54,16 +36,28 @@ pub(super) struct End {
     pub(super) partitions: BTreeSet<TopicPartition>,
 }
 
+/// Markers at their partitions, and which of these have answered.
+struct Marking {
+    transaction: Transaction,
+    markers: TransactionMarkers,
+    answers: BTreeMap<TopicPartition, Result<(), KafkaError>>,
+}
+
 pub(super) struct Transactions {
     seat: Seat<Leaving>,
     shard: TransactionShard,
+    data: Data,
+    places: Places,
     clients: Vec<Client>,
     /// Counts the processes: an answer of an earlier one is nobody's.
     life: usize,
     next_id: i64,
-    ends: BTreeMap<Producer, End>,
-    /// Markers on their way to the partitions.
-    marking: VecDeque<TransactionMarkers>,
+    ends: BTreeMap<Transaction, End>,
+    /// Markers that may go to the partitions.
+    released: VecDeque<(Transaction, TransactionMarkers)>,
+    /// Those that went, by their tickets.
+    marking: BTreeMap<usize, Marking>,
+    next_ticket: usize,
     hash: u64,
 }
 
@@ -71,26 +65,27 @@ fn id(who: usize) -> TransactionalId {
     TransactionalId::from(format!("x{who}"))
 }
 
+/// Neighbouring seeds make every mixture.
+fn version(who: usize, seed: u64) -> ClientVersion {
+    if (seed >> who) & 1 == 0 { ClientVersion::V2 } else { ClientVersion::V0 }
+}
+
 impl Transactions {
-    pub(super) fn new(flaw: Flaw) -> Result<Self, String> {
-        let client = |_| Client {
-            producer: None,
-            next: Next::Init,
-            waits: false,
-            added: BTreeSet::new(),
-            asked: BTreeSet::new(),
-            guard: None,
-        };
-        Ok(Transactions {
+    pub(super) fn new(places: Places, seed: u64, flaw: Flaw) -> Self {
+        Transactions {
             seat: Seat::new("transactions", flaw),
             shard: TransactionShard::new(TransactionConfig::default()),
-            clients: (0..PRODUCERS).map(client).collect(),
+            data: Data::new(&places, flaw),
+            places,
+            clients: (0..PRODUCERS).map(|who| Client::new(who, version(who, seed))).collect(),
             life: 0,
             next_id: 1_000,
             ends: BTreeMap::new(),
-            marking: VecDeque::new(),
+            released: VecDeque::new(),
+            marking: BTreeMap::new(),
+            next_ticket: 0,
             hash: 0,
-        })
+        }
     }
 
     pub(super) fn hash(&self) -> u64 {
@@ -98,66 +93,110 @@ impl Transactions {
     }
 
     pub(super) fn is_quiet(&self) -> bool {
-        self.seat.is_quiet() && self.marking.is_empty()
+        let marked = self.released.is_empty() && self.marking.is_empty();
+        marked && self.seat.is_quiet() && self.data.is_quiet() && self.clients.iter().all(Client::is_done)
     }
 
     pub(super) fn flush(&mut self) {
         self.seat.flush();
     }
 
-    pub(super) fn ends(&self) -> &BTreeMap<Producer, End> {
+    /// The same for one of the partitions that are written to.
+    pub(super) fn flush_data(&mut self, number: usize) {
+        self.data.flush(number);
+    }
+
+    pub(super) fn ends(&self) -> &BTreeMap<Transaction, End> {
         &self.ends
     }
 
-    /// A producer asks for something, or a partition answers to a marker.
+    /// A producer asks for something, or markers reach their partitions, of which some may not take them.
     pub(super) fn act(
         &mut self,
         random: &mut SimRandom,
         now: Now,
         groups: &mut Groups,
         report: &mut CoordinatorReport,
-    ) {
+    ) -> Result<(), String> {
         if random.chance(40) {
-            return self.mark(random.chance(70), now, groups, report);
+            self.mark(|| random.chance(80), now, groups, report);
+            return Ok(());
         }
         let who = random.below(PRODUCERS as u64) as usize;
-        let (partition, decides, commit) = (random.below(8) as i32, random.chance(30), random.chance(70));
-        let has_position = random.chance(80);
-        let Some(client) = self.clients.get_mut(who).filter(|client| !client.waits) else { return };
-        if client.next == Next::Add && decides && !client.added.is_empty() {
-            client.next = Next::End { commit };
-        }
-        let version = ClientVersion::V2;
-        let may_commit = place().is_some_and(|place| client.added.contains(&place));
-        let call = match (&client.next, client.producer) {
-            (Next::Add, Some(producer)) if has_position && may_commit => {
-                client.waits = true;
-                return groups.commit_in_transaction(who, producer, client.guard, now, report);
+        self.ask(who, false, random, now, groups, report)
+    }
+
+    /// What this producer asks next; with `ends` only what brings its transaction to its end.
+    fn ask(
+        &mut self,
+        who: usize,
+        ends: bool,
+        random: &mut SimRandom,
+        now: Now,
+        groups: &mut Groups,
+        report: &mut CoordinatorReport,
+    ) -> Result<(), String> {
+        let Some(client) = self.clients.get_mut(who) else { return Ok(()) };
+        let wish = client.choose(random, &self.places, now.wall, ends).map_err(|error| error.to_string())?;
+        let Some(wish) = wish else { return Ok(()) };
+        let (version, transaction) = (client.version, client.transaction());
+        let fresh = Some(ProducerId(self.next_id));
+        let call = match (wish, client.producer) {
+            (Wish::Position, Some(producer)) => {
+                let guard = client.guard(&self.places.group);
+                groups.commit_in_transaction(transaction, producer, guard, now, report);
+                return Ok(());
             }
-            (Next::Add, Some(producer)) => {
-                let topic = TopicName::new("t").ok();
-                let mut partition = topic.map(|topic| TopicPartition { topic, partition: PartitionIndex(partition) });
-                if partition.as_ref().is_some_and(|at| at.partition.get() >= 4) {
-                    partition = place();
-                    client.guard = groups.guard(producer, now);
-                }
-                let partitions: BTreeSet<_> = partition.into_iter().collect();
-                client.asked = partitions.clone();
-                TransactionCall::Add(AddPartitions { producer, partitions, version })
+            (Wish::Write(at, batch), Some(_)) => {
+                self.data.write(transaction, &at, batch, client.guard(&at), now);
+                return Ok(());
             }
-            (Next::End { commit }, Some(producer)) => {
-                let fresh = Some(ProducerId(self.next_id));
-                TransactionCall::End(EndTransaction { producer, commit: *commit, version, fresh })
+            (Wish::Add(at), Some(producer)) => {
+                let implicit = version == ClientVersion::V2;
+                let guard = if implicit { self.guard(who, producer, &at, now, groups) } else { None };
+                self.asks(who, &at, guard);
+                TransactionCall::Add(AddPartitions { producer, partitions: [at].into(), version })
             }
-            _ => {
-                let fresh = Some(ProducerId(self.next_id));
-                TransactionCall::Init(InitProducer { timeout_ms: 600_000, current: None, fresh })
+            (Wish::Verify(at), Some(producer)) => {
+                let guard = self.guard(who, producer, &at, now, groups);
+                self.asks(who, &at, guard);
+                TransactionCall::Verify { producer, partitions: vec![at] }
             }
+            (Wish::End { commit }, Some(producer)) => {
+                TransactionCall::End(EndTransaction { producer, commit, version, fresh })
+            }
+            _ => TransactionCall::Init(InitProducer { timeout_ms: 600_000, current: None, fresh }),
         };
         self.next_id += 1;
-        client.waits = true;
         let outcome = self.shard.handle(now, &id(who), &call);
         self.carry_out(Some(who), outcome, now, report);
+        Ok(())
+    }
+
+    /// Under which guard the coordinator is asked about a partition.
+    fn guard(
+        &mut self,
+        who: usize,
+        producer: Producer,
+        at: &TopicPartition,
+        now: Now,
+        groups: &mut Groups,
+    ) -> Option<Guard> {
+        let client = self.clients.get(who)?;
+        let is_data = self.data.has(at);
+        let question = Question {
+            producer_id: producer.id,
+            producer_epoch: producer.epoch,
+            sequence: if is_data { client.sequence(at) } else { Sequence::NONE },
+            epoch_per_transaction: client.version == ClientVersion::V2,
+        };
+        if is_data { self.data.guard(at, &question, now) } else { groups.guard(&question, now) }
+    }
+
+    fn asks(&mut self, who: usize, at: &TopicPartition, guard: Option<Guard>) {
+        if let Some(client) = self.clients.get_mut(who) {
+            client.asks(at.clone(), guard);
+        }
     }
 
     fn carry_out(&mut self, who: Option<usize>, outcome: TransactionOutcome, now: Now, report: &mut CoordinatorReport) {
@@ -190,50 +229,64 @@ impl Transactions {
         }
     }
 
-    /// The partitions of the oldest markers answer: they have them, or cannot take them now.
-    fn mark(&mut self, takes: bool, now: Now, groups: &mut Groups, report: &mut CoordinatorReport) {
-        let Some(markers) = self.marking.pop_front() else { return };
-        let at_group = place().is_some_and(|place| markers.partitions.contains(&place));
-        let result = match takes {
-            false => Err(KafkaError::NotLeaderOrFollower),
-            // The answer comes once it is safe there.
-            true if at_group => match groups.mark(&markers, now) {
-                Ok(()) => return,
-                Err(error) => Err(error),
-            },
-            true => Ok(()),
-        };
-        self.marked(&markers, result, now, report);
+    /// The oldest markers reach their partitions; those cannot take them now of which `takes` says so.
+    fn mark(&mut self, mut takes: impl FnMut() -> bool, now: Now, groups: &mut Groups, report: &mut CoordinatorReport) {
+        let Some((transaction, markers)) = self.released.pop_front() else { return };
+        let kind = if markers.commit { MarkerKind::Commit } else { MarkerKind::Abort };
+        let marker = EndTransactionMarker { kind, coordinator_epoch: self.seat.epoch().get() };
+        let ticket = self.next_ticket;
+        self.next_ticket += 1;
+        let partitions = markers.partitions.clone();
+        self.marking.insert(ticket, Marking { transaction, markers: markers.clone(), answers: BTreeMap::new() });
+        for at in partitions {
+            let taken = if !takes() {
+                Err(KafkaError::NotLeaderOrFollower)
+            } else if self.data.has(&at) {
+                self.data.mark(&at, &markers, marker, ticket, now)
+            } else {
+                groups.mark(&markers, marker, ticket, now)
+            };
+            // Without an error the answer comes once it is safe there.
+            if taken.is_err() {
+                self.marked(ticket, at, taken, now, report);
+            }
+        }
     }
 
+    /// A partition has answered. The coordinator hears of it when all have.
     fn marked(
         &mut self,
-        markers: &TransactionMarkers,
+        ticket: usize,
+        at: TopicPartition,
         result: Result<(), KafkaError>,
         now: Now,
         report: &mut CoordinatorReport,
     ) {
+        let Some(marking) = self.marking.get_mut(&ticket) else { return };
         if result.is_ok() {
-            let end = self.ends.entry(markers.producer).or_default();
-            end.partitions.extend(markers.partitions.iter().cloned());
+            self.ends.entry(marking.transaction).or_default().partitions.insert(at.clone());
         }
-        let outcome = self.shard.marked(now, markers, vec![result; markers.partitions.len()]);
+        marking.answers.insert(at, result);
+        let markers = &marking.markers;
+        let results: Option<Vec<_>> = markers.partitions.iter().map(|at| marking.answers.get(at).copied()).collect();
+        let Some(results) = results else { return };
+        let outcome = self.shard.marked(now, markers, results);
+        self.marking.remove(&ticket);
         self.carry_out(None, outcome, now, report);
     }
 
-    /// What the group's partition has answered.
-    pub(super) fn hear_group(&mut self, heard: Heard, now: Now, report: &mut CoordinatorReport) -> Result<(), String> {
+    /// What a partition has answered.
+    pub(super) fn hear_partition(
+        &mut self,
+        heard: Heard,
+        now: Now,
+        report: &mut CoordinatorReport,
+    ) -> Result<(), String> {
         match heard {
-            Heard::Marker(markers) => self.marked(&markers, Ok(()), now, report),
-            Heard::Position(who, result) => {
+            Heard::Marked(ticket, at, result) => self.marked(ticket, at, result, now, report),
+            Heard::Written(who, at, result) => {
                 let Some(client) = self.clients.get_mut(who) else { return Ok(()) };
-                client.waits = false;
-                match result {
-                    Ok(()) | Err(KafkaError::KafkaStorageError | KafkaError::NotCoordinator) => {}
-                    // Its guard is gone: the coordinator is asked once more.
-                    Err(KafkaError::InvalidTxnState) => client.added.retain(|added| Some(added) != place().as_ref()),
-                    Err(other) => return Err(format!("{who} hears {other} of its position")),
-                }
+                client.written(&at, result).map_err(|error| format!("{who} hears {error} of {at}"))?;
             }
         }
         Ok(())
@@ -247,6 +300,7 @@ impl Transactions {
         report: &mut CoordinatorReport,
     ) -> Result<(), String> {
         self.seat.roll(now);
+        self.data.roll(now);
         if random.chance(30) {
             return Ok(());
         }
@@ -269,30 +323,49 @@ impl Transactions {
         Ok(listed.iter().map(one).collect())
     }
 
-    pub(super) fn come_to_rest(&mut self, now: Now, groups: &mut Groups, report: &mut CoordinatorReport) {
-        while !self.marking.is_empty() {
-            self.mark(true, now, groups, report);
+    /// Markers reach their partitions, and producers end their transactions.
+    pub(super) fn come_to_rest(
+        &mut self,
+        random: &mut SimRandom,
+        now: Now,
+        groups: &mut Groups,
+        report: &mut CoordinatorReport,
+    ) -> Result<(), String> {
+        while !self.released.is_empty() {
+            self.mark(|| true, now, groups, report);
         }
+        (0..PRODUCERS).try_for_each(|who| self.ask(who, true, random, now, groups, report))
     }
 
     /// Answers arrive, and markers go out.
-    pub(super) fn hear(&mut self, report: &mut CoordinatorReport) -> Result<(), String> {
+    pub(super) fn hear(&mut self, now: Now, report: &mut CoordinatorReport) -> Result<(), String> {
+        for heard in self.data.hear()? {
+            report.batches += usize::from(matches!(heard, Heard::Written(_, _, Ok(()))));
+            self.hear_partition(heard, now, report)?;
+        }
         for leaving in self.seat.released() {
             match leaving {
-                Leaving::Markers(markers) => {
-                    report.markers += markers.partitions.len();
-                    let end = self.ends.entry(markers.producer).or_default();
-                    let said = end.marked.or(end.acknowledged.as_ref().map(|(commit, _)| *commit));
-                    if said.is_some_and(|commit| commit != markers.commit) {
-                        return Err(format!("a transaction is torn: {markers:?}"));
-                    }
-                    end.marked = Some(markers.commit);
-                    self.marking.push_back(markers);
-                }
+                Leaving::Markers(markers) => self.hear_markers(markers, report)?,
                 Leaving::Answer { who, life, reply } if life == self.life => self.hear_client(who, reply, report)?,
                 Leaving::Answer { .. } => {}
             }
         }
+        Ok(())
+    }
+
+    fn hear_markers(&mut self, markers: TransactionMarkers, report: &mut CoordinatorReport) -> Result<(), String> {
+        let whose = self.clients.iter().map(|client| Transaction { number: client.ending, ..client.transaction() });
+        let Some(transaction) = whose.into_iter().find(|transaction| id(transaction.who) == markers.id) else {
+            return Err(format!("nobody's markers: {markers:?}"));
+        };
+        report.markers += markers.partitions.len();
+        let end = self.ends.entry(transaction).or_default();
+        let said = end.marked.or(end.acknowledged.as_ref().map(|(commit, _)| *commit));
+        if said.is_some_and(|commit| commit != markers.commit) {
+            return Err(format!("{transaction:?} is torn: {markers:?}"));
+        }
+        end.marked = Some(markers.commit);
+        self.released.push_back((transaction, markers));
         Ok(())
     }
 
@@ -306,48 +379,54 @@ impl Transactions {
         self.hash = text.bytes().fold(self.hash, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
         let Some(client) = self.clients.get_mut(who) else { return Ok(()) };
         client.waits = false;
-        match reply {
+        let error = match reply {
             TransactionReply::Init(Ok(producer)) => {
-                client.producer = Some(producer);
-                client.next = Next::Add;
-                client.added.clear();
-                client.asked.clear();
+                client.goes_on(producer);
+                return Ok(());
             }
-            TransactionReply::Add(Ok(())) => client.added.append(&mut client.asked),
+            TransactionReply::Add(Ok(())) => {
+                client.admitted(client.version == ClientVersion::V2);
+                return Ok(());
+            }
             TransactionReply::End(Ok(producer)) => {
-                let Next::End { commit } = client.next else { return Err(format!("{who} had not asked for an end")) };
+                let transaction = client.transaction();
+                let Some((commit, added)) = client.ended(producer) else {
+                    return Err(format!("{who} had not asked for an end"));
+                };
                 report.ends += 1;
-                let end = self.ends.entry(producer).or_default();
+                let end = self.ends.entry(transaction).or_default();
                 if end.marked.is_some_and(|marked| marked != commit) {
-                    return Err(format!("{who} hears {commit} of {producer:?}, whose markers say otherwise"));
+                    return Err(format!("{who} hears {commit} of {transaction:?}, whose markers say otherwise"));
                 }
-                // A producer id that is used up goes on as another: whose markers these are is not known here.
-                end.acknowledged = Some((commit, client.added.clone()));
-                client.producer = Some(producer);
-                client.next = Next::Add;
-                client.added.clear();
-                client.asked.clear();
+                end.acknowledged = Some((commit, added));
+                return Ok(());
             }
+            TransactionReply::Verify(results) => match results.first() {
+                Some(Err(error)) => *error,
+                _ => {
+                    client.admitted(true);
+                    return Ok(());
+                }
+            },
             TransactionReply::Init(Err(error))
             | TransactionReply::Add(Err(error))
-            | TransactionReply::End(Err(error)) => {
-                match error {
-                    // It asks again.
-                    KafkaError::ConcurrentTransactions
-                    | KafkaError::KafkaStorageError
-                    | KafkaError::NotCoordinator
-                    | KafkaError::CoordinatorNotAvailable => {}
-                    other => return Err(format!("{who} hears {other}, and nobody else has its name")),
-                }
-            }
+            | TransactionReply::End(Err(error)) => error,
             other => return Err(format!("{who} hears {other:?}")),
+        };
+        match error {
+            // It asks again.
+            KafkaError::ConcurrentTransactions
+            | KafkaError::KafkaStorageError
+            | KafkaError::NotCoordinator
+            | KafkaError::CoordinatorNotAvailable => Ok(()),
+            other => Err(format!("{who} hears {other}, and nobody else has its name")),
         }
-        Ok(())
     }
 
     pub(super) fn end(&mut self, in_order: bool) {
         self.seat.end(in_order);
-        self.marking.clear();
+        self.data.end(in_order);
+        self.released.clear();
     }
 
     /// A new process loads the shard. Everybody who waited asks again.
@@ -357,7 +436,10 @@ impl Transactions {
         shard.loaded(now);
         self.shard = shard;
         self.life += 1;
-        self.clients.iter_mut().for_each(|client| client.waits = false);
+        self.released.clear();
+        self.marking.clear();
+        self.clients.iter_mut().for_each(Client::disconnected);
+        self.data.start(disk, now, &self.ends)?;
         (0..PRODUCERS).try_for_each(|who| self.check_client(who))
     }
 
@@ -369,25 +451,30 @@ impl Transactions {
         if found.producer.id == producer.id && found.producer.epoch < producer.epoch {
             return Err(format!("{who} is {producer:?}, found {found:?}"));
         }
-        let is_open = !client.added.is_empty() && client.next == Next::Add;
-        if is_open && !(found.state == TransactionState::Ongoing && found.partitions.is_superset(&client.added)) {
-            return Err(format!("{who} has {:?} in its transaction, found {found:?}", client.added));
+        match client.open() {
+            Some(added) if found.state != TransactionState::Ongoing || !found.partitions.is_superset(added) => {
+                Err(format!("{who} has {added:?} in its transaction, found {found:?}"))
+            }
+            _ => Ok(()),
         }
-        Ok(())
     }
 
-    /// Every transaction whose end was acknowledged has its markers, on all its partitions.
-    pub(super) fn check_markers(&self) -> Result<(), String> {
-        for (producer, end) in &self.ends {
+    /// Every transaction has ended, and has its markers on all its partitions; of what they have written all is seen that is committed, and
+    /// nothing else.
+    pub(super) fn check_whole(&self) -> Result<(), String> {
+        if let Some(client) = self.clients.iter().find(|client| !client.is_done()) {
+            return Err(format!("{:?} does not end", client.transaction()));
+        }
+        for (transaction, end) in &self.ends {
             let Some((commit, partitions)) = &end.acknowledged else { continue };
             if !partitions.is_empty() && (end.marked != Some(*commit) || !end.partitions.is_superset(partitions)) {
                 return Err(format!(
-                    "{producer:?}: {commit} was acknowledged for {partitions:?}, marked {:?}",
+                    "{transaction:?}: {commit} was acknowledged for {partitions:?}, marked {:?}",
                     end.partitions
                 ));
             }
         }
-        Ok(())
+        self.data.check_whole(&self.ends)
     }
 }
 
