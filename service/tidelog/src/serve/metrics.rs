@@ -140,7 +140,7 @@ const TABLE: &[(&str, Kind, Unit, &str)] = &[
         "tidelog_kafka_frames_given_up_total",
         Counter,
         Unit::Count,
-        "Requests of Kafka clients that came too slowly or found no room in memory for too long, by reason.",
+        "Requests of Kafka clients that came too slowly or found no room in memory, by reason.",
     ),
     (
         "tidelog_kafka_throttled_requests_total",
