@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test may fail this way
 
 mod edges;
+mod memory;
 mod settings;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

@@ -28,13 +28,18 @@ use crate::counters;
 use crate::data_dir::DataDir;
 use crate::fair_places::{FairPlaces, Sharer};
 use crate::groups::{group_config, load_shard};
-use crate::limits::{ADMIN_PATIENCE, BROKER_LEASE, EXPRESSIONS, OPEN_FILES, RECONCILE_PAUSE, SYNCFS_FROM, SYNCFS_MOST};
+use crate::limits::{
+    ADMIN_PATIENCE, BROKER_LEASE, COORDINATORS_BUDGET_BYTES, COORDINATORS_LEAST_BYTES, EXPRESSIONS, OPEN_FILES,
+    RECONCILE_PAUSE, SYNCFS_FROM, SYNCFS_MOST,
+};
 use crate::marking::load_transactions;
 use crate::producer_ids::ProducerIds;
+use crate::producer_room::producers_memory;
 use crate::quotas::Used;
 use crate::replica::{Decided, Replica};
 use crate::replicas::{Led, Replicas};
 use crate::room::Room;
+use crate::shared_memory::SharedMemory;
 use crate::shell::clock::Clock;
 use crate::shell::pool::{Many, Pool, Work};
 use crate::shell::timers::Timers;
@@ -511,7 +516,9 @@ fn core(
         disk_failed: AtomicBool::new(false),
         disk: Arc::clone(&data_dir.disk),
         room: Room::new(Arc::clone(&data_dir.disk), data_dir.path.clone()),
-        producers: Arc::default(),
+        producers: producers_memory(),
+        groups_memory: SharedMemory::new(COORDINATORS_BUDGET_BYTES, COORDINATORS_LEAST_BYTES),
+        transactions_memory: SharedMemory::new(COORDINATORS_BUDGET_BYTES, COORDINATORS_LEAST_BYTES),
         sync_fs: SyncFs::open(&data_dir.path).map_err(failed)?,
         foreign_writes: options.foreign_writes.clone(),
         files: FileCache::new(OPEN_FILES),

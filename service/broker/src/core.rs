@@ -14,9 +14,9 @@ use tokio_util::task::TaskTracker;
 use crate::Observer;
 use crate::checkpoints::CheckpointFiles;
 use crate::options::ForeignWrites;
-use crate::producer_room::ProducerRoom;
 use crate::replica::{Decided, Replica};
 use crate::room::Room;
+use crate::shared_memory::SharedMemory;
 use crate::shell::clock::Clock;
 use crate::shell::pool::Pool;
 use crate::shell::timers::Timers;
@@ -37,7 +37,11 @@ pub(crate) struct Core {
     /// What clients may still take of it.
     pub(crate) room: Room,
     /// What all partitions' producers take of the memory.
-    pub(crate) producers: Arc<ProducerRoom>,
+    pub(crate) producers: Arc<SharedMemory>,
+    /// What the groups of all shards take of it.
+    pub(crate) groups_memory: Arc<SharedMemory>,
+    /// What the transactions of all shards take of it.
+    pub(crate) transactions_memory: Arc<SharedMemory>,
     pub(crate) files: Arc<FileCache>,
     pub(crate) checkpoints: Arc<CheckpointFiles>,
     /// Told when some partition has grown so much that its recovery point shall follow.

@@ -57,6 +57,7 @@ mod replica;
 mod replicas;
 mod room;
 mod scrub;
+mod shared_memory;
 mod shell;
 mod strangers_key;
 mod topic_pages;

@@ -108,6 +108,13 @@ pub(crate) const PRODUCERS_BUDGET_BYTES: usize = 256 * 1024 * 1024;
 /// What each partition has of it, whatever others take, bytes: some 50 producers at a time.
 pub(crate) const PRODUCERS_LEAST_BYTES: usize = 16 * 1024;
 
+/// Memory of the groups of all partitions of their internal topic, and of the transactions of all of theirs, bytes: ten groups that commit
+/// 100,000 partitions each have room, or some 100,000 small ones.
+pub(crate) const COORDINATORS_BUDGET_BYTES: usize = 256 * 1024 * 1024;
+
+/// What each such partition has of it, whatever others take, bytes: some 40 groups or transactional ids.
+pub(crate) const COORDINATORS_LEAST_BYTES: usize = 64 * 1024;
+
 /// Longest pause between two searches for logs to compact, whatever `log.cleaner.backoff.ms` says: a timer takes no longer one.
 pub(crate) const MAX_CLEANER_BACKOFF: Duration = Duration::from_secs(365 * 24 * 3_600);
 
@@ -203,6 +210,8 @@ pub(crate) const HOST_PATIENCE: Duration = Duration::from_secs(5);
 const _: () = assert!(COORDINATOR_PATIENCE_LEAST.as_millis() <= COORDINATOR_PATIENCE.as_millis());
 const _: () = assert!(PRODUCERS_BUDGET_BYTES / 2 >= tidelog_record::ProducerBounds::DEFAULT.most);
 const _: () = assert!(PRODUCERS_LEAST_BYTES <= tidelog_record::ProducerBounds::DEFAULT.silent);
+const _: () = assert!(COORDINATORS_BUDGET_BYTES >= 4 * tidelog_coordinator::limits::MAX_SHARD_BYTES);
+const _: () = assert!(COORDINATORS_LEAST_BYTES <= tidelog_coordinator::limits::MAX_SHARD_BYTES);
 const _: () = assert!(COLD_BUDGET_BYTES >= 2 * MAX_COLD_READS * COLD_READ_BYTES);
 const _: () = assert!(
     MAX_DELEGATION_TOKENS_OF_ONE

@@ -16,9 +16,9 @@ pub const MAX_PROTOCOLS_PER_MEMBER: usize = 64;
 /// fit one batch of 1 MiB, so that a larger one could never be stored.
 pub const MAX_MEMBER_METADATA_BYTES: usize = 1024 * 1024;
 
-/// Default of the memory that one shard may hold, bytes. 50 shards at this limit are 1.6 GiB, which only an attack
-/// reaches; one group that commits 100,000 partitions needs about 20 MiB.
-pub const DEFAULT_SHARD_BYTES: usize = 32 * 1024 * 1024;
+/// Most memory of one shard, bytes: one group that commits 100,000 partitions needs about 20 MiB. What all shards hold the shell bounds,
+/// by giving each less ([`crate::GroupShard::set_most_bytes`]).
+pub const MAX_SHARD_BYTES: usize = 32 * 1024 * 1024;
 
 /// What a group costs beyond its strings, bytes: the maps' nodes and fields, rounded up.
 pub const GROUP_OVERHEAD_BYTES: usize = 512;
@@ -44,7 +44,7 @@ pub const MARKER_RETRY_MOST: Duration = Duration::from_secs(5);
 /// How long a time-out or a completion waits after a refused append: nobody waits for it, and storage may be away for days.
 pub const TRANSACTION_RETRY: Duration = Duration::from_secs(5);
 
-/// What a partition of a member or of a target assignment costs, bytes: a map's entry, rounded up.
+/// What a partition costs in an assignment, in a target or among those that have an owner, bytes: a map's entry, rounded up.
 pub const PARTITION_BYTES: usize = 64;
 
 /// Most classes of characters in one expression, one of Unicode's counting as 16: its tree holds their ranges, which are up to 8 KiB of one
@@ -83,5 +83,5 @@ pub const MIN_REBALANCE_RETRY: Duration = Duration::from_secs(1);
 /// Most topics that are read from a member's subscription when offsets expire; a longer list counts as unreadable.
 pub const MAX_SUBSCRIBED_TOPICS: usize = 100_000;
 
-const _: () = assert!(MAX_MEMBER_METADATA_BYTES * 4 <= DEFAULT_SHARD_BYTES);
+const _: () = assert!(MAX_MEMBER_METADATA_BYTES * 4 <= MAX_SHARD_BYTES);
 const _: () = assert!(MAX_CLIENT_ID_IN_MEMBER_ID < MAX_ID_BYTES);

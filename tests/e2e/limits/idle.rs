@@ -13,7 +13,7 @@ use tidelog_harness::{Server, number, wait_until};
 use crate::process::{Activity, descriptors, own_memory, sockets};
 
 /// Partitions and connections.
-fn counts() -> (usize, usize) {
+pub(crate) fn counts() -> (usize, usize) {
     let count = |name, usual| number(name).map_or(usual, |count| usize::try_from(count).unwrap());
     (count("TIDELOG_PARTITIONS", 1_000), count("TIDELOG_CONNECTIONS", 200))
 }
@@ -27,17 +27,17 @@ const FOR_ALL: Duration = Duration::from_secs(90);
 const FOR_EACH: Duration = Duration::from_millis(3);
 
 /// Memory of a server that nobody uses, bytes.
-const EMPTY: u64 = 50 * 1024 * 1024;
+pub(crate) const EMPTY: u64 = 50 * 1024 * 1024;
 
 /// Memory per idle partition, bytes: its log, its state, and what the cold tier knows of it.
-const PER_PARTITION: u64 = 32 * 1024;
+pub(crate) const PER_PARTITION: u64 = 32 * 1024;
 
 /// Memory per idle connection, bytes: two tasks and a read buffer.
-const PER_CONNECTION: u64 = 32 * 1024;
+pub(crate) const PER_CONNECTION: u64 = 32 * 1024;
 
 /// Memory that a burst leaves with the threads that carried it, bytes, whatever its size: here a thousand partitions that are created
 /// and written to at once.
-const AFTER_A_BURST: u64 = 64 * 1024 * 1024;
+pub(crate) const AFTER_A_BURST: u64 = 64 * 1024 * 1024;
 
 /// Descriptors beyond one per partition and connection: listeners, the metadata store, locks.
 const FURTHER_DESCRIPTORS: usize = 100;
@@ -57,9 +57,14 @@ const TICKS_PER_THOUSAND_PARTITIONS: u64 = 2;
 /// Times that its threads may wake up meanwhile: a timer per partition or connection would be many times as many.
 const IDLE_SLEEPS: u64 = 120;
 
+/// The time that may be spent on so many partitions.
+pub(crate) fn allowed(partitions: usize) -> Duration {
+    FOR_ALL + FOR_EACH * partitions as u32
+}
+
 /// Does `act` within the time that may be spent on `partitions` of them.
-fn timed(what: &str, partitions: usize, act: impl FnOnce()) {
-    let (began, allowed) = (Instant::now(), FOR_ALL + FOR_EACH * partitions as u32);
+pub(crate) fn timed(what: &str, partitions: usize, act: impl FnOnce()) {
+    let (began, allowed) = (Instant::now(), allowed(partitions));
     act();
     println!("{partitions} partitions and {what}: {:?}", began.elapsed());
     assert!(
@@ -97,7 +102,7 @@ fn assert_memory(server: &Server, partitions: usize, connections: usize, after: 
 }
 
 /// Folders of the topic's partitions.
-fn folders(server: &Server, topic: &str) -> usize {
+pub(crate) fn folders(server: &Server, topic: &str) -> usize {
     let is_one = |name: &str| name.strip_prefix(topic).is_some_and(|rest| rest.starts_with('-'));
     let entries = fs::read_dir(server.data_dir()).unwrap().map(|entry| entry.unwrap().file_name());
     entries.filter(|name| name.to_str().is_some_and(is_one)).count()
@@ -112,7 +117,7 @@ fn many_partitions_and_connections_are_quiet() {
     let empty = own_memory(&server);
     println!("{} KiB when empty", empty >> 10);
     assert!(empty < EMPTY, "{} KiB when empty", empty >> 10);
-    let allowed = FOR_ALL + FOR_EACH * partitions as u32;
+    let allowed = allowed(partitions);
     timed("their creation", partitions, || {
         // A client on a busy machine may lose its patience; the topic comes all the same.
         let created = server.run(&["topic", "create", "many", "--partitions", &partitions.to_string()]);

@@ -9,6 +9,7 @@ use tidelog_coordinator::group::{
     AnyDescription, FetchOffsets, FetchedOffset, GroupCall, GroupEvent, GroupId, GroupKind, GroupListing, GroupReply,
     GroupRequest, GroupShard, GroupStandings, OwnTimes, TopicDirectory,
 };
+use tidelog_coordinator::limits::MAX_SHARD_BYTES;
 use tidelog_coordinator::{CoordinatorRecord, Outcome, ReplyToken};
 use tidelog_model::{Deadline, KafkaError, Now, Offset, TopicId, TopicIdPartition, TopicName};
 use tidelog_partition::{Acks, Content, Intent, Token, Verdict};
@@ -18,6 +19,7 @@ use tracing::{debug, error};
 
 use super::group_transactions::TransactionalCommit;
 use super::{Replica, Writer};
+use crate::shared_memory::Share;
 
 /// Where the answer of a question to the coordinator goes.
 pub(crate) type GroupAnswer<T> = oneshot::Sender<Result<T, KafkaError>>;
@@ -76,9 +78,16 @@ pub(crate) struct GroupHost {
     pub(super) last_appended: Offset,
     callers: HashMap<ReplyToken, GroupAnswer<GroupReply>>,
     next_token: u64,
+    memory: Share,
 }
 
 impl GroupHost {
+    /// Takes note of the memory that the shard takes, and tells it how much it may: before each decision and after the last one.
+    fn settle(&mut self) {
+        self.memory.settle(self.shard.bytes());
+        self.shard.set_most_bytes(self.memory.most(MAX_SHARD_BYTES));
+    }
+
     /// When the shard's timers have work.
     pub(crate) fn next_deadline(&self) -> Option<Deadline> {
         self.shard.next_deadline()
@@ -104,21 +113,32 @@ impl Replica {
             if !host.shard.next_deadline().is_some_and(|deadline| deadline.passed(now)) {
                 return;
             }
+            host.settle();
             let outcome = host.shard.on_timer(now);
             self.group_outcome(writer, outcome, now);
         }
     }
 
     pub(super) fn group_work(self: &Arc<Self>, writer: &mut Writer, work: GroupWork, now: Now) {
+        self.decide_group_work(writer, work, now);
+        if let Some(host) = writer.groups.as_mut() {
+            host.settle();
+        }
+    }
+
+    fn decide_group_work(self: &Arc<Self>, writer: &mut Writer, work: GroupWork, now: Now) {
         if let GroupWork::Loaded(mut shard) = work {
             shard.loaded(now);
             let last_appended = self.view.log_end();
-            writer.groups = Some(GroupHost { shard: *shard, last_appended, callers: HashMap::new(), next_token: 0 });
+            let memory = Share::new(&self.core.groups_memory);
+            writer.groups =
+                Some(GroupHost { shard: *shard, last_appended, callers: HashMap::new(), next_token: 0, memory });
             return self.group_timers(writer, now);
         }
         let Some(host) = writer.groups.as_mut() else {
             return work.refuse(KafkaError::CoordinatorLoadInProgress);
         };
+        host.settle();
         match work {
             GroupWork::Call { group, topics, own, call, reply } => {
                 let token = ReplyToken(host.next_token);

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use tidelog_coordinator::TransactionShard;
+use tidelog_coordinator::limits::MAX_SHARD_BYTES;
 use tidelog_coordinator::transaction::{
     TransactionCall, TransactionDescription, TransactionEvent, TransactionListing, TransactionMarkers,
     TransactionOutcome, TransactionReply, TransactionalId,
@@ -16,6 +17,7 @@ use tokio::sync::oneshot;
 use tracing::{debug, error, info, warn};
 
 use super::{Replica, Writer};
+use crate::shared_memory::Share;
 
 /// Where the answer of a question to the coordinator goes.
 pub(crate) type TransactionAnswer<T> = oneshot::Sender<Result<T, KafkaError>>;
@@ -61,9 +63,16 @@ pub(crate) struct TransactionHost {
     shard: TransactionShard,
     /// Every answer parks at least here: nobody sees what could still be lost.
     last_appended: Offset,
+    memory: Share,
 }
 
 impl TransactionHost {
+    /// Takes note of the memory that the shard takes, and tells it how much it may: before each decision and after the last one.
+    fn settle(&mut self) {
+        self.memory.settle(self.shard.bytes());
+        self.shard.set_most_bytes(self.memory.most(MAX_SHARD_BYTES));
+    }
+
     /// When the shard's timers have work.
     pub(crate) fn next_deadline(&self) -> Option<Deadline> {
         self.shard.next_deadline()
@@ -77,21 +86,31 @@ impl Replica {
             if !host.shard.next_deadline().is_some_and(|deadline| deadline.passed(now)) {
                 return;
             }
+            host.settle();
             let outcome = host.shard.on_timer(now);
             self.transaction_outcome(writer, outcome, None, now);
         }
     }
 
     pub(super) fn transaction_work(self: &Arc<Self>, writer: &mut Writer, work: TransactionWork, now: Now) {
+        self.decide_transaction_work(writer, work, now);
+        if let Some(host) = writer.transactions.as_mut() {
+            host.settle();
+        }
+    }
+
+    fn decide_transaction_work(self: &Arc<Self>, writer: &mut Writer, work: TransactionWork, now: Now) {
         if let TransactionWork::Loaded(mut shard) = work {
             shard.loaded(now);
             let last_appended = self.view.log_end();
-            writer.transactions = Some(TransactionHost { shard: *shard, last_appended });
+            let memory = Share::new(&self.core.transactions_memory);
+            writer.transactions = Some(TransactionHost { shard: *shard, last_appended, memory });
             return self.transaction_timers(writer, now);
         }
         let Some(host) = writer.transactions.as_mut() else {
             return work.refuse(KafkaError::CoordinatorLoadInProgress);
         };
+        host.settle();
         let at = host.last_appended;
         match work {
             TransactionWork::Call(id, call, reply) => {

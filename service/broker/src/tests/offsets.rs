@@ -1,8 +1,11 @@
 //! Positions of groups: they go with their topic.
 
 use tidelog_coordinator::group::{Generation, GroupId, MemberId};
+use tidelog_model::OFFSETS_TOPIC;
 
 use super::*;
+use crate::limits::COORDINATORS_BUDGET_BYTES;
+use crate::shared_memory::Share;
 
 async fn with_groups() -> Fixture {
     let fixture = Fixture::start_with(tempfile::tempdir().unwrap(), |options| {
@@ -13,15 +16,15 @@ async fn with_groups() -> Fixture {
     fixture
 }
 
-/// Commits a position in partition 0; waits while the coordinator loads.
-async fn commit(fixture: &Fixture, topic: &str, offset: i64) {
+/// Commits a position in a partition, with a note; waits while the coordinator loads.
+async fn try_commit(fixture: &Fixture, topic: &str, partition: i32, offset: i64, note: &str) -> Result<(), KafkaError> {
     loop {
         let position = PartitionCommit {
             topic: TopicRef::from(topic),
-            partition: PartitionIndex(0),
+            partition: PartitionIndex(partition),
             offset: Offset(offset),
             leader_epoch: LeaderEpoch::NONE,
-            metadata: Arc::from(""),
+            metadata: Arc::from(note),
         };
         let request = CommitRequest {
             group: GroupId::from("readers"),
@@ -33,11 +36,14 @@ async fn commit(fixture: &Fixture, topic: &str, offset: i64) {
             offsets: vec![position],
         };
         match fixture.broker.commit_offsets(&fixture.caller, request).await.await.remove(0) {
-            Ok(()) => return,
             Err(KafkaError::CoordinatorLoadInProgress) => tokio::task::yield_now().await,
-            Err(error) => panic!("{error}"),
+            result => return result,
         }
     }
+}
+
+async fn commit(fixture: &Fixture, topic: &str, offset: i64) {
+    try_commit(fixture, topic, 0, offset, "").await.unwrap();
 }
 
 /// The group's positions in a topic, and how many it has at all.
@@ -48,6 +54,33 @@ async fn committed(fixture: &Fixture, topic: &str) -> (Option<i64>, usize) {
     };
     let named = ask(Some(vec![(TopicRef::from(topic), vec![PartitionIndex(0)])])).await.remove(0);
     (named.committed.unwrap().map(|committed| committed.offset.get()), ask(None).await.len())
+}
+
+#[tokio::test]
+async fn all_groups_share_one_memory() {
+    let fixture = with_groups().await;
+    fixture.create("events", 100, &[]).await;
+    let memory = Arc::clone(&fixture.replica(OFFSETS_TOPIC, 0).core.groups_memory);
+    let others = Share::new(&memory);
+    others.settle(COORDINATORS_BUDGET_BYTES);
+    let note = "x".repeat(4_000);
+    let mut taken = 0;
+    let refusal = loop {
+        match try_commit(&fixture, "events", taken, 1, &note).await {
+            Ok(()) => taken += 1,
+            Err(error) => break error,
+        }
+    };
+    // What each shard has whatever the others take: 64 KiB.
+    assert_eq!((refusal, taken), (KafkaError::InvalidCommitOffsetSize, 15));
+    // What is there goes on, and there is more once somebody else gives it back.
+    assert_eq!(try_commit(&fixture, "events", 0, 2, &note).await, Ok(()));
+    drop(others);
+    assert_eq!(try_commit(&fixture, "events", taken, 1, &note).await, Ok(()));
+    assert!(COORDINATORS_BUDGET_BYTES - memory.free() >= 16 * note.len(), "{}", memory.free());
+    // Nothing is left of it with the shard.
+    fixture.stop().await;
+    assert_eq!(memory.free(), COORDINATORS_BUDGET_BYTES);
 }
 
 #[tokio::test]

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::consumer::Assignor;
-use crate::limits;
 
 /// Which groups may change over to the other protocol while members are in them (`group.consumer.migration.policy`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -46,9 +45,6 @@ pub struct GroupConfig {
     pub consumer_max_size: usize,
     /// `group.consumer.migration.policy`, default both ways.
     pub migration: MigrationPolicy,
-    /// Most memory of one shard's groups, bytes: beyond it joins get GROUP_MAX_SIZE_REACHED and commits
-    /// INVALID_COMMIT_OFFSET_SIZE.
-    pub shard_bytes: usize,
 }
 
 /// What one group sets of its own, milliseconds; `None` for the shard's setting.
@@ -90,7 +86,6 @@ impl Default for GroupConfig {
             assignors: Arc::new(Assignor::ALL),
             consumer_max_size: i32::MAX as usize,
             migration: MigrationPolicy { upgrade: true, downgrade: true },
-            shard_bytes: limits::DEFAULT_SHARD_BYTES,
         }
     }
 }

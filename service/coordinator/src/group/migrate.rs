@@ -84,7 +84,10 @@ impl Group {
                 let result = consumer.sync(ctx, &sync);
                 ctx.reply(token, GroupReply::Sync(result));
             }
-            None => self.classic.sync(ctx, token, sync),
+            None => {
+                let most = self.stored_bytes().saturating_add(ctx.room);
+                self.classic.sync(ctx, token, sync, most);
+            }
         }
     }
 

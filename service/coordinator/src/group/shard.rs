@@ -18,7 +18,8 @@ use super::state::Group;
 use super::sweep::Sweep;
 use super::undecided::Undecided;
 use crate::limits::{
-    GROUP_OVERHEAD_BYTES, MAX_ID_BYTES, MAX_MEMBER_METADATA_BYTES, MAX_PROTOCOLS_PER_MEMBER, MEMBER_OVERHEAD_BYTES,
+    GROUP_OVERHEAD_BYTES, MAX_ID_BYTES, MAX_MEMBER_METADATA_BYTES, MAX_PROTOCOLS_PER_MEMBER, MAX_SHARD_BYTES,
+    MEMBER_OVERHEAD_BYTES,
 };
 use crate::{CoordinatorRecord, Outcome, Replayed, ReplyToken};
 
@@ -38,6 +39,7 @@ pub struct GroupShard {
     wakes: BTreeMap<GroupId, Deadline>,
     agenda: BTreeSet<(Deadline, GroupId)>,
     bytes: usize,
+    most_bytes: usize,
     loading: bool,
 }
 
@@ -53,13 +55,9 @@ impl GroupShard {
             wakes: BTreeMap::new(),
             agenda: BTreeSet::new(),
             bytes: 0,
+            most_bytes: MAX_SHARD_BYTES,
             loading: true,
         }
-    }
-
-    /// New settings; they count from the next event on.
-    pub fn reconfigure(&mut self, config: GroupConfig) {
-        self.config = config;
     }
 
     /// Applies one record: of the log while loading, of an outcome once it is appended. Never fails: what it cannot read changes nothing.
@@ -126,9 +124,9 @@ impl GroupShard {
         let mut out = Outcome::default();
         let ids: Vec<GroupId> = self.groups.keys().cloned().collect();
         for id in ids {
-            let (config, topics) = (&self.config, &self.topics);
+            let (room, config, topics) = (self.room(), &self.config, &self.topics);
             if let Some(group) = self.groups.get_mut(&id) {
-                group.start_sessions(&mut Context { now, config, topics, out: &mut out });
+                group.start_sessions(&mut Context { now, config, topics, room, out: &mut out });
             }
             self.wake(&id);
         }
@@ -164,12 +162,11 @@ impl GroupShard {
                 return out;
             }
         }
-        let room = self.room();
         let removes = matches!(call, GroupCall::Delete | GroupCall::DeleteOffsets(_));
         let undecided = if removes { self.undecided.of_group(&id) } else { BTreeSet::new() };
-        let (config, topics) = (self.config.with(own), Arc::clone(&self.topics));
-        let mut ctx = Context { now, config: &config, topics: &topics, out: &mut out };
-        self.with_group(&id, |group| decide(group, &mut ctx, token, call, room, &undecided));
+        let (room, config, topics) = (self.room(), self.config.with(own), Arc::clone(&self.topics));
+        let mut ctx = Context { now, config: &config, topics: &topics, room, out: &mut out };
+        self.with_group(&id, |group| decide(group, &mut ctx, token, call, &undecided));
         self.wake(&id);
         out
     }
@@ -192,8 +189,8 @@ impl GroupShard {
         }
         let due = self.agenda.first().filter(|(deadline, _)| deadline.passed(now)).map(|(_, id)| id.clone());
         let Some(id) = due else { return self.sweep_step(now) };
-        let (config, topics) = (self.config.clone(), Arc::clone(&self.topics));
-        let mut ctx = Context { now, config: &config, topics: &topics, out: &mut out };
+        let (room, config, topics) = (self.room(), self.config.clone(), Arc::clone(&self.topics));
+        let mut ctx = Context { now, config: &config, topics: &topics, room, out: &mut out };
         self.with_group(&id, |group| group.on_timer(&mut ctx));
         self.unwake(&id);
         self.wake(&id);
@@ -202,8 +199,8 @@ impl GroupShard {
 
     /// The outcome's records could not be appended for this reason: what to answer instead of its replies.
     pub fn refused(&mut self, now: Now, outcome: Outcome, error: KafkaError) -> Vec<(ReplyToken, GroupReply)> {
-        let (config, topics) = (self.config.clone(), Arc::clone(&self.topics));
-        let ctx = Context { now, config: &config, topics: &topics, out: &mut Outcome::default() };
+        let (room, config, topics) = (self.room(), self.config.clone(), Arc::clone(&self.topics));
+        let ctx = Context { now, config: &config, topics: &topics, room, out: &mut Outcome::default() };
         for record in &outcome.records {
             let id = match records::decode(record) {
                 Ok(GroupRecord::Group(id, _)) => {
@@ -288,7 +285,13 @@ impl GroupShard {
 
     /// Memory that the groups hold, bytes, as the limit counts it.
     pub fn bytes(&self) -> usize {
-        self.bytes
+        self.bytes + self.undecided.bytes()
+    }
+
+    /// Most memory of the groups, bytes, [`MAX_SHARD_BYTES`] until this is told: beyond it joins and assignments get GROUP_MAX_SIZE_REACHED
+    /// and commits INVALID_COMMIT_OFFSET_SIZE, and groups of the consumer protocol keep their targets. What is held already stays.
+    pub fn set_most_bytes(&mut self, bytes: usize) {
+        self.most_bytes = bytes;
     }
 
     pub(super) fn is_loading(&self) -> bool {
@@ -297,7 +300,7 @@ impl GroupShard {
 
     /// Bytes that the shard may still take.
     pub(super) fn room(&self) -> usize {
-        self.config.shard_bytes.saturating_sub(self.bytes + self.undecided.bytes())
+        self.most_bytes.saturating_sub(self.bytes())
     }
 
     /// Checks what needs no group, and that a request for a group that does not exist may make one.
@@ -429,7 +432,6 @@ fn decide(
     ctx: &mut Context<'_>,
     token: ReplyToken,
     call: GroupCall,
-    room: usize,
     undecided: &BTreeSet<(TopicName, PartitionIndex)>,
 ) {
     match call {
@@ -444,7 +446,7 @@ fn decide(
             ctx.reply(token, GroupReply::Leave(Ok(left)));
         }
         GroupCall::Commit(commit) => {
-            let results = group.commit(ctx, commit, room);
+            let results = group.commit(ctx, commit);
             ctx.reply(token, GroupReply::Commit(results));
         }
         GroupCall::Delete => {

@@ -15,7 +15,7 @@ use super::ids::{Epoch, Generation, GroupId};
 use super::offsets::{self, Offsets};
 use super::records::{ConsumerRecord, StoredGroup, group_key, offset_record, offset_tombstone};
 use crate::CoordinatorRecord;
-use crate::limits::{GROUP_OVERHEAD_BYTES, MEMBER_OVERHEAD_BYTES};
+use crate::limits::GROUP_OVERHEAD_BYTES;
 
 /// One group.
 #[derive(Debug)]
@@ -69,7 +69,7 @@ impl Group {
             None => self.classic = Classic::new(self.id.clone()),
         }
         self.stored = stored.map(|stored| {
-            let bytes = stored_bytes(&stored);
+            let bytes = stored.bytes();
             (stored, bytes)
         });
     }
@@ -165,6 +165,11 @@ impl Group {
         self.stored.is_some()
     }
 
+    /// Bytes of that record in memory.
+    pub(super) fn stored_bytes(&self) -> usize {
+        self.stored.as_ref().map_or(0, |(_, bytes)| *bytes)
+    }
+
     #[cfg(test)]
     pub(crate) fn stored(&self) -> Option<&StoredGroup> {
         self.stored.as_ref().map(|(stored, _)| stored)
@@ -182,22 +187,16 @@ impl Group {
 
     /// Memory, bytes.
     pub(crate) fn bytes(&self) -> usize {
-        let stored = self.stored.as_ref().map_or(0, |(_, bytes)| *bytes);
         GROUP_OVERHEAD_BYTES
             + 3 * self.id.len()
             + self.classic.bytes()
             + self.offsets.bytes()
-            + stored
+            + self.stored_bytes()
             + self.consumer.as_ref().map_or(0, |c| c.bytes())
     }
 
-    /// Decides about OffsetCommit. `room` is how many bytes more the shard may hold.
-    pub(crate) fn commit(
-        &mut self,
-        ctx: &mut Context<'_>,
-        commit: CommitOffsets,
-        mut room: usize,
-    ) -> Vec<Result<(), KafkaError>> {
+    /// Decides about OffsetCommit.
+    pub(crate) fn commit(&mut self, ctx: &mut Context<'_>, commit: CommitOffsets) -> Vec<Result<(), KafkaError>> {
         if let Err(error) = self.validate_commit(&commit) {
             return vec![Err(error); commit.offsets.len()];
         }
@@ -208,7 +207,7 @@ impl Group {
         let expires = commit.retention_ms.map(|wait| Timestamp(now.get().saturating_add(wait.max(0))));
         let mut results = Vec::with_capacity(commit.offsets.len());
         for offset in commit.offsets {
-            results.push(self.commit_one(ctx, offset, expires, &mut room));
+            results.push(self.commit_one(ctx, offset, expires));
         }
         results
     }
@@ -218,7 +217,6 @@ impl Group {
         ctx: &mut Context<'_>,
         offset: OffsetToCommit,
         expire_timestamp: Option<Timestamp>,
-        room: &mut usize,
     ) -> Result<(), KafkaError> {
         if offset.metadata.len() > ctx.config.offset_metadata_max_bytes {
             return Err(KafkaError::OffsetMetadataTooLarge);
@@ -226,7 +224,7 @@ impl Group {
         let old = self.offsets.get(&offset.topic, offset.partition);
         let old_cost = old.map_or(0, |old| offsets::cost(&offset.topic, &old.metadata));
         let growth = offsets::cost(&offset.topic, &offset.metadata).saturating_sub(old_cost);
-        *room = room.checked_sub(growth).ok_or(KafkaError::InvalidCommitOffsetSize)?;
+        ctx.room = ctx.room.checked_sub(growth).ok_or(KafkaError::InvalidCommitOffsetSize)?;
         let committed = CommittedOffset {
             offset: offset.offset,
             leader_epoch: offset.leader_epoch,
@@ -344,12 +342,4 @@ impl Group {
 pub(super) fn group_tombstone(group: &GroupId) -> Option<CoordinatorRecord> {
     // Ids are checked when a group is made; a longer one could not have been stored.
     group_key(group).ok().map(|key| CoordinatorRecord { key, value: None })
-}
-
-fn stored_bytes(stored: &StoredGroup) -> usize {
-    let members = stored.members.iter().map(|member| {
-        let texts = member.member_id.len() + member.client_id.len() + member.client_host.len();
-        MEMBER_OVERHEAD_BYTES + texts + member.subscription.len() + member.assignment.len()
-    });
-    members.sum()
 }

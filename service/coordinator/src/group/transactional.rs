@@ -47,8 +47,8 @@ impl GroupShard {
         }
         let (room, config, topics) = (self.room(), self.config.clone(), Arc::clone(&self.topics));
         let mut out = Outcome::default();
-        let mut ctx = Context { now, config: &config, topics: &topics, out: &mut out };
-        let results = self.with_group(id, |group| group.commit_in_transaction(&mut ctx, commit, room));
+        let mut ctx = Context { now, config: &config, topics: &topics, room, out: &mut out };
+        let results = self.with_group(id, |group| group.commit_in_transaction(&mut ctx, commit));
         (out.records, results)
     }
 
@@ -71,12 +71,11 @@ impl Group {
         &self,
         ctx: &mut Context<'_>,
         commit: &CommitInTransaction,
-        mut room: usize,
     ) -> Vec<Result<(), KafkaError>> {
         if let Err(error) = self.validate_in_transaction(commit) {
             return vec![Err(error); commit.offsets.len()];
         }
-        commit.offsets.iter().map(|offset| self.commit_one(ctx, offset.clone(), None, &mut room)).collect()
+        commit.offsets.iter().map(|offset| self.commit_one(ctx, offset.clone(), None)).collect()
     }
 
     /// Unlike a plain commit, one without a member is let in (older clients name none) and one in the middle of a rebalance too.

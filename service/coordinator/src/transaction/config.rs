@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use crate::limits;
-
 /// Settings of one shard's transactions.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct TransactionConfig {
@@ -13,8 +11,6 @@ pub struct TransactionConfig {
     pub id_expiration: Duration,
     /// `transaction.remove.expired.transaction.cleanup.interval.ms`, default 1 hour: how often expired ids are looked for.
     pub id_expiration_interval: Duration,
-    /// Most memory of one shard's transactions, bytes: beyond it new ids and partitions get POLICY_VIOLATION.
-    pub shard_bytes: usize,
 }
 
 impl Default for TransactionConfig {
@@ -23,7 +19,6 @@ impl Default for TransactionConfig {
             max_timeout_ms: 900_000,
             id_expiration: Duration::from_secs(7 * 24 * 60 * 60),
             id_expiration_interval: Duration::from_secs(60 * 60),
-            shard_bytes: limits::DEFAULT_SHARD_BYTES,
         }
     }
 }

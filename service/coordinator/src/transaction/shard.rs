@@ -14,7 +14,9 @@ use super::init::init;
 use super::partitions::{add, verify};
 use super::record::{self, TransactionRecord};
 use super::state::{Stored, Transaction, TransactionState};
-use crate::limits::{MAX_ID_BYTES, PARTITION_OVERHEAD_BYTES, TRANSACTION_OVERHEAD_BYTES, TRANSACTION_RETRY};
+use crate::limits::{
+    MAX_ID_BYTES, MAX_SHARD_BYTES, PARTITION_OVERHEAD_BYTES, TRANSACTION_OVERHEAD_BYTES, TRANSACTION_RETRY,
+};
 use crate::{CoordinatorRecord, Forgetting, Replayed};
 
 /// Every transactional id that hashes to one partition of `__transaction_state` ([`crate::partition_for`]).
@@ -35,6 +37,7 @@ pub struct TransactionShard {
     /// Decided transactions of which a partition has not taken the end at the last try.
     pub(super) delayed: BTreeSet<TransactionalId>,
     pub(super) bytes: usize,
+    most_bytes: usize,
     loading: bool,
 }
 
@@ -71,6 +74,7 @@ impl TransactionShard {
             staged: None,
             delayed: BTreeSet::new(),
             bytes: 0,
+            most_bytes: MAX_SHARD_BYTES,
             loading: true,
         }
     }
@@ -304,8 +308,14 @@ impl TransactionShard {
         self.bytes
     }
 
+    /// Most memory of the transactions, bytes, [`MAX_SHARD_BYTES`] until this is told: beyond it new ids and partitions get POLICY_VIOLATION.
+    /// What is held already stays.
+    pub fn set_most_bytes(&mut self, bytes: usize) {
+        self.most_bytes = bytes;
+    }
+
     fn room(&self) -> usize {
-        self.config.shard_bytes.saturating_sub(self.bytes)
+        self.most_bytes.saturating_sub(self.bytes)
     }
 
     /// What a record would add to the memory held. An end is always let through: it makes room.

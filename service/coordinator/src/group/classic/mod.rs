@@ -34,6 +34,8 @@ pub(crate) struct Context<'a> {
     pub(crate) config: &'a GroupConfig,
     /// The topics that exist.
     pub(crate) topics: &'a Arc<TopicDirectory>,
+    /// Bytes of memory that the decision may add.
+    pub(crate) room: usize,
     pub(crate) out: &'a mut Outcome,
 }
 

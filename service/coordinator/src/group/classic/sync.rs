@@ -12,7 +12,8 @@ use crate::group::ids::MemberId;
 use crate::group::records::group_record;
 
 impl Classic {
-    pub(crate) fn sync(&mut self, ctx: &mut Context<'_>, token: ReplyToken, sync: SyncGroup) {
+    /// `most` is how much memory the group's record may take.
+    pub(crate) fn sync(&mut self, ctx: &mut Context<'_>, token: ReplyToken, sync: SyncGroup, most: usize) {
         if let Err(error) = self.validate_sync(&sync) {
             return ctx.reply(token, GroupReply::Sync(Err(error)));
         }
@@ -24,7 +25,7 @@ impl Classic {
             GroupState::CompletingRebalance => {
                 self.park_sync(ctx, &sync.member_id, token);
                 if self.leader.as_ref() == Some(&sync.member_id) {
-                    self.store_assignment(ctx, sync.assignments);
+                    self.store_assignment(ctx, sync.assignments, most);
                 }
             }
             GroupState::Stable => {
@@ -80,10 +81,13 @@ impl Classic {
 
     /// The leader has assigned: the record that makes the group stable, and everyone's reply. A member that the leader left out
     /// gets an empty assignment.
-    fn store_assignment(&mut self, ctx: &mut Context<'_>, assignments: Vec<(MemberId, Bytes)>) {
+    fn store_assignment(&mut self, ctx: &mut Context<'_>, assignments: Vec<(MemberId, Bytes)>, most: usize) {
         let by_member: BTreeMap<MemberId, Bytes> = assignments.into_iter().collect();
         let stored = self.to_stored(|id, _| by_member.get(id).cloned().unwrap_or_default());
-        let record = group_record(&self.id, &stored);
+        let record = match stored.bytes() {
+            bytes if bytes > most => Err(KafkaError::GroupMaxSizeReached),
+            _ => group_record(&self.id, &stored).map_err(|_| KafkaError::UnknownServerError),
+        };
         let mut waiting = Vec::new();
         for member in self.roster.iter_mut() {
             if let Some(token) = member.syncing.take() {
@@ -94,7 +98,7 @@ impl Classic {
         for (token, id) in waiting {
             let synced = match &record {
                 Ok(_) => Ok(self.synced(by_member.get(&id).cloned().unwrap_or_default())),
-                Err(_) => Err(KafkaError::UnknownServerError),
+                Err(error) => Err(*error),
             };
             ctx.reply(token, GroupReply::Sync(synced));
         }

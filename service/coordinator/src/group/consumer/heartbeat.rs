@@ -8,7 +8,7 @@ use tidelog_model::{KafkaError, TopicId};
 use super::assign::{Assignor, Reader};
 use super::reconcile::Step;
 use super::subscriptions::{Draft, Meanings, topic_ids};
-use super::{Consumer, Member, Revocation};
+use super::{Consumer, Member, Revocation, target_bytes};
 use crate::group::api::*;
 use crate::group::classic::Context;
 use crate::group::config::GroupConfig;
@@ -22,6 +22,11 @@ use crate::limits::{MAX_ID_BYTES, MAX_MEMBER_METADATA_BYTES};
 /// A refusal with its sentence.
 pub(crate) fn refused(error: KafkaError, message: impl Into<String>) -> ConsumerRefused {
     ConsumerRefused { error, message: Arc::from(message.into()) }
+}
+
+/// The coordinator has no memory for more.
+pub(super) fn no_room() -> ConsumerRefused {
+    refused(KafkaError::GroupMaxSizeReached, "The coordinator has no memory left for what the group would need.")
 }
 
 /// Checks what needs no state.
@@ -153,9 +158,9 @@ impl Consumer {
         let draft = Draft { changed: Some((id, subscriber)), without: &without };
         let resubscribed = subscriber.topics != found.member.subscriber.topics
             || subscriber.expression() != found.member.subscriber.expression();
-        let meanings = self.resolve(draft, ctx.topics, meant, &mut records, ctx.now.wall)?;
+        let meanings = self.resolve(ctx, draft, meant, &mut records)?;
         let epoch = self.next_epoch(ctx, draft, &meanings, resubscribed, &mut records);
-        let (target_epoch, target) = self.aim(ctx, draft, &meanings, epoch, &mut records);
+        let (target_epoch, target) = self.aim(ctx, draft, &meanings, epoch, &mut records)?;
         let step = Step {
             target_epoch,
             target: &target,
@@ -257,7 +262,7 @@ impl Consumer {
         made == 0 || now < made || now >= made.saturating_add(interval)
     }
 
-    /// The target assignment: made anew if the epoch has risen and it may be. Returns the reporting member's part.
+    /// The target assignment: made anew if the epoch has risen and it may be, and if there is room for it. Returns the reporting member's part.
     fn aim(
         &self,
         ctx: &Context<'_>,
@@ -265,15 +270,15 @@ impl Consumer {
         meanings: &Meanings,
         epoch: Epoch,
         records: &mut Vec<ConsumerRecord>,
-    ) -> (Epoch, Partitions) {
-        let Some((id, _)) = draft.changed else { return (self.target_epoch(), Partitions::new()) };
+    ) -> Result<(Epoch, Partitions), ConsumerRefused> {
+        let Some((id, _)) = draft.changed else { return Ok((self.target_epoch(), Partitions::new())) };
         // A static member that is back has its old part.
         let before = |member: &MemberId| {
             let old = if member == id { draft.without.first() } else { None };
             self.targets.get(old.unwrap_or(member))
         };
         if epoch <= self.target_epoch() || !self.may_aim(ctx) {
-            return (self.target_epoch(), before(id).cloned().unwrap_or_default());
+            return Ok((self.target_epoch(), before(id).cloned().unwrap_or_default()));
         }
         let mut counts: BTreeMap<TopicId, i32> = BTreeMap::new();
         let mut readers = Vec::with_capacity(self.members.len() + 1);
@@ -290,6 +295,15 @@ impl Consumer {
             counts.extend(ctx.topics.get(name).map(|facts| (facts.id, facts.partitions)));
         }
         let mut parts = self.preferred(ctx.config, draft).assign(&readers, &counts);
+        let made = parts.iter().map(|(member, part)| target_bytes(member, part)).sum::<usize>();
+        let held = self.targets.iter().map(|(member, part)| target_bytes(member, part)).sum::<usize>();
+        if made.saturating_sub(held) > ctx.room {
+            // Its members go on with what they have; those of a new group have nothing to go on with.
+            return match self.target_epoch {
+                Some(_) => Ok((self.target_epoch(), before(id).cloned().unwrap_or_default())),
+                None => Err(no_room()),
+            };
+        }
         for (member, part) in &parts {
             let known =
                 if member == id && !draft.without.is_empty() { before(member) } else { self.targets.get(member) };
@@ -298,7 +312,7 @@ impl Consumer {
             }
         }
         records.push(ConsumerRecord::TargetEpoch(Some(TargetEpoch { epoch, made: ctx.now.wall })));
-        (epoch, parts.remove(id).unwrap_or_default())
+        Ok((epoch, parts.remove(id).unwrap_or_default()))
     }
 
     /// The assignor that most members prefer, of those that there are; the broker's first if nobody prefers one.

@@ -307,7 +307,8 @@ fn member_bytes(id: &MemberId, member: &Member) -> usize {
     let optional: usize = optional.into_iter().flatten().map(|text| text.len()).sum();
     let instance = subscriber.instance_id.as_ref().map_or(0, InstanceId::len);
     let terms = subscriber.classic.as_ref().map_or(0, |terms| offers_bytes(&terms.protocols));
-    let partitions = member.current.assigned.values().chain(member.current.revoking.values()).map(BTreeMap::len);
+    // What it has counts with its target.
+    let partitions = member.current.revoking.values().map(BTreeMap::len);
     MEMBER_OVERHEAD_BYTES
         + 2 * id.len()
         + 2 * instance
@@ -319,10 +320,12 @@ fn member_bytes(id: &MemberId, member: &Member) -> usize {
         + 2 * PARTITION_BYTES * partitions.sum::<usize>()
 }
 
-fn target_bytes(id: &MemberId, target: &Partitions) -> usize {
-    id.len() + target.values().map(|partitions| PARTITION_BYTES * (1 + partitions.len())).sum::<usize>()
+/// Each partition is in the target, and sooner or later in what the member has and among those that have an owner: there was room for all
+/// that when the target was made.
+pub(super) fn target_bytes(id: &MemberId, target: &Partitions) -> usize {
+    id.len() + target.values().map(|partitions| PARTITION_BYTES * (1 + 3 * partitions.len())).sum::<usize>()
 }
 
-fn regex_bytes(regex: &str, resolved: &Resolved) -> usize {
+pub(super) fn regex_bytes(regex: &str, resolved: &Resolved) -> usize {
     MEMBER_OVERHEAD_BYTES + regex.len() + resolved.topics.iter().map(|topic| topic.len() + 32).sum::<usize>()
 }

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use tidelog_model::{KafkaError, TopicId};
 
-use super::Consumer;
-use super::heartbeat::refused;
+use super::heartbeat::{no_room, refused};
+use super::{Consumer, regex_bytes};
 use crate::group::api::{ConsumerHeartbeat, ConsumerRefused};
+use crate::group::classic::Context;
 use crate::group::directory::TopicDirectory;
 use crate::group::ids::{Epoch, InstanceId, MemberId};
 use crate::group::meant::Meant;
@@ -89,18 +90,18 @@ impl Consumer {
     }
 
     /// What the expressions of the draft mean, and the records of what differs from before. One that is new must be valid; one that is
-    /// stored (by Kafka, in a dialect that differs a little) and is not keeps its meaning, as does one of which `meant` does not tell.
+    /// stored (by Kafka, in a dialect that differs a little) and is not keeps its meaning, as does one of which `meant` does not tell, or
+    /// for whose further topics there is no room.
     pub(super) fn resolve(
         &self,
+        ctx: &mut Context<'_>,
         draft: Draft<'_>,
-        directory: &TopicDirectory,
         meant: Option<&Meant>,
         records: &mut Vec<ConsumerRecord>,
-        now: tidelog_model::Timestamp,
     ) -> Result<Meanings, ConsumerRefused> {
         let used: BTreeSet<&Arc<str>> =
             self.draft(draft).filter_map(|(_, subscriber)| subscriber.expression()).collect();
-        let fresh = self.is_fresh(directory);
+        let fresh = self.is_fresh(ctx.topics);
         let mut meanings = Meanings::new();
         for expression in used {
             let stored = self.regexes.get(expression);
@@ -115,8 +116,18 @@ impl Consumer {
                 (None, None) => BTreeSet::new(),
             };
             if stored.is_none_or(|stored| stored.topics != topics) {
-                let version = i64::try_from(directory.revision).unwrap_or(i64::MAX);
-                let resolved = Resolved { topics: topics.clone(), version, at: now };
+                let version = i64::try_from(ctx.topics.revision).unwrap_or(i64::MAX);
+                let resolved = Resolved { topics: topics.clone(), version, at: ctx.now.wall };
+                let held = stored.map_or(0, |stored| regex_bytes(expression, stored));
+                let growth = regex_bytes(expression, &resolved).saturating_sub(held);
+                match (ctx.room.checked_sub(growth), stored) {
+                    (Some(left), _) => ctx.room = left,
+                    (None, Some(stored)) => {
+                        meanings.insert(Arc::clone(expression), stored.topics.clone());
+                        continue;
+                    }
+                    (None, None) => return Err(no_room()),
+                }
                 records.push(ConsumerRecord::Regex(Arc::clone(expression), Some(resolved)));
             }
             meanings.insert(Arc::clone(expression), topics);

@@ -19,6 +19,7 @@ use tidelog_record::fields::{FieldError, Reader, Writer};
 
 use crate::CoordinatorRecord;
 use crate::group::ids::{Generation, GroupId, InstanceId, MemberId};
+use crate::limits::MEMBER_OVERHEAD_BYTES;
 
 const KEY_KIND: i16 = 2;
 const VALUE_VERSION: i16 = 3;
@@ -35,6 +36,17 @@ pub(crate) struct StoredGroup {
     /// When the state began; −1 if an old version did not say.
     pub(crate) state_since: Timestamp,
     pub(crate) members: Vec<StoredMember>,
+}
+
+impl StoredGroup {
+    /// Memory, bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        let members = self.members.iter().map(|member| {
+            let texts = member.member_id.len() + member.client_id.len() + member.client_host.len();
+            MEMBER_OVERHEAD_BYTES + texts + member.subscription.len() + member.assignment.len()
+        });
+        members.sum()
+    }
 }
 
 /// A member as it is stored.

@@ -160,8 +160,8 @@ fn consumers_that_are_no_longer_in_the_group_are_fenced() {
 
 #[test]
 fn undecided_positions_count_against_the_shards_memory() {
-    let config = GroupConfig { shard_bytes: 4_000, ..GroupConfig::default() };
-    let mut driver = Driver::new(config);
+    let mut driver = Driver::new(GroupConfig::default());
+    driver.shard.set_most_bytes(4_000);
     let taken = (0..100).take_while(|number| commit(&mut driver, "g", &request(ProducerId(*number), 5)).is_ok());
     let taken = taken.count();
     assert!((1..20).contains(&taken), "{taken}");

@@ -202,9 +202,9 @@ impl Scenario {
         }
         self.driver.own.assignment_interval_ms = words.number("own_assignment_interval");
         if let Some(bytes) = words.number("shard_bytes") {
-            config.shard_bytes = bytes as usize;
+            self.driver.shard.set_most_bytes(bytes as usize);
         }
-        self.driver.shard.reconfigure(config.clone());
+        self.driver.shard.config = config.clone();
         String::new()
     }
 

@@ -29,8 +29,7 @@ fn nothing_is_decided_while_loading() {
 #[test]
 fn a_full_shard_takes_no_more_but_ends_what_it_has() {
     let mut driver = Driver::new();
-    driver.config.shard_bytes = 2_000;
-    driver.restart();
+    driver.shard.set_most_bytes(2_000);
     let reply = driver.call("t", init(60_000, None)).reply;
     assert_eq!(reply, Some(TransactionReply::Init(Ok(producer("100/0")))));
     let first = add(producer("100/0"), &["a-0", "a-1", "a-2"], ClientVersion::V0);
