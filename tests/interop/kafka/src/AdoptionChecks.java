@@ -380,8 +380,13 @@ public final class AdoptionChecks {
                 next.send(new ProducerRecord<>("orders", 2, null, Client.bytes("after"))).get();
                 next.commitTransaction();
             }
-            List<String> committed = read(taken.brokers, "orders", "read_committed");
-            Checks.isTrue(committed.stream().anyMatch(record -> record.endsWith("=after")), "what was committed is not there");
+            // The commit is answered when it is decided; its markers may still be on their way.
+            List<String> committed = new ArrayList<>();
+            Checks.until("what was committed is there", () -> {
+                committed.clear();
+                committed.addAll(read(taken.brokers, "orders", "read_committed"));
+                return committed.stream().anyMatch(record -> record.endsWith("=after"));
+            });
             Checks.isTrue(committed.stream().noneMatch(record -> record.endsWith("=open")), "what was never committed is there");
             try (KafkaProducer<byte[], byte[]> fresh = producer(taken.brokers, Map.of("transactional.id", "new-here"))) {
                 fresh.initTransactions();

@@ -56,6 +56,11 @@ final class Worker {
     /** The answer to a request, which is null if it has no body. */
     JsonNode ask(String method, String path, Object body) throws Exception {
         HttpResponse<String> answer = send(method, path, body);
+        // A worker that is about to join anew asks its callers to come again.
+        for (int tries = 0; answer.statusCode() / 100 != 2 && answer.body().contains("rebalance") && tries < 100; tries++) {
+            Thread.sleep(100);
+            answer = send(method, path, body);
+        }
         if (answer.statusCode() / 100 != 2) throw new AssertionError(method + " " + path + ": " + answer.statusCode() + " "
                 + answer.body());
         return answer.body().isEmpty() ? null : JSON.readTree(answer.body());
