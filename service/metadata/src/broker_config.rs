@@ -29,11 +29,9 @@ pub use table::BROKER_CONFIGS;
 
 use listener_tls::{LISTENER_TLS, refused_password};
 
-use crate::config::{
-    ConfigDef, ConfigError, ConfigSource, Described, Synonym, Values, find, parse_bool, parse_list, unknown,
-    unknown_ones,
-};
+use crate::config::{ConfigDef, ConfigError, ConfigSource, Values, find, parse_bool, parse_list, unknown};
 use crate::consumer_times::{ConsumerBounds, ConsumerTimes};
+use crate::described::{Described, Synonym, unknown_ones};
 use crate::limits::STRONG_TOKEN_SECRET_BYTES;
 use crate::overrides::{Overrides, Settings};
 use crate::topic_config::{TOPIC_CONFIGS, TopicDefaults};

@@ -1,9 +1,8 @@
 //! Subscriptions to clients' metrics (resource type CLIENT_METRICS, KIP-714). They are checked, stored and returned for Kafka's tools; no client
 //! is asked for its metrics, because the APIs for that are not offered. Decides what such a subscription may say; never acts on one.
 
-use crate::config::{
-    Check, ConfigDef, ConfigError, ConfigSource, Described, Synonym, find, parse_list, unknown, unknown_ones,
-};
+use crate::config::{Check, ConfigDef, ConfigError, ConfigSource, find, parse_list, unknown};
+use crate::described::{Described, Synonym, unknown_ones};
 use crate::overrides::{Overrides, Settings};
 
 const INTERVAL: &str = "interval.ms";

@@ -6,15 +6,15 @@
 use std::time::Duration;
 
 use crate::broker_config::{BrokerConfig, BrokerOverrides, broker_config};
-use crate::config::{Check, ConfigDef, ConfigError, ConfigSource, Described, Synonym, find, unknown, unknown_ones};
+use crate::config::{Check, ConfigDef, ConfigError, ConfigSource, MAX_INT, find, unknown};
 use crate::consumer_times::ConsumerTimes;
+use crate::described::{Described, Synonym, unknown_ones};
 use crate::overrides::{Overrides, Settings};
 
 const ASSIGNMENT_INTERVAL: &str = "consumer.assignment.interval.ms";
 const HEARTBEAT_INTERVAL: &str = "consumer.heartbeat.interval.ms";
 const SESSION_TIMEOUT: &str = "consumer.session.timeout.ms";
 const SHARE_SESSION_TIMEOUT: &str = "share.session.timeout.ms";
-const MAX_INT: i64 = i32::MAX as i64;
 
 const OF_SHARE_GROUPS: &str = "Of share groups (KIP-932).";
 const NO_SHARE_GROUPS: &str = "there are no share groups";

@@ -14,6 +14,7 @@ pub mod client_metrics;
 pub mod config;
 mod consumer_times;
 pub mod decide;
+mod described;
 pub mod features;
 pub mod group_config;
 pub mod image;
@@ -26,8 +27,9 @@ pub mod topic_config;
 
 pub use broker_config::{BrokerConfig, BrokerOverrides};
 pub use client_metrics::ClientMetricsOverrides;
-pub use config::{ConfigDef, ConfigError, ConfigSource, ConfigType, Described, Synonym};
+pub use config::{ConfigDef, ConfigError, ConfigSource, ConfigType};
 pub use consumer_times::{ConsumerBounds, ConsumerTimes};
+pub use described::{Described, Synonym};
 pub use group_config::GroupOverrides;
 pub use image::{ClusterImage, ImageChange, ImageError, Partition, Topic, Versioned};
 pub use keys::Key;

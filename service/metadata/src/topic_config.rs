@@ -8,9 +8,8 @@ use std::collections::BTreeMap;
 
 pub use table::TOPIC_CONFIGS;
 
-use crate::config::{
-    ConfigDef, ConfigError, ConfigSource, Described, Synonym, find, parse_bool, parse_list, unknown, unknown_ones,
-};
+use crate::config::{ConfigDef, ConfigError, ConfigSource, find, parse_bool, parse_list, unknown};
+use crate::described::{Described, Synonym, unknown_ones};
 use crate::overrides::{Overrides, Settings};
 
 /// The setting of this name, if there is one.
@@ -77,7 +76,7 @@ impl TopicOverrides {
     }
 }
 
-const REMOTE: &str = "remote.storage.enable";
+pub(crate) const REMOTE: &str = "remote.storage.enable";
 
 /// Overrides `segment.bytes`; shown only where it is set, as in Kafka.
 pub(crate) const INTERNAL_SEGMENT_BYTES: &str = "internal.segment.bytes";

@@ -1,15 +1,11 @@
 //! The table: settings of Kafka's brokers that have no meaning here. They are checked, stored and returned, so that tools that set them go on;
 //! each group says why it changes nothing. What has a meaning under another name is not here but in [`super::elsewhere`].
 
-use crate::config::{Check, ConfigDef};
+use crate::config::{Check, ConfigDef, MAX, MAX_INT, NEVER};
 
-const MAX_INT: i64 = i32::MAX as i64;
-const MAX: i64 = i64::MAX;
 /// Bounds where Kafka has none.
 const ANY_INT: i64 = i32::MIN as i64;
 const ANY_LONG: i64 = i64::MIN;
-/// `i64::MAX` as text.
-const NEVER: &str = "9223372036854775807";
 
 /// Settings that have no effect for the same reason.
 struct Group {

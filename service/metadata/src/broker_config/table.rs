@@ -1,13 +1,8 @@
 //! The table: the broker settings that are honoured, and those that have no effect because what they are the default of has none. Sorted by name (a test proves it, lookup needs it).
 
-use crate::config::{Check, ConfigDef};
+use crate::config::{Check, ConfigDef, MAX, MAX_INT, NEVER};
 use crate::limits::{MIN_INTERNAL_SEGMENT_BYTES, MIN_SEGMENT_BYTES};
 use tidelog_model::limits::MAX_PARTITIONS_PER_TOPIC;
-
-const MAX: i64 = i64::MAX;
-const MAX_INT: i64 = i32::MAX as i64;
-/// `i64::MAX` as text: "never" in Kafka's tables.
-const NEVER: &str = "9223372036854775807";
 
 /// Why nothing has more replicas.
 const ONE_NODE: &str = "there is one node";

@@ -1,12 +1,7 @@
 //! The table: every topic setting of Kafka 4.3 and ours. Sorted by name (a test proves it, lookup needs it).
 
-use crate::config::{Check, ConfigDef};
+use crate::config::{Check, ConfigDef, MAX, MAX_INT, NEVER};
 use crate::limits::{MIN_INTERNAL_SEGMENT_BYTES, MIN_SEGMENT_BYTES};
-
-const MAX: i64 = i64::MAX;
-const MAX_INT: i64 = i32::MAX as i64;
-/// `i64::MAX` as text: "never" in Kafka's tables.
-const NEVER: &str = "9223372036854775807";
 
 /// Every topic setting, ascending by name.
 pub static TOPIC_CONFIGS: &[ConfigDef] = &[

@@ -13,7 +13,7 @@ use crate::broker_config::{BrokerConfig, BrokerOverrides};
 use crate::decide::Refusal;
 use crate::decide::create::auto_topic;
 use crate::kraft::{KraftImage, KraftPartition, KraftTopic, resource};
-use crate::topic_config::{TopicDefaults, TopicOverrides};
+use crate::topic_config::{REMOTE, TopicDefaults, TopicOverrides};
 
 /// Whose directory it is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -212,6 +212,5 @@ impl Standing {
     }
 }
 
-const REMOTE: &str = "remote.storage.enable";
 const MAX_LAG: &str = "max.compaction.lag.ms";
 const POLICY_OF_ALL: &str = "log.cleanup.policy";
