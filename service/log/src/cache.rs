@@ -72,11 +72,6 @@ impl FileCache {
             open.remove((id, kind));
         }
     }
-
-    /// Descriptors held now.
-    pub fn open_files(&self) -> usize {
-        self.open.lock().files.len()
-    }
 }
 
 impl Open {
@@ -111,16 +106,17 @@ mod tests {
             disk.create(Path::new(name)).unwrap();
         }
         let cache = FileCache::new(2);
+        let open = || cache.open.lock().files.len();
         let ids = [cache.new_id(), cache.new_id(), cache.new_id()];
         let get = |at: usize| cache.get(&disk, ids[at], Kind::Log, Path::new(["a", "b", "c"][at])).unwrap();
         let first = get(0);
         get(1);
         assert!(Arc::ptr_eq(&first, &get(0)), "a hit is the same descriptor");
         get(2);
-        assert_eq!(cache.open_files(), 2);
+        assert_eq!(open(), 2);
         assert!(Arc::ptr_eq(&first, &get(0)), "b was older than a");
         cache.forget(ids[0]);
-        assert_eq!(cache.open_files(), 1);
+        assert_eq!(open(), 1);
         assert!(!Arc::ptr_eq(&first, &get(0)));
     }
 }

@@ -1,4 +1,4 @@
-//! Taking back the end of a log: a follower drops what its leader does not have. What was flushed can go this way too.
+//! Taking back the end of a log, as a repair does. What was flushed can go this way too.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::flush::{mark_unsettled, unmark};
 use crate::index::SegmentIndex;
 use crate::limits::MAX_INDEX_FILE_BYTES;
 use crate::names::{self, Kind, Stage};
-use crate::open::{new_segment, unlink_segment};
+use crate::open::unlink_segment;
 use crate::scan::Scan;
 use crate::state::{Active, Segment};
 
@@ -50,41 +50,6 @@ impl Log {
             self.view().take_offline(&format!("a truncation to offset {end} failed: {error}"));
         }
         result
-    }
-
-    /// Empties the log; it goes on at `start`. For a follower that its leader has left behind.
-    pub fn truncate_fully(&mut self, start: Offset) -> Result<(), LogError> {
-        let shared = Arc::clone(&self.shared);
-        let _maintenance = shared.maintenance.lock();
-        self.view().check_online()?;
-        self.view().finish_swaps()?;
-        let result = mark_unsettled(&*shared.disk, &shared.directory)
-            .and_then(|()| self.restart_locked(start))
-            .and_then(|()| unmark(&*shared.disk, &shared.directory));
-        if let Err(error) = &result {
-            self.view().take_offline(&format!("a truncation to offset {start} failed: {error}"));
-        }
-        result
-    }
-
-    fn restart_locked(&mut self, start: Offset) -> Result<(), LogError> {
-        let (bases, ids) = {
-            let state = self.shared.state.read();
-            let bases: Vec<Offset> =
-                state.closed.iter().map(|segment| segment.base).chain([state.active.base]).collect();
-            (bases, state.closed.iter().map(|segment| segment.id).collect::<Vec<_>>())
-        };
-        for base in bases.iter().rev() {
-            unlink_segment(&*self.shared.disk, &self.shared.directory, *base, Stage::Live)?;
-        }
-        ids.into_iter().for_each(|id| self.shared.cache.forget(id));
-        self.drop_snapshots_above(Offset(-1))?;
-        let active = new_segment(&*self.shared.disk, &self.shared.cache, &self.shared.directory, start)?;
-        self.install(Vec::new(), active, start);
-        let mut state = self.shared.state.write();
-        state.log_start = start;
-        state.flushed_end = start;
-        Ok(())
     }
 
     fn truncate_locked(&mut self, end: Offset) -> Result<Offset, LogError> {

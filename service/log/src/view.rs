@@ -75,11 +75,6 @@ impl LogView {
         self.shared.state.read().closed.len() + 1
     }
 
-    /// The segment that grows.
-    pub fn active_segment(&self) -> SegmentInfo {
-        self.shared.state.read().active.info()
-    }
-
     /// When the first record was put into the segment that grows, by the wall clock; `None` if it has none, or nobody knows.
     pub fn active_since(&self) -> Option<Timestamp> {
         self.shared.state.read().active.since

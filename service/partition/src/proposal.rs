@@ -172,7 +172,7 @@ impl<'a> Overlay<'a> {
         if let Ok(record::Verdict::Duplicate { base_offset, last_offset, timestamp }) = judged {
             return Ok(Verdict::Duplicate { base_offset, end: last_offset.plus(1), timestamp });
         }
-        if transactional && origin != Origin::Replication {
+        if transactional {
             self.check_verified(header, verified)?;
         }
         judged?;

@@ -62,11 +62,6 @@ impl Pieces {
         &self.list
     }
 
-    /// The pieces in order, owned.
-    pub fn into_vec(self) -> Vec<Piece> {
-        self.list
-    }
-
     /// All bytes in one buffer; an error if there are holes. Copies only if there is more than one piece.
     pub fn into_bytes(mut self) -> Result<Bytes, EncodeError> {
         if let (Some(Piece::Bytes(_)), 1) = (self.list.first(), self.list.len())

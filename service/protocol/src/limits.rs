@@ -24,8 +24,5 @@ pub const MAX_COPIED_BYTES: usize = 4 * 1024;
 /// First capacity of an encoder's buffer, bytes: most answers without records fit.
 pub const INITIAL_BUFFER_BYTES: usize = 256;
 
-/// Longest string with a two-byte length, bytes (Kafka's int16).
-pub const MAX_CLASSIC_STRING_BYTES: usize = i16::MAX as usize;
-
 const _: () = assert!(MAX_RESERVED_BYTES < MAX_DECODED_BYTES);
 const _: () = assert!(MAX_DECODED_BYTES <= MAX_REQUEST_BYTES);

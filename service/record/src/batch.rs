@@ -67,8 +67,8 @@ impl Batch {
 
 /// Iterates over consecutive batches of one buffer.
 ///
-/// A batch that is cut off at the end of the buffer is legal in a Fetch answer: [`Batches::new`] ends there and
-/// [`Batches::torn_tail`] tells how many bytes were left. [`Batches::strict`] reports it as [`BatchError::Truncated`] or
+/// A batch that is cut off at the end of the buffer is legal in a Fetch answer: [`Batches::new`] ends there, and
+/// [`Batches::strict`] reports it as [`BatchError::Truncated`] or
 /// [`BatchError::TooShort`]. After an error nothing more comes. Checksums are not verified.
 #[derive(Clone, Debug)]
 pub struct Batches {
@@ -92,11 +92,6 @@ impl Batches {
     /// Bytes of the buffer that the batches yielded so far take: where the next one begins.
     pub const fn position(&self) -> usize {
         self.position
-    }
-
-    /// Bytes after the last batch yielded; once the iterator has ended, what was cut off or unreadable.
-    pub fn torn_tail(&self) -> usize {
-        self.rest.len()
     }
 
     fn take(&mut self) -> Option<Result<Batch, BatchError>> {

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use tidelog_model::{Deadline, KafkaError, Now, Offset, ProducerEpoch, ProducerId, Sequence, Timestamp};
+use tidelog_model::{KafkaError, Now, Offset, ProducerEpoch, ProducerId, Sequence, Timestamp};
 
 use crate::limits::{
     BATCHES_PER_PRODUCER, MAX_OPEN_TRANSACTIONS, MAX_PRODUCER_STATE_BYTES, MOST_PRODUCER_STATE_FACTOR,
@@ -19,8 +19,6 @@ pub enum Origin {
     Client,
     /// A coordinator on its own partition: epochs, but no sequences (transactional offset commits have none).
     Coordinator,
-    /// A follower or recovery: nothing, the leader has checked.
-    Replication,
 }
 
 /// What may happen to a batch.
@@ -150,7 +148,7 @@ impl ProducerEntry {
     /// - DUPLICATE_SEQUENCE_NUMBER: at or before the last one, with its offset forgotten since a snapshot was loaded.
     /// - INVALID_TXN_STATE: not transactional, while the producer's transaction is open.
     pub fn check(&self, header: &BatchHeader, origin: Origin) -> Result<Verdict, KafkaError> {
-        if !header.has_producer() || origin == Origin::Replication {
+        if !header.has_producer() {
             return Ok(Verdict::Append);
         }
         if origin == Origin::Client
@@ -396,11 +394,7 @@ impl ProducerStates {
         let entry = overlay.or_else(|| self.get(header.producer_id)).unwrap_or(&empty);
         let verdict = entry.check(header, origin)?;
         let opens = header.has_producer() && header.attributes.is_transactional() && entry.open_transaction.is_none();
-        if verdict == Verdict::Append
-            && opens
-            && origin != Origin::Replication
-            && self.open_count() >= MAX_OPEN_TRANSACTIONS
-        {
+        if verdict == Verdict::Append && opens && self.open_count() >= MAX_OPEN_TRANSACTIONS {
             return Err(KafkaError::InvalidTxnState);
         }
         Ok(verdict)
@@ -476,10 +470,5 @@ impl ProducerStates {
         }
         self.make_room(None, now.monotonic);
         expired
-    }
-
-    /// When [`ProducerStates::expire`] has something to do next.
-    pub fn next_expiry(&self, expiration: Duration) -> Option<Deadline> {
-        self.idle.first().map(|(last_seen, ..)| Deadline(last_seen.saturating_add(expiration)))
     }
 }

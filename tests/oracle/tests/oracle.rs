@@ -52,13 +52,12 @@ fn of<M: Message + Decodable + Encodable + std::fmt::Debug>() -> Oracle {
     }
 }
 
-/// Those of the API table, and what members of groups tell each other.
+/// Those of the API table, and what members of classic groups are told.
 fn oracles() -> BTreeMap<&'static str, Oracle> {
     macro_rules! oracles {
         ($($name:ident: $request:ident => $response:ident;)*) => {
             BTreeMap::from([
                 $((stringify!($request), of::<oracle::$request>()), (stringify!($response), of::<oracle::$response>()),)*
-                ("ConsumerProtocolSubscription", of::<oracle::ConsumerProtocolSubscription>()),
                 ("ConsumerProtocolAssignment", of::<oracle::ConsumerProtocolAssignment>()),
             ])
         };
@@ -137,10 +136,6 @@ fn both_codecs_read_and_write_the_same() {
         "WriteTxnMarkersResponse v2",
         "DescribeLogDirsRequest v5",
         "DescribeLogDirsResponse v5",
-        "OffsetCommitKey",
-        "OffsetCommitValue",
-        "GroupMetadataKey",
-        "GroupMetadataValue",
     ];
     assert_eq!(beyond, expected);
     assert!(versions > 300, "{versions} versions compared");

@@ -2,12 +2,10 @@
 
 use bytes::Bytes;
 use tidelog_model::{KafkaError, NodeId, PartitionIndex};
-use tidelog_protocol::messages::records::{
-    ConsumerProtocolAssignment, ConsumerTopicPartitions, decode_consumer_protocol,
-};
 use tidelog_protocol::messages::{
-    ConsumerGroupDescribeRequest, ConsumerGroupMember, DeleteGroupsRequest, DescribeGroupsRequest,
-    DescribedConsumerGroup, DescribedGroup, DescribedGroupMember, ListGroupsRequest,
+    ConsumerGroupDescribeRequest, ConsumerGroupMember, ConsumerTopicPartitions, DeleteGroupsRequest,
+    DescribeGroupsRequest, DescribedConsumerGroup, DescribedGroup, DescribedGroupMember, ListGroupsRequest,
+    decode_assignment,
 };
 use tidelog_protocol::{DecodeError, Str};
 use tokio::time::Instant;
@@ -214,7 +212,7 @@ fn consumer_group(group: DescribedConsumerGroup) -> GroupDescription {
 
 /// The partitions in an assignment of the consumer protocol.
 fn assignment(bytes: Bytes) -> Result<Vec<(String, PartitionIndex)>, DecodeError> {
-    let assignment: ConsumerProtocolAssignment = decode_consumer_protocol(bytes)?;
+    let assignment = decode_assignment(bytes)?;
     let of = |topic: &ConsumerTopicPartitions| {
         let name = topic.topic.as_str().to_owned();
         topic.partitions.iter().map(|number| (name.clone(), PartitionIndex(*number))).collect::<Vec<_>>()

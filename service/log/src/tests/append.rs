@@ -213,9 +213,6 @@ fn a_truncation_is_durable_and_offsets_continue_from_it() {
     assert_eq!((recovered.log_end, &recovered.cut), (Offset(10), &None));
     fill(&mut log, 2, 10);
     assert_eq!(bases(&log.view()), (0..12).collect::<Vec<_>>());
-    log.truncate_fully(Offset(100)).unwrap();
-    fill(&mut log, 2, 10);
-    assert_eq!(bases(&log.view()), [100, 101]);
 }
 
 #[test]

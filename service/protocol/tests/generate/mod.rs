@@ -3,7 +3,6 @@
 #![allow(dead_code, unreachable_pub)]
 
 use bytes::Bytes;
-use tidelog_protocol::messages::records::*;
 use tidelog_protocol::messages::*;
 use tidelog_protocol::{ApiKey, DecodeError, EncodeError, FieldLayout, Layout, Message, Versions, each_api};
 
@@ -41,17 +40,10 @@ macro_rules! messages {
     };
 }
 
-macro_rules! others {
-    ($($name:ident)*) => { [$(described::<$name>()),*] };
-}
-
-/// Every message of the crate: those of the API table, and what stands in records.
+/// Every message of the crate: those of the API table, and what members of a classic group are told.
 pub fn all() -> Vec<Described> {
     let mut all = each_api!(messages);
-    all.extend(others![
-        ConsumerProtocolSubscription ConsumerProtocolAssignment OffsetCommitKey OffsetCommitValue GroupMetadataKey
-        GroupMetadataValue
-    ]);
+    all.push(described::<ConsumerProtocolAssignment>());
     all
 }
 
