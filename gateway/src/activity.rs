@@ -55,7 +55,7 @@ impl Activity {
     }
 
     /// Waits until nobody known has had anything open for so long. What strangers have open is no use: it costs them nothing. Then that ends.
-    pub(crate) async fn unused_for(&self, limit: Duration) {
+    pub(crate) async fn unused_for(self, limit: Duration) {
         loop {
             let left = {
                 let uses = self.uses();

@@ -83,15 +83,16 @@ pub async fn serve(
             }
         }
         let activity = Activity::new(stranger);
+        let unused = activity.clone().unused_for(CONNECTION_IDLE);
         let (router, shutdown) = (router.clone(), shutdown.clone());
         let (tls, handshakes) = (tls.clone(), handshakes.clone());
         let connection = async move {
             match tls {
-                None => connection(stream, peer, router, shutdown, activity, CONNECTION_IDLE).await,
+                None => connection(stream, peer, router, shutdown, activity, unused).await,
                 Some(source) => {
                     let shake = handshakes.accept(stream, peer.ip(), &source);
                     match shutdown.run_until_cancelled(shake).await {
-                        Some(Ok(stream)) => connection(stream, peer, router, shutdown, activity, CONNECTION_IDLE).await,
+                        Some(Ok(stream)) => connection(stream, peer, router, shutdown, activity, unused).await,
                         Some(Err(HandshakeError::Silent)) => tracing::debug!(%peer, "an HTTP client said nothing"),
                         Some(Err(error)) => {
                             let error = error.to_string();
@@ -146,19 +147,19 @@ async fn accept_failed(error: &io::Error) {
     }
 }
 
+/// Serves a connection until `unused` says that it is of no use any more.
 async fn connection<S>(
     stream: S,
     peer: SocketAddr,
     router: Router,
     shutdown: CancellationToken,
     activity: Activity,
-    idle: Duration,
+    unused: impl Future<Output = ()>,
 ) where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let uses = activity.clone();
     let service = hyper::service::service_fn(move |mut request: hyper::Request<Incoming>| {
-        let begun = uses.begin();
+        let begun = activity.begin();
         request.extensions_mut().insert(ConnectInfo(peer));
         request.extensions_mut().insert(begun.asker());
         let answer = router.clone().oneshot(request);
@@ -183,7 +184,7 @@ async fn connection<S>(
             connection.as_mut().graceful_shutdown();
             connection.await
         }
-        () = activity.unused_for(idle) => {
+        () = unused => {
             connection.as_mut().graceful_shutdown();
             tokio::time::timeout(GOODBYE, connection).await.unwrap_or(Ok(()))
         }
@@ -290,6 +291,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for StallGuard<S> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures::FutureExt;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     #[tokio::test]
@@ -335,11 +337,20 @@ mod tests {
         vec![0, 0, 3, 1, 5, 0, 0, 0, stream, 0x82, 0x86, 0x84]
     }
 
-    /// A client of HTTP/2 that has said hello, and the connection that serves it.
-    async fn h2(router: Router, idle: Duration) -> (tokio::io::DuplexStream, tokio::task::JoinHandle<()>) {
+    /// A client of HTTP/2 that has said hello, and the connection that serves it: its idle time begins when `seen` ends.
+    async fn h2(
+        router: Router,
+        idle: Duration,
+        seen: impl Future<Output = ()> + Send + 'static,
+    ) -> (tokio::io::DuplexStream, tokio::task::JoinHandle<()>) {
         let (ours, mut theirs) = tokio::io::duplex(64 * 1024);
         let peer = SocketAddr::from(([127, 0, 0, 1], 1));
-        let served = tokio::spawn(connection(ours, peer, router, CancellationToken::new(), Activity::new(None), idle));
+        let activity = Activity::new(None);
+        let unused = seen.then({
+            let activity = activity.clone();
+            move |()| activity.unused_for(idle)
+        });
+        let served = tokio::spawn(connection(ours, peer, router, CancellationToken::new(), activity, unused));
         theirs.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
         (theirs, served)
     }
@@ -347,15 +358,21 @@ mod tests {
     #[tokio::test]
     async fn what_is_open_on_a_connection_of_no_use_hears_of_its_end() {
         type Who = axum::Extension<crate::activity::Asker>;
-        let watched = |who: Who| async move {
+        // However slow the machine is, the request is there before the connection can be of no use.
+        let seen = CancellationToken::new();
+        let asked = seen.clone();
+        let watched = move |who: Who| {
             let over = who.connection_over().unwrap();
-            axum::body::Body::from_stream(futures::stream::once(async move {
-                over.cancelled().await;
-                io::Result::Ok("it is over")
-            }))
+            asked.cancel();
+            async move {
+                axum::body::Body::from_stream(futures::stream::once(async move {
+                    over.cancelled().await;
+                    io::Result::Ok("it is over")
+                }))
+            }
         };
         let router = Router::new().route("/", axum::routing::get(watched));
-        let (mut client, served) = h2(router, Duration::from_millis(500)).await;
+        let (mut client, served) = h2(router, Duration::from_millis(1), seen.cancelled_owned()).await;
         client.write_all(&h2_get(1)).await.unwrap();
         let mut heard = Vec::new();
         tokio::time::timeout(Duration::from_secs(60), client.read_to_end(&mut heard)).await.expect("it ends").unwrap();
@@ -396,7 +413,7 @@ mod tests {
             ("a stranger's is not", Router::new().route("/", get(endless)), false),
             ("nor is what a stranger has not asked to its end", Router::new().route("/", get(mute)), false),
         ] {
-            let (mut client, served) = h2(router, IDLE).await;
+            let (mut client, served) = h2(router, IDLE, std::future::ready(())).await;
             let began = tokio::time::Instant::now();
             let mut stream = 1;
             // Asks all the time, and so it is only the idle limit that may end it.
