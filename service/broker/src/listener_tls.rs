@@ -3,15 +3,17 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tidelog_metadata::broker_config::{ListenerTls, is_listener_tls};
 use tidelog_metadata::decide::{ConfigEdit, Settings, altered_broker_configs};
 use tidelog_metadata::{BrokerOverrides, ConfigError};
 use tidelog_model::{KafkaError, NodeId};
-use tokio::sync::OwnedMutexGuard;
+use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use crate::BrokerError;
 use crate::broker::Broker;
+use crate::limits::ADMIN_PATIENCE;
 
 /// Puts what was judged in force.
 pub type InForce = Box<dyn FnOnce() + Send>;
@@ -34,6 +36,13 @@ impl PreparedTls {
     pub(crate) fn hold(self) {
         (self.in_force)();
     }
+}
+
+/// Waits until no other change is being judged or carried out, but not for ever: files may lie on a disk that does not answer.
+async fn turn(changes: Arc<Mutex<()>>, patience: Duration) -> Result<OwnedMutexGuard<()>, BrokerError> {
+    tokio::time::timeout(patience, changes.lock_owned()).await.map_err(|_| {
+        BrokerError::new(KafkaError::RequestTimedOut, "another change of listeners' TLS is still under way; try again")
+    })
 }
 
 impl Broker {
@@ -61,7 +70,7 @@ impl Broker {
         }
         let invalid = |message: String| BrokerError::new(KafkaError::InvalidRequest, message);
         let listeners = self.tls_listeners().ok_or_else(|| invalid("There is no encrypted listener.".to_owned()))?;
-        let alone = self.tls_changes().lock_owned().await;
+        let alone = turn(self.tls_changes(), ADMIN_PATIENCE).await?;
         // Others may have been first.
         let image = self.image();
         let defaults = self.topic_defaults(&image);
@@ -72,5 +81,20 @@ impl Broker {
         let prepared = tokio::task::spawn_blocking(move || listeners.prepare(&own)).await;
         let prepared = prepared.unwrap_or_else(|_| Err("the certificates could not be read".to_owned()));
         Ok(Some(PreparedTls { in_force: prepared.map_err(invalid)?, _alone: alone }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn nobody_waits_for_ever_for_another_change() {
+        let changes = Arc::new(Mutex::new(()));
+        let first = turn(Arc::clone(&changes), Duration::from_secs(60)).await.unwrap();
+        let second = turn(Arc::clone(&changes), Duration::from_millis(1)).await;
+        assert_eq!(second.unwrap_err().error, KafkaError::RequestTimedOut);
+        drop(first);
+        assert!(turn(changes, Duration::from_secs(60)).await.is_ok());
     }
 }

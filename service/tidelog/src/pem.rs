@@ -2,9 +2,12 @@
 //! never what is in it.
 
 use std::fmt;
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, ensure};
+use rustix::fs::{Mode, OFlags};
 use rustls::RootCertStore;
 use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
@@ -12,11 +15,16 @@ use tidelog_metadata::broker_config::HiddenText;
 
 use crate::output::existing;
 
+/// Most bytes of a file that a server reads: the certificates of some six hundred authorities.
+const MAX_FILE_BYTES: u64 = 1024 * 1024;
+
 /// Where something in PEM form is.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Source {
-    /// A file.
+    /// A file that a server reads, at its start or when a client names it.
     File(PathBuf),
+    /// A file, or a pipe, that whoever runs a command names to it.
+    FileOrPipe(PathBuf),
     /// The value of a setting.
     Setting {
         /// The setting.
@@ -29,23 +37,31 @@ pub(crate) enum Source {
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Source::File(path) => path.display().fmt(f),
+            Source::File(path) | Source::FileOrPipe(path) => path.display().fmt(f),
             Source::Setting { name, .. } => f.write_str(name),
         }
     }
 }
 
 impl Source {
-    /// A file.
+    /// A file that a server reads.
     pub(crate) fn file(path: &Path) -> Self {
         Source::File(path.to_owned())
     }
 
+    /// A file, or a pipe, of whoever runs a command.
+    pub(crate) fn file_or_pipe(path: &Path) -> Self {
+        Source::FileOrPipe(path.to_owned())
+    }
+
     fn bytes(&self) -> Result<Vec<u8>> {
+        let unreadable = |error| anyhow!("cannot read {self}: {error}");
         match self {
             Source::File(path) => {
-                std::fs::read(existing(path)?).map_err(|error| anyhow!("cannot read {}: {error}", path.display()))
+                let bytes = bounded(existing(path)?).map_err(unreadable)?;
+                bytes.with_context(|| format!("{self} is not a regular file of at most {MAX_FILE_BYTES} bytes"))
             }
+            Source::FileOrPipe(path) => std::fs::read(existing(path)?).map_err(unreadable),
             Source::Setting { text, .. } => Ok(in_lines(&text.0).into_bytes()),
         }
     }
@@ -54,6 +70,20 @@ impl Source {
     fn unusable(&self, what: &str) -> anyhow::Error {
         anyhow!("{self} has no usable {what}")
     }
+}
+
+/// The bytes of a regular file that is not too large; `None`: it is something else. A client may have named it: neither a pipe in which
+/// nothing comes nor a device without an end may hold the server up.
+fn bounded(path: &Path) -> std::io::Result<Option<Vec<u8>>> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    if !file.metadata()?.is_file() {
+        return Ok(None);
+    }
+    let mut bytes = Vec::new();
+    // Its length says nothing of what /proc has.
+    let read = file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)?;
+    Ok((read as u64 <= MAX_FILE_BYTES).then_some(bytes))
 }
 
 /// The certificates of a file or setting, at least one.
@@ -114,10 +144,44 @@ mod tests {
         let key = |path: &Path| private_key(&Source::file(path)).map(drop);
         for read in [&certificates as &dyn Fn(&Path) -> Result<()>, &key] {
             assert!(told(read(&missing)).ends_with("missing.pem does not exist"));
-            assert!(told(read(folder.path())).contains("cannot read"));
+            assert!(told(read(folder.path())).contains("is not a regular file"));
             let text = told(read(&empty));
             assert!(text.contains("empty.pem has no usable") && !text.contains("hush"), "{text}");
         }
+    }
+
+    #[test]
+    fn a_server_reads_regular_files_of_some_size_only() {
+        let folder = tidelog_harness::tempfile::tempdir().unwrap();
+        let [pipe, large, link] = ["pipe", "large.pem", "link.pem"].map(|name| folder.path().join(name));
+        pipe_at(&pipe);
+        let file = File::create(&large).unwrap();
+        std::os::unix::fs::symlink(&large, &link).unwrap();
+        let told = |path: &Path| private_key(&Source::file(path)).unwrap_err().to_string();
+        for endless in [&*pipe, Path::new("/dev/zero")] {
+            let text = told(endless);
+            assert!(text.ends_with(" is not a regular file of at most 1048576 bytes"), "{text}");
+        }
+        file.set_len(MAX_FILE_BYTES + 1).unwrap();
+        assert!(told(&link).ends_with("link.pem is not a regular file of at most 1048576 bytes"));
+        file.set_len(MAX_FILE_BYTES).unwrap();
+        assert!(told(&link).contains("link.pem has no usable private key"));
+    }
+
+    #[test]
+    fn whoever_runs_a_command_may_give_it_a_pipe() {
+        let folder = tidelog_harness::tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        pipe_at(&pipe);
+        let key = tidelog_harness::rcgen::KeyPair::generate().unwrap();
+        let (into, text) = (pipe.clone(), key.serialize_pem());
+        let writer = std::thread::spawn(move || std::fs::write(into, text).unwrap());
+        assert_eq!(private_key(&Source::file_or_pipe(&pipe)).unwrap().secret_der(), key.serialize_der());
+        writer.join().unwrap();
+    }
+
+    fn pipe_at(path: &Path) {
+        rustix::fs::mknodat(rustix::fs::CWD, path, rustix::fs::FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::sync::mpsc::channel;
 
 use tidelog_harness::model::KafkaError;
@@ -119,7 +119,8 @@ fn a_listener_gets_another_certificate_while_the_server_runs() {
     let (both, one) = ("ssl.keystore.certificate.chain", "ssl.keystore.key");
     let missing = fixture.file("missing.pem");
     fs::write(fixture.file("store.jks"), [0xfe, 0xed, 0xfe, 0xed]).unwrap();
-    let store = fixture.file("store.jks");
+    let (store, pipe) = (fixture.file("store.jks"), fixture.file("pipe"));
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     for (settings, said) in [
         (&[(both, Some(&*chain)), (one, Some(&*others_key))][..], "cannot be used together"),
         (&[(both, Some(&chain)), (one, Some("hush"))], "ssl.keystore.key has no usable private key in PEM form"),
@@ -131,6 +132,8 @@ fn a_listener_gets_another_certificate_while_the_server_runs() {
         ),
         (&[("ssl.keystore.location", Some(&missing))], "missing.pem does not exist"),
         (&[("ssl.keystore.location", Some(&store))], "store.jks has no usable certificate in PEM form"),
+        (&[("ssl.keystore.location", Some("/dev/zero"))], "/dev/zero is not a regular file of at most 1048576 bytes"),
+        (&[("ssl.keystore.location", Some(&pipe))], "pipe is not a regular file of at most 1048576 bytes"),
         (&[("ssl.keystore.type", Some("JKS"))], "it can only be PEM"),
         (&[("ssl.client.auth", Some("required"))], "so that these can be verified"),
     ] {

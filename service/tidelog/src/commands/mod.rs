@@ -132,7 +132,10 @@ fn tls(args: &KafkaArgs) -> anyhow::Result<Option<Arc<ClientConfig>>> {
     let builder = trusting(ca)?;
     Ok(Some(Arc::new(match (&args.tls_client_cert, &args.tls_client_key) {
         (Some(cert), Some(key)) => builder
-            .with_client_auth_cert(pem::certificates(&Source::file(cert))?, pem::private_key(&Source::file(key))?)
+            .with_client_auth_cert(
+                pem::certificates(&Source::file_or_pipe(cert))?,
+                pem::private_key(&Source::file_or_pipe(key))?,
+            )
             .with_context(|| format!("{} and {} cannot be used together", cert.display(), key.display()))?,
         _ => builder.with_no_client_auth(),
     })))
@@ -141,7 +144,7 @@ fn tls(args: &KafkaArgs) -> anyhow::Result<Option<Arc<ClientConfig>>> {
 /// Trusts servers whose certificate one of these has signed.
 fn trusting(ca: &Path) -> anyhow::Result<ConfigBuilder<ClientConfig, WantsClientCert>> {
     let builder = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()));
-    Ok(builder.with_safe_default_protocol_versions()?.with_root_certificates(pem::roots(&Source::file(ca))?))
+    Ok(builder.with_safe_default_protocol_versions()?.with_root_certificates(pem::roots(&Source::file_or_pipe(ca))?))
 }
 
 /// Connects to the brokers of the command line.

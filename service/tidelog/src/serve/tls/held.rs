@@ -84,7 +84,7 @@ impl Sources {
     /// What tells whether a file of these has changed; values of settings do not.
     fn stamps(&self) -> Vec<Stamp> {
         let files = self.all().filter_map(|source| match source {
-            Source::File(path) => Some(stamp(path)),
+            Source::File(path) | Source::FileOrPipe(path) => Some(stamp(path)),
             Source::Setting { .. } => None,
         });
         files.collect()
