@@ -99,8 +99,13 @@ pub(crate) fn certificates(source: &Source) -> Result<Vec<CertificateDer<'static
 
 /// Its certificates as authorities.
 pub(crate) fn roots(source: &Source) -> Result<RootCertStore> {
+    as_roots(source, certificates(source)?)
+}
+
+/// Certificates that were read there, as authorities.
+pub(crate) fn as_roots(source: &Source, certificates: Vec<CertificateDer<'static>>) -> Result<RootCertStore> {
     let mut roots = RootCertStore::empty();
-    for certificate in certificates(source)? {
+    for certificate in certificates {
         roots.add(certificate).with_context(|| format!("{source} has an unusable certificate"))?;
     }
     Ok(roots)

@@ -1,11 +1,11 @@
 //! Certificates of encrypted listeners: those of the start, and those that listeners are given while the server runs.
 
 mod held;
+mod lifetimes;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Display;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use anyhow::{Result, anyhow};
 use parking_lot::RwLock;
@@ -14,9 +14,8 @@ use tidelog_handshake::{TlsSource, in_words};
 use tidelog_kafka::TlsOptions;
 use tidelog_metadata::BrokerConfig;
 use tidelog_metadata::broker_config::ListenerTls;
-use tidelog_model::Timestamp;
+use tidelog_security::alternative_names;
 use tidelog_security::distinguished_name::{MappingRules, subject};
-use tidelog_security::{alternative_names, validity};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -24,54 +23,15 @@ use self::held::{Held, Sources};
 pub(super) use self::held::{Stamp, stamp};
 use super::config::{ClientAuth, KafkaListener, Protocol, ServeConfig, TlsConfig};
 use super::safety;
-use crate::output::time_for_people;
-use crate::pem;
 
 /// How often the files are looked at: a renewed certificate holds within this time.
 const LOOK: Duration = Duration::from_secs(1);
-
-/// A certificate that ends within this time is told of at a start and by `config check`.
-const ENDS_SOON: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 
 /// What a start and `config check` ask before anything is opened: can the files be used together? What comes back is to be warned of: a
 /// certificate that is over makes clients turn away, which is no reason not to serve the others.
 pub(super) fn check(config: &TlsConfig) -> Result<Vec<String>> {
     let sources = Sources::of_start(config);
-    sources.read()?;
-    warnings(&sources)
-}
-
-/// What is to be told of how long these certificates are valid.
-fn warnings(sources: &Sources) -> Result<Vec<String>> {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let now = Timestamp(i64::try_from(now.as_millis()).unwrap_or(i64::MAX));
-    let mut warnings = Vec::new();
-    if let Some(own) = pem::certificates(&sources.cert)?.first() {
-        warnings.extend(told_of(&sources.cert, "clients turn away", own, now));
-    }
-    if let Some(source) = &sources.client_ca {
-        let authorities = pem::certificates(source)?;
-        warnings.extend(
-            authorities.iter().filter_map(|one| told_of(source, "clients that it has signed are refused", one, now)),
-        );
-    }
-    Ok(warnings)
-}
-
-/// What is to be told of how long a certificate is valid, if anything.
-fn told_of(at: &impl Display, then: &str, certificate: &[u8], now: Timestamp) -> Option<String> {
-    let (first, last) = validity(certificate)?;
-    let soon = Timestamp(now.get().saturating_add(i64::try_from(ENDS_SOON.as_millis()).unwrap_or(i64::MAX)));
-    let day = |time: Timestamp| time_for_people(time.get());
-    if now < first {
-        Some(format!("a certificate in {at} is not valid before {}: {then}", day(first)))
-    } else if now > last {
-        Some(format!("a certificate in {at} has ended, on {}: {then}", day(last)))
-    } else if soon > last {
-        Some(format!("a certificate in {at} ends on {}; then {then}", day(last)))
-    } else {
-        None
-    }
+    Ok(sources.read()?.warnings(&sources))
 }
 
 /// The certificates in force.
@@ -223,14 +183,15 @@ impl TlsListeners for Certificates {
             let (old, new) = (of(&before), of(&after));
             if !Arc::ptr_eq(&old, &new) {
                 self.check_names(&old, &new)?;
-                changed.push((name.clone(), new));
+                let warnings = new.warnings();
+                changed.push((name.clone(), new, warnings));
             }
         }
         Ok(Box::new(move || {
             *self.own.write() = after;
-            for (listener, held) in changed {
+            for (listener, held, warnings) in changed {
                 info!(listener, cert = %held.sources.cert, "new connections of a listener have other TLS settings");
-                warnings(&held.sources).unwrap_or_default().iter().for_each(|warning| warn!(listener, "{warning}"));
+                warnings.iter().for_each(|warning| warn!(listener, "{warning}"));
             }
         }))
     }
@@ -238,61 +199,57 @@ impl TlsListeners for Certificates {
 
 #[cfg(test)]
 mod tests {
+    use std::path::{Path, PathBuf};
+
     use tidelog_harness::rcgen::{CertificateParams, KeyPair, date_time_ymd};
+    use tidelog_harness::tempfile::{TempDir, tempdir};
 
     use super::*;
 
-    const DAY: i64 = 24 * 60 * 60 * 1000;
-
-    #[test]
-    fn who_starts_hears_of_certificates_that_are_over_or_will_be() {
+    /// A folder with a certificate that has ended and its key in one file.
+    fn both() -> (TempDir, PathBuf) {
+        let folder = tempdir().unwrap();
+        let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
-        (params.not_before, params.not_after) = (date_time_ymd(2026, 1, 1), date_time_ymd(2026, 3, 1));
-        let certificate = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
-        let begins = 1_767_225_600_000;
-        let ends = begins + 59 * DAY;
-        for (now, told) in [
-            (begins - 1, Some("is not valid before 2026-01-01T00:00:00.000Z")),
-            (begins, None),
-            (ends - 14 * DAY, None),
-            (ends - 14 * DAY + 1, Some("ends on 2026-03-01T00:00:00.000Z; then clients turn away")),
-            (ends + 1, Some("has ended, on 2026-03-01T00:00:00.000Z: clients turn away")),
-        ] {
-            let heard = told_of(&"x.pem", "clients turn away", certificate.der(), Timestamp(now));
-            match (heard, told) {
-                (None, None) => {}
-                (Some(heard), Some(told)) => assert!(heard.contains(told) && heard.contains("x.pem"), "{heard}"),
-                other => panic!("{now}: {other:?}"),
-            }
-        }
+        params.not_after = date_time_ymd(2020, 1, 1);
+        let file = folder.path().join("both.pem");
+        std::fs::write(&file, params.self_signed(&key).unwrap().pem() + &key.serialize_pem()).unwrap();
+        (folder, file)
     }
 
-    #[test]
-    fn a_listener_that_others_reach_goes_on_asking_for_certificates() {
-        let folder = tidelog_harness::tempfile::tempdir().unwrap();
-        let key = KeyPair::generate().unwrap();
-        let certificate = CertificateParams::new(vec!["localhost".to_owned()]).unwrap().self_signed(&key).unwrap();
-        let file = folder.path().join("both.pem");
-        std::fs::write(&file, certificate.pem() + &key.serialize_pem()).unwrap();
+    fn certificates(file: &Path) -> Arc<Certificates> {
         let config = TlsConfig {
-            cert: file.clone(),
-            key: file.clone(),
-            client_ca: Some(file),
+            cert: file.to_owned(),
+            key: file.to_owned(),
+            client_ca: Some(file.to_owned()),
             client_auth: ClientAuth::Required,
             rules: MappingRules::default(),
         };
-        let certificates = Arc::new(Certificates {
+        Arc::new(Certificates {
             base: Arc::new(Held::read(Sources::of_start(&config)).unwrap()),
             own: RwLock::default(),
             listeners: [("ssl".to_owned(), Protocol::Ssl), ("plain".to_owned(), Protocol::Plaintext)].into(),
             guarded: ["ssl".to_owned()].into(),
-            rules: config.rules.clone(),
+            rules: config.rules,
             allow_dn_changes: false,
             allow_san_changes: false,
-        });
+        })
+    }
+
+    fn asking(auth: &str) -> ListenerTls {
+        ListenerTls { client_auth: Some(auth.to_owned()), ..ListenerTls::default() }
+    }
+
+    fn of(own: &[(&str, &ListenerTls)]) -> BTreeMap<String, ListenerTls> {
+        own.iter().map(|(listener, own)| ((*listener).to_owned(), (*own).clone())).collect()
+    }
+
+    #[test]
+    fn a_listener_that_others_reach_goes_on_asking_for_certificates() {
+        let (_folder, file) = both();
+        let certificates = certificates(&file);
         let asks = |listener: &str, auth: &str| {
-            let own = ListenerTls { client_auth: Some(auth.to_owned()), ..ListenerTls::default() };
-            Arc::clone(&certificates).prepare(&[(listener.to_owned(), own)].into()).map(drop)
+            Arc::clone(&certificates).prepare(&of(&[(listener, &asking(auth))])).map(drop)
         };
         assert_eq!(asks("ssl", "required"), Ok(()));
         for less in ["none", "requested"] {
@@ -300,8 +257,16 @@ mod tests {
         }
         assert_eq!(asks("plain", "none").unwrap_err(), "listener plain is not encrypted");
         assert_eq!(asks("http", "none").unwrap_err(), "http is no encrypted Kafka listener");
-        let own = ListenerTls { client_auth: Some("none".to_owned()), ..ListenerTls::default() };
-        assert!(certificates.begin([("ssl".to_owned(), own.clone())].into()).is_err(), "nor does a start");
-        assert!(certificates.begin([("plain".to_owned(), own)].into()).is_ok(), "it has no effect any more");
+        assert!(certificates.begin(of(&[("ssl", &asking("none"))])).is_err(), "nor does a start");
+        assert!(certificates.begin(of(&[("plain", &asking("none"))])).is_ok(), "it has no effect any more");
+    }
+
+    #[test]
+    fn what_is_told_of_certificates_is_of_those_that_were_read() {
+        let (_folder, file) = both();
+        let certificates = certificates(&file);
+        std::fs::remove_file(&file).unwrap();
+        let told = certificates.base.warnings();
+        assert!(told.len() == 2 && told.iter().all(|text| text.contains("has ended, on 2020-01-01")), "{told:?}");
     }
 }

@@ -15,6 +15,7 @@ use tidelog_handshake::in_words;
 use tidelog_metadata::broker_config::{KeyStore, ListenerTls, TrustStore};
 use tracing::{error, info};
 
+use super::lifetimes::{now, told_of};
 use crate::pem::{self, Source};
 use crate::serve::config::{ClientAuth, Protocol, TlsConfig};
 
@@ -106,7 +107,12 @@ impl Sources {
             || ServerConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions();
         let without_client = builder()?.with_no_client_auth().with_single_cert(chain.clone(), key.clone_key());
         let without_client = Arc::new(without_client.with_context(fit)?);
-        let roots = self.client_ca.as_ref().map(pem::roots).transpose()?;
+        let mut authorities = Vec::new();
+        let mut roots = None;
+        if let Some(source) = &self.client_ca {
+            authorities = pem::certificates(source)?;
+            roots = Some(pem::as_roots(source, authorities.clone())?);
+        }
         let with_client = match roots {
             Some(roots) if self.client_auth != ClientAuth::None => {
                 let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
@@ -121,19 +127,36 @@ impl Sources {
         };
         let mut https = (*without_client).clone();
         https.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        Ok(Current { certificate, without_client, with_client, https: Arc::new(https) })
+        Ok(Current { certificate, authorities, without_client, with_client, https: Arc::new(https) })
     }
 }
 
 /// What handshakes use.
 pub(super) struct Current {
+    /// The certificate that clients are shown.
     certificate: Option<CertificateDer<'static>>,
+    /// Who signs the certificates of clients.
+    authorities: Vec<CertificateDer<'static>>,
     /// Where SASL or nobody says who a client is.
     without_client: Arc<ServerConfig>,
     /// Where a client's certificate does, or lets him in.
     with_client: Arc<ServerConfig>,
     /// Where HTTP/2 may be chosen.
     https: Arc<ServerConfig>,
+}
+
+impl Current {
+    /// What is to be told of how long this is valid, which was read there.
+    pub(super) fn warnings(&self, sources: &Sources) -> Vec<String> {
+        let now = now();
+        let own = self.certificate.iter().filter_map(|own| told_of(&sources.cert, "clients turn away", own, now));
+        let told = |(source, one): (&Source, &CertificateDer<'_>)| {
+            told_of(source, "clients that it has signed are refused", one, now)
+        };
+        let authorities =
+            sources.client_ca.iter().flat_map(|source| self.authorities.iter().map(move |one| (source, one)));
+        own.chain(authorities.filter_map(told)).collect()
+    }
 }
 
 /// What is in force, and where it is from.
@@ -185,6 +208,11 @@ impl Held {
     /// The certificate that clients are shown.
     pub(super) fn certificate(&self) -> Option<CertificateDer<'static>> {
         self.current.read().certificate.clone()
+    }
+
+    /// What is to be told of how long what was read is valid.
+    pub(super) fn warnings(&self) -> Vec<String> {
+        self.current.read().warnings(&self.sources)
     }
 
     /// Is it what these sources give now?
