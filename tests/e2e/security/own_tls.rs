@@ -49,8 +49,13 @@ impl Fixture {
 
 /// Settings of listener `in`: set, or (`None`) deleted. Answers error code and message.
 fn alter(server: &Server, settings: &[(&str, Option<&str>)], validate_only: bool) -> (i16, String) {
+    alter_of(server, "in", settings, validate_only)
+}
+
+/// Those of this listener.
+fn alter_of(server: &Server, listener: &str, settings: &[(&str, Option<&str>)], validate_only: bool) -> (i16, String) {
     let change = |(name, value): &(&str, Option<&str>)| AlterableConfig {
-        name: (*format!("listener.name.in.{name}")).into(),
+        name: (*format!("listener.name.{listener}.{name}")).into(),
         config_operation: i8::from(value.is_none()),
         value: value.map(Into::into),
         ..Default::default()
@@ -248,4 +253,43 @@ fn a_start_without_a_listeners_own_certificate_says_so() {
     fs::rename(fixture.file("away.pem"), &path).unwrap();
     server.start_again();
     assert!(trusts(&server, "IN", &fixture.new.ca));
+}
+
+/// The same data with other listeners.
+fn moved(mut server: Server, options: Options) -> Server {
+    server.stop();
+    Server::start_on(options, |data_dir| {
+        fs::remove_dir(data_dir).unwrap();
+        fs::rename(server.data_dir(), data_dir).unwrap();
+    })
+}
+
+/// A private key that serves nobody any more should not have to stay.
+#[test]
+fn what_is_left_of_a_listener_that_is_not_encrypted_any_more_can_go_and_is_in_nobodys_way() {
+    let fixture = Fixture::new();
+    let (chain, key) = fixture.new.signed("server", LATER, &HOSTS);
+    let (both, one) = ("ssl.keystore.certificate.chain", "ssl.keystore.key");
+    let own = [(both, Some(&*chain)), (one, Some(&*key))];
+    let none = [(both, None), (one, None)];
+    let done = (0, String::new());
+    let server = Server::start(fixture.options("IN=SSL://127.0.0.1:0,OUT=SSL://127.0.0.1:0"));
+    set(&server, &own);
+
+    let server = moved(server, fixture.options("IN=PLAINTEXT://127.0.0.1:0,OUT=SSL://127.0.0.1:0"));
+    assert_eq!(alter_of(&server, "out", &own, false), done);
+    assert!(trusts(&server, "OUT", &fixture.new.ca));
+    let told = alter(&server, &own, false).1;
+    assert!(told.contains("listener in is not encrypted"), "{told}");
+    assert_eq!(alter(&server, &[("ssl.client.auth", None)], false), done);
+    assert_eq!(described(&server).len(), 2);
+
+    let plain = ["--kafka-listen", "IN=PLAINTEXT://127.0.0.1:0"];
+    let server = moved(server, tidelog_harness::options!().args(plain));
+    let told = alter(&server, &own, false).1;
+    assert!(told.contains("There is no encrypted listener."), "{told}");
+    set(&server, &none);
+    assert_eq!(described(&server), []);
+    assert_eq!(alter_of(&server, "out", &none, false), done, "it is there no more");
+    server.assert_no_panic();
 }

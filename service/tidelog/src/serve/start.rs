@@ -157,7 +157,7 @@ pub(crate) async fn start(config: ServeConfig, log: Option<Arc<dyn LogLevels>>) 
         }
     };
     if let Some(certificates) = &certificates {
-        let begun = broker.listener_tls().map_err(Into::into).and_then(|own| certificates.begin(own));
+        let begun = broker.listener_tls().map_err(Into::into).and_then(|own| certificates.begin(&own));
         if let Err(error) = begun {
             broker.close().await;
             store.close().await;

@@ -68,15 +68,13 @@ impl Certificates {
 
     /// Takes up what listeners were given before this start. It must be usable: who asks less of clients than somebody has set, or shows
     /// them another certificate, serves whom he should not.
-    pub(super) fn begin(&self, mut own: BTreeMap<String, ListenerTls>) -> Result<()> {
-        own.retain(|listener, _| {
-            let encrypted = self.encrypted(listener);
-            if let Err(why) = &encrypted {
+    pub(super) fn begin(&self, own: &BTreeMap<String, ListenerTls>) -> Result<()> {
+        for listener in own.keys() {
+            if let Err(why) = self.encrypted(listener) {
                 warn!("listener.name.{listener}.ssl.… has no effect: {why}");
             }
-            encrypted.is_ok()
-        });
-        *self.own.write() = self.read_own(&own).map_err(|why| {
+        }
+        *self.own.write() = self.read_own(own, &BTreeSet::new()).map_err(|why| {
             anyhow!("TLS that a listener was given while the server ran (listener.name.….ssl.…) cannot be used: {why}")
         })?;
         Ok(())
@@ -90,8 +88,13 @@ impl Certificates {
         }
     }
 
-    /// What has not changed stays what it is.
-    fn read_own(&self, own: &BTreeMap<String, ListenerTls>) -> Result<BTreeMap<String, Arc<Held>>, String> {
+    /// What has not changed stays what it is; only of listeners in `set` the files are looked at for that. What is left of a listener that is
+    /// not encrypted any more has no effect.
+    fn read_own(
+        &self,
+        own: &BTreeMap<String, ListenerTls>,
+        set: &BTreeSet<String>,
+    ) -> Result<BTreeMap<String, Arc<Held>>, String> {
         let before = self.own.read().clone();
         let read = |(listener, tls): (&String, &ListenerTls)| {
             let sources = self.base.sources.with(listener, tls)?;
@@ -101,13 +104,14 @@ impl Certificates {
                      --allow-unauthenticated allows that"
                 ));
             }
-            let held = match before.get(listener).filter(|held| held.is_of(&sources)) {
+            let same = |held: &&Arc<Held>| held.sources == sources && (!set.contains(listener) || held.is_newest());
+            let held = match before.get(listener).filter(same) {
                 Some(held) => Arc::clone(held),
                 None => Arc::new(Held::read(sources).map_err(|error| in_words(&format!("{error:#}")).into_owned())?),
             };
             Ok((listener.clone(), held))
         };
-        own.iter().map(read).collect()
+        own.iter().filter(|(listener, _)| self.encrypted(listener).is_ok()).map(read).collect()
     }
 
     /// Kafka's rule: a certificate is renewed while the server runs, not replaced by another's.
@@ -173,9 +177,13 @@ impl Certificates {
 }
 
 impl TlsListeners for Certificates {
-    fn prepare(self: Arc<Self>, own: &BTreeMap<String, ListenerTls>) -> Result<InForce, String> {
-        own.keys().try_for_each(|listener| self.encrypted(listener))?;
-        let (before, after) = (self.own.read().clone(), self.read_own(own)?);
+    fn prepare(
+        self: Arc<Self>,
+        own: &BTreeMap<String, ListenerTls>,
+        set: &BTreeSet<String>,
+    ) -> Result<InForce, String> {
+        set.iter().try_for_each(|listener| self.encrypted(listener))?;
+        let (before, after) = (self.own.read().clone(), self.read_own(own, set)?);
         let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
         let mut changed = Vec::new();
         for name in names {
@@ -203,6 +211,7 @@ mod tests {
 
     use tidelog_harness::rcgen::{CertificateParams, KeyPair, date_time_ymd};
     use tidelog_harness::tempfile::{TempDir, tempdir};
+    use tidelog_metadata::broker_config::KeyStore;
 
     use super::*;
 
@@ -225,10 +234,11 @@ mod tests {
             client_auth: ClientAuth::Required,
             rules: MappingRules::default(),
         };
+        let (ssl, other) = (("ssl".to_owned(), Protocol::Ssl), ("other".to_owned(), Protocol::Ssl));
         Arc::new(Certificates {
             base: Arc::new(Held::read(Sources::of_start(&config)).unwrap()),
             own: RwLock::default(),
-            listeners: [("ssl".to_owned(), Protocol::Ssl), ("plain".to_owned(), Protocol::Plaintext)].into(),
+            listeners: [ssl, other, ("plain".to_owned(), Protocol::Plaintext)].into(),
             guarded: ["ssl".to_owned()].into(),
             rules: config.rules,
             allow_dn_changes: false,
@@ -240,6 +250,11 @@ mod tests {
         ListenerTls { client_auth: Some(auth.to_owned()), ..ListenerTls::default() }
     }
 
+    fn with_file(path: &Path) -> ListenerTls {
+        let keystore = Some(KeyStore::File(path.display().to_string()));
+        ListenerTls { keystore, ..ListenerTls::default() }
+    }
+
     fn of(own: &[(&str, &ListenerTls)]) -> BTreeMap<String, ListenerTls> {
         own.iter().map(|(listener, own)| ((*listener).to_owned(), (*own).clone())).collect()
     }
@@ -249,7 +264,8 @@ mod tests {
         let (_folder, file) = both();
         let certificates = certificates(&file);
         let asks = |listener: &str, auth: &str| {
-            Arc::clone(&certificates).prepare(&of(&[(listener, &asking(auth))])).map(drop)
+            let set = [listener.to_owned()].into();
+            Arc::clone(&certificates).prepare(&of(&[(listener, &asking(auth))]), &set).map(drop)
         };
         assert_eq!(asks("ssl", "required"), Ok(()));
         for less in ["none", "requested"] {
@@ -257,8 +273,34 @@ mod tests {
         }
         assert_eq!(asks("plain", "none").unwrap_err(), "listener plain is not encrypted");
         assert_eq!(asks("http", "none").unwrap_err(), "http is no encrypted Kafka listener");
-        assert!(certificates.begin(of(&[("ssl", &asking("none"))])).is_err(), "nor does a start");
-        assert!(certificates.begin(of(&[("plain", &asking("none"))])).is_ok(), "it has no effect any more");
+        assert!(certificates.begin(&of(&[("ssl", &asking("none"))])).is_err(), "nor does a start");
+        assert!(certificates.begin(&of(&[("plain", &asking("none"))])).is_ok(), "it has no effect any more");
+    }
+
+    #[test]
+    fn a_change_of_one_listener_leaves_what_others_have() {
+        let (folder, file) = both();
+        let certificates = certificates(&file);
+        let others = folder.path().join("others.pem");
+        std::fs::copy(&file, &others).unwrap();
+        let prepare = |own: &[(&str, &ListenerTls)], set: &str| {
+            Arc::clone(&certificates).prepare(&of(own), &[set.to_owned()].into())
+        };
+        let (gone, other) = (with_file(&folder.path().join("gone.pem")), with_file(&others));
+        let left = [("away", &gone), ("plain", &gone), ("other", &other)];
+        prepare(&left, "other").unwrap()();
+        let held = certificates.of("other");
+        assert!(!Arc::ptr_eq(&held, &certificates.base));
+        assert!(Arc::ptr_eq(&certificates.of("plain"), &certificates.base));
+
+        // Its file may be away for a moment: whoever changes another one has nothing to do with that.
+        std::fs::remove_file(&others).unwrap();
+        let asked = asking("required");
+        let all: Vec<_> = left.into_iter().chain([("ssl", &asked)]).collect();
+        prepare(&all, "ssl").unwrap()();
+        assert!(Arc::ptr_eq(&certificates.of("other"), &held));
+        let told = prepare(&all, "other").err().unwrap();
+        assert!(told.contains("others.pem does not exist"), "{told}");
     }
 
     #[test]

@@ -215,9 +215,9 @@ impl Held {
         self.current.read().warnings(&self.sources)
     }
 
-    /// Is it what these sources give now?
-    pub(super) fn is_of(&self, sources: &Sources) -> bool {
-        self.sources == *sources && self.watch.lock().used == sources.stamps()
+    /// Have the files not changed since they were read?
+    pub(super) fn is_newest(&self) -> bool {
+        self.watch.lock().used == self.sources.stamps()
     }
 
     /// Reads the files again if they have changed.
