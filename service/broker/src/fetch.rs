@@ -267,26 +267,29 @@ impl Broker {
             log_start: fetched.log_start_offset,
             damaged: None,
         };
-        match fetched.error {
-            None => {}
+        let read = match fetched.error {
+            None => match sound(in_memory(fetched.records).await?, offset) {
+                Ok(batches) => ReadBatches { batches, aborted: fetched.aborted, ..read },
+                Err(NoBatch { offset: at, reason }) => {
+                    let replica = self.led(topic, partition)?;
+                    let error = BrokerError::new(KafkaError::CorruptMessage, words(&replica.id, at, None, &reason));
+                    self.past_damage(topic, partition, offset, read, error).await?
+                }
+            },
             // The log may be damaged where the offset is, so that it cannot be found there.
             Some(error) if error.error == KafkaError::CorruptMessage => {
-                return self.past_damage(topic, partition, offset, read, error).await;
+                self.past_damage(topic, partition, offset, read, error).await?
             }
             Some(error) => return Err(error),
+        };
+        // What goes out counts, however it was found.
+        self.charge_door(caller, QuotaKind::ConsumerByteRate, read.batches.len());
+        if caller.door != Door::Internal
+            && let Ok(replica) = self.led(topic, partition)
+        {
+            replica.traffic.went_out(read.batches.len() as u64);
         }
-        self.charge_door(caller, QuotaKind::ConsumerByteRate, fetched.size());
-        if caller.door != Door::Internal {
-            fetched.sent();
-        }
-        match sound(in_memory(fetched.records).await?, offset) {
-            Ok(batches) => Ok(ReadBatches { batches, aborted: fetched.aborted, ..read }),
-            Err(NoBatch { offset: at, reason }) => {
-                let replica = self.led(topic, partition)?;
-                let error = BrokerError::new(KafkaError::CorruptMessage, words(&replica.id, at, None, &reason));
-                self.past_damage(topic, partition, offset, read, error).await
-            }
-        }
+        Ok(read)
     }
 
     fn led(&self, topic: &TopicRef, partition: PartitionIndex) -> Result<Arc<Replica>, BrokerError> {

@@ -2,6 +2,8 @@
 
 use std::os::unix::fs::FileExt;
 
+use tidelog_model::Door;
+
 use super::*;
 
 async fn read(fixture: &Fixture, from: i64) -> Result<ReadBatches, BrokerError> {
@@ -89,4 +91,35 @@ async fn a_header_that_is_gone_or_lies_costs_no_other_batch() {
     change(&fixture, places[3], &[0; 61]);
     let damaged = read(&fixture, 7).await.unwrap().damaged.unwrap();
     assert_eq!((damaged.base, damaged.start, damaged.end), (Offset(6), Offset(7), Offset(8)));
+}
+
+#[tokio::test]
+async fn what_a_reader_gets_is_charged_and_counted_however_it_was_found() {
+    let fixture = Fixture::new().await;
+    fixture.create("events", 1, &[]).await;
+    let large = "x".repeat(10_000);
+    let mut places = Vec::new();
+    for values in [["a", "b"], ["c", "d"], [&large, "e"], [&large, "f"]] {
+        places.push(std::fs::metadata(segment(&fixture)).map_or(0, |file| file.len()));
+        fixture.produce("events", &values, Acks::All).await.unwrap();
+    }
+    // It claims the offsets of the one behind it; of the last one a record is another one.
+    change(&fixture, places[1] + 23, &3_i32.to_be_bytes());
+    change(&fixture, places[3] + 100, b"?");
+    // A read of a large one is eleven and a half seconds' worth, one of a small one next to nothing.
+    let caller = quotas::limited(&fixture, Door::Rest, "consumer_byte_rate", 870.0).await;
+    let read = async |from: i64| {
+        let (topic, zero, isolation) = (TopicRef::from("events"), PartitionIndex(0), Isolation::ReadUncommitted);
+        fixture.broker.read(&caller, &topic, zero, Offset(from), 1, Duration::ZERO, isolation).await
+    };
+    let sent = || fixture.replica("events", 0).traffic.so_far().bytes_out;
+    for _ in 0..2 {
+        let lost = read(6).await.unwrap();
+        assert!(lost.batches.is_empty() && lost.damaged.is_some());
+    }
+    assert_eq!(sent(), 0);
+    let found = read(4).await.unwrap();
+    assert_eq!((bases(&found), found.batches.len() as u64), (vec![4], sent()));
+    assert!(sent() > 10_000);
+    assert_eq!(read(4).await.unwrap_err().error, KafkaError::ThrottlingQuotaExceeded);
 }

@@ -5,7 +5,7 @@ use tidelog_model::{Door, QuotaEntity};
 use super::*;
 
 /// A caller of this door under a quota of this many bytes per second for all users.
-async fn limited(fixture: &Fixture, door: Door, kind: &str, rate: f64) -> Caller {
+pub(super) async fn limited(fixture: &Fixture, door: Door, kind: &str, rate: f64) -> Caller {
     let everybody: QuotaEntity = "user=*".parse().unwrap();
     fixture.broker.alter_quotas(&fixture.caller, &everybody, &[(kind.into(), Some(rate))], false).await.unwrap();
     Caller { door, ..fixture.caller.clone() }
