@@ -408,14 +408,17 @@ async fn read_one(
 ) -> Result<HotRead, (Option<Offsets>, BrokerError)> {
     let max_bytes = asked.max_bytes.min(left);
     // Only the first batch of the whole answer may exceed the limits.
-    let result = if replica.is_recent(asked.offset) {
-        replica.read_hot(asked, isolation, max_bytes, first)
-    } else {
-        let (replica, asked) = (Arc::clone(replica), asked.clone());
-        let read = tokio::task::spawn_blocking(move || replica.read_hot(&asked, isolation, max_bytes, first));
-        match read.await {
-            Ok(result) => result,
-            Err(_) => return Err((None, KafkaError::UnknownServerError.into())),
+    let recent = match replica.is_recent(asked.offset) {
+        true => replica.read_recent(asked, isolation, max_bytes, first),
+        false => None,
+    };
+    let result = match recent {
+        Some(result) => result,
+        // Others wait for this thread, and what is older or damaged is looked for on the disk.
+        None => {
+            let (replica, asked) = (Arc::clone(replica), asked.clone());
+            let read = tokio::task::spawn_blocking(move || replica.read_hot(&asked, isolation, max_bytes, first));
+            read.await.map_err(|_| (None, KafkaError::UnknownServerError.into()))?
         }
     };
     result.map_err(|(offsets, error)| (Some(offsets), error))

@@ -23,6 +23,9 @@ const MAX_SEGMENTS_PER_READ: usize = 8;
 /// index is still right.
 const MAX_ENTRIES_TRIED: usize = 8;
 
+/// How a segment finds the first batch that ends after an offset.
+type Locate = fn(&Reader, Offset) -> Result<Option<Located>, ReadError>;
+
 /// Whole batches, ready to be sent.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct LogRead {
@@ -46,10 +49,17 @@ impl LogRead {
     }
 
     /// Takes what fits from these segments; true if a limit ended it.
-    fn fill(&mut self, readers: &[Reader], up_to: Offset, max_bytes: usize, min_one: bool) -> Result<bool, ReadError> {
+    fn fill(
+        &mut self,
+        locate: Locate,
+        readers: &[Reader],
+        up_to: Offset,
+        max_bytes: usize,
+        min_one: bool,
+    ) -> Result<bool, ReadError> {
         let mut left = max_bytes as u64;
         for reader in readers {
-            let first = match reader.locate(self.next) {
+            let first = match locate(reader, self.next) {
                 // What lies before damage is read first.
                 Err(ReadError::Damaged { .. }) if !self.is_empty() => return Ok(true),
                 first => first?,
@@ -161,19 +171,36 @@ impl Reader {
     pub(crate) fn locate(&self, target: Offset) -> Result<Option<Located>, ReadError> {
         let (before, found) = self.approach(target);
         let is_doubtful = match &found {
-            // A length that was changed may lead from batch to batch.
-            Ok(Some(located)) => !self.thinned && located.header.base_offset > target,
+            Ok(Some(located)) => self.leads_past(located, target),
             Ok(None) | Err(ScanError::Io(_)) => false,
             Err(ScanError::Batch { .. }) => true,
         };
-        if is_doubtful {
-            // From there on a header is damaged: the target lies before that, in it, or behind it.
-            let sound = self.sound_from(before, target)?.sound;
-            if let Some(sound) = sound.filter(|sound| sound.header.base_offset <= target) {
-                return Ok(Some(sound));
-            }
+        if !is_doubtful {
+            return found.map_err(|error| self.error(error));
         }
-        found.map_err(|error| self.error(error))
+        // From there on a header is damaged: the target lies before that, in it, or behind it.
+        let sound = self.sound_from(before, target)?.sound;
+        match sound.filter(|sound| sound.header.base_offset <= target) {
+            Some(sound) => Ok(Some(sound)),
+            None => found.map_err(|error| self.error(error)),
+        }
+    }
+
+    /// The same by headers alone: it takes no longer where they are damaged, and is an error where [`Reader::locate`] would search.
+    fn locate_by_headers(&self, target: Offset) -> Result<Option<Located>, ReadError> {
+        match self.approach(target).1 {
+            Ok(Some(located)) if self.leads_past(&located, target) => Err(ReadError::Damaged {
+                path: self.path.clone(),
+                position: located.position,
+                reason: format!("no header leads to offset {target}"),
+            }),
+            found => found.map_err(|error| self.error(error)),
+        }
+    }
+
+    /// Is something missing before this batch? A length that was changed may lead from batch to batch.
+    fn leads_past(&self, located: &Located, target: Offset) -> bool {
+        !self.thinned && located.header.base_offset > target
     }
 
     /// Goes by headers towards the first batch that ends after `target`; with the last batch that was passed before it.
@@ -279,12 +306,37 @@ impl LogView {
     ///
     /// With `min_one` the first batch comes even if it is larger than `max_bytes`. `from` at or after `up_to` but not
     /// beyond the log's end is an empty read.
+    ///
+    /// Where damaged headers do not lead to `from` it looks for the batch by checksums, which can take seconds.
     pub fn read(&self, from: Offset, up_to: Offset, max_bytes: usize, min_one: bool) -> Result<LogRead, ReadError> {
+        self.read_with(Reader::locate, from, up_to, max_bytes, min_one)
+    }
+
+    /// The same for whoever must not be held up: [`ReadError::Damaged`] only says that headers do not lead to `from`, so that
+    /// [`LogView::read`] is to look.
+    pub fn read_by_headers(
+        &self,
+        from: Offset,
+        up_to: Offset,
+        max_bytes: usize,
+        min_one: bool,
+    ) -> Result<LogRead, ReadError> {
+        self.read_with(Reader::locate_by_headers, from, up_to, max_bytes, min_one)
+    }
+
+    fn read_with(
+        &self,
+        locate: Locate,
+        from: Offset,
+        up_to: Offset,
+        max_bytes: usize,
+        min_one: bool,
+    ) -> Result<LogRead, ReadError> {
         let mut read = LogRead { slices: Vec::new(), base: from, next: from };
         let mut start = from;
         loop {
             let readers = self.readers(start, up_to, max_bytes)?;
-            let ended = read.fill(&readers, up_to, max_bytes, min_one)?;
+            let ended = read.fill(locate, &readers, up_to, max_bytes, min_one)?;
             match readers.last() {
                 // Only segments that compaction has emptied: go on behind them.
                 Some(last) if !ended && read.is_empty() && last.end < up_to && last.end > start => start = last.end,

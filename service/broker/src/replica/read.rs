@@ -1,7 +1,7 @@
 //! Reads of the local log within what a reader may see. Everything older is the cold tier's.
 
 use bytes::Bytes;
-use tidelog_log::{LogRead, PastDamage, ReadError};
+use tidelog_log::{LogRead, LogView, PastDamage, ReadError};
 use tidelog_model::{KafkaError, LeaderEpoch, Offset};
 use tidelog_partition::Offsets;
 use tidelog_record::AbortedTransaction;
@@ -36,6 +36,12 @@ pub(crate) enum HotRead {
         /// Up to where it may be.
         end: EpochEnd,
     },
+}
+
+/// Why a read of the local log brings nothing.
+enum Unread {
+    Refused(BrokerError),
+    Failed(ReadError),
 }
 
 /// What the local log has where a read met damage.
@@ -75,7 +81,7 @@ impl Replica {
         offset >= self.view.active_base()
     }
 
-    /// Reads what is asked for. Looks indexes up on the disk if the offset is not recent: then call it where blocking is allowed.
+    /// Reads what is asked for. Looks indexes up on the disk, and searches behind damage: call it where blocking is allowed.
     pub(crate) fn read_hot(
         &self,
         asked: &FetchPartition,
@@ -83,15 +89,56 @@ impl Replica {
         max_bytes: usize,
         min_one: bool,
     ) -> Result<HotRead, (Offsets, BrokerError)> {
+        let read = self.read_with(LogView::read, asked, isolation, max_bytes, min_one);
+        read.map_err(|(offsets, unread)| (offsets, self.refusal(asked.offset, unread)))
+    }
+
+    /// The same for what is recent, anywhere. `None` if headers do not lead to it, so that [`Replica::read_hot`] has to look.
+    pub(crate) fn read_recent(
+        &self,
+        asked: &FetchPartition,
+        isolation: Isolation,
+        max_bytes: usize,
+        min_one: bool,
+    ) -> Option<Result<HotRead, (Offsets, BrokerError)>> {
+        match self.read_with(LogView::read_by_headers, asked, isolation, max_bytes, min_one) {
+            Err((_, Unread::Failed(ReadError::Damaged { .. }))) => None,
+            read => Some(read.map_err(|(offsets, unread)| (offsets, self.refusal(asked.offset, unread)))),
+        }
+    }
+
+    /// What a reader hears instead; a person hears of what failed.
+    fn refusal(&self, offset: Offset, unread: Unread) -> BrokerError {
+        let failure = match unread {
+            Unread::Refused(error) => return error,
+            Unread::Failed(failure) => failure,
+        };
+        match &failure {
+            ReadError::OutOfRange { .. } => {}
+            ReadError::Damaged { .. } => self.tell_damage(offset, &failure),
+            _ => tracing::error!(partition = %self.id, error = %failure, "cannot read"),
+        }
+        failure.kafka().into()
+    }
+
+    fn read_with(
+        &self,
+        read: impl FnOnce(&LogView, Offset, Offset, usize, bool) -> Result<LogRead, ReadError>,
+        asked: &FetchPartition,
+        isolation: Isolation,
+        max_bytes: usize,
+        min_one: bool,
+    ) -> Result<HotRead, (Offsets, Unread)> {
         let offset = asked.offset;
         let (offsets, offline) = self.with_machine(|machine| (machine.offsets(), machine.is_offline()));
+        let refused = |error: BrokerError| (offsets, Unread::Refused(error));
         if self.is_gone() {
-            return Err((offsets, KafkaError::NotLeaderOrFollower.into()));
+            return Err(refused(KafkaError::NotLeaderOrFollower.into()));
         }
         if offline {
-            return Err((offsets, KafkaError::KafkaStorageError.into()));
+            return Err(refused(KafkaError::KafkaStorageError.into()));
         }
-        let diverging = self.divergence(asked, &offsets).map_err(|error| (offsets, error))?;
+        let diverging = self.divergence(asked, &offsets).map_err(refused)?;
         // Below the log's start there is nothing to compare with.
         if let Some(end) = diverging.filter(|_| offset >= offsets.log_start) {
             return Ok(HotRead::Diverging { offsets, end });
@@ -99,27 +146,20 @@ impl Replica {
         if offset < offsets.log_start || offset > offsets.log_end {
             let (start, end) = (offsets.log_start, offsets.log_end);
             let message = format!("offset {offset} is outside the log [{start}, {end}]");
-            return Err((offsets, BrokerError::new(KafkaError::OffsetOutOfRange, message)));
+            return Err(refused(BrokerError::new(KafkaError::OffsetOutOfRange, message)));
         }
         let up_to = Self::visible_end(&offsets, isolation);
         let recent = self.is_recent(offset);
-        let read = match self.view.read(offset, up_to, max_bytes, min_one) {
+        let read = match read(&self.view, offset, up_to, max_bytes, min_one) {
             Ok(read) => read,
             Err(ReadError::NotLocal { .. }) => return Ok(HotRead::Remote { offsets }),
-            Err(failure) => {
-                match &failure {
-                    ReadError::OutOfRange { .. } => {}
-                    ReadError::Damaged { .. } => self.tell_damage(offset, &failure),
-                    _ => tracing::error!(partition = %self.id, error = %failure, "cannot read"),
-                }
-                return Err((offsets, failure.kafka().into()));
-            }
+            Err(failure) => return Err((offsets, Unread::Failed(failure))),
         };
         let aborted = match isolation {
             Isolation::ReadCommitted if !read.is_empty() => self
                 .view
                 .aborted_transactions(read.base, read.next)
-                .map_err(|failure| (offsets, BrokerError::from(failure.kafka())))?,
+                .map_err(|failure| (offsets, Unread::Failed(failure)))?,
             _ => Vec::new(),
         };
         Ok(HotRead::Local { offsets, read, aborted, recent })

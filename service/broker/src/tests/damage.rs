@@ -1,7 +1,9 @@
 //! Whoever decodes gets nothing of a batch that is not as it was written, and everything around it.
 
 use std::os::unix::fs::FileExt;
+use std::sync::mpsc;
 
+use futures::FutureExt;
 use tidelog_model::Door;
 
 use super::*;
@@ -91,6 +93,44 @@ async fn a_header_that_is_gone_or_lies_costs_no_other_batch() {
     change(&fixture, places[3], &[0; 61]);
     let damaged = read(&fixture, 7).await.unwrap().damaged.unwrap();
     assert_eq!((damaged.base, damaged.start, damaged.end), (Offset(6), Offset(7), Offset(8)));
+}
+
+/// Batches of two records so large that the index has an entry for each; where they lie.
+async fn large_batches(fixture: &Fixture, count: usize) -> Vec<u64> {
+    fixture.create("events", 1, &[]).await;
+    let (mut places, value) = (Vec::new(), "x".repeat(3_000));
+    for _ in 0..count {
+        places.push(std::fs::metadata(segment(fixture)).map_or(0, |file| file.len()));
+        fixture.produce("events", &[&value, &value], Acks::All).await.unwrap();
+    }
+    places
+}
+
+#[test]
+fn nobody_searches_behind_damage_where_others_wait_for_the_thread() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(1).build().unwrap();
+    runtime.block_on(async {
+        let fixture = Fixture::new().await;
+        let places = large_batches(&fixture, 4).await;
+        change(&fixture, places[1], &[0; 61]);
+        let (begun, has_begun) = tokio::sync::oneshot::channel();
+        let (end, ended) = mpsc::channel::<()>();
+        // The only thread for blocking work has other work.
+        let busy = tokio::task::spawn_blocking(move || {
+            begun.send(()).unwrap();
+            ended.recv().unwrap();
+        });
+        has_begun.await.unwrap();
+        let at_once = |offset| cold::fetch_one(&fixture, "events", Offset(offset)).now_or_never();
+        assert!(at_once(0).unwrap().size() > 0, "headers lead there");
+        for offset in [2, 3] {
+            assert!(at_once(offset).is_none(), "{offset}");
+        }
+        end.send(()).unwrap();
+        busy.await.unwrap();
+        let refused = cold::fetch_one(&fixture, "events", Offset(2)).await.error;
+        assert_eq!(refused.map(|error| error.error), Some(KafkaError::CorruptMessage));
+    });
 }
 
 #[tokio::test]

@@ -152,3 +152,29 @@ fn a_batch_within_a_record_is_not_taken_for_one_if_its_offsets_cannot_be() {
     }
     assert_eq!(read(&view, usize::MAX), (vec![0, 1, 2, 4, 6], vec![(3, 4), (5, 6)]));
 }
+
+#[test]
+fn by_headers_comes_what_they_lead_to_and_an_error_where_only_a_search_finds_it() {
+    let (length, gone) = (|batch: u64| (batch as u32 * 2 - 12).to_be_bytes().to_vec(), |_: u64| vec![0; 61]);
+    // A length that leads from batch 1 to batch 3; a header that is gone.
+    let places: [Place<'_>; 2] = [(1, 8, &length), (1, 0, &gone)];
+    for (at, byte, wrong) in places {
+        let disk = SimDisk::new(1);
+        let mut log = create(&disk);
+        fill(&mut log, 6, 10);
+        let view = log.view();
+        let (path, _, batch) = segment(&disk, &view, 0);
+        disk.corrupt(&path, at * batch + byte, &wrong(batch)).unwrap();
+        let end = view.log_end();
+        for from in (0..6).map(Offset) {
+            match (view.read_by_headers(from, end, 1, true), view.read(from, end, 1, true)) {
+                (Ok(by_headers), Ok(read)) => assert_eq!(by_headers, read, "{from}"),
+                (Err(ReadError::Damaged { .. }), read) => assert!(from > Offset(0), "{from}: {read:?}"),
+                other => panic!("{from}: {other:?}"),
+            }
+        }
+        let two = (view.read_by_headers(Offset(2), end, 1, true), view.read(Offset(2), end, 1, true));
+        let (Err(ReadError::Damaged { .. }), Ok(searched)) = two else { panic!("{two:?}") };
+        assert_eq!(searched.base, Offset(2));
+    }
+}
