@@ -2,15 +2,17 @@
 //! decodes reads through [`crate::Broker::read`]; Kafka's clients check what they fetch themselves.
 
 use std::fmt::Display;
+use std::ops::Range;
 
 use bytes::Bytes;
 use tidelog_model::{Offset, TopicIdPartition};
-use tidelog_record::{BatchError, Batches, check_crc};
+use tidelog_record::{BatchError, BatchHeader, Batches, check_crc};
 
 /// Where a read met what is no batch as it was written.
 #[derive(Debug)]
 pub(crate) struct NoBatch {
-    pub(crate) offset: Offset,
+    /// The batch's offsets up to the one asked for, as far as its header can be believed.
+    pub(crate) place: Range<Offset>,
     pub(crate) reason: BatchError,
 }
 
@@ -27,9 +29,16 @@ pub(crate) fn sound(read: Bytes, offset: Offset) -> Result<Bytes, NoBatch> {
         match batch {
             Ok(()) => {}
             Err(_) if at > 0 => return Ok(read.slice(..at)),
-            Err(reason) => return Err(NoBatch { offset, reason }),
+            Err(reason) => return Err(NoBatch { place: place(&read, offset), reason }),
         }
     }
+}
+
+/// Readers that begin inside of a batch name the same place as who begins before it.
+fn place(damaged: &[u8], offset: Offset) -> Range<Offset> {
+    let header = BatchHeader::parse(damaged).ok();
+    let header = header.filter(|header| header.base_offset <= offset && header.last_offset() >= offset);
+    header.map_or(offset, |header| header.base_offset)..offset.plus(1)
 }
 
 /// What a caller reads of a place that is damaged; with the offset behind it, if that is known.
@@ -74,7 +83,7 @@ mod tests {
 
     /// The base offsets of what is sound, or where nothing is.
     fn read(batches: &[Vec<u8>], offset: i64) -> Result<Vec<i64>, i64> {
-        let found = sound(batches.concat().into(), Offset(offset)).map_err(|found| found.offset.get())?;
+        let found = sound(batches.concat().into(), Offset(offset)).map_err(|found| found.place.start.get())?;
         Ok(Batches::strict(found).map(|batch| batch.unwrap().header().base_offset.get()).collect())
     }
 
@@ -84,7 +93,7 @@ mod tests {
         assert_eq!(read(&log[..2], 0), Ok(vec![0, 2]));
         assert_eq!(read(&log, 0), Ok(vec![0, 2]));
         assert_eq!(read(&log[2..], 5), Err(5));
-        assert_eq!(read(&log[2..3], 7), Err(7), "the reader begins inside of it");
+        assert_eq!(read(&log[2..3], 7), Err(5), "the reader begins inside of it");
         assert_eq!(read(&log[3..], 9), Ok(vec![9]));
         assert_eq!(read(&[], 9), Ok(vec![]));
     }
@@ -94,7 +103,7 @@ mod tests {
         let log = [batch(0, 2), vec![7; 100]];
         assert_eq!(read(&log, 0), Ok(vec![0]));
         let found = sound(log[1].clone().into(), Offset(2)).unwrap_err();
-        assert!(found.offset == Offset(2) && !matches!(found.reason, BatchError::Crc { .. }), "{found:?}");
+        assert!(found.place == (Offset(2)..Offset(3)) && !matches!(found.reason, BatchError::Crc { .. }), "{found:?}");
         // Cut off: its length is damaged.
         assert_eq!(read(&[batch(0, 2)[..70].to_vec()], 0), Err(0));
     }

@@ -1,5 +1,6 @@
 //! Fetch: reads what may be seen of several partitions, waits for more by events, and lets the cold tier load meanwhile.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -270,15 +271,15 @@ impl Broker {
         let read = match fetched.error {
             None => match sound(in_memory(fetched.records).await?, offset) {
                 Ok(batches) => ReadBatches { batches, aborted: fetched.aborted, ..read },
-                Err(NoBatch { offset: at, reason }) => {
+                Err(NoBatch { place, reason }) => {
                     let replica = self.led(topic, partition)?;
-                    let error = BrokerError::new(KafkaError::CorruptMessage, words(&replica.id, at, None, &reason));
-                    self.past_damage(topic, partition, offset, read, error).await?
+                    let error = BrokerError::new(KafkaError::CorruptMessage, words(&replica.id, offset, None, &reason));
+                    self.past_damage(topic, partition, offset, place, read, error).await?
                 }
             },
             // The log may be damaged where the offset is, so that it cannot be found there.
             Some(error) if error.error == KafkaError::CorruptMessage => {
-                self.past_damage(topic, partition, offset, read, error).await?
+                self.past_damage(topic, partition, offset, offset..offset.plus(1), read, error).await?
             }
             Some(error) => return Err(error),
         };
@@ -298,12 +299,13 @@ impl Broker {
     }
 
     /// What a read brings that met damage in the local log: the sound batch with the offset, however it is found, or where to read on. Its
-    /// own error if that is not known, or something else is wrong.
+    /// own error if that is not known, or something else is wrong; that is then told of the place where it was `met`.
     async fn past_damage(
         &self,
         topic: &TopicRef,
         partition: PartitionIndex,
         offset: Offset,
+        met: Range<Offset>,
         read: ReadBatches,
         error: BrokerError,
     ) -> Result<ReadBatches, BrokerError> {
@@ -314,13 +316,13 @@ impl Broker {
             None => {
                 // Of all else that is wrong somebody has been told.
                 if error.error == KafkaError::CorruptMessage {
-                    replica.tell_damage(offset, &error);
+                    replica.tell_damage(met, &error);
                 }
                 Err(error)
             }
             Some(Past::Sound { batches, aborted }) => Ok(ReadBatches { batches, aborted, ..read }),
             Some(Past::Lost { base, end, reason }) => {
-                replica.tell_damage(base, &reason);
+                replica.tell_damage(base..end, &reason);
                 let reason = words(&replica.id, base, Some(end), &reason);
                 let damaged = DamagedBatch { base, start: offset, end, reason };
                 Ok(ReadBatches { damaged: Some(damaged), ..read })

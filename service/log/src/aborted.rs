@@ -61,6 +61,7 @@ impl LogView {
         AbortedTransactions::decode(&bytes).map_err(|error| ReadError::Damaged {
             path,
             position: (error.entry * AbortedTransaction::LEN) as u64,
+            end: segment.end,
             reason: error.to_string(),
         })
     }

@@ -124,6 +124,8 @@ pub enum ReadError {
         path: PathBuf,
         /// First damaged byte.
         position: u64,
+        /// From the offset asked for up to this one nobody knows of anything to read.
+        end: Offset,
         /// What is wrong.
         reason: String,
     },

@@ -180,9 +180,12 @@ impl Reader {
         }
         // From there on a header is damaged: the target lies before that, in it, or behind it.
         let sound = self.sound_from(before, target)?.sound;
-        match sound.filter(|sound| sound.header.base_offset <= target) {
-            Some(sound) => Ok(Some(sound)),
-            None => found.map_err(|error| self.error(error)),
+        match sound {
+            Some(sound) if sound.header.base_offset <= target => Ok(Some(sound)),
+            _ => {
+                let end = sound.map_or(self.end, |sound| sound.header.base_offset);
+                found.map_err(|error| self.error_up_to(error, end))
+            }
         }
     }
 
@@ -192,6 +195,7 @@ impl Reader {
             Ok(Some(located)) if self.leads_past(&located, target) => Err(ReadError::Damaged {
                 path: self.path.clone(),
                 position: located.position,
+                end: self.end,
                 reason: format!("no header leads to offset {target}"),
             }),
             found => found.map_err(|error| self.error(error)),
@@ -291,10 +295,15 @@ impl Reader {
     }
 
     pub(crate) fn error(&self, error: ScanError) -> ReadError {
+        self.error_up_to(error, self.end)
+    }
+
+    /// The same where somebody has looked for the next sound batch: it, or the segment's end, is at `end`.
+    fn error_up_to(&self, error: ScanError, end: Offset) -> ReadError {
         match error {
             ScanError::Io(source) => ReadError::Io { path: self.path.clone(), source },
             ScanError::Batch { position, error } => {
-                ReadError::Damaged { path: self.path.clone(), position, reason: error.to_string() }
+                ReadError::Damaged { path: self.path.clone(), position, end, reason: error.to_string() }
             }
         }
     }

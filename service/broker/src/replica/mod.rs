@@ -16,11 +16,11 @@ mod queue;
 mod read;
 mod refusals;
 mod settings;
+mod told_damages;
 mod traffic;
 mod transactions;
 mod waiters;
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -53,6 +53,7 @@ use one_at_a_time::OneAtATime;
 use queue::Queue;
 use refusals::Refusals;
 use settings::Settings;
+use told_damages::ToldDamages;
 use waiters::Waiters;
 
 /// What only the log thread touches.
@@ -104,8 +105,7 @@ pub(crate) struct Replica {
     /// For whoever watches, without waiting for the log thread.
     delayed_transactions: AtomicUsize,
     pub(crate) traffic: Arc<Counted>,
-    /// Where readers met damage, as far as it was told.
-    pub(crate) told_damages: Mutex<BTreeSet<Offset>>,
+    pub(crate) told_damages: Mutex<ToldDamages>,
 }
 
 /// May an older part of this partition be in the cold tier? No default rules that out, because it may have been another one before.

@@ -1,5 +1,7 @@
 //! Reads of the local log within what a reader may see. Everything older is the cold tier's.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 use tidelog_log::{LogRead, LogView, PastDamage, ReadError};
 use tidelog_model::{KafkaError, LeaderEpoch, Offset};
@@ -8,7 +10,6 @@ use tidelog_record::AbortedTransaction;
 
 use super::Replica;
 use crate::damage::sound;
-use crate::limits::MAX_TOLD_DAMAGES;
 use crate::{BrokerError, EpochEnd, FetchPartition, Isolation};
 
 /// What the local log has to say to a read.
@@ -115,7 +116,7 @@ impl Replica {
         };
         match &failure {
             ReadError::OutOfRange { .. } => {}
-            ReadError::Damaged { .. } => self.tell_damage(offset, &failure),
+            ReadError::Damaged { end, .. } => self.tell_damage(offset..*end, &failure),
             _ => tracing::error!(partition = %self.id, error = %failure, "cannot read"),
         }
         failure.kafka().into()
@@ -196,13 +197,11 @@ impl Replica {
         }
     }
 
-    /// Tells a person, once for each place.
-    pub(crate) fn tell_damage(&self, offset: Offset, reason: &impl std::fmt::Display) {
-        {
-            let mut told = self.told_damages.lock();
-            if told.len() >= MAX_TOLD_DAMAGES || !told.insert(offset) {
-                return;
-            }
+    /// Tells a person of the offsets that a reader met without a sound batch, once for each place.
+    pub(crate) fn tell_damage(&self, met: Range<Offset>, reason: &impl std::fmt::Display) {
+        let offset = met.start;
+        if !self.told_damages.lock().is_new(met) {
+            return;
         }
         metrics::counter!("tidelog_log_damaged_batches_total").increment(1);
         let (topic, partition) = (&self.id.topic, self.id.partition);

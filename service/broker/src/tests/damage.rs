@@ -106,6 +106,25 @@ async fn large_batches(fixture: &Fixture, count: usize) -> Vec<u64> {
     places
 }
 
+#[tokio::test]
+async fn damage_is_told_once_for_each_place_wherever_readers_come_to_it() {
+    let fixture = Fixture::new().await;
+    let places = large_batches(&fixture, 10).await;
+    // Three headers beside each other are gone, then one by itself; of another batch only the records are other ones.
+    for gone in [1, 2, 3, 5] {
+        change(&fixture, places[gone], &[0; 61]);
+    }
+    change(&fixture, places[8] + 100, b"??");
+    let replica = fixture.replica("events", 0);
+    for (offsets, told) in [(2..8, 1), (10..12, 2), (16..18, 3), (2..18, 3)] {
+        for offset in offsets.rev() {
+            cold::fetch_one(&fixture, "events", Offset(offset)).await;
+            read(&fixture, offset).await.unwrap();
+        }
+        assert_eq!(replica.told_damages.lock().places.len(), told);
+    }
+}
+
 #[test]
 fn nobody_searches_behind_damage_where_others_wait_for_the_thread() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(1).build().unwrap();

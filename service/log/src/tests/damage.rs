@@ -178,3 +178,23 @@ fn by_headers_comes_what_they_lead_to_and_an_error_where_only_a_search_finds_it(
         assert_eq!(searched.base, Offset(2));
     }
 }
+
+#[test]
+fn an_error_says_up_to_where_no_batch_is_sound_wherever_the_reader_begins() {
+    let disk = SimDisk::new(1);
+    let mut log = create(&disk);
+    fill(&mut log, 40, 1000);
+    let view = log.view();
+    for in_segment in [1, 2] {
+        let (path, base, batch) = segment(&disk, &view, in_segment);
+        for at in 1..4 {
+            disk.corrupt(&path, at * batch, &[0; 61]).unwrap();
+        }
+        for from in base + 1..base + 4 {
+            match view.read(Offset(from), Offset(40), 1, true) {
+                Err(ReadError::Damaged { end, .. }) => assert_eq!(end, Offset(base + 4), "{from}"),
+                other => panic!("{from}: {other:?}"),
+            }
+        }
+    }
+}
