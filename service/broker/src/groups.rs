@@ -493,7 +493,6 @@ pub(crate) fn group_config(config: &tidelog_metadata::BrokerConfig) -> GroupConf
             upgrade: matches!(policy, "bidirectional" | "upgrade"),
             downgrade: matches!(policy, "bidirectional" | "downgrade"),
         },
-        ..GroupConfig::default()
     }
 }
 

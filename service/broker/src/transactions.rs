@@ -405,6 +405,5 @@ pub(crate) fn transaction_config(config: &tidelog_metadata::BrokerConfig) -> Tra
         max_timeout_ms: config.transaction_max_timeout_ms,
         id_expiration: config.transactional_id_expiration,
         id_expiration_interval: config.transactional_id_check_interval,
-        ..TransactionConfig::default()
     }
 }
