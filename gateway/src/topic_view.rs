@@ -67,7 +67,7 @@ pub(crate) async fn update(
         broker.create_partitions(caller, name, total, None, true).await?;
     }
     if !changes.is_empty() {
-        broker.alter_topic_configs(caller, name, changes, update.validate_only).await?;
+        broker.alter_topic_configs(caller, name, changes, update.validate_only).await?.hold().await?;
     }
     if let Some(total) = total
         && !update.validate_only

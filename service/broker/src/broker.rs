@@ -19,6 +19,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{error, info};
 use uuid::Uuid;
 
+use crate::alterations::Concerns;
 use crate::checkpoints::CheckpointFiles;
 use crate::cluster::{Cluster, store_error};
 use crate::cold_loans::ColdLoans;
@@ -29,8 +30,8 @@ use crate::data_dir::DataDir;
 use crate::fair_places::{FairPlaces, Sharer};
 use crate::groups::{group_config, load_shard};
 use crate::limits::{
-    ADMIN_PATIENCE, BROKER_LEASE, COORDINATORS_BUDGET_BYTES, COORDINATORS_LEAST_BYTES, EXPRESSIONS, OPEN_FILES,
-    RECONCILE_PAUSE, SYNCFS_FROM, SYNCFS_MOST,
+    BROKER_LEASE, COORDINATORS_BUDGET_BYTES, COORDINATORS_LEAST_BYTES, EXPRESSIONS, OPEN_FILES, RECONCILE_PAUSE,
+    SYNCFS_FROM, SYNCFS_MOST,
 };
 use crate::marking::load_transactions;
 use crate::producer_ids::ProducerIds;
@@ -278,24 +279,16 @@ impl Broker {
         });
     }
 
-    /// Waits until the hosted partitions have the settings of the image as it is now: whoever changed some may rely on them then.
-    pub(crate) async fn settings_taken(&self) -> Result<(), BrokerError> {
-        let revision = self.image().revision();
+    /// Waits until whom it concerns has the settings of the image as it was at `stored`. `None` if the broker ends.
+    pub(crate) async fn settings_taken(&self, stored: Revision, concerns: Concerns) -> Option<()> {
         let mut reconciled = self.inner.reconciled.subscribe();
-        let holds = async {
-            reconciled.wait_for(|seen| *seen >= revision).await.ok()?;
-            // One that ends takes no settings any more.
-            self.inner.replicas.settings_hold().await;
+        reconciled.wait_for(|seen| *seen >= stored).await.ok()?;
+        // One that ends takes no settings any more.
+        self.inner.replicas.settings_hold(concerns).await;
+        if concerns == Concerns::Everything {
             self.connection_limits_hold().await;
-            Some(())
-        };
-        match tokio::time::timeout(ADMIN_PATIENCE, holds).await {
-            Ok(Some(())) => Ok(()),
-            _ => Err(BrokerError::new(
-                KafkaError::RequestTimedOut,
-                "the change is stored, but not every partition has taken it yet",
-            )),
         }
+        Some(())
     }
 
     /// Stops in order: refuses new work, flushes and closes every log, gives the metadata up.

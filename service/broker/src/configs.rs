@@ -16,6 +16,7 @@ use tidelog_security::{Operation, Resource};
 use tracing::warn;
 
 use crate::about::Listed;
+use crate::alterations::{Alteration, Concerns};
 use crate::broker::Broker;
 use crate::{BrokerError, TopicRef};
 
@@ -140,14 +141,14 @@ impl Broker {
         Ok(describe_topic(&found.configs, &self.topic_defaults(&image)))
     }
 
-    /// Changes a topic's settings: all of them or, with an error, none. They hold without a restart.
+    /// Changes a topic's settings: all of them or, with an error, none. They hold without a restart, once the [`Alteration`] says so.
     pub async fn alter_topic_configs(
         &self,
         caller: &Caller,
         topic: &str,
         edit: impl Into<ConfigEdit>,
         validate_only: bool,
-    ) -> Result<(), BrokerError> {
+    ) -> Result<Alteration, BrokerError> {
         let edit = edit.into();
         if !self.may_about(caller, Operation::AlterConfigs, Resource::Topic(topic), &Listed(edit.names())) {
             return Err(KafkaError::TopicAuthorizationFailed.into());
@@ -162,7 +163,10 @@ impl Broker {
             let decide = |image: &ClusterImage, settings: Settings<'_>| {
                 decide::alter_topic_configs(image, settings, topic, &edit, key_in_files)
             };
-            self.alter_settings(validate_only, decide).await
+            self.commit_settings(validate_only, decide).await?;
+            // Whose topic is gone by now waits for nobody.
+            let altered = self.image().topic(topic).map(|topic| topic.id).filter(|_| !validate_only);
+            Ok(altered.map_or_else(Alteration::default, |id| Alteration::new(self, Concerns::Topic(id))))
         };
         let altered = alter.await;
         if !validate_only {
@@ -197,7 +201,7 @@ impl Broker {
         name: &str,
         edit: impl Into<ConfigEdit>,
         validate_only: bool,
-    ) -> Result<(), BrokerError> {
+    ) -> Result<Alteration, BrokerError> {
         let edit = edit.into();
         let (names, of) = (Listed(edit.names()), if name.is_empty() { "all" } else { name });
         self.may_cluster_about(caller, Operation::AlterConfigs, &format_args!("settings of broker {of}: {names}"))?;
@@ -211,7 +215,7 @@ impl Broker {
             if let Some(tls) = tls.filter(|_| !validate_only) {
                 tls.hold();
             }
-            self.settings_taken().await
+            Ok(if validate_only { Alteration::default() } else { Alteration::new(self, Concerns::Everything) })
         };
         let altered = alter.await;
         if !validate_only {
@@ -302,16 +306,7 @@ impl Broker {
         altered
     }
 
-    /// Changes what partitions follow, unless it is only to be judged, and waits until they do.
-    async fn alter_settings(
-        &self,
-        validate_only: bool,
-        decide: impl Fn(&ClusterImage, Settings<'_>) -> Result<Option<Transaction>, Refusal>,
-    ) -> Result<(), BrokerError> {
-        self.commit_settings(validate_only, decide).await?;
-        self.settings_taken().await
-    }
-
+    /// Changes what partitions follow, unless it is only to be judged.
     async fn commit_settings(
         &self,
         validate_only: bool,

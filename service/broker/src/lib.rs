@@ -13,6 +13,7 @@
 mod about;
 mod acls;
 mod adopt;
+mod alterations;
 mod append;
 mod broker;
 mod checkpoints;
@@ -70,6 +71,7 @@ mod users;
 #[cfg(test)]
 mod tests;
 
+pub use alterations::Alteration;
 pub use append::AppendTicket;
 pub use broker::Broker;
 pub use cold_loans::ColdPart;

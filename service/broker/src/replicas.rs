@@ -15,6 +15,7 @@ use tidelog_record::BatchSums;
 use tokio::sync::{Notify, Semaphore, watch};
 use tracing::{debug, error, info, warn};
 
+use crate::alterations::Concerns;
 use crate::core::Core;
 use crate::limits::OPENING_AT_ONCE;
 use crate::replica::{Replica, may_be_remote};
@@ -230,16 +231,25 @@ impl Replicas {
 
     /// Waits for the settings that partitions have been given and do not have yet: those that serve, and those that were being opened
     /// with others.
-    pub(crate) async fn settings_hold(&self) {
+    pub(crate) async fn settings_hold(&self, concerns: Concerns) {
         // It ends with this broker's partitions only.
-        let _ = self.changes().wait_for(|_| !self.any_follows()).await;
-        join_all(self.all().iter().filter_map(|replica| replica.settings_to_come())).await;
+        let _ = self.changes().wait_for(|_| !self.any_follows(concerns)).await;
+        let to_come: Vec<_> = {
+            let hosted = self.hosted.read();
+            let to_come = |(key, hosted): (&Key, &Hosted)| match hosted {
+                Hosted::Leading(replica) if concerns.concern(key.0) => replica.settings_to_come(),
+                _ => None,
+            };
+            hosted.iter().filter_map(to_come).collect()
+        };
+        join_all(to_come).await;
     }
 
     /// Is a log being opened whose settings have changed meanwhile?
-    pub(crate) fn any_follows(&self) -> bool {
-        let follows = |asked: &Asked| asked.latest != asked.first;
-        self.hosted.read().values().filter_map(Hosted::asked).any(follows)
+    pub(crate) fn any_follows(&self, concerns: Concerns) -> bool {
+        let hosted = self.hosted.read();
+        let concerned = hosted.iter().filter(|(key, _)| concerns.concern(key.0));
+        concerned.filter_map(|(_, hosted)| hosted.asked()).any(|asked| asked.latest != asked.first)
     }
 
     /// Opens what is new, gives up what is gone, passes changed settings on.
@@ -275,8 +285,7 @@ impl Replicas {
 
     /// Settings of a log that was being opened a moment ago.
     fn follow_opening(&self, key: &Key, config: Arc<TopicConfig>) {
-        let mut hosted = self.hosted.write();
-        match hosted.get_mut(key) {
+        match self.hosted.write().get_mut(key) {
             Some(Hosted::Leading(replica)) => replica.follow(config),
             Some(hosted) => {
                 if let Some(asked) = hosted.asked_mut() {
@@ -285,6 +294,8 @@ impl Replicas {
             }
             None => {}
         }
+        // They may be again those that it opens with, which somebody waits for.
+        self.version.send_modify(|version| *version += 1);
     }
 
     /// Takes out the partitions whose topic the image no longer has: they stop serving at once.

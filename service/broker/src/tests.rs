@@ -96,7 +96,12 @@ impl Fixture {
             value: Some((*value).to_owned()),
         };
         let changes: Vec<ConfigChange> = changes.iter().map(set).collect();
-        self.broker.alter_topic_configs(&self.caller, topic, changes, false).await.unwrap();
+        self.broker.alter_topic_configs(&self.caller, topic, changes, false).await.unwrap().hold().await.unwrap();
+    }
+
+    /// Changes settings of all brokers; they hold when this is done.
+    async fn alter_brokers(&self, changes: Vec<ConfigChange>) {
+        self.broker.alter_broker_configs(&self.caller, "", changes, false).await.unwrap().hold().await.unwrap();
     }
 
     /// The replica of a topic's partition.

@@ -45,7 +45,7 @@ async fn without_fsync_a_topic_may_ask_for_flushes_after_records_or_a_time() {
         vec![ConfigChange { name: name.into(), operation: ConfigOperation::Set, value: Some(value.into()) }]
     };
     let all = set("log.flush.interval.messages", "3");
-    fixture.broker.alter_broker_configs(&fixture.caller, "", all, false).await.unwrap();
+    fixture.alter_brokers(all).await;
     fixture.create("by-count", 1, &[]).await;
     fixture.replica("by-count", 0).view.flush().unwrap();
     for end in 1..=3 {
@@ -56,7 +56,7 @@ async fn without_fsync_a_topic_may_ask_for_flushes_after_records_or_a_time() {
     fixture.produce("by-count", &["x"], Acks::All).await.unwrap();
     assert_eq!(flushed("by-count"), Offset(3));
     let all = set("log.flush.interval.ms", "1");
-    fixture.broker.alter_broker_configs(&fixture.caller, "", all, false).await.unwrap();
+    fixture.alter_brokers(all).await;
     fixture.produce("by-count", &["x"], Acks::All).await.unwrap();
     until("time makes it flush", || flushed("by-count") == Offset(5)).await;
 }

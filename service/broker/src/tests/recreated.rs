@@ -7,6 +7,7 @@ use tidelog_model::TopicIdPartition;
 use super::room::on_a_small_disk;
 use super::tiering::{MemoryTier, tiered};
 use super::*;
+use crate::alterations::{Alteration, Concerns};
 
 /// Deletes a topic while its first flush waits, creates it again, and lets the flush go on.
 async fn recreated_while_it_opens(reopens: bool) {
@@ -31,7 +32,7 @@ async fn recreated_while_it_opens(reopens: bool) {
     fixture.broker.delete_topics(&fixture.caller, vec![TopicRef::from("events")]).await.remove(0).unwrap();
     let second = create();
     until("the topic is there again", || current().is_ok_and(|id| id != old)).await;
-    fixture.broker.settings_taken().await.unwrap();
+    Alteration::new(&fixture.broker, Concerns::Everything).hold().await.unwrap();
     drop(go);
 
     let new = second.await.unwrap().unwrap();

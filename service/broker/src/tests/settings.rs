@@ -3,6 +3,7 @@
 use super::busy::hold_up;
 use super::room::on_a_small_disk;
 use super::*;
+use crate::alterations::Concerns;
 
 #[tokio::test]
 async fn a_brokers_setting_reaches_the_topics_that_set_nothing() {
@@ -13,7 +14,7 @@ async fn a_brokers_setting_reaches_the_topics_that_set_nothing() {
     fixture.produce("plain", &[&long], Acks::All).await.unwrap();
     let change =
         ConfigChange { name: "message.max.bytes".into(), operation: ConfigOperation::Set, value: Some("2000".into()) };
-    fixture.broker.alter_broker_configs(&fixture.caller, "", vec![change.clone()], false).await.unwrap();
+    fixture.alter_brokers(vec![change.clone()]).await;
     let replica = fixture.replica("plain", 0);
     until("the setting holds", || replica.config().max_message_bytes == 2_000).await;
     let error = fixture.produce("plain", &[&long], Acks::All).await.unwrap_err();
@@ -21,7 +22,7 @@ async fn a_brokers_setting_reaches_the_topics_that_set_nothing() {
     fixture.produce("own", &[&long], Acks::All).await.unwrap();
     // Back to the default.
     let back = ConfigChange { operation: ConfigOperation::Delete, value: None, ..change };
-    fixture.broker.alter_broker_configs(&fixture.caller, "", vec![back], false).await.unwrap();
+    fixture.alter_brokers(vec![back]).await;
     until("the default holds", || replica.config().max_message_bytes == 1_048_588).await;
     fixture.produce("plain", &[&long], Acks::All).await.unwrap();
 }
@@ -39,12 +40,79 @@ async fn a_change_is_answered_when_a_partition_that_was_being_opened_has_it_too(
     let set = (ConfigOperation::Set, Some("2000".into()));
     let change = ConfigChange { name: "max.message.bytes".into(), operation: set.0, value: set.1 };
     let (broker, caller) = (fixture.broker.clone(), fixture.caller.clone());
-    let changed = tokio::spawn(async move { broker.alter_topic_configs(&caller, "events", vec![change], false).await });
-    until("the partition shall have it", || fixture.broker.replicas().any_follows()).await;
+    let changed = tokio::spawn(async move {
+        broker.alter_topic_configs(&caller, "events", vec![change], false).await.unwrap().hold().await
+    });
+    until("the partition shall have it", || fixture.broker.replicas().any_follows(Concerns::Everything)).await;
     drop(go);
     changed.await.unwrap().unwrap();
     assert_eq!(fixture.replica("events", 0).config().max_message_bytes, 2_000);
     created.await.unwrap().unwrap();
+}
+
+/// A topic of which a partition is being opened, and waits for its first flush until what this answers with at last is dropped.
+async fn slow_to_open(fixture: &Fixture, disk: &room::SmallDisk) -> std::sync::mpsc::Sender<()> {
+    until("all has been open", || fixture.broker.is_ready()).await;
+    let (waits, go) = disk.hold_flush(fixture.directory.path().join("data/slow-0"));
+    let (broker, caller) = (fixture.broker.clone(), fixture.caller.clone());
+    let topic = NewTopic { name: "slow".into(), ..NewTopic::default() };
+    tokio::spawn(async move { broker.create_topics(&caller, vec![topic], false).await });
+    until("the topic's first flush waits", || waits.try_recv().is_ok()).await;
+    go
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_waits_for_no_other_topic_that_is_being_opened() {
+    let (fixture, disk) = on_a_small_disk().await;
+    fixture.create("other", 1, &[]).await;
+    let go = slow_to_open(&fixture, &disk).await;
+    let slow = fixture.alter("slow", &[("max.message.bytes", "2000")]);
+    let other = async {
+        until("the slow one shall have its settings", || fixture.broker.replicas().any_follows(Concerns::Everything))
+            .await;
+        fixture.alter("other", &[("max.message.bytes", "3000")]).await;
+        assert_eq!(fixture.replica("other", 0).config().max_message_bytes, 3_000);
+        drop(go);
+    };
+    futures::join!(slow, other);
+    assert_eq!(fixture.replica("slow", 0).config().max_message_bytes, 2_000);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_changes_of_a_request_wait_together_no_longer_than_one() {
+    let (fixture, disk) = on_a_small_disk().await;
+    for other in ["a", "b"] {
+        fixture.create(other, 1, &[]).await;
+    }
+    let go = slow_to_open(&fixture, &disk).await;
+    let mut altered = Vec::new();
+    for topic in ["slow", "a", "nowhere", "slow", "b"] {
+        let set = (ConfigOperation::Set, Some("2000".to_owned()));
+        let change = ConfigChange { name: "max.message.bytes".into(), operation: set.0, value: set.1 };
+        altered.push(fixture.broker.alter_topic_configs(&fixture.caller, topic, vec![change], false).await);
+    }
+    // Those that can have taken theirs.
+    for other in ["a", "b"] {
+        fixture.alter(other, &[("max.message.bytes", "2000")]).await;
+    }
+    let held = Alteration::all_hold_by(tokio::time::Instant::now(), altered).await;
+    let held: Vec<_> = held.into_iter().map(|held| held.map_err(|error| error.error)).collect();
+    let late = Err(KafkaError::RequestTimedOut);
+    assert_eq!(held, [late, Ok(()), Err(KafkaError::UnknownTopicOrPartition), late, Ok(())]);
+    drop(go);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_waits_for_a_log_that_is_being_opened_hears_that_its_settings_are_again_those_it_opens_with() {
+    let (fixture, disk) = on_a_small_disk().await;
+    let go = slow_to_open(&fixture, &disk).await;
+    let mistake = fixture.alter("slow", &[("max.message.bytes", "2000")]);
+    let back = async {
+        until("the partition shall have it", || fixture.broker.replicas().any_follows(Concerns::Everything)).await;
+        fixture.alter("slow", &[("max.message.bytes", "1048588")]).await;
+    };
+    futures::join!(mistake, back);
+    drop(go);
 }
 
 #[tokio::test]
@@ -162,7 +230,7 @@ async fn the_pause_between_compactions_changes_while_the_broker_runs() {
         operation: ConfigOperation::Set,
         value: Some("20".to_owned()),
     };
-    fixture.broker.alter_broker_configs(&fixture.caller, "", vec![change], false).await.unwrap();
+    fixture.alter_brokers(vec![change]).await;
     until("it is compacted", || replica.cleaned() > Offset(0)).await;
 }
 
@@ -175,10 +243,10 @@ async fn a_group_lives_by_its_own_times_and_those_that_were_changed_for_all() {
     let interval = |group: &str| fixture.broker.own_times(&group.into()).assignment_interval_ms;
     assert_eq!(interval("g"), Some(1_000));
     let for_all = "group.consumer.assignment.interval.ms";
-    fixture.broker.alter_broker_configs(&fixture.caller, "", set(for_all, "500"), false).await.unwrap();
+    fixture.alter_brokers(set(for_all, "500")).await;
     assert_eq!(interval("g"), Some(500));
     let refused = fixture.broker.alter_broker_configs(&fixture.caller, "", set(for_all, "15001"), false).await;
-    let refused = refused.unwrap_err();
+    let refused = refused.map(drop).unwrap_err();
     assert_eq!(refused.error, KafkaError::InvalidRequest);
     assert!(refused.message.contains("group.consumer.max.assignment.interval.ms"), "{}", refused.message);
     let own = set("consumer.assignment.interval.ms", "0");

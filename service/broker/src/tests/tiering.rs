@@ -209,7 +209,7 @@ async fn no_default_of_the_brokers_gives_up_what_is_remote() {
         vec![ConfigChange { name: "log.cleanup.policy".into(), operation, value: value.map(str::to_owned) }]
     };
     for policy in ["compact", "compact,delete", ""] {
-        fixture.broker.alter_broker_configs(&fixture.caller, "", compact(Some(policy)), false).await.unwrap();
+        fixture.alter_brokers(compact(Some(policy))).await;
         let replica = fixture.replica("events", 0);
         until("the policy holds", || replica.config().cleanup.compact == policy.contains("compact")).await;
         replica.trim_local(replica.core.clock.now());
@@ -217,7 +217,7 @@ async fn no_default_of_the_brokers_gives_up_what_is_remote() {
         nothing_is_lost(&fixture, &tier, 3).await;
     }
     // Nor at a start, whether the setting is stored or the start's.
-    fixture.broker.alter_broker_configs(&fixture.caller, "", compact(Some("compact")), false).await.unwrap();
+    fixture.alter_brokers(compact(Some("compact"))).await;
     let mut directory = fixture.stop().await;
     for settings in [&[][..], &[("log.cleanup.policy", "compact,delete")]] {
         let fixture = tiering(directory, &tier, settings).await;
@@ -226,7 +226,7 @@ async fn no_default_of_the_brokers_gives_up_what_is_remote() {
         nothing_is_lost(&fixture, &tier, 3).await;
         tier.upload(&id);
         assert_eq!(tier.end(&id), Offset(2), "what is compacted is not uploaded");
-        fixture.broker.alter_broker_configs(&fixture.caller, "", compact(None), false).await.unwrap();
+        fixture.alter_brokers(compact(None)).await;
         directory = fixture.stop().await;
     }
     // Once it is tiered again, it goes on where it was.
