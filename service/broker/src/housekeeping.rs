@@ -44,23 +44,24 @@ impl Broker {
 
     /// Writes the checkpoint files as things stand. Blocks; of several callers at once the later ones find nothing left to write.
     pub(crate) fn write_checkpoints(&self) -> Result<(), LogError> {
-        self.write_checkpoints_and(&Lines::new())
+        self.write_checkpoints_and(&[])
     }
 
-    /// The same; `closed` adds partitions that no longer run.
-    fn write_checkpoints_and(&self, closed: &Lines) -> Result<(), LogError> {
+    /// The same; `closed` are logs that were closed in order.
+    fn write_checkpoints_and(&self, closed: &[Arc<Replica>]) -> Result<(), LogError> {
         let led = || self.replicas().all().iter().map(|replica| replica.id.topic_partition()).collect();
         self.checkpoints().verified(led)?;
         let look = |written: &Lines| {
-            let line = |replica: &Arc<Replica>| {
-                replica.begin_checkpoint();
-                let offsets = replica.offsets();
-                (replica.id.topic_partition(), Line::of(&offsets, replica.view.flushed_end(), replica.cleaned()))
+            let line = |replica: &Arc<Replica>| (replica.id.topic_partition(), replica.checkpoint_line());
+            // Everything that was flushed is safe: there is one replica.
+            let last = |replica: &Arc<Replica>| {
+                let line = replica.checkpoint_line();
+                (replica.id.topic_partition(), Line { high_watermark: line.recovery_point, ..line })
             };
             // What is not open has nothing newer to say; what is deleted was forgotten.
             let mut lines = written.clone();
             lines.extend(self.replicas().all().iter().map(line));
-            lines.extend(closed.iter().map(|(id, line)| (id.clone(), *line)));
+            lines.extend(closed.iter().map(last));
             lines
         };
         self.checkpoints().write(look)
@@ -296,15 +297,7 @@ impl Broker {
             }
         }
         let broker = self.clone();
-        let finish = move || {
-            // Everything that was flushed is safe: there is one replica.
-            let line = |replica: &Arc<Replica>| {
-                let end = replica.view.flushed_end();
-                let line = Line { high_watermark: end, ..Line::of(&replica.offsets(), end, replica.cleaned()) };
-                (replica.id.topic_partition(), line)
-            };
-            broker.write_checkpoints_and(&replicas.iter().map(line).collect())
-        };
+        let finish = move || broker.write_checkpoints_and(&replicas);
         match tokio::task::spawn_blocking(finish).await {
             Ok(Ok(())) => {}
             Ok(Err(failure)) => error!(error = %failure, "cannot write a checkpoint; recovery will take longer"),

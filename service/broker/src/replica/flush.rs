@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 use tracing::error;
 
 use super::{Replica, Writer};
+use crate::checkpoints::Line;
 use crate::limits::CHECKPOINT_BYTES;
 
 impl Replica {
@@ -58,9 +59,10 @@ impl Replica {
         }
     }
 
-    /// A checkpoint is about to take note of what is flushed now.
-    pub(crate) fn begin_checkpoint(&self) {
+    /// What a checkpoint may say of it now. To be asked for while no other checkpoint is written: an older line must not come behind a newer.
+    pub(crate) fn checkpoint_line(&self) -> Line {
         self.since_checkpoint.store(0, Ordering::Relaxed);
+        Line::of(&self.offsets(), self.view.flushed_end(), self.cleaned())
     }
 
     fn flush_lost(&self, failure: &LogError) -> Effects {

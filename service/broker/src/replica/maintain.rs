@@ -4,15 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tidelog_log::LogError;
 use tidelog_log::retention::{RemoteCopy, RetentionPlan, RetentionPolicy, RetentionState, decide};
+use tidelog_log::{BoxFuture, LogError, RemoteError};
 use tidelog_metadata::TopicConfig;
 use tidelog_model::{Deadline, KafkaError, Now, Offset, Timestamp};
 use tokio::sync::oneshot;
 use tracing::{error, info};
 
 use super::{Replica, TierSource, Writer, may_be_remote};
-use crate::checkpoints::Line;
 use crate::limits::{ROLL_LEAST, ROLL_RETRY, ROLL_TIMER_MOST};
 use crate::replicas::log_config;
 
@@ -98,21 +97,42 @@ impl Replica {
         self.delete_remote();
     }
 
-    /// Everything remote goes, as soon as the store answers. Not tried again here: a topic may be tiered anew by then.
+    /// Everything remote goes, once the log start behind it is written down and the store answers. Not tried again here: a topic may be
+    /// tiered anew by then.
     fn delete_remote(self: &Arc<Self>) {
-        let Some(remote) = &self.core.remote else { return };
-        let (deleted, replica) = (remote.delete(&self.id), Arc::clone(self));
+        let (id, replica) = (self.id.clone(), Arc::clone(self));
         self.core.runtime.spawn(async move {
-            let id = replica.id.clone();
-            // Tiered anew it must not be asked for what is deleted now.
-            let kept = tokio::task::spawn_blocking(move || replica.keep_start(replica.offsets().log_start)).await;
-            if let Ok(Err(failure)) = kept {
-                error!(partition = %id, error = %failure, "cannot write down where the log starts");
-            }
-            if let Err(failure) = deleted.await {
+            let deletion = match tokio::task::spawn_blocking(move || replica.begin_deletion()).await {
+                Ok(Ok(Some(deletion))) => deletion,
+                Ok(Ok(None)) => return,
+                Ok(Err(failure)) => {
+                    error!(
+                        partition = %id, error = %failure,
+                        "cannot write down where the log starts: the remote part that was given up is deleted at the next start"
+                    );
+                    return;
+                }
+                Err(failure) => {
+                    error!(partition = %id, error = %failure, "deleting the remote part that was given up failed");
+                    return;
+                }
+            };
+            if let Err(failure) = deletion.await {
                 info!(partition = %id, error = %failure, "the remote part that was given up is deleted at the next start");
             }
         });
+    }
+
+    /// Tells the cold tier to delete what the topic has given up, when no crash brings back a log start that lies there: tiered anew, the
+    /// log would ask for what is gone. `None` if it is tiered anew already: then the manifest goes on where it was. Blocks.
+    fn begin_deletion(self: &Arc<Self>) -> Result<Option<BoxFuture<'static, Result<(), RemoteError>>>, LogError> {
+        let start = self.offsets().log_start;
+        self.keep_start(start)?;
+        // Held until the tier has heard, as in `begin_remote`.
+        let config = self.config.read();
+        // It may have been tiered and given up once more meanwhile. Then whoever did that has another start to write down.
+        let is_due = config.remote_log_given_up && self.view.local_start() <= start;
+        Ok(self.core.remote.as_ref().filter(|_| is_due).map(|remote| remote.delete(&self.id)))
     }
 
     /// Rolls the active segment when its time has come, and notes when the next one's comes.
@@ -195,16 +215,22 @@ impl Replica {
             // Without fsync durability; a log start above what is flushed cannot be written down.
             self.flush();
         }
-        self.begin_checkpoint();
-        let line = Line::of(&self.offsets(), self.view.flushed_end(), self.cleaned());
+        let mut is_kept = true;
         self.core.checkpoints.write(|written| {
             let mut lines = written.clone();
             // A deleted one is to have none.
             if !self.is_gone() {
+                let line = self.checkpoint_line();
+                is_kept = line.log_start >= below;
                 lines.insert(name, line);
             }
             lines
-        })
+        })?;
+        if is_kept {
+            return Ok(());
+        }
+        let reason = format!("it is not flushed up to offset {below}");
+        Err(LogError::Offline { directory: self.view.directory().to_owned(), reason })
     }
 
     /// Readers begin at `offset` from now on, or where they begin already; the cold tier and the export hear of it. Answers where.

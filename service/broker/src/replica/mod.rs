@@ -89,7 +89,7 @@ pub(crate) struct Replica {
     flush_slot: Slot,
     gone: AtomicBool,
     /// Held by a flush and by a deletion, which exclude each other; true once the log is deleted.
-    flushing: Mutex<bool>,
+    pub(crate) flushing: Mutex<bool>,
     /// Hears of the next flush.
     awaits_flush: Mutex<Option<oneshot::Sender<bool>>>,
     /// How the replica shall end, and who waits for it.

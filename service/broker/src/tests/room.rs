@@ -10,6 +10,7 @@ use tidelog_log::limits::RESERVE_BYTES as RESERVE;
 use tidelog_log::{DirEntry, Disk, DiskFile, OsDisk, Space};
 
 use super::*;
+use crate::checkpoints::CheckpointFiles;
 use crate::limits::ROOM_STEP;
 
 /// The real disk, as small as the test says.
@@ -17,8 +18,10 @@ use crate::limits::ROOM_STEP;
 pub(super) struct SmallDisk {
     /// No new file finds room.
     pub(super) full: AtomicBool,
+    /// So many have found none.
+    pub(super) refused: AtomicU64,
     free: AtomicU64,
-    held: Mutex<Option<Held>>,
+    held: Mutex<Vec<Held>>,
 }
 
 /// The next flush of this directory tells that it has come, and waits for the other end to go.
@@ -33,14 +36,18 @@ impl SmallDisk {
     /// Holds up the next flush of a directory: what tells that it waits, and what it waits for to be dropped.
     pub(super) fn hold_flush(&self, directory: PathBuf) -> (mpsc::Receiver<()>, mpsc::Sender<()>) {
         let ((has_come, waits), (go, may_go)) = (mpsc::channel(), mpsc::channel());
-        *self.held.lock() = Some(Held { directory, has_come, may_go });
+        self.held.lock().push(Held { directory, has_come, may_go });
         (waits, go)
     }
 }
 
 impl Disk for SmallDisk {
     fn create(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
-        if self.full.load(Ordering::SeqCst) { Err(io::ErrorKind::StorageFull.into()) } else { OsDisk.create(path) }
+        if self.full.load(Ordering::SeqCst) {
+            self.refused.fetch_add(1, Ordering::SeqCst);
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        OsDisk.create(path)
     }
     fn open(&self, path: &Path, write: bool) -> io::Result<Arc<dyn DiskFile>> {
         OsDisk.open(path, write)
@@ -61,7 +68,7 @@ impl Disk for SmallDisk {
         OsDisk.list(path)
     }
     fn flush_dir(&self, path: &Path) -> io::Result<()> {
-        let held = self.held.lock().take_if(|held| held.directory == path);
+        let held = self.held.lock().extract_if(.., |held| held.directory == path).next();
         if let Some(held) = held {
             held.has_come.send(()).unwrap();
             // Nothing is ever sent.
@@ -75,12 +82,19 @@ impl Disk for SmallDisk {
 }
 
 pub(super) async fn on_a_small_disk() -> (Fixture, Arc<SmallDisk>) {
+    on_a_small_disk_with(|_| {}).await
+}
+
+/// With other options than the defaults.
+pub(super) async fn on_a_small_disk_with(change: impl FnOnce(&mut BrokerOptions)) -> (Fixture, Arc<SmallDisk>) {
     let directory = tempfile::tempdir().unwrap();
     let store = EmbeddedStore::open(directory.path()).await.unwrap();
     let mut data_dir = DataDir::open(&directory.path().join("data"), NodeId(1), None).unwrap();
     let disk = Arc::new(SmallDisk { free: AtomicU64::new(1 << 39), ..SmallDisk::default() });
     data_dir.disk = Arc::clone(&disk) as Arc<dyn Disk>;
-    let options = BrokerOptions::new(data_dir.path(), Arc::new(store.clone()));
+    data_dir.checkpoints = Arc::new(CheckpointFiles::read(data_dir.disk.clone(), data_dir.path().to_owned()).unwrap());
+    let mut options = BrokerOptions::new(data_dir.path(), Arc::new(store.clone()));
+    change(&mut options);
     let broker = Broker::open(data_dir, options).await.unwrap();
     (Fixture { directory, broker, store, caller: Caller::internal("test") }, disk)
 }

@@ -2,14 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc;
 
 use tidelog_log::{
     BoxFuture, ClosedSegment, LocalLog, RemoteBatches, RemoteError, RemoteExtent, RemoteLog, SegmentInfo,
     TimestampedOffset,
 };
 use tidelog_model::TopicIdPartition;
+use tidelog_partition::Durability;
 use tokio::sync::watch;
 
+use super::room::{SmallDisk, on_a_small_disk_with};
 use super::*;
 
 /// Settings under which two of three appends of [`PAYLOAD`] bytes are closed, and remote ones leave the local disk at once.
@@ -341,6 +345,96 @@ async fn where_a_tiered_log_starts_is_durable_before_what_the_store_has_not_goes
     let start = replica.offsets().log_start;
     assert!(start > Offset(2) && start == replica.view.first_base(), "{start}");
     assert_eq!(written(), start);
+}
+
+/// Two writers of checkpoints at once, one of which is held up by a flush: what is written last is what holds then.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_older_log_start_is_written_over_a_newer_one() {
+    let tier = MemoryTier::new();
+    let (fixture, disk) = on_a_small_tiered_disk(&tier, |options| options.durability = Durability::PageCache).await;
+    let id = tiered_by_default(&fixture, &tier).await;
+    let replica = fixture.replica("events", 0);
+    replica.flush();
+    fixture.alter("events", &[("remote.log.copy.disable", "true"), ("local.retention.bytes", "-1")]).await;
+    let (flush, may_flush) = mpsc::channel::<()>();
+    let (has_begun, begun) = mpsc::channel();
+    let flushed = Arc::clone(&replica);
+    std::thread::spawn(move || {
+        let _flushing = flushed.flushing.lock();
+        has_begun.send(()).unwrap();
+        // Nothing is ever sent.
+        let _ = may_flush.recv();
+    });
+    until("a flush lasts", || begun.try_recv().is_ok()).await;
+    for _ in 0..2 {
+        fixture.produce("events", &[&"x".repeat(PAYLOAD)], Acks::All).await.unwrap();
+    }
+    fixture.alter("events", &[("retention.bytes", "9000"), ("local.retention.bytes", "9000")]).await;
+    let trimmed = Arc::clone(&replica);
+    let retention = std::thread::spawn(move || trimmed.trim_local(trimmed.core.clock.now()));
+    until("retention moves the log start", || replica.offsets().log_start == Offset(4)).await;
+    assert!(replica.view.flushed_end() < Offset(4));
+    let (writing, write) = disk.hold_flush(fixture.directory.path().join("data"));
+    let broker = fixture.broker.clone();
+    let checkpoint = std::thread::spawn(move || broker.write_checkpoints());
+    until("another checkpoint is being written", || writing.try_recv().is_ok()).await;
+    drop(flush);
+    until("what stays is flushed", || replica.view.flushed_end() == Offset(5)).await;
+    // As a deletion of records does.
+    replica.begin_at(Offset(5));
+    drop(write);
+    checkpoint.join().unwrap().unwrap();
+    retention.join().unwrap();
+    assert_eq!(fixture.broker.checkpoints().of(&id.topic_partition()).log_start, Offset(5));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_given_up_goes_only_when_the_log_start_behind_it_is_written_down() {
+    let tier = MemoryTier::new();
+    let (fixture, disk) = on_a_small_tiered_disk(&tier, |_| {}).await;
+    let id = tiered_by_default(&fixture, &tier).await;
+    let (off, on) = (
+        [("remote.storage.enable", "false"), ("remote.log.delete.on.disable", "true")],
+        [("remote.storage.enable", "true"), ("remote.log.delete.on.disable", "false")],
+    );
+    let deleted = || tier.state.lock().unwrap().deleted.len();
+    let written = || fixture.broker.checkpoints().of(&id.topic_partition()).log_start;
+    let (writing, write) = disk.hold_flush(fixture.directory.path().join("data"));
+    fixture.alter("events", &off).await;
+    until("the log start is being written", || writing.try_recv().is_ok()).await;
+    assert_eq!(deleted(), 0, "a kill now brings the old log start back");
+    // Tiered anew, it goes on with what is there.
+    fixture.alter("events", &on).await;
+    drop(write);
+    until("the log start is written", || written() == Offset(2)).await;
+    fixture.produce("events", &[&"x".repeat(PAYLOAD)], Acks::All).await.unwrap();
+    tier.upload(&id);
+    assert_eq!((deleted(), tier.end(&id)), (0, Offset(3)));
+
+    disk.full.store(true, Ordering::SeqCst);
+    fixture.alter("events", &off).await;
+    until("the log start finds no room", || disk.refused.load(Ordering::SeqCst) > 0).await;
+    disk.full.store(false, Ordering::SeqCst);
+    let directory = fixture.stop().await;
+    assert_eq!(deleted(), 0);
+    let fixture = tiering(directory, &tier, &[]).await;
+    until("it goes at the next start", || deleted() == 1).await;
+    assert_eq!(fixture.offset("events", OffsetSpec::Earliest).await, Offset(3));
+}
+
+/// A broker that tiers every topic by default, whose disk does what a test says, and which writes checkpoints only when asked.
+async fn on_a_small_tiered_disk(
+    tier: &Arc<MemoryTier>,
+    change: impl FnOnce(&mut BrokerOptions),
+) -> (Fixture, Arc<SmallDisk>) {
+    let remote: Arc<dyn RemoteLog> = Arc::clone(tier) as _;
+    on_a_small_disk_with(|options| {
+        options.remote = Some(remote);
+        options.tier_by_default = true;
+        options.checkpoint_interval = Duration::from_secs(3_600);
+        change(options);
+    })
+    .await
 }
 
 /// Offsets 0 to 2 in partition 0, each in a segment of its own; the last one is active.
