@@ -19,8 +19,9 @@ use tidelog_metadata::BrokerConfig;
 use tidelog_model::{Caller, KafkaError, NodeId, Offset, PartitionIndex, Timestamp, TopicId};
 use tidelog_protocol::header::{read_response, request_frame};
 use tidelog_protocol::messages::{
-    ApiVersionsRequest, FetchPartition, FetchRequest, FetchResponse, FetchTopic, ForgottenTopic, ListOffsetsPartition,
-    ListOffsetsRequest, ListOffsetsTopic, MetadataRequest, MetadataRequestTopic,
+    ApiVersionsRequest, ConsumerGroupHeartbeatRequest, CreatableTopic, CreateTopicsRequest, FetchPartition,
+    FetchRequest, FetchResponse, FetchTopic, ForgottenTopic, ListOffsetsPartition, ListOffsetsRequest,
+    ListOffsetsTopic, MetadataRequest, MetadataRequestTopic,
 };
 use tidelog_protocol::{Request, Str};
 use tidelog_record::BatchBuilder;
@@ -29,6 +30,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
+use crate::budget::Owner;
 use crate::shares::Shares;
 use crate::{KafkaDoor, ListenerName, ListenerSecurity};
 
@@ -83,6 +85,15 @@ impl Fixture {
 
     async fn connect(&self) -> TcpStream {
         TcpStream::connect(self.address).await.unwrap()
+    }
+
+    /// Waits until somebody has created the topic.
+    async fn created(&self, name: &str) {
+        let topic = || NewTopic { name: name.into(), ..NewTopic::default() };
+        let check = async || self.broker.create_topics(&Caller::internal("test"), vec![topic()], true).await.remove(0);
+        while !check().await.is_err_and(|refused| refused.error == KafkaError::TopicAlreadyExists) {
+            tokio::task::yield_now().await;
+        }
     }
 
     async fn create(&self, name: &str) -> TopicId {
@@ -279,6 +290,42 @@ async fn a_request_that_names_too_much_for_its_size_is_given_up() {
     assert_closed(&mut stream, "more than its share").await;
     let mut stream = TcpStream::connect(address).await.unwrap();
     assert_eq!(call(&mut stream, 9, &of(1_000)).await.topics.len(), 1, "others are served");
+}
+
+/// It may have to be asked once more, and is all that it names until then.
+#[tokio::test]
+async fn a_report_behind_a_fetch_that_waits_takes_room() {
+    let fixture = Fixture::start(&[]).await;
+    let id = fixture.create("events").await;
+    let mut door = KafkaDoor::new(fixture.broker.clone());
+    door.budgets.decoded = Shares::new(1024 * 1024);
+    let name = ListenerName { name: Arc::from("OTHER"), advertised: None };
+    let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = door.listen(socket, name, ListenerSecurity::default()).unwrap();
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let patient = FetchRequest { max_wait_ms: 300_000, ..fetch(12, id, &[0]) };
+    let report = ConsumerGroupHeartbeatRequest {
+        group_id: "g".into(),
+        subscribed_topic_names: Some(vec![Str::default(); 1_000]),
+        ..Default::default()
+    };
+    let topic = CreatableTopic { name: "last".into(), num_partitions: 1, replication_factor: 1, ..Default::default() };
+    let create = CreateTopicsRequest { topics: vec![topic], ..Default::default() };
+    let mut frames = request_frame(12, 7, None, &patient).unwrap().into_bytes().unwrap().to_vec();
+    frames.extend(request_frame(1, 8, None, &report).unwrap().into_bytes().unwrap());
+    frames.extend(request_frame(7, 9, None, &create).unwrap().into_bytes().unwrap());
+    stream.write_all(&frames).await.unwrap();
+    // The report has been handed over by then.
+    timeout(PATIENCE, fixture.created("last")).await.expect("all is carried out up to the last request");
+    let owner = Owner::Network(std::net::Ipv4Addr::LOCALHOST.into());
+    assert!(door.budgets.decoded.most(&owner) < 512 * 1024);
+    fixture.produce(0).await;
+    let given_back = async {
+        while door.budgets.decoded.most(&owner) < 512 * 1024 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, given_back).await.expect("it is given back with the answer");
 }
 
 #[tokio::test]

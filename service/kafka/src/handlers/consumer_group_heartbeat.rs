@@ -16,7 +16,8 @@ use crate::answer::{Hangup, Waiting};
 use crate::request::{Request, sentence};
 
 pub(crate) async fn handle(request: Request<'_>, message: ConsumerGroupHeartbeatRequest) -> Result<Waiting, Hangup> {
-    let to = request.reply_to().let_go();
+    // A report may lie here until its turn comes to be told what an expression means: what it is takes room until its answer.
+    let to = request.reply_to();
     let broker = &request.session.broker;
     let group = GroupId::from(message.group_id.as_str());
     let beat = ConsumerHeartbeat {
