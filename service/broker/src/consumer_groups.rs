@@ -1,8 +1,9 @@
 //! Groups of the consumer protocol (KIP-848): members report, administrators look. What they need to know of topics is added here.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tidelog_coordinator::group::{
     AnyDescription, ConsumerDescription, ConsumerHeartbeat, GroupCall, GroupId, GroupReply, Meant, OwnTimes,
@@ -13,35 +14,68 @@ use tidelog_security::{Operation, Resource};
 
 use crate::BrokerError;
 use crate::broker::Broker;
-use crate::fair_places::Sharer;
+use crate::fair_places::{FairPlace, Sharer};
 use crate::groups::{GroupTicket, milliseconds};
-use crate::limits::MAX_RESOLUTIONS;
+use crate::limits::{MAX_RESOLUTIONS, SOONEST_REPORT};
 
 /// The waiting stage of ConsumerGroupHeartbeat.
 pub struct HeartbeatTicket {
     broker: Broker,
     caller: Caller,
     group: GroupId,
-    /// What is asked once more if it matters what an expression means.
-    again: Option<Box<ConsumerHeartbeat>>,
     rest: GroupTicket<GroupReply>,
 }
 
 impl HeartbeatTicket {
-    async fn result(self) -> Result<GroupReply, BrokerError> {
-        let mut reply = self.rest.await?;
-        let Some(beat) = self.again else { return Ok(reply) };
+    /// Looks up what the coordinator asks for, one expression at a time: whoever wants others looked up has a turn between them.
+    async fn result(mut self) -> Result<GroupReply, BrokerError> {
+        let mut reply = (&mut self.rest).await?;
         for _ in 0..MAX_RESOLUTIONS {
-            let GroupReply::Unresolved(expressions) = reply else { return Ok(reply) };
-            let (topics, meant) = self.broker.meant(&self.caller, expressions).await?;
-            let beat = Box::new(ConsumerHeartbeat { meant: Some(meant), ..(*beat).clone() });
-            reply = self.broker.call_group(self.group.clone(), topics, GroupCall::Consumer(beat)).await.await?;
+            let GroupReply::Unresolved(beat, _) = reply else { return Ok(reply) };
+            let (waited, place) = self.turn(beat).await?;
+            let (mut beat, expression, place) = match (waited, place) {
+                (GroupReply::Unresolved(beat, expression), Some(place)) => (beat, expression, place),
+                (reply, _) => return Ok(reply),
+            };
+            let (topics, meant, place) = self.broker.meant(&self.caller, expression, place).await?;
+            beat.meant = Some(meant);
+            reply = self.ask(topics, beat).await?;
+            // Who is next asks the coordinator before it looks, which knows by now.
+            drop(place);
         }
         match reply {
-            // Others bring new expressions faster than theirs are looked up, or topics come and go.
-            GroupReply::Unresolved(_) => Err(KafkaError::CoordinatorLoadInProgress.into()),
+            // Topics come and go faster than what the group's expressions mean is looked up.
+            GroupReply::Unresolved(..) => Err(KafkaError::CoordinatorLoadInProgress.into()),
             reply => Ok(reply),
         }
+    }
+
+    /// Waits for one of the few places, as an expression of the worst kind takes seconds to match many names, and then asks once more: others
+    /// may have brought what this report needs. As often as members report it asks without a place as well, so that its member stays.
+    async fn turn(
+        &self,
+        mut beat: Box<ConsumerHeartbeat>,
+    ) -> Result<(GroupReply, Option<FairPlace<Sharer>>), BrokerError> {
+        let interval = self.broker.own_times(&self.group).heartbeat_interval_ms.and_then(|ms| u64::try_from(ms).ok());
+        let interval = Duration::from_millis(interval.unwrap_or_default()).max(SOONEST_REPORT);
+        let mut place = pin!(self.broker.expressions().place(Sharer::from(&self.caller)));
+        loop {
+            let place = match tokio::time::timeout(interval, &mut place).await {
+                // The one error that lets every client come again.
+                Ok(None) => return Err(KafkaError::CoordinatorLoadInProgress.into()),
+                Ok(place) => place,
+                Err(_) => None,
+            };
+            let reply = self.ask(self.broker.topic_directory(), beat).await?;
+            match reply {
+                GroupReply::Unresolved(again, _) if place.is_none() => beat = again,
+                reply => return Ok((reply, place)),
+            }
+        }
+    }
+
+    async fn ask(&self, topics: Arc<TopicDirectory>, beat: Box<ConsumerHeartbeat>) -> Result<GroupReply, BrokerError> {
+        self.broker.call_group(self.group.clone(), topics, GroupCall::Consumer(beat)).await.await
     }
 }
 
@@ -119,24 +153,21 @@ impl Broker {
         topics.names().filter(is_hidden).cloned().collect()
     }
 
-    /// What these expressions mean to the caller, among the topics that there are. The caller has to wait for one of the few places: an
-    /// expression of the worst kind takes seconds to match many names.
+    /// What the expression means to the caller, among the topics that there are. The place is in use for as long as that takes, also when
+    /// nobody waits for it any more.
     async fn meant(
         &self,
         caller: &Caller,
-        expressions: Vec<Arc<str>>,
-    ) -> Result<(Arc<TopicDirectory>, Meant), BrokerError> {
-        // The one error that lets every client come again.
-        let refused = || BrokerError::from(KafkaError::CoordinatorLoadInProgress);
-        let place = self.expressions().place(Sharer::from(caller)).await.ok_or_else(refused)?;
+        expression: Arc<str>,
+        place: FairPlace<Sharer>,
+    ) -> Result<(Arc<TopicDirectory>, Meant, FairPlace<Sharer>), BrokerError> {
         let (broker, caller) = (self.clone(), caller.clone());
         let look = move || {
-            let _place = place;
             let topics = broker.topic_directory();
             // Without rules whoever gets here sees everything.
             let hidden = if broker.has_acls() { broker.hidden(&caller, &topics) } else { BTreeSet::new() };
-            let meant = Meant::of(&expressions, &topics, &hidden);
-            (topics, meant)
+            let meant = Meant::of(&expression, &topics, &hidden);
+            (topics, meant, place)
         };
         tokio::task::spawn_blocking(look).await.map_err(|_| KafkaError::UnknownServerError.into())
     }
@@ -165,28 +196,21 @@ impl Broker {
         group: GroupId,
         beat: ConsumerHeartbeat,
     ) -> HeartbeatTicket {
-        let ticket = |again, rest| HeartbeatTicket {
-            broker: self.clone(),
-            caller: caller.clone(),
-            group: group.clone(),
-            again,
-            rest,
-        };
+        let ticket =
+            |rest| HeartbeatTicket { broker: self.clone(), caller: caller.clone(), group: group.clone(), rest };
         // Before anybody's rights, as Kafka: it is no secret which features there are.
         if !self.has_consumer_protocol() {
-            return ticket(None, GroupTicket::ready(Err(KafkaError::UnsupportedVersion)));
+            return ticket(GroupTicket::ready(Err(KafkaError::UnsupportedVersion)));
         }
         // The group before its topics, as Kafka asks.
         if !self.may(caller, Operation::Read, Resource::Group(group.as_str())) {
-            return ticket(None, GroupTicket::ready(Err(KafkaError::GroupAuthorizationFailed)));
+            return ticket(GroupTicket::ready(Err(KafkaError::GroupAuthorizationFailed)));
         }
         let mut named = beat.topics.iter().flatten();
         if named.any(|name| !self.may(caller, Operation::Describe, Resource::Topic(name))) {
-            return ticket(None, GroupTicket::ready(Err(KafkaError::TopicAuthorizationFailed)));
+            return ticket(GroupTicket::ready(Err(KafkaError::TopicAuthorizationFailed)));
         }
-        let beat = Box::new(beat);
-        let again = Some(beat.clone());
-        ticket(again, self.group(caller, group.clone(), GroupCall::Consumer(beat)).await)
+        ticket(self.group(caller, group.clone(), GroupCall::Consumer(Box::new(beat))).await)
     }
 
     /// Asks for one group of the consumer protocol. GROUP_ID_NOT_FOUND if there is none, or if it is a classic one.

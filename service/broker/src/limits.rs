@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tidelog_coordinator::limits::MAX_EXPRESSIONS_PER_GROUP;
 use tidelog_metadata::limits::{MAX_DELEGATION_TOKENS_OF_ONE, MAX_TOKEN_ID_BYTES, MAX_TOKEN_RENEWERS, MAX_USER_BYTES};
 use tidelog_security::FairLimits;
 
@@ -184,8 +185,11 @@ pub(crate) const MAX_PATTERN_BYTES: usize = 1024 * 1024;
 /// the worst take seconds to match 10,000 long names on a thread that reads of the disk want too. One principal leaves a place to the others.
 pub(crate) const EXPRESSIONS: FairLimits = FairLimits { places: 2, places_of_one: 1, of_one: 256, of_all: 1_024 };
 
-/// How often a report of a member is asked what expressions mean: once, and again if topics, rules or other members came between.
-pub(crate) const MAX_RESOLUTIONS: usize = 8;
+/// How many expressions are looked up for one report: all of a group, and again if topics or rules came between.
+pub(crate) const MAX_RESOLUTIONS: usize = 2 * MAX_EXPRESSIONS_PER_GROUP;
+
+/// How soon a report that waits for a place is made once more, at the soonest: the interval of reports may be set to a millisecond.
+pub(crate) const SOONEST_REPORT: Duration = Duration::from_secs(1);
 
 /// Longest long poll, whatever the client asks for: a fetch holds its partitions.
 pub(crate) const MAX_FETCH_WAIT: Duration = Duration::from_secs(300);

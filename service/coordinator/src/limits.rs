@@ -57,6 +57,13 @@ pub const MAX_EXPRESSION_BYTES: usize = 256 * 1024;
 /// Longest regular expression of any client, bytes: a subscription's is repeated in the group's records, and nobody writes one by hand.
 pub const MAX_EXPRESSION_TEXT_BYTES: usize = MAX_ID_BYTES;
 
+/// Most different expressions in one group: after each change of topics or rules all are looked up anew, one after the other, and the worst
+/// take seconds. Groups have one, and two while they change over to another.
+pub const MAX_EXPRESSIONS_PER_GROUP: usize = 64;
+
+/// What one topic of an expression costs while a group has not been told of all: a pointer to its name, with its share of the set, rounded up.
+pub const MEANT_TOPIC_BYTES: usize = 32;
+
 /// Rounds over all topics when different subscriptions are evened out: each moves less than the one before; real groups need two or
 /// three, and what is left after these is a little uneven.
 pub const MAX_BALANCING_ROUNDS: usize = 32;

@@ -79,6 +79,13 @@ impl fmt::Debug for TopicName {
     }
 }
 
+impl From<&TopicName> for Arc<str> {
+    /// The same text, shared.
+    fn from(name: &TopicName) -> Self {
+        Arc::clone(&name.0)
+    }
+}
+
 impl std::borrow::Borrow<str> for TopicName {
     fn borrow(&self) -> &str {
         &self.0

@@ -1,7 +1,7 @@
 //! Access rules at every use case, and users with passwords.
 
 use tidelog_coordinator::group::{
-    ConsumerHeartbeat, Epoch, Generation, GroupId, GroupReply, MemberId, TopicPartitions,
+    ConsumerBeat, ConsumerHeartbeat, Epoch, Generation, GroupId, GroupReply, MemberId, TopicPartitions,
 };
 use tidelog_coordinator::transaction::{ClientVersion, EndTransaction, Producer};
 use tidelog_metadata::decide::AclFilter;
@@ -15,7 +15,7 @@ use tidelog_security::scram::{fits_password, salted_password};
 use std::net::IpAddr;
 
 use super::*;
-use crate::fair_places::Sharer;
+use crate::fair_places::{FairPlace, Sharer};
 use crate::limits::EXPRESSIONS;
 
 pub(super) fn alice() -> Caller {
@@ -40,14 +40,19 @@ pub(super) fn allow(resource: ResourceType, name: &str, operation: Operation) ->
 }
 
 pub(super) async fn with_acls() -> Fixture {
+    with_acls_and(&[]).await
+}
+
+async fn with_acls_and(settings: &[(&str, &str)]) -> Fixture {
     let acls = Some(AclDefaults::default());
     Fixture::start_with(tempfile::tempdir().unwrap(), |options| {
         options.acls = acls;
-        let settings = [
+        let base = [
             ("offsets.topic.num.partitions", "1"),
             ("transaction.state.log.num.partitions", "1"),
             ("group.consumer.assignment.interval.ms", "0"),
         ];
+        let settings = base.into_iter().chain(settings.iter().copied());
         options.config = tidelog_metadata::BrokerConfig::new(settings).unwrap();
     })
     .await
@@ -273,6 +278,17 @@ fn report(epoch: Epoch) -> ConsumerHeartbeat {
     }
 }
 
+/// The answer to a report, once the coordinator can give one.
+async fn accepted(fixture: &Fixture, group: &str, beat: ConsumerHeartbeat) -> ConsumerBeat {
+    loop {
+        match fixture.broker.consumer_heartbeat(&fixture.caller, GroupId::from(group), beat.clone()).await.await {
+            Ok(GroupReply::Consumer(Ok(beat))) => return beat,
+            Err(BrokerError { error: KafkaError::CoordinatorLoadInProgress, .. }) => tokio::task::yield_now().await,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
 /// What a member of the group reads after a report.
 async fn reads(fixture: &Fixture, epoch: &mut Epoch, owned: &[TopicPartitions]) -> Vec<TopicPartitions> {
     let joins = *epoch == Epoch::JOIN;
@@ -315,31 +331,58 @@ async fn an_expression_is_resolved_again_when_access_rules_change() {
     assert_eq!(reads(&fixture, &mut epoch, &both).await, [partition("in-b")], "what it may not see any more goes");
 }
 
+/// All places for expressions of clients.
+async fn all_places(fixture: &Fixture) -> Vec<FairPlace<Sharer>> {
+    let mut places = Vec::new();
+    for user in 0..EXPRESSIONS.places {
+        let other = Caller { principal: Principal::user(&user.to_string()), ..fixture.caller.clone() };
+        places.push(fixture.broker.expressions().place(Sharer::from(&other)).await.unwrap());
+    }
+    places
+}
+
+/// It keeps its member in the group as it would without waiting, and needs no place for what does not matter any more.
+#[tokio::test]
+async fn a_report_that_waits_for_a_place_is_made_again_meanwhile() {
+    let fixture = with_acls_and(&[
+        ("group.consumer.min.heartbeat.interval.ms", "1"),
+        ("group.consumer.heartbeat.interval.ms", "1"),
+    ])
+    .await;
+    fixture.create("in-a", 1, &[]).await;
+    fixture.broker.group_coordinator(&fixture.caller, "g").await.unwrap();
+    let of = |member: &str, beat| ConsumerHeartbeat { member_id: MemberId::from(member), ..beat };
+    let named = ConsumerHeartbeat { topics: Some(vec!["in-a".into()]), ..report(Epoch::JOIN) };
+    let joined = accepted(&fixture, "g", of("named", named)).await;
+    let matching = ConsumerHeartbeat { regex: Some("in-.*".into()), ..report(Epoch::JOIN) };
+    accepted(&fixture, "g", of("matching", matching)).await;
+    let _places = all_places(&fixture).await;
+    // What the other's expression means has to be known now.
+    fixture.create("in-b", 1, &[]).await;
+    let mut waits = std::pin::pin!(accepted(&fixture, "g", of("named", report(joined.epoch))));
+    for _ in 0..3 {
+        assert!(futures::poll!(waits.as_mut()).is_pending());
+        tokio::task::yield_now().await;
+    }
+    accepted(&fixture, "g", of("matching", report(Epoch::LEAVE))).await;
+    waits.await;
+}
+
 /// Neither the log thread nor another group has anything to do with how long an expression takes.
 #[tokio::test]
 async fn an_expression_waits_for_its_place_and_other_groups_do_not() {
     let fixture = with_acls().await;
     fixture.create("in-a", 1, &[]).await;
     fixture.broker.group_coordinator(&fixture.caller, "g").await.unwrap();
-    let ask = async |group: &str, beat: ConsumerHeartbeat| loop {
-        let asked = fixture.broker.consumer_heartbeat(&fixture.caller, GroupId::from(group), beat.clone()).await.await;
-        match asked {
-            Ok(GroupReply::Consumer(Ok(beat))) => break beat,
-            Err(BrokerError { error: KafkaError::CoordinatorLoadInProgress, .. }) => tokio::task::yield_now().await,
-            other => panic!("{other:?}"),
-        }
-    };
-    let joined = ask("other", ConsumerHeartbeat { topics: Some(vec!["in-a".into()]), ..report(Epoch::JOIN) }).await;
-    let mut places = Vec::new();
-    for user in 0..EXPRESSIONS.places {
-        let other = Caller { principal: Principal::user(&user.to_string()), ..fixture.caller.clone() };
-        places.push(fixture.broker.expressions().place(Sharer::from(&other)).await.unwrap());
-    }
+    let joined =
+        accepted(&fixture, "other", ConsumerHeartbeat { topics: Some(vec!["in-a".into()]), ..report(Epoch::JOIN) })
+            .await;
+    let places = all_places(&fixture).await;
     let beat = ConsumerHeartbeat { regex: Some("in-.*".into()), ..report(Epoch::JOIN) };
-    let mut waits = std::pin::pin!(ask("g", beat));
+    let mut waits = std::pin::pin!(accepted(&fixture, "g", beat));
     for _ in 0..3 {
         assert!(futures::poll!(waits.as_mut()).is_pending());
-        ask("other", report(joined.epoch)).await;
+        accepted(&fixture, "other", report(joined.epoch)).await;
     }
     drop(places);
     assert_eq!(waits.await.assignment.unwrap().len(), 1);

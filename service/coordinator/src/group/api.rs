@@ -187,7 +187,7 @@ pub struct ConsumerHeartbeat {
     pub fresh_member_id: Arc<str>,
     /// Version 1 and later: the client makes its id.
     pub makes_ids: bool,
-    /// What regular expressions mean; `None` if nobody has looked: the answer may be [`GroupReply::Unresolved`] then.
+    /// What the expression means that [`GroupReply::Unresolved`] asked for; `None` if nobody has looked.
     pub meant: Option<Meant>,
 }
 
@@ -240,9 +240,9 @@ pub enum GroupReply {
     Delete(Result<(), KafkaError>),
     /// To ConsumerGroupHeartbeat.
     Consumer(Result<ConsumerBeat, ConsumerRefused>),
-    /// To ConsumerGroupHeartbeat that does not tell what these expressions mean, where that matters now: ask once more and tell it. Nothing
-    /// has happened.
-    Unresolved(Vec<Arc<str>>),
+    /// To ConsumerGroupHeartbeat where it matters now what this expression means: the report, to be made once more with that, or as it is to
+    /// ask whether it still matters. Its member counts as heard from, otherwise nothing has happened.
+    Unresolved(Box<ConsumerHeartbeat>, Arc<str>),
     /// To OffsetDelete: the group's error, or one result per partition in the request's order.
     DeleteOffsets(Result<Vec<Result<(), KafkaError>>, KafkaError>),
 }

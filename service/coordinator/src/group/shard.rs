@@ -134,7 +134,7 @@ impl GroupShard {
 
     /// Decides about one request.
     pub fn handle(&mut self, now: Now, request: GroupRequest) -> Outcome {
-        let GroupRequest { token, group: id, topics, own, call } = request;
+        let GroupRequest { token, group: id, topics, own, mut call } = request;
         // A report may have waited for what its expressions mean: others have seen more by then.
         if topics.revision >= self.topics.revision {
             self.topics = topics;
@@ -155,17 +155,19 @@ impl GroupShard {
             out.replies.push((token, refusal::refusal(&call, error)));
             return out;
         }
-        if let GroupCall::Consumer(beat) = &call {
-            let unresolved = self.unresolved(&id, beat);
-            if !unresolved.is_empty() {
-                out.replies.push((token, GroupReply::Unresolved(unresolved)));
-                return out;
+        let (room, config, topics) = (self.room(), self.config.with(own), Arc::clone(&self.topics));
+        let mut ctx = Context { now, config: &config, topics: &topics, room, out: &mut out };
+        if let GroupCall::Consumer(beat) = call {
+            match self.unresolved(&ctx, &id, beat) {
+                Ok(beat) => call = GroupCall::Consumer(beat),
+                Err(reply) => {
+                    ctx.reply(token, reply);
+                    return out;
+                }
             }
         }
         let removes = matches!(call, GroupCall::Delete | GroupCall::DeleteOffsets(_));
         let undecided = if removes { self.undecided.of_group(&id) } else { BTreeSet::new() };
-        let (room, config, topics) = (self.room(), self.config.with(own), Arc::clone(&self.topics));
-        let mut ctx = Context { now, config: &config, topics: &topics, room, out: &mut out };
         self.with_group(&id, |group| decide(group, &mut ctx, token, call, &undecided));
         self.wake(&id);
         out
@@ -332,10 +334,29 @@ impl GroupShard {
         }
     }
 
-    fn unresolved(&self, id: &GroupId, beat: &ConsumerHeartbeat) -> Vec<Arc<str>> {
-        let of_new = || consumer::Consumer::new(id.clone()).unresolved(beat, &self.topics);
-        let group = self.groups.get(id).and_then(|group| group.consumer.as_ref());
-        group.map_or_else(of_new, |group| group.unresolved(beat, &self.topics))
+    /// The report if it can be decided about, or else what it is answered.
+    fn unresolved(
+        &mut self,
+        ctx: &Context<'_>,
+        id: &GroupId,
+        mut beat: Box<ConsumerHeartbeat>,
+    ) -> Result<Box<ConsumerHeartbeat>, GroupReply> {
+        let of_new = || consumer::Consumer::new(id.clone()).unresolved(ctx, &beat);
+        let next = match self.groups.contains_key(id) {
+            true => self.with_group(id, |group| match &mut group.consumer {
+                Some(consumer) => consumer.unresolved(ctx, &beat),
+                None => of_new(),
+            }),
+            false => of_new(),
+        };
+        match next {
+            Ok(None) => Ok(beat),
+            Ok(Some(expression)) => {
+                beat.meant = None;
+                Err(GroupReply::Unresolved(beat, expression))
+            }
+            Err(refusal) => Err(GroupReply::Consumer(Err(refusal))),
+        }
     }
 
     fn admit_join(&self, id: &GroupId, join: &JoinGroup) -> Result<(), KafkaError> {

@@ -13,7 +13,7 @@ use crate::group::api::*;
 use crate::group::classic::Context;
 use crate::group::config::GroupConfig;
 use crate::group::ids::{Epoch, GroupId, MemberId};
-use crate::group::meant::Meant;
+use crate::group::meant::Heard;
 use crate::group::records::{
     ConsumerRecord, Current, GroupEpoch, MemberState, Owned, Partitions, Subscriber, TargetEpoch,
 };
@@ -69,8 +69,11 @@ pub(crate) fn check(config: &GroupConfig, group: &GroupId, beat: &ConsumerHeartb
     let optional = [&beat.rack_id, &beat.regex, &beat.assignor].into_iter().flatten().map(|text| text.len());
     let instance = beat.instance_id.as_ref().map_or(0, |id| id.len());
     let names = beat.topics.iter().flatten().map(|name| name.len() + 2);
+    // What a member has is a record as well: no more of it could ever have been given.
+    let owned = beat.owned.iter().flatten().map(|topic| size_of::<TopicPartitions>() + size_of_val(&*topic.partitions));
     if lengths.into_iter().chain(optional).chain([instance]).any(|length| length > MAX_ID_BYTES)
         || names.sum::<usize>() > MAX_MEMBER_METADATA_BYTES
+        || owned.sum::<usize>() > MAX_MEMBER_METADATA_BYTES
     {
         return invalid("The request is too large.");
     }
@@ -116,12 +119,14 @@ impl Consumer {
     }
 
     fn report(&mut self, ctx: &mut Context<'_>, beat: &ConsumerHeartbeat) -> Result<ConsumerBeat, ConsumerRefused> {
-        let id =
-            if beat.member_id.is_empty() { MemberId::from(&*beat.fresh_member_id) } else { beat.member_id.clone() };
+        let id = id_of(beat);
         let owned = beat.owned.as_deref().map(partitions);
         let found = self.find(ctx.config, &id, beat, owned.as_ref())?;
         let subscriber = told(&found.member.subscriber, beat);
-        let current = self.move_on(ctx, &id, &found, &subscriber, owned.as_ref(), beat.meant.as_ref())?;
+        // Nobody comes here before all is known.
+        let mut heard = std::mem::take(&mut self.heard);
+        beat.meant.iter().for_each(|meant| heard.add(meant, ctx.topics));
+        let current = self.move_on(ctx, &id, &found, &subscriber, owned.as_ref(), Some(&heard))?;
         self.seen = Some(Arc::clone(ctx.topics));
         self.sessions.insert(id.clone(), ctx.after_ms(ctx.config.consumer_session_timeout_ms));
         let is_full = beat.rebalance_timeout_ms.is_some()
@@ -137,7 +142,7 @@ impl Consumer {
     }
 
     /// A member has described itself as it is now: what that makes of the group, and the member's next step. An
-    /// expression of which `meant` does not tell keeps its meaning.
+    /// expression of which `heard` does not tell keeps its meaning.
     pub(super) fn move_on(
         &mut self,
         ctx: &mut Context<'_>,
@@ -145,7 +150,7 @@ impl Consumer {
         found: &Found,
         subscriber: &Subscriber,
         owned: Option<&Partitions>,
-        meant: Option<&Meant>,
+        heard: Option<&Heard>,
     ) -> Result<Current, ConsumerRefused> {
         let mut records = Vec::new();
         if let Some(old) = &found.replaces {
@@ -158,7 +163,7 @@ impl Consumer {
         let draft = Draft { changed: Some((id, subscriber)), without: &without };
         let resubscribed = subscriber.topics != found.member.subscriber.topics
             || subscriber.expression() != found.member.subscriber.expression();
-        let meanings = self.resolve(ctx, draft, meant, &mut records)?;
+        let meanings = self.resolve(ctx, draft, heard, &mut records)?;
         let epoch = self.next_epoch(ctx, draft, &meanings, resubscribed, &mut records);
         let (target_epoch, target) = self.aim(ctx, draft, &meanings, epoch, &mut records)?;
         let step = Step {
@@ -177,7 +182,8 @@ impl Consumer {
         Ok(current)
     }
 
-    fn find(
+    /// Who reports, unless it has to be refused.
+    pub(super) fn find(
         &self,
         config: &GroupConfig,
         id: &MemberId,
@@ -389,8 +395,13 @@ pub(super) fn gone(id: &MemberId) -> [ConsumerRecord; 3] {
     ]
 }
 
+/// Under which id the member is in the group.
+pub(super) fn id_of(beat: &ConsumerHeartbeat) -> MemberId {
+    if beat.member_id.is_empty() { MemberId::from(&*beat.fresh_member_id) } else { beat.member_id.clone() }
+}
+
 /// The member as it describes itself now.
-fn told(before: &Subscriber, beat: &ConsumerHeartbeat) -> Subscriber {
+pub(super) fn told(before: &Subscriber, beat: &ConsumerHeartbeat) -> Subscriber {
     Subscriber {
         instance_id: beat.instance_id.clone().or_else(|| before.instance_id.clone()),
         rack_id: beat.rack_id.clone().or_else(|| before.rack_id.clone()),
@@ -410,7 +421,7 @@ fn told(before: &Subscriber, beat: &ConsumerHeartbeat) -> Subscriber {
     }
 }
 
-fn partitions(owned: &[TopicPartitions]) -> Partitions {
+pub(super) fn partitions(owned: &[TopicPartitions]) -> Partitions {
     let mut all = Partitions::new();
     for topic in owned.iter().filter(|topic| !topic.partitions.is_empty()) {
         all.entry(topic.topic).or_default().extend(topic.partitions.iter().copied());

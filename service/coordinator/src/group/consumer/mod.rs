@@ -27,6 +27,7 @@ use super::classic::{Classic, offers_bytes};
 use super::config::GroupConfig;
 use super::directory::TopicDirectory;
 use super::ids::{Epoch, GroupId, InstanceId, MemberId};
+use super::meant::Heard;
 use super::records::{ConsumerRecord, Current, GroupEpoch, Owned, Partitions, Resolved, Subscriber, TargetEpoch};
 use crate::limits::{MEMBER_OVERHEAD_BYTES, PARTITION_BYTES};
 
@@ -70,6 +71,8 @@ pub(crate) struct Consumer {
     syncs: BTreeMap<MemberId, Deadline>,
     /// The topics with which the stored hash was last compared.
     seen: Option<Arc<TopicDirectory>>,
+    /// What members have brought of the meaning of its expressions, until all is known; soft.
+    heard: Heard,
     /// The classic group that it becomes once the records count.
     turned: Option<Box<Classic>>,
 }
@@ -92,6 +95,7 @@ impl Consumer {
             joins: BTreeMap::new(),
             syncs: BTreeMap::new(),
             seen: None,
+            heard: Heard::default(),
             turned: None,
         }
     }
@@ -219,7 +223,7 @@ impl Consumer {
 
     /// Memory, bytes.
     pub(crate) fn bytes(&self) -> usize {
-        self.bytes
+        self.bytes + self.heard.bytes()
     }
 
     fn epoch(&self) -> Epoch {

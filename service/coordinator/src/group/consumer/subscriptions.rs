@@ -5,14 +5,15 @@ use std::sync::Arc;
 
 use tidelog_model::{KafkaError, TopicId};
 
-use super::heartbeat::{no_room, refused};
+use super::heartbeat::{id_of, no_room, partitions, refused, told};
 use super::{Consumer, regex_bytes};
 use crate::group::api::{ConsumerHeartbeat, ConsumerRefused};
 use crate::group::classic::Context;
 use crate::group::directory::TopicDirectory;
 use crate::group::ids::{Epoch, InstanceId, MemberId};
-use crate::group::meant::Meant;
+use crate::group::meant::Heard;
 use crate::group::records::{ConsumerRecord, Resolved, Subscriber};
+use crate::limits::MAX_EXPRESSIONS_PER_GROUP;
 
 /// Everybody as the group will be once a decision counts: one member as it is now, one without which it is.
 #[derive(Clone, Copy, Default)]
@@ -70,18 +71,58 @@ impl Consumer {
             .any(|member| member.subscriber.topics.contains(topic) || member.subscriber.expression().is_some_and(means))
     }
 
-    /// The expressions that this report makes the group resolve, if it does not tell what each of them means: a new one, or all of them when
-    /// topics or access rules have changed.
-    pub(crate) fn unresolved(&self, beat: &ConsumerHeartbeat, directory: &TopicDirectory) -> Vec<Arc<str>> {
-        if beat.epoch < Epoch::JOIN {
-            return Vec::new();
+    /// The next expression of which the group has to know what it means before it decides about this report: its new one, or any of them when
+    /// topics or access rules have changed. Takes in what the report tells, which all other members need not look up again; without room for
+    /// that all keep the meanings that they have. A member that has to wait counts as heard from.
+    pub(crate) fn unresolved(
+        &mut self,
+        ctx: &Context<'_>,
+        beat: &ConsumerHeartbeat,
+    ) -> Result<Option<Arc<str>>, ConsumerRefused> {
+        let fresh = self.is_fresh(ctx.topics);
+        let is_new = |expression: &&Arc<str>| !expression.is_empty() && !self.regexes.contains_key(*expression);
+        let brought = beat.regex.as_ref().filter(is_new);
+        if beat.epoch < Epoch::JOIN || (!fresh && brought.is_none()) {
+            return Ok(None);
         }
-        let fresh = self.is_fresh(directory);
-        let brought = beat.regex.as_ref().filter(|expression| !expression.is_empty());
-        let used = self.members.values().filter_map(|member| member.subscriber.expression()).chain(brought);
-        let wanted: BTreeSet<&Arc<str>> = used.filter(|used| fresh || !self.regexes.contains_key(*used)).collect();
-        let told = |wanted: &&Arc<str>| beat.meant.as_ref().is_some_and(|meant| meant.tells(wanted, directory));
-        if wanted.iter().all(told) { Vec::new() } else { wanted.into_iter().cloned().collect() }
+        let (id, owned) = (id_of(beat), beat.owned.as_deref().map(partitions));
+        // Who is refused anyway lets nobody look for anything.
+        let Ok(found) = self.find(ctx.config, &id, beat, owned.as_ref()) else { return Ok(None) };
+        if let (Some(expression), Some(meant)) = (brought, &beat.meant)
+            && meant.refutes(expression)
+        {
+            let message = format!("the regular expression '{expression}' is not valid, or too large");
+            return Err(refused(KafkaError::InvalidRegularExpression, message));
+        }
+        let subscriber = told(&found.member.subscriber, beat);
+        let without: Vec<MemberId> = found.replaces.iter().cloned().collect();
+        let draft = Draft { changed: Some((&id, &subscriber)), without: &without };
+        let used: Vec<Arc<str>> = self.expressions(draft).into_iter().cloned().collect();
+        if brought.is_some() && used.len() > MAX_EXPRESSIONS_PER_GROUP {
+            let message =
+                format!("The members of a group may use {MAX_EXPRESSIONS_PER_GROUP} different regular expressions.");
+            return Err(refused(KafkaError::GroupMaxSizeReached, message));
+        }
+        let before = self.heard.bytes();
+        beat.meant.iter().for_each(|meant| self.heard.add(meant, ctx.topics));
+        // The new one last: only what members use is kept.
+        let others = used.iter().filter(|used| fresh && Some(*used) != brought);
+        let next = others.chain(brought).find(|wanted| !self.heard.tells(wanted, ctx.topics)).cloned();
+        if next.is_some() {
+            if self.heard.bytes().saturating_sub(before) > ctx.room {
+                self.heard = Heard::default();
+                return if brought.is_some() { Err(no_room()) } else { Ok(None) };
+            }
+            if let Some(session) = self.sessions.get_mut(found.replaces.as_ref().unwrap_or(&id)) {
+                *session = ctx.after_ms(ctx.config.consumer_session_timeout_ms);
+            }
+        }
+        Ok(next)
+    }
+
+    /// The different expressions of the draft.
+    fn expressions<'a>(&'a self, draft: Draft<'a>) -> BTreeSet<&'a Arc<str>> {
+        self.draft(draft).filter_map(|(_, subscriber)| subscriber.expression()).collect()
     }
 
     /// Has something changed since a member of the consumer protocol last reported?
@@ -89,30 +130,24 @@ impl Consumer {
         self.seen.as_ref().is_none_or(|seen| seen.revision != directory.revision)
     }
 
-    /// What the expressions of the draft mean, and the records of what differs from before. One that is new must be valid; one that is
-    /// stored (by Kafka, in a dialect that differs a little) and is not keeps its meaning, as does one of which `meant` does not tell, or
-    /// for whose further topics there is no room.
+    /// What the expressions of the draft mean, and the records of what differs from before. One that is stored (by Kafka, in a dialect that
+    /// differs a little) and is not valid keeps its meaning, as does one of which `heard` does not tell, or for whose further topics there is
+    /// no room.
     pub(super) fn resolve(
         &self,
         ctx: &mut Context<'_>,
         draft: Draft<'_>,
-        meant: Option<&Meant>,
+        heard: Option<&Heard>,
         records: &mut Vec<ConsumerRecord>,
     ) -> Result<Meanings, ConsumerRefused> {
-        let used: BTreeSet<&Arc<str>> =
-            self.draft(draft).filter_map(|(_, subscriber)| subscriber.expression()).collect();
         let fresh = self.is_fresh(ctx.topics);
         let mut meanings = Meanings::new();
-        for expression in used {
+        for expression in self.expressions(draft) {
             let stored = self.regexes.get(expression);
-            let topics = match (meant.and_then(|meant| meant.get(expression)), stored) {
+            let topics = match (heard.and_then(|heard| heard.get(expression)), stored) {
                 (_, Some(stored)) if !fresh => stored.topics.clone(),
-                (Some(Some(topics)), _) => topics.clone(),
-                (_, Some(stored)) => stored.topics.clone(),
-                (Some(None), None) => {
-                    let message = format!("the regular expression '{expression}' is not valid, or too large");
-                    return Err(refused(KafkaError::InvalidRegularExpression, message));
-                }
+                (Some(topics), _) => topics.clone(),
+                (None, Some(stored)) => stored.topics.clone(),
                 (None, None) => BTreeSet::new(),
             };
             if stored.is_none_or(|stored| stored.topics != topics) {

@@ -60,14 +60,14 @@ impl Driver {
     pub(super) fn call(&mut self, group: &str, call: GroupCall) -> (ReplyToken, Done) {
         let token = ReplyToken(self.next);
         self.next += 1;
-        let done = self.ask(token, group, call.clone());
-        let (Some(GroupReply::Unresolved(expressions)), GroupCall::Consumer(mut beat)) = (&self.answers[&token], call)
-        else {
-            return (token, done);
-        };
-        let Some(hidden) = &self.hidden else { return (token, done) };
-        beat.meant = Some(Meant::of(expressions, &self.topics, hidden));
-        (token, self.ask(token, group, GroupCall::Consumer(beat)))
+        let mut done = self.ask(token, group, call);
+        while let (Some(GroupReply::Unresolved(beat, expression)), Some(hidden)) = (&self.answers[&token], &self.hidden)
+        {
+            let mut beat = beat.clone();
+            beat.meant = Some(Meant::of(expression, &self.topics, hidden));
+            done = self.ask(token, group, GroupCall::Consumer(beat));
+        }
+        (token, done)
     }
 
     fn ask(&mut self, token: ReplyToken, group: &str, call: GroupCall) -> Done {

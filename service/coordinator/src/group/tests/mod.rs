@@ -2,6 +2,7 @@
 
 mod consumer_interleaving;
 mod driver;
+mod expressions;
 mod forget;
 mod interleaving;
 mod kafka_data;

@@ -6,7 +6,6 @@ use bytes::Bytes;
 use tidelog_model::{KafkaError, Offset, PartitionIndex, TopicId, TopicName};
 
 use super::driver::{Driver, directory, fetch, join, offset, report, simple_commit};
-use crate::group::records::{ConsumerRecord, GroupRecord, decode};
 use crate::group::*;
 use crate::limits::{
     MAX_ID_BYTES, MAX_MEMBER_METADATA_BYTES, MAX_PROTOCOLS_PER_MEMBER, MAX_TOMBSTONES_PER_OUTCOME, SWEEP_RETRY,
@@ -57,37 +56,6 @@ fn a_shard_that_loads_sends_everyone_away() {
     assert_eq!(shard.fetch_offsets(&fetch("g")), Ok(Vec::new()));
     assert_eq!(shard.list(), Ok(Vec::new()));
     assert_eq!(shard.describe(&"g".into()), Err(KafkaError::GroupIdNotFound));
-}
-
-/// To look up what an expression means takes a while, in which others may have seen newer topics.
-#[test]
-fn what_an_expression_meant_among_older_topics_does_not_count() {
-    let (older, newer) = (directory(2, &[("t-1", 1)]), directory(3, &[("t-1", 1), ("t-2", 1)]));
-    let mut driver = Driver::new(GroupConfig::default());
-    let beat = |member: &str, expression: &str| ConsumerHeartbeat {
-        regex: Some(expression.into()),
-        rebalance_timeout_ms: Some(1_000),
-        owned: Some(Vec::new()),
-        ..report(member, Epoch::JOIN)
-    };
-    driver.topics = newer;
-    let reads = |driver: &Driver, token: ReplyToken| match driver.answers[&token].clone() {
-        Some(GroupReply::Consumer(Ok(beat))) => Ok(beat.assignment.unwrap().len()),
-        Some(GroupReply::Unresolved(expressions)) => Err(expressions),
-        other => panic!("{other:?}"),
-    };
-    let (token, _) = driver.call("g", GroupCall::Consumer(Box::new(beat("a", "t-.*"))));
-    assert_eq!(reads(&driver, token), Ok(2));
-    driver.topics = older.clone();
-    driver.hidden = None;
-    let meant = |expression: &str| Some(Meant::of(&[expression.into()], &older, &Default::default()));
-    let late = ConsumerHeartbeat { meant: meant("t.*"), ..beat("b", "t.*") };
-    let (token, _) = driver.call("g", GroupCall::Consumer(Box::new(late)));
-    assert_eq!(reads(&driver, token), Err(vec!["t.*".into()]));
-    let late = ConsumerHeartbeat { meant: meant("t-.*"), ..beat("b", "t-.*") };
-    let (_, done) = driver.call("g", GroupCall::Consumer(Box::new(late)));
-    let resolves = |record| matches!(decode(record).unwrap(), GroupRecord::Consumer(_, ConsumerRecord::Regex(..)));
-    assert!(!done.records.is_empty() && !done.records.iter().any(resolves), "it keeps the meaning that it has");
 }
 
 #[test]

@@ -547,7 +547,7 @@ fn show_reply(reply: &GroupReply) -> String {
         }
         GroupReply::Delete(result) => format!("delete {}", show_result(result)),
         GroupReply::Consumer(_) => "beat".to_owned(),
-        GroupReply::Unresolved(expressions) => format!("beat: what means /{}/?", expressions.join("/, /")),
+        GroupReply::Unresolved(_, expression) => format!("beat: what means /{expression}/?"),
         GroupReply::DeleteOffsets(Ok(results)) => {
             let words: Vec<&str> = results.iter().map(show_result).collect();
             format!("deleted {}", words.join(" "))
