@@ -154,7 +154,8 @@ const TABLE: &[(&str, Kind, Unit, &str)] = &[
         "tidelog_log_damaged_batches_total",
         Counter,
         Unit::Count,
-        "Record batches found damaged on the disk, each time that closed segments were looked through, and when a reader first met them.",
+        "Record batches found damaged on the disk, each time that closed segments were looked through, and once for each place that a reader met, \
+         however many offsets it has (256 of a partition).",
     ),
     (
         "tidelog_log_duplicate_batches_total",
