@@ -8,6 +8,7 @@
 
 mod aborted;
 mod append;
+mod begin_at;
 mod cache;
 mod compact;
 mod config;
@@ -44,6 +45,7 @@ mod view;
 mod tests;
 
 pub use append::{Appended, Log, StampedBatch};
+pub use begin_at::{begin_at, segments};
 pub use cache::FileCache;
 pub use compact::{ActiveProducers, Compacted, CompactionLimits};
 pub use config::LogConfig;

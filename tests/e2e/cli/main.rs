@@ -8,6 +8,7 @@ mod connections;
 mod demo;
 mod groups;
 mod members;
+mod repair;
 mod slips;
 mod unreadable;
 mod words;

@@ -8,6 +8,7 @@ mod bundle;
 mod cache;
 mod describe;
 pub mod keys;
+mod known;
 pub mod limits;
 pub mod manifest;
 mod partition;
@@ -18,6 +19,7 @@ mod topic;
 mod uploader;
 mod wire;
 
+pub use known::last_known;
 pub use limits::TierLimits;
 pub use tier::{PartitionStatus, Tier, TierError, TierStatus};
 pub use topic::TopicDescription;

@@ -16,9 +16,10 @@ use uuid::Uuid;
 
 use crate::cache::ChunkCache;
 use crate::describe::Descriptions;
+use crate::known;
 use crate::limits::{DISK_TURNS, TierLimits};
 use crate::manifest::{Entry, Image, Stop};
-use crate::partition::{self, Partition, Shared};
+use crate::partition::{Partition, Shared};
 use crate::reader::ColdReader;
 use crate::topic::TopicDescription;
 
@@ -105,7 +106,7 @@ impl Tier {
         handle: Handle,
     ) -> Result<Self, TierError> {
         let objects = objects.with_prefix(cluster_id)?;
-        let manifest_folder = cache.join("manifests");
+        let manifest_folder = known::folder(cache);
         std::fs::create_dir_all(&manifest_folder)?;
         let chunks = ChunkCache::open(
             &cache.join("chunks"),
@@ -251,7 +252,7 @@ impl RemoteLog for Tier {
 
     fn remembers(&self, partition: &TopicIdPartition) -> bool {
         // Cheaper than to look into it; a leadership that finds nothing does no harm.
-        partition::cache_file(&self.inner.shared, partition).exists()
+        known::file(&self.inner.shared.manifest_folder, partition).exists()
     }
 
     fn extent(&self, partition: &TopicIdPartition) -> RemoteExtent {

@@ -17,6 +17,7 @@ use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use crate::keys::PartitionKeys;
+use crate::known;
 use crate::limits::TierLimits;
 use crate::manifest::{Effect, Image, Manifest, Rules, Stop};
 use crate::store::Writes;
@@ -251,7 +252,7 @@ impl Partition {
     }
 
     fn cache_file(&self, shared: &Shared) -> PathBuf {
-        cache_file(shared, &self.id)
+        known::file(&shared.manifest_folder, &self.id)
     }
 
     /// The machine of a leadership, or of a deletion if there is no log. Blocks.
@@ -262,9 +263,7 @@ impl Partition {
             let _ = std::fs::remove_file(file);
             Manifest::drop_all(shared.writer, rules, Box::new(Uuid::new_v4))
         } else {
-            // Damaged or absent: the store has it all.
-            let cached = std::fs::read(file).ok().and_then(|bytes| Image::decode(&bytes).ok());
-            Manifest::lead(epoch, shared.writer, rules, cached, Box::new(Uuid::new_v4))
+            Manifest::lead(epoch, shared.writer, rules, known::read(&file), Box::new(Uuid::new_v4))
         };
         (machine, effects.into())
     }
@@ -276,11 +275,6 @@ impl Partition {
             act();
         }
     }
-}
-
-/// Where the last known manifest is kept. Without the topic's name: the longest leave no room for anything else.
-pub(crate) fn cache_file(shared: &Shared, id: &TopicIdPartition) -> PathBuf {
-    shared.manifest_folder.join(format!("{}-{}", id.id, id.partition))
 }
 
 impl Lead {

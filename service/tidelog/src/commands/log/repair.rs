@@ -1,5 +1,5 @@
 //! `tidelog log repair`: ends a partition's log where it is damaged, below its recovery checkpoint too, which a start does not do on
-//! its own: records that were acknowledged are lost. Says so first; the bytes that are cut off are kept as `.log.cut`. Indexes and snapshots
+//! its own: records that were acknowledged are lost, unless the object store has them: then the log begins behind the damage. Says so first; the bytes that are cut off are kept as `.log.cut`. Indexes and snapshots
 //! that cannot be right are removed: a start makes them anew. Records of groups and transactions that cannot be read are passed over if
 //! that is asked for: their bytes are whole, and a newer version may be able to read them. So is the log cut before a batch of theirs that
 //! is whole, and whose records are not.
@@ -16,21 +16,23 @@ use serde::Serialize;
 use tidelog_broker::UnreadableLog;
 use tidelog_log::datadir::{self, DirectoryLock, OffsetCheckpoint};
 use tidelog_log::limits::DEFAULT_OPEN_FILES;
-use tidelog_log::{Checkpoints, Disk, FileCache, Log, LogConfig, OsDisk, Recovered};
+use tidelog_log::{Checkpoints, Disk, FileCache, Log, LogConfig, OsDisk, Recovered, begin_at};
 use tidelog_metadata::topic_config::TopicConfig;
 use tidelog_metadata::{ClusterImage, MetadataStore, TopicDefaults};
 use tidelog_model::{Now, Offset, Timestamp, TopicPartition};
 use tidelog_store::EmbeddedStore;
+use tidelog_tables::commit::table_folder;
 
-use super::dry_disk::DryDisk;
 use super::files::{self, Found, Line};
+use super::left::{self, Left, Tried};
 use super::unreadable::{self, Entry, Unloadable};
 use crate::cli::OutputArgs;
 use crate::output::{counted, existing, note, show};
 
 #[derive(Debug, Args)]
 pub(crate) struct RepairArgs {
-    /// A partition's folder, or a data directory, of which every partition is looked at. No server may run on it. What is cut off is kept in
+    /// A partition's folder, or a data directory, of which every partition is looked at. No server may run on it. If the object store has all
+    /// up to behind the damage, as far as the server knew last, the local log begins there, and nothing is lost. What is cut off is kept in
     /// `.log.cut` files, also the good records behind the damage: `tidelog log dump --records FILE` shows those.
     #[arg(value_name = "PATH")]
     path: PathBuf,
@@ -50,12 +52,16 @@ pub(crate) struct RepairArgs {
 #[derive(Debug, Serialize)]
 struct Repair {
     partition: String,
+    /// Its beginning, damage and all, if that is left to the object store.
+    left_to_store: Option<Left>,
     /// The log ends here afterwards.
     log_end: i64,
     /// Up to here everything had been flushed, and so acknowledged; of what lies behind it, as much as was acknowledged after the last checkpoint.
     recovery_point: i64,
     /// Where the log ended, as far as its files tell.
     lost_end: i64,
+    /// The folder of the topic's table below the cluster's, if it may have rows of what is lost.
+    table: Option<String>,
     /// The damaged file and its first damaged byte; none if the log only ends too early.
     file: Option<String>,
     position: Option<u64>,
@@ -154,21 +160,30 @@ impl DataDirectory {
         let checkpoints = Checkpoints { log_start: of(&self.starts), gaps_below, ..Checkpoints::default() };
         let flushed = of(&self.recovery_points);
         let folder = self.root.join(format!("{}-{}", partition.topic, partition.partition));
-        let (log, tried) = open(Arc::new(DryDisk::default()), &folder, &config, checkpoints)?;
-        let found = unreadable::find(&log, partition);
+        let known = left::known(&self.root, &self.image, partition, &config);
+        let Tried { log, found, first, checkpoints, left } =
+            left::try_out(&folder, &config, checkpoints, known.as_ref())?;
+        let coordinator = unreadable::find(&log, partition);
         drop(log);
-        let lost_end = lost_end(&folder, &tried)?.max(flushed);
-        let Some(mut repair) = needed(partition, &tried, (flushed, lost_end), damaged(&folder)?, found) else {
+        let lost_end = lost_end(&folder, &first)?.max(flushed);
+        let Some(mut repair) = needed(partition, &found, left, (flushed, lost_end), damaged(&folder)?, coordinator)
+        else {
             return Ok(None);
         };
+        repair.table = self.table(partition).filter(|_| found.log_end < lost_end);
         if args.yes {
             remove(&folder, &repair.removed)?;
+            if let Some(left) = &repair.left_to_store {
+                self.starts.offsets.insert(partition.clone(), checkpoints.log_start);
+                self.starts.write(&OsDisk, &self.root, datadir::LOG_STARTS)?;
+                begin_at(&OsDisk, &folder, Offset(left.local_start))?;
+            }
             repair.repaired = repair.is_damaged();
         }
         let batch = repair.unloadable.as_mut().filter(|_| args.forget_unreadable);
         let batch = batch.and_then(|unloadable| unloadable.offset.map(|at| (Offset(at), unloadable)));
         let forgets = args.forget_unreadable && !repair.unreadable.is_empty();
-        if args.yes && (repair.reason.is_some() || forgets || batch.is_some()) {
+        if args.yes && (repair.reason.is_some() || repair.left_to_store.is_some() || forgets || batch.is_some()) {
             let (mut log, mut recovered) = open(Arc::new(OsDisk), &folder, &config, checkpoints)?;
             if let Some((at, unloadable)) = batch {
                 // Lowered first: whatever comes in between, the log never ends before it.
@@ -192,6 +207,13 @@ impl DataDirectory {
             }
         }
         Ok(Some(repair))
+    }
+
+    /// The folder of the table that the topic is.
+    fn table(&self, partition: &TopicPartition) -> Option<String> {
+        let topic = self.image.as_ref()?.topic(partition.topic.as_str())?;
+        let config = TopicConfig::effective(&topic.configs, &TopicDefaults::default());
+        config.table.enable.then(|| format!("tables/{}", table_folder(&topic.name, topic.id)))
     }
 
     fn flushed_up_to(&mut self, partition: &TopicPartition, end: Offset) -> Result<()> {
@@ -242,7 +264,12 @@ fn log_config(image: &Option<ClusterImage>, partition: &TopicPartition) -> Resul
 }
 
 /// Opens a log as a start does that believes nothing: every batch is verified, and the first damage ends it.
-fn open(disk: Arc<dyn Disk>, folder: &Path, config: &LogConfig, checkpoints: Checkpoints) -> Result<(Log, Recovered)> {
+pub(super) fn open(
+    disk: Arc<dyn Disk>,
+    folder: &Path,
+    config: &LogConfig,
+    checkpoints: Checkpoints,
+) -> Result<(Log, Recovered)> {
     let cache = FileCache::new(DEFAULT_OPEN_FILES);
     Ok(Log::open(disk, cache, folder, config.clone(), checkpoints, now()?)?)
 }
@@ -315,6 +342,7 @@ fn lost_end(folder: &Path, found: &Recovered) -> Result<Offset> {
 fn needed(
     partition: &TopicPartition,
     found: &Recovered,
+    left_to_store: Option<Left>,
     (flushed, lost_end): (Offset, Offset),
     removed: Vec<Removed>,
     coordinator: Result<Vec<Entry>, UnreadableLog>,
@@ -325,9 +353,11 @@ fn needed(
     };
     let repair = Repair {
         partition: format!("{}-{}", partition.topic, partition.partition),
+        left_to_store,
         log_end: found.log_end.get(),
         recovery_point: flushed.get(),
         lost_end: lost_end.get(),
+        table: None,
         file: None,
         position: None,
         reason: None,
@@ -348,6 +378,9 @@ fn needed(
         None if found.log_end < flushed => {
             Some(Repair { reason: Some("the log ends before its recovery checkpoint".into()), ..repair })
         }
+        None if found.log_end < lost_end => {
+            Some(Repair { reason: Some("the object store has no more of the damaged segment".into()), ..repair })
+        }
         None => Some(repair)
             .filter(|repair| repair.is_damaged() || !repair.unreadable.is_empty() || repair.unloadable.is_some()),
     }
@@ -356,11 +389,12 @@ fn needed(
 impl Repair {
     /// Is something wrong with its files?
     fn is_damaged(&self) -> bool {
-        self.reason.is_some() || !self.removed.is_empty()
+        self.reason.is_some() || self.left_to_store.is_some() || !self.removed.is_empty()
     }
 
     fn render(&self) -> String {
         let mut text = String::new();
+        text.extend(self.left_to_store.as_ref().map(|left| left.render(&self.partition, self.repaired)));
         for Removed { file, reason } in &self.removed {
             let verb = if self.repaired { "removed" } else { "would be removed" };
             text.push_str(&format!("{}: {file} {verb}, the next start makes it anew: {reason}\n", self.partition));
@@ -387,6 +421,14 @@ impl Repair {
             });
         }
         text.push('\n');
+        if let Some(folder) = &self.table {
+            text.push_str(&format!(
+                "{}: the topic is a table, and may have rows from offset {} on that the log has no more; new records of these offsets would \
+                 not be exported: before the next start remove {folder} of the cluster from the object store, and what the log has is exported \
+                 anew\n",
+                self.partition, self.log_end
+            ));
+        }
         text
     }
 }
