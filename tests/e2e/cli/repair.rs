@@ -121,6 +121,14 @@ fn a_repair_of_a_tables_topic_says_what_becomes_of_the_table() {
     let told = done.lines().find(|line| line.contains("the topic is a table")).unwrap_or_else(|| panic!("{done}"));
     assert!(told.contains("rows from offset 10 on that the log has no more"), "{told}");
     let folder = told.split_once("remove ").unwrap().1.split_once(" of the cluster").unwrap().0;
+    // Who did not read it hears it again, before new records take the offsets of what was exported.
+    server.start_again();
+    let table = || server.run(&["table", "status", "--output", "json"]).expect(0).json()["tables"][0].clone();
+    let stopped = || table()["phase"]["stopped"].as_str().map(str::to_owned);
+    wait_until(|| stopped().is_some(), QUICK, "the export ends");
+    let reason = stopped().unwrap();
+    assert!(reason.contains("ends at offset 10") && reason.contains(folder), "{reason}");
+    server.stop();
     let mut clusters = fs::read_dir(data.join("object-store")).unwrap().map(|entry| entry.unwrap().path());
     let table = clusters.find_map(|cluster| Some(cluster.join(folder)).filter(|table| table.is_dir()));
     fs::remove_dir_all(table.unwrap()).unwrap();

@@ -562,3 +562,35 @@ async fn a_partition_that_cannot_be_read_holds_up_no_other() {
     second.flush(&topic).await.unwrap();
     assert_eq!(listed(folder.path()).len(), 8);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_that_ends_before_what_the_table_has_ends_the_export() {
+    let (folder, objects) = store().await;
+    let log = MemoryLog::new();
+    log.create("t", 1, Some(patient()));
+    log.append("t", 0, &[r#"{"a":1}"#, r#"{"a":2}"#]);
+    log.append("t", 0, &[r#"{"a":3}"#]);
+    let first = exporter(&objects, &log);
+    first.flush(&name("t")).await.unwrap();
+    first.stop().await;
+    log.cut("t", 0, 2);
+    log.next_epoch();
+    let second = exporter(&objects, &log);
+    let refused = second.flush(&name("t")).await.unwrap_err();
+    let told = "partition 0 ends at offset 2, and the table has rows up to offset 3";
+    assert!(matches!(&refused, FlushError::Stopped(reason) if reason.contains(told)), "{refused:?}");
+    let status = second.status().remove(0);
+    assert!(
+        matches!(&status.phase, Phase::Stopped(reason) if reason.contains(status.folder.rsplit('/').next().unwrap())),
+        "{status:?}"
+    );
+    second.stop().await;
+
+    // As the reason says.
+    std::fs::remove_dir_all(folder.path().join(&status.folder)).unwrap();
+    log.append("t", 0, &[r#"{"a":4}"#]);
+    log.next_epoch();
+    let third = exporter(&objects, &log);
+    third.flush(&name("t")).await.unwrap();
+    assert_eq!(third.status().remove(0).rows, 3);
+}

@@ -17,7 +17,7 @@ use super::shared::Shared;
 use super::status::{Happened, Phase};
 use super::store::{Committer, FileSource, TableError};
 use crate::columns::{Shown, decode};
-use crate::commit::{Commits, ExportedRange, Plan, Range, Skipped, Writer, Written, file_key};
+use crate::commit::{Commits, ExportedRange, Plan, Range, Skipped, Writer, Written, file_key, table_folder};
 use crate::infer::{Inference, Schema};
 use crate::limits::{MAX_RANGES_PER_COMMIT, READ_BYTES, RETRY_MAX_MS, RETRY_MIN_MS, TOLD_FROM_WAIT_MS};
 use crate::source::{CommittedBatches, CommittedLog, SourceError, TableTopic};
@@ -254,6 +254,9 @@ impl<'a> Session<'a> {
         let range = self.around.log.range(&id)?;
         let now = self.around.started.elapsed();
         let end = self.committer.commits().state().end(index);
+        if let Some(end) = end.filter(|end| *end > range.end && !self.progress.contains_key(&index)) {
+            return Err(TableError::Ended(log_is_behind(topic, index, range.end, end)));
+        }
         let progress = self.progress.entry(index).or_insert_with(|| {
             let start = end.unwrap_or(range.log_start);
             Progress { start, scanned: start, waiting: Waiting::default() }
@@ -496,6 +499,16 @@ fn show(
         Ok(())
     })?;
     Ok(Scanned { next: decoded.next, rows: decoded.rows, bytes, changed })
+}
+
+/// Nothing committed is ever taken back, but by a repair or a power cut that nothing was flushed before. New records of the same offsets would be
+/// taken for exported ones.
+fn log_is_behind(topic: &TableTopic, index: PartitionIndex, end: Offset, exported: Offset) -> String {
+    let folder = table_folder(&topic.name, topic.id);
+    format!(
+        "partition {index} ends at offset {end}, and the table has rows up to offset {exported}, as after a repair of the log: stop the server and \
+         remove the cluster's folder tables/{folder} from the object store, and what the log has is exported anew"
+    )
 }
 
 fn report_skipped(topic: &TableTopic, skipped: &[Skipped]) {

@@ -152,6 +152,13 @@ impl MemoryLog {
         self.wake(&id);
     }
 
+    /// Somebody ends the log before `end`: whole batches, and records that were committed.
+    pub fn cut(&self, topic: &str, partition: i32, end: i64) {
+        let mut topics = self.topics.lock();
+        let found = topics.values_mut().find(|t| t.table.name.as_str() == topic).unwrap();
+        found.partitions[partition as usize].batches.retain(|batch| batch.header().next_offset().get() <= end);
+    }
+
     /// The disk changes a batch.
     pub fn damage(&self, topic: &str, partition: i32, base: i64) {
         let mut topics = self.topics.lock();
