@@ -108,7 +108,10 @@ impl Broker {
             return Err(BrokerError::new(KafkaError::UnknownTopicOrPartition, message));
         };
         self.replicas().leading(topic.id, partition).map_err(|error| {
-            let mut refused = BrokerError::from(error);
+            let mut refused = match self.replicas().why_closed(topic.id, partition) {
+                Some(why) => BrokerError::new(error, why),
+                None => BrokerError::from(error),
+            };
             if let (KafkaError::NotLeaderOrFollower, Some(node)) = (error, state.state.leader) {
                 refused.leader = Some(CurrentLeader { node, epoch: state.state.leader_epoch });
             }

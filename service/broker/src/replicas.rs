@@ -158,6 +158,20 @@ impl Replicas {
         }
     }
 
+    /// What is known of a log that cannot be opened, for those who ask for it. (The server's log has more: paths, which are no caller's.)
+    pub(crate) fn why_closed(&self, topic: TopicId, partition: PartitionIndex) -> Option<String> {
+        let hosted = self.hosted.read();
+        let (name, why) = match hosted.get(&(topic, partition))? {
+            Hosted::Offline(name, Reason::Broken) => {
+                (name, "its log cannot be opened, and the server's log says why and what to do")
+            }
+            Hosted::Offline(name, Reason::Full) => (name, "the disk has no room for its files; it is tried again"),
+            Hosted::Reopening(name, _) => (name, "its files are still in use; it is tried again"),
+            Hosted::Leading(_) | Hosted::Opening(..) => return None,
+        };
+        Some(format!("partition {name} is offline: {why}"))
+    }
+
     /// Is the partition's log broken?
     pub(crate) fn is_offline(&self, topic: TopicId, partition: PartitionIndex) -> bool {
         match self.hosted.read().get(&(topic, partition)) {

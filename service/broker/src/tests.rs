@@ -367,6 +367,7 @@ async fn a_vanished_partition_is_not_replaced_by_an_empty_one() {
     fixture.create("third", 1, &[]).await;
     let error = fixture.produce("events", &["z"], Acks::All).await.unwrap_err();
     assert_eq!(error.error, KafkaError::KafkaStorageError);
+    assert!(error.message.starts_with("partition events-0 is offline: its log cannot be opened"), "{error}");
     assert_eq!(fixture.read_all("others").await, ["y"], "everything else goes on");
     assert!(!data.join("events-0").exists(), "nothing is put in its place");
     assert!(!fixture.broker.is_alive());

@@ -112,11 +112,13 @@ impl Client {
                     Err(error) => return Err(error),
                 }
             }
-            self.waits_over(last_error.as_ref());
-            if found.iter().all(Option::is_some) {
+            let Some(open) = found.iter().position(Option::is_none) else {
+                self.waits_over(None);
                 return Ok(found.into_iter().flatten().collect());
-            }
-            let error = last_error.unwrap_or_else(|| no_leader("a partition"));
+            };
+            let what = targets.get(open).map(|(topic, partition, _)| format!("partition {topic}-{partition}"));
+            let error = last_error.unwrap_or_else(|| no_leader(&what.unwrap_or_default()));
+            self.waits_over(Some(&error));
             if !backoff.wait().await {
                 self.waits_over(None);
                 return Err(error);
@@ -218,5 +220,6 @@ impl Client {
 }
 
 pub(crate) fn no_leader(what: &str) -> ClientError {
-    ClientError::kafka(KafkaError::LeaderNotAvailable, what, None)
+    const WHY: &str = "it has no leader now; if it stays so, the server's log says why";
+    ClientError::kafka(KafkaError::LeaderNotAvailable, what, Some(WHY))
 }

@@ -8,6 +8,7 @@ mod connections;
 mod demo;
 mod groups;
 mod members;
+mod offline;
 mod repair;
 mod slips;
 mod unreadable;

@@ -19,8 +19,8 @@ impl Client {
         topic: &str,
         before: &[(PartitionIndex, Option<Offset>)],
     ) -> Result<Vec<Result<Offset, ClientError>>, ClientError> {
-        let mut results: Vec<Result<Offset, ClientError>> = Vec::with_capacity(before.len());
-        results.resize_with(before.len(), || Err(no_leader("a partition")));
+        let unheard = |(partition, _): &(PartitionIndex, _)| Err(no_leader(&format!("partition {topic}-{partition}")));
+        let mut results: Vec<Result<Offset, ClientError>> = before.iter().map(unheard).collect();
         let mut open: Vec<usize> = (0..before.len()).collect();
         let mut backoff = Backoff::until(Instant::now() + self.timeout());
         self.topic(topic, false).await?;

@@ -283,7 +283,8 @@ impl Consumer {
                 continue;
             }
             let Some(leader) = self.client.leader(&assigned.topic, assigned.index) else {
-                fail_later(assigned, &crate::offsets::no_leader("fetch"), now, patience)?;
+                let what = format!("partition {}-{}", assigned.topic, assigned.index);
+                fail_later(assigned, &crate::offsets::no_leader(&what), now, patience)?;
                 again = assigned.retry_at;
                 continue;
             };

@@ -68,8 +68,8 @@ impl ConsumeArgs {
 pub(crate) async fn run(args: ConsumeArgs) -> anyhow::Result<()> {
     let client = connect(&args.kafka, "tidelog-consume").await?;
     let brokers = args.kafka.brokers.clone();
-    let obstacle = || client.obstacle().map(|why| waiting(&brokers, "to say what there is", Some(&why)));
-    let topic = telling(obstacle, client.topic(&args.topic, false)).await?;
+    let reach = Reach { client: &client, brokers: &brokers, timeout: args.timeout, started: Instant::now() };
+    let topic = reach.within(client.topic(&args.topic, false)).await?;
     let isolation = if args.read_uncommitted { Isolation::ReadUncommitted } else { Isolation::ReadCommitted };
     if let Some(group) = &args.group {
         return consume_group::run(&client, &args, &topic, group, isolation).await;
@@ -82,10 +82,10 @@ pub(crate) async fn run(args: ConsumeArgs) -> anyhow::Result<()> {
     let mut ends = BTreeMap::new();
     // Before the ends of what may be read: what is written between the two is no open transaction.
     let written = match (isolation, args.follow) {
-        (Isolation::ReadCommitted, false) => telling(obstacle, written_ends(&client, &topic)).await?,
+        (Isolation::ReadCommitted, false) => reach.within(written_ends(&client, &topic, &args)).await?,
         _ => BTreeMap::new(),
     };
-    let ranges = telling(obstacle, range(&client, &topic, &args, isolation)).await?;
+    let ranges = reach.within(range(&client, &topic, &args, isolation)).await?;
     let held_up: Vec<String> = ranges
         .iter()
         .filter_map(|(partition, _, end)| held_up(&topic.name, *partition, *end, *written.get(partition)?))
@@ -122,6 +122,29 @@ pub(crate) async fn run(args: ConsumeArgs) -> anyhow::Result<()> {
             true => Ok(()),
             false => Err(Interrupted.into()),
         },
+    }
+}
+
+/// What is asked before anything is read: it has the patience of one read altogether.
+struct Reach<'a> {
+    client: &'a Client,
+    brokers: &'a str,
+    timeout: Duration,
+    started: Instant,
+}
+
+impl Reach<'_> {
+    async fn within<T, E: Into<anyhow::Error>>(&self, work: impl Future<Output = Result<T, E>>) -> anyhow::Result<T> {
+        let why = || self.client.obstacle();
+        let obstacle = || why().map(|why| waiting(self.brokers, "to say what there is", Some(&why)));
+        let left = self.timeout.saturating_sub(self.started.elapsed());
+        match tokio::time::timeout(left, telling(obstacle, work)).await {
+            Ok(done) => done.map_err(Into::into),
+            Err(_) => {
+                let why = why().map(|why| format!(": {why}")).unwrap_or_default();
+                bail!("the server has not said within {:?} what there is{why}", self.timeout)
+            }
+        }
     }
 }
 
@@ -185,9 +208,20 @@ async fn follow(
     Ok(())
 }
 
-/// The end of every partition, whatever is open there.
-async fn written_ends(client: &Client, topic: &TopicInfo) -> Result<BTreeMap<PartitionIndex, Offset>, ClientError> {
-    let all: Vec<_> = topic.partitions.iter().map(|p| (topic.name.as_str(), p.index, OffsetQuery::Latest)).collect();
+/// The partitions to read: one that nobody wants may have no leader.
+fn wanted(topic: &TopicInfo, args: &ConsumeArgs) -> Vec<PartitionIndex> {
+    let all = topic.partitions.iter().map(|partition| partition.index);
+    all.filter(|partition| args.partition.is_empty() || args.partition.contains(&partition.get())).collect()
+}
+
+/// The end of every partition to read, whatever is open there.
+async fn written_ends(
+    client: &Client,
+    topic: &TopicInfo,
+    args: &ConsumeArgs,
+) -> Result<BTreeMap<PartitionIndex, Offset>, ClientError> {
+    let partitions = wanted(topic, args).into_iter();
+    let all: Vec<_> = partitions.map(|partition| (topic.name.as_str(), partition, OffsetQuery::Latest)).collect();
     let listed = client.list_offsets(&all, Isolation::ReadUncommitted).await?;
     Ok(all.iter().zip(listed).filter_map(|((_, index, _), listed)| Some((*index, listed.offset?))).collect())
 }
@@ -217,11 +251,10 @@ pub(super) async fn range(
     args: &ConsumeArgs,
     isolation: Isolation,
 ) -> anyhow::Result<Vec<(PartitionIndex, Offset, Offset)>> {
-    let mut partitions: Vec<PartitionIndex> = topic.partitions.iter().map(|p| p.index).collect();
     for wanted in &args.partition {
         has_partition(topic, PartitionIndex(*wanted))?;
     }
-    partitions.retain(|partition| args.partition.is_empty() || args.partition.contains(&partition.get()));
+    let partitions = wanted(topic, args);
     let query = |query| partitions.iter().map(|p| (topic.name.as_str(), *p, query)).collect::<Vec<_>>();
     let look_up = async |kind| -> anyhow::Result<Vec<Option<Offset>>> {
         let listed = client.list_offsets(&query(kind), isolation).await?;

@@ -113,16 +113,18 @@ async fn would_begin(
 ) -> Result<Vec<Result<Offset, ClientError>>, ClientError> {
     let ends = topic::ends(client, info).await?;
     let begin = |(partition, before): &(PartitionIndex, Option<Offset>)| {
+        let what = || format!("partition {}-{partition}", info.name);
         let range = info.partitions.iter().zip(&ends).find(|(known, _)| known.index == *partition);
-        let (start, end) = range.map_or((0, 0), |(_, range)| *range);
+        let Some((start, end)) = range.and_then(|(_, range)| *range) else {
+            let error = KafkaError::LeaderNotAvailable;
+            return Err(ClientError::Kafka { error, what: what(), message: "it has no leader now".into() });
+        };
         let offset = before.map_or(end, Offset::get);
         match offset <= end {
             true => Ok(Offset(offset.max(start))),
-            false => Err(ClientError::Kafka {
-                error: KafkaError::OffsetOutOfRange,
-                what: format!("partition {}-{partition}", info.name),
-                message: String::new(),
-            }),
+            false => {
+                Err(ClientError::Kafka { error: KafkaError::OffsetOutOfRange, what: what(), message: String::new() })
+            }
         }
     };
     Ok(wanted.iter().map(begin).collect())
@@ -135,7 +137,7 @@ async fn explained(client: &Client, info: &TopicInfo, partition: PartitionIndex,
         KafkaError::OffsetOutOfRange => {
             let ends = topic::ends(client, info).await.unwrap_or_default();
             let mut ranges = info.partitions.iter().zip(ends);
-            let range = ranges.find(|(known, _)| known.index == partition).map(|(_, range)| range);
+            let range = ranges.find(|(known, _)| known.index == partition).and_then(|(_, range)| range);
             range.map_or(message, |(start, end)| format!("it has offsets from {start} up to, not including, {end}"))
         }
         KafkaError::PolicyViolation => "its cleanup.policy does not delete; compact,delete would do both".into(),

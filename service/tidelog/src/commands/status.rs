@@ -129,7 +129,7 @@ async fn has_access_rules(client: &Client, cluster: &ClusterDescription) -> anyh
 
 async fn offsets(client: &Client, info: &TopicInfo) -> anyhow::Result<Topic> {
     let ends = topic::ends(client, info).await?;
-    let offsets = ends.iter().map(|(start, end)| end.saturating_sub(*start)).sum();
+    let offsets = ends.iter().flatten().map(|(start, end)| end.saturating_sub(*start)).sum();
     Ok(Topic { name: info.name.clone(), partitions: info.partitions.len(), offsets })
 }
 

@@ -5,7 +5,8 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 use serde_json::json;
 use tidelog_client::{
-    Client, ClientError, ConfigChange, ConfigEntry, ConfigResource, Isolation, NewTopic, OffsetQuery, TopicInfo,
+    Client, ClientError, ConfigChange, ConfigEntry, ConfigResource, Isolation, NewTopic, OffsetQuery, PartitionInfo,
+    TopicInfo,
 };
 use tidelog_model::{KafkaError, NodeId, PartitionIndex, TopicId};
 
@@ -261,8 +262,9 @@ struct DescribedPartition {
     leader_epoch: i32,
     replicas: Vec<i32>,
     isr: Vec<i32>,
-    log_start_offset: i64,
-    end_offset: i64,
+    /// None: it has no leader that could say.
+    log_start_offset: Option<i64>,
+    end_offset: Option<i64>,
 }
 
 #[derive(Serialize)]
@@ -277,14 +279,14 @@ async fn describe(args: DescribeArgs) -> anyhow::Result<()> {
     let topic = client.refresh_topic(&args.name, false).await?;
     let offsets = ends(&client, &topic).await?;
     let nodes = |nodes: &[NodeId]| nodes.iter().map(|node| node.get()).collect();
-    let partitions = topic.partitions.iter().zip(offsets).map(|(partition, (start, end))| DescribedPartition {
+    let partitions = topic.partitions.iter().zip(offsets).map(|(partition, range)| DescribedPartition {
         partition: partition.index.get(),
         leader: partition.leader.get(),
         leader_epoch: partition.leader_epoch.get(),
         replicas: nodes(&partition.replicas),
         isr: nodes(&partition.isr),
-        log_start_offset: start,
-        end_offset: end,
+        log_start_offset: range.map(|(start, _)| start),
+        end_offset: range.map(|(_, end)| end),
     });
     let shown = |entry: &ConfigEntry| args.defaults || entry.source == "topic";
     let config = match client.describe_configs(&ConfigResource::Topic(args.name.clone())).await {
@@ -304,30 +306,36 @@ async fn describe(args: DescribeArgs) -> anyhow::Result<()> {
     show(args.output.output, &described, || described.render())
 }
 
-/// Log start and end offset of every partition.
-pub(crate) async fn ends(client: &Client, topic: &TopicInfo) -> Result<Vec<(i64, i64)>, ClientError> {
-    let query = |query| topic.partitions.iter().map(move |p| (topic.name.as_str(), p.index, query)).collect::<Vec<_>>();
+/// Log start and end offset of every partition; `None` of one without a leader, for which nobody should wait.
+pub(crate) async fn ends(client: &Client, topic: &TopicInfo) -> Result<Vec<Option<(i64, i64)>>, ClientError> {
+    let led = |partition: &&PartitionInfo| partition.leader.get() >= 0;
+    let query = |query| {
+        let asked = topic.partitions.iter().filter(led).map(move |p| (topic.name.as_str(), p.index, query));
+        asked.collect::<Vec<_>>()
+    };
     let starts = client.list_offsets(&query(OffsetQuery::Earliest), Isolation::ReadUncommitted).await?;
     let ends = client.list_offsets(&query(OffsetQuery::Latest), Isolation::ReadUncommitted).await?;
     let get = |listed: tidelog_client::ListedOffset| listed.offset.map_or(0, tidelog_model::Offset::get);
-    Ok(starts.into_iter().zip(ends).map(|(start, end)| (get(start), get(end))).collect())
+    let mut ranges = starts.into_iter().zip(ends).map(|(start, end)| (get(start), get(end)));
+    Ok(topic.partitions.iter().map(|p| if led(&p) { ranges.next() } else { None }).collect())
 }
 
 impl Described {
     fn render(&self) -> String {
+        let number = |offset: Option<i64>| offset.map_or_else(|| "-".to_owned(), |offset| offset.to_string());
         let list = |nodes: &[i32]| nodes.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
         let mut text = format!("Topic {} ({})\n\n", self.name, self.id);
         let mut table = Table::new(["PARTITION", "LEADER", "EPOCH", "REPLICAS", "ISR", "START", "END", "OFFSETS"]);
         for p in &self.partitions {
             table.row([
                 p.partition.to_string(),
-                p.leader.to_string(),
+                if p.leader < 0 { "none".to_owned() } else { p.leader.to_string() },
                 p.leader_epoch.to_string(),
                 list(&p.replicas),
                 list(&p.isr),
-                p.log_start_offset.to_string(),
-                p.end_offset.to_string(),
-                p.end_offset.saturating_sub(p.log_start_offset).to_string(),
+                number(p.log_start_offset),
+                number(p.end_offset),
+                number(p.end_offset.zip(p.log_start_offset).map(|(end, start)| end.saturating_sub(start))),
             ]);
         }
         text.push_str(&table.render());
