@@ -76,6 +76,8 @@ fn quotas_are_set_listed_and_removed() {
     );
     // Only what is named, then all that is left; a second time there is none.
     server.run(&["quota", "remove", "--for", "user=*", "request_percentage"]).expect(0);
+    let again = server.run(&["quota", "remove", "--for", "user=*", "request_percentage"]).expect(4);
+    assert!(again.stderr.contains("there is no request_percentage"), "{}", again.stderr);
     let left = server.run(&["quota", "list", "--for", "user=*", "--output", "json"]).expect(0).json();
     assert_eq!(left, json!([{"for": {"user": null}, "quotas": {"consumer_byte_rate": 1000.0}}]));
     server.run(&["quota", "remove", "--for", "client-id=app", "--for", "user=alice"]).expect(0);

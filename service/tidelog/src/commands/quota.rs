@@ -147,10 +147,7 @@ pub(crate) async fn run(args: QuotaArgs) -> anyhow::Result<()> {
         QuotaCommand::Remove(args) => {
             let entity = args.who.entity()?;
             let client = connect(&args.kafka, "tidelog-quota").await?;
-            let mut names = args.quotas;
-            if names.is_empty() {
-                names = quotas_of(client.describe_quotas().await?, entity)?;
-            }
+            let names = to_remove(client.describe_quotas().await?, entity, args.quotas)?;
             let changes: Vec<_> = names.into_iter().map(|name| (name, None)).collect();
             client.alter_quotas(entity, &changes, args.dry_run).await?;
             changed(&args.output, entity, args.dry_run)
@@ -183,16 +180,21 @@ fn fitting<'a>(entity: &QuotaEntity, quotas: impl Iterator<Item = &'a str>) -> R
     Ok(())
 }
 
-/// The names of all quotas that this entity itself has.
-fn quotas_of(all: Vec<EntityQuotas>, entity: &QuotaEntity) -> Result<Vec<String>, ClientError> {
+/// The names of all quotas that this entity itself has, or of those that are asked for: it must have them.
+fn to_remove(all: Vec<EntityQuotas>, entity: &QuotaEntity, asked: Vec<String>) -> Result<Vec<String>, ClientError> {
     let own =
         all.into_iter().find(|own| own.entity.len() == entity.len() && entity.iter().all(|p| own.entity.contains(p)));
-    let own = own.ok_or_else(|| ClientError::Kafka {
+    let lacking = |message: String| ClientError::Kafka {
         error: KafkaError::ResourceNotFound,
         what: format!("quotas of {}", for_people(entity)),
-        message: "there are none".into(),
-    })?;
-    Ok(own.quotas.into_iter().map(|(name, _)| name).collect())
+        message,
+    };
+    let own: Vec<String> =
+        own.ok_or_else(|| lacking("there are none".into()))?.quotas.into_iter().map(|(name, _)| name).collect();
+    match asked.iter().find(|name| !own.contains(name)) {
+        Some(name) => Err(lacking(format!("there is no {name}"))),
+        None => Ok(if asked.is_empty() { own } else { asked }),
+    }
 }
 
 fn changed(output: &OutputArgs, entity: &QuotaEntity, dry_run: bool) -> anyhow::Result<()> {
