@@ -117,6 +117,15 @@ pub(crate) fn private_key(source: &Source) -> Result<PrivateKeyDer<'static>> {
     PrivateKeyDer::from_pem_slice(&source.bytes()?).map_err(unusable)
 }
 
+/// What is said of a certificate and a key that are not each other's; they may be in one file.
+pub(crate) fn misfits(cert: &impl fmt::Display, key: &impl fmt::Display) -> String {
+    let (cert, key) = (cert.to_string(), key.to_string());
+    match cert == key {
+        true => format!("certificate and key in {cert} cannot be used together"),
+        false => format!("{cert} and {key} cannot be used together"),
+    }
+}
+
 /// Kafka takes PEM without line breaks, with spaces in their place: files of properties have one line a value.
 fn in_lines(text: &str) -> String {
     let mut lines = String::with_capacity(text.len() + 64);

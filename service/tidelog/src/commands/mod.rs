@@ -136,7 +136,7 @@ fn tls(args: &KafkaArgs) -> anyhow::Result<Option<Arc<ClientConfig>>> {
                 pem::certificates(&Source::file_or_pipe(cert))?,
                 pem::private_key(&Source::file_or_pipe(key))?,
             )
-            .with_context(|| format!("{} and {} cannot be used together", cert.display(), key.display()))?,
+            .with_context(|| pem::misfits(&cert.display(), &key.display()))?,
         _ => builder.with_no_client_auth(),
     })))
 }

@@ -19,7 +19,7 @@ use tidelog_security::distinguished_name::{MappingRules, subject};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use self::held::{Held, Sources};
+use self::held::{Held, Sources, check_paths, own_files};
 pub(super) use self::held::{Stamp, stamp};
 use super::config::{ClientAuth, KafkaListener, Protocol, ServeConfig, TlsConfig};
 use super::safety;
@@ -74,9 +74,12 @@ impl Certificates {
                 warn!("listener.name.{listener}.ssl.… has no effect: {why}");
             }
         }
-        *self.own.write() = self.read_own(own, &BTreeSet::new()).map_err(|why| {
-            anyhow!("TLS that a listener was given while the server ran (listener.name.….ssl.…) cannot be used: {why}")
-        })?;
+        let mut read = BTreeMap::new();
+        for (listener, tls) in own {
+            let one = [(listener.clone(), tls.clone())].into();
+            read.extend(self.read_own(&one, &BTreeSet::new()).map_err(|why| unusable(listener, tls, &why))?);
+        }
+        *self.own.write() = read;
         Ok(())
     }
 
@@ -176,6 +179,16 @@ impl Certificates {
     }
 }
 
+/// Why a start is refused for what a listener was given before it, and how to go on: what is stored can change only while a server runs.
+fn unusable(listener: &str, tls: &ListenerTls, why: &str) -> anyhow::Error {
+    let files: Vec<String> =
+        own_files(listener, tls).iter().map(|(setting, path)| format!("{setting}={path}")).collect();
+    let files = if files.is_empty() { String::new() } else { format!(" ({})", files.join(", ")) };
+    anyhow!(
+        "TLS that listener {listener} was given while the server ran cannot be used: {why}{files}; make that usable, or start with the          listener under another name in --kafka-listen and take its settings back with `tidelog broker config N --delete          listener.name.{listener}.ssl.…`"
+    )
+}
+
 impl TlsListeners for Certificates {
     fn prepare(
         self: Arc<Self>,
@@ -183,6 +196,9 @@ impl TlsListeners for Certificates {
         set: &BTreeSet<String>,
     ) -> Result<InForce, String> {
         set.iter().try_for_each(|listener| self.encrypted(listener))?;
+        own.iter()
+            .filter(|(listener, _)| set.contains(*listener))
+            .try_for_each(|(name, tls)| check_paths(name, tls))?;
         let (before, after) = (self.own.read().clone(), self.read_own(own, set)?);
         let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
         let mut changed = Vec::new();
@@ -301,6 +317,25 @@ mod tests {
         assert!(Arc::ptr_eq(&certificates.of("other"), &held));
         let told = prepare(&all, "other").err().unwrap();
         assert!(told.contains("others.pem does not exist"), "{told}");
+    }
+
+    #[test]
+    fn a_file_is_named_by_an_absolute_path_and_a_refused_start_names_the_setting() {
+        let (folder, file) = both();
+        let certificates = certificates(&file);
+        for path in ["live.pem", "tls/live.pem", ""] {
+            let own = with_file(Path::new(path));
+            let told = Arc::clone(&certificates).prepare(&of(&[("other", &own)]), &["other".to_owned()].into()).err();
+            let told = told.unwrap();
+            let begins = format!("listener.name.other.ssl.keystore.location is {path:?}: it takes an absolute path");
+            assert!(told.starts_with(&begins), "{told}");
+        }
+        let gone = with_file(&folder.path().join("gone.pem"));
+        let told = certificates.begin(&of(&[("other", &gone)])).unwrap_err().to_string();
+        for part in ["gone.pem does not exist (listener.name.other.ssl.keystore.location=/", "broker config N --delete"]
+        {
+            assert!(told.contains(part), "{part}: {told}");
+        }
     }
 
     #[test]

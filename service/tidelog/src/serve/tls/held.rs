@@ -102,7 +102,7 @@ impl Sources {
             parsed.with_context(|| format!("{} has an unusable certificate", self.cert))?;
         }
         let key = pem::private_key(&self.key)?;
-        let fit = || format!("{} and {} cannot be used together", self.cert, self.key);
+        let fit = || pem::misfits(&self.cert, &self.key);
         let builder =
             || ServerConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions();
         let without_client = builder()?.with_no_client_auth().with_single_cert(chain.clone(), key.clone_key());
@@ -128,6 +128,30 @@ impl Sources {
         let mut https = (*without_client).clone();
         https.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Ok(Current { certificate, authorities, without_client, with_client, https: Arc::new(https) })
+    }
+}
+
+/// The files that a listener names itself, each behind the setting that does.
+pub(super) fn own_files<'a>(listener: &str, own: &'a ListenerTls) -> Vec<(String, &'a str)> {
+    let mut files = Vec::new();
+    let mut add = |setting: &str, path: &'a str| files.push((format!("listener.name.{listener}.ssl.{setting}"), path));
+    if let Some(KeyStore::File(path)) = &own.keystore {
+        add("keystore.location", path);
+    }
+    if let Some(TrustStore::File(path)) = &own.truststore {
+        add("truststore.location", path);
+    }
+    files
+}
+
+/// Refuses a path that means another file, or none, where the next start has another working directory.
+pub(super) fn check_paths(listener: &str, own: &ListenerTls) -> Result<(), String> {
+    let files = own_files(listener, own);
+    match files.iter().find(|(_, path)| !Path::new(path).is_absolute()) {
+        Some((setting, path)) => Err(format!(
+            "{setting} is {path:?}: it takes an absolute path, for the next start may be in another directory"
+        )),
+        None => Ok(()),
     }
 }
 
