@@ -24,7 +24,7 @@ pub use elsewhere::ELSEWHERE;
 pub use facts::BROKER_FACTS;
 pub use inert::INERT_BROKER_CONFIGS;
 pub use listener_tls::{KeyStore, ListenerTls, TrustStore, is_listener_tls};
-pub use listeners::{check_listener, listener_config};
+pub use listeners::{check_listener, listener_config, settable_of_listeners};
 pub use table::BROKER_CONFIGS;
 
 use listener_tls::{LISTENER_TLS, refused_password};

@@ -210,7 +210,13 @@ fn the_reference_is_true() {
         shown.as_array().unwrap().iter().map(|row| (row["key"].clone(), row["value"].clone())).collect()
     };
     assert_eq!(rows(&["--config", file.to_str().unwrap()]), rows(&[]));
-    for (of, key) in [("server", "kafka.listen"), ("broker", "broker.num.partitions"), ("topic", "retention.ms")] {
+    for (of, key) in [
+        ("server", "kafka.listen"),
+        ("broker", "broker.num.partitions"),
+        ("listener", "listener.name.<name>.ssl.keystore.location"),
+        ("listener", "listener.name.<name>.max.connections"),
+        ("topic", "retention.ms"),
+    ] {
         assert!(keys.iter().any(|row| row["of"] == of && row["key"] == key), "{key}");
     }
     let people = alone(&["config", "reference"]).expect(0).stdout;

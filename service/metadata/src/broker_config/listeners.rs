@@ -2,7 +2,7 @@
 //! knows no listener.
 
 use super::broker_config;
-use super::listener_tls::listener_tls_config;
+use super::listener_tls::{LISTENER_TLS, listener_tls_config};
 use crate::config::{ConfigDef, ConfigError};
 
 /// How the name of a listener's own setting begins.
@@ -15,6 +15,11 @@ const OF_BROKERS_TOO: &[&str] = &["max.connection.creation.rate", "max.connectio
 pub fn listener_config(name: &str) -> Option<(&str, &'static ConfigDef)> {
     let of_brokers_too = OF_BROKERS_TOO.iter().find_map(|base| Some((listener_of(name, base)?, broker_config(base)?)));
     of_brokers_too.or_else(|| listener_tls_config(name))
+}
+
+/// Every setting that one listener can have for itself, by the name behind its own.
+pub fn settable_of_listeners() -> impl Iterator<Item = &'static ConfigDef> {
+    OF_BROKERS_TOO.iter().filter_map(|base| broker_config(base)).chain(LISTENER_TLS)
 }
 
 /// The name of a listener's own `base`.

@@ -5,7 +5,7 @@ use clap::{Args, CommandFactory, Subcommand};
 use serde::Serialize;
 use serde_json::{Value, json};
 use tidelog_metadata::ConfigDef;
-use tidelog_metadata::broker_config::settable;
+use tidelog_metadata::broker_config::{settable, settable_of_listeners};
 use tidelog_metadata::config::nearest;
 use tidelog_metadata::topic_config::TOPIC_CONFIGS;
 
@@ -183,7 +183,7 @@ fn value_cell(setting: &Effective) -> String {
 /// One key of the reference.
 #[derive(Serialize)]
 struct Key {
-    /// `server`, `broker` or `topic`.
+    /// `server`, `broker`, `listener` or `topic`.
     of: &'static str,
     key: String,
     doc: String,
@@ -223,8 +223,9 @@ impl Key {
             key,
             doc: def.documentation(),
             kind: def.kind.name().to_ascii_lowercase(),
-            default: def.default,
-            otherwise: None,
+            // Where a listener has none of its own, it has the broker's.
+            default: if of == "listener" { None } else { def.default },
+            otherwise: (of == "listener").then_some("that of all listeners"),
             flag: None,
             env: None,
             // Every topic's setting may change while it is used.
@@ -241,7 +242,7 @@ impl Key {
         let mut facts = vec![format!("type {}", self.kind), format!("default: {default}")];
         facts.extend(self.flag.map(|flag| format!("--{flag}")));
         facts.extend(self.env.map(str::to_owned));
-        if self.of == "broker" && self.dynamic {
+        if matches!(self.of, "broker" | "listener") && self.dynamic {
             facts.push("may change while the broker runs".into());
         }
         format!("{}\n    {}\n    [{}]\n", self.key, self.doc, facts.join("; "))
@@ -250,14 +251,20 @@ impl Key {
 
 fn keys() -> Vec<Key> {
     let broker = settable().map(|def| Key::of("broker", format!("broker.{}", def.name), def));
+    let listener =
+        settable_of_listeners().map(|def| Key::of("listener", format!("listener.name.<name>.{}", def.name), def));
     let topic = TOPIC_CONFIGS.iter().map(|def| Key::of("topic", def.name.to_owned(), def));
-    ALL.iter().map(Key::from).chain(broker).chain(topic).collect()
+    ALL.iter().map(Key::from).chain(broker).chain(listener).chain(topic).collect()
 }
 
 /// Whose keys, under which heading.
 const PARTS: &[(&str, &str)] = &[
     ("server", "SETTINGS OF THE SERVER: file, variable or flag"),
     ("broker", "KAFKA'S SETTINGS OF THE BROKER: [broker] in the file, or --set"),
+    (
+        "listener",
+        "KAFKA'S SETTINGS OF ONE LISTENER, its name in small letters: tidelog broker config N --set while the server runs",
+    ),
     ("topic", "SETTINGS OF A TOPIC: tidelog topic create|config"),
 ];
 
