@@ -19,7 +19,8 @@ pub(crate) struct LogArgs {
 enum LogCommand {
     /// Print what segments, indexes, snapshots and checkpoints hold; exits with 1 if something is damaged but in `.log.cut` files.
     Dump(dump::DumpArgs),
-    /// End a damaged log before its damage, or begin it behind if the object store has what lies before, and pass over what coordinators cannot read; without --yes only say what would be done.
+    /// End a damaged log before its damage, or begin it behind where the object store has the rest, and pass over what coordinators cannot
+    /// read; without --yes only say what would be done.
     Repair(repair::RepairArgs),
 }
 

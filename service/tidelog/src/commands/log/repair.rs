@@ -1,8 +1,8 @@
-//! `tidelog log repair`: ends a partition's log where it is damaged, below its recovery checkpoint too, which a start does not do on
-//! its own: records that were acknowledged are lost, unless the object store has them: then the log begins behind the damage. Says so first; the bytes that are cut off are kept as `.log.cut`. Indexes and snapshots
-//! that cannot be right are removed: a start makes them anew. Records of groups and transactions that cannot be read are passed over if
-//! that is asked for: their bytes are whole, and a newer version may be able to read them. So is the log cut before a batch of theirs that
-//! is whole, and whose records are not.
+//! `tidelog log repair`: ends a partition's log where it is damaged, below its recovery checkpoint too, which a start does not do on its own:
+//! records that were acknowledged are lost, unless the object store has them: then the log begins behind the damage. Says so first; the bytes
+//! that are cut off are kept as `.log.cut`. Indexes and snapshots that cannot be right are removed: a start makes them anew. Records of groups
+//! and transactions that cannot be read are passed over if that is asked for: their bytes are whole, and a newer version may be able to read
+//! them. So is the log cut before a batch of theirs that is whole, and whose records are not.
 
 use std::ffi::OsStr;
 use std::io::ErrorKind;
