@@ -19,13 +19,20 @@ fn json_lines(numbers: std::ops::Range<usize>) -> String {
     numbers.map(|n| format!("{{\"n\":{n}}}\n")).collect()
 }
 
-/// Segments from 0, 100, …; the last one of `segments` is active, the others are in the store and still on the disk.
-fn tiered(segments: usize) -> Server {
-    let server = server();
+/// Segments from 0, 100, …; the last one of `segments` is active, the others are in the store and still on the disk. Each has records of two
+/// leader epochs if the server is started anew within it.
+fn tiered(segments: usize, started_anew: bool) -> Server {
+    let mut server = server();
     server.run(&["topic", "create", "t", "-c", "internal.segment.bytes=16384"]).expect(0);
     for segment in 0..segments {
         let from = segment * PER_SEGMENT;
-        server.run_with(&["produce", "t"], lines(from..from + PER_SEGMENT).as_bytes()).expect(0);
+        let middle = from + PER_SEGMENT / 2;
+        server.run_with(&["produce", "t"], lines(from..middle).as_bytes()).expect(0);
+        if started_anew {
+            server.stop();
+            server.start_again();
+        }
+        server.run_with(&["produce", "t"], lines(middle..from + PER_SEGMENT).as_bytes()).expect(0);
     }
     wait_until(
         || tier(&server)["remote_end"] == json!((segments - 1) * PER_SEGMENT),
@@ -44,20 +51,25 @@ fn segment(server: &Server, base: usize) -> PathBuf {
     server.data_dir().join(format!("t-0/{base:020}.log"))
 }
 
+/// Its last batch.
 fn damage(log: &Path) {
+    let len = fs::metadata(log).unwrap().len();
+    damage_at(log, len as usize - 1);
+}
+
+fn damage_at(log: &Path, at: usize) {
     let mut bytes = fs::read(log).unwrap();
-    *bytes.last_mut().unwrap() ^= 1;
+    bytes[at] ^= 1;
     fs::write(log, bytes).unwrap();
 }
 
 #[test]
 fn a_repair_leaves_to_the_store_what_it_has_and_nothing_is_lost() {
-    let mut server = tiered(5);
+    let mut server = tiered(5, true);
     server.stop();
     // Two of them: the first mend is not the last.
-    for base in [100, 200] {
-        damage(&segment(&server, base));
-    }
+    damage_at(&segment(&server, 100), 200);
+    damage(&segment(&server, 200));
     let kept = fs::read(segment(&server, 100)).unwrap();
     let data = server.data_dir();
     let data = data.to_str().unwrap();
@@ -85,7 +97,7 @@ fn a_repair_leaves_to_the_store_what_it_has_and_nothing_is_lost() {
 
 #[test]
 fn a_repair_of_what_the_store_has_not_loses_no_more_than_that() {
-    let mut server = tiered(3);
+    let mut server = tiered(3, false);
     server.stop();
     // Nothing of the last two is left: the one that is in the store, and the active one.
     for base in [100, 200] {
@@ -120,7 +132,7 @@ fn a_repair_of_a_tables_topic_says_what_becomes_of_the_table() {
     let done = alone(&["log", "repair", data.to_str().unwrap(), "--yes"]).expect(0).stdout;
     let told = done.lines().find(|line| line.contains("the topic is a table")).unwrap_or_else(|| panic!("{done}"));
     assert!(told.contains("rows from offset 10 on that the log has no more"), "{told}");
-    let folder = told.split_once("remove ").unwrap().1.split_once(" of the cluster").unwrap().0;
+    let folder = told.split_once("move ").unwrap().1.split_once(" of the cluster").unwrap().0;
     // Who did not read it hears it again, before new records take the offsets of what was exported.
     server.start_again();
     let table = || server.run(&["table", "status", "--output", "json"]).expect(0).json()["tables"][0].clone();

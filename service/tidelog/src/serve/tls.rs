@@ -185,7 +185,9 @@ fn unusable(listener: &str, tls: &ListenerTls, why: &str) -> anyhow::Error {
         own_files(listener, tls).iter().map(|(setting, path)| format!("{setting}={path}")).collect();
     let files = if files.is_empty() { String::new() } else { format!(" ({})", files.join(", ")) };
     anyhow!(
-        "TLS that listener {listener} was given while the server ran cannot be used: {why}{files}; make that usable, or start with the          listener under another name in --kafka-listen and take its settings back with `tidelog broker config N --delete          listener.name.{listener}.ssl.…`"
+        "TLS that listener {listener} was given while the server ran cannot be used: {why}{files}; make that usable, or start with the \
+         listener under another name in --kafka-listen and take its settings back with `tidelog broker config N --delete \
+         listener.name.{listener}.ssl.…`"
     )
 }
 

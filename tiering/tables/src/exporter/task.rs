@@ -507,7 +507,8 @@ fn log_is_behind(topic: &TableTopic, index: PartitionIndex, end: Offset, exporte
     let folder = table_folder(&topic.name, topic.id);
     format!(
         "partition {index} ends at offset {end}, and the table has rows up to offset {exported}, as after a repair of the log: stop the server and \
-         remove the cluster's folder tables/{folder} from the object store, and what the log has is exported anew"
+         move the cluster's folder tables/{folder} out of the object store, and what the log has is exported anew; keep the folder: rows that the \
+         log has no more, also those before its start, are only there"
     )
 }
 

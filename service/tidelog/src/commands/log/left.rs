@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use serde::Serialize;
 use tidelog_log::{Checkpoints, Cut, Disk, Log, LogConfig, OsDisk, Recovered, begin_at, segments};
 use tidelog_metadata::ClusterImage;
@@ -59,9 +59,15 @@ pub(super) fn try_out(
 ) -> Result<Tried> {
     let bases: Vec<Offset> = segments(&OsDisk, folder)?.into_iter().map(|(base, _)| base).collect();
     let (mut log, mut found) = open(Arc::new(DryDisk::default()), folder, config, checkpoints)?;
-    let (first, mut left) = (found.clone(), None);
+    let (first, mut left) = (found.clone(), None::<Left>);
     let Some(known) = known else { return Ok(Tried { log, found, first, checkpoints, left }) };
     while let Some(start) = local_start(&bases, found.log_end, remote_end(known, &found)) {
+        let rises = left.as_ref().is_none_or(|left| left.local_start < start.get());
+        ensure!(
+            rises,
+            "{}: what a compaction left unfinished lies before offset {start}; nothing was changed",
+            folder.display()
+        );
         let disk = Arc::new(DryDisk::default());
         let bytes = begin_at(&*disk, folder, start)?;
         // A checkpoint that a crash left behind: what the manifest let go of was past retention.
@@ -72,10 +78,11 @@ pub(super) fn try_out(
     Ok(Tried { log, found, first, checkpoints, left })
 }
 
-/// Up to where the store has this log, and not what another leader wrote into it.
+/// Up to where the store has this log, and not what another leader wrote into it. Only what the log still has can contradict: behind its end
+/// nobody knows the epochs, and every start begins one.
 fn remote_end(known: &Image, found: &Recovered) -> Offset {
     let epochs: Vec<_> = found.sums.epochs.entries().iter().map(|entry| (entry.epoch, entry.start)).collect();
-    known.divergence(&epochs).unwrap_or(known.next)
+    known.divergence(&epochs).filter(|at| *at < found.log_end).unwrap_or(known.next)
 }
 
 /// Where a log has to begin that would end at `log_end`, so that nothing goes that the store has: at the first segment behind the damage, or

@@ -424,8 +424,8 @@ impl Repair {
         if let Some(folder) = &self.table {
             text.push_str(&format!(
                 "{}: the topic is a table, and may have rows from offset {} on that the log has no more; new records of these offsets would \
-                 not be exported: before the next start remove {folder} of the cluster from the object store, and what the log has is exported \
-                 anew\n",
+                 not be exported: before the next start move {folder} of the cluster out of the object store, and what the log has is exported \
+                 anew; keep the folder: rows that the log has no more, also those before its start, are only there\n",
                 self.partition, self.log_end
             ));
         }
