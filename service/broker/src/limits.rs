@@ -113,8 +113,8 @@ pub(crate) const PRODUCERS_LEAST_BYTES: usize = 16 * 1024;
 /// 100,000 partitions each have room, or some 100,000 small ones.
 pub(crate) const COORDINATORS_BUDGET_BYTES: usize = 256 * 1024 * 1024;
 
-/// What each such partition has of it, whatever others take, bytes: some 40 groups or transactional ids.
-pub(crate) const COORDINATORS_LEAST_BYTES: usize = 64 * 1024;
+/// What each such partition has of it, whatever others take, bytes: some 650 groups or transactional ids.
+pub(crate) const COORDINATORS_LEAST_BYTES: usize = 1024 * 1024;
 
 /// Longest pause between two searches for logs to compact, whatever `log.cleaner.backoff.ms` says: a timer takes no longer one.
 pub(crate) const MAX_CLEANER_BACKOFF: Duration = Duration::from_secs(365 * 24 * 3_600);

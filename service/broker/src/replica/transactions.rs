@@ -70,7 +70,7 @@ impl TransactionHost {
     /// Takes note of the memory that the shard takes, and tells it how much it may: before each decision and after the last one.
     fn settle(&mut self) {
         self.memory.settle(self.shard.bytes());
-        self.shard.set_most_bytes(self.memory.most(MAX_SHARD_BYTES));
+        self.shard.set_most_bytes(self.memory.even_most(MAX_SHARD_BYTES));
     }
 
     /// When the shard's timers have work.

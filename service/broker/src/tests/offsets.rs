@@ -59,7 +59,7 @@ async fn committed(fixture: &Fixture, topic: &str) -> (Option<i64>, usize) {
 #[tokio::test]
 async fn all_groups_share_one_memory() {
     let fixture = with_groups().await;
-    fixture.create("events", 100, &[]).await;
+    fixture.create("events", 300, &[]).await;
     let memory = Arc::clone(&fixture.replica(OFFSETS_TOPIC, 0).core.groups_memory);
     let others = Share::new(&memory);
     others.settle(COORDINATORS_BUDGET_BYTES);
@@ -71,13 +71,13 @@ async fn all_groups_share_one_memory() {
             Err(error) => break error,
         }
     };
-    // What each shard has whatever the others take: 64 KiB.
-    assert_eq!((refusal, taken), (KafkaError::InvalidCommitOffsetSize, 15));
+    // What each shard has whatever the others take: 1 MiB.
+    assert_eq!((refusal, taken), (KafkaError::InvalidCommitOffsetSize, 253));
     // What is there goes on, and there is more once somebody else gives it back.
     assert_eq!(try_commit(&fixture, "events", 0, 2, &note).await, Ok(()));
     drop(others);
     assert_eq!(try_commit(&fixture, "events", taken, 1, &note).await, Ok(()));
-    assert!(COORDINATORS_BUDGET_BYTES - memory.free() >= 16 * note.len(), "{}", memory.free());
+    assert!(COORDINATORS_BUDGET_BYTES - memory.free() >= 254 * note.len(), "{}", memory.free());
     // Nothing is left of it with the shard.
     fixture.stop().await;
     assert_eq!(memory.free(), COORDINATORS_BUDGET_BYTES);
