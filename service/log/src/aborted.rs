@@ -58,10 +58,9 @@ impl LogView {
         let path = self.shared.path(segment.base, Kind::TxnIndex, segment.stage);
         let len = file.len().map_err(ReadError::io(&path))?.min(MAX_INDEX_FILE_BYTES);
         let bytes = read_exact(file, 0, len as usize).map_err(ReadError::io(&path))?;
-        AbortedTransactions::decode(&bytes).map_err(|error| ReadError::Damaged {
+        AbortedTransactions::decode(&bytes).map_err(|error| ReadError::DamagedIndex {
             path,
-            position: (error.entry * AbortedTransaction::LEN) as u64,
-            end: segment.end,
+            base: segment.base,
             reason: error.to_string(),
         })
     }

@@ -129,6 +129,16 @@ pub enum ReadError {
         /// What is wrong.
         reason: String,
     },
+    /// Nobody can tell from this transaction index what was aborted. The batches may be sound.
+    #[error("the transaction index {path} is damaged: {reason}")]
+    DamagedIndex {
+        /// The file.
+        path: PathBuf,
+        /// The first offset of its segment.
+        base: Offset,
+        /// What is wrong.
+        reason: String,
+    },
 }
 
 impl ReadError {
@@ -141,7 +151,8 @@ impl ReadError {
         match self {
             ReadError::OutOfRange { .. } => KafkaError::OffsetOutOfRange,
             ReadError::NotLocal { .. } => KafkaError::OffsetMovedToTieredStorage,
-            ReadError::Io { .. } => KafkaError::KafkaStorageError,
+            // Consumers give up on CORRUPT_MESSAGE, and no batch is known to be damaged.
+            ReadError::Io { .. } | ReadError::DamagedIndex { .. } => KafkaError::KafkaStorageError,
             ReadError::Damaged { .. } => KafkaError::CorruptMessage,
         }
     }

@@ -117,6 +117,7 @@ impl Replica {
         match &failure {
             ReadError::OutOfRange { .. } => {}
             ReadError::Damaged { end, .. } => self.tell_damage(offset..*end, &failure),
+            ReadError::DamagedIndex { base, .. } => self.tell_damaged_index(*base, &failure),
             _ => tracing::error!(partition = %self.id, error = %failure, "cannot read"),
         }
         failure.kafka().into()
@@ -195,6 +196,18 @@ impl Replica {
             PastDamage::Lost { start, end, reason } => Some(Past::Lost { base: start, end, reason }),
             PastDamage::Unknown => None,
         }
+    }
+
+    /// Tells a person once of a transaction index that a reader of committed records met.
+    fn tell_damaged_index(&self, base: Offset, failure: &ReadError) {
+        if !self.told_damages.lock().is_new_index(base) {
+            return;
+        }
+        let (topic, partition) = (&self.id.topic, self.id.partition);
+        tracing::error!(
+            %topic, %partition, error = %failure,
+            "read_committed consumers get no records for which this index is needed; the next start makes it anew"
+        );
     }
 
     /// Tells a person of the offsets that a reader met without a sound batch, once for each place.

@@ -1,15 +1,19 @@
 //! Which damage in a partition somebody was told of: each place once, wherever readers come to it.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use tidelog_model::Offset;
 
 use crate::limits::MAX_TOLD_DAMAGES;
 
-/// Stretches of offsets without a sound batch.
+/// What somebody was told of.
 #[derive(Default, Debug)]
 pub(crate) struct ToldDamages {
+    /// Stretches of offsets without a sound batch.
     pub(crate) places: Vec<Range<Offset>>,
+    /// First offsets of segments whose transaction index is damaged.
+    pub(crate) indexes: BTreeSet<Offset>,
 }
 
 impl ToldDamages {
@@ -26,6 +30,11 @@ impl ToldDamages {
             self.places.push(met.start..end);
         }
         is_new
+    }
+
+    /// Is somebody to be told of the damaged transaction index of the segment that begins at `base`? It says nothing of the segment's batches.
+    pub(crate) fn is_new_index(&mut self, base: Offset) -> bool {
+        self.indexes.len() < MAX_TOLD_DAMAGES && self.indexes.insert(base)
     }
 }
 
@@ -53,5 +62,15 @@ mod tests {
         let mut met = |at: usize| told.is_new(Offset(at as i64 * 2)..Offset(at as i64 * 2 + 1));
         assert!((0..MAX_TOLD_DAMAGES).all(&mut met));
         assert!(!met(MAX_TOLD_DAMAGES));
+    }
+
+    #[test]
+    fn an_index_is_told_once_and_hides_no_batch() {
+        let mut told = ToldDamages::default();
+        let mut index = |base| told.is_new_index(Offset(base));
+        assert_eq!([index(0), index(0), index(10)], [true, false, true]);
+        assert!((20..).take(MAX_TOLD_DAMAGES - 2).all(&mut index));
+        assert!(!index(5));
+        assert!(told.is_new(Offset(0)..Offset(10)));
     }
 }

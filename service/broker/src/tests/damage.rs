@@ -5,7 +5,9 @@ use std::sync::mpsc;
 
 use futures::FutureExt;
 use tidelog_model::Door;
+use tidelog_record::MarkerKind;
 
+use super::transactions::{at, markers, write};
 use super::*;
 
 async fn read(fixture: &Fixture, from: i64) -> Result<ReadBatches, BrokerError> {
@@ -123,6 +125,51 @@ async fn damage_is_told_once_for_each_place_wherever_readers_come_to_it() {
         }
         assert_eq!(replica.told_damages.lock().places.len(), told);
     }
+}
+
+#[tokio::test]
+async fn a_damaged_transaction_index_is_no_damaged_batch() {
+    let fixture = Fixture::new().await;
+    fixture.create("events", 1, &[("internal.segment.bytes", "16384")]).await;
+    write(&fixture, "events", 0, 0, "aborted").await.unwrap();
+    let end = markers(MarkerKind::Abort, 1, vec![at("events", 0)]);
+    assert_eq!(fixture.broker.write_markers(&end).await, [Ok(())]);
+    let (mut places, value) = (Vec::new(), "x".repeat(3_000));
+    let replica = fixture.replica("events", 0);
+    while replica.view.segments().len() < 2 {
+        places.push(std::fs::metadata(segment(&fixture)).unwrap().len());
+        fixture.produce("events", &[&value, &value], Acks::All).await.unwrap();
+    }
+    // The version of its first entry.
+    std::fs::OpenOptions::new()
+        .write(true)
+        .open(segment(&fixture).with_extension("txnindex"))
+        .unwrap()
+        .write_all_at(&[9], 0)
+        .unwrap();
+    let told = || {
+        let told = replica.told_damages.lock();
+        (told.indexes.len(), told.places.len())
+    };
+    for offset in [2, 0, 4] {
+        // Consumers try that again, and give up on CORRUPT_MESSAGE.
+        assert_eq!(read(&fixture, offset).await.unwrap_err().error, KafkaError::KafkaStorageError);
+        let fetched = cold::fetch_one(&fixture, "events", Offset(offset)).await;
+        assert!(fetched.error.is_none() && fetched.size() > 0, "the batches are sound");
+        assert_eq!(told(), (1, 0));
+    }
+    // A damaged batch behind those offsets is told like any other.
+    let whole = std::fs::read(segment(&fixture)).unwrap();
+    change(&fixture, places[1], &[0; 61]);
+    let refused = cold::fetch_one(&fixture, "events", Offset(4)).await.error;
+    assert_eq!(refused.map(|error| error.error), Some(KafkaError::CorruptMessage));
+    assert_eq!(told(), (1, 1));
+    // The next start makes the index anew.
+    change(&fixture, 0, &whole);
+    drop(replica);
+    let fixture = fixture.restart().await;
+    let named: Vec<_> = read(&fixture, 0).await.unwrap().aborted.iter().map(|one| one.last_offset).collect();
+    assert_eq!(named, [Offset(1)]);
 }
 
 #[test]

@@ -211,7 +211,7 @@ impl Runner {
             }
             // Nobody wakes us for it once more.
             Ok(Err(error)) => {
-                self.damaged(lead, matches!(error, ReadError::Damaged { .. }));
+                self.damaged(lead, matches!(error, ReadError::Damaged { .. } | ReadError::DamagedIndex { .. }));
                 (store.report)(Some(error.to_string()));
                 return Event::UploadFailed;
             }
