@@ -64,6 +64,9 @@ pub const MAX_EXPRESSIONS_PER_GROUP: usize = 64;
 /// What one topic of an expression costs while a group has not been told of all: a pointer to its name, with its share of the set, rounded up.
 pub const MEANT_TOPIC_BYTES: usize = 32;
 
+/// How long a group waits before it tries again what it had no room for, meanings of expressions or a target: a usual heartbeat's interval.
+pub const NO_ROOM_RETRY: Duration = Duration::from_secs(5);
+
 /// Rounds over all topics when different subscriptions are evened out: each moves less than the one before; real groups need two or
 /// three, and what is left after these is a little uneven.
 pub const MAX_BALANCING_ROUNDS: usize = 32;

@@ -42,7 +42,7 @@ impl Consumer {
         }
         let owned = by_id(&told.owned, ctx.topics);
         let moved = self.move_on(ctx, &id, &found, &subscriber, Some(&owned), None);
-        let current = moved.map_err(|refusal| refuse(refusal.error))?;
+        let (current, _) = moved.map_err(|refusal| refuse(refusal.error))?;
         self.joins.remove(&id);
         self.sessions.insert(id.clone(), ctx.after_ms(join.session_timeout_ms));
         self.syncs.insert(id.clone(), ctx.after_ms(join.rebalance_timeout_ms));

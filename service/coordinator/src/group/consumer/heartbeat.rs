@@ -17,7 +17,7 @@ use crate::group::meant::Heard;
 use crate::group::records::{
     ConsumerRecord, Current, GroupEpoch, MemberState, Owned, Partitions, Subscriber, TargetEpoch,
 };
-use crate::limits::{MAX_ID_BYTES, MAX_MEMBER_METADATA_BYTES};
+use crate::limits::{MAX_ID_BYTES, MAX_MEMBER_METADATA_BYTES, NO_ROOM_RETRY};
 
 /// A refusal with its sentence.
 pub(crate) fn refused(error: KafkaError, message: impl Into<String>) -> ConsumerRefused {
@@ -126,8 +126,11 @@ impl Consumer {
         // Nobody comes here before all is known.
         let mut heard = std::mem::take(&mut self.heard);
         beat.meant.iter().for_each(|meant| heard.add(meant, ctx.topics));
-        let current = self.move_on(ctx, &id, &found, &subscriber, owned.as_ref(), Some(&heard))?;
-        self.seen = Some(Arc::clone(ctx.topics));
+        let (current, passed_over) = self.move_on(ctx, &id, &found, &subscriber, owned.as_ref(), Some(&heard))?;
+        if self.is_fresh(ctx) {
+            self.seen = Some(Arc::clone(ctx.topics));
+            self.resolves_again = passed_over.then(|| ctx.now.after(NO_ROOM_RETRY));
+        }
         self.sessions.insert(id.clone(), ctx.after_ms(ctx.config.consumer_session_timeout_ms));
         let is_full = beat.rebalance_timeout_ms.is_some()
             && (beat.topics.is_some() || beat.regex.is_some())
@@ -142,7 +145,7 @@ impl Consumer {
     }
 
     /// A member has described itself as it is now: what that makes of the group, and the member's next step. An
-    /// expression of which `heard` does not tell keeps its meaning.
+    /// expression of which `heard` does not tell keeps its meaning. Says too whether what some mean was passed over.
     pub(super) fn move_on(
         &mut self,
         ctx: &mut Context<'_>,
@@ -151,7 +154,7 @@ impl Consumer {
         subscriber: &Subscriber,
         owned: Option<&Partitions>,
         heard: Option<&Heard>,
-    ) -> Result<Current, ConsumerRefused> {
+    ) -> Result<(Current, bool), ConsumerRefused> {
         let mut records = Vec::new();
         if let Some(old) = &found.replaces {
             self.replace(old, id, &found.member, &mut records);
@@ -163,7 +166,7 @@ impl Consumer {
         let draft = Draft { changed: Some((id, subscriber)), without: &without };
         let resubscribed = subscriber.topics != found.member.subscriber.topics
             || subscriber.expression() != found.member.subscriber.expression();
-        let meanings = self.resolve(ctx, draft, heard, &mut records)?;
+        let (meanings, passed_over) = self.resolve(ctx, draft, heard, &mut records)?;
         let epoch = self.next_epoch(ctx, draft, &meanings, resubscribed, &mut records);
         let (target_epoch, target) = self.aim(ctx, draft, &meanings, epoch, &mut records)?;
         let step = Step {
@@ -179,7 +182,7 @@ impl Consumer {
         }
         self.store(ctx, records)?;
         self.watch(ctx, id, subscriber, &current);
-        Ok(current)
+        Ok((current, passed_over))
     }
 
     /// Who reports, unless it has to be refused.
@@ -244,7 +247,7 @@ impl Consumer {
         resubscribed: bool,
         records: &mut Vec<ConsumerRecord>,
     ) -> Epoch {
-        if !resubscribed && !self.is_fresh(ctx.topics) && self.epoch.is_some() {
+        if !resubscribed && !self.is_fresh(ctx) && self.epoch.is_some() {
             return self.epoch();
         }
         let metadata_hash = ctx.topics.hash(self.subscribed(draft, meanings).into_iter());
@@ -259,8 +262,11 @@ impl Consumer {
     }
 
     /// May there be a new target assignment already? Those who come and go within a short time get theirs together. When the last one was
-    /// made is not known after an upgrade.
+    /// made is not known after an upgrade. One for which there was no room is not made anew with every report: that may be much work for nothing.
     pub(super) fn may_aim(&self, ctx: &Context<'_>) -> bool {
+        if self.aims_again.is_some_and(|due| !due.passed(ctx.now)) {
+            return false;
+        }
         let made = self.target_epoch.map_or(0, |target| target.made.get());
         let interval = i64::from(ctx.config.consumer_assignment_interval_ms);
         let now = ctx.now.wall.get();
@@ -270,7 +276,7 @@ impl Consumer {
 
     /// The target assignment: made anew if the epoch has risen and it may be, and if there is room for it. Returns the reporting member's part.
     fn aim(
-        &self,
+        &mut self,
         ctx: &Context<'_>,
         draft: Draft<'_>,
         meanings: &Meanings,
@@ -305,10 +311,12 @@ impl Consumer {
         let held = self.targets.iter().map(|(member, part)| target_bytes(member, part)).sum::<usize>();
         if made.saturating_sub(held) > ctx.room {
             // Its members go on with what they have; those of a new group have nothing to go on with.
-            return match self.target_epoch {
-                Some(_) => Ok((self.target_epoch(), before(id).cloned().unwrap_or_default())),
-                None => Err(no_room()),
-            };
+            let kept = before(id).cloned().unwrap_or_default();
+            if self.target_epoch.is_none() {
+                return Err(no_room());
+            }
+            self.aims_again = Some(ctx.now.after(NO_ROOM_RETRY));
+            return Ok((self.target_epoch(), kept));
         }
         for (member, part) in &parts {
             let known =

@@ -73,6 +73,10 @@ pub(crate) struct Consumer {
     seen: Option<Arc<TopicDirectory>>,
     /// What members have brought of the meaning of its expressions, until all is known; soft.
     heard: Heard,
+    /// When its expressions are looked up again, because there was no room for what some mean; soft.
+    resolves_again: Option<Deadline>,
+    /// When the target may be made again for which there was no room; soft.
+    aims_again: Option<Deadline>,
     /// The classic group that it becomes once the records count.
     turned: Option<Box<Classic>>,
 }
@@ -96,6 +100,8 @@ impl Consumer {
             syncs: BTreeMap::new(),
             seen: None,
             heard: Heard::default(),
+            resolves_again: None,
+            aims_again: None,
             turned: None,
         }
     }

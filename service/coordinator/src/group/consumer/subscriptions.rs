@@ -73,13 +73,13 @@ impl Consumer {
 
     /// The next expression of which the group has to know what it means before it decides about this report: its new one, or any of them when
     /// topics or access rules have changed. Takes in what the report tells, which all other members need not look up again; without room for
-    /// that all keep the meanings that they have. A member that has to wait counts as heard from.
+    /// that all keep the meanings that they have for a while. A member that has to wait counts as heard from.
     pub(crate) fn unresolved(
         &mut self,
         ctx: &Context<'_>,
         beat: &ConsumerHeartbeat,
     ) -> Result<Option<Arc<str>>, ConsumerRefused> {
-        let fresh = self.is_fresh(ctx.topics);
+        let fresh = self.is_fresh(ctx);
         let is_new = |expression: &&Arc<str>| !expression.is_empty() && !self.regexes.contains_key(*expression);
         let brought = beat.regex.as_ref().filter(is_new);
         if beat.epoch < Epoch::JOIN || (!fresh && brought.is_none()) {
@@ -125,25 +125,28 @@ impl Consumer {
         self.draft(draft).filter_map(|(_, subscriber)| subscriber.expression()).collect()
     }
 
-    /// Has something changed since a member of the consumer protocol last reported?
-    pub(super) fn is_fresh(&self, directory: &TopicDirectory) -> bool {
-        self.seen.as_ref().is_none_or(|seen| seen.revision != directory.revision)
+    /// Has something changed since a member of the consumer protocol last reported, or was something passed over then that is due again?
+    pub(super) fn is_fresh(&self, ctx: &Context<'_>) -> bool {
+        self.seen.as_ref().is_none_or(|seen| seen.revision != ctx.topics.revision)
+            || self.resolves_again.is_some_and(|due| due.passed(ctx.now))
     }
 
     /// What the expressions of the draft mean, and the records of what differs from before. One that is stored (by Kafka, in a dialect that
     /// differs a little) and is not valid keeps its meaning, as does one of which `heard` does not tell, or for whose further topics there is
-    /// no room.
+    /// no room; of these two it says that they were passed over.
     pub(super) fn resolve(
         &self,
         ctx: &mut Context<'_>,
         draft: Draft<'_>,
         heard: Option<&Heard>,
         records: &mut Vec<ConsumerRecord>,
-    ) -> Result<Meanings, ConsumerRefused> {
-        let fresh = self.is_fresh(ctx.topics);
+    ) -> Result<(Meanings, bool), ConsumerRefused> {
+        let fresh = self.is_fresh(ctx);
         let mut meanings = Meanings::new();
+        let mut passed_over = false;
         for expression in self.expressions(draft) {
             let stored = self.regexes.get(expression);
+            passed_over |= fresh && !heard.is_some_and(|heard| heard.tells(expression, ctx.topics));
             let topics = match (heard.and_then(|heard| heard.get(expression)), stored) {
                 (_, Some(stored)) if !fresh => stored.topics.clone(),
                 (Some(topics), _) => topics.clone(),
@@ -158,6 +161,7 @@ impl Consumer {
                 match (ctx.room.checked_sub(growth), stored) {
                     (Some(left), _) => ctx.room = left,
                     (None, Some(stored)) => {
+                        passed_over = true;
                         meanings.insert(Arc::clone(expression), stored.topics.clone());
                         continue;
                     }
@@ -169,7 +173,7 @@ impl Consumer {
         }
         let unused = self.regexes.keys().filter(|expression| !meanings.contains_key(*expression));
         records.extend(unused.map(|expression| ConsumerRecord::Regex(Arc::clone(expression), None)));
-        Ok(meanings)
+        Ok((meanings, passed_over))
     }
 
     /// Who has the static name now; only a member can have one.

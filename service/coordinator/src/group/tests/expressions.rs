@@ -9,7 +9,7 @@ use super::driver::*;
 use crate::ReplyToken;
 use crate::group::records::{ConsumerRecord, GroupRecord, decode};
 use crate::group::*;
-use crate::limits::{MAX_EXPRESSIONS_PER_GROUP, MAX_MEMBER_METADATA_BYTES};
+use crate::limits::{MAX_EXPRESSIONS_PER_GROUP, MAX_MEMBER_METADATA_BYTES, MAX_SHARD_BYTES, NO_ROOM_RETRY};
 
 /// A member that joins with an expression.
 fn joins(member: &str, expression: &str) -> ConsumerHeartbeat {
@@ -123,6 +123,58 @@ fn what_a_group_has_been_told_is_counted() {
     driver.shard.set_most_bytes(full);
     assert_eq!(error(tell(&mut driver, "t-.*")), None, "its expressions keep the meanings that they have");
     assert_eq!(driver.shard.bytes(), full);
+}
+
+/// Of one expression the meaning has no room; of two all that was told of them.
+#[test]
+fn a_topic_without_room_is_met_soon_after_there_is_some() {
+    for expressions in [&["t.*"][..], &["t-[12]", "t.*"]] {
+        let mut driver = Driver::new(GroupConfig::default());
+        let beat = before_a_new_topic(&mut driver, expressions).pop().unwrap();
+        let meets = |driver: &mut Driver| {
+            driver.hidden = Some(Default::default());
+            let (token, done) = driver.call("g", GroupCall::Consumer(Box::new(beat.clone())));
+            let answer = &driver.answers[&token];
+            assert!(matches!(answer, Some(GroupReply::Consumer(Ok(_)))), "{answer:?}");
+            done.records.iter().any(|record| match decode(record).unwrap() {
+                GroupRecord::Consumer(_, ConsumerRecord::Regex(_, Some(now))) => now.topics.contains("t-3"),
+                _ => false,
+            })
+        };
+        driver.shard.set_most_bytes(driver.shard.bytes());
+        assert!(!meets(&mut driver), "{expressions:?}");
+        driver.shard.set_most_bytes(MAX_SHARD_BYTES);
+        assert!(!meets(&mut driver), "{expressions:?}: nobody looks with every report");
+        driver.advance(NO_ROOM_RETRY);
+        assert!(meets(&mut driver), "{expressions:?}");
+        driver.advance(NO_ROOM_RETRY);
+        driver.hidden = None;
+        let reply = call(&mut driver, beat.clone());
+        assert!(!matches!(reply, GroupReply::Unresolved(..)), "{expressions:?}: all is known");
+    }
+}
+
+#[test]
+fn a_target_without_room_is_not_made_anew_with_every_report() {
+    let mut driver = Driver::new(GroupConfig::default());
+    driver.topics = directory(2, &[("t", 1)]);
+    let joins = ConsumerHeartbeat { topics: Some(vec!["t".into()]), regex: None, ..joins("a", "") };
+    assert_eq!(error(call(&mut driver, joins)), None);
+    // Nothing waits for others to come.
+    driver.advance(NO_ROOM_RETRY);
+    driver.topics = directory(3, &[("t", 100)]);
+    let aims = |driver: &mut Driver| {
+        let (_, done) = driver.call("g", GroupCall::Consumer(Box::new(report("a", Epoch(2)))));
+        let is_target =
+            |record| matches!(decode(record).unwrap(), GroupRecord::Consumer(_, ConsumerRecord::Target(..)));
+        done.records.iter().any(is_target)
+    };
+    driver.shard.set_most_bytes(driver.shard.bytes());
+    assert!(!aims(&mut driver));
+    driver.shard.set_most_bytes(MAX_SHARD_BYTES);
+    assert!(!aims(&mut driver));
+    driver.advance(NO_ROOM_RETRY);
+    assert!(aims(&mut driver));
 }
 
 #[test]
