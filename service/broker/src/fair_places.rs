@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use tidelog_model::{Caller, Principal};
-use tidelog_security::{Entered, FairLimits, FairQueue, Share};
+use tidelog_security::{Entered, FairLimits, FairQueue, Sited};
 use tokio::sync::oneshot;
 
 /// Who shares places of what callers ask for: each principal, and whoever is nobody by its network.
@@ -21,9 +21,9 @@ impl From<&Caller> for Sharer {
 }
 
 /// A principal has its turns alone; networks of nobodies have them with those of their site.
-impl Share for Sharer {
+impl Sited for Sharer {
     fn site(&self) -> Self {
-        Sharer(self.0.clone(), self.1.as_ref().map(Share::site))
+        Sharer(self.0.clone(), self.1.as_ref().map(Sited::site))
     }
 }
 
@@ -37,18 +37,18 @@ impl<K> Clone for FairPlaces<K> {
 }
 
 /// A place; given back when it is dropped.
-pub struct FairPlace<K: Share> {
+pub struct FairPlace<K: Sited> {
     places: FairPlaces<K>,
     sharer: K,
 }
 
-impl<K: Share> Drop for FairPlace<K> {
+impl<K: Sited> Drop for FairPlace<K> {
     fn drop(&mut self) {
         self.places.leave(self.sharer.clone());
     }
 }
 
-impl<K: Share> FairPlaces<K> {
+impl<K: Sited> FairPlaces<K> {
     /// All of them free.
     pub fn new(limits: FairLimits) -> Self {
         FairPlaces(Arc::new(Mutex::new(FairQueue::new(limits))))
@@ -80,14 +80,14 @@ impl<K: Share> FairPlaces<K> {
 }
 
 /// Somebody who waits, and may stop doing so.
-struct Waiter<'a, K: Share> {
+struct Waiter<'a, K: Sited> {
     places: &'a FairPlaces<K>,
     sharer: K,
     number: u64,
     called: oneshot::Receiver<()>,
 }
 
-impl<K: Share> Drop for Waiter<'_, K> {
+impl<K: Sited> Drop for Waiter<'_, K> {
     fn drop(&mut self) {
         self.places.0.lock().cancel(&self.sharer, self.number);
         // Called in the same moment: the place is the next one's. Who has taken the call finds nothing here.
@@ -107,7 +107,7 @@ mod tests {
     #[derive(Clone, PartialEq, Eq, Hash)]
     struct One(char);
 
-    impl Share for One {
+    impl Sited for One {
         fn site(&self) -> Self {
             self.clone()
         }

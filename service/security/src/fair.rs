@@ -9,14 +9,14 @@ use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
 use std::net::IpAddr;
 
-/// Somebody who shares places.
-pub trait Share: Clone + Eq + Hash {
+/// Somebody who shares places, and has them beside others of the same site.
+pub trait Sited: Clone + Eq + Hash {
     /// All who have their turns together with this one: itself, if it is nobody but itself.
     fn site(&self) -> Self;
 }
 
 /// A network, by its address.
-impl Share for IpAddr {
+impl Sited for IpAddr {
     fn site(&self) -> Self {
         tidelog_model::site(*self)
     }
@@ -72,7 +72,7 @@ pub enum Entered<T> {
     Full,
 }
 
-impl<K: Share, T> FairQueue<K, T> {
+impl<K: Sited, T> FairQueue<K, T> {
     /// An empty one.
     pub fn new(limits: FairLimits) -> Self {
         FairQueue {
@@ -204,14 +204,14 @@ mod tests {
     use super::*;
 
     /// Somebody who is nobody but itself.
-    impl Share for char {
+    impl Sited for char {
         fn site(&self) -> Self {
             *self
         }
     }
 
     /// Even ones have their turns with the odd one after them.
-    impl Share for u8 {
+    impl Sited for u8 {
         fn site(&self) -> Self {
             self | 1
         }
@@ -221,7 +221,7 @@ mod tests {
     #[derive(Clone, PartialEq, Eq, Hash, Debug)]
     struct Network(char, usize);
 
-    impl Share for Network {
+    impl Sited for Network {
         fn site(&self) -> Self {
             Network(self.0, usize::MAX)
         }

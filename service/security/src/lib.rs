@@ -22,7 +22,7 @@ pub use acl::{AclAuthorizer, AclDefaults, AclSet, Asker, Verdict};
 pub use alternative_names::alternative_names;
 pub use audit::{Audit, AuditEvent, Audited, TokenChange, is_worth_a_line};
 pub use authorize::{AllowAuthenticated, Authorizer, Decision, Resource, Way};
-pub use fair::{Entered, FairLimits, FairQueue, Share};
+pub use fair::{Entered, FairLimits, FairQueue, Sited};
 pub use keys::{KeyError, KeySet};
 pub use proven::{ProofTag, Proven};
 pub use quota::{Connections, Quotas, Welcome};

@@ -32,7 +32,7 @@ enum TxnCommand {
     /// List transactional ids.
     List(ListArgs),
     /// Show a transactional id's producer, state and partitions.
-    Describe(DescribeArgs),
+    Describe(IdArgs),
     /// Show the producers that a partition remembers, and where their open transactions begin.
     DescribeProducers(ProducersArgs),
     /// Find transactions that are open in a partition, and that no coordinator will end.
@@ -46,7 +46,7 @@ enum TxnCommand {
     /// Abort the open transaction of a transactional id, in all its partitions, and fence its producer.
     ///
     /// Its coordinator does both, as when another instance of the producer begins.
-    Terminate(TerminateArgs),
+    Terminate(IdArgs),
 }
 
 #[derive(Debug, Args)]
@@ -70,7 +70,7 @@ struct ListArgs {
 }
 
 #[derive(Debug, Args)]
-struct DescribeArgs {
+struct IdArgs {
     /// The transactional id.
     #[arg(value_name = "ID")]
     id: String,
@@ -98,17 +98,6 @@ struct AbortArgs {
     /// Abort it even if its coordinator will end it.
     #[arg(long)]
     force: bool,
-    #[command(flatten)]
-    kafka: KafkaArgs,
-    #[command(flatten)]
-    output: OutputArgs,
-}
-
-#[derive(Debug, Args)]
-struct TerminateArgs {
-    /// The transactional id.
-    #[arg(value_name = "ID")]
-    id: String,
     #[command(flatten)]
     kafka: KafkaArgs,
     #[command(flatten)]
@@ -168,7 +157,7 @@ async fn list(args: ListArgs) -> anyhow::Result<()> {
     })
 }
 
-async fn describe(args: DescribeArgs) -> anyhow::Result<()> {
+async fn describe(args: IdArgs) -> anyhow::Result<()> {
     let client = connect(&args.kafka, "tidelog-txn").await?;
     let found = client.describe_transaction(&args.id).await?;
     let partitions: Vec<_> =
@@ -235,7 +224,7 @@ async fn abort(args: AbortArgs) -> anyhow::Result<()> {
     })
 }
 
-async fn terminate(args: TerminateArgs) -> anyhow::Result<()> {
+async fn terminate(args: IdArgs) -> anyhow::Result<()> {
     let client = connect(&args.kafka, "tidelog-txn").await?;
     let found = client.describe_transaction(&args.id).await?;
     if found.state != TransactionState::Ongoing.name() {
